@@ -1,0 +1,48 @@
+# Two commands for newcomers: `make demo` and `make test`. Each does the set-up it needs first.
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+RUN := .venv/bin
+
+.PHONY: help setup setup-dev demo test check format sim bench lock clean
+
+help:  ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.runtime .venv/.dev  ## everything into .venv, so .venv/bin/gapless (Debian packages too, when root)
+
+.venv/.runtime: requirements/runtime.txt pyproject.toml scripts/setup
+	@scripts/setup runtime
+
+.venv/.dev: requirements/dev.txt pyproject.toml scripts/setup | .venv/.runtime
+	@scripts/setup dev
+
+demo: .venv/.runtime  ## a host dies, its routers run elsewhere: real namespaces, real packets, no root needed
+	@scripts/prerequisites
+	@$(RUN)/gapless demo $(ARGS)
+
+test: setup  ## the whole test suite with real namespaces, nftables and OpenStack clients (ARGS= for pytest)
+	@scripts/prerequisites
+	@scripts/test $(ARGS)
+
+check: setup  ## format, lint, types and layer contracts
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+format: setup  ## format and sort imports
+	$(RUN)/ruff format .
+	$(RUN)/ruff check --fix .
+
+sim: setup  ## the planner and hosts on virtual time, many seeds (SEEDS=10000)
+	$(PY) -m gapless.sim --seeds $(or $(SEEDS),10000)
+
+bench: setup  ## gaps, building and moving, as distributions (some minutes)
+	@scripts/prerequisites
+	$(PY) bench/run.py $(ARGS)
+
+lock:  ## pin the newest versions that fit, with hashes (needs uv)
+	scripts/lock
+
+clean:  ## remove what make made
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

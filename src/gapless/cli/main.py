@@ -1,0 +1,52 @@
+"""The `gapless` command: finds the verb's module, imports only that one, so that `gapless host` starts lean.
+
+Each verb is a module beside this one with a Typer application named `app`.
+"""
+
+import sys
+from importlib import import_module
+
+from gapless import __version__
+from gapless.errors import GaplessError
+
+VERBS = {
+    "server": "the controller: Neutron API, planner, records",
+    "host": "a host that carries routers: sentinel and agent",
+    "status": "hosts and routers, and why each router is where it is",
+    "failovers": "moves of routers, with their timelines",
+    "brake": "the brake on mass moves: look at it, or release it",
+    "lab": "hosts, switches and VMs in namespaces on this machine",
+    "demo": "watch a host die and its routers run elsewhere",
+}
+
+
+def usage() -> str:
+    """The page that `gapless --help` prints."""
+    verbs = "\n".join(f"  {verb:<10} {purpose}" for verb, purpose in VERBS.items())
+    return (
+        f"gapless {__version__}: keeps virtual routers forwarding\n\n"
+        f"usage: gapless VERB [OPTIONS]\n\n{verbs}\n\n"
+        "Each verb has its own --help. Begin with `gapless demo`: it needs no root and no set-up."
+    )
+
+
+def main() -> int:
+    """Entry point of the console script; returns the exit status (2 for a usage error, 1 for a failure)."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    verb, *rest = arguments
+    if verb in ("--version", "version"):
+        print(f"gapless {__version__}")
+        return 0
+    if verb not in VERBS:
+        print(f"gapless: there is no verb '{verb}'\n\n{usage()}", file=sys.stderr)
+        return 2
+    app = import_module(f"gapless.cli.{verb}").app
+    try:
+        app(args=rest, prog_name=f"gapless {verb}")
+    except GaplessError as error:
+        print(f"gapless {verb}: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,96 @@
+"""Settings: frozen, parsed once by the command line (flags and GAPLESS_ variables), handed in.
+
+Nothing else reads the environment. Defaults are Neutron's where Neutron has the knob.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gapless.errors import InvalidRequest
+
+API_PORT = 9696
+LINK_PORT = 9697
+VXLAN_PORT = 4789
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where to listen or connect."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str, default_port: int) -> "Address":
+        """`HOST`, `HOST:PORT` or `:PORT` (loopback). Raises InvalidRequest with the accepted forms."""
+        host, _, port = text.partition(":")
+        if port and not (port.isdecimal() and 0 < int(port) < 65536):
+            raise InvalidRequest(f"'{text}' is not an address: write HOST or HOST:PORT, PORT between 1 and 65535")
+        return cls(host=host or "127.0.0.1", port=int(port) if port else default_port)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Liveness:
+    """When silence means death. Neutron's names, Neutron's defaults: 150 s until a router moves."""
+
+    report_interval_s: float = 30.0
+    agent_down_time_s: float = 75.0
+    brake_share: float = 0.5
+    """When more than this share of hosts look dead at once, nothing moves until it is over or released."""
+
+    def __post_init__(self) -> None:
+        if self.agent_down_time_s < 2 * self.report_interval_s:
+            raise InvalidRequest(
+                f"agent_down_time ({self.agent_down_time_s:g} s) must be at least twice report_interval "
+                f"({self.report_interval_s:g} s), or one late report makes a host look down"
+            )
+
+    @property
+    def dead_after_s(self) -> float:
+        """Silence after which routers move: twice agent_down_time, as in Neutron."""
+        return 2 * self.agent_down_time_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """Settings of `gapless server`."""
+
+    state_dir: Path
+    database_url: str = ""
+    """SQLAlchemy URL; "" means SQLite in `state_dir`."""
+    api: Address = field(default_factory=lambda: Address(host="127.0.0.1", port=API_PORT))
+    link: Address = field(default_factory=lambda: Address(host="127.0.0.1", port=LINK_PORT))
+    liveness: Liveness = field(default_factory=Liveness)
+    physical_mtu: int = 1500
+    """MTU of the hosts' data network in bytes; VXLAN networks get 50 less."""
+    vni_first: int = 1
+    vni_last: int = 16_777_215
+
+    @property
+    def key_file(self) -> Path:
+        """The cluster's key: 32 bytes in hex, mode 0600, made at the first start."""
+        return self.state_dir / "cluster.key"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSettings:
+    """Settings of `gapless host`."""
+
+    name: str
+    state_dir: Path
+    key_file: Path
+    server: Address = field(default_factory=lambda: Address(host="127.0.0.1", port=LINK_PORT))
+    availability_zone: str = "nova"
+    capacity: int = 1000
+    physical_networks: tuple[tuple[str, str], ...] = ()
+    """(physical network, interface) pairs, such as ("external", "eth2")."""
+    data_interface: str | None = None
+    """Carries VXLAN between hosts; its first address is the tunnel's endpoint."""
+    vxlan_group: str = "239.77.0.1"
+    """Multicast group for broadcast, unknown and multicast frames; "" with `vxlan_peers`."""
+    vxlan_peers: tuple[str, ...] = ()
+    """Tunnel endpoints to flood to one by one, where the data network has no multicast."""
+    vxlan_port: int = VXLAN_PORT

@@ -1,0 +1,238 @@
+"""Every table. What must never be violated by two writers at once is a constraint here, not a check in code.
+
+Ids are UUIDs as text, times are UTC. `Timestamped` carries what every Neutron resource has.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, MetaData, String, UniqueConstraint, types
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+UUID = String(36)
+NAMING = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcDateTime(types.TypeDecorator[datetime]):
+    """A point in time, aware and in UTC on the Python side; SQLite keeps no zones, so none is stored."""
+
+    impl = types.DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime cannot be stored: say which zone it is in")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+def utc_now() -> datetime:
+    """The wall clock; for records that people read, never for decisions."""
+    return datetime.now(UTC)
+
+
+class Table(DeclarativeBase):
+    """Base of all tables."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: JSON(), list[Any]: JSON()}
+
+
+class Timestamped:
+    """What every Neutron resource carries."""
+
+    id: Mapped[str] = mapped_column(UUID, primary_key=True)
+    project_id: Mapped[str] = mapped_column(String(255), default="", index=True)
+    name: Mapped[str] = mapped_column(String(255), default="")
+    description: Mapped[str] = mapped_column(String(255), default="")
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now)
+    revision_number: Mapped[int] = mapped_column(default=1)
+
+
+class Cluster(Table):
+    """One row: who this cluster is."""
+
+    __tablename__ = "cluster"
+    id: Mapped[str] = mapped_column(UUID, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class NetworkRow(Timestamped, Table):
+    __tablename__ = "networks"
+    admin_state_up: Mapped[bool] = mapped_column(default=True)
+    shared: Mapped[bool] = mapped_column(default=False)
+    external: Mapped[bool] = mapped_column(default=False)
+    mtu: Mapped[int]
+    network_type: Mapped[str] = mapped_column(String(16))
+    segmentation_id: Mapped[int | None]
+    physical_network: Mapped[str | None] = mapped_column(String(64))
+    subnets: Mapped[list["SubnetRow"]] = relationship(back_populates="network", order_by="SubnetRow.created_at")
+    __table_args__ = (
+        UniqueConstraint("network_type", "segmentation_id"),
+        # NULLs are distinct in a unique index, so VXLAN networks (no physical_network) never collide here.
+        UniqueConstraint("physical_network"),
+        CheckConstraint("network_type in ('vxlan', 'flat')", name="network_type"),
+    )
+
+
+class SubnetRow(Timestamped, Table):
+    __tablename__ = "subnets"
+    network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"), index=True)
+    cidr: Mapped[str] = mapped_column(String(18))
+    gateway_ip: Mapped[str | None] = mapped_column(String(15))
+    enable_dhcp: Mapped[bool] = mapped_column(default=True)
+    dns_nameservers: Mapped[list[Any]] = mapped_column(default=list)
+    host_routes: Mapped[list[Any]] = mapped_column(default=list)
+    network: Mapped[NetworkRow] = relationship(back_populates="subnets")
+    pools: Mapped[list["AllocationPoolRow"]] = relationship(
+        cascade="all, delete-orphan", order_by="AllocationPoolRow.first"
+    )
+
+
+class AllocationPoolRow(Table):
+    """A range of addresses to allocate from. Addresses as integers, so that ranges compare."""
+
+    __tablename__ = "allocation_pools"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subnet_id: Mapped[str] = mapped_column(ForeignKey("subnets.id"), index=True)
+    first: Mapped[int]
+    last: Mapped[int]
+    __table_args__ = (CheckConstraint("first <= last", name="order"),)
+
+
+class PortRow(Timestamped, Table):
+    __tablename__ = "ports"
+    network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"), index=True)
+    mac_address: Mapped[str] = mapped_column(String(17))
+    admin_state_up: Mapped[bool] = mapped_column(default=True)
+    device_id: Mapped[str] = mapped_column(String(255), default="", index=True)
+    device_owner: Mapped[str] = mapped_column(String(255), default="")
+    binding_host: Mapped[str] = mapped_column(String(255), default="")
+    addresses: Mapped[list["AddressRow"]] = relationship(
+        back_populates="port", cascade="all, delete-orphan", order_by="AddressRow.position"
+    )
+    network: Mapped[NetworkRow] = relationship()
+    __table_args__ = (UniqueConstraint("network_id", "mac_address"),)
+
+
+class AddressRow(Table):
+    """An address in use. The unique constraint is what makes allocation safe: the loser of a race picks another."""
+
+    __tablename__ = "addresses"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    port_id: Mapped[str] = mapped_column(ForeignKey("ports.id"), index=True)
+    subnet_id: Mapped[str] = mapped_column(ForeignKey("subnets.id"))
+    network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"))
+    address: Mapped[str] = mapped_column(String(15))
+    position: Mapped[int] = mapped_column(default=0)
+    port: Mapped[PortRow] = relationship(back_populates="addresses")
+    __table_args__ = (UniqueConstraint("network_id", "address"), Index("ix_addresses_subnet", "subnet_id"))
+
+
+class RouterRow(Timestamped, Table):
+    __tablename__ = "routers"
+    admin_state_up: Mapped[bool] = mapped_column(default=True)
+    enable_snat: Mapped[bool] = mapped_column(default=True)
+    failover_mode: Mapped[str] = mapped_column(String(16), default="reschedule")
+    availability_zone_hints: Mapped[list[Any]] = mapped_column(default=list)
+    gateway_port_id: Mapped[str | None] = mapped_column(ForeignKey("ports.id"))
+    gateway_port: Mapped[PortRow | None] = relationship(foreign_keys=[gateway_port_id])
+    ports: Mapped[list["RouterPortRow"]] = relationship(cascade="all, delete-orphan")
+    routes: Mapped[list["RouteRow"]] = relationship(cascade="all, delete-orphan", order_by="RouteRow.id")
+    binding: Mapped["BindingRow | None"] = relationship(cascade="all, delete-orphan", viewonly=False)
+
+
+class RouterPortRow(Table):
+    """A tenant interface of a router. A port belongs to one router at most; an overlapping subnet is refused in code."""
+
+    __tablename__ = "router_ports"
+    port_id: Mapped[str] = mapped_column(ForeignKey("ports.id"), primary_key=True)
+    router_id: Mapped[str] = mapped_column(ForeignKey("routers.id"), index=True)
+    port: Mapped[PortRow] = relationship()
+
+
+class RouteRow(Table):
+    __tablename__ = "routes"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    router_id: Mapped[str] = mapped_column(ForeignKey("routers.id"), index=True)
+    destination: Mapped[str] = mapped_column(String(18))
+    nexthop: Mapped[str] = mapped_column(String(15))
+    __table_args__ = (UniqueConstraint("router_id", "destination", "nexthop"),)
+
+
+class FloatingIpRow(Timestamped, Table):
+    """A floating IP. Its address is held by a port of its own on the external network, as in Neutron."""
+
+    __tablename__ = "floating_ips"
+    network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"))
+    floating_port_id: Mapped[str] = mapped_column(ForeignKey("ports.id"), unique=True)
+    floating_port: Mapped[PortRow] = relationship(foreign_keys=[floating_port_id])
+    port_id: Mapped[str | None] = mapped_column(ForeignKey("ports.id"), index=True)
+    fixed_address: Mapped[str | None] = mapped_column(String(15))
+    router_id: Mapped[str | None] = mapped_column(ForeignKey("routers.id"), index=True)
+    __table_args__ = (UniqueConstraint("port_id", "fixed_address"),)
+
+
+class HostRow(Table):
+    """A host that has connected at least once. `instance` is its agent's id in the Neutron API."""
+
+    __tablename__ = "hosts"
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    instance: Mapped[str] = mapped_column(UUID, unique=True)
+    incarnation: Mapped[int]
+    admin_state_up: Mapped[bool] = mapped_column(default=True)
+    description: Mapped[str] = mapped_column(String(255), default="")
+    facts: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    started_at: Mapped[datetime] = mapped_column(default=utc_now)
+    heartbeat_at: Mapped[datetime] = mapped_column(default=utc_now)
+    """When it was last heard, for people; written now and then. Liveness itself is judged by the monotonic clock."""
+
+
+class BindingRow(Table):
+    """Which host a router is bound to. Never deleted while the router lives; `epoch` only grows."""
+
+    __tablename__ = "bindings"
+    router_id: Mapped[str] = mapped_column(ForeignKey("routers.id"), primary_key=True)
+    host: Mapped[str] = mapped_column(ForeignKey("hosts.name"), index=True)
+    epoch: Mapped[int]
+    leaving_host: Mapped[str | None] = mapped_column(String(255))
+    """A living host that must confirm that nothing is left there before `host` may build; None once it has."""
+    bound_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class MoveRow(Table):
+    """The record of one move: every step with its time. Kept after the router is gone."""
+
+    __tablename__ = "moves"
+    router_id: Mapped[str] = mapped_column(UUID, primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    router_name: Mapped[str] = mapped_column(String(255), default="")
+    from_host: Mapped[str | None] = mapped_column(String(255))
+    to_host: Mapped[str] = mapped_column(String(255))
+    kind: Mapped[str] = mapped_column(String(16))
+    cause: Mapped[str] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(String(1024))
+    last_heard_at: Mapped[datetime | None]
+    decided_at: Mapped[datetime] = mapped_column(index=True)
+    bound_at: Mapped[datetime | None]
+    withdrawn_at: Mapped[datetime | None]
+    sent_at: Mapped[datetime | None]
+    built_at: Mapped[datetime | None]
+    announced_at: Mapped[datetime | None]
+    confirmed_at: Mapped[datetime | None]
+    failed_at: Mapped[datetime | None]
+    superseded_at: Mapped[datetime | None]
+    detail: Mapped[str] = mapped_column(String(1024), default="")

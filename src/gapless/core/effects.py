@@ -1,0 +1,89 @@
+"""Everything the planner can ask for. The mirror image of `events.py`.
+
+Effects are imperative. Each carries `reason`, a sentence that an operator understands, and `cause`, the id of the
+first event that led to it. The shell carries effects out in order and answers with events; a failure is an event too.
+"""
+
+from dataclasses import dataclass
+
+from gapless.model.host import HostName
+from gapless.model.plan import Epoch, MoveKind, MoveStep
+from gapless.model.router import RouterId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """Store that `router_id` is bound to `host` at `epoch`, and begin the record of the move.
+
+    Holds only if the stored epoch is still `epoch - 1` (0: never bound). Answered by BindingStored or BindingFailed.
+    """
+
+    router_id: RouterId
+    host: HostName
+    epoch: Epoch
+    previous_host: HostName | None
+    kind: MoveKind
+    silent_s: float | None
+    """How long the previous host had been silent when this was decided; None where silence is not why."""
+    reason: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishPlan:
+    """What `host` should run changed: bring it to `Planner.plan_of(host)`."""
+
+    host: HostName
+    reason: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordStep:
+    """A step of the move that brought `router_id` to `epoch` is over; it was over `ago_s` seconds before now."""
+
+    router_id: RouterId
+    epoch: Epoch
+    step: MoveStep
+    ago_s: float
+    reason: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainRouter:
+    """What a router waits for changed: one log line, and the `reason` that the API shows ("" when it waits no more)."""
+
+    router_id: RouterId
+    reason: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportHost:
+    """A host's standing changed (alive, silent, dead, draining, refused, ...): one log line."""
+
+    host: HostName
+    standing: str
+    reason: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngageBrake:
+    """More hosts look dead at once than is believable: nothing moves for silence until it is over or released."""
+
+    hosts: tuple[HostName, ...]
+    reason: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseBrake:
+    """The brake is off again."""
+
+    reason: str
+    cause: str
+
+
+Effect = Bind | PublishPlan | RecordStep | ExplainRouter | ReportHost | EngageBrake | ReleaseBrake

@@ -1,0 +1,138 @@
+"""Everything that can happen to the planner. The mirror image of `effects.py`.
+
+Events are facts, in the past tense. `id` names an event in logs and records: every effect that follows from it
+carries it as `cause`. Times are not in here: the shell hands `now` in beside the event.
+"""
+
+from dataclasses import dataclass
+
+from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
+from gapless.model.plan import Epoch, RouterReport
+from gapless.model.router import FailoverMode, RouterId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterNeeds:
+    """What a router asks of a host."""
+
+    router_id: RouterId
+    mode: FailoverMode
+    availability_zone_hints: tuple[str, ...] = ()
+    physical_networks: frozenset[str] = frozenset()
+    needs_vxlan: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostConnected:
+    """A host proved the cluster's key and opened its control link."""
+
+    id: str
+    facts: HostFacts
+    incarnation: Incarnation
+    admin_up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostReported:
+    """A report arrived. `routers` holds what changed since the last one; all of them when `full`.
+
+    A router of the host's plan that a full report does not name is not there (yet).
+    """
+
+    id: str
+    host: HostName
+    agent: AgentState
+    routers: tuple[RouterReport, ...] = ()
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostDisconnected:
+    """The control link closed. That alone means nothing: silence counts, not connections."""
+
+    id: str
+    host: HostName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostAdminChanged:
+    """An operator took a host out of service (drain), or put it back."""
+
+    id: str
+    host: HostName
+    admin_up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostForgotten:
+    """An operator deleted a host that is down."""
+
+    id: str
+    host: HostName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterWanted:
+    """A router was created, or what it asks of a host changed."""
+
+    id: str
+    needs: RouterNeeds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterDeleted:
+    """A router is gone from the store."""
+
+    id: str
+    router_id: RouterId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveRequested:
+    """An operator named a router and, maybe, the host to bind it to (None: any other than its present one)."""
+
+    id: str
+    router_id: RouterId
+    host: HostName | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindingStored:
+    """A `Bind` effect is in the store."""
+
+    id: str
+    router_id: RouterId
+    host: HostName
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindingFailed:
+    """A `Bind` effect could not be stored; what was bound before still is."""
+
+    id: str
+    router_id: RouterId
+    epoch: Epoch
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrakeReleased:
+    """An operator says that the hosts that look dead are dead: move their routers."""
+
+    id: str
+
+
+Event = (
+    HostConnected
+    | HostReported
+    | HostDisconnected
+    | HostAdminChanged
+    | HostForgotten
+    | RouterWanted
+    | RouterDeleted
+    | MoveRequested
+    | BindingStored
+    | BindingFailed
+    | BrakeReleased
+)

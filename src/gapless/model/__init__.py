@@ -1,0 +1,1 @@
+"""The vocabulary: frozen dataclasses and enums of the field's own words, standard library only."""

@@ -1,0 +1,39 @@
+"""Hosts: the machines that carry routers, and what each says of itself."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+HostName = NewType("HostName", str)
+"""The name operators know; unique in a cluster."""
+InstanceId = NewType("InstanceId", str)
+"""UUID made by a host at its first start and kept on its disk: tells two machines with one name apart.
+It is also the id of the host's agent in the Neutron API."""
+Incarnation = NewType("Incarnation", int)
+"""Grows by one at each start of a host's sentinel, never falls; kept on the host's disk."""
+
+
+class AgentState(StrEnum):
+    """What the sentinel says of the agent that it supervises."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    """It ended and is started again, with back-off. Its routers go on forwarding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What a host says of itself when it connects."""
+
+    name: HostName
+    instance: InstanceId
+    availability_zone: str = "nova"
+    capacity: int = 1000
+    """The most routers it wants to carry."""
+    physical_networks: tuple[str, ...] = ()
+    """Flat networks it is plugged into; a router goes only where all of its flat networks are."""
+    data_address: str | None = None
+    """VXLAN endpoint; None: it cannot carry tenant networks."""
+    version: str = ""
+    """Gapless's version on that host."""

@@ -1,0 +1,140 @@
+"""Messages of the control link (controller to sentinel) and of the local link (sentinel to agent), as JSON.
+
+A session of the control link, host on the left:
+
+        <- Challenge        the server's nonce
+        -> Hello            who I am; my nonce; HMAC over both nonces and all I say
+        <- Welcome          the server's HMAC over the same: it has the key too   (or Refused, and the link closes)
+        <- Snapshot         the whole plan at revision r
+        -> Report(full)     every router of the plan; then one each report interval, and at once on a change
+        <- Change           revision r+1, r+2, ...; a host that misses one closes the link and starts again
+
+JSON, because people read these at 3 a.m. in a capture; a plan of 1,000 routers is 2 MB once per connection.
+"""
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Any
+
+import msgspec
+
+from gapless.model.host import AgentState, HostFacts, Incarnation
+from gapless.model.plan import Epoch, PlannedRouter, Revision, RouterReport
+from gapless.model.router import RouterId
+
+PROTOCOL = 1
+"""Grows by one with every change that an older peer would misread."""
+
+
+class Challenge(msgspec.Struct, frozen=True, kw_only=True, tag="challenge"):
+    """The server's first word. `nonce`: 32 random bytes in hex; `cluster`: the cluster's id, for clear refusals."""
+
+    protocol: int
+    cluster: str
+    nonce: str
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
+    """A host's first word. `proof`: see `wire.proof`."""
+
+    protocol: int
+    facts: HostFacts
+    incarnation: Incarnation
+    nonce: str
+    proof: str
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
+    """The host may stay. It reports each `report_interval_s` seconds, and at once when something changed."""
+
+    cluster: str
+    proof: str
+    report_interval_s: float
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
+    """The link closes. `reason` says what a person has to change; the host retries, slowly, and touches nothing."""
+
+    code: str
+    reason: str
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
+    """The whole plan of a host: what is not in it must not run there."""
+
+    revision: Revision
+    routers: tuple[PlannedRouter, ...]
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, tag="change"):
+    """What changed since revision - 1: routers to run as given here, routers to remove."""
+
+    revision: Revision
+    routers: tuple[PlannedRouter, ...] = ()
+    removed: tuple[RouterId, ...] = ()
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
+    """What a host says, each report interval and at once on a change. `routers`: all of them when `full`."""
+
+    revision: Revision
+    agent: AgentState
+    agent_reason: str = ""
+    routers: tuple[RouterReport, ...] = ()
+    full: bool = False
+
+
+class AgentPlan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):
+    """Sentinel to agent: what this host should run.
+
+    `confirmed` false: the plan comes from this host's disk and the controller has not spoken yet. Then routers that
+    run are kept and repaired, and nothing is built that is not there: it may have moved while this host was away.
+    """
+
+    confirmed: bool
+    revision: Revision
+    routers: tuple[PlannedRouter, ...]
+
+
+class AgentReport(msgspec.Struct, frozen=True, kw_only=True, tag="agent-report"):
+    """Agent to sentinel: routers whose state changed (all when `full`), and the revision worked on."""
+
+    revision: Revision
+    routers: tuple[RouterReport, ...] = ()
+    full: bool = False
+
+
+FromController = Challenge | Welcome | Refused | Snapshot | Change
+FromHost = Hello | Report
+ToAgent = AgentPlan
+FromAgent = AgentReport
+
+def _encode_address(value: Any) -> str:
+    if isinstance(value, IPv4Address | IPv4Network):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} has no form on the wire")
+
+
+def _decode_address(wanted: type, value: Any) -> Any:
+    if wanted in (IPv4Address, IPv4Interface, IPv4Network):
+        return wanted(value)
+    raise NotImplementedError(f"{wanted.__name__} has no form on the wire")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_encode_address)
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """One message as JSON bytes."""
+    return _encoder.encode(message)
+
+
+def encode_plan(plan: AgentPlan) -> bytes:
+    """A plan as indented JSON, for the file that people read."""
+    return msgspec.json.format(encode(plan), indent=1)
+
+
+from_controller = msgspec.json.Decoder(FromController, dec_hook=_decode_address)
+from_host = msgspec.json.Decoder(FromHost, dec_hook=_decode_address)
+to_agent = msgspec.json.Decoder(ToAgent, dec_hook=_decode_address)
+from_agent = msgspec.json.Decoder(FromAgent, dec_hook=_decode_address)
+"""Decoders; `.decode(bytes)` raises msgspec.DecodeError or ValidationError for anything malformed."""
