@@ -1,0 +1,1 @@
+"""How Gapless tells what it does: structured logs and metrics."""

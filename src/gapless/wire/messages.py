@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from gapless.model.host import AgentState, HostFacts, Incarnation
-from gapless.model.plan import Epoch, PlannedRouter, Revision, RouterReport
+from gapless.model.plan import PlannedRouter, Revision, RouterReport
 from gapless.model.router import RouterId
 
 PROTOCOL = 1
@@ -107,6 +107,7 @@ FromController = Challenge | Welcome | Refused | Snapshot | Change
 FromHost = Hello | Report
 ToAgent = AgentPlan
 FromAgent = AgentReport
+
 
 def _encode_address(value: Any) -> str:
     if isinstance(value, IPv4Address | IPv4Network):

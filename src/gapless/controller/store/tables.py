@@ -4,7 +4,7 @@ Ids are UUIDs as text, times are UTC. `Timestamped` carries what every Neutron r
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, MetaData, String, UniqueConstraint, types
 from sqlalchemy.engine import Dialect
@@ -46,7 +46,7 @@ class Table(DeclarativeBase):
     """Base of all tables."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: JSON(), list[Any]: JSON()}
+    type_annotation_map: ClassVar = {datetime: UtcDateTime(), dict[str, Any]: JSON(), list[Any]: JSON()}
 
 
 class Timestamped:
@@ -155,7 +155,7 @@ class RouterRow(Timestamped, Table):
 
 
 class RouterPortRow(Table):
-    """A tenant interface of a router. A port belongs to one router at most; an overlapping subnet is refused in code."""
+    """A tenant interface of a router. A port belongs to one router at most."""
 
     __tablename__ = "router_ports"
     port_id: Mapped[str] = mapped_column(ForeignKey("ports.id"), primary_key=True)

@@ -1,0 +1,79 @@
+"""What the API may ask of the running controller, and what it may look at: the seam between `api/` and `driver.py`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from gapless.model.host import HostName
+from gapless.model.plan import Epoch
+from gapless.model.router import RouterId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostView:
+    """A host as the planner sees it now."""
+
+    name: HostName
+    alive: bool
+    """Heard within agent_down_time."""
+    standing: str
+    """One word: alive, silent, dead, draining, ..."""
+    reason: str
+    heard_at: datetime | None
+    """Wall-clock time of the last report, for people; None if not heard since the controller started."""
+    routers: int
+    """How many routers are bound to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterView:
+    """A router's placement as the planner sees it now."""
+
+    router_id: RouterId
+    host: HostName | None
+    epoch: Epoch
+    state: str
+    """One word: unplaced, building, active, waiting, ..."""
+    reason: str
+    """Why it is in that state, or what it waits for; a sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrakeView:
+    """The brake on mass moves."""
+
+    engaged: bool
+    hosts: tuple[HostName, ...]
+    reason: str
+
+
+class Steering(Protocol):
+    """Implemented by the controller's driver; by a recording fake in the API's tests. Never blocks."""
+
+    def routers_changed(self, router_ids: Iterable[RouterId]) -> None:
+        """These routers were created, or something that a host must build or that placement needs has changed."""
+
+    def router_deleted(self, router_id: RouterId) -> None:
+        """This router is gone from the store."""
+
+    def host_admin_changed(self, host: HostName, admin_up: bool) -> None:
+        """An operator took a host out of service or put it back; already in the store."""
+
+    def host_forgotten(self, host: HostName) -> None:
+        """A host was deleted from the store."""
+
+    def move_requested(self, router_id: RouterId, host: HostName | None) -> None:
+        """An operator wants a router on `host` (None: anywhere but where it is)."""
+
+    def release_brake(self) -> None:
+        """An operator says that the hosts that look dead are dead."""
+
+    def hosts(self) -> Mapping[HostName, HostView]:
+        """Every host that is known."""
+
+    def routers(self) -> Mapping[RouterId, RouterView]:
+        """Every router that is known."""
+
+    def brake(self) -> BrakeView:
+        """The brake as it is now."""
