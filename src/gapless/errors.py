@@ -4,6 +4,7 @@
     ├── InvalidRequest        the caller asked for something that cannot be; asking again will not help
     │   └── NotFound          ... because what it names does not exist
     ├── Conflict              a race was lost or a number is stale: read again, then decide again
+    │   └── LostRace          ... to another writer of the store: doing the same once more, from the start, is right
     ├── Unavailable           something outside is not there right now; a bounded retry is right
     │   └── StoreUnavailable  ... the database: gone, locked, read-only or full
     ├── Refused               the other side understood and said no; a person has to change something
@@ -27,6 +28,10 @@ class NotFound(InvalidRequest):
 
 class Conflict(GaplessError):
     """Another writer was first, or an epoch, revision or incarnation is older than what is known."""
+
+
+class LostRace(Conflict):
+    """A constraint of the store refused what another writer stored first; nothing of the transaction is left."""
 
 
 class Unavailable(GaplessError):

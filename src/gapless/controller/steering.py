@@ -75,5 +75,9 @@ class Steering(Protocol):
     def routers(self) -> Mapping[RouterId, RouterView]:
         """Every router that is known."""
 
+    def objections(self, router_id: RouterId) -> Mapping[HostName, str]:
+        """Why each host other than its present one cannot take this router now, as a clause that follows the host's
+        name (`core.placement.objection`); "" for a host that can. Empty for a router that is not known."""
+
     def brake(self) -> BrakeView:
         """The brake as it is now."""

@@ -13,25 +13,50 @@ from gapless.model.router import RouterId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bind:
-    """Store that `router_id` is bound to `host` at `epoch`, and begin the record of the move.
+    """Store that `router_id` is bound to `host` at `epoch`, and begin the record of the move, in one transaction.
 
-    Holds only if the stored epoch is still `epoch - 1` (0: never bound). Answered by BindingStored or BindingFailed.
+    Holds only if the stored epoch is still `epoch - 1` (0: never bound). Answered by exactly one BindingStored or
+    BindingFailed. The record's first steps are part of this: DECIDED is the moment of the effect, LAST_HEARD lies
+    `silent_s` before it, BOUND is the moment of the transaction. Every later step comes as a RecordStep.
     """
 
     router_id: RouterId
     host: HostName
     epoch: Epoch
     previous_host: HostName | None
+    leaving_host: HostName | None
+    """Stored with the binding: a living host that must confirm that nothing is left there before `host` may build."""
     kind: MoveKind
     silent_s: float | None
     """How long the previous host had been silent when this was decided; None where silence is not why."""
+    choice: str
+    """Why this host, of those that could take it: the record's detail."""
+    reason: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreWithdrawal:
+    """Store that nothing of `router_id` is left on `leaving_host`: the binding's leaving_host becomes None.
+
+    Holds only if the stored epoch is still `epoch`. Answered by exactly one WithdrawalStored or WithdrawalFailed; the
+    new host hears of the router only after it is stored, so that a controller that restarts knows what it told whom.
+    """
+
+    router_id: RouterId
+    epoch: Epoch
+    leaving_host: HostName
     reason: str
     cause: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishPlan:
-    """What `host` should run changed: bring it to `Planner.plan_of(host)`."""
+    """What `host` should run changed, or one of its routers did: bring it to `Planner.plan_of(host)`.
+
+    A level, not a difference: several of one host may be carried out as one, with the plan as it is at that moment.
+    Send along nothing for a host that is not connected; a HostConnected asks again.
+    """
 
     host: HostName
     reason: str
@@ -70,6 +95,15 @@ class ReportHost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportPause:
+    """The controller itself was away for `pause_s` seconds, so every silence is counted anew: one log line."""
+
+    pause_s: float
+    reason: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngageBrake:
     """More hosts look dead at once than is believable: nothing moves for silence until it is over or released."""
 
@@ -86,4 +120,14 @@ class ReleaseBrake:
     cause: str
 
 
-Effect = Bind | PublishPlan | RecordStep | ExplainRouter | ReportHost | EngageBrake | ReleaseBrake
+Effect = (
+    Bind
+    | StoreWithdrawal
+    | PublishPlan
+    | RecordStep
+    | ExplainRouter
+    | ReportHost
+    | ReportPause
+    | EngageBrake
+    | ReleaseBrake
+)

@@ -36,7 +36,9 @@ class HostConnected:
 class HostReported:
     """A report arrived. `routers` holds what changed since the last one; all of them when `full`.
 
-    A router of the host's plan that a full report does not name is not there (yet).
+    A router of the host's plan that a full report does not name is not there (yet). `plan_version` is what
+    `Planner.plan_version(host)` was when the plan that this report was made from was read for sending (0: unknown):
+    only a report made from a plan without a router proves that the host has let go of it.
     """
 
     id: str
@@ -44,6 +46,7 @@ class HostReported:
     agent: AgentState
     routers: tuple[RouterReport, ...] = ()
     full: bool = False
+    plan_version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +120,25 @@ class BindingFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawalStored:
+    """A `StoreWithdrawal` effect is in the store."""
+
+    id: str
+    router_id: RouterId
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawalFailed:
+    """A `StoreWithdrawal` effect could not be stored; the new host has not heard of the router."""
+
+    id: str
+    router_id: RouterId
+    epoch: Epoch
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrakeReleased:
     """An operator says that the hosts that look dead are dead: move their routers."""
 
@@ -134,5 +156,7 @@ Event = (
     | MoveRequested
     | BindingStored
     | BindingFailed
+    | WithdrawalStored
+    | WithdrawalFailed
     | BrakeReleased
 )

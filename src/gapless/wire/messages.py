@@ -74,7 +74,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, tag="change"):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
-    """What a host says, each report interval and at once on a change. `routers`: all of them when `full`."""
+    """What a host says, each report interval and at once on a change. `routers`: all of them when `full`.
+
+    `revision` is that of the plan which the agent worked from when it last spoke, not the newest one received (0: none
+    of this session). So a full report without a router proves that it is gone only if that plan was without it too.
+    """
 
     revision: Revision
     agent: AgentState
@@ -103,10 +107,23 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True, tag="agent-report")
     full: bool = False
 
 
+class AgentAlive(msgspec.Struct, frozen=True, kw_only=True, tag="agent-alive"):
+    """Agent to sentinel, each second: its loop turns. `busy_s`: how long its longest running kernel work has taken."""
+
+    busy_s: float = 0.0
+
+
+class AgentUnable(msgspec.Struct, frozen=True, kw_only=True, tag="agent-unable"):
+    """Agent to sentinel, its last word: it cannot do its work on this host, and why."""
+
+    reason: str
+
+
 FromController = Challenge | Welcome | Refused | Snapshot | Change
 FromHost = Hello | Report
-ToAgent = AgentPlan
-FromAgent = AgentReport
+ToAgent = AgentPlan | Change
+"""A Change follows on what this agent was sent before it, over any number of revisions; `confirmed` stays as it was."""
+FromAgent = AgentReport | AgentAlive | AgentUnable
 
 
 def _encode_address(value: Any) -> str:

@@ -1,14 +1,29 @@
 """Every table. What must never be violated by two writers at once is a constraint here, not a check in code.
 
-Ids are UUIDs as text, times are UTC. `Timestamped` carries what every Neutron resource has.
+Ids are UUIDs as text, times are UTC. Addresses that are searched by range are numbers, other addresses and networks
+are text; on the Python side all of them are `ipaddress` objects. `Timestamped` carries what every Neutron resource has.
+
+Rules that no constraint can express (no overlapping subnets in a network, none on a router) are kept by
+`revision_number`: who relies on such a rule also touches the row it is about, and of two that do so at once, the second
+finds another revision than it read, and its transaction is a lost race.
 """
 
 from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, MetaData, String, UniqueConstraint, types
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    UniqueConstraint,
+    types,
+)
 from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, relationship
 
 UUID = String(36)
 NAMING = {
@@ -37,6 +52,45 @@ class UtcDateTime(types.TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+class AddressNumber(types.TypeDecorator[IPv4Address]):
+    """An IPv4 address as a number, so that ranges and orders work in SQL."""
+
+    impl = types.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: IPv4Address | None, dialect: Dialect) -> int | None:
+        return None if value is None else int(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> IPv4Address | None:
+        return None if value is None else IPv4Address(value)
+
+
+class AddressText(types.TypeDecorator[IPv4Address]):
+    """An IPv4 address as people write it."""
+
+    impl = types.String(15)
+    cache_ok = True
+
+    def process_bind_param(self, value: IPv4Address | None, dialect: Dialect) -> str | None:
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> IPv4Address | None:
+        return None if value is None else IPv4Address(value)
+
+
+class NetworkText(types.TypeDecorator[IPv4Network]):
+    """An IPv4 network as people write it."""
+
+    impl = types.String(18)
+    cache_ok = True
+
+    def process_bind_param(self, value: IPv4Network | None, dialect: Dialect) -> str | None:
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> IPv4Network | None:
+        return None if value is None else IPv4Network(value)
+
+
 def utc_now() -> datetime:
     """The wall clock; for records that people read, never for decisions."""
     return datetime.now(UTC)
@@ -46,7 +100,13 @@ class Table(DeclarativeBase):
     """Base of all tables."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map: ClassVar = {datetime: UtcDateTime(), dict[str, Any]: JSON(), list[Any]: JSON()}
+    type_annotation_map: ClassVar = {
+        datetime: UtcDateTime(),
+        IPv4Address: AddressText(),
+        IPv4Network: NetworkText(),
+        dict[str, Any]: JSON(),
+        list[Any]: JSON(),
+    }
 
 
 class Timestamped:
@@ -58,7 +118,16 @@ class Timestamped:
     description: Mapped[str] = mapped_column(String(255), default="")
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now)
-    revision_number: Mapped[int] = mapped_column(default=1)
+    revision_number: Mapped[int]
+    """Grows by one with each change; an UPDATE or DELETE that finds another one than was read is a lost race."""
+
+    @declared_attr.directive
+    def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805 -- SQLAlchemy calls it with the class
+        return {"version_id_col": cls.revision_number}
+
+    def touch(self) -> None:
+        """Count a change of something that belongs to this row but is stored elsewhere."""
+        self.updated_at = utc_now()
 
 
 class Cluster(Table):
@@ -90,8 +159,8 @@ class NetworkRow(Timestamped, Table):
 class SubnetRow(Timestamped, Table):
     __tablename__ = "subnets"
     network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"), index=True)
-    cidr: Mapped[str] = mapped_column(String(18))
-    gateway_ip: Mapped[str | None] = mapped_column(String(15))
+    cidr: Mapped[IPv4Network]
+    gateway_ip: Mapped[IPv4Address | None]
     enable_dhcp: Mapped[bool] = mapped_column(default=True)
     dns_nameservers: Mapped[list[Any]] = mapped_column(default=list)
     host_routes: Mapped[list[Any]] = mapped_column(default=list)
@@ -102,13 +171,13 @@ class SubnetRow(Timestamped, Table):
 
 
 class AllocationPoolRow(Table):
-    """A range of addresses to allocate from. Addresses as integers, so that ranges compare."""
+    """A range of addresses to allocate from, both ends included."""
 
     __tablename__ = "allocation_pools"
     id: Mapped[int] = mapped_column(primary_key=True)
     subnet_id: Mapped[str] = mapped_column(ForeignKey("subnets.id"), index=True)
-    first: Mapped[int]
-    last: Mapped[int]
+    first: Mapped[IPv4Address] = mapped_column(AddressNumber)
+    last: Mapped[IPv4Address] = mapped_column(AddressNumber)
     __table_args__ = (CheckConstraint("first <= last", name="order"),)
 
 
@@ -135,9 +204,10 @@ class AddressRow(Table):
     port_id: Mapped[str] = mapped_column(ForeignKey("ports.id"), index=True)
     subnet_id: Mapped[str] = mapped_column(ForeignKey("subnets.id"))
     network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"))
-    address: Mapped[str] = mapped_column(String(15))
+    address: Mapped[IPv4Address] = mapped_column(AddressNumber)
     position: Mapped[int] = mapped_column(default=0)
     port: Mapped[PortRow] = relationship(back_populates="addresses")
+    subnet: Mapped[SubnetRow] = relationship()
     __table_args__ = (UniqueConstraint("network_id", "address"), Index("ix_addresses_subnet", "subnet_id"))
 
 
@@ -145,13 +215,18 @@ class RouterRow(Timestamped, Table):
     __tablename__ = "routers"
     admin_state_up: Mapped[bool] = mapped_column(default=True)
     enable_snat: Mapped[bool] = mapped_column(default=True)
+    ha: Mapped[bool] = mapped_column(default=False)
+    """What the user asked for, shown as Neutron shows it; how a router fails over is `failover_mode`."""
     failover_mode: Mapped[str] = mapped_column(String(16), default="reschedule")
     availability_zone_hints: Mapped[list[Any]] = mapped_column(default=list)
-    gateway_port_id: Mapped[str | None] = mapped_column(ForeignKey("ports.id"))
+    gateway_port_id: Mapped[str | None] = mapped_column(ForeignKey("ports.id"), unique=True)
     gateway_port: Mapped[PortRow | None] = relationship(foreign_keys=[gateway_port_id])
     ports: Mapped[list["RouterPortRow"]] = relationship(cascade="all, delete-orphan")
     routes: Mapped[list["RouteRow"]] = relationship(cascade="all, delete-orphan", order_by="RouteRow.id")
-    binding: Mapped["BindingRow | None"] = relationship(cascade="all, delete-orphan", viewonly=False)
+    floating_ips: Mapped[list["FloatingIpRow"]] = relationship(
+        back_populates="router", order_by="FloatingIpRow.created_at"
+    )
+    binding: Mapped["BindingRow | None"] = relationship(cascade="all, delete-orphan")
 
 
 class RouterPortRow(Table):
@@ -167,8 +242,8 @@ class RouteRow(Table):
     __tablename__ = "routes"
     id: Mapped[int] = mapped_column(primary_key=True)
     router_id: Mapped[str] = mapped_column(ForeignKey("routers.id"), index=True)
-    destination: Mapped[str] = mapped_column(String(18))
-    nexthop: Mapped[str] = mapped_column(String(15))
+    destination: Mapped[IPv4Network]
+    nexthop: Mapped[IPv4Address]
     __table_args__ = (UniqueConstraint("router_id", "destination", "nexthop"),)
 
 
@@ -180,9 +255,11 @@ class FloatingIpRow(Timestamped, Table):
     floating_port_id: Mapped[str] = mapped_column(ForeignKey("ports.id"), unique=True)
     floating_port: Mapped[PortRow] = relationship(foreign_keys=[floating_port_id])
     port_id: Mapped[str | None] = mapped_column(ForeignKey("ports.id"), index=True)
-    fixed_address: Mapped[str | None] = mapped_column(String(15))
+    port: Mapped[PortRow | None] = relationship(foreign_keys=[port_id])
+    fixed_address: Mapped[IPv4Address | None] = mapped_column(AddressNumber)
     router_id: Mapped[str | None] = mapped_column(ForeignKey("routers.id"), index=True)
-    __table_args__ = (UniqueConstraint("port_id", "fixed_address"),)
+    router: Mapped[RouterRow | None] = relationship(back_populates="floating_ips")
+    __table_args__ = (UniqueConstraint("network_id", "port_id", "fixed_address"),)
 
 
 class HostRow(Table):

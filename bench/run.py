@@ -1,0 +1,122 @@
+"""`make bench`: what a dead host costs, as distributions over several runs, with the machine and the commit.
+
+    python bench/run.py [--routers 1,20,100] [--runs 5] [--out bench/results]
+
+Each run is a lab of its own (`gapless lab run --fault host-power`), in turn over the sizes, so that a slow moment of
+the machine is shared out. Beside the sum, the parts: detection (set by the liveness settings, not by speed), binding,
+sending, building. Then building alone, many routers on one host (`bench/build_routers.py`). Results go to one JSON file
+and one table in Markdown.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+HOSTS = 3
+
+
+def main() -> int:
+    """Run, print the table, write both files. Exit 1 when a run found a problem."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--routers", default="1,20,100", help="sizes, separated by commas (default: 1,20,100)")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each size (default: 5)")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="directory for the results")
+    options = parser.parse_args()
+    sizes = [int(size) for size in options.routers.split(",")]
+    found: dict[int, list[dict[str, Any]]] = {size: [] for size in sizes}
+    for turn in range(options.runs):
+        for size in sizes:
+            print(f"run {turn + 1} of {options.runs}: {size} routers", flush=True)
+            found[size].append(_lab_run(size))
+    builds = [_build_run(max(sizes)) for _ in range(options.runs)]
+    text = _table(found, builds)
+    print(f"\n{text}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    name = f"reschedule-{datetime.now(UTC):%Y%m%d}-{_commit()}"
+    (options.out / f"{name}.md").write_text(text)
+    (options.out / f"{name}.json").write_text(json.dumps({"host_power": found, "build": builds}, indent=1) + "\n")
+    print(f"written to {options.out / name}.md and .json")
+    return 0 if all(run["ok"] for runs in found.values() for run in runs) else 1
+
+
+def _lab_run(routers: int) -> dict[str, Any]:
+    argv = ["lab", "run", "--hosts", str(HOSTS), "--routers", str(routers), "--fault", "host-power", "--json"]
+    return _measured([sys.executable, "-m", "gapless", *argv])
+
+
+def _build_run(routers: int) -> dict[str, Any]:
+    return _measured([sys.executable, str(HERE / "build_routers.py"), "--routers", str(routers), "--json"])
+
+
+def _measured(argv: list[str]) -> dict[str, Any]:
+    """Run a command whose last argument is to be a file for JSON; what it wrote there."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "result.json"
+        ended = subprocess.run([*argv, str(path)], capture_output=True, text=True, check=False)
+        if not path.exists():
+            sys.exit(f"{' '.join(argv)} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}")
+        result: dict[str, Any] = json.loads(path.read_text())
+        return result
+
+
+def _table(found: dict[int, list[dict[str, Any]]], builds: list[dict[str, Any]]) -> str:
+    one = next(iter(found.values()))[0]
+    versions, patience = one["versions"], one["liveness"]
+    lines = [
+        "# Rescheduling after `host-power`",
+        "",
+        f"{HOSTS} hosts; a host is dead after {patience['dead_after_s']:g} s of silence. Each cell: median over the "
+        "runs (least to most), milliseconds. A run's figure is its median router, but for `gap, worst router`.",
+        "",
+        "| routers | runs | moved | gap | gap, worst router | detection | decide and bind | plan sent | built "
+        "| build, a router | other routers' gap |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for size, runs in found.items():
+        cells = [
+            str(size),
+            str(len(runs)),
+            _spread([run["moved"] for run in runs]),
+            _spread([run["gap_ms"]["median"] for run in runs]),
+            _spread([run["gap_ms"]["max"] for run in runs]),
+            *(_spread([run["timeline"][step]["median"] for run in runs]) for step in _STEPS),
+            _spread([run["timeline"]["build_ms_per_router"] for run in runs]),
+            _spread([run["gap_ms"]["bystanders"]["max"] for run in runs]),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"Building alone, {builds[0]['routers']} routers on one host, through the agent's code: "
+        f"{_spread([build['wall_ms_per_router'] for build in builds])} ms a router.",
+        "",
+        f"Gapless {versions['gapless']} at {_commit()}, Python {versions['python']}, Linux {versions['kernel']}, "
+        f"{versions['cores']} cores ({versions['processor']}).",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+_STEPS = ("detection", "bind", "send", "build")
+
+
+def _spread(values: list[float]) -> str:
+    middle, least, most = statistics.median(values), min(values), max(values)
+    return f"{middle:,.1f} ({least:,.1f} to {most:,.1f})" if least != most else f"{middle:,g}"
+
+
+def _commit() -> str:
+    said = subprocess.run(
+        ["git", "-C", str(HERE), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return said.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""The agent as a process: `python -m gapless.agent '<AgentStart as JSON>'`, started by the sentinel and nobody else.
+
+At most one agent works on a host's routers at a time: an agent dies with its sentinel (PR_SET_PDEATHSIG, prctl(2)),
+and waits at its start until the one before has let go of the lock in the state directory, which a dying process does
+only after its last system call.
+"""
+
+import asyncio
+import ctypes
+import fcntl
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from gapless.agent.driver import Driver
+from gapless.agent.kernel.watch import DriftWatcher
+from gapless.agent.reconcile import Reconciler
+from gapless.config import HostSettings
+from gapless.errors import GaplessError, Unavailable
+from gapless.observe.log import LogFormat, configure, get_logger
+from gapless.wire.local import AgentStart, LocalLink, decode_start
+from gapless.wire.messages import to_agent
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+LOCK_WAIT_S = 20.0
+
+
+def main() -> int:
+    """Run the agent; returns the exit status."""
+    _die_with_the_sentinel()
+    # A Ctrl-C at the terminal is for the sentinel, which then ends this process in an orderly way.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        start = decode_start(sys.argv[1] if len(sys.argv) == 2 else "")
+    except GaplessError as error:
+        print(f"gapless agent: {error}", file=sys.stderr)  # noqa: T201 - there is no log format yet
+        return 2
+    configure("agent", LogFormat(start.log_format))
+    status = 0
+    try:
+        asyncio.run(_serve(start))
+    except* GaplessError as group:
+        get_logger().error("this host cannot carry routers", reason="; ".join(map(str, _leaves(group))))
+        status = 1
+    return status
+
+
+async def _serve(start: AgentStart) -> None:
+    link = await LocalLink.over(socket.socket(fileno=start.fd), to_agent)
+    await Driver(link, lambda: _open_kernel(start.settings), DriftWatcher).run()
+
+
+def _open_kernel(settings: HostSettings) -> Reconciler:
+    _wait_for_lock(settings.state_dir / "agent.lock")
+    return Reconciler(settings)
+
+
+def _wait_for_lock(path: Path) -> None:
+    """Hold the lock for the life of this process."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unavailable(f"the lock file {path} cannot be opened: {error.strerror}") from error
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise Unavailable(f"another agent of this host has not ended for {LOCK_WAIT_S:g} s") from None
+            time.sleep(0.02)
+
+
+def _die_with_the_sentinel() -> None:
+    """Also when this process hangs and cannot see the end of the local link. The routers stay."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # A sentinel that died before this line is seen as the end of the local link.
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """The errors themselves, out of nested groups."""
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stderr.flush()
+    # Threads may be in the middle of a kernel call; waiting for them here could outlast the sentinel's patience.
+    os._exit(status)

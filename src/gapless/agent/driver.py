@@ -1,0 +1,274 @@
+"""The agent's shell: plans come in from the sentinel, jobs go out to worker threads, reports go back.
+
+What is decided is decided in `worklist`; here is the loop that carries it out. A job is blocking kernel work and cannot
+be interrupted: a newer plan waits for the jobs at hand. The agent may be killed at any line of this file; the next one
+looks at the kernel and goes on. When the sentinel's end of the local link closes, the agent ends, and the routers stay.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, assert_never
+
+from gapless.agent.jobs import Done, Failed, Job, Reconcile, Remove, Result, Sweep
+from gapless.agent.reconcile import Outcome
+from gapless.agent.worklist import Worklist
+from gapless.core.hostplan import EMPTY_PLAN, Difference, HostPlan
+from gapless.errors import GaplessError, Unavailable
+from gapless.model.network import Network
+from gapless.model.plan import BuildTimes
+from gapless.model.router import Router, RouterId
+from gapless.observe.log import get_logger
+from gapless.wire.local import LocalLink
+from gapless.wire.messages import AgentAlive, AgentPlan, AgentUnable, Change, FromAgent, ToAgent
+
+Answer = TypeVar("Answer")
+FAREWELL_S = 3.0
+"""How long jobs at hand get to end when the sentinel is gone. The next agent completes what they leave."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rhythm:
+    """How much at once, and how often."""
+
+    workers: int = 2
+    """The kernel serialises netlink (RTNL): more threads would only wait for each other."""
+    alive_interval_s: float = 1.0
+    listing_interval_s: float = 10.0
+    """How often to look which routers there are at all; a namespace that is gone is found by that at the latest."""
+    audit_period_s: float = 10.0
+
+
+class Kernel(Protocol):
+    """What is asked of `reconcile.Reconciler`. Every call blocks; those of different routers may overlap."""
+
+    def running(self) -> frozenset[RouterId]:
+        """Routers of ours that are present, half-built ones included."""
+
+    def reconcile(self, router: Router) -> Outcome:
+        """Make the kernel match."""
+
+    def remove(self, router_id: RouterId) -> None:
+        """Remove every trace."""
+
+    def sweep(self, keep: Iterable[Network]) -> None:
+        """Remove what serves none of these networks."""
+
+    def close(self) -> None:
+        """Stop what runs in the background."""
+
+
+class Hints(Protocol):
+    """What is asked of `kernel.watch.DriftWatcher`."""
+
+    def __aiter__(self) -> AsyncIterator[RouterId | None]:
+        """Routers to look at sooner; None: all of them."""
+
+    def close(self) -> None:
+        """Stop watching."""
+
+
+class SentinelGone(Exception):
+    """The other end of the local link closed: there is nobody left to work for."""
+
+
+class Driver:
+    """Runs one agent over its local link, which it owns. `open_kernel` blocks; `open_hints` needs the running loop."""
+
+    def __init__(
+        self,
+        link: LocalLink[ToAgent],
+        open_kernel: Callable[[], Kernel],
+        open_hints: Callable[[], Hints],
+        rhythm: Rhythm | None = None,
+    ) -> None:
+        self._link = link
+        self._open_kernel = open_kernel
+        self._open_hints = open_hints
+        self._rhythm = rhythm or Rhythm()
+        self._worklist = Worklist(audit_period_s=self._rhythm.audit_period_s)
+        self._plan = EMPTY_PLAN
+        self._is_confirmed = False
+        self._at_work: dict[asyncio.Future[Result], float] = {}
+        self._removals_ended = 0
+        self._work_is_due = asyncio.Event()
+        self._news_is_due = asyncio.Event()
+        self._log = get_logger()
+        # One thread more than jobs: the listing never waits for one.
+        self._pool = ThreadPoolExecutor(self._rhythm.workers + 1, thread_name_prefix="job")
+
+    async def run(self) -> None:
+        """Work until the sentinel is gone. Raises a group with InvalidRequest or Unavailable if this host cannot."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._stay_alive())
+                tasks.create_task(self._serve())
+        except* SentinelGone:
+            if self._at_work:
+                await asyncio.wait(self._at_work, timeout=FAREWELL_S)
+            self._write_lines()
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            await self._link.close()
+
+    async def _serve(self) -> None:
+        with contextlib.ExitStack() as opened:
+            async with self._telling_why_not():
+                kernel = opened.enter_context(contextlib.closing(await self._blocking(self._open_kernel)))
+                hints = opened.enter_context(contextlib.closing(self._open_hints()))
+                self._worklist.take_running(await self._blocking(kernel.running))
+            self._log.info("agent ready")
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow_plans())
+                tasks.create_task(self._give_work(kernel))
+                tasks.create_task(self._tell())
+                tasks.create_task(self._list_now_and_then(kernel))
+                tasks.create_task(self._follow_hints(hints))
+
+    @contextlib.asynccontextmanager
+    async def _telling_why_not(self) -> AsyncIterator[None]:
+        """The sentinel hears why this host cannot do the job; it starts a new agent after a while."""
+        try:
+            yield
+        except GaplessError as error:
+            await self._send(AgentUnable(reason=str(error)))
+            raise
+
+    # --- plans in, reports out
+
+    async def _follow_plans(self) -> None:
+        while True:
+            message = await self._link.receive()
+            now = time.monotonic()
+            match message:
+                case None:
+                    raise SentinelGone
+                case AgentPlan():
+                    self._plan, self._is_confirmed = HostPlan.of(message.revision, message.routers), message.confirmed
+                case Change():
+                    step = Difference(routers=message.routers, removed=message.removed)
+                    self._plan = self._plan.brought_to(message.revision, step)
+                case _:
+                    assert_never(message)
+            self._worklist.take_plan(self._plan, confirmed=self._is_confirmed, now=now)
+            self._look_again()
+
+    async def _tell(self) -> None:
+        """Apart from giving work: a sentinel that does not read holds up its reports, not the routers."""
+        while True:
+            await self._news_is_due.wait()
+            self._news_is_due.clear()
+            report = self._worklist.take_report()
+            self._write_lines()
+            if report is not None:
+                await self._send(report)
+
+    def _write_lines(self) -> None:
+        for line in self._worklist.take_lines():
+            (self._log.warning if line.is_warning else self._log.info)(line.text, **line.fields)
+
+    async def _stay_alive(self) -> None:
+        while True:
+            now = time.monotonic()
+            await self._send(AgentAlive(busy_s=now - min(self._at_work.values(), default=now)))
+            await asyncio.sleep(self._rhythm.alive_interval_s)
+
+    async def _send(self, message: FromAgent) -> None:
+        try:
+            await self._link.send(message)
+        except Unavailable as gone:
+            raise SentinelGone from gone
+
+    # --- work
+
+    async def _give_work(self, kernel: Kernel) -> None:
+        while True:
+            self._work_is_due.clear()
+            while len(self._at_work) < self._rhythm.workers:
+                job = self._worklist.next_job(time.monotonic())
+                if job is None:
+                    break
+                self._start(kernel, job)
+            self._news_is_due.set()
+            deadline = self._worklist.next_deadline()
+            wait_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s if len(self._at_work) < self._rhythm.workers else None):
+                    await self._work_is_due.wait()
+
+    def _start(self, kernel: Kernel, job: Job) -> None:
+        began_at = time.monotonic()
+        work = asyncio.get_running_loop().run_in_executor(self._pool, self._carry_out, kernel, job)
+        self._at_work[work] = began_at
+        work.add_done_callback(lambda done: self._ended(job, done))
+
+    def _ended(self, job: Job, work: "asyncio.Future[Result]") -> None:
+        del self._at_work[work]
+        self._removals_ended += isinstance(job, Remove)
+        self._worklist.ended(job, work.result(), time.monotonic())
+        self._look_again()
+
+    def _carry_out(self, kernel: Kernel, job: Job) -> Result:
+        """One job, in a worker thread. Supervisor of one router's work: its error never stops the others."""
+        try:
+            match job:
+                case Reconcile():
+                    return _done(job, kernel.reconcile(job.planned.router))
+                case Remove():
+                    kernel.remove(job.router_id)
+                case Sweep():
+                    kernel.sweep(job.keep)
+                case _:
+                    assert_never(job)
+        except GaplessError as error:
+            return Failed(reason=str(error))
+        except Exception as error:  # noqa: BLE001 - a bug met by one router, told with its story and tried again
+            self._log.exception("a bug in Gapless stopped the work on one router", job=job)
+            return Failed(reason=f"a bug in Gapless: {type(error).__name__}: {error}")
+        return Done(changed=True)
+
+    def _look_again(self) -> None:
+        self._work_is_due.set()
+        self._news_is_due.set()
+
+    # --- looking for drift
+
+    async def _list_now_and_then(self, kernel: Kernel) -> None:
+        while True:
+            await asyncio.sleep(self._rhythm.listing_interval_s)
+            removals_before = self._removals_ended
+            try:
+                running = await self._blocking(kernel.running)
+            except GaplessError as error:
+                self._log.warning("the routers of this host cannot be listed", reason=str(error))
+                continue
+            # A list begun before a removal ended may still name what is gone: the next one tells.
+            if removals_before == self._removals_ended:
+                self._worklist.take_running(running)
+                self._look_again()
+
+    async def _follow_hints(self, hints: Hints) -> None:
+        async for router_id in hints:
+            self._worklist.take_hint(router_id, time.monotonic())
+            self._look_again()
+
+    async def _blocking(self, call: Callable[[], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+
+def _done(job: Reconcile, outcome: Outcome) -> Done:
+    """What a reconcile did, its times counted from the moment when the plan reached this host."""
+
+    def after_plan_ms(at: float) -> float:
+        return round((at - job.asked_at) * 1000, 3)
+
+    times = BuildTimes(
+        started_ms=after_plan_ms(outcome.started_s),
+        built_ms=after_plan_ms(outcome.built_s),
+        announced_ms=after_plan_ms(outcome.announced_s),
+        verified_ms=after_plan_ms(outcome.verified_s),
+    )
+    return Done(changed=outcome.changed, times=times if outcome.announced else None, what=outcome.what)

@@ -1,0 +1,78 @@
+"""What a worker of the agent is given to do, and what came of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gapless.model.network import Network
+from gapless.model.plan import BuildTimes, PlannedRouter
+from gapless.model.router import RouterId
+
+
+class Why(StrEnum):
+    """What a reconcile was asked for by."""
+
+    PLAN = "plan"
+    """A new plan; also the retry of what one asked for."""
+    DRIFT = "drift"
+    """A hint of the kernel or a namespace that is gone; also the retry of a repair."""
+    AUDIT = "audit"
+    """Nothing in particular: it was this router's turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconcile:
+    """Bring one router's kernel state to the plan."""
+
+    planned: PlannedRouter
+    why: Why
+    asked_at: float
+    """When the plan that asked for it reached this host, in monotonic seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remove:
+    """Remove every trace of one router."""
+
+    router_id: RouterId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """Remove bridges and tunnels of ours that no router needs any more. Nothing else runs meanwhile."""
+
+    keep: frozenset[Network]
+
+
+Job = Reconcile | Remove | Sweep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A job did what it should."""
+
+    changed: bool = False
+    """Something in the kernel had to be changed."""
+    times: BuildTimes | None = None
+    """Where the router was announced: when the steps of that were over."""
+    what: str = ""
+    """The changes, in a few words for the log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A job could not be done."""
+
+    reason: str
+
+
+Result = Done | Failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One log line, decided where the decision is made and written by the shell."""
+
+    text: str
+    is_warning: bool = False
+    fields: Mapping[str, object] = field(default_factory=dict)

@@ -1,0 +1,276 @@
+"""Carries operations out: requests to one socket travel together, in order; the first failure stops the plan.
+
+Invariant: operations take effect in the order given, whatever is batched.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, assert_never
+
+from gapless.agent.kernel import arp, conntrack, links, netns, routing, ruleset
+from gapless.agent.kernel.netlink import Netlink, Request
+from gapless.agent.kernel.observe import Inside
+from gapless.errors import InvariantError, Unavailable
+from gapless.model.operation import (
+    AddAddress,
+    AddRoute,
+    Announce,
+    ChangeHostMtu,
+    ChangeLink,
+    ChangePeers,
+    ChangeSettings,
+    ClaimNamespace,
+    CreateBridge,
+    CreateNamespace,
+    CreatePair,
+    CreateVxlan,
+    DeleteHostLink,
+    DeleteLink,
+    ForgetFlows,
+    ForgetUnansweredFlows,
+    HostOperation,
+    InsideOperation,
+    LoadRules,
+    Operation,
+    Plug,
+    RaiseHostLink,
+    RaiseLink,
+    RemoveAddress,
+    RemoveRoute,
+)
+
+_CARRIER_TIMEOUT_S: Final = 2.0
+_CARRIER_POLL_S: Final = 0.001
+
+
+class HostHands:
+    """Carries out operations in the host's namespace."""
+
+    def __init__(self, host: Netlink) -> None:
+        self.netlink = host
+        self._pending: list[Request] = []
+        self._without_ipv6: list[str] = []
+        self._indices: dict[str, int] = {}
+
+    def flush(self) -> None:
+        """Send what is pending. Raises Unavailable with the first failure."""
+        pending, self._pending = self._pending, []
+        without_ipv6, self._without_ipv6 = self._without_ipv6, []
+        self.netlink.carry_out(pending)
+        # An address of its own would make a bridge port speak (duplicate detection, multicast reports) on its network.
+        netns.write_settings({f"ipv6/conf/{name}/disable_ipv6": "1" for name in without_ipv6})
+
+    def carry_out(
+        self,
+        operation: HostOperation,
+    ) -> None:
+        """Carry out, at the latest when flushed."""
+        match operation:
+            case CreateBridge(name=name, mtu=mtu, network_id=network_id):
+                self.add_new(name, links.create_bridge(name, f"{links.OUR_MARK}{network_id}", mtu))
+            case CreateVxlan(vxlan=vxlan, bridge=bridge, mtu=mtu, network_id=network_id):
+                mark = f"{links.OUR_MARK}{network_id}"
+                bridge_index, device_index = self.index_of(bridge), self.index_of(vxlan.device)
+                self.add_new(vxlan.name, links.create_vxlan(vxlan, mark, mtu, bridge_index, device_index))
+            case ChangePeers(vxlan=name, add=add, remove=remove):
+                index = self.index_of(name)
+                self._pending += [links.add_flood_peer(name, index, peer) for peer in sorted(add)]
+                self._pending += [links.remove_flood_peer(name, index, peer) for peer in sorted(remove)]
+            case DeleteHostLink(name=name):
+                self._pending.append(links.delete(name))
+                self._indices.pop(name, None)
+            case ChangeHostMtu(name=name, mtu=mtu):
+                self._pending.append(links.set_mtu(name, mtu))
+            case Plug(name=name, bridge=bridge):
+                index = self.index_of(bridge)
+                self._pending.append(links.set_master(name, index))
+            case RaiseHostLink(name=name):
+                self._pending.append(links.raise_link(name))
+            case _:
+                assert_never(operation)
+
+    def add_new(self, name: str, requests: Iterable[Request]) -> None:
+        """Make a link of ours by `requests`."""
+        self._pending += requests
+        self._without_ipv6.append(name)
+
+    def index_of(self, name: str) -> int:
+        """A link's index; what is pending is sent first where it is not known. Raises Unavailable without one."""
+        if name not in self._indices:
+            self.flush()
+            found = links.find(self.netlink, [name]).get(name)
+            if found is None:
+                raise Unavailable(f"there is no interface {name} on this host")
+            self._indices[name] = found.index
+        return self._indices[name]
+
+    def look_up(self, names: Iterable[str]) -> None:
+        """Learn the indices of these links at once, as far as they exist."""
+        wanted = sorted(set(names) - self._indices.keys())
+        if wanted:
+            self._indices |= {name: found.index for name, found in links.find(self.netlink, wanted).items()}
+
+    def await_carrier(self, names: Iterable[str]) -> None:
+        """Wait until frames pass through these taps: the kernel switches a bridge port on a little after the link.
+
+        Raises Unavailable when that takes more than 2 s.
+        """
+        waiting = sorted(set(names))
+        deadline = time.monotonic() + _CARRIER_TIMEOUT_S
+        while waiting:
+            found = links.find(self.netlink, waiting)
+            waiting = [name for name in waiting if name not in found or not found[name].operational]
+            if waiting and time.monotonic() > deadline:
+                raise Unavailable(f"{', '.join(waiting)} passes no frames: its other end or its bridge is down")
+            if waiting:
+                time.sleep(_CARRIER_POLL_S)
+
+
+class RouterHands:
+    """Carries out one router's operations, on the host and in its namespace."""
+
+    def __init__(
+        self, host: Netlink, path: Path, mark: str, announce: Callable[[socket.socket, list[Announce]], None]
+    ) -> None:
+        """`mark`: the id that its taps carry. `announce` is given a plan's announcements and a socket for them."""
+        self.inside: Inside | None = None
+        self._host = HostHands(host)
+        self._path = path
+        self._mark = mark
+        self._announce = announce
+        self._pending: list[Request] = []
+        self._announcements: list[Announce] = []
+        self._indices: dict[str, int] = {}
+        self._namespace: int | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.inside = netns.enter(self._path, Inside.opened)
+        except FileNotFoundError:
+            self.inside = None
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        if self._namespace is not None:
+            os.close(self._namespace)
+        if self.inside is not None:
+            self.inside.close()
+
+    def carry_out(self, operations: Iterable[Operation]) -> None:
+        """Carry out in order. Raises Unavailable with the first failure; what came before it stays done."""
+        plan = tuple(operations)
+        self._host.look_up({operation.bridge for operation in plan if isinstance(operation, CreatePair | Plug)})
+        for operation in plan:
+            match operation:
+                case CreateNamespace(settings=settings):
+                    self.inside = netns.create(self._path, settings, Inside.opened_to_announce)
+                case ClaimNamespace():
+                    self._queue_inside(links.mark_loopback(netns.MARK))
+                case CreatePair():
+                    self._create_pair(operation)
+                case (
+                    CreateBridge()
+                    | CreateVxlan()
+                    | ChangePeers()
+                    | DeleteHostLink()
+                    | ChangeHostMtu()
+                    | Plug()
+                    | RaiseHostLink()
+                ):
+                    self._flush_inside()
+                    self._host.carry_out(operation)
+                case _:
+                    self._carry_out_inside(operation)
+        self._flush()
+        if self._announcements:
+            announcements, self._announcements = self._announcements, []
+            self._host.await_carrier(announcement.tap for announcement in announcements)
+            self._announce(self._packet_socket(), announcements)
+
+    def _carry_out_inside(self, operation: InsideOperation) -> None:
+        match operation:
+            case ChangeSettings(settings=settings):
+                self._flush()
+                netns.enter(self._path, lambda: netns.write_settings(settings))
+                self._inside().settings |= {key: settings[key] for key in settings.keys() & self._inside().settings}
+            case LoadRules(ruleset=rules, replace=replace):
+                self._flush()
+                ruleset.load(self._inside().nft, rules, replace=replace)
+            case ForgetFlows(address=address):
+                self._flush()
+                with netns.enter(self._path, conntrack.open_socket) as tracking:
+                    conntrack.forget_address(tracking, address)
+            case ForgetUnansweredFlows():
+                self._flush()
+                with netns.enter(self._path, conntrack.open_socket) as tracking:
+                    conntrack.forget_unanswered(tracking)
+            case DeleteLink(link=link):
+                self._queue_inside(links.delete(link))
+                self._indices.pop(link, None)
+            case ChangeLink(link=link, mac=mac, mtu=mtu):
+                self._queue_inside(links.set_mac(link, mac))
+                self._queue_inside(links.set_mtu(link, mtu))
+            case AddAddress(link=link, address=address):
+                self._queue_inside(routing.add_address(link, self._index_of(link), address))
+            case RemoveAddress(link=link, address=address):
+                self._queue_inside(routing.remove_address(link, self._index_of(link), address))
+            case RaiseLink(link=link):
+                self._queue_inside(links.raise_link(link))
+            case AddRoute(route=route):
+                self._queue_inside(routing.add_route(route, self._index_of(route.link)))
+            case RemoveRoute(route=route):
+                self._queue_inside(routing.remove_route(route, self._index_of(route.link)))
+            case Announce():
+                self._announcements.append(operation)
+            case _:
+                assert_never(operation)
+
+    def _create_pair(self, operation: CreatePair) -> None:
+        self._flush_inside()
+        if self._namespace is None:
+            self._namespace = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        requests = links.create_pair(
+            tap=operation.tap,
+            mark=f"{links.OUR_MARK}{self._mark}",
+            bridge_index=self._host.index_of(operation.bridge),
+            link=operation.link,
+            mac=operation.mac,
+            mtu=operation.mtu,
+            namespace=self._namespace,
+        )
+        self._host.add_new(operation.tap, requests)
+
+    def _queue_inside(self, request: Request) -> None:
+        self._host.flush()
+        self._pending.append(request)
+
+    def _flush_inside(self) -> None:
+        if self._pending:
+            pending, self._pending = self._pending, []
+            self._inside().netlink.carry_out(pending)
+
+    def _flush(self) -> None:
+        self._flush_inside()
+        self._host.flush()
+
+    def _index_of(self, link: str) -> int:
+        if link not in self._indices:
+            self._flush()
+            self._indices = {found.name: found.index for found in links.all_links(self._inside().netlink)}
+        if link not in self._indices:
+            raise Unavailable(f"there is no interface {link} in {self._path.name}")
+        return self._indices[link]
+
+    def _packet_socket(self) -> socket.socket:
+        inside = self._inside()
+        opened, inside.packets = inside.packets, None
+        return opened if opened is not None else netns.enter(self._path, arp.open_socket)
+
+    def _inside(self) -> Inside:
+        if self.inside is None:
+            raise InvariantError(f"an operation in {self._path.name} came before its namespace")
+        return self.inside

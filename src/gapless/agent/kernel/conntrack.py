@@ -1,0 +1,70 @@
+"""Connection tracking through ctnetlink: entries whose translation is no longer true are dropped.
+
+A flow keeps the translation of its first packet for as long as it sends. When a floating IP goes to another machine,
+its running flows have to end here, or two machines speak under one address.
+Formats: linux/netfilter/nfnetlink_conntrack.h.
+"""
+
+import socket
+import struct
+from collections.abc import Callable
+from ipaddress import IPv4Address
+
+from gapless.agent.kernel.netlink import (
+    ALREADY_GONE,
+    NETFILTER,
+    Netlink,
+    Request,
+    attribute,
+    attributes,
+)
+
+_CONNTRACK = 1 << 8
+_GET, _DELETE = _CONNTRACK | 1, _CONNTRACK | 2
+_TUPLE_ORIGINAL, _TUPLE_REPLY, _STATUS = 1, 2, 3
+_TUPLE_IP, _IPV4_DESTINATION = 1, 2
+_SEEN_REPLY = 0x2
+_NESTED = 0x8000
+_NFGEN = struct.pack("!BBH", socket.AF_INET, 0, 0)
+
+
+def open_socket() -> Netlink:
+    """A socket for connection tracking of the calling thread's namespace."""
+    return Netlink(NETFILTER)
+
+
+def forget_address(netlink: Netlink, address: IPv4Address) -> int:
+    """Drop the flows that came in to `address` or went out under it; returns how many there were."""
+
+    def concerns(entry: dict[int, bytes]) -> bool:
+        return address.packed in (_destination(entry, _TUPLE_ORIGINAL), _destination(entry, _TUPLE_REPLY))
+
+    return _forget(netlink, concerns, address.packed)
+
+
+def forget_unanswered(netlink: Netlink) -> int:
+    """Drop the flows that saw no reply; returns how many there were."""
+
+    def concerns(entry: dict[int, bytes]) -> bool:
+        return not int.from_bytes(entry.get(_STATUS, b"\0" * 4), "big") & _SEEN_REPLY
+
+    return _forget(netlink, concerns, b"")
+
+
+def _forget(netlink: Netlink, concerns: Callable[[dict[int, bytes]], bool], quick: bytes) -> int:
+    """Drop what `concerns` says; entries without the bytes `quick` are passed over unread."""
+    requests = []
+    for message in netlink.dump(_GET, _NFGEN, "list tracked connections"):
+        if quick not in message:
+            continue
+        entry = attributes(message, len(_NFGEN))
+        if _TUPLE_ORIGINAL in entry and concerns(entry):
+            flow = attribute(_TUPLE_ORIGINAL | _NESTED, entry[_TUPLE_ORIGINAL])
+            requests.append(Request(_DELETE, 0, _NFGEN + flow, "drop a tracked connection", ALREADY_GONE))
+    netlink.carry_out(requests)
+    return len(requests)
+
+
+def _destination(entry: dict[int, bytes], direction: int) -> bytes:
+    addresses = attributes(attributes(entry.get(direction, b"")).get(_TUPLE_IP, b""))
+    return addresses.get(_IPV4_DESTINATION, b"")

@@ -1,0 +1,317 @@
+"""Links in rtnetlink: requests that make, change and find them, and what the kernel says of one.
+
+Our marks are interface aliases: `gapless:<id>` on what we make on a host (a tap carries its router's id, a bridge and a
+VXLAN device their network's). Formats: linux/if_link.h, rtnetlink(7).
+"""
+
+import socket
+import struct
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from gapless.agent.kernel.netlink import (
+    ALREADY_GONE,
+    APPEND,
+    CREATE,
+    EXCLUSIVE,
+    Netlink,
+    Request,
+    as_text,
+    as_u32,
+    attribute,
+    attributes,
+    each_attribute,
+    nested,
+    text,
+    u8,
+    u32,
+)
+from gapless.model.observed import Vxlan
+
+OUR_MARK = "gapless:"
+
+NEWLINK, DELLINK, GETLINK = 16, 17, 18
+NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
+_GETNSID = 90
+
+_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER = 1, 3, 4, 5, 10
+_OPERSTATE, _LINKINFO, _IFALIAS, _AF_SPEC = 16, 18, 20, 26
+_NET_NS_FD, _EXT_MASK, _LINK_NETNSID = 28, 29, 37
+_INFO_KIND, _INFO_DATA = 1, 2
+_VETH_PEER = 1
+_BR_FORWARD_DELAY, _BR_STP_STATE, _BR_MCAST_SNOOPING = 1, 5, 23
+_VX_ID, _VX_GROUP, _VX_LINK, _VX_LOCAL, _VX_LEARNING, _VX_PORT = 1, 2, 3, 4, 7, 15
+_INET_CONF, _CONF_FORWARDING = 1, 1
+_GROUP = 27
+_DOOMED = int.from_bytes(b"gapl", "big")
+"""A device group of links that are about to be deleted; a number that nobody else uses."""
+_SKIP_STATISTICS = 1 << 3
+_UP = 0x1
+_OPERATIONAL = 6
+
+_IFINFO = struct.Struct("=BxHiII")
+_NDMSG = struct.Struct("=BxHiHBB")
+_NTF_SELF = 0x02
+_NUD_PERMANENT = 0x80
+_NDA_DST, _NDA_LLADDR, _NDA_IFINDEX = 1, 2, 8
+_EVERYWHERE = b"\0" * 6
+"""The MAC address of a VXLAN device's forwarding entries for frames that are flooded."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelLink:
+    """One link as the kernel describes it in one namespace."""
+
+    index: int
+    name: str
+    kind: str
+    mac: str
+    mtu: int
+    up: bool
+    operational: bool
+    """Frames pass: its other end is up too, and the bridge that it is a port of has noticed."""
+    master: int
+    peer_index: int
+    """Index of the other end of a pair, in the namespace where that is."""
+    peer_namespace: int | None
+    """That namespace's number as seen from here; None: this one."""
+    alias: str
+    forwarding: bool
+    data: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it carries our mark."""
+        return self.alias.startswith(OUR_MARK)
+
+    @property
+    def marked_id(self) -> str:
+        """The id in our mark; "" without one."""
+        return self.alias.removeprefix(OUR_MARK) if self.is_ours else ""
+
+
+def decode(body: bytes) -> KernelLink:
+    """What a RTM_NEWLINK or RTM_DELLINK message says."""
+    _, _, index, flags, _ = _IFINFO.unpack_from(body)
+    found = attributes(body, _IFINFO.size)
+    info = attributes(found.get(_LINKINFO, b""))
+    peer_namespace = found.get(_LINK_NETNSID)
+    return KernelLink(
+        index=index,
+        name=as_text(found.get(_IFNAME, b"")),
+        kind=as_text(info.get(_INFO_KIND, b"")),
+        mac=found.get(_ADDRESS, b"").hex(":"),
+        mtu=as_u32(found.get(_MTU, b"")),
+        up=bool(flags & _UP),
+        operational=found.get(_OPERSTATE, b"\0")[0] == _OPERATIONAL,
+        master=as_u32(found.get(_MASTER, b"")),
+        peer_index=as_u32(found.get(_LINK, b"")),
+        peer_namespace=as_u32(peer_namespace) if peer_namespace is not None else None,
+        alias=as_text(found.get(_IFALIAS, b"")),
+        forwarding=_forwarding(found.get(_AF_SPEC, b"")),
+        data=attributes(info.get(_INFO_DATA, b"")),
+    )
+
+
+def _forwarding(af_spec: bytes) -> bool:
+    for family, of_family in each_attribute(af_spec):
+        if family == socket.AF_INET:
+            conf = attributes(of_family).get(_INET_CONF, b"")
+            return as_u32(conf[4 * (_CONF_FORWARDING - 1) :]) == 1
+    return True
+
+
+def all_links(netlink: Netlink) -> list[KernelLink]:
+    """Every link of the socket's namespace."""
+    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(_EXT_MASK, _SKIP_STATISTICS)
+    return [decode(message) for message in netlink.dump(GETLINK, body, "list links")]
+
+
+def find(netlink: Netlink, names: list[str]) -> dict[str, KernelLink]:
+    """The links of these names that exist."""
+    requests = [
+        Request(
+            GETLINK,
+            0,
+            _IFINFO.pack(0, 0, 0, 0, 0) + text(_IFNAME, name) + u32(_EXT_MASK, _SKIP_STATISTICS),
+            f"look for {name}",
+            ALREADY_GONE,
+        )
+        for name in names
+    ]
+    answers = netlink.ask(requests)
+    return {
+        name: decode(answer.messages[0])
+        for name, answer in zip(names, answers, strict=True)
+        if not answer.error and answer.messages
+    }
+
+
+def namespace_number(netlink: Netlink, descriptor: int) -> int | None:
+    """The number by which the socket's namespace knows another, given open; None if it has none."""
+    rtgen = struct.pack("=Bxxx", 0)
+    nsid, by_descriptor, unassigned = 1, 3, 0xFFFFFFFF
+    answer = netlink.ask([Request(_GETNSID, 0, rtgen + u32(by_descriptor, descriptor), "number a namespace")])[0]
+    if answer.error or not answer.messages:
+        return None
+    number = as_u32(attributes(answer.messages[0], len(rtgen)).get(nsid, b"\xff" * 4))
+    return None if number == unassigned else number
+
+
+def mark_loopback(mark: str) -> Request:
+    """Mark a namespace by its loopback interface, which every namespace has, and set that up."""
+    return Request(NEWLINK, 0, _IFINFO.pack(0, 0, 1, _UP, _UP) + text(_IFALIAS, mark), "mark a namespace")
+
+
+def create_pair(
+    *, tap: str, mark: str, bridge_index: int, link: str, mac: str, mtu: int, namespace: int
+) -> list[Request]:
+    """A veth pair: the tap here, plugged into a bridge; its peer at once in the namespace open as `namespace`."""
+    peer = (
+        _IFINFO.pack(0, 0, 0, 0, 0)
+        + text(_IFNAME, link)
+        + attribute(_ADDRESS, bytes.fromhex(mac.replace(":", "")))
+        + u32(_MTU, mtu)
+        + u32(_NET_NS_FD, namespace)
+    )
+    body = (
+        _IFINFO.pack(0, 0, 0, 0, 0)
+        + text(_IFNAME, tap)
+        + u32(_MTU, mtu)
+        + u32(_MASTER, bridge_index)
+        + nested(_LINKINFO, text(_INFO_KIND, "veth"), nested(_INFO_DATA, attribute(_VETH_PEER, peer)))
+    )
+    about = f"create {tap} and {link}"
+    return [Request(NEWLINK, CREATE | EXCLUSIVE, body, about), set_alias(tap, mark)]
+
+
+def create_bridge(name: str, mark: str, mtu: int) -> list[Request]:
+    """A bridge that forwards at once: no spanning tree, no delay, no multicast snooping (nobody queries)."""
+    body = (
+        _IFINFO.pack(0, 0, 0, 0, 0)
+        + text(_IFNAME, name)
+        + u32(_MTU, mtu)
+        + nested(
+            _LINKINFO,
+            text(_INFO_KIND, "bridge"),
+            nested(_INFO_DATA, u32(_BR_FORWARD_DELAY, 0), u32(_BR_STP_STATE, 0), u8(_BR_MCAST_SNOOPING, 0)),
+        )
+    )
+    return [Request(NEWLINK, CREATE | EXCLUSIVE, body, f"create bridge {name}"), set_alias(name, mark)]
+
+
+def create_vxlan(vxlan: Vxlan, mark: str, mtu: int, bridge_index: int, device_index: int) -> list[Request]:
+    """A VXLAN device that learns where addresses are from what arrives, so that an announcement moves a router."""
+    data = [
+        u32(_VX_ID, vxlan.vni),
+        u32(_VX_LINK, device_index),
+        attribute(_VX_LOCAL, vxlan.local.packed),
+        u8(_VX_LEARNING, 1),
+        attribute(_VX_PORT, struct.pack("!H", vxlan.port)),
+    ]
+    if vxlan.group is not None:
+        data.append(attribute(_VX_GROUP, vxlan.group.packed))
+    body = (
+        _IFINFO.pack(0, 0, 0, 0, 0)
+        + text(_IFNAME, vxlan.name)
+        + u32(_MTU, mtu)
+        + u32(_MASTER, bridge_index)
+        + nested(_LINKINFO, text(_INFO_KIND, "vxlan"), nested(_INFO_DATA, *data))
+    )
+    about = f"create VXLAN device {vxlan.name}"
+    return [Request(NEWLINK, CREATE | EXCLUSIVE, body, about), set_alias(vxlan.name, mark)]
+
+
+def decode_vxlan(link: KernelLink, device: str, peers: frozenset[IPv4Address]) -> Vxlan | None:
+    """A VXLAN device's parameters; None where it is not one that we could have made."""
+    data = link.data
+    if link.kind != "vxlan" or _VX_LOCAL not in data or not data.get(_VX_LEARNING, b"\1")[0]:
+        return None
+    return Vxlan(
+        name=link.name,
+        vni=as_u32(data[_VX_ID]),
+        local=IPv4Address(data[_VX_LOCAL]),
+        port=int.from_bytes(data[_VX_PORT], "big"),
+        device=device,
+        group=IPv4Address(data[_VX_GROUP]) if _VX_GROUP in data else None,
+        peers=peers,
+    )
+
+
+def vxlan_device_index(link: KernelLink) -> int:
+    """Index of the interface that a VXLAN device sends through; 0: none given."""
+    return as_u32(link.data.get(_VX_LINK, b""))
+
+
+def add_flood_peer(name: str, index: int, peer: IPv4Address) -> Request:
+    """Flood a VXLAN device's frames to `peer` too."""
+    return Request(
+        NEWNEIGH, CREATE | APPEND, _flood_entry(index, peer), f"flood {name} to {peer}", forgives=frozenset({17})
+    )
+
+
+def remove_flood_peer(name: str, index: int, peer: IPv4Address) -> Request:
+    """Flood a VXLAN device's frames to `peer` no longer."""
+    return Request(DELNEIGH, 0, _flood_entry(index, peer), f"flood {name} no longer to {peer}", ALREADY_GONE)
+
+
+def _flood_entry(index: int, peer: IPv4Address) -> bytes:
+    header = _NDMSG.pack(socket.AF_BRIDGE, 0, index, _NUD_PERMANENT, _NTF_SELF, 0)
+    return header + attribute(_NDA_LLADDR, _EVERYWHERE) + attribute(_NDA_DST, peer.packed)
+
+
+def flood_peers(netlink: Netlink, index: int) -> frozenset[IPv4Address]:
+    """Where a VXLAN device floods frames to."""
+    # In strict mode the dump takes a ndmsg whose index names the device.
+    body = _NDMSG.pack(socket.AF_BRIDGE, 0, index, 0, 0, 0)
+    peers = set()
+    for message in netlink.dump(GETNEIGH, body, "list a VXLAN device's peers"):
+        found = attributes(message, _NDMSG.size)
+        if found.get(_NDA_LLADDR) == _EVERYWHERE and len(found.get(_NDA_DST, b"")) == 4:
+            peers.add(IPv4Address(found[_NDA_DST]))
+    return frozenset(peers)
+
+
+def set_alias(name: str, alias: str) -> Request:
+    """Mark a link."""
+    return Request(NEWLINK, 0, _named(name) + text(_IFALIAS, alias), f"mark {name}")
+
+
+def set_mtu(name: str, mtu: int) -> Request:
+    """Set a link's MTU, in bytes."""
+    return Request(NEWLINK, 0, _named(name) + u32(_MTU, mtu), f"set the MTU of {name} to {mtu}")
+
+
+def set_mac(name: str, mac: str) -> Request:
+    """Set a link's hardware address."""
+    body = _named(name) + attribute(_ADDRESS, bytes.fromhex(mac.replace(":", "")))
+    return Request(NEWLINK, 0, body, f"set the hardware address of {name} to {mac}")
+
+
+def set_master(name: str, bridge_index: int) -> Request:
+    """Make a link a port of a bridge (0: of none)."""
+    return Request(NEWLINK, 0, _named(name) + u32(_MASTER, bridge_index), f"plug {name} into its bridge")
+
+
+def raise_link(name: str) -> Request:
+    """Set a link up."""
+    return Request(NEWLINK, 0, _named(name, _UP, _UP), f"set {name} up")
+
+
+def delete(name: str) -> Request:
+    """Delete a link; fine if it is gone."""
+    return Request(DELLINK, 0, _named(name), f"delete {name}", ALREADY_GONE)
+
+
+def delete_together(names: list[str]) -> list[Request]:
+    """Delete links at once; fine if they are gone. One by one, each would wait for a grace period of the kernel."""
+    moves = [
+        Request(NEWLINK, 0, _named(name) + u32(_GROUP, _DOOMED), f"gather {name} for deletion", ALREADY_GONE)
+        for name in names
+    ]
+    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(_GROUP, _DOOMED)
+    return [*moves, Request(DELLINK, 0, body, f"delete {', '.join(names)}", ALREADY_GONE)] if names else []
+
+
+def _named(name: str, flags: int = 0, change: int = 0) -> bytes:
+    return _IFINFO.pack(0, 0, 0, flags, change) + text(_IFNAME, name)

@@ -1,0 +1,99 @@
+"""nftables through libnftables, in process: a transaction costs what the kernel costs, not a process start.
+
+A context belongs to the network namespace of the thread that made it, wherever it is used from later. The library
+promises nothing about threads, so its calls take turns; a router's transaction holds the turn for under a millisecond.
+
+Source: nftables/libnftables.h (the ABI of libnftables.so.1), libnftables-json(5).
+"""
+
+import ctypes
+import ctypes.util
+import json
+import threading
+from functools import cache
+from typing import Any, Final, Self
+
+from gapless.errors import Unavailable
+
+LIBRARY: Final = "libnftables.so.1"
+
+_OUTPUT_JSON = 1 << 4
+_turn = threading.Lock()
+
+
+@cache
+def load(name: str = LIBRARY) -> ctypes.CDLL:
+    """The library with its ABI declared. Raises Unavailable, naming the package, where it is not installed."""
+    try:
+        library = ctypes.CDLL(name)
+    except OSError as error:
+        raise Unavailable(f"{name} cannot be loaded: install the package nftables ({error})") from error
+    context, words = ctypes.c_void_p, ctypes.c_char_p
+    library.nft_ctx_new.argtypes, library.nft_ctx_new.restype = [ctypes.c_uint32], context
+    library.nft_ctx_free.argtypes, library.nft_ctx_free.restype = [context], None
+    library.nft_ctx_buffer_output.argtypes, library.nft_ctx_buffer_output.restype = [context], ctypes.c_int
+    library.nft_ctx_buffer_error.argtypes, library.nft_ctx_buffer_error.restype = [context], ctypes.c_int
+    library.nft_ctx_get_output_buffer.argtypes, library.nft_ctx_get_output_buffer.restype = [context], words
+    library.nft_ctx_get_error_buffer.argtypes, library.nft_ctx_get_error_buffer.restype = [context], words
+    library.nft_ctx_output_set_flags.argtypes, library.nft_ctx_output_set_flags.restype = (
+        [context, ctypes.c_uint],
+        None,
+    )
+    library.nft_run_cmd_from_buffer.argtypes, library.nft_run_cmd_from_buffer.restype = [context, words], ctypes.c_int
+    return library
+
+
+class Nft:
+    """An nftables context of the namespace in which it is made."""
+
+    def __init__(self) -> None:
+        self._library = load()
+        with _turn:
+            self._context: int | None = self._library.nft_ctx_new(0)
+            if not self._context:
+                raise Unavailable("libnftables made no context")
+            self._library.nft_ctx_buffer_output(self._context)
+            self._library.nft_ctx_buffer_error(self._context)
+            self._library.nft_ctx_output_set_flags(self._context, _OUTPUT_JSON)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the context; rules stay."""
+        if self._context:
+            with _turn:
+                self._library.nft_ctx_free(self._context)
+            self._context = None
+
+    def transact(self, commands: str, about: str) -> None:
+        """Run `commands` as one transaction: all of them or none. Raises Unavailable with the library's words."""
+        failed, _, said = self._run(commands)
+        if failed:
+            raise Unavailable(f"{about}: {said}")
+
+    def list_table(self, family: str, name: str) -> list[dict[str, Any]] | None:
+        """The objects of a table in the library's JSON form; None where there is no such table."""
+        failed, output, said = self._run(f"list table {family} {name}")
+        if failed:
+            if "No such file or directory" in said:
+                return None
+            raise Unavailable(f"list nftables table {family} {name}: {said}")
+        listed: list[dict[str, Any]] = json.loads(output)["nftables"]
+        return listed
+
+    def _run(self, commands: str) -> tuple[bool, str, str]:
+        with _turn:
+            result = self._library.nft_run_cmd_from_buffer(self._context, commands.encode())
+            output: bytes = self._library.nft_ctx_get_output_buffer(self._context) or b""
+            error: bytes = self._library.nft_ctx_get_error_buffer(self._context) or b""
+        return result != 0, output.decode(), _in_one_line(error.decode(errors="replace"))
+
+
+def _in_one_line(error: str) -> str:
+    """The library's errors without the echo of the command and the carets below it."""
+    lines = [line.strip() for line in error.splitlines() if "Error:" in line]
+    return "; ".join(line.partition("Error:")[2].strip() for line in lines) or error.strip() or "no reason given"

@@ -1,0 +1,180 @@
+"""Reads what is there: a router inside its namespace and at the host's ends, and a network's bridge and way out.
+
+Invariant: observing changes nothing, and sees only what is ours or what stands under a name that we need.
+"""
+
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Final, Self
+
+from gapless.agent.kernel import arp, links, netns, routing, ruleset
+from gapless.agent.kernel.links import KernelLink
+from gapless.agent.kernel.netlink import Netlink
+from gapless.agent.kernel.nft import Nft
+from gapless.core.desired import SETTINGS, tap_of
+from gapless.errors import Unavailable
+from gapless.model.observed import (
+    GATEWAY_PREFIX,
+    TENANT_PREFIX,
+    HostLink,
+    KernelRouter,
+    Link,
+    NamespaceState,
+    ObservedSegment,
+    Segment,
+    Tap,
+)
+
+_IN_EVERY_NAMESPACE: Final = frozenset(
+    ("lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0")
+)
+"""Links that the kernel itself puts into each new namespace, depending on its modules."""
+
+
+@dataclass(slots=True)
+class Inside:
+    """Sockets of a router's namespace, usable from any thread, and the settings found when they were opened."""
+
+    netlink: Netlink
+    nft: Nft
+    settings: dict[str, str]
+    packets: socket.socket | None = None
+    """To announce with; the announcer takes it."""
+
+    @classmethod
+    def opened(cls) -> Self:
+        """Those of the calling thread's namespace."""
+        return cls(netlink=Netlink(), nft=Nft(), settings=netns.read_settings(SETTINGS))
+
+    @classmethod
+    def opened_to_announce(cls) -> Self:
+        """Those of the calling thread's namespace, with one for announcements."""
+        inside = cls.opened()
+        inside.packets = arp.open_socket()
+        return inside
+
+    def close(self) -> None:
+        """Let go of the namespace."""
+        if self.packets is not None:
+            self.packets.close()
+        self.netlink.close()
+        self.nft.close()
+
+
+def observe_router(host: Netlink, inside: Inside | None, desired: KernelRouter) -> KernelRouter:
+    """What is there of a router. `inside` is None where its namespace does not exist."""
+    found = links.all_links(inside.netlink) if inside is not None else []
+    ours = {link.name: link for link in found if link.name.startswith((TENANT_PREFIX, GATEWAY_PREFIX))}
+    taps = _taps(host, ours, desired)
+    if inside is None:
+        return KernelRouter(namespace=NamespaceState.ABSENT, taps=taps)
+    state = namespace_state(found)
+    if state is NamespaceState.FOREIGN:
+        return KernelRouter(namespace=state)
+    addresses = routing.addresses_by_link(inside.netlink)
+    return KernelRouter(
+        namespace=state,
+        settings=inside.settings,
+        ruleset=ruleset.observe(inside.nft),
+        links={
+            name: Link(
+                name=name,
+                mac=link.mac,
+                mtu=link.mtu,
+                up=link.up,
+                forwarding=link.forwarding,
+                addresses=frozenset(addresses.get(link.index, ())),
+            )
+            for name, link in ours.items()
+        },
+        taps=taps,
+        routes=routing.our_routes(inside.netlink, {link.index: name for name, link in ours.items()}),
+    )
+
+
+def namespace_state(found: list[KernelLink]) -> NamespaceState:
+    """Whose a namespace with these links is."""
+    if any(link.name == "lo" and link.alias == netns.MARK for link in found):
+        return NamespaceState.OURS
+    if all(link.name in _IN_EVERY_NAMESPACE for link in found):
+        return NamespaceState.EMPTY
+    return NamespaceState.FOREIGN
+
+
+def _taps(host: Netlink, inside: dict[str, KernelLink], desired: KernelRouter) -> dict[str, Tap]:
+    """The host's ends that we need or that belong to links inside, where they exist."""
+    by_tap = {tap_of(name): link for name, link in inside.items()}
+    bridges = {tap.bridge for tap in desired.taps.values() if tap.bridge is not None}
+    names = sorted({*desired.taps, *by_tap})
+    found = links.find(host, [*names, *sorted(bridges)]) if names else {}
+    bridge_names = {found[name].index: name for name in bridges if name in found}
+    taps = {}
+    for name in names:
+        link, peer = found.get(name), by_tap.get(name)
+        if link is None:
+            continue
+        is_pair = peer is not None and link.peer_index == peer.index and peer.peer_index == link.index
+        taps[name] = Tap(
+            name=name,
+            mtu=link.mtu,
+            bridge=bridge_names.get(link.master, f"#{link.master}") if link.master else None,
+            peer=peer.name if peer is not None and is_pair else None,
+            up=link.up,
+            ours=link.is_ours or is_pair,
+        )
+    return taps
+
+
+def observe_segment(host: Netlink, segment: Segment) -> ObservedSegment:
+    """What is there of a network on this host."""
+    device = segment.vxlan.device if segment.vxlan is not None else None
+    names = [segment.bridge, segment.vxlan.name if segment.vxlan is not None else None, segment.uplink, device]
+    found = links.find(host, [name for name in names if name is not None])
+    masters = {link.index: link for link in found.values()}
+    uplink = found.get(segment.uplink or "")
+    if uplink is not None and uplink.master and uplink.master not in masters:
+        masters |= {link.index: link for link in links.all_links(host)}
+
+    def described(name: str | None) -> HostLink | None:
+        link = found.get(name or "")
+        return _describe(host, link, masters, segment) if link is not None else None
+
+    return ObservedSegment(
+        bridge=described(segment.bridge),
+        vxlan=described(segment.vxlan.name if segment.vxlan is not None else None),
+        uplink=described(segment.uplink),
+        data_mtu=found[device].mtu if device in found else None,
+    )
+
+
+def _describe(host: Netlink, link: KernelLink, masters: dict[int, KernelLink], segment: Segment) -> HostLink:
+    vxlan = None
+    if segment.vxlan is not None and link.kind == "vxlan":
+        device = masters.get(links.vxlan_device_index(link))
+        peers = links.flood_peers(host, link.index) if segment.vxlan.group is None else frozenset()
+        vxlan = links.decode_vxlan(link, device.name if device is not None else "", peers)
+    master = masters.get(link.master)
+    is_free_uplink = link.name == segment.uplink and not link.master
+    return HostLink(
+        name=link.name,
+        kind=link.kind,
+        mtu=link.mtu,
+        up=link.up,
+        bridge=(master.name if master is not None else f"#{link.master}") if link.master else None,
+        ours=link.is_ours,
+        vxlan=vxlan,
+        has_addresses=is_free_uplink and routing.has_addresses(host, link.index),
+        bridge_is_ours=master is not None and master.is_ours,
+    )
+
+
+def data_address(host: Netlink, device: str) -> IPv4Address:
+    """The address of the data interface, where tunnels end. Raises Unavailable where there is none."""
+    link = links.find(host, [device]).get(device)
+    if link is None:
+        raise Unavailable(f"the data interface {device} does not exist on this host")
+    held = routing.addresses_by_link(host, link.index).get(link.index)
+    if not held:
+        raise Unavailable(f"the data interface {device} has no IPv4 address, so there is no end for VXLAN tunnels")
+    return min(held, key=lambda address: (address.ip.is_link_local, address.ip)).ip

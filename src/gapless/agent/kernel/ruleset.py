@@ -1,0 +1,184 @@
+"""A router's filter and NAT rules as nftables text, loaded in one transaction, and how to tell that they are there.
+
+What the rules mean:
+- Floating IPs are one-to-one NAT by two maps, in both directions, also from inside (a flow that comes in and leaves
+  on tenant links gets an outside source too, or its answers would take a short cut past the translation).
+- Everything else that leaves by the gateway link gets the gateway's address, when SNAT is on. Ports are kept where
+  they are free: after a move, flows driven from inside go on under the same outside port.
+- The router itself answers echo requests and nothing else. It stays silent to segments of connections that it does
+  not know: a RST would end flows that a moved router is about to pick up again.
+- Nothing untranslated leaks: packets to a floating IP never leave by the gateway link again, invalid ones are dropped.
+
+How the kernel's copy is known to be the right one: the table holds an empty chain whose name carries a digest of the
+text and of its shape. The shape is taken again from the kernel: chains with hooks, priorities and policies, and each
+rule's comment, in order. A rule that is deleted, added, moved or replaced by hand changes it, because a rule typed by
+hand does not carry our comment. Map elements are compared one by one. So the rules need not be parsed, and nothing
+depends on how some version of nftables prints them.
+
+Invariant: names of interfaces only, never indices: libnftables keeps one index cache for all namespaces.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
+
+from gapless.agent.kernel.nft import Nft
+from gapless.core.desired import gateway_link
+from gapless.model.observed import Ruleset
+from gapless.model.router import Router
+
+FAMILY, TABLE = "ip", "gapless"
+_FLOATING, _FIXED = "floating_to_fixed", "fixed_to_floating"
+_SEAL = "text_"
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    name: str
+    type: str
+    hook: str
+    priority: int
+    policy: str
+    rules: tuple[tuple[str, str], ...]
+    """Each with the comment that says what it is for."""
+
+    def render(self) -> str:
+        head = f"type {self.type} hook {self.hook} priority {self.priority}; policy {self.policy};"
+        lines = (f'{rule} comment "{comment}"' for rule, comment in self.rules)
+        return "\n    ".join((f"  chain {self.name} {{", head, *lines)) + "\n  }"
+
+    @property
+    def shape(self) -> str:
+        comments = [comment for _, comment in self.rules]
+        return f"{self.name} {self.type} {self.hook} {self.priority} {self.policy} {comments}"
+
+
+def render(router: Router) -> Ruleset:
+    """The rules that `router` should have."""
+    pairs: frozenset[tuple[IPv4Address, IPv4Address]] = frozenset()
+    if router.gateway is not None and router.admin_up:
+        pairs = frozenset((ip.address, ip.fixed_address) for ip in router.floating_ips)
+    chains = [_input(), _forward(router)]
+    if router.gateway is not None and router.admin_up:
+        chains += _translation(router)
+    maps = [_map(_FLOATING, pairs), _map(_FIXED, ((fixed, floating) for floating, fixed in pairs))]
+    body = "\n".join((*maps, *(chain.render() for chain in chains)))
+    shape = _digest("\n".join(sorted(chain.shape for chain in chains)))
+    fingerprint = f"{_digest(body)}_{shape}"
+    text = f"table {FAMILY} {TABLE} {{\n{body}\n  chain {_SEAL}{fingerprint} {{ }}\n}}\n"
+    return Ruleset(fingerprint=fingerprint, floating=pairs, text=text)
+
+
+def _input() -> _Chain:
+    rules = (
+        ('iifname "lo" accept', "the router to itself"),
+        ("ct state established,related accept", "answers to the router"),
+        ("icmp type echo-request accept", "ping; silence otherwise"),
+    )
+    return _Chain("input", "filter", "input", 0, "drop", rules)
+
+
+def _forward(router: Router) -> _Chain:
+    if not router.admin_up:
+        return _Chain("forward", "filter", "forward", 0, "drop", ())
+    rules = [("ct state invalid drop", "never translated, so never let out")]
+    if router.gateway is not None:
+        outside = gateway_link(router.gateway.port.id)
+        rules += [
+            (f'iifname "{outside}" oifname "{outside}" drop', "no transit"),
+            (f'oifname "{outside}" ct direction original ct status dnat drop', "floating IP without a way inside"),
+        ]
+    return _Chain("forward", "filter", "forward", 0, "accept", tuple(rules))
+
+
+def _translation(router: Router) -> list[_Chain]:
+    if router.gateway is None:
+        return []
+    outside = gateway_link(router.gateway.port.id)
+    leaves = f'oifname "{outside}"'
+    turns_round = f'iifname != "{outside}" oifname != "{outside}" ct status dnat'
+    to_fixed = (f"dnat to ip daddr map @{_FLOATING}", "floating IPs, inwards")
+    to_floating = f"snat to ip saddr map @{_FIXED}"
+    postrouting = [
+        (f"{leaves} {to_floating}", "floating IPs, outwards"),
+        (f"{turns_round} {to_floating}", "floating IPs, from inside"),
+    ]
+    if router.gateway.port.addresses:
+        to_gateway = f"snat to {router.gateway.port.addresses[0].ip}"
+        postrouting.append((f"{turns_round} {to_gateway}", "to floating IPs, from inside"))
+        if router.gateway.snat:
+            postrouting.append((f"{leaves} {to_gateway}", "SNAT"))
+    return [
+        _Chain("prerouting", "nat", "prerouting", -100, "accept", (to_fixed,)),
+        _Chain("output", "nat", "output", -100, "accept", (to_fixed,)),
+        _Chain("postrouting", "nat", "postrouting", 100, "accept", tuple(postrouting)),
+    ]
+
+
+def _map(name: str, pairs: Iterable[tuple[IPv4Address, IPv4Address]]) -> str:
+    elements = ", ".join(f"{key} : {value}" for key, value in sorted(pairs))
+    filled = f" elements = {{ {elements} }}" if elements else ""
+    return f"  map {name} {{ type ipv4_addr : ipv4_addr;{filled} }}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load(nft: Nft, ruleset: Ruleset, *, replace: bool) -> None:
+    """Load the rules, in place of those that are there. Raises Unavailable; then the old ones still hold.
+
+    With `replace` false there must be none: a deletion makes the context's end wait for a grace period of the kernel.
+    """
+    drop = f"add table {FAMILY} {TABLE}\ndelete table {FAMILY} {TABLE}\n" if replace else ""
+    nft.transact(drop + ruleset.text, "load the router's rules")
+
+
+def observe(nft: Nft) -> Ruleset | None:
+    """The rules of the context's namespace; None without any, fingerprint "" where they were changed by hand."""
+    listed = nft.list_table(FAMILY, TABLE)
+    return None if listed is None else _judge(listed)
+
+
+def _judge(listed: Sequence[dict[str, Any]]) -> Ruleset:
+    """What a listing of our table says."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for entry in listed:
+        for kind, thing in entry.items():
+            kinds.setdefault(kind, []).append(thing)
+    chains, rules, maps = kinds.get("chain", []), kinds.get("rule", []), kinds.get("map", [])
+    translations = {found["name"]: _elements(found) for found in maps}
+    floating = translations.get(_FLOATING, frozenset())
+    seals = [chain["name"].removeprefix(_SEAL) for chain in chains if chain["name"].startswith(_SEAL)]
+    is_untouched = (
+        set(kinds) <= {"metainfo", "table", "chain", "rule", "map"}
+        and not any(table.get("flags") for table in kinds.get("table", []))
+        and len(seals) == 1
+        and translations == {_FLOATING: floating, _FIXED: frozenset((fixed, outer) for outer, fixed in floating)}
+        and seals[0].partition("_")[2] == _digest(_observed_shape(chains, rules))
+    )
+    return Ruleset(fingerprint=seals[0] if is_untouched else "", floating=floating)
+
+
+def _observed_shape(chains: Sequence[dict[str, Any]], rules: Sequence[dict[str, Any]]) -> str:
+    comments: dict[str, list[str]] = {chain["name"]: [] for chain in chains}
+    for rule in rules:
+        comments[rule["chain"]].append(rule.get("comment", ""))
+    return "\n".join(
+        sorted(
+            f"{chain['name']} {chain['type']} {chain['hook']} {chain['prio']} {chain['policy']} "
+            f"{comments[chain['name']]}"
+            for chain in chains
+            if "hook" in chain
+        )
+    )
+
+
+def _elements(found: dict[str, Any]) -> frozenset[tuple[IPv4Address, IPv4Address]]:
+    pairs = set()
+    for element in found.get("elem", []):
+        key, value = element
+        pairs.add((IPv4Address(key), IPv4Address(value)))
+    return frozenset(pairs)

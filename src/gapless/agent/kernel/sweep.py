@@ -1,0 +1,87 @@
+"""Finds and removes what Gapless made on the host and nobody needs any more: taps, bridges, VXLAN devices.
+
+Invariant: only links that carry our mark are deleted, and a bridge only when nobody else has a port in it.
+"""
+
+import os
+from collections.abc import Iterable
+
+from gapless.agent.kernel import links, netns
+from gapless.agent.kernel.links import KernelLink
+from gapless.agent.kernel.netlink import Netlink
+from gapless.core.desired import bridge_name
+from gapless.model.network import Network
+from gapless.model.observed import BRIDGE_PREFIX, TAP_PREFIX
+from gapless.model.router import RouterId
+
+_VXLAN_PREFIX = "vxlan-"
+
+
+def vxlan_name(vni: int) -> str:
+    """The VXLAN device of a segment, as Neutron names it."""
+    return f"{_VXLAN_PREFIX}{vni}"
+
+
+def names_of(network: Network) -> tuple[str, ...]:
+    """The links that a network may have on a host."""
+    vni = network.segmentation_id
+    return (bridge_name(network.id), *((vxlan_name(vni),) if vni is not None else ()))
+
+
+def routers_of_taps(host: Netlink) -> frozenset[RouterId]:
+    """Routers that have a tap of ours on this host, whatever became of their namespaces."""
+    return frozenset(RouterId(tap.marked_id) for tap in _our_taps(links.all_links(host)))
+
+
+def delete_taps_of(host: Netlink, router_id: RouterId) -> None:
+    """Delete a router's taps, wherever their other ends are."""
+    _delete(host, (tap for tap in _our_taps(links.all_links(host)) if tap.marked_id == router_id))
+
+
+def delete_stray_taps(host: Netlink) -> None:
+    """Delete taps of ours whose other end is not in their router's namespace: its name was taken by a new one."""
+    taps: dict[RouterId, list[KernelLink]] = {}
+    for tap in _our_taps(links.all_links(host)):
+        taps.setdefault(RouterId(tap.marked_id), []).append(tap)
+    for router_id, of_router in taps.items():
+        number = _namespace_number(host, router_id)
+        _delete(host, (tap for tap in of_router if tap.peer_namespace != number or number is None))
+
+
+def _namespace_number(host: Netlink, router_id: RouterId) -> int | None:
+    path = netns.path_of(router_id)
+    if not netns.is_namespace(path):
+        return None
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return links.namespace_number(host, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def delete_networks(host: Netlink, kept: frozenset[str], uplinks: frozenset[str]) -> None:
+    """Delete bridges and VXLAN devices of ours whose names are not in `kept`, and release uplinks from them."""
+    found = links.all_links(host)
+    stale_vxlans = {link.index for link in found if _is_stale(link, "vxlan", _VXLAN_PREFIX, kept)}
+    stale_bridges = {link.index: link for link in found if _is_stale(link, "bridge", BRIDGE_PREFIX, kept)}
+    in_use = {
+        link.master
+        for link in found
+        if link.master in stale_bridges and link.index not in stale_vxlans and link.name not in uplinks
+    }
+    doomed = [link for index, link in stale_bridges.items() if index not in in_use]
+    released = [link.name for link in found if link.name in uplinks and link.master in {it.index for it in doomed}]
+    host.carry_out([links.set_master(name, 0) for name in released])
+    _delete(host, [*doomed, *(link for link in found if link.index in stale_vxlans and link.master not in in_use)])
+
+
+def _is_stale(link: KernelLink, kind: str, prefix: str, kept: frozenset[str]) -> bool:
+    return link.is_ours and link.kind == kind and link.name.startswith(prefix) and link.name not in kept
+
+
+def _our_taps(found: Iterable[KernelLink]) -> list[KernelLink]:
+    return [link for link in found if link.is_ours and link.kind == "veth" and link.name.startswith(TAP_PREFIX)]
+
+
+def _delete(host: Netlink, doomed: Iterable[KernelLink]) -> None:
+    host.carry_out(links.delete_together([link.name for link in doomed]))

@@ -1,0 +1,159 @@
+"""Hints that a router may have drifted: a tap of ours went or stopped passing frames, a namespace's name went.
+
+The rule: a hint says "look at this router sooner", never what is wrong; the reconcile observes for itself. Hints may
+be lost (the kernel drops notifications when a reader is slow) and cannot see inside namespaces; the driver's periodic
+audit finds the rest. Sources: rtnetlink(7) link notifications, inotify(7) on /run/netns.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import errno
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from gapless.agent.kernel import links, netns
+from gapless.agent.kernel.links import KernelLink
+from gapless.agent.kernel.netlink import Netlink
+from gapless.errors import Unavailable
+from gapless.model.observed import NAMESPACE_PREFIX, TAP_PREFIX
+from gapless.model.router import RouterId
+
+_LINK_CHANGES: Final = 0x1
+"""RTMGRP_LINK."""
+_BUFFER_BYTES: Final = 1 << 20
+_IN_DELETE: Final = 0x200
+_IN_Q_OVERFLOW: Final = 0x4000
+_INOTIFY_HEADER = struct.Struct("=iIII")
+_NETLINK_HEADER = struct.Struct("=IHHII")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class DriftWatcher:
+    """`async for router_id in watcher` yields routers to look at sooner; None means "look at all of them".
+
+    Make it inside a running event loop, in the host's network namespace. Hints that nobody has taken yet are merged.
+    Our own building and removing gives hints too; they lead to a look that finds nothing.
+    """
+
+    def __init__(self, directory: Path = netns.DIRECTORY) -> None:
+        """Raises Unavailable where the kernel does not let us watch."""
+        self._loop = asyncio.get_running_loop()
+        self._pending: dict[RouterId | None, None] = {}
+        self._news = asyncio.Event()
+        self._is_closed = False
+        self._link_socket = _open_link_socket()
+        self._names = _watch_directory(directory)
+        self._passing: dict[int, KernelLink] = {}
+        with Netlink() as host:
+            for link in links.all_links(host):
+                self._note_link(link)
+        self._loop.add_reader(self._link_socket, self._read_links)
+        self._loop.add_reader(self._names, self._read_names)
+
+    async def __aiter__(self) -> AsyncIterator[RouterId | None]:
+        while True:
+            await self._news.wait()
+            if self._is_closed:
+                return
+            router_id = next(iter(self._pending))
+            del self._pending[router_id]
+            if not self._pending:
+                self._news.clear()
+            yield router_id
+
+    def close(self) -> None:
+        """Stop watching; the iteration ends."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._loop.remove_reader(self._link_socket)
+        self._loop.remove_reader(self._names)
+        self._link_socket.close()
+        os.close(self._names)
+        self._news.set()
+
+    def _hint(self, router_id: RouterId | None) -> None:
+        self._pending[router_id] = None
+        self._news.set()
+
+    def _read_links(self) -> None:
+        try:
+            data = self._link_socket.recv(_BUFFER_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            self._hint(None)  # the kernel dropped notifications: anything may have happened
+            return
+        offset = 0
+        while offset + _NETLINK_HEADER.size <= len(data):
+            length, kind, *_ = _NETLINK_HEADER.unpack_from(data, offset)
+            body = data[offset + _NETLINK_HEADER.size : offset + length]
+            offset += (length + 3) & ~3
+            if body[:1] != b"\0":
+                continue  # a bridge speaking of its port; the link itself says the same
+            if kind == links.DELLINK:
+                self._note_gone(links.decode(body))
+            elif kind == links.NEWLINK:
+                self._note_link(links.decode(body))
+
+    def _note_gone(self, link: KernelLink) -> None:
+        was = self._passing.pop(link.index, None)
+        if was is not None:
+            self._hint_about(was)
+
+    def _note_link(self, link: KernelLink) -> None:
+        """Remember what passes frames; a hint when one that did no longer does, or was plugged elsewhere."""
+        if not link.is_ours:
+            return
+        is_tap = link.name.startswith(TAP_PREFIX)
+        if link.up and (not is_tap or (link.master and link.operational)):
+            was = self._passing.get(link.index)
+            self._passing[link.index] = link
+            if was is not None and (was.master, was.mtu, was.name) != (link.master, link.mtu, link.name):
+                self._hint_about(was)
+        elif self._passing.pop(link.index, None) is not None:
+            self._hint_about(link)
+
+    def _hint_about(self, link: KernelLink) -> None:
+        """A tap concerns its router; a bridge or VXLAN device may concern any."""
+        self._hint(RouterId(link.marked_id) if link.name.startswith(TAP_PREFIX) else None)
+
+    def _read_names(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self._names, 1 << 16)
+            offset = 0
+            while offset + _INOTIFY_HEADER.size <= len(data):
+                _, mask, _, length = _INOTIFY_HEADER.unpack_from(data, offset)
+                offset += _INOTIFY_HEADER.size
+                name = data[offset : offset + length].rstrip(b"\0").decode(errors="replace")
+                offset += length
+                if mask & _IN_Q_OVERFLOW:
+                    self._hint(None)
+                elif name.startswith(NAMESPACE_PREFIX):
+                    self._hint(RouterId(name.removeprefix(NAMESPACE_PREFIX)))
+
+
+def _open_link_socket() -> socket.socket:
+    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    opened.setblocking(False)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+    opened.bind((0, _LINK_CHANGES))
+    return opened
+
+
+def _watch_directory(directory: Path) -> int:
+    descriptor: int = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    if descriptor < 0 or _libc.inotify_add_watch(descriptor, os.fsencode(directory), _IN_DELETE) < 0:
+        number = ctypes.get_errno()
+        if descriptor >= 0:
+            os.close(descriptor)
+        raise Unavailable(f"cannot watch {directory}: {os.strerror(number)}")
+    return descriptor

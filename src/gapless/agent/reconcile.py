@@ -1,0 +1,236 @@
+"""Brings one router's kernel state to what it should be: observe, diff, apply, announce, verify.
+
+The rule: from any starting state, half-built and hand-changed ones included, the same call leads to the same end, and
+a router that runs as it should is adopted without one operation. Every success was verified against the kernel.
+
+Blocking; different routers may be worked on by different threads, one router by one thread at a time. Bridges and
+VXLAN devices are shared by routers, so work on one network takes turns.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Final
+
+from gapless.agent.kernel import arp, links, netns, nft, ruleset, sweep
+from gapless.agent.kernel.apply import HostHands, RouterHands
+from gapless.agent.kernel.netlink import Netlink
+from gapless.agent.kernel.observe import data_address, namespace_state, observe_router, observe_segment
+from gapless.config import HostSettings
+from gapless.core.desired import bridge_name, desired_router
+from gapless.core.diff import diff
+from gapless.core.segments import diff_segment
+from gapless.errors import InvalidRequest, InvariantError, Unavailable
+from gapless.model.network import Network, NetworkId, NetworkType
+from gapless.model.observed import GATEWAY_PREFIX, TENANT_PREFIX, KernelRouter, NamespaceState, Segment, Vxlan
+from gapless.model.operation import Announce, Operation
+from gapless.model.router import Router, RouterId
+
+_ROUNDS: Final = 2
+"""Plans applied before giving up. One does, unless somebody else changes the router at the same time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a reconcile did. Times are monotonic seconds of this machine."""
+
+    changed: bool
+    """Whether anything in the kernel had to be changed; False: the router was adopted as it ran."""
+    announced: bool
+    """Whether gratuitous ARP was sent: it became active here, or gained an address."""
+    started_s: float
+    built_s: float
+    announced_s: float
+    verified_s: float
+    what: str = ""
+    """The operations that were carried out, in short; "" when there were none."""
+
+
+class Reconciler:
+    """Builds, repairs and removes routers in this host's kernel. Blocking; thread-safe for different routers."""
+
+    def __init__(self, settings: HostSettings) -> None:
+        """Raises Unavailable or InvalidRequest, in an operator's words, when this host cannot do the job."""
+        nft.load()
+        self._physical = dict(settings.physical_networks)
+        self._settings = settings
+        self._vxlan_group = _address(settings.vxlan_group, "vxlan_group") if settings.vxlan_group else None
+        self._vxlan_peers = frozenset(_address(peer, "vxlan_peer") for peer in settings.vxlan_peers)
+        if self._vxlan_group is not None and not self._vxlan_group.is_multicast:
+            raise InvalidRequest(f"vxlan_group {self._vxlan_group} is not a multicast address (224.0.0.0/4)")
+        netns.prepare_directory()
+        self._turns: dict[NetworkId, threading.Lock] = {}
+        self._turns_lock = threading.Lock()
+        self._announcer = arp.Announcer()
+
+    def running(self) -> frozenset[RouterId]:
+        """Routers of ours that are present in the kernel, half-built ones included."""
+        with Netlink() as host:
+            left_behind = sweep.routers_of_taps(host)
+        return left_behind | frozenset(router_id for router_id in netns.names() if _is_ours(router_id))
+
+    def reconcile(self, router: Router) -> Outcome:
+        """Make the kernel match `router`, whatever it looks like now. Raises Unavailable with the reason."""
+        started_s = time.monotonic()
+        with Netlink() as host:
+            bridges = self._ensure_networks(host, router)
+            desired = desired_router(router, ruleset.render(router), bridges)
+            return self._converge(host, router.id, desired, started_s)
+
+    def _converge(self, host: Netlink, router_id: RouterId, desired: KernelRouter, started_s: float) -> Outcome:
+        path = netns.path_of(router_id)
+        built_s = announced_s = started_s
+        changed = announced = False
+        what = ""
+
+        def announce(by: socket.socket, announcements: list[Announce]) -> None:
+            nonlocal built_s, announced
+            built_s, announced = time.monotonic(), True
+            self._announcer.forget(router_id)
+            self._announcer.announce(router_id, by, announcements)
+
+        with RouterHands(host, path, router_id, announce) as hands:
+            for _ in range(_ROUNDS):
+                plan = diff(desired, observe_router(host, hands.inside, desired))
+                if not plan:
+                    break
+                hands.carry_out(plan)
+                changed, what = True, what or _in_short(plan)
+                announced_s = time.monotonic()
+                built_s = built_s if announced else announced_s
+            else:
+                left = diff(desired, observe_router(host, hands.inside, desired))
+                if left:
+                    raise Unavailable(f"the kernel is not as it should be after building: {_words(left)}")
+        return Outcome(
+            changed=changed,
+            announced=announced,
+            started_s=started_s,
+            built_s=built_s,
+            announced_s=announced_s,
+            verified_s=time.monotonic(),
+            what=what,
+        )
+
+    def remove(self, router_id: RouterId) -> None:
+        """Remove every trace of a router; nothing happens when there is none. Raises Unavailable with the reason."""
+        self._announcer.forget(router_id)
+        path = netns.path_of(router_id)
+        with Netlink() as host:
+            if not netns.is_namespace(path):
+                sweep.delete_taps_of(host, router_id)
+                netns.delete(path)
+            elif _is_ours(router_id):
+                _delete_links_inside(router_id)
+                netns.delete(path)
+
+    def sweep(self, keep: Iterable[Network]) -> None:
+        """Remove our bridges and VXLAN devices of networks that are not in `keep`, and stray ends of ours.
+
+        An uplink is released with its bridge. A bridge that somebody else uses too stays.
+        """
+        kept = frozenset(name for network in keep for name in sweep.names_of(network))
+        with Netlink() as host:
+            sweep.delete_stray_taps(host)
+            sweep.delete_networks(host, kept, uplinks=frozenset(self._physical.values()))
+
+    def close(self) -> None:
+        """Stop what runs in the background. Routers go on running."""
+        self._announcer.close()
+
+    def _ensure_networks(self, host: Netlink, router: Router) -> dict[NetworkId, str]:
+        """Make the networks that a router needs; returns the bridge of each."""
+        if not router.admin_up:
+            return {}
+        ports = [*router.ports, *([router.gateway.port] if router.gateway is not None else [])]
+        networks = {port.network.id: port.network for port in ports}
+        return {network_id: self._ensure_network(host, networks[network_id]) for network_id in sorted(networks)}
+
+    def _ensure_network(self, host: Netlink, network: Network) -> str:
+        segment = self._segment(host, network)
+        with self._turn_of(network.id):
+            for _ in range(_ROUNDS):
+                plan = diff_segment(segment, observe_segment(host, segment))
+                if not plan:
+                    return segment.bridge
+                hands = HostHands(host)
+                for operation in plan:
+                    hands.carry_out(operation)
+                hands.flush()
+            left = diff_segment(segment, observe_segment(host, segment))
+            if left:
+                raise Unavailable(f"network {network.id} is not as it should be after building: {_words(left)}")
+        return segment.bridge
+
+    def _turn_of(self, network_id: NetworkId) -> threading.Lock:
+        with self._turns_lock:
+            return self._turns.setdefault(network_id, threading.Lock())
+
+    def _segment(self, host: Netlink, network: Network) -> Segment:
+        """How this host should carry `network`. Raises Unavailable where it cannot."""
+        bridge = bridge_name(network.id)
+        match network.type:
+            case NetworkType.VXLAN:
+                return Segment(network_id=network.id, bridge=bridge, mtu=network.mtu, vxlan=self._vxlan(host, network))
+            case NetworkType.FLAT:
+                interface = self._physical.get(network.physical_network or "")
+                if interface is None:
+                    raise Unavailable(
+                        f"this host is not plugged into physical network '{network.physical_network}' "
+                        "(--physical-network NAME=INTERFACE)"
+                    )
+                found = links.find(host, [interface]).get(interface)
+                if found is not None and found.kind == "bridge":
+                    return Segment(network_id=network.id, bridge=interface, mtu=network.mtu)
+                return Segment(network_id=network.id, bridge=bridge, mtu=network.mtu, uplink=interface)
+
+    def _vxlan(self, host: Netlink, network: Network) -> Vxlan:
+        if self._settings.data_interface is None:
+            raise Unavailable("this host has no data interface, so it carries no VXLAN networks (--data-interface)")
+        if network.segmentation_id is None:
+            raise InvariantError(f"VXLAN network {network.id} has no segmentation id")
+        return Vxlan(
+            name=sweep.vxlan_name(network.segmentation_id),
+            vni=network.segmentation_id,
+            local=data_address(host, self._settings.data_interface),
+            port=self._settings.vxlan_port,
+            device=self._settings.data_interface,
+            group=self._vxlan_group,
+            peers=self._vxlan_peers if self._vxlan_group is None else frozenset(),
+        )
+
+
+def _is_ours(router_id: RouterId) -> bool:
+    """Whether the namespace of a router's name carries our mark; False where it has just gone."""
+    try:
+        with netns.enter(netns.path_of(router_id), Netlink) as inside:
+            return namespace_state(links.all_links(inside)) is NamespaceState.OURS
+    except FileNotFoundError:
+        return False
+
+
+def _delete_links_inside(router_id: RouterId) -> None:
+    """Take a router off the wire at once; its namespace may live on for a while (a process may be in it)."""
+    with netns.enter(netns.path_of(router_id), Netlink) as inside:
+        names = [link.name for link in links.all_links(inside)]
+        ours = [name for name in names if name.startswith((TENANT_PREFIX, GATEWAY_PREFIX))]
+        inside.carry_out(links.delete_together(ours))
+
+
+def _address(text: str, setting: str) -> IPv4Address:
+    try:
+        return IPv4Address(text)
+    except ValueError as error:
+        raise InvalidRequest(f"{setting}: '{text}' is not an IPv4 address") from error
+
+
+def _in_short(plan: Iterable[Operation]) -> str:
+    """The kinds of operations and the links that they are about: what a log line has room for."""
+    return ", ".join(f"{type(operation).__name__} {getattr(operation, 'link', '')}".strip() for operation in plan)
+
+
+def _words(plan: Iterable[Operation]) -> str:
+    return "; ".join(str(operation) for operation in plan)

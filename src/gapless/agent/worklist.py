@@ -1,0 +1,350 @@
+"""What the agent works on next. Pure: plans, findings and results in; jobs, reports and log lines out.
+
+Rule 1: with a confirmed plan, what is no longer this host's goes first. No router is reconciled before every removal
+was tried once; a removal that fails is tried again later and holds up nobody.
+Rule 2: an unconfirmed plan removes nothing and builds nothing that was not there: it may run elsewhere by now.
+Rule 3: one router's work runs in sequence. A newer plan waits for the job at hand, then the work is done anew, and
+what the older job achieved is told to nobody.
+Rule 4: removals, then plans, then drift and retries, then the sweep, then audits.
+
+What is wanted and what is known are levels, kept per router; the queues only say which router to look at sooner.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import inf
+from textwrap import shorten
+
+from gapless.agent.jobs import Done, Failed, Job, Line, Reconcile, Remove, Result, Sweep, Why
+from gapless.agent.told import Told
+from gapless.agent.turns import Turns
+from gapless.core.backoff import Backoff, Pace
+from gapless.core.hostplan import EMPTY_PLAN, HostPlan
+from gapless.model.network import Network
+from gapless.model.plan import BuildTimes, Epoch, PlannedRouter, RouterReport, RouterState
+from gapless.model.router import Router, RouterId
+from gapless.wire.messages import AgentReport
+
+WHAT_LETTERS = 500
+"""Of what was changed, in a log line: the first operations name the cause, the rest follows from it."""
+RETRY = Pace(first_s=0.5, most_s=30.0)
+ECHO_S = 1.0
+"""The kernel's hints about a router's own job arrive until shortly after it; one look this much later answers all."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What is known of one router."""
+
+    id: RouterId
+    tries: Backoff
+    wanted: PlannedRouter | None = None
+    asked_at: float = 0.0
+    epoch: Epoch = Epoch(0)  # noqa: RUF009 - a NewType: the call is the number itself
+    """Of the last plan that named it; 0 for what an earlier agent left behind."""
+    is_present: bool = False
+    """Something of it is, or may be, in the kernel."""
+    has_run: bool = False
+    """It was found here when this agent started, or was proven right since: keeping it so builds nothing new."""
+    ended_at: float = -inf
+    """When the last job on it was over."""
+    verified: PlannedRouter | None = None
+    """What the kernel was last proven to match."""
+
+
+class Worklist:
+    """The agent's decisions. `now` is monotonic seconds."""
+
+    def __init__(self, *, audit_period_s: float = 10.0, new_backoff: Callable[[], Backoff] | None = None) -> None:
+        self._new_backoff = new_backoff or (lambda: Backoff(RETRY))
+        self._plan = EMPTY_PLAN
+        self._is_confirmed = False
+        self._entries: dict[RouterId, _Entry] = {}
+        # Queues keep the order in which routers were asked for. A removal stays in its queue until it was tried.
+        self._removals: dict[RouterId, Why] = {}
+        self._urgent: dict[RouterId, Why] = {}
+        self._later: dict[RouterId, Why] = {}
+        self._timers: dict[RouterId, tuple[float, Why]] = {}
+        self._busy: dict[RouterId, float] = {}
+        self._turns = Turns(audit_period_s)
+        self._audited: RouterId | None = None
+        self._sweep_is_due = False
+        self._sweep_is_running = False
+        self._networks_kept: frozenset[Network] | None = None
+        self._full_report_is_due = False
+        self._told = Told()
+        self._lines: list[Line] = []
+        self._removed: list[RouterId] = []
+        self._adopted = 0
+
+    # --- what comes in
+
+    def take_plan(self, plan: HostPlan, *, confirmed: bool, now: float) -> None:
+        """A plan reached the host at `now`; it replaces the one before."""
+        self._full_report_is_due |= confirmed and not self._is_confirmed
+        self._plan, self._is_confirmed = plan, confirmed
+        self._removals.clear()
+        # Routers without a namespace first: nobody forwards for them.
+        for planned in sorted(plan.routers.values(), key=lambda each: self._entry(each.router.id).is_present):
+            self._want(planned, now)
+        for entry in [each for each in self._entries.values() if each.id not in plan.routers]:
+            self._unwant(entry)
+        networks = self._networks()
+        if confirmed and (self._removals or self._networks_kept is None or self._networks_kept - networks):
+            self._sweep_is_due = True
+
+    def take_running(self, running: frozenset[RouterId]) -> None:
+        """What the kernel holds of ours: once before the first plan, then now and then."""
+        for router_id in sorted(running - self._entries.keys()):
+            self._entry(router_id)
+        for entry in list(self._entries.values()):
+            if entry.id in running:
+                entry.is_present = True
+                entry.has_run |= entry.id not in self._busy
+                if entry.wanted is None:
+                    self._unwant(entry)
+            elif entry.verified is not None and entry.id not in self._busy:
+                self._later.setdefault(entry.id, Why.DRIFT)
+
+    def take_hint(self, router_id: RouterId | None, now: float) -> None:
+        """A router may have drifted (None: any of them)."""
+        for each in self._entries if router_id is None else (router_id,):
+            entry = self._entries.get(each)
+            # A job at work is itself the cause of most hints about its router, and it ends by looking.
+            if entry is None or entry.verified is None or each in self._busy:
+                continue
+            if now < entry.ended_at + ECHO_S:
+                self._timers.setdefault(each, (entry.ended_at + ECHO_S, Why.DRIFT))
+            else:
+                self._later.setdefault(each, Why.DRIFT)
+
+    # --- what goes out
+
+    def next_job(self, now: float) -> Job | None:
+        """The most urgent job that may start now. It is at work until `ended` is called with it."""
+        if self._sweep_is_running:
+            return None
+        for router_id in [each for each, (at, _) in self._timers.items() if at <= now]:
+            self._later.setdefault(router_id, self._timers.pop(router_id)[1])
+        if self._removals:
+            return self._first_of(self._removals, now)
+        return (
+            self._first_of(self._urgent, now)
+            or self._first_of(self._later, now)
+            or self._due_sweep()
+            or self._due_audit(now)
+        )
+
+    def next_deadline(self) -> float | None:
+        """When `next_job` may have a job without anything coming in; None: never."""
+        times = [at for at, _ in self._timers.values()]
+        audit_at = self._turns.next_deadline()
+        if audit_at is not None and self._audited is None:
+            times.append(audit_at)
+        return min(times, default=None)
+
+    def take_report(self) -> AgentReport | None:
+        """What the sentinel has not heard yet. The revision tells which plan the decisions were made from."""
+        full = self._full_report_is_due and self._is_settled()
+        if full:
+            self._full_report_is_due = False
+            if self._adopted:
+                self._lines.append(Line(text=f"adopted {_count(self._adopted)}; nothing had to be changed"))
+                self._adopted = 0
+        return self._told.take(self._plan.revision, full=full)
+
+    def take_lines(self) -> list[Line]:
+        """Log lines since the last call."""
+        lines, self._lines = self._lines, []
+        return lines
+
+    # --- how jobs ended
+
+    def ended(self, job: Job, result: Result, now: float) -> None:
+        """A job is over."""
+        match job:
+            case Sweep():
+                self._sweep_ended(job, result)
+            case Remove():
+                self._remove_ended(self._entries[job.router_id], result, now)
+            case Reconcile():
+                self._reconcile_ended(self._entries[job.planned.router.id], job, result, now)
+
+    def _sweep_ended(self, sweep: Sweep, result: Result) -> None:
+        self._sweep_is_running = False
+        self._networks_kept = sweep.keep
+        if isinstance(result, Failed):
+            # Harmless: what is left carries nothing. The next network that loses its last router sweeps again.
+            text = f"bridges that no router needs were not all removed: {result.reason}"
+            self._lines.append(Line(text=text, is_warning=True))
+
+    def _remove_ended(self, entry: _Entry, result: Result, now: float) -> None:
+        self._busy.pop(entry.id)
+        entry.ended_at = now
+        self._removals.pop(entry.id, None)
+        if isinstance(result, Done):
+            entry.is_present = entry.has_run = False
+            entry.tries.reset()
+        if entry.wanted is not None:
+            self._urgent[entry.id] = Why.PLAN
+        elif isinstance(result, Done):
+            self._removed.append(entry.id)
+            self._is_gone(entry)
+        else:
+            self._fail(entry, f"it is no longer this host's, and could not be removed: {result.reason}", Why.PLAN, now)
+        if self._removed and not self._removals:
+            text = f"removed {_count(len(self._removed))} no longer this host's: {', '.join(self._removed)}"
+            self._lines.append(Line(text=text))
+            self._removed.clear()
+
+    def _reconcile_ended(self, entry: _Entry, job: Reconcile, result: Result, now: float) -> None:
+        began_at = self._busy.pop(entry.id)
+        entry.ended_at = now
+        if self._audited == entry.id:
+            self._audited = None
+            self._turns.ended(began_at=began_at, now=now)
+        entry.is_present = True  # after a failure, half of it may be
+        was_verified, entry.verified = entry.verified, None
+        if entry.wanted != job.planned:
+            return  # superseded: the newer wish is in a queue already
+        if isinstance(result, Failed):
+            self._fail(entry, result.reason, Why.PLAN if job.why is Why.PLAN else Why.DRIFT, now)
+            return
+        entry.verified = job.planned
+        entry.has_run = True
+        entry.tries.reset()
+        self._turns.looked_at(entry.id, now)
+        is_build = job.why is Why.PLAN and was_verified is None and result.times is not None
+        self._say(entry, RouterState.ACTIVE, times=result.times if is_build else None)
+        self._explain(entry, job, result, is_build=is_build)
+
+    def _explain(self, entry: _Entry, job: Reconcile, done: Done, *, is_build: bool) -> None:
+        """One line for what changed; routers that were adopted are counted."""
+        if not done.changed:
+            self._adopted += job.why is Why.PLAN and self._full_report_is_due
+            return
+        text = "router built" if is_build else "router changed as planned"
+        fields: dict[str, object] = {"router": entry.id, "epoch": entry.epoch}
+        if is_build and done.times is not None:
+            fields["after_plan_ms"] = done.times.verified_ms
+        else:
+            fields["what"] = shorten(done.what, WHAT_LETTERS, placeholder=" ...") or None
+        is_repair = job.why is not Why.PLAN
+        self._lines.append(
+            Line(text="router repaired in place" if is_repair else text, fields=fields, is_warning=is_repair)
+        )
+
+    def _fail(self, entry: _Entry, reason: str, why: Why, now: float) -> None:
+        wait_s = entry.tries.after()
+        self._timers[entry.id] = (now + wait_s, why)
+        self._turns.leave(entry.id)
+        self._say(entry, RouterState.FAILED, reason=reason)
+        fields = {"router": entry.id, "epoch": entry.epoch, "reason": reason}
+        self._lines.append(Line(text=f"router failed; trying again in {wait_s:g} s", is_warning=True, fields=fields))
+
+    # --- wishes
+
+    def _entry(self, router_id: RouterId) -> _Entry:
+        if router_id not in self._entries:
+            self._entries[router_id] = _Entry(id=router_id, tries=self._new_backoff())
+        return self._entries[router_id]
+
+    def _want(self, planned: PlannedRouter, now: float) -> None:
+        entry = self._entry(planned.router.id)
+        if entry.wanted != planned:
+            entry.wanted, entry.epoch, entry.asked_at = planned, planned.epoch, now
+            entry.tries.reset()
+            self._timers.pop(entry.id, None)
+        if entry.verified != planned and entry.id not in self._timers:
+            self._urgent.setdefault(entry.id, Why.PLAN)
+
+    def _unwant(self, entry: _Entry) -> None:
+        if entry.wanted is not None:
+            entry.wanted = entry.verified = None
+            entry.tries.reset()
+            self._timers.pop(entry.id, None)
+        self._turns.leave(entry.id)
+        self._urgent.pop(entry.id, None)
+        if entry.id in self._timers or not self._is_confirmed:
+            return
+        if entry.is_present or entry.id in self._busy:
+            self._removals[entry.id] = Why.PLAN
+        else:
+            self._is_gone(entry)
+
+    def _is_gone(self, entry: _Entry) -> None:
+        self._say(entry, RouterState.REMOVED)
+        self._later.pop(entry.id, None)
+        del self._entries[entry.id]
+
+    def _say(self, entry: _Entry, state: RouterState, *, reason: str = "", times: BuildTimes | None = None) -> None:
+        self._told.say(RouterReport(router_id=entry.id, epoch=entry.epoch, state=state, reason=reason, times=times))
+
+    def _is_settled(self) -> bool:
+        """Whether a full report would leave out nothing that is, or may be, in the kernel."""
+        return not self._removals and all(
+            self._told.has_said(each.id, each.epoch) for each in self._entries.values() if each.is_present
+        )
+
+    # --- choosing
+
+    def _first_of(self, queue: dict[RouterId, Why], now: float) -> Job | None:
+        for router_id, why in list(queue.items()):
+            if router_id in self._busy:
+                continue
+            job = self._job_for(self._entries.get(router_id), why)
+            if queue is not self._removals:
+                del queue[router_id]
+            if job is not None:
+                return self._begin(job, router_id, now)
+        return None
+
+    def _job_for(self, entry: _Entry | None, why: Why) -> Reconcile | Remove | None:
+        """What to do with a router, by its levels alone."""
+        if entry is None:
+            return None
+        if entry.wanted is None:
+            return Remove(router_id=entry.id) if self._is_confirmed else None
+        if self._is_confirmed or entry.has_run:
+            return Reconcile(planned=entry.wanted, why=why, asked_at=entry.asked_at)
+        return None
+
+    def _begin(self, job: Reconcile | Remove, router_id: RouterId, now: float) -> Job:
+        entry = self._entries[router_id]
+        self._busy[router_id] = now
+        has_failed = self._told.has_said(router_id, entry.epoch, RouterState.FAILED)
+        # A retry stays FAILED, with its reason, until it succeeds; what runs stays what it is while it is looked at.
+        if isinstance(job, Reconcile) and not entry.has_run and not has_failed:
+            self._say(entry, RouterState.BUILDING)
+        return job
+
+    def _due_sweep(self) -> Sweep | None:
+        if not self._sweep_is_due or not self._is_confirmed or self._busy:
+            return None
+        self._sweep_is_due, self._sweep_is_running = False, True
+        return Sweep(keep=self._networks())
+
+    def _due_audit(self, now: float) -> Job | None:
+        router_id = self._turns.due(now) if self._audited is None else None
+        # A router at work is looked at by that work.
+        if router_id is None or router_id in self._busy:
+            return None
+        job = self._job_for(self._entries[router_id], Why.AUDIT)
+        if job is None:
+            return None
+        self._audited = router_id
+        return self._begin(job, router_id, now)
+
+    def _networks(self) -> frozenset[Network]:
+        wanted = (each.wanted.router for each in self._entries.values() if each.wanted is not None)
+        return frozenset(network for router in wanted for network in _networks_of(router))
+
+
+def _networks_of(router: Router) -> Iterator[Network]:
+    yield from (port.network for port in router.ports)
+    if router.gateway is not None:
+        yield router.gateway.port.network
+
+
+def _count(routers: int) -> str:
+    return "1 router" if routers == 1 else f"{routers} routers"

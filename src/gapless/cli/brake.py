@@ -1,0 +1,53 @@
+"""`gapless brake`: what holds back a mass move, and how to let it go."""
+
+from typing import Any
+
+import typer
+
+from gapless.cli.talk import DEFAULT_API, Api, AsJson, FirstByDefault, console, get, print_json, put
+
+app = typer.Typer(
+    cls=FirstByDefault,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"max_content_width": 110},
+    help="""Look at the brake on mass moves, or release it.
+
+    When more hosts look dead at once than `gapless server --brake-share` allows, it is more likely that the controller
+    is cut off than that they all died. Then no router moves for silence until hosts are heard again, or until you say
+    that they are really dead.
+
+    Examples:
+
+        gapless brake
+
+        gapless brake release        (after you have made sure that the named hosts are down)
+    """,
+)
+
+
+@app.command()
+def show(api: Api = DEFAULT_API, json: AsJson = False) -> None:
+    """Show whether the brake is on, and which hosts look dead."""
+    _print(get(api, "brake")["brake"], json=json)
+
+
+@app.command()
+def release(api: Api = DEFAULT_API, json: AsJson = False) -> None:
+    """Say that the hosts that look dead are dead: their routers move now.
+
+    A host that is alive after all, only cut off from the controller, goes on running its routers until it hears
+    otherwise. So make sure first.
+    """
+    _print(put(api, "brake", {"brake": {"engaged": False}})["brake"], json=json)
+    if not json:
+        console.print("Released: the routers of the hosts that look dead now are being moved. Watch: gapless status")
+
+
+def _print(brake: dict[str, Any], *, json: bool) -> None:
+    if json:
+        print_json({"brake": brake})
+    elif brake["engaged"]:
+        console.print(f"[bold red]on[/] for {', '.join(brake['hosts'])}: {brake['reason']}", soft_wrap=True)
+    else:
+        console.print("[green]off[/]" + (f": {brake['reason']}" if brake["reason"] else ""), soft_wrap=True)

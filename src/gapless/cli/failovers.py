@@ -1,0 +1,115 @@
+"""`gapless failovers`: moves of routers, and the timeline of each."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from gapless.cli.talk import DEFAULT_API, Api, AsJson, FirstByDefault, console, duration, get, local_time, print_json
+from gapless.errors import NotFound
+
+app = typer.Typer(
+    cls=FirstByDefault,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"max_content_width": 110},
+    help="""Show how routers moved: from where, to where, why, and how long each step took.
+
+    A move is recorded from the decision on: **reschedule** (its host went silent), **drain** (its host was taken out of
+    service), **manual**, **retry** (the new host could not build it), **schedule** (its first host).
+
+    Examples:
+
+        gapless failovers                    (the newest 50, as `gapless failovers list`)
+
+        gapless failovers --host host-2
+
+        gapless failovers show 0f2c9a4e-... 3
+    """,
+)
+
+_COLOURS = {"confirmed": "green", "failed": "bold red", "superseded": "yellow", "running": "cyan"}
+
+_MEANINGS = {
+    "last_heard": "the last report of the host that it leaves arrived",
+    "decided": "the controller decided where it goes",
+    "bound": "the new binding was stored",
+    "withdrawn": "the host that it leaves had nothing left of it",
+    "sent": "the plan left for the new host",
+    "built": "the new host had built it",
+    "announced": "the new host had told the network (gratuitous ARP)",
+    "confirmed": "the controller heard that it is active",
+    "failed": "the new host could not build it; another move follows",
+    "superseded": "a newer move was decided first",
+}
+
+
+@app.command(name="list")
+def list_(
+    router: Annotated[str | None, typer.Option(help="Only moves of this router (its UUID).")] = None,
+    host: Annotated[str | None, typer.Option(help="Only moves from or to this host.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="The newest so many.")] = 50,
+    api: Api = DEFAULT_API,
+    json: AsJson = False,
+) -> None:
+    """List moves, the newest last, with the time from first step to last."""
+    moves = get(api, "failovers", router_id=router, host=host, limit=limit)["failovers"]
+    if json:
+        print_json(moves)
+        return
+    table = Table()
+    table.add_column("decided", no_wrap=True)
+    table.add_column("router", no_wrap=True)
+    for column in ("epoch", "kind", "from", "to", "outcome", "took"):
+        table.add_column(column)
+    for move in reversed(moves):
+        decided = next(step["at"] for step in move["timeline"] if step["step"] == "decided")
+        table.add_row(
+            local_time(decided),
+            move["router_id"],
+            str(move["epoch"]),
+            move["kind"],
+            move["from_host"] or "-",
+            move["to_host"],
+            f"[{_COLOURS[move['outcome']]}]{move['outcome']}[/]",
+            duration(move["total_ms"]),
+        )
+    console.print(table)
+
+
+@app.command()
+def show(
+    router: Annotated[str, typer.Argument(help="The router's UUID.")],
+    epoch: Annotated[int | None, typer.Argument(help="Which move; without it the newest.")] = None,
+    api: Api = DEFAULT_API,
+    json: AsJson = False,
+) -> None:
+    """Show one move step by step, in time order, with the time between steps."""
+    move = _newest(api, router) if epoch is None else get(api, f"failovers/{router}/{epoch}")["failover"]
+    if json:
+        print_json(move)
+        return
+    console.print(f"[bold]Router {move['router_id']}[/] {move['router_name']}, epoch {move['epoch']}", soft_wrap=True)
+    console.print(
+        f"{move['kind']} from {move['from_host'] or '-'} to {move['to_host']}: {move['reason']}", soft_wrap=True
+    )
+    if move["detail"]:
+        console.print(move["detail"], soft_wrap=True)
+    console.print(_timeline(move["timeline"]))
+    outcome = f"[{_COLOURS[move['outcome']]}]{move['outcome']}[/]"
+    console.print(f"{outcome} after {duration(move['total_ms'])}; event {move['cause']} in the controller's log")
+
+
+def _newest(api: str, router: str) -> dict[str, Any]:
+    moves: list[dict[str, Any]] = get(api, "failovers", router_id=router, limit=1)["failovers"]
+    if not moves:
+        raise NotFound(f"no move of router {router} is recorded")
+    return moves[0]
+
+
+def _timeline(steps: list[dict[str, Any]]) -> Table:
+    table = Table("when", "after", "step", "what")
+    for step in steps:
+        after = "" if step["after_ms"] is None else f"+{duration(step['after_ms'])}"
+        table.add_row(local_time(step["at"]), after, step["step"], _MEANINGS.get(step["step"], ""))
+    return table

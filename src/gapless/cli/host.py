@@ -1,0 +1,190 @@
+"""`gapless host`: the sentinel of a machine that carries routers. It supervises the agent, which does the work."""
+
+import asyncio
+import re
+import signal
+from ipaddress import AddressValueError, IPv4Address
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gapless import __version__
+from gapless.config import LINK_PORT, Address, HostSettings
+from gapless.errors import InvalidRequest
+from gapless.model.host import HostFacts, HostName, InstanceId
+from gapless.observe.log import LogFormat, configure, get_logger
+from gapless.sentinel import prerequisites
+from gapless.sentinel.driver import Sentinel, agent_command
+from gapless.sentinel.identity import StateDirectory
+from gapless.wire.key import load as load_key
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?", re.ASCII)
+_DEFAULTS = HostSettings(name="", state_dir=Path(), key_file=Path())
+
+
+@app.command()
+def host(
+    name: Annotated[
+        str,
+        typer.Option(envvar="GAPLESS_NAME", help="Name of this host, unique in the cluster. Routers are bound to it."),
+    ],
+    state_dir: Annotated[
+        Path,
+        typer.Option(
+            envvar="GAPLESS_STATE_DIR",
+            help="Directory for what must outlive a restart: who this host is, and its plan. One for each host; do not "
+            "copy it to another machine.",
+        ),
+    ],
+    key_file: Annotated[
+        Path,
+        typer.Option(
+            envvar="GAPLESS_KEY_FILE",
+            help="The cluster's key, copied from cluster.key in the controller's state directory, mode 0600.",
+        ),
+    ],
+    server: Annotated[
+        str,
+        typer.Option(
+            envvar="GAPLESS_SERVER", help=f"The controller's control link, HOST or HOST:PORT (port {LINK_PORT})."
+        ),
+    ],
+    availability_zone: Annotated[
+        str,
+        typer.Option(envvar="GAPLESS_AVAILABILITY_ZONE", help="Routers with a hint for this zone prefer this host."),
+    ] = _DEFAULTS.availability_zone,
+    capacity: Annotated[
+        int, typer.Option(envvar="GAPLESS_CAPACITY", min=0, help="The most routers that this host wants to carry.")
+    ] = _DEFAULTS.capacity,
+    physical_network: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="GAPLESS_PHYSICAL_NETWORKS",
+            metavar="NAME=INTERFACE",
+            help="A flat network and the interface that is plugged into it, such as external=eth2. May be repeated.",
+        ),
+    ] = None,
+    data_interface: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GAPLESS_DATA_INTERFACE",
+            help="Interface that carries tenant networks between hosts (VXLAN). Without it, none can be carried.",
+        ),
+    ] = None,
+    vxlan_group: Annotated[
+        str,
+        typer.Option(
+            envvar="GAPLESS_VXLAN_GROUP",
+            help="Multicast group for broadcasts in tenant networks; the same on every host.",
+        ),
+    ] = _DEFAULTS.vxlan_group,
+    vxlan_peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="GAPLESS_VXLAN_PEERS",
+            metavar="IP",
+            help="Tunnel endpoint of another host, where the data network has no multicast: then name every other one.",
+        ),
+    ] = None,
+    log_format: Annotated[
+        LogFormat, typer.Option(envvar="GAPLESS_LOG_FORMAT", help="Log lines for people or for machines.")
+    ] = LogFormat.TEXT,
+) -> None:
+    """Carry routers on this machine: keep the link to the controller, supervise the agent, report.
+
+    Needs root (or the lab's namespaces) and libnftables. SIGTERM ends the sentinel and its agent; the routers stay and
+    go on forwarding, and the next start finds them. Killing the agent moves nothing: it is started again.
+
+    An example: gapless host --name net1 --state-dir /var/lib/gapless --key-file /etc/gapless/cluster.key
+    --server 10.0.0.1 --physical-network external=eth2 --data-interface eth1
+    """
+    settings = HostSettings(
+        name=_checked_name(name),
+        state_dir=state_dir.absolute(),
+        key_file=key_file.absolute(),
+        server=Address.parse(server, LINK_PORT),
+        availability_zone=availability_zone,
+        capacity=capacity,
+        physical_networks=_physical_networks(physical_network or []),
+        data_interface=data_interface,
+        vxlan_group="" if vxlan_peer else _checked_group(vxlan_group),
+        vxlan_peers=tuple(_checked_peer(peer) for peer in vxlan_peer or []),
+    )
+    run(settings, log_format)
+
+
+def run(settings: HostSettings, log_format: LogFormat) -> None:
+    """Run a host until SIGTERM or SIGINT. Raises InvalidRequest or Unavailable when it cannot begin."""
+    key = load_key(settings.key_file)
+    prerequisites.check(settings)
+    configure("sentinel", log_format)
+    with StateDirectory(settings.state_dir) as state:
+        identity = state.begin_incarnation()
+        command = agent_command(settings, log_format)
+        sentinel = Sentinel(settings, state, identity, _facts(settings, identity.instance), key, command=command)
+        asyncio.run(_until_asked_to_end(sentinel))
+
+
+async def _until_asked_to_end(sentinel: Sentinel) -> None:
+    loop, work = asyncio.get_running_loop(), asyncio.ensure_future(sentinel.run())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, work.cancel, f"{number.name} arrived")
+    try:
+        await work
+    except asyncio.CancelledError as asked:
+        get_logger().info("sentinel ended; routers stay and go on forwarding", reason=str(asked) or None)
+
+
+def _facts(settings: HostSettings, instance: InstanceId) -> HostFacts:
+    interface = settings.data_interface
+    return HostFacts(
+        name=HostName(settings.name),
+        instance=instance,
+        availability_zone=settings.availability_zone,
+        capacity=settings.capacity,
+        physical_networks=tuple(network for network, _ in settings.physical_networks),
+        data_address=None if interface is None else str(prerequisites.data_address(interface)),
+        version=__version__,
+    )
+
+
+def _checked_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest(
+            f"--name '{name}': a host's name has 1 to 255 letters, digits, dots, dashes and underscores, and begins "
+            "and ends with a letter or digit"
+        )
+    return name
+
+
+def _physical_networks(flags: list[str]) -> tuple[tuple[str, str], ...]:
+    pairs = [tuple(part.strip() for part in flag.partition("=")[::2]) for flag in flags]
+    for flag, (network, interface) in zip(flags, pairs, strict=True):
+        if not network or not interface:
+            raise InvalidRequest(f"--physical-network '{flag}': write NAME=INTERFACE, such as external=eth2")
+        if [other for other, _ in pairs].count(network) > 1:
+            raise InvalidRequest(f"--physical-network: '{network}' is named twice; a network has one interface a host")
+    return tuple((network, interface) for network, interface in pairs)
+
+
+def _address(flag: str, text: str) -> IPv4Address:
+    try:
+        return IPv4Address(text)
+    except AddressValueError as error:
+        raise InvalidRequest(f"{flag} '{text}' is no IPv4 address: {error}") from error
+
+
+def _checked_group(group: str) -> str:
+    if not _address("--vxlan-group", group).is_multicast:
+        raise InvalidRequest(f"--vxlan-group {group} is no multicast group: take one of 239.0.0.0/8")
+    return group
+
+
+def _checked_peer(peer: str) -> str:
+    address = _address("--vxlan-peer", peer)
+    if address.is_multicast or address.is_unspecified:
+        raise InvalidRequest(f"--vxlan-peer {peer} is no host's address; multicast groups go to --vxlan-group")
+    return peer

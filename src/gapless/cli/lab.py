@@ -1,0 +1,231 @@
+"""`gapless lab`: hosts, switches, VMs and an outside world on this machine, with the real processes, without root."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gapless.errors import Unavailable
+from gapless.lab import enter, faults, layout, nodes, runner, running, standing, table
+from gapless.lab.result import Result
+from gapless.lab.runner import RunRequest
+from gapless.lab.settings import CLASSIC, QUICK, LabSettings
+from gapless.lab.standing import Request, Status, UpRequest
+from gapless.model.router import FailoverMode
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
+
+Hosts = Annotated[int, typer.Option(help="Hosts that carry routers.")]
+Routers = Annotated[int, typer.Option(help="Tenants, each with a router, a VM and a floating IP.")]
+Mode = Annotated[FailoverMode, typer.Option(help="Failover mode of the routers.")]
+ReportInterval = Annotated[float, typer.Option(help="Seconds between a host's reports.")]
+DownTime = Annotated[float, typer.Option(help="Neutron's agent_down_time in seconds; twice that means dead.")]
+Classic = Annotated[bool, typer.Option("--classic", help="Neutron's own patience: 30 s, 75 s, so 150 s.")]
+Interval = Annotated[float, typer.Option("--interval", help="Milliseconds between probes; 0: as many allow.")]
+Name = Annotated[str, typer.Option(help="Which lab, if there are several.")]
+FAULT_HELP = "What to break; see `gapless lab faults`."
+
+
+def _settings(
+    hosts: int, routers: int, mode: FailoverMode, report: float, down: float, classic: bool, interval_ms: float
+) -> LabSettings:
+    if classic:
+        report, down = CLASSIC.report_interval_s, CLASSIC.agent_down_time_s
+    return LabSettings(
+        hosts=hosts,
+        routers=routers,
+        mode=mode,
+        report_interval_s=report,
+        agent_down_time_s=down,
+        interval_ms=interval_ms,
+    )
+
+
+@app.command()
+def run(
+    fault: Annotated[str, typer.Option(help=FAULT_HELP)] = "host-power",
+    host: Annotated[list[str] | None, typer.Option(help="Host to strike; else the one with the most routers.")] = None,
+    hosts: Hosts = 3,
+    routers: Routers = 3,
+    mode: Mode = FailoverMode.RESCHEDULE,
+    report_interval: ReportInterval = QUICK.report_interval_s,
+    agent_down_time: DownTime = QUICK.agent_down_time_s,
+    classic: Classic = False,
+    interval: Interval = 0.0,
+    repeat: Annotated[int, typer.Option(min=1, help="How often, each time with a new lab.")] = 1,
+    json: Annotated[Path | None, typer.Option(help="Write what was found to this file.")] = None,
+) -> None:
+    """Build a lab, break something, measure, take it away. Exit 0: traffic is back, each router is on one host."""
+    faults.kind_of(fault)
+    settings = _settings(hosts, routers, mode, report_interval, agent_down_time, classic, interval)
+    if json and not json.parent.is_dir():
+        raise typer.BadParameter(f"there is no directory {json.parent}", param_hint="--json")
+    results = []
+    for number in range(repeat):
+        if repeat > 1:
+            print(f"run {number + 1} of {repeat}")
+        status, found = _run_once(settings, fault, tuple(host or ()))
+        if found is None:
+            raise typer.Exit(status)
+        results.append(found)
+    if json:
+        whole = results[0] if repeat == 1 else {"runs": results}
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
+    if repeat > 1:
+        Console().print(table.summary(results))
+    raise typer.Exit(0 if all(found.ok for found in results) else 1)
+
+
+def _run_once(settings: LabSettings, fault: str, hosts: tuple[str, ...]) -> tuple[int, Result | None]:
+    with TemporaryFile() as file:
+        request = RunRequest(settings=settings, fault=fault, hosts=hosts, result_fd=file.fileno())
+        argv = enter.call("gapless.lab.runner:main", msgspec.to_builtins(request))
+        process = subprocess.Popen(enter.command(argv), pass_fds=[file.fileno()])
+        status = _wait(process)
+        file.seek(0)
+        written = file.read()
+    return status, msgspec.json.decode(written, type=Result) if written else None
+
+
+def _wait(process: "subprocess.Popen[bytes]") -> int:
+    """The status of a lab; Ctrl-C reaches it from the terminal and it ends by itself, a SIGTERM is passed on."""
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    while True:
+        with suppress(KeyboardInterrupt):
+            return process.wait()
+
+
+@app.command()
+def up(
+    hosts: Hosts = 3,
+    routers: Routers = 3,
+    mode: Mode = FailoverMode.RESCHEDULE,
+    report_interval: ReportInterval = QUICK.report_interval_s,
+    agent_down_time: DownTime = QUICK.agent_down_time_s,
+    classic: Classic = False,
+    name: Name = "lab",
+) -> None:
+    """Build a lab and leave it running in the background."""
+    settings = _settings(hosts, routers, mode, report_interval, agent_down_time, classic, 0.0)
+    read_end, write_end = os.pipe()
+    request = UpRequest(settings=settings, ready_fd=write_end)
+    argv = enter.call("gapless.lab.standing:main", msgspec.to_builtins(request))
+    process = subprocess.Popen(
+        running.command(argv, name=name), pass_fds=[write_end], stdin=subprocess.DEVNULL, start_new_session=True
+    )
+    os.close(write_end)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with os.fdopen(read_end, "rb") as ready:
+        try:
+            is_ready = ready.readline() == standing.READY
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+            print("gapless lab: interrupted; nothing is left behind", file=sys.stderr)
+            raise typer.Exit(runner.INTERRUPTED) from None
+    if not is_ready:
+        raise typer.Exit(process.wait() or 1)
+    print(_hint(settings, name))
+
+
+def _hint(settings: LabSettings, name: str) -> str:
+    which = "" if name == "lab" else f" --name {name}"
+    return "\n".join(
+        (
+            f"The lab runs: {settings.hosts} hosts, {settings.routers} routers; hosts are dead after "
+            f"{settings.liveness.dead_after_s:g} s of silence.",
+            f"  gapless lab exec{which} controller -- openstack network agent list",
+            f"  gapless lab exec{which} vm-1 -- ping 198.51.100.10",
+            f"  gapless lab shell{which} host-1          then: ip netns list",
+            f"  gapless lab fault{which} host-power      measured, as `gapless lab run` does",
+            f"  gapless lab status{which}",
+            f"  gapless lab down{which}",
+        )
+    )
+
+
+@app.command()
+def down(name: Name = "lab") -> None:
+    """End a running lab. Everything of it is gone then."""
+    running.the(name).end()
+    print(f"lab '{name}' is gone")
+
+
+@app.command()
+def status(name: Name = "lab") -> None:
+    """Hosts and routers of a running lab, by a look into every namespace. Exit 1 if something is wrong."""
+    found = msgspec.convert(running.the(name).ask(Request(ask="status")), Status)
+    hosts = Table(title=f"lab '{name}': {found.routers} routers", title_justify="left")
+    for column in ("host", "power", "controller says", "routers active"):
+        hosts.add_column(column)
+    for host in found.hosts:
+        hosts.add_row(host.name, "on" if host.power else "off", host.standing, str(host.routers))
+    console = Console()
+    console.print(hosts)
+    for problem in found.problems:
+        console.print(f"[red]problem[/red]: {problem}")
+    raise typer.Exit(1 if found.problems else 0)
+
+
+@app.command()
+def fault(
+    fault: Annotated[str, typer.Argument(metavar="FAULT", help=FAULT_HELP)],
+    host: Annotated[list[str] | None, typer.Argument(help="Else the one with the most routers.")] = None,
+    name: Name = "lab",
+) -> None:
+    """Break something in a running lab, and measure."""
+    faults.kind_of(fault)
+    lab = running.the(name)
+    console = Console()
+    request = Request(ask="fault", fault=fault, hosts=tuple(host or ()))
+    answer = lab.ask(request, lambda words: console.print(f"  {words}", style="dim", highlight=False))
+    found = msgspec.convert(answer, Result)
+    for part in table.tables(found):
+        console.print(part)
+    raise typer.Exit(0 if found.ok else 1)
+
+
+@app.command(name="faults")
+def faults_() -> None:
+    """List what can be broken; `*` marks what must not cost a single probe."""
+    known = Table(box=None, show_header=False)
+    for name, kind in faults.FAULTS.items():
+        known.add_row(name, "*" if kind.harmless else "", kind.summary)
+    Console().print(known)
+
+
+@app.command()
+def shell(
+    node: Annotated[str, typer.Argument(help="controller, host-1, compute, outside, vm-1, ...")] = layout.CONTROLLER,
+    name: Name = "lab",
+) -> None:
+    """Open a shell on a node of a running lab."""
+    _become(running.the(name), node, [os.environ.get("SHELL", "/bin/sh")])
+
+
+@app.command(name="exec", context_settings={"ignore_unknown_options": True})
+def exec_(
+    node: Annotated[str, typer.Argument(help="controller, host-1, compute, outside, vm-1, ...")],
+    command: Annotated[list[str], typer.Argument(help="What to run there, after --.")],
+    name: Name = "lab",
+) -> None:
+    """Run a command on a node of a running lab; its exit status is the command's."""
+    _become(running.the(name), node, command)
+
+
+def _become(lab: running.RunningLab, node: str, command: list[str]) -> None:
+    argv = [*lab.inside(node), *command]
+    environment = {**nodes.client_environment(), "GAPLESS_NODE": node}
+    try:
+        os.execvpe(argv[0], argv, {**os.environ, **environment})
+    except OSError as error:
+        raise Unavailable(f"{argv[0]}: {error.strerror}") from error

@@ -1,0 +1,113 @@
+"""`gapless server`: run the controller until SIGTERM or Ctrl-C."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gapless.config import API_PORT, LINK_PORT, Address, Liveness, ServerSettings
+from gapless.observe.log import LogFormat, configure
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown", context_settings={"max_content_width": 110})
+
+
+@app.command()
+def server(
+    state_dir: Annotated[
+        Path,
+        typer.Option(
+            envvar="GAPLESS_STATE_DIR",
+            help="Directory for the database and the cluster's key; made if it is not there. Keep it.",
+        ),
+    ],
+    database: Annotated[
+        str,
+        typer.Option(
+            envvar="GAPLESS_DATABASE",
+            metavar="URL",
+            help="sqlite:////absolute/path; default: a file in the state directory.",
+        ),
+    ] = "",
+    api: Annotated[
+        str,
+        typer.Option(envvar="GAPLESS_API_LISTEN", metavar="ADDR", help="HOST, HOST:PORT or :PORT for the Neutron API."),
+    ] = f"127.0.0.1:{API_PORT}",
+    link: Annotated[
+        str,
+        typer.Option(
+            envvar="GAPLESS_LINK_LISTEN", metavar="ADDR", help="HOST, HOST:PORT or :PORT for hosts to connect to."
+        ),
+    ] = f"127.0.0.1:{LINK_PORT}",
+    agent_down_time: Annotated[
+        float,
+        typer.Option(
+            envvar="GAPLESS_AGENT_DOWN_TIME",
+            metavar="SECONDS",
+            help="Silence after which a host counts as down. After twice that it is dead, and its routers move.",
+        ),
+    ] = 75.0,
+    report_interval: Annotated[
+        float,
+        typer.Option(
+            envvar="GAPLESS_REPORT_INTERVAL",
+            metavar="SECONDS",
+            help="How often hosts report; at most half of agent-down-time, so that one lost report is no death.",
+        ),
+    ] = 30.0,
+    brake_share: Annotated[
+        float,
+        typer.Option(
+            envvar="GAPLESS_BRAKE_SHARE",
+            metavar="FRACTION",
+            min=0.0,
+            max=1.0,
+            help="When more than this share of hosts looks dead at once, nothing moves; see `gapless brake`.",
+        ),
+    ] = 0.5,
+    physical_mtu: Annotated[
+        int,
+        typer.Option(
+            envvar="GAPLESS_PHYSICAL_MTU",
+            metavar="BYTES",
+            min=578,
+            max=65535,
+            help="MTU of the network between hosts. Tenant networks (VXLAN) get 50 less.",
+        ),
+    ] = 1500,
+    log_format: Annotated[
+        LogFormat, typer.Option(envvar="GAPLESS_LOG_FORMAT", help="text for people, json for collectors.")
+    ] = LogFormat.TEXT,
+) -> None:
+    """Run the controller: Neutron API, planner, records.
+
+    It takes what users want (OpenStack's network API), decides on which host each router runs, tells that host, and
+    records every move. When a host has been silent for **twice --agent-down-time**, its routers move to other hosts.
+    While the controller is away nothing moves and everything goes on forwarding.
+
+    The first start makes the database and the cluster's key in --state-dir. Each host needs a copy of the key file
+    (mode 0600) to connect.
+
+    Examples:
+
+        gapless server --state-dir /var/lib/gapless
+
+        gapless server --state-dir /var/lib/gapless --api 10.0.0.1 --link 10.0.0.1 --log-format json
+
+        gapless server --state-dir /tmp/try --agent-down-time 4 --report-interval 1     (moves after 8 s)
+
+    With the defaults above, which are Neutron's, a dead host's routers move after 150 s.
+    """
+    settings = ServerSettings(
+        state_dir=state_dir,
+        database_url=database,
+        api=Address.parse(api, API_PORT),
+        link=Address.parse(link, LINK_PORT),
+        liveness=Liveness(
+            report_interval_s=report_interval, agent_down_time_s=agent_down_time, brake_share=brake_share
+        ),
+        physical_mtu=physical_mtu,
+    )
+    configure("controller", log_format)
+    from gapless.controller.server import main  # late: --help should not wait for half a second of imports
+
+    main(settings)

@@ -1,0 +1,73 @@
+"""`gapless status`: hosts and routers, and why each is where it is."""
+
+from typing import Any
+
+import typer
+from rich.table import Table
+
+from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, local_time, print_json
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown", context_settings={"max_content_width": 110})
+
+_COLOURS = {
+    "alive": "green",
+    "active": "green",
+    "dead": "bold red",
+    "failed": "bold red",
+    "silent": "yellow",
+    "waiting": "yellow",
+    "draining": "cyan",
+    "drained": "cyan",
+}
+
+
+@app.command()
+def status(api: Api = DEFAULT_API, json: AsJson = False) -> None:
+    """Show hosts and routers, and why each is where it is.
+
+    A host is **alive** while it was heard within agent-down-time, **silent** after that, **dead** after twice that:
+    only then do its routers move. **draining** means that an operator took it out of service. A router that is not
+    **active** says what it waits for.
+
+    Examples:
+
+        gapless status
+
+        gapless status --json | jq '.routers[] | select(.state != "active")'
+
+        GAPLESS_API=http://10.0.0.1:9696 gapless status
+    """
+    hosts = get(api, "hosts")["hosts"]
+    routers = get(api, "routers")["routers"]
+    brake = get(api, "brake")["brake"]
+    if json:
+        print_json({"hosts": hosts, "routers": routers, "brake": brake})
+        return
+    if brake["engaged"]:
+        console.print(f"[bold red]The brake is on:[/] {brake['reason']}", soft_wrap=True)
+    console.print(_hosts(hosts))
+    console.print(_routers(routers))
+
+
+def _hosts(hosts: list[dict[str, Any]]) -> Table:
+    table = Table("host", "standing", "routers", "last heard", "why", title=f"{len(hosts)} hosts", title_justify="left")
+    for host in hosts:
+        heard = local_time(host["heard_at"]) if host["heard_at"] else "not since the start"
+        table.add_row(host["name"], _coloured(host["standing"]), str(host["routers"]), heard, host["reason"])
+    return table
+
+
+def _routers(routers: list[dict[str, Any]]) -> Table:
+    table = Table(title=f"{len(routers)} routers", title_justify="left")
+    table.add_column("router", no_wrap=True)
+    for column in ("host", "epoch", "state", "why"):
+        table.add_column(column)
+    for router in routers:
+        state = _coloured(router["state"])
+        table.add_row(router["router_id"], router["host"] or "-", str(router["epoch"]), state, router["reason"])
+    return table
+
+
+def _coloured(word: str) -> str:
+    colour = _COLOURS.get(word)
+    return f"[{colour}]{word}[/]" if colour else word

@@ -1,0 +1,99 @@
+"""How verbs talk to a running controller, and what every one of them accepts."""
+
+import json
+import sys
+from datetime import datetime
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from gapless.config import API_PORT
+from gapless.errors import InvalidRequest, NotFound, Unavailable
+
+TIMEOUT_S = 10.0
+DEFAULT_API = f"http://127.0.0.1:{API_PORT}"
+
+Api = Annotated[
+    str,
+    typer.Option("--api", envvar="GAPLESS_API", metavar="URL", help="Where the controller's API is."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print what the API says, for scripts, instead of a table.")]
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+"""Into a file or a pipe lines are long, so that what is searched for stands in one."""
+
+
+def get(api: str, path: str, **query: str | int | None) -> dict[str, Any]:
+    """GET /v2.0/gapless/`path`. Raises Unavailable, NotFound or InvalidRequest with one line."""
+    return _ask("GET", api, path, params={key: value for key, value in query.items() if value is not None})
+
+
+def put(api: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """PUT /v2.0/gapless/`path`. Raises as `get` does."""
+    return _ask("PUT", api, path, json=body)
+
+
+def _ask(method: str, api: str, path: str, **how: Any) -> dict[str, Any]:
+    where = f"{api.rstrip('/')}/v2.0/gapless/{path}"
+    try:
+        answer = httpx.request(method, where, timeout=TIMEOUT_S, trust_env=False, **how)
+    except httpx.TimeoutException:
+        raise Unavailable(f"the controller at {api} did not answer within {TIMEOUT_S:g} s") from None
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+        raise InvalidRequest(f"'{api}' is not the URL of an API: write http://HOST:PORT") from None
+    except httpx.HTTPError as error:
+        raise Unavailable(
+            f"the controller at {api} cannot be reached ({error}): is `gapless server` running there? "
+            "Another address goes into --api or GAPLESS_API"
+        ) from None
+    return _checked(answer, api)
+
+
+def _checked(answer: httpx.Response, api: str) -> dict[str, Any]:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise Unavailable(f"what answers at {api} is no Gapless controller (HTTP {answer.status_code})")
+    if answer.is_success:
+        return body
+    fault = body.get("NeutronError", {})
+    said = fault.get("message", answer.reason_phrase) if isinstance(fault, dict) else str(fault)
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        raise NotFound(said)
+    if answer.is_client_error:
+        raise InvalidRequest(said)
+    raise Unavailable(f"the controller failed: {said}")
+
+
+class FirstByDefault(TyperGroup):
+    """A verb whose first command is meant where none is named, so that its options work right after the verb."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # Typer's own Click keeps the type to itself
+        """As Click does, the command filled in."""
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+
+def print_json(value: Any) -> None:
+    """For scripts: stable, indented, on standard output."""
+    print(json.dumps(value, indent=2))
+
+
+def local_time(iso: str) -> str:
+    """An API time in the reader's own zone, to the millisecond."""
+    return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def duration(milliseconds: float) -> str:
+    """A duration that people can compare at a glance."""
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms"
+    if milliseconds < 600_000:
+        return f"{milliseconds / 1000:.2f} s"
+    return f"{milliseconds / 60_000:.0f} min"

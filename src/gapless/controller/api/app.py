@@ -1,0 +1,144 @@
+"""The HTTP side of the controller, put together: which handler answers which path, over which store and planner.
+
+`create_app` is given everything; the application starts nothing and stops nothing. Resources of the attribute map share
+their handlers; an unknown path is 404 and a known one with another method 405, in Neutron's words.
+"""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from fastapi import FastAPI
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gapless import __version__
+from gapless.config import ServerSettings
+from gapless.controller.api import extensions, faults, versions
+from gapless.controller.api.agents import Agents, Zones
+from gapless.controller.api.attributes import (
+    AGENT,
+    AVAILABILITY_ZONE,
+    FLOATING_IP,
+    NETWORK,
+    PORT,
+    ROUTER,
+    SUBNET,
+    Resource,
+)
+from gapless.controller.api.edge import Edge
+from gapless.controller.api.gapless import GaplessApi
+from gapless.controller.api.resources import Collection, Operations, json_response
+from gapless.controller.api.router_actions import RouterActions
+from gapless.controller.api.scheduler import Scheduler
+from gapless.controller.api.transactions import Transactions
+from gapless.controller.api.versions import PREFIX
+from gapless.controller.operations.catalog import Catalog
+from gapless.controller.steering import Steering
+from gapless.controller.store.engine import Store
+from gapless.controller.store.tables import Cluster
+from gapless.errors import StoreUnavailable
+from gapless.observe.metrics import CONTENT_TYPE, Metrics
+
+Handler = Callable[..., Awaitable[Response]]
+
+
+def create_app(*, store: Store, settings: ServerSettings, steering: Steering, metrics: Metrics) -> FastAPI:
+    """The application: Neutron's API under /v2.0, Gapless's own beside it, /metrics and /healthcheck."""
+    app = FastAPI(title="Gapless", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
+    faults.install(app)
+    app.add_middleware(Edge, registry=metrics.registry)
+    transactions = Transactions(store, steering)
+    _add_discovery(app)
+    _add_neutron(app, settings, transactions, steering)
+    _add_gapless(app, GaplessApi(transactions, steering))
+    _add_observation(app, transactions, steering, metrics)
+    return app
+
+
+def add_collection(app: FastAPI, resource: Resource, operations: Operations, transactions: Transactions) -> None:
+    """The five routes of a resource."""
+    handlers = Collection(resource, operations, transactions)
+    path = f"{PREFIX}/{resource.collection}"
+    _add(app, path, GET=handlers.list, POST=handlers.create)
+    _add(app, f"{path}/{{id_}}", GET=handlers.show, PUT=handlers.update, DELETE=handlers.delete)
+
+
+def _add_discovery(app: FastAPI) -> None:
+    _add(app, "/", GET=versions.versions)
+    _add(app, PREFIX, GET=versions.version)
+    _add(app, f"{PREFIX}/", GET=versions.version)
+    _add(app, f"{PREFIX}/extensions", GET=extensions.extensions)
+    _add(app, f"{PREFIX}/extensions/{{alias}}", GET=extensions.extension)
+
+
+def _add_neutron(app: FastAPI, settings: ServerSettings, transactions: Transactions, steering: Steering) -> None:
+    catalog = Catalog.of(settings)
+    agents = Agents(steering)
+    served: tuple[tuple[Resource, Operations], ...] = (
+        (NETWORK, catalog.networks),
+        (SUBNET, catalog.subnets),
+        (PORT, catalog.ports),
+        (ROUTER, catalog.routers),
+        (FLOATING_IP, catalog.floating_ips),
+        (AGENT, agents),
+    )
+    for resource, operations in served:
+        add_collection(app, resource, operations, transactions)
+    _add_router_actions(app, RouterActions(catalog.routers, transactions))
+    _add_scheduler(app, Scheduler(transactions, steering, agents, catalog.routers))
+    _add(app, f"{PREFIX}/{AVAILABILITY_ZONE.collection}", GET=Zones(transactions).list)
+
+
+def _add_router_actions(app: FastAPI, actions: RouterActions) -> None:
+    path = f"{PREFIX}/routers/{{id_}}"
+    _add(app, f"{path}/add_router_interface", PUT=actions.add_router_interface)
+    _add(app, f"{path}/remove_router_interface", PUT=actions.remove_router_interface)
+    _add(app, f"{path}/add_extraroutes", PUT=actions.add_extraroutes)
+    _add(app, f"{path}/remove_extraroutes", PUT=actions.remove_extraroutes)
+
+
+def _add_scheduler(app: FastAPI, scheduler: Scheduler) -> None:
+    path = f"{PREFIX}/agents/{{id_}}/l3-routers"
+    _add(app, path, GET=scheduler.routers_of_agent, POST=scheduler.add)
+    _add(app, f"{path}/{{router_id}}", DELETE=scheduler.remove)
+    _add(app, f"{PREFIX}/routers/{{id_}}/l3-agents", GET=scheduler.agents_of_router)
+
+
+def _add_gapless(app: FastAPI, handlers: GaplessApi) -> None:
+    path = f"{PREFIX}/gapless"
+    _add(app, f"{path}/failovers", GET=handlers.failovers)
+    _add(app, f"{path}/failovers/{{router_id}}/{{epoch}}", GET=handlers.failover)
+    _add(app, f"{path}/hosts", GET=handlers.hosts)
+    _add(app, f"{path}/routers", GET=handlers.routers)
+    _add(app, f"{path}/brake", GET=handlers.brake, PUT=handlers.set_brake)
+
+
+def _add_observation(app: FastAPI, transactions: Transactions, steering: Steering, metrics: Metrics) -> None:
+    async def ask(session: AsyncSession) -> None:
+        await session.execute(select(Cluster.id))
+
+    async def healthcheck(_: Request) -> Response:
+        """GET /healthcheck: 200 while the store can be written, or else 503 with the reason."""
+        try:
+            await transactions.write(ask)  # takes the write lock, writes nothing
+        except StoreUnavailable as error:
+            return json_response({"status": "unavailable", "reason": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE)
+        return json_response({"status": "ok"})
+
+    async def page(_: Request) -> Response:
+        """GET /metrics, for Prometheus."""
+        standings = [host.standing for host in steering.hosts().values()]
+        states = [router.state for router in steering.routers().values()]
+        metrics.show_placement(standings, states, braked=steering.brake().engaged)
+        return Response(metrics.page(), media_type=CONTENT_TYPE)
+
+    _add(app, "/healthcheck", GET=healthcheck)
+    _add(app, "/metrics", GET=page)
+
+
+def _add(app: FastAPI, path: str, **handlers: Handler) -> None:
+    """One path's handlers, by method."""
+    for method, handler in handlers.items():
+        app.add_api_route(path, handler, methods=[method], response_model=None)

@@ -1,0 +1,135 @@
+"""From the bytes of a request to values that operations can work with.
+
+Everything that can be said about a body without looking into the store is said here, by the attribute map: is it
+JSON, is it wrapped as it should be, is each attribute known, allowed in this request and well-formed, is one missing.
+The order of the checks and their words are Neutron's (`neutron.api.v2.base`, `neutron_lib.api.attributes`).
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+
+from gapless.controller.api.attributes import Attribute, Resource
+from gapless.controller.api.faults import HttpBadRequest
+from gapless.controller.api.validators import Malformed, Unconvertible
+from gapless.controller.operations.faults import BadRequest, InvalidInput
+
+Values = dict[str, Any]
+
+MAX_BYTES = 1 << 20
+"""A bulk request of some thousand ports; what is longer is a mistake or an attack."""
+READ_TIMEOUT_S = 30.0
+"""A caller that takes longer to send its body is gone. It holds nothing but its own connection until then."""
+
+
+async def read(request: Request) -> Any:
+    """The body as JSON; None if there is none. Read to its end before any transaction begins."""
+    constraint = request.headers.get("if-match", "")
+    if constraint.startswith("revision_number="):
+        raise BadRequest("if-match", "This server does not support constraining operations based on revision numbers")
+    chunks, size = [], 0
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > MAX_BYTES:
+                    raise HTTPException(413, f"A request body may have {MAX_BYTES} bytes.")
+                chunks.append(chunk)
+    except TimeoutError:
+        raise HTTPException(408, f"The request body did not arrive within {READ_TIMEOUT_S:g} seconds.") from None
+    except ClientDisconnect:
+        raise HttpBadRequest("The connection closed before the request body was complete") from None
+    if not size:
+        return None
+    try:
+        return msgspec.json.decode(b"".join(chunks))
+    except (msgspec.DecodeError, RecursionError):
+        raise HttpBadRequest("Body contains invalid data") from None
+
+
+def created(resource: Resource, body: Any) -> tuple[list[Values], bool]:
+    """The values of each resource that a POST asks for, defaults filled in; and whether it was a bulk request."""
+    if not isinstance(body, dict) or not body:
+        raise HttpBadRequest("Resource body required" if not body else "Body contains invalid data")
+    if resource.collection in body:
+        items = body[resource.collection]
+        if not items:
+            raise HttpBadRequest("Resources required")
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise HttpBadRequest("Body contains invalid data")
+        wrapped = (item if resource.name in item else {resource.name: item} for item in items)
+        return [_for_post(resource, _unwrapped(resource, item)) for item in wrapped], True
+    return [_for_post(resource, _unwrapped(resource, body))], False
+
+
+def updated(resource: Resource, body: Any) -> Values:
+    """The values that a PUT changes."""
+    if not isinstance(body, dict) or not body:
+        raise HttpBadRequest("Resource body required" if not body else "Body contains invalid data")
+    sent = _owned(resource, _unwrapped(resource, body))
+    _refuse_unknown(resource, sent)
+    for key in sent:
+        if key not in resource.putable:
+            raise HttpBadRequest(f"Cannot update read-only attribute {key}")
+    return _checked(resource, sent)
+
+
+def checked_value(name: str, attribute: Attribute, value: Any) -> Any:
+    """One value, checked; raises InvalidRequest in Neutron's words."""
+    try:
+        return attribute.check(value)
+    except Unconvertible as error:
+        raise InvalidInput(str(error)) from None
+    except Malformed as error:
+        raise HttpBadRequest(f"Invalid input for {name}. Reason: {error}.") from None
+
+
+def _unwrapped(resource: Resource, body: Mapping[str, Any]) -> Values:
+    item = body.get(resource.name)
+    if item is None:
+        raise HttpBadRequest(f"Unable to find '{resource.name}' in request body")
+    if not isinstance(item, dict):
+        raise HttpBadRequest(f"Object '{resource.name}' contains invalid data")
+    return item
+
+
+def _for_post(resource: Resource, item: Values) -> Values:
+    sent = _owned(resource, item)
+    _refuse_unknown(resource, sent)
+    for key in sent:
+        if key not in resource.postable:
+            raise HttpBadRequest(f"Attribute '{key}' not allowed in POST")
+    for key in resource.required:
+        if key not in sent:
+            raise HttpBadRequest(f"Failed to parse request. Required attribute '{key}' not specified")
+    defaults = {key: list(value) if isinstance(value, tuple) else value for key, value in resource.defaults.items()}
+    return defaults | _checked(resource, sent)
+
+
+def _owned(resource: Resource, item: Values) -> Values:
+    """The same with `tenant_id` under its present name."""
+    if not resource.owned or "tenant_id" not in item:
+        return item
+    project = item["tenant_id"]
+    if item.get("project_id", project) != project:
+        raise HttpBadRequest("'project_id' and 'tenant_id' do not match")
+    return {key: value for key, value in item.items() if key != "tenant_id"} | {"project_id": project}
+
+
+def _refuse_unknown(resource: Resource, item: Values) -> None:
+    if unknown := [key for key in item if key not in resource.attributes]:
+        raise HttpBadRequest(f"Unrecognized attribute(s) '{', '.join(unknown)}'")
+
+
+def _checked(resource: Resource, item: Values) -> Values:
+    values = {}
+    for key, value in item.items():
+        attribute = resource.attributes[key]
+        checked = checked_value(key, attribute, value)
+        if attribute.meant:
+            values[key] = checked
+    return values

@@ -1,0 +1,87 @@
+"""The HTTP beside Neutron's: what moved, when and why; what the planner sees; the brake.
+
+Everything here is read from the records and the planner's views; the one thing that can be done is to release the
+brake.
+"""
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gapless.controller.api import bodies
+from gapless.controller.api.faults import HttpBadRequest
+from gapless.controller.api.resources import json_response
+from gapless.controller.api.transactions import Transactions
+from gapless.controller.steering import Steering
+from gapless.controller.store import records
+from gapless.errors import NotFound
+
+DEFAULT_FAILOVERS = 100
+MOST_FAILOVERS = 10_000
+
+
+class GaplessApi:
+    """Handlers under /v2.0/gapless."""
+
+    def __init__(self, transactions: Transactions, steering: Steering) -> None:
+        self._transactions = transactions
+        self._steering = steering
+
+    async def failovers(self, request: Request) -> Response:
+        """GET failovers[?router_id=&host=&limit=]: the newest moves, newest first."""
+        asked = request.query_params
+        if unknown := [key for key in asked if key not in ("router_id", "host", "limit")]:
+            raise HttpBadRequest(f"{unknown} is invalid attribute for filtering")
+        limit = _limit(asked.get("limit"))
+        moves = await self._transactions.read(
+            lambda session: records.moves(
+                session, router_id=asked.get("router_id"), host=asked.get("host"), limit=limit
+            )
+        )
+        return json_response({"failovers": [move.as_json() for move in moves]})
+
+    async def failover(self, request: Request) -> Response:
+        """GET failovers/{router_id}/{epoch}: one move with its timeline."""
+        router_id, epoch = request.path_params["router_id"], request.path_params["epoch"]
+        if not (epoch.isascii() and epoch.isdecimal() and len(epoch) < 16):
+            raise NotFound(f"there is no move of router {router_id} to epoch {epoch}")
+        move = await self._transactions.read(lambda session: records.move(session, router_id, int(epoch)))
+        return json_response({"failover": move.as_json()})
+
+    async def hosts(self, _: Request) -> Response:
+        """GET hosts: every host as the planner sees it."""
+        views = self._steering.hosts()
+        return json_response({"hosts": [msgspec.to_builtins(views[name]) for name in sorted(views)]})
+
+    async def routers(self, _: Request) -> Response:
+        """GET routers: where each router is, in what state, and why."""
+        views = self._steering.routers()
+        return json_response({"routers": [msgspec.to_builtins(views[router_id]) for router_id in sorted(views)]})
+
+    async def brake(self, _: Request) -> Response:
+        """GET brake: whether mass moves are held back, and for which hosts."""
+        return json_response({"brake": msgspec.to_builtins(self._steering.brake())})
+
+    async def set_brake(self, request: Request) -> Response:
+        """PUT brake `{"brake": {"engaged": false}}`: the hosts that look dead are dead, move their routers."""
+        _check_release(await bodies.read(request))
+        self._steering.release_brake()
+        return json_response({"brake": msgspec.to_builtins(self._steering.brake())})
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_FAILOVERS
+    if not (text.isascii() and text.isdecimal() and 0 < int(text[:9]) <= MOST_FAILOVERS and len(text) < 9):
+        raise HttpBadRequest(f"limit must be between 1 and {MOST_FAILOVERS}, and not '{text}'")
+    return int(text)
+
+
+def _check_release(body: Any) -> None:
+    wanted = body.get("brake") if isinstance(body, dict) else None
+    if not isinstance(wanted, dict) or wanted.keys() != {"engaged"}:
+        raise HttpBadRequest('The body must be {"brake": {"engaged": false}}')
+    if wanted["engaged"] is not False:
+        raise HttpBadRequest("The brake engages by itself; it can only be released: engaged must be false")

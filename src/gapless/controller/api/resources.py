@@ -1,0 +1,118 @@
+"""List, show, create, update, delete and act on any resource of the attribute map: five handlers for all of them.
+
+A `Collection` joins a resource's part of the map to the operations that give it meaning. Nothing here knows a
+resource by name.
+"""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Protocol
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gapless.controller.api import bodies, queries
+from gapless.controller.api.attributes import Resource
+from gapless.controller.api.queries import Item
+from gapless.controller.api.transactions import Transactions
+
+Items = list[Item]
+_encoder = msgspec.json.Encoder()
+
+
+class Reads(Protocol):
+    """What a resource that can only be looked at offers. Values are Neutron's names and JSON types."""
+
+    async def get(self, session: AsyncSession, id_: str, /) -> Item:
+        """One resource; raises NotFound."""
+
+    async def list(self, session: AsyncSession, filters: Mapping[str, Sequence[Any]], /) -> Items:
+        """Every resource that may match; what is too many is sorted out afterwards."""
+
+
+class Operations(Reads, Protocol):
+    """What a resource that can be changed offers. Values are checked by the attribute map beforehand."""
+
+    async def create(self, session: AsyncSession, values: dict[str, Any], /) -> Item: ...
+
+    async def update(self, session: AsyncSession, id_: str, values: dict[str, Any], /) -> Item: ...
+
+    async def delete(self, session: AsyncSession, id_: str, /) -> None: ...
+
+
+def json_response(content: Any, status: int = HTTPStatus.OK) -> Response:
+    """A JSON answer."""
+    return Response(_encoder.encode(content), status, media_type="application/json")
+
+
+def no_content() -> Response:
+    """The answer to a deletion."""
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def shown(resource: Resource, items: Items) -> Items:
+    """Items as callers see them: without attributes that can only be written."""
+    if not resource.hidden:
+        return items
+    return [{key: value for key, value in item.items() if key not in resource.hidden} for item in items]
+
+
+def listed(resource: Resource, query: queries.Query, request: Request, items: Items) -> Response:
+    """The answer to a list request: of all items those asked for, as asked for."""
+    page = queries.select(query, items)
+    body: dict[str, Any] = {resource.collection: only(query.fields, page)}
+    if links := queries.links(query, request, page):
+        body[f"{resource.collection}_links"] = links
+    return json_response(body)
+
+
+def only(fields: frozenset[str], items: Items) -> Items:
+    """Items cut down to the fields asked for; with none asked for, whole."""
+    if not fields:
+        return items
+    return [{key: value for key, value in item.items() if key in fields} for item in items]
+
+
+class Collection:
+    """The handlers of one kind of resource."""
+
+    def __init__(self, resource: Resource, operations: Operations, transactions: Transactions) -> None:
+        self.resource = resource
+        self._operations = operations
+        self._transactions = transactions
+
+    async def list(self, request: Request) -> Response:
+        """GET /{collection}"""
+        query = queries.parse(self.resource, request.query_params.multi_items())
+        items = await self._transactions.read(lambda session: self._operations.list(session, query.narrowing))
+        return listed(self.resource, query, request, shown(self.resource, items))
+
+    async def show(self, request: Request, id_: str) -> Response:
+        """GET /{collection}/{id}"""
+        fields = frozenset(each for each in request.query_params.getlist("fields") if each)
+        item = await self._transactions.read(lambda session: self._operations.get(session, id_))
+        return json_response({self.resource.name: only(fields, shown(self.resource, [item]))[0]})
+
+    async def create(self, request: Request) -> Response:
+        """POST /{collection}: one, or several that are created together or not at all."""
+        wanted, bulk = bodies.created(self.resource, await bodies.read(request))
+
+        async def work(session: AsyncSession) -> Items:
+            return [await self._operations.create(session, dict(values)) for values in wanted]
+
+        items = shown(self.resource, await self._transactions.write(work))
+        body = {self.resource.collection: items} if bulk else {self.resource.name: items[0]}
+        return json_response(body, HTTPStatus.CREATED)
+
+    async def update(self, request: Request, id_: str) -> Response:
+        """PUT /{collection}/{id}"""
+        values = bodies.updated(self.resource, await bodies.read(request))
+        item = await self._transactions.write(lambda session: self._operations.update(session, id_, dict(values)))
+        return json_response({self.resource.name: shown(self.resource, [item])[0]})
+
+    async def delete(self, _: Request, id_: str) -> Response:
+        """DELETE /{collection}/{id}"""
+        await self._transactions.write(lambda session: self._operations.delete(session, id_))
+        return no_content()

@@ -1,0 +1,62 @@
+"""One request, one transaction; and afterwards the running controller hears what changed.
+
+The order is fixed: read the body, do everything in one transaction, tell Steering, answer. So nothing is steered that
+is not stored, no slow caller holds the store, and a request that fails leaves nothing behind. A lost race (two
+callers took the same address) is run again from its beginning.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gapless.controller.steering import Steering
+from gapless.controller.store.engine import Store, retry_conflicts
+from gapless.model.host import HostName
+from gapless.model.router import RouterId
+
+T = TypeVar("T")
+Work = Callable[[AsyncSession], Awaitable[T]]
+
+
+class Transactions:
+    """The two doors of the store, as requests use them."""
+
+    def __init__(self, store: Store, steering: Steering) -> None:
+        self._store = store
+        self._steering = steering
+
+    async def write(self, work: Work[T]) -> T:
+        """Run `work` until it is stored or refused, then tell Steering what it put into `session.info`."""
+
+        async def attempt() -> tuple[T, Mapping[str, Any]]:
+            async with self._store.transaction() as session:
+                result = await work(session)
+            return result, session.info
+
+        result, told = await retry_conflicts(attempt)
+        self._tell(told)
+        return result
+
+    async def read(self, work: Work[T]) -> T:
+        """Run `work` on one moment of the store."""
+        async with self._store.reading() as session:
+            return await work(session)
+
+    def _tell(self, told: Mapping[str, Any]) -> None:
+        deleted: set[RouterId] = told["routers_deleted"]
+        for router_id in deleted:
+            self._steering.router_deleted(router_id)
+        if changed := told["routers_changed"] - deleted:
+            self._steering.routers_changed(sorted(changed))
+        hosts: Mapping[HostName, bool] = told.get(HOSTS_ADMIN_CHANGED, {})
+        for host, admin_up in hosts.items():
+            self._steering.host_admin_changed(host, admin_up)
+        for host in told.get(HOSTS_FORGOTTEN, ()):
+            self._steering.host_forgotten(host)
+
+
+HOSTS_ADMIN_CHANGED = "hosts_admin_changed"
+"""Key in `session.info`: a mapping of host names to their new `admin_state_up`."""
+HOSTS_FORGOTTEN = "hosts_forgotten"
+"""Key in `session.info`: names of hosts that are deleted."""

@@ -1,0 +1,252 @@
+"""The planner's shell: events go in, in the order of their arrival, and effects are carried out.
+
+What happens when a host dies: `run` finds the planner's deadline due, the planner answers with a Bind for each router,
+`_carry_out` logs it and hands it to the recorder; the recorder stores it and answers with BindingStored; the planner's
+answer to that is PublishPlan, which wakes the new host's session, and the session sends what its host lacks.
+
+The rule: `run` never waits for anything but the next event or deadline. The store has its own task and so has every
+host, so a database that hangs or a host that takes nothing cannot keep the planner from hearing that another one lives.
+
+Time is the loop's monotonic clock, read when a message arrived: how long it then waited here is not held against its
+host. Everything that has arrived is handled before silence is judged.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from itertools import count
+from secrets import token_hex
+from typing import assert_never
+
+from gapless.controller.inbox import Inbox
+from gapless.controller.recorder import Answers, Recorder
+from gapless.controller.roster import Roster
+from gapless.controller.sessions import Sessions
+from gapless.controller.store import projection
+from gapless.controller.store.engine import Store
+from gapless.controller.store.tables import utc_now
+from gapless.core.effects import (
+    Bind,
+    Effect,
+    EngageBrake,
+    ExplainRouter,
+    PublishPlan,
+    RecordStep,
+    ReleaseBrake,
+    ReportHost,
+    ReportPause,
+    StoreWithdrawal,
+)
+from gapless.core.events import (
+    BindingFailed,
+    BindingStored,
+    Event,
+    HostConnected,
+    HostDisconnected,
+    HostReported,
+    RouterDeleted,
+    WithdrawalFailed,
+    WithdrawalStored,
+)
+from gapless.core.planner import Planner
+from gapless.model.host import HostFacts, HostName, Incarnation
+from gapless.model.plan import Epoch, MoveKind, MoveStep, PlannedRouter
+from gapless.model.router import Router, RouterId
+from gapless.observe.log import get_logger
+from gapless.observe.metrics import Metrics
+from gapless.wire.messages import Report
+
+_MOVES_FOR_HARM = (MoveKind.RESCHEDULE, MoveKind.RETRY)
+"""Moves that are logged as warnings: something broke."""
+
+
+class Driver:
+    """Feeds the planner and carries out what it asks for. It is the link's `Ears` and the sessions' `PlanSource`."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        *,
+        store: Store,
+        roster: Roster,
+        sessions: Sessions,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self.planner = planner
+        self.recorder = Recorder(
+            store,
+            metrics,
+            Answers(
+                bound=self._bound,
+                not_bound=self._not_bound,
+                withdrawn=self._withdrawn,
+                not_withdrawn=self._not_withdrawn,
+            ),
+        )
+        self._store = store
+        self._roster = roster
+        self._sessions = sessions
+        self._metrics = metrics
+        self._clock = clock
+        self._inbox = Inbox()
+        self._now = clock()
+        self._ids = (f"{token_hex(3)}-{number}" for number in count(1))
+        self._unsent: dict[RouterId, tuple[Epoch, float]] = {}
+        """Moves whose plan the planner takes for sent, and since when (the loop's time)."""
+        self._late: dict[RouterId, tuple[Epoch, float]] = {}
+        """How much later, in seconds, the plan with a move really left."""
+        self._told: dict[RouterId, Epoch] = {}
+        self._log = get_logger()
+
+    async def run(self) -> None:
+        """Drive the planner, for ever. Raises InvariantError for a bug: start again, from the store."""
+        while True:
+            self.turn()
+            deadline_s = self.planner.next_deadline()
+            await self._inbox.wait(None if deadline_s is None else max(0.0, deadline_s - self._clock()))
+
+    def turn(self) -> None:
+        """Handle all that has arrived, then judge silence if it is time, and carry out what follows."""
+        for event, received_s in self._inbox.take_all():
+            self._advance(received_s)
+            effects = self.planner.handle(event, self._now)
+            self._metrics.decide.observe(self._clock() - received_s)
+            self._carry_out(effects)
+            if isinstance(event, HostConnected):
+                self._sessions.wake(event.facts.name)  # its snapshot must leave even if it is empty
+            elif isinstance(event, RouterDeleted):
+                self._unsent.pop(event.router_id, None)
+                self._late.pop(event.router_id, None)
+                self._told.pop(event.router_id, None)
+        deadline_s, now = self.planner.next_deadline(), self._clock()
+        if deadline_s is not None and deadline_s <= now:
+            self._advance(now)
+            self._metrics.loop_lag.set(now - deadline_s)
+            self._carry_out(self.planner.on_deadline(self._now))
+
+    def post(self, event: Event) -> None:
+        """Something happened in the controller itself, now."""
+        self._inbox.put_now(event, self._clock())
+
+    def fresh_id(self) -> str:
+        """An id for an event, found again as `cause` in logs and records."""
+        return next(self._ids)
+
+    def _advance(self, seen_s: float) -> None:
+        """The planner's time never falls: a message that waited behind a newer event counts as heard with that."""
+        self._now = max(self._now, seen_s)
+
+    # Effects
+
+    def _carry_out(self, effects: Iterable[Effect]) -> None:
+        at = utc_now()  # one for all that follows from one event
+        for effect in effects:
+            match effect:
+                case Bind():
+                    self._tell_move(effect)
+                    self.recorder.take(effect, at)
+                case StoreWithdrawal():
+                    self.recorder.take(effect, at)
+                case RecordStep():
+                    self._take_step(effect, at)
+                case PublishPlan():
+                    self._sessions.wake(effect.host)
+                case ReportPause():
+                    self._roster.count_anew(self._now)
+                    self._log.warning(effect.reason, cause=effect.cause)
+                case ExplainRouter():
+                    if effect.reason:
+                        self._log.info(effect.reason, router=effect.router_id, cause=effect.cause)
+                case ReportHost():
+                    self._log.info(effect.reason, host=effect.host, standing=effect.standing, cause=effect.cause)
+                case EngageBrake():
+                    self._log.error(effect.reason, hosts=",".join(effect.hosts), cause=effect.cause)
+                case ReleaseBrake():
+                    self._log.warning(effect.reason, cause=effect.cause)
+                case _:
+                    assert_never(effect)
+
+    def _tell_move(self, bind: Bind) -> None:
+        """One line and one count a move; a Bind that is asked for again, because it could not be stored, is none."""
+        if self._told.get(bind.router_id) == bind.epoch:
+            return
+        self._told[bind.router_id] = bind.epoch
+        self._metrics.move_begun(bind.kind, bind.silent_s)
+        tell = self._log.warning if bind.kind in _MOVES_FOR_HARM else self._log.info
+        between = {"from": bind.previous_host, "to": bind.host}
+        tell(bind.reason, router=bind.router_id, **between, epoch=bind.epoch, choice=bind.choice, cause=bind.cause)
+
+    def _take_step(self, step: RecordStep, at: datetime) -> None:
+        """The planner takes a plan for sent when it asks for that, and counts a host's own times from there; when the
+        plan has really left is known to the session (`plan_sent`)."""
+        if step.step is MoveStep.SENT:
+            self._unsent[step.router_id] = (step.epoch, self._now)
+            return
+        epoch, late_s = self._late.get(step.router_id, (None, 0.0))
+        if step.step in (MoveStep.BUILT, MoveStep.ANNOUNCED) and epoch == step.epoch:
+            step = replace(step, ago_s=max(0.0, step.ago_s - late_s))
+        self.recorder.take(step, at)
+
+    # What the recorder answers
+
+    def _bound(self, bind: Bind) -> None:
+        self.post(BindingStored(id=bind.cause, router_id=bind.router_id, host=bind.host, epoch=bind.epoch))
+
+    def _not_bound(self, bind: Bind, reason: str) -> None:
+        self.post(BindingFailed(id=bind.cause, router_id=bind.router_id, epoch=bind.epoch, reason=reason))
+
+    def _withdrawn(self, effect: StoreWithdrawal) -> None:
+        self.post(WithdrawalStored(id=effect.cause, router_id=effect.router_id, epoch=effect.epoch))
+
+    def _not_withdrawn(self, effect: StoreWithdrawal, reason: str) -> None:
+        self.post(WithdrawalFailed(id=effect.cause, router_id=effect.router_id, epoch=effect.epoch, reason=reason))
+
+    # What the link hears
+
+    async def host_connected(self, facts: HostFacts, incarnation: Incarnation, received_s: float) -> None:
+        """A host's session is open."""
+        admin_up = self._roster.is_admin_up(facts.name)
+        event = HostConnected(id=self.fresh_id(), facts=facts, incarnation=incarnation, admin_up=admin_up)
+        await self._inbox.put(event, received_s)
+
+    async def host_reported(self, host: HostName, report: Report, plan_version: int, received_s: float) -> None:
+        """A host's report arrived."""
+        event = HostReported(
+            id=self.fresh_id(),
+            host=host,
+            agent=report.agent,
+            routers=report.routers,
+            full=report.full,
+            plan_version=plan_version,
+        )
+        await self._inbox.put(event, received_s)
+
+    async def host_disconnected(self, host: HostName, received_s: float) -> None:
+        """A host's last session is over."""
+        await self._inbox.put(HostDisconnected(id=self.fresh_id(), host=host), received_s)
+
+    # What sessions ask
+
+    def plan_of(self, host: HostName) -> Mapping[RouterId, Epoch]:
+        """What the planner wants on the host at this instant."""
+        return self.planner.plan_of(host)
+
+    def plan_version(self, host: HostName) -> int:
+        """Which plan that is."""
+        return self.planner.plan_version(host)
+
+    async def routers(self, ids: Collection[RouterId]) -> Mapping[RouterId, Router]:
+        """The routers as they should be. Raises StoreUnavailable."""
+        async with self._store.reading() as session:
+            return await projection.routers(session, ids)
+
+    def plan_sent(self, host: HostName, routers: Iterable[PlannedRouter], sent_s: float) -> None:
+        """Note when the moves that were waiting for it were sent."""
+        for planned in routers:
+            router_id = planned.router.id
+            epoch, asked_s = self._unsent.get(router_id, (None, 0.0))
+            if epoch == planned.epoch:
+                del self._unsent[router_id]
+                self._late[router_id] = (planned.epoch, sent_s - asked_s)
+                self.recorder.note(router_id, planned.epoch, MoveStep.SENT, utc_now(), f"the plan left for {host}")

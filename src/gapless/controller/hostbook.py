@@ -1,0 +1,71 @@
+"""What the store is told of hosts: a new machine before it may stay, everything else now and then, in one transaction.
+
+A host that is known must not depend on the store to come back: with the database gone a hundred hosts reconnect at
+once, and their reports matter more than their rows. What could not be written is written with the next round.
+"""
+
+import asyncio
+from datetime import datetime
+
+from gapless.controller.store import records
+from gapless.controller.store.engine import Store
+from gapless.controller.store.tables import utc_now
+from gapless.errors import GaplessError
+from gapless.model.host import HostFacts, HostName, Incarnation
+from gapless.observe.log import get_logger
+from gapless.observe.metrics import Metrics
+
+
+class HostBook:
+    """Writes hosts and their heartbeats."""
+
+    def __init__(self, store: Store, metrics: Metrics, *, every_s: float) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._every_s = every_s
+        self._heard: dict[HostName, datetime] = {}
+        self._greeted: dict[HostName, tuple[HostFacts, Incarnation]] = {}
+
+    async def register(self, facts: HostFacts, incarnation: Incarnation) -> None:
+        """Store a machine that is new under its name. Raises StoreUnavailable or LostRace."""
+        async with self._store.transaction() as session:
+            await records.save_host(session, facts, incarnation, utc_now())
+
+    def greeted(self, facts: HostFacts, incarnation: Incarnation) -> None:
+        """A known machine connected: store what it says with the next round."""
+        self._greeted[facts.name] = (facts, incarnation)
+        self._heard[facts.name] = utc_now()
+
+    def heard(self, name: HostName) -> None:
+        """A report of the host arrived."""
+        self._heard[name] = utc_now()
+
+    def forget(self, name: HostName) -> None:
+        """The host was deleted: write nothing of it any more."""
+        self._greeted.pop(name, None)
+        self._heard.pop(name, None)
+
+    async def run(self) -> None:
+        """Write a round every `every_s` seconds, for ever."""
+        while True:
+            await asyncio.sleep(self._every_s)
+            await self.write()
+
+    async def write(self) -> None:
+        """Write what has gathered. What cannot be written stays for the next round."""
+        greeted, self._greeted = self._greeted, {}
+        heard, self._heard = self._heard, {}
+        if not heard:
+            return
+        try:
+            async with self._store.transaction() as session:
+                for name, (facts, incarnation) in greeted.items():
+                    await records.save_host(session, facts, incarnation, heard[name])
+                await records.save_heartbeats(session, heard)
+        except GaplessError as error:
+            self._metrics.store_failures.labels(job="hosts").inc()
+            get_logger().warning(
+                "Hosts and heartbeats could not be stored; the next round tries again", reason=str(error)
+            )
+            self._greeted = {**greeted, **self._greeted}
+            self._heard = {**heard, **self._heard}

@@ -1,0 +1,39 @@
+"""The cluster's key at the controller: made at the first start, read like everybody else reads it ever after.
+
+It is born with mode 0600, appears under its name complete or not at all, and nothing here ever replaces it.
+"""
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from gapless.errors import Unavailable
+from gapless.wire.key import load
+from gapless.wire.proof import KEY_BYTES
+
+
+def load_or_create(path: Path) -> bytes:
+    """The key in `path`, made first where there is none. Raises InvalidRequest or Unavailable with what to change."""
+    with suppress(FileExistsError):
+        _create(path)
+    return load(path)
+
+
+def _create(path: Path) -> None:
+    """Make the file complete under another name, then link it in place: a link never replaces what is there."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, secrets.token_hex(KEY_BYTES).encode() + b"\n")
+            os.fsync(descriptor)
+            os.link(draft, path)
+        finally:
+            os.close(descriptor)
+            draft.unlink(missing_ok=True)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise Unavailable(f"the key file {path} cannot be made: {error.strerror}") from error

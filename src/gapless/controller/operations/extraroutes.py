@@ -1,0 +1,84 @@
+"""Extra routes of routers: each next hop is a neighbour of the router, and not the router itself.
+
+The rule holds after every change of a router, not only of its routes: a change of its gateway ends with `check`, and an
+interface that a route needs is not removed. (A new interface breaks no route, since its subnet overlaps with no other.)
+"""
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network, ip_network
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gapless.controller.operations import faults
+from gapless.controller.operations.ipam import parse_address
+from gapless.controller.store.tables import PortRow, RouteRow, RouterRow
+
+Routes = Sequence[Mapping[str, Any]]
+"""Neutron's `routes`: dicts with `destination` and `nexthop`."""
+Key = tuple[IPv4Network, IPv4Address]
+
+
+async def replace(session: AsyncSession, router: RouterRow, routes: Routes) -> None:
+    """Give a router exactly these routes. Raises InvalidRoutes, and InvalidInput for one that is there twice."""
+    wanted = [_key(route) for route in routes]
+    for at, key in enumerate(wanted):
+        if key in wanted[:at]:
+            raise faults.InvalidInput(f"Duplicate hostroute '{dict(routes[at])}'")
+    await _store(session, router, wanted)
+
+
+async def add(session: AsyncSession, router: RouterRow, routes: Routes) -> None:
+    """Give a router these routes too; those that it has already are no error. Raises InvalidRoutes."""
+    await _store(session, router, [*_stored(router), *(_key(route) for route in routes)])
+
+
+async def remove(session: AsyncSession, router: RouterRow, routes: Routes) -> None:
+    """Take these routes from a router; those that it does not have are no error."""
+    unwanted = {_key(route) for route in routes}
+    await _store(session, router, [key for key in _stored(router) if key not in unwanted])
+
+
+def check(router: RouterRow) -> None:
+    """Raises InvalidRoutes if a next hop is on none of the router's subnets, or is the router."""
+    ports = [each.port for each in router.ports]
+    connected = [address.subnet.cidr for port in ports for address in port.addresses]
+    own = {address.address for port in ports for address in port.addresses}
+    if router.gateway_port is not None:
+        connected += [subnet.cidr for subnet in router.gateway_port.network.subnets]
+        own |= _addresses(router.gateway_port)
+    for route in router.routes:
+        if not any(route.nexthop in cidr for cidr in connected):
+            raise faults.InvalidRoutes(_shown(router), "the nexthop is not connected with router")
+        if route.nexthop in own:
+            raise faults.InvalidRoutes(_shown(router), "the nexthop is used by router")
+
+
+async def _store(session: AsyncSession, router: RouterRow, wanted: Sequence[Key]) -> None:
+    kept = {(route.destination, route.nexthop): route for route in router.routes}
+    router.routes[:] = [kept.get(key) or RouteRow(destination=key[0], nexthop=key[1]) for key in dict.fromkeys(wanted)]
+    check(router)
+    router.touch()
+    await session.flush()
+
+
+def _stored(router: RouterRow) -> list[Key]:
+    return [(route.destination, route.nexthop) for route in router.routes]
+
+
+def _key(route: Mapping[str, Any]) -> Key:
+    try:
+        destination = ip_network(route["destination"])
+    except ValueError as error:
+        raise faults.InvalidInput(f"'{route['destination']}' is not a valid IP subnet") from error
+    if not isinstance(destination, IPv4Network):
+        raise faults.InvalidInput(f"destination '{destination}' is not an IPv4 network, and IPv6 is not supported")
+    return destination, parse_address(route["nexthop"])
+
+
+def _addresses(port: PortRow) -> set[IPv4Address]:
+    return {address.address for address in port.addresses}
+
+
+def _shown(router: RouterRow) -> list[dict[str, str]]:
+    return [{"destination": str(route.destination), "nexthop": str(route.nexthop)} for route in router.routes]

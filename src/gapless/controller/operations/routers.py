@@ -1,0 +1,153 @@
+"""Routers: the resource, with its gateway, interfaces and extra routes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gapless.controller.operations import changes, extraroutes, faults, lookup, views
+from gapless.controller.operations.gateways import Gateways
+from gapless.controller.operations.interfaces import Interfaces
+from gapless.controller.operations.ports import Ports
+from gapless.controller.operations.views import Json
+from gapless.controller.store.tables import HostRow, RouterRow
+from gapless.model.router import FailoverMode
+
+COLUMNS: lookup.Columns = {
+    "id": RouterRow.id,
+    "name": RouterRow.name,
+    "project_id": RouterRow.project_id,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Routers:
+    """The resource `router`, and its actions."""
+
+    ports: Ports
+
+    async def create(self, session: AsyncSession, values: Json) -> Json:
+        """A new router, with a gateway if `external_gateway_info` says so; a host comes later."""
+        zones = await _zones(session)
+        hints = list(values.get("availability_zone_hints") or ())
+        _check_hints(hints, zones)
+        _refuse_distributed(values)
+        router = RouterRow(
+            id=str(uuid4()),
+            project_id=values.get("project_id") or "",
+            name=values.get("name") or "",
+            description=values.get("description") or "",
+            admin_state_up=values.get("admin_state_up", True),
+            enable_snat=True,
+            ha=bool(values.get("ha") or False),
+            failover_mode=FailoverMode(values.get("failover_mode") or FailoverMode.RESCHEDULE).value,
+            availability_zone_hints=hints,
+            gateway_port=None,
+            ports=[],
+            routes=[],
+            floating_ips=[],
+            binding=None,
+        )
+        session.add(router)
+        await session.flush()
+        if values.get("external_gateway_info"):
+            router = await Gateways(self.ports).set(session, router, values["external_gateway_info"])
+        changes.mark_changed(session, router.id)
+        return views.router(router, zones)
+
+    async def update(self, session: AsyncSession, router_id: str, values: Json) -> Json:
+        """Change what `values` names: all of it, or nothing."""
+        router = await lookup.router(session, router_id)
+        zones = await _zones(session)
+        _refuse_distributed(values)
+        _set_ha(router, values)
+        if values.get("availability_zone_hints") is not None:
+            _check_hints(values["availability_zone_hints"], zones)
+            router.availability_zone_hints = list(values["availability_zone_hints"])
+        if values.get("failover_mode"):
+            router.failover_mode = FailoverMode(values["failover_mode"]).value
+        for key in ("name", "description", "admin_state_up"):
+            if key in values:
+                setattr(router, key, values[key])
+        if "external_gateway_info" in values:
+            router = await Gateways(self.ports).set(session, router, values["external_gateway_info"])
+        if "routes" in values:
+            await extraroutes.replace(session, router, values["routes"] or ())
+        extraroutes.check(router)
+        await session.flush()
+        changes.mark_changed(session, router_id)
+        return views.router(router, zones)
+
+    async def delete(self, session: AsyncSession, router_id: str) -> None:
+        """Delete a router without interfaces; its gateway and binding go with it. Raises RouterInUse."""
+        router = await lookup.router(session, router_id)
+        if router.ports:
+            raise faults.RouterInUse(router_id, [interface.port_id for interface in router.ports])
+        router = await Gateways(self.ports).set(session, router, None)
+        await session.delete(router)
+        await session.flush()
+        changes.mark_deleted(session, router_id)
+
+    async def get(self, session: AsyncSession, router_id: str) -> Json:
+        """Raises RouterNotFound."""
+        return views.router(await lookup.router(session, router_id), await _zones(session))
+
+    async def list(self, session: AsyncSession, filters: lookup.Filters) -> list[Json]:
+        """Routers, narrowed by `filters`."""
+        rows = await lookup.matching(session, select(RouterRow), filters, COLUMNS, lookup.ROUTER_VIEW)
+        zones = await _zones(session)
+        return [views.router(row, zones) for row in rows]
+
+    async def add_interface(self, session: AsyncSession, router_id: str, body: Json) -> Json:
+        """See `Interfaces.add`."""
+        return await Interfaces(self.ports).add(session, router_id, body)
+
+    async def remove_interface(self, session: AsyncSession, router_id: str, body: Json) -> Json:
+        """See `Interfaces.remove`."""
+        return await Interfaces(self.ports).remove(session, router_id, body)
+
+    async def add_extraroutes(self, session: AsyncSession, router_id: str, body: Json) -> Json:
+        """Add the `routes` of `body`; answers `{"router": ...}`."""
+        router = await lookup.router(session, router_id)
+        await extraroutes.add(session, router, body["routes"])
+        changes.mark_changed(session, router_id)
+        return {"router": views.router(router, await _zones(session))}
+
+    async def remove_extraroutes(self, session: AsyncSession, router_id: str, body: Json) -> Json:
+        """Remove the `routes` of `body`; answers `{"router": ...}`."""
+        router = await lookup.router(session, router_id)
+        await extraroutes.remove(session, router, body["routes"])
+        changes.mark_changed(session, router_id)
+        return {"router": views.router(router, await _zones(session))}
+
+
+async def _zones(session: AsyncSession) -> dict[str, str]:
+    """The availability zone of each host."""
+    hosts = await session.execute(select(HostRow.name, HostRow.facts))
+    return {name: facts.get("availability_zone", views.DEFAULT_ZONE) for name, facts in hosts}
+
+
+def _check_hints(hints: Sequence[str], zones: Mapping[str, str]) -> None:
+    """Raises AvailabilityZoneNotFound for a zone that no host is in."""
+    for hint in hints:
+        if hint not in zones.values():
+            raise faults.AvailabilityZoneNotFound(hint)
+
+
+def _refuse_distributed(values: Json) -> None:
+    if values.get("distributed"):
+        raise faults.BadRequest("router", "distributed routers are not supported")
+
+
+def _set_ha(router: RouterRow, values: Json) -> None:
+    wanted = values.get("ha")
+    if wanted is None or wanted == router.ha:
+        return
+    if values.get("admin_state_up", router.admin_state_up):
+        raise faults.BadRequest(
+            "router",
+            "Cannot change HA attribute of active routers. Please set router admin_state_up to False prior to upgrade",
+        )
+    router.ha = wanted

@@ -1,0 +1,209 @@
+"""What the API may do to the running controller, and see of it: `Steering`, carried out.
+
+A call from the API is a hint to look: the store has it already. What a router asks for is read from the store again
+before the planner hears of it, several at once; with the store away it is read later. So that no hint can be lost for
+ever, everything is compared with the store now and then (`AUDIT_S`).
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+
+from gapless.controller.driver import Driver
+from gapless.controller.hostbook import HostBook
+from gapless.controller.roster import Roster
+from gapless.controller.sessions import Sessions
+from gapless.controller.steering import BrakeView, HostView, RouterView
+from gapless.controller.store import projection
+from gapless.controller.store.engine import Store
+from gapless.core.events import (
+    BrakeReleased,
+    HostAdminChanged,
+    HostForgotten,
+    MoveRequested,
+    RouterDeleted,
+    RouterNeeds,
+    RouterWanted,
+)
+from gapless.core.views import HostStatus
+from gapless.errors import StoreUnavailable
+from gapless.model.host import HostName
+from gapless.model.router import RouterId
+from gapless.observe.log import get_logger
+from gapless.observe.metrics import Metrics
+
+AUDIT_S = 300.0
+STORE_RETRY_S = 1.0
+
+
+class Pilot:
+    """Implements `Steering`; `run` does what takes reading."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        *,
+        store: Store,
+        roster: Roster,
+        sessions: Sessions,
+        book: HostBook,
+        metrics: Metrics,
+        needs: Mapping[RouterId, RouterNeeds],
+        clock: Callable[[], float],
+    ) -> None:
+        self._driver = driver
+        self._store = store
+        self._roster = roster
+        self._sessions = sessions
+        self._book = book
+        self._metrics = metrics
+        self._needs = dict(needs)
+        """As the planner was told."""
+        self._clock = clock
+        self._changed: set[RouterId] = set()
+        self._gone: set[RouterId] = set()
+        """Deleted while something was being read: what was read of them is not true any more."""
+        self._moves: list[MoveRequested] = []
+        self._look = asyncio.Event()
+        metrics.before_page(self._show)
+
+    # What the API asks for
+
+    def routers_changed(self, router_ids: Iterable[RouterId]) -> None:
+        """These routers were created or changed."""
+        self._changed.update(router_ids)
+        self._look.set()
+
+    def router_deleted(self, router_id: RouterId) -> None:
+        """This router is gone from the store."""
+        self._changed.discard(router_id)
+        self._gone.add(router_id)
+        self._needs.pop(router_id, None)
+        self._driver.post(RouterDeleted(id=self._driver.fresh_id(), router_id=router_id))
+
+    def host_admin_changed(self, host: HostName, admin_up: bool) -> None:
+        """An operator took a host out of service or put it back."""
+        self._roster.set_admin_up(host, admin_up)
+        self._driver.post(HostAdminChanged(id=self._driver.fresh_id(), host=host, admin_up=admin_up))
+
+    def host_forgotten(self, host: HostName) -> None:
+        """A host was deleted. Should it still be there, it may come back as a new one."""
+        self._roster.forget(host)
+        self._book.forget(host)
+        self._sessions.end(host, "forgotten", "an operator deleted this host's agent")
+        self._driver.post(HostForgotten(id=self._driver.fresh_id(), host=host))
+
+    def move_requested(self, router_id: RouterId, host: HostName | None) -> None:
+        """An operator wants a router elsewhere. The planner hears of it after what the router asks for."""
+        self._moves.append(MoveRequested(id=self._driver.fresh_id(), router_id=router_id, host=host))
+        self._look.set()
+
+    def release_brake(self) -> None:
+        """An operator says that the hosts that look dead are dead."""
+        self._driver.post(BrakeReleased(id=self._driver.fresh_id()))
+
+    # What the API looks at
+
+    def hosts(self) -> Mapping[HostName, HostView]:
+        """Every host that is known."""
+        statuses = self._driver.planner.host_views(self._clock())
+        return {name: _host_view(status, self._roster.heard_at(name)) for name, status in statuses.items()}
+
+    def routers(self) -> Mapping[RouterId, RouterView]:
+        """Every router that is known."""
+        return {
+            router_id: RouterView(
+                router_id=router_id,
+                host=status.host,
+                epoch=status.epoch,
+                state=status.state,
+                reason=status.reason,
+            )
+            for router_id, status in self._driver.planner.router_views().items()
+        }
+
+    def objections(self, router_id: RouterId) -> Mapping[HostName, str]:
+        """Why each host other than its present one cannot take this router now; "" for a host that can."""
+        return self._driver.planner.objections(router_id)
+
+    def brake(self) -> BrakeView:
+        """The brake as it is now."""
+        status = self._driver.planner.brake_view()
+        return BrakeView(engaged=status.engaged, hosts=status.hosts, reason=status.reason)
+
+    def _show(self) -> None:
+        """Set the gauges of placement."""
+        planner = self._driver.planner
+        self._metrics.show_placement(
+            (status.standing for status in planner.host_views(self._clock()).values()),
+            (status.state for status in planner.router_views().values()),
+            braked=planner.brake_view().engaged,
+        )
+
+    # Reading
+
+    async def run(self) -> None:
+        """Read what changed whenever something did, and everything now and then, for ever."""
+        audit_s = self._clock() + AUDIT_S
+        while True:
+            try:
+                async with asyncio.timeout(max(0.0, audit_s - self._clock())):
+                    await self._look.wait()
+            except TimeoutError:
+                audit_s = self._clock() + AUDIT_S
+                await self.audit()
+                continue
+            if not await self.read_changed():
+                await asyncio.sleep(STORE_RETRY_S)
+
+    async def read_changed(self) -> bool:
+        """Tell the planner and the sessions what changed; false if that has to be done again."""
+        self._look.clear()
+        changed, self._changed = self._changed, set()
+        moves, self._moves = self._moves, []
+        if not await self._read(changed):
+            self._moves = moves + self._moves
+            self.routers_changed(changed - self._gone)
+            return False
+        for move in moves:
+            self._driver.post(move)
+        return True
+
+    async def audit(self) -> None:
+        """Find what no hint told of, and what must never be. Raises InvariantError for the latter."""
+        self._driver.planner.check()
+        await self._read(None)
+
+    async def _read(self, ids: set[RouterId] | None) -> bool:
+        """Compare with the store: these routers, or all. False if it cannot be read."""
+        self._gone.clear()
+        try:
+            async with self._store.reading() as session:
+                stored = await projection.needs(session, ids)
+        except StoreUnavailable as error:
+            get_logger().warning("What changed cannot be read; tried again soon", reason=str(error))
+            return False
+        looked_at = (self._needs.keys() | stored.keys() if ids is None else ids) - self._gone
+        for router_id in sorted(looked_at):
+            self._compare(router_id, stored.get(router_id), is_hint=ids is not None)
+        self._sessions.look_at(looked_at)
+        return True
+
+    def _compare(self, router_id: RouterId, needs: RouterNeeds | None, *, is_hint: bool) -> None:
+        if needs is None:
+            if self._needs.pop(router_id, None) is not None or is_hint:
+                self._driver.post(RouterDeleted(id=self._driver.fresh_id(), router_id=router_id))
+        elif is_hint or self._needs.get(router_id) != needs:
+            self._needs[router_id] = needs
+            self._driver.post(RouterWanted(id=self._driver.fresh_id(), needs=needs))
+
+
+def _host_view(status: HostStatus, heard_at: datetime | None) -> HostView:
+    return HostView(
+        name=status.name,
+        alive=status.alive,
+        standing=status.standing,
+        reason=status.reason,
+        heard_at=heard_at,
+        routers=status.routers,
+    )

@@ -1,0 +1,210 @@
+"""Which machine may connect under which name, and when each was last heard.
+
+The rule: a name belongs to one machine at a time. Another machine gets it only when the one that has it is dead, since
+routers are bound to names: two machines under one name would build the same routers. At the controller's start every
+stored host counts as heard just now, because nobody can have been heard while the controller was away.
+
+Pure: time comes in as an argument, monotonic seconds.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from ipaddress import AddressValueError, IPv4Address
+from uuid import UUID
+
+from gapless.controller.store.records import HostRecord
+from gapless.model.host import HostFacts, HostName, Incarnation, InstanceId
+
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?", re.ASCII)
+_LARGEST = 2**53
+"""Whole numbers beyond this do not survive JSON in every language, nor SQLite."""
+
+
+class RefusalCode(StrEnum):
+    """Why a host is turned away: the `code` of `Refused`, and a label of the metric."""
+
+    PROTOCOL = "protocol"
+    """It speaks another version of the control link."""
+    MALFORMED = "malformed"
+    """Its first word is no Hello, or says something impossible."""
+    KEY = "key"
+    """Its proof does not fit: another key, another cluster, or a replayed Hello."""
+    NAME_TAKEN = "name-taken"
+    """Another machine has this name and is not dead."""
+    INSTANCE_COPIED = "instance-copied"
+    """Its instance belongs to a host of another name: a copied state directory."""
+    STALE_INCARNATION = "stale-incarnation"
+    """The host was seen at a higher incarnation: its state directory is an old copy."""
+    LATE = "late"
+    """It did not say Hello in time."""
+    BUSY = "busy"
+    """Too many connections are shaking hands at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """The host may not connect; `reason` says what a person has to change."""
+
+    code: RefusalCode
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """The host may connect. `replaces`: the dead machine that had this name."""
+
+    replaces: InstanceId | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    instance: InstanceId
+    incarnation: Incarnation
+    admin_up: bool
+    heard_s: float
+    """Monotonic; the controller's start for a host that was not heard since."""
+    heard_at: datetime | None = None
+
+
+class Roster:
+    """Every host of the cluster, and the machine behind its name."""
+
+    def __init__(self, stored: Mapping[HostName, HostRecord], *, dead_after_s: float, now: float) -> None:
+        self._dead_after_s = dead_after_s
+        self._known = {
+            name: _Known(
+                instance=host.facts.instance, incarnation=host.incarnation, admin_up=host.admin_up, heard_s=now
+            )
+            for name, host in stored.items()
+        }
+
+    def consider(self, facts: HostFacts, incarnation: Incarnation, now: float) -> Admission | Refusal:
+        """May this machine connect under this name now? Changes nothing."""
+        if reason := _impossible(facts, incarnation):
+            return Refusal(code=RefusalCode.MALFORMED, reason=reason)
+        for name, other in self._known.items():
+            if other.instance == facts.instance and name != facts.name:
+                return _copied(facts, name)
+        known = self._known.get(facts.name)
+        if known is None:
+            return Admission()
+        if known.instance != facts.instance:
+            return self._other_machine(facts, known, now)
+        if incarnation < known.incarnation:
+            return _stale(facts, incarnation, known.incarnation)
+        return Admission()
+
+    def _other_machine(self, facts: HostFacts, known: _Known, now: float) -> Admission | Refusal:
+        silent_s = now - known.heard_s
+        if silent_s >= self._dead_after_s:
+            return Admission(replaces=known.instance)
+        heard = "last heard" if known.heard_at is not None else "not heard since the controller's start"
+        return Refusal(
+            code=RefusalCode.NAME_TAKEN,
+            reason=(
+                f"the name {facts.name} belongs to another machine (instance {known.instance}, {heard} "
+                f"{silent_s:.0f} s ago; this one is instance {facts.instance}): give this machine another --name, or "
+                f"wait until the other one has been silent for {self._dead_after_s:g} s, or delete its agent"
+            ),
+        )
+
+    def admit(self, facts: HostFacts, incarnation: Incarnation, now: float, at: datetime) -> None:
+        """This machine has the name from now on; `at` is `now` on the wall clock, for people."""
+        before = self._known.get(facts.name)
+        self._known[facts.name] = _Known(
+            instance=facts.instance,
+            incarnation=incarnation,
+            admin_up=before is None or before.admin_up,
+            heard_s=now,
+            heard_at=at,
+        )
+
+    def heard(self, name: HostName, now: float, at: datetime) -> None:
+        """A message of the host arrived. A name that was forgotten meanwhile is ignored."""
+        if known := self._known.get(name):
+            known.heard_s = max(known.heard_s, now)
+            known.heard_at = at
+
+    def count_anew(self, now: float) -> None:
+        """The controller was away until now: no silence before that is held against anybody."""
+        for known in self._known.values():
+            known.heard_s = max(known.heard_s, now)
+
+    def forget(self, name: HostName) -> None:
+        """The host was deleted: its name is free."""
+        self._known.pop(name, None)
+
+    def is_known(self, facts: HostFacts) -> bool:
+        """Whether the name belongs to this very machine already."""
+        known = self._known.get(facts.name)
+        return known is not None and known.instance == facts.instance
+
+    def set_admin_up(self, name: HostName, admin_up: bool) -> None:
+        """An operator took the host out of service, or put it back."""
+        if known := self._known.get(name):
+            known.admin_up = admin_up
+
+    def is_admin_up(self, name: HostName) -> bool:
+        """Whether the host is in service; a host that is not known is."""
+        known = self._known.get(name)
+        return known is None or known.admin_up
+
+    def heard_at(self, name: HostName) -> datetime | None:
+        """Wall-clock time of the host's last message; None if there was none since the controller's start."""
+        known = self._known.get(name)
+        return None if known is None else known.heard_at
+
+
+def _impossible(facts: HostFacts, incarnation: Incarnation) -> str:
+    """What is wrong with what a host says of itself; "" if nothing is."""
+    if not _NAME.fullmatch(facts.name):
+        return "a host's name is 1 to 255 letters, digits, '.', '_' or '-', beginning and ending with a letter or digit"
+    if not _is_uuid(facts.instance):
+        return "the instance is not a UUID in canonical form"
+    if not 0 <= incarnation < _LARGEST or not 0 <= facts.capacity < _LARGEST:
+        return "incarnation and capacity are whole numbers from 0"
+    if not _NAME.fullmatch(facts.availability_zone) or not all(map(_NAME.fullmatch, facts.physical_networks)):
+        return "names of availability zones and physical networks are letters, digits, '.', '_' or '-'"
+    if facts.data_address is not None and not _is_ipv4(facts.data_address):
+        return "the data address is not an IPv4 address"
+    return ""
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except AddressValueError:
+        return False
+    return True
+
+
+def _copied(facts: HostFacts, owner: HostName) -> Refusal:
+    return Refusal(
+        code=RefusalCode.INSTANCE_COPIED,
+        reason=(
+            f"{facts.name} carries the instance {facts.instance} of the host {owner}: its state directory is a copy. "
+            f"Empty the state directory of {facts.name} and start it again; or, if {owner} was renamed, delete the "
+            f"agent of {owner} first"
+        ),
+    )
+
+
+def _stale(facts: HostFacts, incarnation: Incarnation, seen: Incarnation) -> Refusal:
+    return Refusal(
+        code=RefusalCode.STALE_INCARNATION,
+        reason=(
+            f"{facts.name} says that this is its start number {incarnation}, but start number {seen} was seen already: "
+            "its state directory is an old copy, or two machines share it. Stop the other one, or empty the state "
+            "directory and delete the agent"
+        ),
+    )

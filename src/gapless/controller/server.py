@@ -1,0 +1,194 @@
+"""`gapless server`, put together: store, planner and its shell, control link, API. One task group; one way to end.
+
+Order: everything that can be refused is refused before anything listens, with one line that says what to change. At
+the end the links close first, so that hosts know, then the API; what was still to be recorded gets a few seconds.
+"""
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+import uvicorn
+from sqlalchemy import URL
+
+from gapless import __version__
+from gapless.config import Address, Liveness, ServerSettings
+from gapless.controller import key
+from gapless.controller.api.app import create_app
+from gapless.controller.shell import assemble
+from gapless.controller.store.engine import Store
+from gapless.errors import GaplessError, InvariantError, Unavailable
+from gapless.observe.log import get_logger
+
+LAST_WRITES_S = 3.0
+DATABASE = "gapless.db"
+LOCK = "controller.lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """Where a controller that is ready can be reached."""
+
+    cluster: str
+    api: Address
+    link: Address
+
+
+def main(settings: ServerSettings) -> None:
+    """Run the controller until SIGTERM or SIGINT. Raises GaplessError with one clear line if it cannot."""
+
+    async def until_signalled() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await run(settings, stop)
+
+    asyncio.run(until_signalled())
+
+
+async def run(
+    settings: ServerSettings, stop: asyncio.Event, ready: Callable[[Listening], None] = lambda _: None
+) -> None:
+    """Run the controller until `stop`; `ready` is called when it can be reached."""
+    with _alone(settings.state_dir):
+        secret = key.load_or_create(settings.key_file)
+        store = await Store.open(settings.database_url or _own_database(settings.state_dir))
+        try:
+            await _run_on(store, secret, settings, stop, ready)
+        finally:
+            await store.close()
+    get_logger().info("Controller stopped")
+
+
+async def _run_on(
+    store: Store, secret: bytes, settings: ServerSettings, stop: asyncio.Event, ready: Callable[[Listening], None]
+) -> None:
+    """Put the parts together and run them until `stop`, or until one of them fails."""
+    shell = await assemble(store, key=secret, liveness=settings.liveness, clock=asyncio.get_running_loop().time)
+    app = create_app(store=store, settings=settings, steering=shell.pilot, metrics=shell.metrics)
+    api = _Api(
+        uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=3)
+    )
+    with _listen(settings.api) as api_socket:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(each.run()) for each in shell.tasks]
+                async with shell.link.listening(settings.link) as link_port:
+                    serving = tasks.create_task(api.serve(sockets=[api_socket]))
+                    listening = Listening(
+                        cluster=shell.cluster,
+                        api=Address(host=settings.api.host, port=api_socket.getsockname()[1]),
+                        link=Address(host=settings.link.host, port=link_port),
+                    )
+                    _tell_start(settings, listening)
+                    ready(listening)
+                    await stop.wait()
+                    get_logger().info("Controller stops")
+                api.should_exit = True
+                await serving
+                for task in running:
+                    task.cancel()
+        except BaseExceptionGroup as group:
+            raise _why(group) from group
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LAST_WRITES_S):
+            await shell.write_the_rest()
+
+
+def _why(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one reason why the controller ends, if it is one that a person can act on; else all there is."""
+    reason: BaseException = group.subgroup(GaplessError) or group
+    while isinstance(reason, BaseExceptionGroup) and len(reason.exceptions) == 1:
+        reason = reason.exceptions[0]
+    if isinstance(reason, InvariantError):
+        # A bug of ours. What is stored and what hosts report is enough to go on from: whoever runs us starts us again.
+        get_logger().critical(str(reason))
+        return InvariantError(
+            "a decision that cannot be right was about to be taken, so the controller ends; see the log"
+        )
+    return reason
+
+
+class _Api(uvicorn.Server):
+    """Uvicorn, leaving signals to the controller."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+@contextmanager
+def _alone(state_dir: Path) -> Iterator[None]:
+    """Hold the state directory: two planners on one store would move routers behind each other's back."""
+    path = state_dir / LOCK
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unavailable(
+            f"the state directory {state_dir} cannot be used: {error.strerror}; make it writable for this user, or "
+            "name another with --state-dir"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise Unavailable(f"another controller is running with the state directory {state_dir}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _own_database(state_dir: Path) -> str:
+    return URL.create("sqlite", database=str(state_dir.resolve() / DATABASE)).render_as_string()
+
+
+@contextmanager
+def _listen(address: Address) -> Iterator[socket.socket]:
+    """A listening socket for the API, so that an address in use is one clear line and not uvicorn's exit."""
+    try:
+        family, *_, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        listening = socket.create_server(where[:2], family=family)
+    except OSError as error:
+        raise Unavailable(
+            f"the API cannot listen on {address}: {error.strerror or error}; choose another with --api"
+        ) from error
+    with listening:
+        yield listening
+
+
+def _tell_start(settings: ServerSettings, listening: Listening) -> None:
+    log = get_logger()
+    log.info(
+        f"Controller {__version__} is ready",
+        api=f"http://{listening.api}",
+        link=f"ws://{listening.link}",
+        cluster=listening.cluster,
+        key_file=settings.key_file,
+        **_numbers(settings.liveness),
+    )
+    for what, address in (("API", listening.api), ("control link", listening.link)):
+        if not _is_loopback(address.host):
+            log.warning(f"The {what} listens on {address} without TLS: let only a trusted network reach it")
+
+
+def _numbers(liveness: Liveness) -> dict[str, float]:
+    return {
+        "report_interval_s": liveness.report_interval_s,
+        "agent_down_time_s": liveness.agent_down_time_s,
+        "dead_after_s": liveness.dead_after_s,
+        "brake_share": liveness.brake_share,
+    }
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,142 @@
+"""The planner and everything around it, made from what the store holds; without the API, and not yet listening.
+
+The planner keeps nothing of its own between two starts: hosts, what routers ask for, bindings, and which moves were on
+their way are all read here.
+"""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gapless.controller.driver import Driver
+from gapless.controller.hostbook import HostBook
+from gapless.controller.link import Link
+from gapless.controller.pilot import Pilot
+from gapless.controller.roster import Roster
+from gapless.controller.sessions import Sessions
+from gapless.controller.store import projection, records
+from gapless.controller.store.engine import Store
+from gapless.core.events import RouterNeeds
+from gapless.core.liveness import Timing
+from gapless.core.planner import Planner
+from gapless.core.views import StoredHost, StoredRouter
+from gapless.model.host import HostName
+from gapless.model.plan import Epoch, MoveKind
+from gapless.model.router import RouterId
+from gapless.observe.metrics import Metrics
+
+
+class Task(Protocol):
+    """Something that runs until it is cancelled."""
+
+    def run(self) -> Coroutine[Any, Any, None]:
+        """Run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shell:
+    """The parts of a controller that others talk to."""
+
+    cluster: str
+    metrics: Metrics
+    sessions: Sessions
+    book: HostBook
+    driver: Driver
+    pilot: Pilot
+    link: Link
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What has to run."""
+        return (self.driver, self.driver.recorder, self.pilot, self.book)
+
+    async def write_the_rest(self) -> None:
+        """Store what was still to be stored when the tasks ended."""
+        await self.driver.recorder.flush()
+        await self.book.write()
+
+
+async def assemble(store: Store, *, key: bytes, liveness: Timing, clock: Callable[[], float]) -> Shell:
+    """Read the store and put the parts together. `clock` is the loop's; raises StoreUnavailable."""
+    metrics = Metrics()
+    levels = await _levels(store)
+    now = clock()
+    roster = Roster(levels.hosts, dead_after_s=liveness.dead_after_s, now=now)
+    sessions = Sessions()
+    book = HostBook(store, metrics, every_s=max(1.0, min(liveness.report_interval_s, 30.0)))
+    planner = Planner(liveness, now=now, hosts=levels.planner_hosts(), routers=levels.planner_routers())
+    driver = Driver(planner, store=store, roster=roster, sessions=sessions, metrics=metrics, clock=clock)
+    pilot = Pilot(
+        driver,
+        store=store,
+        roster=roster,
+        sessions=sessions,
+        book=book,
+        metrics=metrics,
+        needs=levels.needs,
+        clock=clock,
+    )
+    link = Link(
+        key=key,
+        cluster=levels.cluster,
+        report_interval_s=liveness.report_interval_s,
+        dead_after_s=liveness.dead_after_s,
+        roster=roster,
+        sessions=sessions,
+        book=book,
+        ears=driver,
+        plans=driver,
+        metrics=metrics,
+    )
+    return Shell(
+        cluster=levels.cluster,
+        metrics=metrics,
+        sessions=sessions,
+        book=book,
+        driver=driver,
+        pilot=pilot,
+        link=link,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Levels:
+    """All that the planner goes on from."""
+
+    cluster: str
+    hosts: dict[HostName, records.HostRecord]
+    needs: dict[RouterId, RouterNeeds]
+    bindings: dict[RouterId, records.StoredBinding]
+    open_moves: dict[RouterId, MoveKind]
+
+    def planner_hosts(self) -> list[StoredHost]:
+        return [
+            StoredHost(facts=host.facts, incarnation=host.incarnation, admin_up=host.admin_up)
+            for host in self.hosts.values()
+        ]
+
+    def planner_routers(self) -> list[StoredRouter]:
+        return [self._planner_router(router_id, needs) for router_id, needs in self.needs.items()]
+
+    def _planner_router(self, router_id: RouterId, needs: RouterNeeds) -> StoredRouter:
+        bound = self.bindings.get(router_id)
+        if bound is None:
+            return StoredRouter(needs=needs)
+        return StoredRouter(
+            needs=needs,
+            host=bound.assignment.host,
+            epoch=Epoch(bound.assignment.epoch),
+            leaving_host=bound.leaving_host,
+            open_move=self.open_moves.get(router_id),
+        )
+
+
+async def _levels(store: Store) -> _Levels:
+    async with store.transaction() as session:
+        return _Levels(
+            cluster=await records.cluster_id(session),
+            hosts=await records.hosts(session),
+            needs=await projection.needs(session),
+            bindings=await records.bindings(session),
+            open_moves=await records.open_moves(session),
+        )

@@ -1,0 +1,140 @@
+"""The store: opened once, migrated, then used through two doors.
+
+    async with store.transaction() as session: ...    all of it is stored when the block ends, or nothing
+    async with store.reading() as session: ...        one consistent snapshot; what is written in it is dropped
+
+Writers of this process queue (first come, first served), so none waits for a lock of SQLite while it holds the event
+loop's attention; other processes are held off by SQLite itself. Errors of the database leave here in Gapless's words:
+StoreUnavailable says what to do, LostRace says that doing it again is right.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Self, TypeVar
+
+from sqlalchemy import URL, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm.exc import StaleDataError
+
+from gapless.controller.store import migrate, sqlite
+from gapless.errors import InvalidRequest, LostRace, StoreUnavailable
+
+T = TypeVar("T")
+RETRIES = 10
+"""How often a transaction is begun when it loses races, before its error is shown."""
+CONNECTIONS = 15
+"""Connections to the database at most: as many readers at once, and the one writer."""
+CONNECTION_TIMEOUT_S = 10.0
+"""How long to wait for one of them."""
+
+
+class Store:
+    """The database. Make one with `await Store.open(url)`."""
+
+    def __init__(self, engine: AsyncEngine, database: str) -> None:
+        self._engine = engine
+        self._database = database
+        self._readers = async_sessionmaker(engine, expire_on_commit=False, autoflush=True)
+        writing = engine.execution_options(**{sqlite.WRITES: True})
+        self._writers = async_sessionmaker(writing, expire_on_commit=False, autoflush=True)
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, url: str) -> Self:
+        """Open `sqlite:///relative.db` or `sqlite:////absolute.db`, and bring its schema up to date.
+
+        Raises InvalidRequest (not a URL that can be used), StoreUnavailable (missing directory, read-only, full,
+        locked or damaged file) or Refused (made by a newer Gapless, or not by Gapless at all).
+        """
+        parsed = _checked(url)
+        database = parsed.database or ""
+        with _translating(database):
+            await migrate.to_newest(parsed)
+            engine = create_async_engine(
+                parsed, pool_size=CONNECTIONS, max_overflow=0, pool_timeout=CONNECTION_TIMEOUT_S
+            )
+            sqlite.prepare(engine)
+            store = cls(engine, database)
+            try:
+                async with store.transaction() as session:
+                    # A file that cannot be written is found now, not by the first request. A transaction alone does
+                    # not tell: on a read-only file SQLite makes it one that reads.
+                    await session.execute(text("UPDATE alembic_version SET version_num = version_num"))
+            except BaseException:
+                await store.close()
+                raise
+        return store
+
+    async def close(self) -> None:
+        """Close every connection; transactions still open are rolled back."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session whose changes are stored together when the block ends, or not at all when it raises.
+
+        `session.info` starts with empty sets `routers_changed` and `routers_deleted`, filled by operations.
+        """
+        info: dict[str, set[str]] = {"routers_changed": set(), "routers_deleted": set()}
+        async with self._turn:
+            with _translating(self._database):
+                async with self._writers(info=info) as session, session.begin():
+                    yield session
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session that sees one moment of the store, and stores nothing. Readers wait for nobody."""
+        with _translating(self._database):
+            async with self._readers() as session:
+                yield session
+                await session.rollback()
+
+
+async def retry_conflicts(attempt: Callable[[], Awaitable[T]], attempts: int = RETRIES) -> T:
+    """Run `attempt`, a whole transaction, until it loses no race, at most `attempts` times; then raise LostRace.
+
+    Refusals that a request earned (Neutron's 409s) are Conflicts too, but no LostRace: they pass at once.
+    """
+    for _ in range(attempts - 1):
+        try:
+            return await attempt()
+        except LostRace:
+            await asyncio.sleep(0)  # let the winner finish
+    return await attempt()
+
+
+@contextmanager
+def _translating(database: str) -> Iterator[None]:
+    try:
+        yield
+    except StaleDataError as error:
+        raise LostRace(f"another request changed the same at the same time: {error}") from error
+    except NoConnectionLeft as error:
+        raise StoreUnavailable(f"all {CONNECTIONS} connections to {database} are in use: too many requests") from error
+    except (DBAPIError, sqlite3.Error) as error:
+        ours = sqlite.translated(error, database)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def _checked(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise InvalidRequest(f"'{url}' is not a database URL: write sqlite:////absolute/path/to/file") from error
+    if parsed.get_backend_name() != "sqlite":
+        raise InvalidRequest(
+            f"the database '{parsed.get_backend_name()}' is not supported: use sqlite:////path/to/file"
+        )
+    if not parsed.database or parsed.database == ":memory:":
+        raise InvalidRequest("a database in memory would be lost, and not even shared: write sqlite:////path/to/file")
+    directory = Path(parsed.database.removeprefix("file:")).parent
+    if not directory.is_dir():
+        raise StoreUnavailable(f"the database's directory {directory} does not exist: create it first")
+    return parsed.set(drivername="sqlite+aiosqlite")

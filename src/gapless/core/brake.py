@@ -1,0 +1,72 @@
+"""The brake: when most hosts look dead at once, the controller is more likely blind than the hosts are dead.
+
+The rule: nothing moves for silence while more than `share` of the considered hosts look dead.
+
+- *Looks dead*: not heard for agent_down_time (silent or dead). Silent ones count, because hosts that fall silent at one
+  moment become dead up to a report interval apart, and the first of them must not move before the last is seen.
+- *Considered*: hosts that are heard, and hosts that look dead, are in service and still hold routers that silence
+  would move. So a host that has been dead and empty for days counts for nothing, nor does one that an operator took
+  out of service before switching it off.
+- It engages when a considered host is dead (before that there is nothing to hold back) and the share is exceeded. It
+  ends by itself when the share is no longer exceeded. With one of two hosts dead it never engages (half is not more
+  than half); with the only host dead it does, and says so, which changes nothing: there is nowhere to go.
+- An operator's release is about the hosts that look dead at that moment: they no longer count, neither as heard nor
+  as dead, until they are heard again. Should most of the others fall silent later, the brake engages again.
+
+Neutron has no brake; a wrong join once moved every router when one agent died (LP#1359460).
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from gapless.model.host import HostName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Census:
+    """What the brake looks at."""
+
+    heard: Collection[HostName]
+    down: Collection[HostName]
+    """Look dead, in service, hold routers that silence would move."""
+    any_dead: bool
+    """Whether one of `down` is dead, not only silent."""
+
+
+class Brake:
+    """Engaged or not, and why."""
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._released_for: set[HostName] = set()
+        self._release_reason = ""
+        self.engaged = False
+        self.hosts: tuple[HostName, ...] = ()
+        """The hosts that look dead, while it is engaged."""
+        self.reason = ""
+
+    def judge(self, census: Census) -> bool:
+        """Take in how things are now; whether it engaged or ended by that."""
+        self._released_for.difference_update(census.heard)
+        down = sorted(set(census.down) - self._released_for)
+        considered = len(census.heard) + len(down)
+        exceeded = len(down) > self._share * considered
+        engaged = exceeded and (self.engaged or census.any_dead)
+        changed = engaged is not self.engaged
+        self.engaged, self.hosts = engaged, tuple(down) if engaged else ()
+        if engaged:
+            self.reason = (
+                f"{len(down)} of {considered} hosts look dead at once, more than {self._share:.0%}: nothing moves for "
+                "silence until fewer do or an operator releases the brake"
+            )
+            self._release_reason = ""
+        elif changed and self._release_reason:
+            self.reason = self._release_reason
+        elif changed:
+            self.reason = f"{len(down)} of {considered} hosts look dead, not more than {self._share:.0%}"
+        return changed
+
+    def release(self) -> None:
+        """An operator says that the hosts which look dead are dead; `judge` follows. Nothing, if it is not engaged."""
+        self._released_for.update(self.hosts)
+        self._release_reason = f"an operator says that these hosts are dead: {', '.join(self.hosts)}"

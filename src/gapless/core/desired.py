@@ -1,0 +1,137 @@
+"""From what a router and a network mean to what they look like in a host's kernel: the desired side of the diff."""
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from gapless.model.network import NetworkId, PortId
+from gapless.model.observed import (
+    BRIDGE_PREFIX,
+    GATEWAY_PREFIX,
+    NAME_LENGTH,
+    NAMESPACE_PREFIX,
+    TAP_PREFIX,
+    TENANT_PREFIX,
+    KernelRoute,
+    KernelRouter,
+    Link,
+    NamespaceState,
+    Ruleset,
+    Tap,
+)
+from gapless.model.router import Gateway, Router, RouterId, RouterPort
+
+SETTINGS: Mapping[str, str] = {
+    "ipv4/ip_forward": "1",
+    # Loose: a packet whose source has no route back is dropped; asymmetric extra routes stay possible.
+    "ipv4/conf/all/rp_filter": "2",
+    # An interface answers ARP for its own addresses only and asks with them only, as Neutron sets it.
+    "ipv4/conf/all/arp_ignore": "1",
+    "ipv4/conf/all/arp_announce": "2",
+    # A flow that turns round on one interface (a floating IP used from inside) must not be redirected past the NAT.
+    "ipv4/conf/all/send_redirects": "0",
+    "ipv4/conf/default/send_redirects": "0",
+    # Removing one address of a subnet must not take its neighbours along.
+    "ipv4/conf/all/promote_secondaries": "1",
+    # Routers carry IPv4 only: no link-local addresses, no router solicitations of their own.
+    "ipv6/conf/all/disable_ipv6": "1",
+    "ipv6/conf/default/disable_ipv6": "1",
+    # A flow seen first in its middle, after a move, is taken up; its unknown window is no reason to drop it.
+    "netfilter/nf_conntrack_tcp_loose": "1",
+    "netfilter/nf_conntrack_tcp_be_liberal": "1",
+}
+"""sysctls of every router's namespace."""
+
+DEFAULT_ROUTE = IPv4Network("0.0.0.0/0")
+
+
+def namespace_name(router_id: RouterId) -> str:
+    """The namespace's name, as Neutron gives it."""
+    return f"{NAMESPACE_PREFIX}{router_id}"
+
+
+def tap_name(port_id: PortId) -> str:
+    """The host's end of a port's pair."""
+    return f"{TAP_PREFIX}{port_id[:NAME_LENGTH]}"
+
+
+def tap_of(link: str) -> str:
+    """The tap that belongs to a link inside."""
+    return TAP_PREFIX + link[len(TENANT_PREFIX) :]
+
+
+def tenant_link(port_id: PortId) -> str:
+    """A tenant port's interface inside the namespace."""
+    return f"{TENANT_PREFIX}{port_id[:NAME_LENGTH]}"
+
+
+def gateway_link(port_id: PortId) -> str:
+    """The gateway port's interface inside the namespace."""
+    return f"{GATEWAY_PREFIX}{port_id[:NAME_LENGTH]}"
+
+
+def bridge_name(network_id: NetworkId) -> str:
+    """A network's bridge on the host."""
+    return f"{BRIDGE_PREFIX}{network_id[:NAME_LENGTH]}"
+
+
+def desired_router(router: Router, ruleset: Ruleset, bridges: Mapping[NetworkId, str]) -> KernelRouter:
+    """What `router` looks like in a kernel. `bridges` names the bridge of each of its networks on this host.
+
+    A router that is administratively down is a namespace with rules that drop everything, and no interface.
+    """
+    empty = KernelRouter(namespace=NamespaceState.OURS, settings=SETTINGS, ruleset=ruleset)
+    if not router.admin_up:
+        return empty
+    ports = [(tenant_link(port.id), port, frozenset(port.addresses)) for port in router.ports]
+    if router.gateway is not None:
+        floating = frozenset(IPv4Interface((ip.address, 32)) for ip in router.floating_ips)
+        port = router.gateway.port
+        ports.append((gateway_link(port.id), port, frozenset(port.addresses) | floating))
+    links = {name: Link(name=name, mac=port.mac, mtu=port.network.mtu, addresses=held) for name, port, held in ports}
+    taps = {
+        tap_name(port.id): Tap(name=tap_name(port.id), mtu=port.network.mtu, bridge=bridges[port.network.id], peer=name)
+        for name, port, _ in ports
+    }
+    return KernelRouter(
+        namespace=NamespaceState.OURS,
+        settings=SETTINGS,
+        ruleset=ruleset,
+        links=links,
+        taps=taps,
+        routes=_routes(router),
+    )
+
+
+def _routes(router: Router) -> frozenset[KernelRoute]:
+    """The default route and the extra routes; an extra default route takes precedence, as in Neutron."""
+    routes = {}
+    if router.gateway is not None and router.gateway.next_hop is not None:
+        routes[DEFAULT_ROUTE] = _default_route(router.gateway, router.gateway.next_hop)
+    for route in router.routes:
+        link = _link_towards(router, route.next_hop)
+        if link is not None:
+            routes[route.destination] = KernelRoute(destination=route.destination, next_hop=route.next_hop, link=link)
+    return frozenset(routes.values())
+
+
+def _default_route(gateway: Gateway, next_hop: IPv4Address) -> KernelRoute:
+    return KernelRoute(
+        destination=DEFAULT_ROUTE,
+        next_hop=next_hop,
+        link=gateway_link(gateway.port.id),
+        on_link=not _covers(gateway.port, next_hop),
+    )
+
+
+def _link_towards(router: Router, next_hop: IPv4Address) -> str | None:
+    """The link whose subnet holds `next_hop`. None while no interface has it: the route waits for its interface."""
+    for port in router.ports:
+        if _covers(port, next_hop):
+            return tenant_link(port.id)
+    if router.gateway is not None and _covers(router.gateway.port, next_hop):
+        return gateway_link(router.gateway.port.id)
+    return None
+
+
+def _covers(port: RouterPort, address: IPv4Address) -> bool:
+    return any(address in held.network for held in port.addresses)

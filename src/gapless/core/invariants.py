@@ -1,0 +1,71 @@
+"""What must be true of the ledger after every event; each function raises InvariantError with what is not."""
+
+from gapless.core.effects import Bind, StoreWithdrawal
+from gapless.core.fleet import Host
+from gapless.core.ledger import Ledger
+from gapless.core.moves import IN_PLAN, LEAVING, AssignmentState
+from gapless.core.routers import RouterRecord
+from gapless.errors import InvariantError
+from gapless.model.plan import Epoch
+from gapless.model.router import RouterId
+
+
+class Invariants:
+    """Checks a ledger again and again; it remembers what may only grow."""
+
+    def __init__(self) -> None:
+        self._highest: dict[RouterId, Epoch] = {}
+
+    def check(self, ledger: Ledger) -> None:
+        """Everything. Costs as much as there are routers and hosts."""
+        for router in ledger.routers.values():
+            self._check_growth(router)
+            _check_router(ledger, router)
+        self._highest = {router.id: router.epoch for router in ledger.routers.values()}
+        for host in ledger.fleet:
+            _check_host(ledger, host)
+
+    def _check_growth(self, router: RouterRecord) -> None:
+        highest = self._highest.get(router.id, 0)
+        if router.epoch < highest:
+            raise InvariantError(f"router {router.id} fell from epoch {highest} to {router.epoch}")
+        if highest and router.host is None:
+            raise InvariantError(f"router {router.id} was bound at epoch {highest} and is bound to nobody now")
+
+
+def _check_router(ledger: Ledger, router: RouterRecord) -> None:
+    """A router is in the plan of the host it is bound to, at its epoch, exactly when its state says so."""
+    _expect((router.host is None) == (router.state is AssignmentState.UNBOUND), router, "bound, yet unbound")
+    _expect((router.leaving is not None) == (router.state in LEAVING), router, "leaving nobody, or not leaving")
+    _expect(router.leaving is None or router.leaving != router.host, router, "leaves the host it is bound to")
+    _expect(not isinstance(router.asked, StoreWithdrawal) or router.state is AssignmentState.WITHDRAWN, router, "asked")
+    if isinstance(router.asked, Bind):
+        _expect(router.asked.epoch == router.epoch + 1, router, "asks for an epoch that is not the next")
+    home = ledger.fleet.get(router.host)
+    if home is not None:
+        should = router.epoch if router.state in IN_PLAN and not router.is_withheld else None
+        _expect(home.plan.get(router.id) == should, router, f"in {home.name}'s plan as {home.plan.get(router.id)}")
+        _expect(router.id in home.bound, router, f"bound to {home.name}, which does not count it")
+
+
+def _check_host(ledger: Ledger, host: Host) -> None:
+    """What a host counts is what routers say, and nothing in its plan is another host's."""
+    for router_id in host.plan.keys() | host.bound:
+        router = ledger.routers.get(router_id)
+        if router is None or router.host != host.name:
+            raise InvariantError(f"{host.name} counts router {router_id}, which is not bound to it")
+    for router_id in host.coming:
+        router = ledger.routers.get(router_id)
+        if router is None or not isinstance(router.asked, Bind) or router.asked.host != host.name:
+            raise InvariantError(f"{host.name} expects router {router_id}, for which no such binding is being stored")
+    for router_id in host.letting_go:
+        router = ledger.routers.get(router_id)
+        if router is None or router.leaving != host.name:
+            raise InvariantError(f"{host.name} is waited for by router {router_id}, which does not leave it")
+    if not host.unsent <= host.plan.keys():
+        raise InvariantError(f"{host.name} is to be sent routers that are not in its plan")
+
+
+def _expect(holds: bool, router: RouterRecord, what: str) -> None:
+    if not holds:
+        raise InvariantError(f"router {router.id} ({router.state}, epoch {router.epoch}, on {router.host}): {what}")

@@ -1,0 +1,139 @@
+"""What hosts and operators say, entered into the ledger. Nothing is decided here; what may follow is marked to be seen.
+
+The rule: one function an event, and each only notes facts. Whatever should come of them is decided afterwards, from how
+things are then, in `core.planner`.
+"""
+
+from typing import assert_never
+
+from gapless.core import reports
+from gapless.core.events import (
+    HostAdminChanged,
+    HostConnected,
+    HostDisconnected,
+    HostForgotten,
+    HostReported,
+    MoveRequested,
+    RouterDeleted,
+    RouterWanted,
+)
+from gapless.core.fleet import Host
+from gapless.core.ledger import Ledger
+from gapless.core.liveness import Standing
+from gapless.core.routers import RouterRecord, Wanted
+
+News = (
+    HostConnected
+    | HostReported
+    | HostDisconnected
+    | HostAdminChanged
+    | HostForgotten
+    | RouterWanted
+    | RouterDeleted
+    | MoveRequested
+)
+
+
+def take_in(ledger: Ledger, event: News) -> None:
+    """Enter what the event says."""
+    match event:
+        case HostReported():
+            _host_reported(ledger, event)
+        case HostConnected():
+            _host_connected(ledger, event)
+        case HostDisconnected():
+            _host_disconnected(ledger, event)
+        case HostAdminChanged():
+            _host_admin_changed(ledger, event)
+        case HostForgotten():
+            _host_forgotten(ledger, event)
+        case RouterWanted():
+            _router_wanted(ledger, event)
+        case RouterDeleted():
+            _router_deleted(ledger, event)
+        case MoveRequested():
+            _move_requested(ledger, event)
+        case _:
+            assert_never(event)
+
+
+def _host_reported(ledger: Ledger, event: HostReported) -> None:
+    host = ledger.fleet.get(event.host)
+    if host is None:
+        return  # Deleted by an operator; its link is being closed.
+    _heard(ledger, host)
+    if host.agent is not event.agent:
+        host.agent = event.agent
+        _abilities_changed(ledger, host)
+    reports.take_in(ledger, host, event)
+
+
+def _host_connected(ledger: Ledger, event: HostConnected) -> None:
+    """A host is there, for the first time or again. It gets its whole plan; what it runs it reports."""
+    host = ledger.fleet.get(event.facts.name)
+    if host is None:
+        host = ledger.add_host(event.facts, event.incarnation, admin_up=event.admin_up)
+    host.facts, host.incarnation, host.admin_up = event.facts, event.incarnation, event.admin_up
+    host.connected, host.agent = True, None
+    host.told_ahead = host.told_leftovers = False
+    _heard(ledger, host)
+    _abilities_changed(ledger, host)
+    ledger.fleet.changed_plans.setdefault(host.name, "it connected")
+
+
+def _host_disconnected(ledger: Ledger, event: HostDisconnected) -> None:
+    """That alone moves nothing, but nothing new is sent there."""
+    if host := ledger.fleet.get(event.host):
+        host.connected = False
+        _abilities_changed(ledger, host)
+
+
+def _host_admin_changed(ledger: Ledger, event: HostAdminChanged) -> None:
+    if host := ledger.fleet.get(event.host):
+        host.admin_up = event.admin_up
+        ledger.census_due = True
+        _abilities_changed(ledger, host)
+
+
+def _host_forgotten(ledger: Ledger, event: HostForgotten) -> None:
+    if host := ledger.fleet.forget(event.host):
+        ledger.census_due = True
+        ledger.look_at(*host.bound, *host.letting_go)
+
+
+def _router_wanted(ledger: Ledger, event: RouterWanted) -> None:
+    """A new router, or one whose host must look at it again."""
+    router = ledger.routers.get(event.needs.router_id)
+    if router is None:
+        router = ledger.routers[event.needs.router_id] = RouterRecord(needs=event.needs)
+    router.needs = event.needs
+    ledger.look_at(router.id)
+    ledger.fleet.touch(router.host, router.id)
+
+
+def _router_deleted(ledger: Ledger, event: RouterDeleted) -> None:
+    if router := ledger.routers.get(event.router_id):
+        ledger.remove(router)
+
+
+def _move_requested(ledger: Ledger, event: MoveRequested) -> None:
+    if router := ledger.routers.get(event.router_id):
+        is_there = event.host is not None and event.host == router.host
+        router.wanted, router.refused = None if is_there else Wanted(event.host), ""
+        ledger.look_at(router.id)
+
+
+def _heard(ledger: Ledger, host: Host) -> None:
+    was = host.silence.standing
+    host.silence.end(ledger.now)
+    if was is not Standing.ALIVE:
+        ledger.census_due = True
+        _abilities_changed(ledger, host)
+
+
+def _abilities_changed(ledger: Ledger, host: Host) -> None:
+    """Whether the host can take routers, or let go of some, may be otherwise than before."""
+    ledger.fleet.changed_standings.add(host.name)
+    ledger.look_at(*host.bound, *host.letting_go)
+    if not host.inability:
+        ledger.look_again()

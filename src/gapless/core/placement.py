@@ -1,0 +1,125 @@
+"""Which host a router goes to, and why; or, for each host, why not.
+
+The rule, as Neutron's least-routers scheduler with availability zones: of the hosts that can take it, the one with the
+fewest routers; of equals, the first by name. Zone hints are not a preference: a hinted zone or none. What is being
+stored counts as carried, so a hundred routers that move at once spread as evenly as a hundred that move one by one.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush, heapreplace
+
+from gapless.core.events import RouterNeeds
+from gapless.core.fleet import Host
+from gapless.model.host import HostName
+
+NAMED_AT_MOST = 5
+"""Hosts named for one reason; the others are counted."""
+
+
+_Kind = tuple[tuple[str, ...], frozenset[str], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """The answer, and its reason: why this host, or why none."""
+
+    host: Host | None
+    reason: str
+
+
+class Placing:
+    """The placements of one turn of the planner, in which what hosts can do stays the same, and only loads grow.
+
+    So hosts that suit one kind of router are found once and kept in a heap by load: a host's death that moves R routers
+    among H hosts costs about H + R log H, not R times H.
+    """
+
+    def __init__(self, hosts: Iterable[Host]) -> None:
+        self._hosts = tuple(hosts)
+        self._able: dict[_Kind, list[tuple[int, HostName, Host]]] = {}
+        self._nobody: dict[tuple[_Kind, HostName | None, frozenset[HostName]], str] = {}
+
+    def place(
+        self, needs: RouterNeeds, *, leaving: HostName | None, avoid: Collection[HostName] = frozenset()
+    ) -> Placement:
+        """Choose a host. `leaving` is not looked at; hosts in `avoid` failed with this router a short while ago."""
+        able, skipped = self._heap(needs), list[tuple[int, HostName, Host]]()
+        while able:
+            load, name, host = able[0]
+            if host.is_full:
+                heappop(able)
+            elif host.load != load:
+                heapreplace(able, (host.load, name, host))
+            elif name == leaving or name in avoid:
+                skipped.append(heappop(able))
+            else:
+                placement = Placement(host=host, reason=_praise(host, len(able)))
+                break
+        else:
+            placement = Placement(host=None, reason=self._why_nobody(needs, leaving, frozenset(avoid)))
+        for entry in skipped:
+            heappush(able, entry)
+        return placement
+
+    def _heap(self, needs: RouterNeeds) -> list[tuple[int, HostName, Host]]:
+        kind = _kind(needs)
+        if kind not in self._able:
+            able = [(host.load, host.name, host) for host in self._hosts if not objection(host, needs)]
+            heapify(able)
+            self._able[kind] = able
+        return self._able[kind]
+
+    def _why_nobody(self, needs: RouterNeeds, leaving: HostName | None, avoid: frozenset[HostName]) -> str:
+        key = (_kind(needs), leaving, avoid)
+        if key not in self._nobody:
+            others = [host for host in self._hosts if host.name != leaving]
+            objections = [(objection(host, needs, avoid), host.name) for host in others]
+            nobody = "there is no other host" if leaving is not None else "no host has connected yet"
+            self._nobody[key] = _enumerate(objections) or nobody
+        return self._nobody[key]
+
+
+def _kind(needs: RouterNeeds) -> _Kind:
+    """Routers of one kind suit the same hosts."""
+    return needs.availability_zone_hints, needs.physical_networks, needs.needs_vxlan
+
+
+def _praise(host: Host, able: int) -> str:
+    others = "the only host that can take it" if able == 1 else f"the fewest routers of {able} hosts that can take it"
+    return f"{host.name} has {host.load} of {host.facts.capacity} routers: {others}"
+
+
+def objection(host: Host, needs: RouterNeeds, avoid: Collection[HostName] = ()) -> str:
+    """Why this host cannot take the router now, as a clause that follows its name; "" if it can."""
+    facts = host.facts
+    if not host.admin_up:
+        return "is taken out of service"
+    if host.inability:
+        return host.inability
+    if host.is_full:
+        return f"is full ({host.load} of {facts.capacity})"
+    if needs.availability_zone_hints and facts.availability_zone not in needs.availability_zone_hints:
+        return f"is in zone {facts.availability_zone}, not in {' or '.join(sorted(needs.availability_zone_hints))}"
+    if missing := needs.physical_networks.difference(facts.physical_networks):
+        return f"is not plugged into {' and '.join(sorted(missing))}"
+    if needs.needs_vxlan and facts.data_address is None:
+        return "has no data address for VXLAN"
+    if host.name in avoid:
+        return "could not run it a short while ago"
+    return ""
+
+
+def _enumerate(objections: list[tuple[str, HostName]]) -> str:
+    """`h2 and h5 are ...` would need grammar for each reason, so: `h2, h5: is dead; h3: is full (10 of 10)`."""
+    hosts_by_reason: dict[str, list[HostName]] = {}
+    for said, name in sorted(objections):
+        hosts_by_reason.setdefault(said, []).append(name)
+    clauses = []
+    for said, names in hosts_by_reason.items():
+        if len(names) == 1:
+            clauses.append(f"{names[0]} {said}")
+        else:
+            more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
+            clauses.append(f"{', '.join(names[:NAMED_AT_MOST])}{more}: each {said}")
+    return "; ".join(clauses)

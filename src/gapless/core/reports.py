@@ -1,0 +1,111 @@
+"""What a host's report says of routers, and what follows from it.
+
+The rule: a host is believed about a router only at the epoch at which it is in that host's plan, and about having let
+go of one only if the report was made from a plan without it. Everything else is a leftover of earlier days: the host
+will find out from its plan, and nothing here changes.
+"""
+
+from gapless.core.effects import ReportHost
+from gapless.core.events import HostReported
+from gapless.core.fleet import Host
+from gapless.core.ledger import Ledger
+from gapless.core.moves import AssignmentState, Trigger
+from gapless.core.routers import RouterRecord
+from gapless.model.plan import BuildTimes, MoveStep, RouterReport, RouterState
+
+_SEEN = {
+    RouterState.BUILDING: Trigger.SEEN_BUILDING,
+    RouterState.ACTIVE: Trigger.SEEN_ACTIVE,
+    RouterState.FAILED: Trigger.SEEN_FAILED,
+    RouterState.REMOVED: Trigger.SEEN_ABSENT,
+}
+
+
+def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
+    """Everything a report says of routers."""
+    for report in event.routers:
+        router = ledger.routers.get(report.router_id)
+        if router is None:
+            continue  # Deleted: the host's plan says so.
+        if host.plan.get(router.id) == report.epoch:
+            _take_in_own(ledger, host, router, report)
+        elif report.epoch > router.epoch:
+            _wonder(ledger, host, report)
+        elif report.state is RouterState.REMOVED:
+            _take_in_removal(ledger, host, router, event.plan_version)
+    if event.full:
+        _take_in_absence(ledger, host, event)
+
+
+def _take_in_own(ledger: Ledger, host: Host, router: RouterRecord, report: RouterReport) -> None:
+    """The host speaks of a router of its plan, at its epoch."""
+    is_news = ledger.see(router, _SEEN[report.state])
+    if router.state is AssignmentState.ACTIVE:
+        if router.open_move:
+            _confirm(ledger, router, report.times)
+        router.fault = ""
+        ledger.end_drain(router)
+    elif report.state is RouterState.FAILED:
+        router.fault = report.reason
+        if is_news:
+            _fail(ledger, host, router)
+    ledger.look_at(router.id)
+
+
+def _confirm(ledger: Ledger, router: RouterRecord, times: BuildTimes | None) -> None:
+    """The move is over: record when its last steps were. The host's clock is not compared, only its durations."""
+    if times is not None and router.sent_at is not None:
+        for step, after_ms in ((MoveStep.BUILT, times.built_ms), (MoveStep.ANNOUNCED, times.announced_ms)):
+            over_at = router.sent_at + after_ms / 1000
+            ledger.record(router, step, ago_s=max(0.0, ledger.now - over_at))
+    ledger.record(router, MoveStep.CONFIRMED, reason=f"active on {router.host}")
+    router.open_move = False
+
+
+def _fail(ledger: Ledger, host: Host, router: RouterRecord) -> None:
+    """It goes back into the queue, visibly, and keeps away from this host for a while once it has left it."""
+    if router.open_move and not router.failure_told:
+        ledger.record(router, MoveStep.FAILED, reason=router.fault)
+        router.failure_told = True
+    router.hosts.failed(host.name, ledger.now)
+    ledger.end_drain(router)
+
+
+def _take_in_removal(ledger: Ledger, host: Host, router: RouterRecord, plan_version: int) -> None:
+    if (
+        router.id in host.letting_go
+        and router.state is AssignmentState.WITHDRAWING
+        and plan_version >= router.leaving_version
+    ):
+        ledger.let_go(router, confirmed=True)
+
+
+def _take_in_absence(ledger: Ledger, host: Host, event: HostReported) -> None:
+    """What a full report does not name, or names as removed, is not there."""
+    there = {report.router_id for report in event.routers if report.state is not RouterState.REMOVED}
+    for router_id in sorted(host.letting_go - there):
+        _take_in_removal(ledger, host, ledger.routers[router_id], event.plan_version)
+    named = {report.router_id for report in event.routers}
+    for router_id in host.plan.keys() - named:
+        ledger.see(ledger.routers[router_id], Trigger.SEEN_ABSENT)
+    leftovers = there - host.plan.keys() - host.letting_go
+    if leftovers and not host.told_leftovers:
+        host.told_leftovers = True
+        what = "router that is" if len(leftovers) == 1 else "routers that are"
+        _tell(ledger, host, f"it still has {len(leftovers)} {what} bound elsewhere or deleted, and removes them")
+
+
+def _wonder(ledger: Ledger, host: Host, report: RouterReport) -> None:
+    """A host knows a higher epoch than the store: somebody put back an old copy of the database."""
+    if not host.told_ahead:
+        host.told_ahead = True
+        _tell(
+            ledger,
+            host,
+            f"it knows router {report.router_id} at epoch {report.epoch}, which the store has never seen: was the "
+            "database restored from an old copy?",
+        )
+
+
+def _tell(ledger: Ledger, host: Host, reason: str) -> None:
+    ledger.emit(ReportHost(host=host.name, standing=host.standing, reason=reason, cause=ledger.cause))

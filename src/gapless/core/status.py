@@ -1,0 +1,89 @@
+"""What people are told of hosts and routers: one word, and a sentence that says why.
+
+The rule: a host's line is said when its standing changes or its agent stops running, not with every report.
+"""
+
+from typing import assert_never
+
+from gapless.core.effects import Bind, ReportHost
+from gapless.core.fleet import Host
+from gapless.core.ledger import Ledger
+from gapless.core.liveness import Standing, Timing
+from gapless.core.moves import AssignmentState
+from gapless.core.routers import RouterRecord
+from gapless.core.views import HostStatus, RouterStatus
+from gapless.model.host import AgentState
+
+
+def tell(ledger: Ledger, timing: Timing) -> None:
+    """Report every host whose standing changed."""
+    changed, ledger.fleet.changed_standings = sorted(ledger.fleet.changed_standings), set()
+    for name in changed:
+        host = ledger.fleet.get(name)
+        if host is None:
+            continue
+        agent_down = host.agent is AgentState.RESTARTING
+        if (host.standing, agent_down) != (host.told_standing, host.told_agent_down):
+            host.told_standing, host.told_agent_down = host.standing, agent_down
+            reason = host_reason(host, timing)
+            ledger.emit(ReportHost(host=name, standing=host.standing, reason=reason, cause=ledger.cause))
+
+
+def host_reason(host: Host, timing: Timing) -> str:
+    """Why a host stands as it does."""
+    match host.silence.standing:
+        case Standing.EXPECTED:
+            return "not heard since the controller's start, which is when its silence is counted from"
+        case Standing.SILENT:
+            return f"not heard for {timing.agent_down_time_s:g} s; after {timing.dead_after_s:g} s it is dead"
+        case Standing.DEAD:
+            return f"not heard for {timing.dead_after_s:g} s"
+        case Standing.ALIVE:
+            return _alive_reason(host)
+    assert_never(host.silence.standing)
+
+
+def _alive_reason(host: Host) -> str:
+    clauses = [] if host.admin_up else ["taken out of service" + (", its routers leave" if host.bound else ", empty")]
+    if not host.connected:
+        clauses.append("its control link is closed")
+    elif host.agent is AgentState.RESTARTING:
+        clauses.append("its agent is being restarted, its routers go on forwarding")
+    else:
+        clauses.append("it reports")
+    return "; ".join(clauses)
+
+
+def of_host(host: Host, timing: Timing, now: float) -> HostStatus:
+    """A host as people may look at it."""
+    return HostStatus(
+        name=host.name,
+        alive=host.silence.is_alive,
+        standing=host.standing,
+        reason=host_reason(host, timing),
+        silent_s=None if host.silence.heard_at is None else now - host.silence.heard_at,
+        routers=len(host.bound),
+    )
+
+
+def of_router(router: RouterRecord) -> RouterStatus:
+    """A router as people may look at it."""
+    return RouterStatus(
+        router_id=router.id,
+        host=router.host,
+        epoch=router.epoch,
+        state=_word(router),
+        reason=router.reason or router.choice,
+    )
+
+
+def _word(router: RouterRecord) -> str:
+    if isinstance(router.asked, Bind):
+        return "binding"
+    if router.state is AssignmentState.UNBOUND:
+        return "unplaced"
+    if router.state is AssignmentState.WITHDRAWN:
+        return AssignmentState.WITHDRAWING.value
+    if router.is_wishing and router.state is not AssignmentState.FAILED:
+        return "waiting"
+    return router.state.value

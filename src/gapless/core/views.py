@@ -1,0 +1,70 @@
+"""What goes into the planner at its start and what may be looked at from outside: plain, frozen, no behaviour.
+
+The shell adds what only it knows (wall-clock times, names for people).
+"""
+
+from dataclasses import dataclass, field
+
+from gapless.core.events import RouterNeeds
+from gapless.model.host import HostFacts, HostName, Incarnation
+from gapless.model.plan import Epoch, MoveKind
+from gapless.model.router import RouterId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredHost:
+    """A host as the store has it when the controller starts."""
+
+    facts: HostFacts
+    incarnation: Incarnation
+    admin_up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRouter:
+    """A router as the store has it when the controller starts: what it asks for, and its binding if it has one."""
+
+    needs: RouterNeeds
+    host: HostName | None = None
+    epoch: Epoch = field(default=Epoch(0))
+    leaving_host: HostName | None = None
+    open_move: MoveKind | None = None
+    """The kind of the move that brought it to `epoch`, if its record is neither confirmed nor superseded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostStatus:
+    """A host as the planner sees it."""
+
+    name: HostName
+    alive: bool
+    """Heard within agent_down_time, counted from the controller's start or pause if that was later."""
+    standing: str
+    """One word: expected, alive, silent, dead, draining, drained."""
+    reason: str
+    silent_s: float | None
+    """Seconds since its last report; None if not heard since the controller started."""
+    routers: int
+    """How many routers are bound to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterStatus:
+    """A router's placement as the planner sees it."""
+
+    router_id: RouterId
+    host: HostName | None
+    epoch: Epoch
+    state: str
+    """One word: unplaced, binding, withdrawing, planned, building, active, failed, waiting."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrakeStatus:
+    """The brake on mass moves."""
+
+    engaged: bool
+    hosts: tuple[HostName, ...]
+    """The hosts that look dead, while it is engaged."""
+    reason: str

@@ -1,0 +1,163 @@
+"""Why a router should be bound anew, seen from how things are now; or why it stays.
+
+The rule: a wish follows from levels (who is dead, in service, failed), never from the event that was heard last. So it
+does not matter in which order things happened, and a controller that starts in the middle comes to the same wish.
+
+    its host is ...                            the router ...
+    (never bound)                              goes to its first host                             SCHEDULE
+    dead, mode `reschedule`, brake off         moves at once                                      RESCHEDULE
+    dead, brake engaged or mode `off`          stays, and says why
+    deleted by an operator                     moves at once                                      DRAIN
+    alive, and an operator wants it elsewhere  moves, or the operator is refused with the reason  MANUAL
+    alive, and says that it cannot run it      moves if another can, else is retried there        RETRY
+                                               (with mode `off` it stays)
+    alive, taken out of service                moves, a few at a time                             DRAIN
+"""
+
+from dataclasses import dataclass
+
+from gapless.core.fleet import Host
+from gapless.core.moves import AssignmentState
+from gapless.core.routers import RouterRecord
+from gapless.model.host import HostName
+from gapless.model.plan import MoveKind
+from gapless.model.router import FailoverMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stay:
+    """Nothing to be decided; `reason` says what it waits for, "" if for nothing."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """It should be bound anew."""
+
+    kind: MoveKind
+    reason: str
+    """The sentence for the log and the record."""
+    lament: str
+    """How an explanation begins when no host can take it."""
+    only: HostName | None = None
+    """The host that an operator named."""
+    is_urgent: bool = False
+    """It runs nowhere: a host that failed with it a short while ago is better than none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beliefs:
+    """What the planner holds true of the fleet as a whole."""
+
+    dead_after_s: float
+    braked: bool
+
+
+def is_gone(host: Host | None, beliefs: Beliefs) -> bool:
+    """Nothing is to be waited for from this host: it was deleted, or it is dead and the brake does not doubt it."""
+    return host is None or (host.is_dead and not beliefs.braked)
+
+
+def wish_of(router: RouterRecord, home: Host | None, beliefs: Beliefs) -> Wish | Stay:
+    """What should happen to a router; `home` is the host that it is bound to, None if that is not known."""
+    if router.state is AssignmentState.UNBOUND:
+        return _first(router)
+    if router.state is AssignmentState.WITHDRAWN:
+        return Stay(reason=f"waits until it is stored that {router.leaving} has let go of it")
+    if home is None or is_gone(home, beliefs):
+        return _without_home(router, home, beliefs)
+    if router.state is AssignmentState.WITHDRAWING:
+        return Stay(reason=f"waits until {router.leaving} says that nothing of it is left there")
+    if home.is_dead:
+        return Stay(reason=f"{home.name} looks dead, but the brake is engaged: nothing moves for silence")
+    if router.wanted is not None:
+        return _manual(router, home)
+    if router.state is AssignmentState.FAILED and router.needs.mode is FailoverMode.RESCHEDULE:
+        return _retry(router, home)
+    if not home.admin_up:
+        return _drain(router, home)
+    if router.state is AssignmentState.FAILED:
+        return Stay(reason=f"{_failing(router)} and goes on trying; this router's failover mode is off")
+    return Stay(reason=router.refused)
+
+
+def _first(router: RouterRecord) -> Wish:
+    if router.wanted is not None and router.wanted.host is not None:
+        return _named(router, router.wanted.host)
+    return Wish(
+        kind=MoveKind.SCHEDULE,
+        reason=f"Router {router.id} needs its first host",
+        lament="no host can take it",
+        is_urgent=True,
+    )
+
+
+def _without_home(router: RouterRecord, home: Host | None, beliefs: Beliefs) -> Wish | Stay:
+    if router.needs.mode is FailoverMode.OFF:
+        if router.wanted is not None:
+            return _named(router, router.wanted.host)
+        what = "is dead" if home is not None else "was deleted"
+        return Stay(reason=f"{router.host} {what}, and this router's failover mode is off")
+    if home is None:
+        return Wish(
+            kind=MoveKind.DRAIN,
+            reason=f"Router {router.id} leaves host {router.host}, which an operator deleted",
+            lament=f"{router.host} was deleted, and no host can take it",
+            is_urgent=True,
+        )
+    return Wish(
+        kind=MoveKind.RESCHEDULE,
+        reason=(  # Neutron's sentence, word for word: operators grep for it.
+            f"Rescheduling router {router.id} from agent {home.facts.instance} because the agent did not report to "
+            f"the server in the last {beliefs.dead_after_s:g} seconds."
+        ),
+        lament=f"{home.name} is dead, and no other host can take it",
+        is_urgent=True,
+    )
+
+
+def _named(router: RouterRecord, host: HostName | None) -> Wish:
+    where = f"to {host}" if host is not None else f"away from {router.host}"
+    return Wish(
+        kind=MoveKind.MANUAL,
+        reason=f"An operator asked to move router {router.id} {where}",
+        lament=f"an operator asked to move it {where}; refused, since no host can take it",
+        only=host,
+        is_urgent=router.state is AssignmentState.UNBOUND,
+    )
+
+
+def _manual(router: RouterRecord, home: Host) -> Wish | Stay:
+    assert router.wanted is not None
+    wish = _named(router, router.wanted.host)
+    return _unless_stuck(wish, home)
+
+
+def _retry(router: RouterRecord, home: Host) -> Wish | Stay:
+    wish = Wish(
+        kind=MoveKind.RETRY,
+        reason=f"Router {router.id} leaves {home.name}, which cannot run it: {router.fault or 'it gives no reason'}",
+        lament=f"{_failing(router)} and goes on trying; no other host can take it",
+    )
+    return _unless_stuck(wish, home)
+
+
+def _failing(router: RouterRecord) -> str:
+    return f"{router.host} cannot run it ({router.fault or 'it gives no reason'})"
+
+
+def _drain(router: RouterRecord, home: Host) -> Wish | Stay:
+    wish = Wish(
+        kind=MoveKind.DRAIN,
+        reason=f"Router {router.id} leaves {home.name}, which is taken out of service",
+        lament=f"{home.name} is taken out of service, but no other host can take it",
+    )
+    return _unless_stuck(wish, home)
+
+
+def _unless_stuck(wish: Wish, home: Host) -> Wish | Stay:
+    """Leaving needs the host left to do something; as long as it cannot, the router had better stay where it runs."""
+    if home.inability:
+        return Stay(reason=f"it should leave {home.name}, but that host {home.inability}, so it stays")
+    return wish

@@ -1,0 +1,191 @@
+"""`gapless demo`, inside: build a lab, let the story happen before your eyes, tell it again with exact times."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from gapless.errors import GaplessError
+from gapless.lab import faults, report, result, shell, story, table
+from gapless.lab.experiment import Outcome, experiment
+from gapless.lab.lab import Lab
+from gapless.lab.runner import INTERRUPTED, first_of, run_until_signalled
+from gapless.lab.settings import LabSettings
+from gapless.lab.view import View
+
+VICTIM = "host-2"
+FAULT = "agent-then-power"
+
+_INTRODUCTION = """\
+[bold]A host dies, its routers run elsewhere, the VMs talk again.[/bold]
+{hosts} hosts carry {routers} routers: real namespaces, real nftables, the real `gapless server` and `gapless host`, \
+all on this machine, without root. A VM behind each router talks to the outside (SNAT), and the outside to it \
+(floating IP). Then {victim}'s agent is killed with -9, and its machine loses power.
+
+{patience}
+"""
+
+_NEXT = """\
+[bold]What to try next[/bold]
+  gapless demo --report story.html     the same, as a page with the traffic drawn over time
+  gapless demo --classic               with Neutron's own timing: 150 s of silence
+  gapless lab run --fault agent-kill   a fault that costs nothing; `gapless lab faults` lists them all
+  gapless lab up --hosts 3 --routers 6 leave a lab running, and look around: `gapless lab shell host-1`
+  docs/openstack-client.md             these steps by hand, with the openstack client\
+"""
+
+
+class DemoRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line asked for. `report`: where to write the page, "" for nowhere."""
+
+    settings: LabSettings
+    report: str = ""
+
+
+def main(argument: dict[str, Any]) -> int:
+    """Entry for `enter.call`; returns the exit status."""
+    request = msgspec.convert(argument, DemoRequest)
+    console = Console(highlight=False)
+    console.print(_introduction(request.settings))
+    view = View(console, "gapless demo")
+    try:
+        with view:
+            shown = run_until_signalled(_carry_out(request.settings, view))
+    except KeyboardInterrupt:
+        print(f"gapless demo: interrupted ({view.said()}); nothing is left behind", file=sys.stderr)
+        return INTERRUPTED
+    except (GaplessError, ExceptionGroup) as error:
+        print(f"gapless demo: {first_of(error)} [while: {view.said()}]", file=sys.stderr)
+        return 1
+    _tell(console, shown)
+    if request.report:
+        Path(request.report).write_text(report.render(_page(shown)))
+        console.print(f"The report is in {request.report}\n")
+    console.print(_NEXT)
+    return 0 if shown.outcome.result.ok else 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """What is left when the lab is gone."""
+
+    outcome: Outcome
+    names: dict[str, str]
+    log: tuple[str, ...]
+    """The controller's lines about the moves."""
+    example: str
+    """A router that moved, as `ip` shows it on its new host."""
+
+
+async def _carry_out(settings: LabSettings, view: View) -> _Shown:
+    async with Lab(settings, view) as lab:
+        await lab.build()
+        names = {tenant.router_id: tenant.router_name for tenant in lab.tenants}
+        view.name_routers(names)
+        outcome = await experiment(lab, await faults.choose(lab, FAULT, [VICTIM]))
+        said = lab.controller.server.log.read_text(errors="replace").splitlines()
+        return _Shown(
+            outcome=outcome,
+            names=names,
+            log=tuple(line for line in said if "Rescheduling router" in line or "looks dead" in line),
+            example=await _look_inside(lab, outcome),
+        )
+
+
+async def _look_inside(lab: Lab, outcome: Outcome) -> str:
+    """The first router that moved, as an operator sees it on its new host."""
+    if not outcome.moves:
+        return ""
+    move = outcome.moves[0]
+    namespace = f"qrouter-{move['router_id']}"
+    inside = lab.node(move["to_host"]).inside()
+    addresses = await shell.run(*inside, "ip", "-netns", namespace, "-brief", "-4", "address")
+    routes = await shell.run(*inside, "ip", "-netns", namespace, "route", "show", "default")
+    return (
+        f"{move['to_host']}# ip -netns {namespace} -br -4 address; ip -netns … route show default\n{addresses}{routes}"
+    )
+
+
+def _introduction(settings: LabSettings) -> str:
+    liveness = settings.liveness
+    classic = result.Patience.of(type(liveness)())
+    timing = (
+        f"Hosts report each {liveness.report_interval_s:g} s; after {liveness.dead_after_s:g} s of silence a host is "
+        f"dead and its routers move."
+    )
+    if liveness.dead_after_s < classic.dead_after_s:
+        timing += (
+            f" That is set short so that you need not wait: by default it is Neutron's {classic.dead_after_s:g} s "
+            "(--classic)."
+        )
+    return _INTRODUCTION.format(hosts=settings.hosts, routers=settings.routers, victim=VICTIM, patience=timing)
+
+
+def _tell(console: Console, shown: _Shown) -> None:
+    found = shown.outcome.result
+    console.print("\n[bold]The story, in time order[/bold] (seconds after the fault)")
+    console.print(_timed(_moments(shown)))
+    console.print("[bold]What the controller said[/bold]")
+    for line in shown.log:
+        console.print(f"  {line}", soft_wrap=True, markup=False)
+    if shown.example:
+        console.print("\n[bold]A router that moved, on its new host[/bold]")
+        console.print(shown.example, soft_wrap=True, markup=False)
+    for part in table.tables(found):
+        console.print(part)
+    console.print()
+
+
+def _moments(shown: _Shown) -> list[story.Moment]:
+    outcome = shown.outcome
+    struck = datetime.fromisoformat(outcome.result.at)
+    return story.tell(outcome.result.description, outcome.recording, outcome.struck_ns, struck, outcome.moves)
+
+
+def _timed(moments: Sequence[story.Moment]) -> Table:
+    drawn = Table(box=None, padding=(0, 2), show_header=False)
+    drawn.add_column(justify="right", no_wrap=True)
+    drawn.add_column()
+    for moment in moments:
+        spans = moment.until_s is not None and moment.until_s - moment.at_s >= 0.001
+        at = f"{moment.at_s:+.3f} to {moment.until_s:+.3f}" if spans else f"{moment.at_s:+.3f}"
+        drawn.add_row(at, moment.text)
+    return drawn
+
+
+def _page(shown: _Shown) -> report.Page:
+    outcome, found = shown.outcome, shown.outcome.result
+    gap, versions = found.gap_ms, found.versions
+    return report.Page(
+        title="Gapless: a host dies, its routers run elsewhere",
+        summary=(
+            f"{found.moved} of {found.routers} routers moved; their traffic was away for {gap.median / 1000:.2f} s "
+            f"(median), {gap.max / 1000:.2f} s at most, of which {found.liveness.dead_after_s:g} s is the silence "
+            "after which a host counts as dead."
+        ),
+        facts=(
+            ("fault", found.description),
+            ("struck at", found.at),
+            ("mode", found.mode),
+            (
+                "probes",
+                f"{found.probes.sent:,} sent, one each {found.probes.interval_ms:g} ms in each direction; "
+                f"{found.probes.lost:,} lost; at most {found.probes.lateness_ms_max:g} ms late",
+            ),
+            ("gap", "the longest stretch without a reply"),
+            ("build", f"{found.timeline.build_ms_per_router:g} ms a router, all hosts together"),
+            ("machine", f"{versions.cores} cores, {versions.processor}, Linux {versions.kernel}"),
+            ("software", f"Gapless {versions.gapless}, Python {versions.python}, {versions.nft}"),
+        ),
+        recording=outcome.recording,
+        zero_ns=outcome.struck_ns,
+        names=shown.names,
+        marks=[report.Mark(at_s=moment.at_s, text=moment.text) for moment in _moments(shown)],
+        log=shown.log,
+    )

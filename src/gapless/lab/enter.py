@@ -1,0 +1,222 @@
+"""Entering the lab: a program becomes pid 1 of fresh user, pid, mount and network namespaces. No root is needed.
+
+Everything that a lab makes (processes, namespaces, mounts, files under /run) belongs to those namespaces, so when their
+pid 1 ends, however it ends, the kernel removes it all. There is no clean-up code that could fail to run.
+
+`unshare(1)` does most of this, but ignores SIGTERM while it waits and names only the system call when the machine
+forbids it. So this module is the supervisor between the two worlds: `python -m gapless.lab.enter [--register FILE] --
+COMMAND...` It passes signals on, keeps the file that says where the lab is, and ends with the command's status.
+
+The path is the same for root and for everyone else. See user_namespaces(7) for the id maps, pid_namespaces(7) for what
+the end of a pid 1 means.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+
+from gapless.errors import GaplessError, InvalidRequest, InvariantError, Refused
+from gapless.lab import linux
+
+FORBIDDEN = 77
+"""Exit status when this machine does not allow user namespaces."""
+KILL_AFTER_S = 15.0
+"""How long a lab may take to end after SIGTERM before it is ended with SIGKILL, which cleans up as well."""
+LAB_DIR = Path("/run/lab")
+"""Inside: everything the lab writes. /run is a private tmpfs there."""
+
+
+def command(argv: Sequence[str], *, register: Path | None = None) -> list[str]:
+    """The command line that runs `argv` as pid 1 of a fresh lab. `register`: a file that exists while the lab does."""
+    options = ["--register", str(register)] if register else []
+    return [sys.executable, "-m", "gapless.lab.enter", *options, "--", *argv]
+
+
+def call(entry: str, argument: object) -> list[str]:
+    """An `argv` for `command`: calls `entry` ("module:function") with `argument`, JSON in between."""
+    return [sys.executable, "-m", "gapless.lab.enter", "--call", entry, json.dumps(argument)]
+
+
+@cache
+def is_inside() -> bool:
+    """Whether this process is in a lab's namespaces: root of nothing but itself, with the lab's own /run."""
+    ids = Path("/proc/self/uid_map").read_text().split()
+    return ids[0] == "0" and ids[2] == "1" and LAB_DIR.is_dir()
+
+
+def require_inside() -> None:
+    """Raise InvariantError outside: what the lab does to networks must never happen to the machine's own."""
+    if not is_inside():
+        raise InvariantError("this belongs into a lab's namespaces, and would have changed the machine's own networks")
+
+
+def why_forbidden() -> str | None:
+    """Try it: None where a lab can be entered, else one line that says what forbids it and how to allow it. Blocks."""
+    tried = subprocess.run(command(["/bin/true"]), capture_output=True, text=True, timeout=30, check=False)
+    if tried.returncode == 0:
+        return None
+    return tried.stderr.strip().splitlines()[-1] if tried.stderr.strip() else "the lab's namespaces cannot be entered"
+
+
+def _advice(failure: str) -> str:
+    """What to tell a person whose machine said no; `failure`: to what, and in which words."""
+    restricted = (
+        (
+            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
+        ("/proc/sys/kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
+        ("/proc/sys/user/max_user_namespaces", "0", "user.max_user_namespaces=10000"),
+    )
+    for path, forbidding, setting in restricted:
+        try:
+            forbids = Path(path).read_text().strip() == forbidding
+        except OSError:
+            continue
+        if forbids:
+            return f"this machine forbids user namespaces; allow them with:  sudo sysctl -w {setting}"
+    return (
+        f"this machine forbids user namespaces ({failure}); in a container they need "
+        "--security-opt seccomp=unconfined --security-opt apparmor=unconfined --cap-add SYS_ADMIN, or --privileged"
+    )
+
+
+def _unshare() -> None:
+    uid, gid = os.geteuid(), os.getegid()
+    linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWPID)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+
+
+def _furnish() -> None:
+    """What pid 1 needs before it becomes the command: networks and mounts that nobody else sees, its supervisor
+    neither."""
+    linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWNET)
+    linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    # Containers mask parts of /proc, and then the kernel allows no fresh one. The old one shows our processes under
+    # the numbers of the pid namespace outside; `processes` reads both.
+    with contextlib.suppress(PermissionError):
+        linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    linux.mount("lab", "/run", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755")
+    Path("/run/netns").mkdir()
+    LAB_DIR.mkdir()
+
+
+def _become(argv: Sequence[str], told: int) -> None:
+    """In the child: furnish, then exec. Whatever fails is told through the pipe `told`, in one line."""
+    try:
+        linux.die_with_parent()
+        _furnish()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        os.execvp(argv[0], list(argv))
+    except OSError as error:
+        os.write(told, json.dumps([error.errno, _words(error)]).encode())
+    os._exit(FORBIDDEN)
+
+
+def _words(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+
+
+def _start(argv: Sequence[str]) -> int:
+    """Fork pid 1 and wait until it is the command; its pid as seen from outside."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read_end)
+        _become(argv, write_end)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:  # ends when the child is the command: the descriptor closes on exec
+        told = pipe.read()
+    if not told:
+        return child
+    os.waitpid(child, 0)
+    number, words = json.loads(told)
+    if number == errno.ENOENT:
+        raise InvalidRequest(f"cannot run {argv[0]}: {words}")
+    raise Refused(_advice(words) if number in (errno.EPERM, errno.EACCES) else f"the lab cannot be set up: {words}")
+
+
+def _supervise(child: int) -> int:
+    """Wait for pid 1, passing SIGTERM and SIGHUP on as SIGTERM; a terminal sends its SIGINT to pid 1 itself."""
+
+    def end(_: int, __: FrameType | None) -> None:
+        os.kill(child, signal.SIGTERM)
+        signal.setitimer(signal.ITIMER_REAL, KILL_AFTER_S)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGHUP, end)
+    signal.signal(signal.SIGALRM, lambda _, __: os.kill(child, signal.SIGKILL))
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return status if status >= 0 else 128 - status
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot; with its pid it tells it from every other. Raises OSError."""
+    # proc_pid_stat(5): field 22; the second field may hold spaces and ends at the last parenthesis
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def _register(file: Path, child: int) -> None:
+    said = {"supervisor": os.getpid(), "started": start_time(os.getpid()), "pid": child, "since": time.time()}
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = file.with_suffix(".new")
+    draft.write_text(json.dumps(said))
+    draft.rename(file)
+
+
+def supervise(argv: Sequence[str], register: Path | None) -> int:
+    """Run `argv` as pid 1 of fresh namespaces; returns its exit status, 128 + n for a signal n.
+
+    Changes the calling process for good (it becomes part of the user namespace): call it in a process of its own.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        _unshare()
+    except OSError as error:
+        raise Refused(_advice(_words(error))) from error
+    child = _start(argv)
+    try:
+        if register:
+            _register(register, child)
+        return _supervise(child)
+    finally:
+        if register:
+            register.unlink(missing_ok=True)
+
+
+def _call(entry: str, argument: str) -> int:
+    module, _, name = entry.partition(":")
+    return int(getattr(import_module(module), name)(json.loads(argument)) or 0)
+
+
+def main() -> int:
+    """`--call ENTRY JSON` (inside), or `[--register FILE] -- COMMAND...` (outside)."""
+    arguments = sys.argv[1:]
+    try:
+        if arguments[0] == "--call":
+            return _call(arguments[1], arguments[2])
+        register = None
+        if arguments[0] == "--register":
+            register, arguments = Path(arguments[1]), arguments[2:]
+        return supervise(arguments[1:], register)
+    except GaplessError as error:
+        print(f"gapless lab: {error}", file=sys.stderr)
+        return FORBIDDEN if isinstance(error, Refused) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,156 @@
+"""One experiment: see that all is well, strike, wait for the traffic, heal, look where every router is.
+
+Whatever goes wrong on the way becomes a problem in the result, with the measurement so far; it does not hide what was
+measured.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gapless.errors import GaplessError
+from gapless.lab import events, result
+from gapless.lab.api import Item
+from gapless.lab.enter import LAB_DIR
+from gapless.lab.events import Phase
+from gapless.lab.faults import Fault
+from gapless.lab.faults.base import MARGIN_S
+from gapless.lab.lab import Lab
+from gapless.lab.probes import Recording
+from gapless.lab.result import Patience, Probes, Result
+from gapless.lab.traffic import Traffic
+
+STEADY_S = 1.0
+"""How long everything has to be answered before and after; and how long is measured before the fault."""
+BACK_WITHIN_S = 60.0
+"""Patience for traffic, beyond the time after which routers move, plus a second a router."""
+MOST_MOVES = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The result, and what a report needs to draw it."""
+
+    result: Result
+    recording: Recording
+    struck_ns: int
+    """CLOCK_MONOTONIC."""
+    moves: tuple[Item, ...]
+    """The controller's records of the moves since then, oldest first."""
+
+
+@dataclass(slots=True)
+class _Course:
+    """What has been found so far."""
+
+    before: Mapping[str, list[str]]
+    struck_ns: int = 0
+    struck: datetime = field(default_factory=lambda: result.utc(time.time()))
+    problems: list[str] = field(default_factory=list)
+
+
+async def experiment(lab: Lab, fault: Fault) -> Outcome:
+    """Carry it out on a lab that is built. Raises GaplessError when it cannot even begin."""
+    await fault.prepare(lab)
+    lab.watch.start()
+    course = _Course(before=await lab.placement())
+    async with lab.traffic() as traffic:
+        _begin(lab, Phase.TRAFFIC, f"{len(traffic.flows)} probes, one each {traffic.interval_ms:g} ms")
+        await traffic.all_answered(for_s=STEADY_S, timeout_s=BACK_WITHIN_S)
+        await traffic.begin()
+        _begin(lab, Phase.STEADY)
+        await asyncio.sleep(STEADY_S)
+        await _strike_and_heal(lab, fault, traffic, course)
+        async with _noting(course):
+            _begin(lab, Phase.CHECK)
+            await lab.one_host_each()
+        recording = await traffic.end(LAB_DIR / "recording")
+    outcome = await _judged(lab, fault, course, recording)
+    _begin(lab, Phase.DONE)
+    return outcome
+
+
+async def _strike_and_heal(lab: Lab, fault: Fault, traffic: Traffic, course: _Course) -> None:
+    liveness = lab.settings.liveness
+    hold_s = fault.hold_s(liveness)
+    patience_s = BACK_WITHIN_S + liveness.dead_after_s + len(lab.tenants)
+    async with _noting(course):
+        _begin(lab, Phase.FAULT, fault.describe())
+        course.struck_ns, course.struck = time.monotonic_ns(), result.utc(time.time())
+        await fault.strike(lab)
+        struck = events.FaultStruck(
+            at=time.monotonic(),
+            began=course.struck_ns / 1e9,
+            name=fault.name,
+            description=fault.describe(),
+            hosts=fault.names,
+        )
+        lab.listen(struck)
+        if fault.heals:
+            await asyncio.sleep(hold_s)
+            await fault.heal(lab)
+            lab.listen(events.FaultHealed(at=time.monotonic(), name=fault.name, description=fault.describe()))
+            _begin(lab, Phase.HEALED)
+            # A harmless fault has to stay harmless for as long as a wrong decision would take to show.
+            hold_s = liveness.dead_after_s + MARGIN_S if fault.harmless else STEADY_S
+        await traffic.all_answered(for_s=max(hold_s, STEADY_S), timeout_s=patience_s)
+        _begin(lab, Phase.BACK)
+
+
+@asynccontextmanager
+async def _noting(course: _Course) -> AsyncIterator[None]:
+    """What fails in the block becomes a problem."""
+    try:
+        yield
+    except GaplessError as error:
+        course.problems.append(str(error))
+
+
+async def _judged(lab: Lab, fault: Fault, course: _Course, recording: Recording) -> Outcome:
+    problems = course.problems
+    after: Mapping[str, list[str]] = {}
+    moves: list[Item] = []
+    async with _noting(course):
+        after = await lab.placement()
+        moves = [move for move in await lab.api.failovers(limit=MOST_MOVES) if _decided(move) >= course.struck]
+    if fault.harmless and recording.lost:
+        problems.append(f"{recording.lost} probes of {recording.sent} were lost to a fault that must cost nothing")
+    struck = set(fault.names)
+    affected = [router for router, hosts in course.before.items() if not struck or struck & set(hosts)]
+    found = Result(
+        ok=not problems,
+        problems=problems,
+        at=course.struck.isoformat(),
+        fault=fault.name,
+        description=fault.describe(),
+        mode=lab.settings.mode.value,
+        hosts=len(lab.hosts),
+        routers=len(lab.tenants),
+        affected=len(affected),
+        moved=sum(after.get(router) != hosts for router, hosts in course.before.items()) if after else 0,
+        gap_ms=result.gaps(recording, affected),
+        probes=Probes(
+            sent=recording.sent,
+            lost=recording.lost,
+            interval_ms=recording.interval_ms,
+            lateness_ms_max=round(recording.lateness_ms, 1),
+        ),
+        liveness=Patience.of(lab.settings.liveness),
+        timeline=result.timeline(moves, course.struck),
+        versions=await asyncio.to_thread(result.versions),
+    )
+    return Outcome(
+        result=found, recording=recording, struck_ns=course.struck_ns, moves=tuple(sorted(moves, key=_decided))
+    )
+
+
+def _decided(move: Item) -> datetime:
+    """When a move was decided."""
+    return next(datetime.fromisoformat(step["at"]) for step in move["timeline"] if step["step"] == "decided")
+
+
+def _begin(lab: Lab, phase: Phase, detail: str = "") -> None:
+    lab.listen(events.PhaseBegan(at=time.monotonic(), phase=phase, detail=detail))

@@ -1,0 +1,73 @@
+"""What a fault is: something that strikes and, where that makes sense, heals."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from enum import Enum, auto
+from typing import ClassVar
+
+from gapless.config import Liveness
+from gapless.lab.lab import Lab
+from gapless.lab.nodes import Host
+
+MARGIN_S = 2.0
+"""How much longer than the silence after which routers move a lasting fault lasts."""
+
+
+class Reach(Enum):
+    """What a fault strikes when nobody names a host."""
+
+    HOST = auto()
+    """The host with the most routers."""
+    MOST_HOSTS = auto()
+    """More than half of the hosts."""
+    CONTROLLER = auto()
+
+
+class Fault(ABC):
+    """One thing to break. An experiment prepares, strikes, holds, heals, and judges by what the fault promises."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    """What is broken, for people."""
+    reach: ClassVar[Reach] = Reach.HOST
+    harmless: ClassVar[bool] = False
+    """Traffic must not notice: not one probe may be lost."""
+    heals: ClassVar[bool] = False
+    """Whether it ends by itself, after `hold_s`. What does not heal stays broken."""
+
+    def __init__(self, hosts: Iterable[Host] = ()) -> None:
+        self.hosts = tuple(hosts)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The hosts that it strikes."""
+        return tuple(host.name for host in self.hosts)
+
+    def describe(self) -> str:
+        """What is broken, and where."""
+        return f"{self.summary} ({', '.join(self.names)})" if self.hosts else self.summary
+
+    def hold_s(self, liveness: Liveness) -> float:
+        """Seconds from strike to heal; for what does not heal, the least time that traffic is looked at."""
+        del liveness
+        return 1.0
+
+    async def prepare(self, lab: Lab) -> None:  # noqa: B027 -- most faults need nothing
+        """What has to be so before the measurement begins."""
+
+    @abstractmethod
+    async def strike(self, lab: Lab) -> None:
+        """Break it, as fast as it can be."""
+
+    async def heal(self, lab: Lab) -> None:  # noqa: B027 -- what does not heal has nothing to do
+        """Make it whole again; nothing for what does not heal."""
+
+
+class Lasting(Fault):
+    """A fault that lasts a little longer than the silence after which routers move."""
+
+    heals = True
+
+    def hold_s(self, liveness: Liveness) -> float:
+        """Long enough to show what moves and what does not."""
+        return liveness.dead_after_s + MARGIN_S

@@ -1,0 +1,62 @@
+"""Machines that lose power, and come back."""
+
+import asyncio
+
+from gapless.config import Liveness
+from gapless.lab import wiring
+from gapless.lab.faults.base import Fault
+from gapless.lab.faults.processes import AgentKill
+from gapless.lab.lab import Lab
+
+MOMENT_S = 0.2
+
+
+class HostPower(Fault):
+    """All cables of a host are cut at the switch, then every process of the machine ends at once: 5 ms altogether."""
+
+    name = "host-power"
+    summary = "a host loses power"
+
+    async def strike(self, lab: Lab) -> None:
+        """Cables first: not a frame may leave a machine that has no power."""
+        del lab
+        await wiring.cut(cable for host in self.hosts for cable in host.place.cables)
+        for host in self.hosts:
+            host.machine.power_off()
+
+
+class AgentThenPower(Fault):
+    """The story that operators tell: the agent dies, and a moment later its machine does."""
+
+    name = "agent-then-power"
+    summary = "a host's agent is killed with -9, then its machine loses power"
+
+    async def strike(self, lab: Lab) -> None:
+        """One, a moment, the other."""
+        await AgentKill(self.hosts).strike(lab)
+        await asyncio.sleep(MOMENT_S)
+        await HostPower(self.hosts).strike(lab)
+
+
+class HostReturn(Fault):
+    """A host that lost power, and its routers with it, starts again: fresh kernel, old disk."""
+
+    name = "host-return"
+    summary = "a host comes back after its routers have moved"
+    harmless = True
+
+    def hold_s(self, liveness: Liveness) -> float:
+        """It has been back for as long as would have killed it."""
+        return liveness.dead_after_s
+
+    async def prepare(self, lab: Lab) -> None:
+        """Take its power, unless it is off already, and wait until its routers run elsewhere."""
+        await HostPower(host for host in self.hosts if host.machine.is_on).strike(lab)
+        await lab.routers_active(on=lambda name: name not in self.names)
+
+    async def strike(self, lab: Lab) -> None:
+        """Power on, boot, start `gapless host`, and be heard."""
+        for host in self.hosts:
+            await host.power_on()
+        await lab.start_hosts(self.hosts)
+        await lab.hosts_alive(*self.names)

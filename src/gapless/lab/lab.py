@@ -1,0 +1,256 @@
+"""The lab as a whole: builds it, adds tenants, waits until things are as they should be. Runs inside (see `enter`).
+
+async with Lab(LabSettings(hosts=3, routers=20)) as lab:
+    await lab.build()
+    async with lab.traffic() as traffic:
+        await traffic.all_answered(for_s=1, timeout_s=30)
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Interface
+from types import TracebackType
+
+from gapless.errors import InvalidRequest, Unavailable
+from gapless.lab import events, layout, netns, probes, shell, tenants, watch, whereabouts
+from gapless.lab.api import Api, Item
+from gapless.lab.events import Phase
+from gapless.lab.layout import Place
+from gapless.lab.nodes import AGENT_READY, Controller, Host, Node, PlainNode
+from gapless.lab.settings import LabSettings
+from gapless.lab.tenants import Tenant
+from gapless.lab.traffic import Traffic
+from gapless.lab.waiting import until
+from gapless.lab.wiring import Cable, Switch
+
+START_TIMEOUT_S = 60.0
+ROUTERS_TIMEOUT_S = 120.0
+"""Plus a second a router."""
+HOSTS_AT_ONCE = 8
+
+
+class Lab:
+    """Hosts, switches, VMs, an outside world and a controller, in the namespaces of the calling process."""
+
+    def __init__(self, settings: LabSettings, listen: events.Listener = events.nobody) -> None:
+        self.settings = settings
+        self.listen = listen
+        self.api = Api()
+        self.watch = watch.Watch(self.api, listen)
+        self.controller = Controller(settings)
+        self.hosts = {host.name: host for host in (Host(Place(n + 1), settings) for n in range(settings.hosts))}
+        self.tenants: list[Tenant] = []
+        self._plain = [PlainNode(layout.COMPUTE), PlainNode(layout.OUTSIDE)]
+        self._external_id = ""
+
+    async def __aenter__(self) -> "Lab":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.watch.stop()
+        for machine in (self.controller.machine, *(host.machine for host in self.hosts.values())):
+            machine.power_off()
+            await machine.ended()
+        await self.api.close()
+
+    # -- building: each step can also be taken alone --------------------------------------------------------------
+
+    async def build(self) -> None:
+        """Everything that the settings ask for, until every router is active."""
+        await self.build_nodes()
+        await self.start_controller()
+        await self.start_hosts(self.hosts.values())
+        await self.hosts_alive()
+        if self.settings.routers:
+            await self.add_tenants(self.settings.routers)
+            await self.routers_active()
+
+    async def build_nodes(self) -> None:
+        """Switches, cables, machines, the outside world: everything but the real processes."""
+        self._begin(Phase.NODES, f"{len(self.hosts)} hosts on {len(layout.SWITCHES)} switches")
+        await shell.ip(["link set lo up"])
+        await layout.MGMT.install(str(layout.LAB_ADDRESS))
+        await layout.DATA.install()
+        await layout.EXT.install()
+        for node in self._plain:
+            await asyncio.to_thread(netns.create, node.name)
+        far = layout.addressed("lo", IPv4Interface(layout.FAR_OUTSIDE))
+        await self._wire(layout.OUTSIDE, layout.EXT, layout.EXTERNAL_GATEWAY, far)
+        await self._wire(layout.COMPUTE, layout.DATA, layout.COMPUTE_ADDRESS)
+        await self.controller.power_on()
+        await _each(self.hosts.values(), lambda host: host.power_on())
+
+    async def _wire(self, node: str, switch: Switch, address: IPv4Interface, more: Iterable[str] = ()) -> None:
+        await shell.ip(Cable(switch, node).plug())
+        await shell.ip([*layout.addressed(switch.interface, address), *more], inside=self.node(node).inside())
+
+    async def start_controller(self) -> None:
+        """Start `gapless server`, and wait until its API answers and the cluster's key is there."""
+        self._begin(Phase.CONTROLLER)
+        await self.controller.server.start()
+        await self.controller_answers()
+
+    async def controller_answers(self) -> None:
+        """Wait until the API answers. Raises Unavailable with the server's last words if it ended instead."""
+
+        async def answers() -> bool:
+            self.controller.server.check()
+            try:
+                await self.api.hosts()
+            except Unavailable:
+                return False
+            return self.controller.key.exists()
+
+        await until(answers, "the controller's API answers", START_TIMEOUT_S, self.controller.server.last_words)
+
+    async def start_hosts(self, hosts: Iterable[Host]) -> None:
+        """Start `gapless host` on each."""
+        self._begin(Phase.HOSTS)
+        await _each(hosts, lambda host: host.start(self.controller.key))
+
+    async def hosts_alive(self, *names: str) -> None:
+        """Wait until the controller calls these hosts (all, if none is named) alive and their agents work."""
+        wanted = set(names or self.hosts)
+
+        async def alive() -> bool:
+            for name in wanted:
+                self.hosts[name].sentinel.check()
+            standing = {host["name"]: host["standing"] for host in await self.api.hosts()}
+            ready = [name for name in wanted if self.hosts[name].sentinel.has_said(AGENT_READY)]
+            count = sum(standing.get(name) == "alive" for name in ready)
+            self._progress(Phase.HOSTS, count, len(wanted))
+            return bool(count == len(wanted))
+
+        await until(alive, f"the controller calls {', '.join(sorted(wanted))} alive", START_TIMEOUT_S)
+
+    async def add_tenants(self, count: int) -> list[Tenant]:
+        """Create more tenants through the API, and their VMs; their routers may still be under construction."""
+        self._begin(Phase.TENANTS, f"{count} networks, routers, VMs and floating IPs")
+        if not self._external_id:
+            self._external_id = await tenants.external_network(self.api)
+        numbers = range(len(self.tenants) + 1, len(self.tenants) + 1 + count)
+        made = await tenants.create(
+            self.api,
+            self._external_id,
+            numbers,
+            self.settings.mode,
+            lambda done: self._progress(Phase.TENANTS, done, count),
+        )
+        await tenants.plug_in_vms(made)
+        self.tenants += made
+        return made
+
+    # -- waiting and looking --------------------------------------------------------------------------------------
+
+    async def routers_active(self, *, on: Callable[[str], bool] = lambda _: True) -> None:
+        """Wait until the controller calls every tenant's router active, on hosts for which `on(host)` holds."""
+        self._begin(Phase.ROUTERS)
+        total = len(self.tenants)
+        missing = dict.fromkeys((tenant.router_id for tenant in self.tenants), "not known to the controller")
+
+        async def active() -> bool:
+            for router in await self._routers_now():
+                fits = router["state"] == "active" and on(router["host"])
+                said = f"{router['router_id']} {router['state']} on {router['host']}: {router['reason']}"
+                missing[router["router_id"]] = "" if fits else said
+            left = sum(bool(missing[tenant.router_id]) for tenant in self.tenants)
+            self._progress(Phase.ROUTERS, total - left, total)
+            return not left
+
+        def why_not() -> str:
+            return "; ".join([said for said in missing.values() if said][:5])
+
+        await until(active, "every router is active", ROUTERS_TIMEOUT_S + total, why_not)
+
+    async def _routers_now(self) -> list[Item]:
+        """What the controller says; nothing where it is away just now."""
+        try:
+            return await self.api.routers()
+        except Unavailable:
+            return []
+
+    async def problems(self) -> list[str]:
+        """What a look into every host finds wrong; empty when each router is on exactly one host, whole."""
+        return whereabouts.problems(self.tenants, await whereabouts.look(self.hosts.values()))
+
+    async def placement(self) -> dict[str, list[str]]:
+        """Router id -> the hosts that it is active on, by a look into every host."""
+        return whereabouts.placement(self.tenants, await whereabouts.look(self.hosts.values()))
+
+    async def one_host_each(self, timeout_s: float = 30.0) -> None:
+        """Wait until every router is on exactly one host. Raises Unavailable, naming what is wrong."""
+        wrong: list[str] = []
+
+        async def fine() -> bool:
+            wrong[:] = await self.problems()
+            return not wrong
+
+        await until(fine, "each router is on exactly one host", timeout_s, lambda: "; ".join(wrong[:5]))
+
+    async def busiest_host(self) -> Host:
+        """The host with the most routers; of equals, the first."""
+        count = dict.fromkeys(self.hosts, 0)
+        for hosts in (await self.placement()).values():
+            for name in hosts:
+                count[name] += 1
+        return self.hosts[max(count, key=lambda name: count[name])]
+
+    @property
+    def interval_ms(self) -> float:
+        """What the probes are sent at: as set, or the finest that this many allow."""
+        return self.settings.interval_ms or probes.interval_ms_for(2 * len(self.tenants))
+
+    @asynccontextmanager
+    async def traffic(self) -> AsyncIterator[Traffic]:
+        """Probes through every tenant's router, in both directions, until the block is left."""
+        flows = [flow for tenant in self.tenants for flow in tenant.flows()]
+        interval_ms = self.interval_ms
+        traffic = Traffic(flows, interval_ms, on_pulse=lambda pulse: self.listen(watch.seen(pulse, flows, interval_ms)))
+        try:
+            await traffic.start()
+            yield traffic
+        finally:
+            await traffic.close()
+
+    # -- nodes ----------------------------------------------------------------------------------------------------
+
+    def nodes(self) -> list[Node]:
+        """Everything a command can be run on."""
+        return [self.controller, *self.hosts.values(), *self._plain, *(PlainNode(t.vm) for t in self.tenants)]
+
+    def node(self, name: str) -> Node:
+        """A node by name. Raises InvalidRequest that names the nodes there are."""
+        for node in self.nodes():
+            if node.name == name:
+                return node
+        known = [node.name for node in self.nodes()]
+        raise InvalidRequest(f"there is no node '{name}': {', '.join(known[:12])}{' ...' if len(known) > 12 else ''}")
+
+    def host(self, name: str) -> Host:
+        """A host by name. Raises InvalidRequest."""
+        if name not in self.hosts:
+            raise InvalidRequest(f"there is no host '{name}': {', '.join(self.hosts)}")
+        return self.hosts[name]
+
+    def _begin(self, phase: Phase, detail: str = "") -> None:
+        self.listen(events.PhaseBegan(at=time.monotonic(), phase=phase, detail=detail))
+
+    def _progress(self, phase: Phase, done: int, total: int) -> None:
+        self.listen(events.Progressed(at=time.monotonic(), phase=phase, done=done, total=total))
+
+
+async def _each(hosts: Iterable[Host], action: Callable[[Host], Awaitable[None]]) -> None:
+    """Do it for all of them, some at once."""
+    limit = asyncio.Semaphore(HOSTS_AT_ONCE)
+
+    async def one(host: Host) -> None:
+        async with limit:
+            await action(host)
+
+    async with asyncio.TaskGroup() as group:
+        for host in hosts:
+            group.create_task(one(host))

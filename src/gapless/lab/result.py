@@ -1,0 +1,214 @@
+"""What an experiment found, as it is written to JSON; worked out from records alone, so that it can be tested alone."""
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+
+from gapless import __version__
+from gapless.config import Liveness
+from gapless.lab.probes import Direction, Recording, percentile
+
+STEPS = ("last_heard", "decided", "bound", "sent", "built", "announced", "confirmed")
+"""A move's steps that are told apart here, in order."""
+SPANS = {
+    ("last_heard", "decided"): "detection",
+    ("decided", "bound"): "bind",
+    ("bound", "sent"): "send",
+    ("sent", "built"): "build",
+    ("built", "announced"): "announce",
+    ("announced", "confirmed"): "confirm",
+}
+
+
+class Spread(msgspec.Struct, frozen=True, kw_only=True):
+    """A distribution in three numbers; nearest-rank percentiles. All 0 where there was nothing."""
+
+    median: float = 0.0
+    p99: float = 0.0
+    max: float = 0.0
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Rounded to a tenth."""
+        return cls(
+            median=round(percentile(values, 0.5), 1),
+            p99=round(percentile(values, 0.99), 1),
+            max=round(max(values, default=0.0), 1),
+        )
+
+
+class Gaps(msgspec.Struct, frozen=True, kw_only=True):
+    """Gaps of the routers that the fault was to hurt, in milliseconds: those of the hosts struck, else all of them.
+
+    A router's gap is the longer one of its two directions.
+    """
+
+    median: float
+    p99: float
+    max: float
+    per_router: dict[str, float]
+    """Router id -> its gap; of all routers."""
+    directions: dict[str, Spread]
+    bystanders: Spread
+    """Of the other routers, for which nothing should have changed."""
+
+
+class Probes(msgspec.Struct, frozen=True, kw_only=True):
+    """How it was measured. `lateness_ms_max`: the most that a request left behind its time."""
+
+    sent: int
+    lost: int
+    interval_ms: float
+    lateness_ms_max: float
+
+
+class Timeline(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the time went, over the routers that moved, in milliseconds."""
+
+    detection: Spread = Spread()
+    """Last heard -> decided."""
+    bind: Spread = Spread()
+    send: Spread = Spread()
+    build: Spread = Spread()
+    """Plan sent -> built; routers are built several at a time and wait for their turn, which this includes."""
+    announce: Spread = Spread()
+    confirm: Spread = Spread()
+    struck_to_confirmed: Spread = Spread()
+    build_ms_per_router: float = 0.0
+    """From the first plan sent to the last router built, divided by the routers built."""
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """Liveness as it was set."""
+
+    report_interval_s: float
+    agent_down_time_s: float
+    dead_after_s: float
+
+    @classmethod
+    def of(cls, liveness: Liveness) -> "Patience":
+        """The settings and what follows from them."""
+        return cls(
+            report_interval_s=liveness.report_interval_s,
+            agent_down_time_s=liveness.agent_down_time_s,
+            dead_after_s=liveness.dead_after_s,
+        )
+
+
+class Versions(msgspec.Struct, frozen=True, kw_only=True):
+    """What it ran on."""
+
+    gapless: str
+    python: str
+    kernel: str
+    nft: str
+    iproute2: str
+    cores: int
+    processor: str
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """One experiment. `ok`: traffic is back, each router is on exactly one host, and a harmless fault cost nothing."""
+
+    ok: bool
+    problems: list[str]
+    at: str
+    """When the fault struck: ISO 8601, UTC."""
+    fault: str
+    description: str
+    mode: str
+    hosts: int
+    routers: int
+    affected: int
+    moved: int
+    gap_ms: Gaps
+    probes: Probes
+    liveness: Patience
+    timeline: Timeline
+    versions: Versions
+
+
+def gaps(recording: Recording, affected: Iterable[str]) -> Gaps:
+    """Gaps by router and direction, apart for the routers that were to be hurt and the rest."""
+    by_probe = {key: gap.ms for key, gap in recording.gaps().items()}
+    worst: dict[str, float] = {}
+    for (router_id, _), ms in by_probe.items():
+        worst[router_id] = max(worst.get(router_id, 0.0), ms)
+    hurt = set(affected)
+    spread = Spread.of([ms for router_id, ms in worst.items() if router_id in hurt])
+    return Gaps(
+        median=spread.median,
+        p99=spread.p99,
+        max=spread.max,
+        per_router={router_id: round(ms, 1) for router_id, ms in worst.items()},
+        directions={
+            direction.value: Spread.of(
+                [ms for (router, way), ms in by_probe.items() if way is direction and router in hurt]
+            )
+            for direction in Direction
+        },
+        bystanders=Spread.of([ms for router_id, ms in worst.items() if router_id not in hurt]),
+    )
+
+
+def timeline(moves: Iterable[Mapping[str, Any]], struck: datetime) -> Timeline:
+    """From the controller's records of the moves that the fault led to; steps without a time are left out."""
+    spans: dict[str, list[float]] = {}
+    total, sent, built = [], [], []
+    for move in moves:
+        at = {step["step"]: datetime.fromisoformat(step["at"]) for step in move["timeline"]}
+        for pair in pairwise(STEPS):
+            if pair[0] in at and pair[1] in at:
+                spans.setdefault(SPANS[pair], []).append(_ms(at[pair[0]], at[pair[1]]))
+        if "confirmed" in at:
+            total.append(_ms(struck, at["confirmed"]))
+        if "sent" in at and "built" in at:
+            sent.append(at["sent"])
+            built.append(at["built"])
+    return Timeline(
+        **{name: Spread.of(values) for name, values in spans.items()},
+        struck_to_confirmed=Spread.of(total),
+        build_ms_per_router=round(_ms(min(sent), max(built)) / len(built), 1) if built else 0.0,
+    )
+
+
+def _ms(start: datetime, end: datetime) -> float:
+    return (end - start).total_seconds() * 1000
+
+
+def utc(seconds: float) -> datetime:
+    """A point in wall-clock time."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def versions() -> Versions:
+    """What this machine is. Blocks for some milliseconds."""
+    return Versions(
+        gapless=__version__,
+        python=platform.python_version(),
+        kernel=platform.release(),
+        nft=_said("nft", "--version"),
+        iproute2=_said("ip", "-V"),
+        cores=len(os.sched_getaffinity(0)),
+        processor=_processor(),
+    )
+
+
+def _said(*argv: str) -> str:
+    path = shutil.which(argv[0], path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if path is None:
+        return ""
+    return subprocess.run([path, *argv[1:]], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _processor() -> str:
+    with open("/proc/cpuinfo") as lines:  # noqa: PTH123 -- a kernel interface, read line by line
+        names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+        return next(names, platform.machine())

@@ -1,0 +1,132 @@
+"""Running labs, from outside: the file that says where one is, asking it something, entering its nodes, ending it.
+
+The file is kept by the lab's supervisor (see `enter`) and removed when the lab ends. One whose supervisor was killed
+too is recognised by its pid and start time, and removed by whoever finds it.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gapless.errors import InvalidRequest, Unavailable
+from gapless.lab import enter, standing
+from gapless.lab.enter import KILL_AFTER_S
+from gapless.lab.standing import Answer, Failed, Reply, Request, Said
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """What the file says. Pids as seen outside; `started` in clock ticks since boot; `since` in wall-clock seconds."""
+
+    supervisor: int
+    started: int
+    pid: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunningLab:
+    """A lab that runs now."""
+
+    name: str
+    file: Path
+    said: Registered
+
+    def ask(self, request: Request, hear: Callable[[str], None] = lambda _: None) -> Any:
+        """Send a request and wait for its answer. Raises Unavailable with the lab's reason. `hear`: its words
+        meanwhile."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            try:
+                connection.connect(f"/proc/{self.said.pid}/root{standing.SOCKET}")
+            except OSError as error:
+                raise Unavailable(f"lab '{self.name}' does not answer: {error.strerror}") from error
+            connection.sendall(msgspec.json.encode(request) + b"\n")
+            for line in connection.makefile("rb"):
+                match msgspec.json.decode(line, type=Reply):
+                    case Said(words):
+                        hear(words)
+                    case Answer(value):
+                        return value
+                    case Failed(reason):
+                        raise Unavailable(reason)
+        raise Unavailable(f"lab '{self.name}' ended")
+
+    def inside(self, node: str) -> list[str]:
+        """The command line that runs what follows it on a node. Raises Unavailable, InvalidRequest."""
+        into_lab = ["nsenter", "--target", str(self.said.pid), "--user", "--preserve-credentials"]
+        into_lab += ["--mount", "--net", "--pid", "--"]
+        return [*into_lab, *self.ask(Request(ask="inside", node=node))]
+
+    def end(self) -> None:
+        """End it and wait until it is gone. Blocks, for at most as long as its supervisor grants it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.said.supervisor, signal.SIGTERM)
+        deadline = time.monotonic() + KILL_AFTER_S + 5
+        while _runs(self.said):
+            if time.monotonic() > deadline:
+                raise Unavailable(f"lab '{self.name}' (process {self.said.supervisor}) does not end")
+            time.sleep(0.05)
+        self.file.unlink(missing_ok=True)
+
+
+def directory() -> Path:
+    """Where the files of running labs are: the user's runtime directory, or a private one in /tmp."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    return Path(runtime) / "gapless" if runtime else Path(f"/tmp/gapless-{os.getuid()}")
+
+
+def file_of(name: str) -> Path:
+    """The file of the lab of that name. Raises InvalidRequest for a name that is none."""
+    if not name.replace("-", "").isalnum():
+        raise InvalidRequest(f"'{name}' is no name for a lab: letters, digits and '-'")
+    return directory() / f"{name}.json"
+
+
+def find(name: str) -> RunningLab | None:
+    """The running lab of that name; what a dead one left is removed."""
+    file = file_of(name)
+    try:
+        said = msgspec.json.decode(file.read_bytes(), type=Registered)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+    if not _runs(said):
+        file.unlink(missing_ok=True)
+        return None
+    return RunningLab(name, file, said)
+
+
+def the(name: str) -> RunningLab:
+    """The running lab of that name. Raises InvalidRequest when there is none."""
+    lab = find(name)
+    if lab is None:
+        others = names()
+        there = f"; there is {', '.join(others)}" if others else ""
+        raise InvalidRequest(f"no lab '{name}' is running{there}. Start one with `gapless lab up`")
+    return lab
+
+
+def names() -> list[str]:
+    """The labs that run now."""
+    files = sorted(directory().glob("*.json")) if directory().is_dir() else []
+    return [file.stem for file in files if find(file.stem)]
+
+
+def _runs(said: Registered) -> bool:
+    try:
+        return enter.start_time(said.supervisor) == said.started
+    except (OSError, IndexError):
+        return False
+
+
+def command(argv: Sequence[str], *, name: str) -> list[str]:
+    """The command line that runs `argv` as a lab of that name. Raises InvalidRequest when one runs already."""
+    if find(name):
+        raise InvalidRequest(f"a lab '{name}' is running; end it with `gapless lab down`, or choose another --name")
+    return enter.command(argv, register=file_of(name))

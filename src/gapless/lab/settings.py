@@ -1,0 +1,50 @@
+"""What a lab is made with. Plain values, so that they travel as JSON into the namespaces."""
+
+import os
+
+import msgspec
+
+from gapless.config import Liveness
+from gapless.errors import InvalidRequest
+from gapless.lab import layout
+from gapless.model.router import FailoverMode
+
+QUICK = Liveness(report_interval_s=0.5, agent_down_time_s=2.0)
+"""The lab's own: silence of 4 s means death. Neutron's are 30 s and 75 s, so 150 s (`--classic`)."""
+CLASSIC = Liveness()
+MOST_ROUTERS = 1000
+
+
+class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How many of what, and how patient. `interval_ms` 0: the finest that this many probes allow."""
+
+    hosts: int = 3
+    routers: int = 3
+    mode: FailoverMode = FailoverMode.RESCHEDULE
+    report_interval_s: float = QUICK.report_interval_s
+    agent_down_time_s: float = QUICK.agent_down_time_s
+    brake_share: float = QUICK.brake_share
+    interval_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.hosts <= layout.MOST_HOSTS:
+            raise InvalidRequest(f"a lab has 1 to {layout.MOST_HOSTS} hosts, not {self.hosts}")
+        if not 0 <= self.routers <= MOST_ROUTERS:
+            raise InvalidRequest(f"a lab has 0 to {MOST_ROUTERS} routers, not {self.routers}")
+        if self.interval_ms < 0 or 0 < self.interval_ms < 1:
+            raise InvalidRequest(f"probes can be sent each 1 ms or slower, not each {self.interval_ms:g} ms")
+        _ = self.liveness  # raises for numbers that do not fit each other
+
+    @property
+    def liveness(self) -> Liveness:
+        """The controller's."""
+        return Liveness(
+            report_interval_s=self.report_interval_s,
+            agent_down_time_s=self.agent_down_time_s,
+            brake_share=self.brake_share,
+        )
+
+
+def machine_cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))

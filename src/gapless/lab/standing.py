@@ -1,0 +1,206 @@
+"""`gapless lab up`, inside: a lab that stays, and answers requests on a socket until it is told to end.
+
+The socket lies in the lab's private /run. From outside it is reached through /proc/PID/root, so it is gone when the
+lab is, and only the lab's user can open it. One request a connection, one JSON line; the answer is one JSON line a
+time: `Said` while something takes its time, then `Answer` or `Failed`.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+
+from gapless.errors import GaplessError, InvalidRequest
+from gapless.lab import faults, runner, table
+from gapless.lab.enter import LAB_DIR
+from gapless.lab.events import LabEvent, PhaseBegan
+from gapless.lab.experiment import experiment
+from gapless.lab.lab import Lab
+from gapless.lab.settings import LabSettings
+
+SOCKET = LAB_DIR / "control"
+READY = b"ready\n"
+LINE_LIMIT = 2**24
+
+
+class UpRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line asked for. `ready_fd`: told when the lab is built; then its terminal is let go."""
+
+    settings: LabSettings
+    ready_fd: int
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be asked of a running lab: `status`, `inside` (of a node), `fault` (on hosts)."""
+
+    ask: str
+    node: str = ""
+    fault: str = ""
+    hosts: tuple[str, ...] = ()
+
+
+class Said(msgspec.Struct, frozen=True, tag="said"):
+    """What it is doing, for people."""
+
+    words: str
+
+
+class Answer(msgspec.Struct, frozen=True, tag="answer"):
+    """What was asked for."""
+
+    value: Any
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """It could not be done; why, for people."""
+
+    reason: str
+
+
+Reply = Said | Answer | Failed
+
+
+class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A host, by the lab's knowledge and the controller's."""
+
+    name: str
+    power: bool
+    standing: str
+    routers: int
+    """Active on it, by a look into its namespaces."""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """A running lab."""
+
+    hosts: list[HostStatus]
+    routers: int
+    problems: list[str]
+    nodes: list[str]
+
+
+class Standing:
+    """A lab and the requests to it, one after another: two faults at once would blur what either did."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._one_at_a_time = asyncio.Lock()
+        self.tell: Callable[[str], None] = lambda _: None
+
+    def hear(self, event: LabEvent) -> None:
+        """Tell whoever asked how it goes."""
+        if isinstance(event, PhaseBegan):
+            self.tell(f"{event.phase.value} {event.detail}".strip())
+
+    async def answer(self, request: Request) -> Any:
+        """Do what was asked. Raises GaplessError."""
+        kinds: dict[str, Callable[[Request], Awaitable[Any]]] = {
+            "status": self._status,
+            "inside": self._inside,
+            "fault": self._fault,
+        }
+        if request.ask not in kinds:
+            raise InvalidRequest(f"a lab cannot be asked for '{request.ask}'")
+        if request.ask == "inside":  # a shell must open while a fault goes on
+            return await self._inside(request)
+        async with self._one_at_a_time:
+            return await kinds[request.ask](request)
+
+    async def _status(self, _: Request) -> Status:
+        lab = self._lab
+        try:
+            standing = {host["name"]: str(host["standing"]) for host in await lab.api.hosts()}
+        except GaplessError:
+            standing = {}
+        placement = await lab.placement()
+        hosts = [
+            HostStatus(
+                name=name,
+                power=host.machine.is_on,
+                standing=standing.get(name, "the controller does not say"),
+                routers=sum(name in where for where in placement.values()),
+            )
+            for name, host in lab.hosts.items()
+        ]
+        return Status(
+            hosts=hosts,
+            routers=len(lab.tenants),
+            problems=await lab.problems(),
+            nodes=[node.name for node in lab.nodes()],
+        )
+
+    async def _inside(self, request: Request) -> list[str]:
+        return self._lab.node(request.node).inside()
+
+    async def _fault(self, request: Request) -> Any:
+        fault = await faults.choose(self._lab, request.fault, request.hosts)
+        try:
+            return (await experiment(self._lab, fault)).result
+        finally:
+            await self._lab.watch.stop()
+
+
+async def _serve(standing: Standing, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def say(reply: Reply) -> None:
+        writer.write(msgspec.json.encode(reply) + b"\n")
+
+    try:
+        request = msgspec.json.decode(await reader.readline(), type=Request)
+        standing.tell = lambda words: say(Said(words))
+        say(Answer(await standing.answer(request)))
+    except (GaplessError, ExceptionGroup) as error:
+        say(Failed(str(runner.first_of(error))))
+    except msgspec.DecodeError as error:
+        say(Failed(f"a request is one line of JSON: {error}"))
+    finally:
+        standing.tell = lambda _: None
+        writer.close()
+
+
+async def _stand(request: UpRequest, narrator: table.Narrator) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _serve(standing, reader, writer)
+
+    async with Lab(request.settings, narrator) as lab:
+        await lab.build()
+        await lab.one_host_each()
+        standing = Standing(lab)
+        lab.listen = standing.hear
+        server = await asyncio.start_unix_server(serve, SOCKET, limit=LINE_LIMIT)
+        narrator.stop()
+        _let_terminal_go(LAB_DIR / "lab.log")
+        with os.fdopen(request.ready_fd, "wb") as ready:
+            ready.write(READY)
+        async with server:
+            await server.serve_forever()
+
+
+def _let_terminal_go(log: Path) -> None:
+    """From here on, whatever the lab prints goes to a file of its own."""
+    sys.stdout.flush()
+    with log.open("ab") as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+    with Path("/dev/null").open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+
+
+def main(argument: dict[str, Any]) -> int:
+    """Entry for `enter.call`; returns the exit status."""
+    request = msgspec.convert(argument, UpRequest)
+    narrator = table.Narrator(Console())
+    try:
+        runner.run_until_signalled(_stand(request, narrator))
+    except KeyboardInterrupt:
+        narrator.stop()
+        return 0
+    except (GaplessError, ExceptionGroup) as error:
+        narrator.stop()
+        print(f"gapless lab: {runner.first_of(error)} [while: {narrator.said()}]", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,148 @@
+"""The lab's words for people: what it is doing while it does it, and the result as a table."""
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+from gapless.lab import events
+from gapless.lab.events import LabEvent, Phase
+from gapless.lab.probes import Direction
+from gapless.lab.result import Result, Spread
+
+WORDS = {
+    Phase.NODES: "switches, cables and machines",
+    Phase.CONTROLLER: "controller",
+    Phase.HOSTS: "hosts",
+    Phase.TENANTS: "tenants",
+    Phase.ROUTERS: "routers active",
+    Phase.TRAFFIC: "traffic",
+    Phase.STEADY: "measuring while nothing is broken",
+    Phase.FAULT: "fault",
+    Phase.BACK: "every probe is answered again",
+    Phase.HEALED: "healed",
+    Phase.CHECK: "looking into every host",
+    Phase.DONE: "done",
+}
+
+_DIRECTIONS = {Direction.OUT: "VM to outside, through SNAT", Direction.IN: "outside to floating IP"}
+
+
+class Narrator:
+    """A listener that prints a line for each phase when it is over, and shows the present one with its progress."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status: Status | None = None
+        self._began = time.monotonic()
+        self._phase: Phase | None = None
+        self._detail = ""
+        self._progress = ""
+
+    def __call__(self, event: LabEvent) -> None:
+        """Hear one event."""
+        match event:
+            case events.PhaseBegan():
+                self._finish()
+                self._phase, self._detail, self._progress = event.phase, event.detail, ""
+                self._began = event.at
+                if event.phase is not Phase.DONE:
+                    self._show()
+            case events.Progressed() if event.phase is self._phase:
+                self._progress = f"{event.done} of {event.total}"
+                self._show()
+            case events.TrafficSeen() if self._phase in (Phase.FAULT, Phase.HEALED, Phase.TRAFFIC):
+                self._progress = f"{len(event.answered)} of {len(event.silent_ms)} routers answer"
+                self._show()
+            case _:
+                pass
+
+    def said(self) -> str:
+        """What is going on, for a message when it is interrupted."""
+        words = WORDS[self._phase] if self._phase else "starting"
+        return ", ".join(filter(None, (words, self._detail, self._progress)))
+
+    def stop(self) -> None:
+        """Take the moving line away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def _show(self) -> None:
+        if self._status is None and self._console.is_terminal:
+            self._status = self._console.status("")
+            self._status.start()
+        if self._status is not None:
+            self._status.update(self.said())
+
+    def _finish(self) -> None:
+        if self._phase is None:
+            return
+        seconds = time.monotonic() - self._began
+        detail = f"  [dim]{self._detail}[/dim]" if self._detail else ""
+        self._console.print(f"[dim]{seconds:6.1f} s[/dim]  {WORDS[self._phase]}{detail}", highlight=False)
+        if self._phase is Phase.CHECK:
+            self.stop()
+
+
+def _row(spread: Spread) -> tuple[str, str, str]:
+    return f"{spread.median:,.1f}", f"{spread.p99:,.1f}", f"{spread.max:,.1f}"
+
+
+def tables(result: Result) -> list[Table | str]:
+    """The result for people; print each with `Console.print`."""
+    gap, probes, patience = result.gap_ms, result.probes, result.liveness
+    measured = Table(
+        title=f"{result.description}: {result.hosts} hosts, {result.routers} routers", title_justify="left"
+    )
+    for column in ("milliseconds", "median", "p99", "max"):
+        measured.add_column(column, justify="left" if column == "milliseconds" else "right")
+    measured.add_row(
+        f"gap of {result.affected} routers struck", *_row(Spread(median=gap.median, p99=gap.p99, max=gap.max))
+    )
+    for direction, spread in gap.directions.items():
+        measured.add_row(f"  {_DIRECTIONS[Direction(direction)]}", *_row(spread))
+    if result.routers > result.affected:
+        measured.add_row(f"gap of the other {result.routers - result.affected}", *_row(gap.bystanders))
+    if result.moved:
+        times = result.timeline
+        measured.add_section()
+        for words, spread in (
+            ("detection: last heard -> decided", times.detection),
+            ("bind: -> in the store", times.bind),
+            ("send: -> plan sent", times.send),
+            ("build: -> built (several at a time)", times.build),
+            ("announce: -> announced", times.announce),
+            ("confirm: -> controller knows", times.confirm),
+            ("fault -> confirmed", times.struck_to_confirmed),
+        ):
+            measured.add_row(words, *_row(spread))
+        measured.add_row(
+            "build per router: first sent -> last built, divided", f"{times.build_ms_per_router:,.1f}", "", ""
+        )
+    said = (
+        f"{result.moved} of {result.routers} routers moved. {probes.sent:,} probes sent, {probes.lost:,} lost; "
+        f"one each {probes.interval_ms:g} ms in each direction, at most {probes.lateness_ms_max:g} ms late. "
+        f"Hosts report each {patience.report_interval_s:g} s and are dead after {patience.dead_after_s:g} s of silence."
+    )
+    return [measured, said, *verdict(result)]
+
+
+def verdict(result: Result) -> list[str]:
+    """Whether all is well, and what is not."""
+    if result.ok:
+        return ["[green]ok[/green]: traffic is back, and every router is active on exactly one host"]
+    return [f"[red]problem[/red]: {problem}" for problem in result.problems]
+
+
+def summary(results: Sequence[Result]) -> Table:
+    """Several runs of one experiment, a line each."""
+    table = Table(title=f"{len(results)} runs", title_justify="left")
+    for column in ("run", "gap median ms", "gap max ms", "moved", "lost", "verdict"):
+        table.add_column(column, justify="right")
+    for number, one in enumerate(results, 1):
+        cells = (number, one.gap_ms.median, one.gap_ms.max, one.moved, one.probes.lost, "ok" if one.ok else "problem")
+        table.add_row(*map(str, cells))
+    return table

@@ -1,0 +1,135 @@
+"""The lab's end of the prober: starts it, hears its pulses, waits for traffic, fetches the recording."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from gapless.errors import Unavailable
+from gapless.lab import probes, shell
+from gapless.lab.probes import Flow, Orders, Pulse, Recording
+
+END_TIMEOUT_S = 30.0
+
+
+class Traffic:
+    """Probes through a set of routers, from `start` to `end`. `on_pulse` hears every pulse."""
+
+    def __init__(
+        self, flows: Sequence[Flow], interval_ms: float, *, on_pulse: Callable[[Pulse], None] | None = None
+    ) -> None:
+        self.flows = tuple(flows)
+        self.interval_ms = interval_ms
+        self.pulse: Pulse | None = None
+        self._on_pulse = on_pulse
+        self.process: asyncio.subprocess.Process | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._news = asyncio.Condition()
+
+    async def start(self) -> None:
+        """Begin to send."""
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "gapless.lab.prober",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=shell.environment(),
+            limit=2**24,
+            start_new_session=True,  # Ctrl-C is the lab's to answer
+        )
+        orders = Orders(flows=self.flows, interval_ms=self.interval_ms)
+        await self._tell(msgspec.json.encode(orders) + b"\n")
+        self._listener = asyncio.create_task(self._listen(self.process), name="prober")
+
+    async def _tell(self, line: bytes) -> None:
+        if self.process is None or self.process.stdin is None:
+            raise Unavailable("the prober is not running")
+        self.process.stdin.write(line)
+        await self.process.stdin.drain()
+
+    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while line := await process.stdout.readline():
+            self.pulse = msgspec.json.decode(line, type=Pulse)
+            if self._on_pulse:
+                self._on_pulse(self.pulse)
+            async with self._news:
+                self._news.notify_all()
+        async with self._news:
+            self._news.notify_all()
+
+    async def begin(self) -> None:
+        """Forget what was recorded so far: the measurement begins now."""
+        await self._tell(b"begin\n")
+
+    def answered(self, pulse: Pulse) -> list[bool]:
+        """Per flow: is it answered now?"""
+        oldest = pulse.at_ns - int(probes.answered_within_ms(self.interval_ms) * 1e6)
+        return [at >= oldest for at in pulse.last_reply_ns]
+
+    def unanswered(self) -> list[Flow]:
+        """The flows that were not answered at the last pulse; all before the first."""
+        if self.pulse is None:
+            return list(self.flows)
+        answered = self.answered(self.pulse)
+        return [flow for flow, is_answered in zip(self.flows, answered, strict=True) if not is_answered]
+
+    async def all_answered(self, *, for_s: float, timeout_s: float) -> None:
+        """Wait until every flow has been answered at each pulse of the last `for_s` seconds.
+
+        Raises Unavailable when `timeout_s` is over first; it names what is not answered.
+        """
+        deadline = time.monotonic() + timeout_s
+        since: float | None = None
+        while True:
+            heard = self.pulse
+            if heard is None or not all(self.answered(heard)):
+                since = None
+            elif since is None:
+                since = time.monotonic()
+            elif time.monotonic() - since >= for_s:
+                return
+            if time.monotonic() > deadline:
+                raise Unavailable(f"not answered after {timeout_s:g} s: {_named(self.unanswered())}")
+            await self._next_pulse(heard)
+
+    async def _next_pulse(self, last: Pulse | None) -> None:
+        async with self._news:
+            async with asyncio.timeout(10.0):
+                await self._news.wait_for(lambda: self.pulse is not last or self._is_over())
+        if self._is_over():
+            raise Unavailable("the prober ended on its own; its words are on standard error")
+
+    def _is_over(self) -> bool:
+        return self._listener is None or self._listener.done() or self.process is None
+
+    async def end(self, path: Path) -> Recording:
+        """Stop sending and fetch what was recorded, through the file `path`."""
+        await self._tell(f"end {path}\n".encode())
+        assert self.process is not None
+        async with asyncio.timeout(END_TIMEOUT_S):
+            status = await self.process.wait()
+        await self.close()
+        if status != 0:
+            raise Unavailable(f"the prober ended with status {status}")
+        return await asyncio.to_thread(probes.read, path)
+
+    async def close(self) -> None:
+        """End the prober, whatever it is doing. Safe to call twice."""
+        process, self.process = self.process, None
+        if process is not None and process.returncode is None:
+            process.kill()
+            await process.wait()
+        if self._listener is not None:
+            await self._listener
+            self._listener = None
+
+
+def _named(flows: Sequence[Flow], most: int = 5) -> str:
+    words = [f"{flow.router_id[:8]} {flow.direction.value} ({flow.source} -> {flow.target})" for flow in flows[:most]]
+    more = f" and {len(flows) - most} more" if len(flows) > most else ""
+    return ", ".join(words) + more

@@ -1,0 +1,162 @@
+"""The live view of a lab: hosts with their routers, and the traffic through each router as it comes and goes.
+
+A listener that draws. On a terminal one picture is redrawn in place; elsewhere (a log file, CI) it prints a line when a
+phase is over and, while something is broken, one a second.
+"""
+
+import time
+from collections import deque
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from gapless.lab import events
+from gapless.lab.events import LabEvent, Phase
+from gapless.lab.table import WORDS
+
+HISTORY = 48
+"""Pulses drawn for each router."""
+MOST_ROWS = 12
+"""Routers drawn with a row of their own; the rest are summed up."""
+
+
+class View:
+    """Hears the lab's events; use as a context manager around the work."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console = console
+        self._title = title
+        self._live = Live(self, console=console, refresh_per_second=8, transient=True)
+        self._phase: Phase | None = None
+        self._phase_began = time.monotonic()
+        self._detail = ""
+        self._progress = ""
+        self._struck_at: float | None = None
+        self._printed_at = 0.0
+        self._names: dict[str, str] = {}
+        self._placed: events.Placed | None = None
+        self._traffic: events.TrafficSeen | None = None
+        self._seen: dict[str, deque[bool]] = {}
+        self._story: deque[str] = deque(maxlen=8)
+
+    def __enter__(self) -> "View":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def name_routers(self, names: dict[str, str]) -> None:
+        """Router id -> name, for rows that people can read."""
+        self._names = names
+
+    def said(self) -> str:
+        """What is going on, for a message when it is interrupted."""
+        words = WORDS[self._phase] if self._phase else "starting"
+        return ", ".join(filter(None, (words, self._detail, self._progress)))
+
+    def __call__(self, event: LabEvent) -> None:
+        """Hear one event."""
+        match event:
+            case events.PhaseBegan():
+                self._enter(event)
+            case events.Progressed():
+                self._progress = f"{event.done} of {event.total}"
+            case events.TrafficSeen():
+                self._see(event)
+            case events.Placed():
+                self._notice_standing(event)
+                self._placed = event
+            case events.FaultStruck():
+                self._struck_at = event.began
+                self._tell(event.at, f"[bold red]{event.description}[/bold red]")
+            case events.FaultHealed():
+                self._tell(event.at, f"healed: {event.description}")
+            case events.RouterMoved():
+                name = self._names.get(event.router_id, event.router_id[:8])
+                self._tell(event.at, f"{name} is bound to {event.to_host} now (was {event.from_host})")
+
+    def _enter(self, event: events.PhaseBegan) -> None:
+        if self._phase is not None:
+            took = event.at - self._phase_began
+            detail = f"  [dim]{self._progress or self._detail}[/dim]"
+            self._console.print(f"[dim]{took:6.1f} s[/dim]  {WORDS[self._phase]}{detail}", highlight=False)
+        self._phase, self._phase_began, self._detail, self._progress = event.phase, event.at, event.detail, ""
+
+    def _see(self, event: events.TrafficSeen) -> None:
+        self._traffic = event
+        for router_id in event.silent_ms:
+            answered = self._seen.setdefault(router_id, deque(maxlen=HISTORY))
+            answered.append(router_id in event.answered)
+        self._progress = f"{len(event.answered)} of {len(event.silent_ms)} routers answer"
+        is_broken = self._struck_at is not None and self._phase is Phase.FAULT
+        if is_broken and not self._console.is_terminal and event.at - self._printed_at >= 1.0:
+            self._printed_at = event.at
+            standing = ", ".join(f"{host} {word}" for host, word in self._standing().items())
+            self._console.print(f"{self._clock(event.at)}  {self._progress}; {standing}", highlight=False)
+
+    def _notice_standing(self, event: events.Placed) -> None:
+        before = self._standing()
+        for host, standing in event.standing_of.items():
+            if before.get(host, standing) != standing:
+                self._tell(event.at, f"the controller calls {host} [bold]{standing}[/bold]")
+
+    def _standing(self) -> dict[str, str]:
+        return self._placed.standing_of if self._placed else {}
+
+    def _tell(self, at: float, text: str) -> None:
+        line = f"{self._clock(at)}  {text}"
+        self._story.append(line)
+        if not self._console.is_terminal:
+            self._console.print(line, highlight=False)
+
+    def _clock(self, at: float) -> str:
+        return f"{at - self._struck_at:+7.1f} s" if self._struck_at is not None else "         "
+
+    # -- drawing -------------------------------------------------------------------------------------------------
+
+    def __rich__(self) -> RenderableType:
+        took = time.monotonic() - self._phase_began
+        now = f"{self.said()}  [dim]{took:.0f} s[/dim]"
+        if self._struck_at is not None:
+            now = f"[bold]{time.monotonic() - self._struck_at:.1f} s after the fault[/bold]  {now}"
+        parts: list[RenderableType] = [Text.from_markup(now)]
+        if self._placed:
+            parts.append(self._hosts(self._placed))
+        if self._traffic:
+            parts.append(self._routers(self._traffic))
+        parts += [Text.from_markup(line) for line in self._story]
+        return Panel(Group(*parts), title=self._title, title_align="left", border_style="dim")
+
+    def _hosts(self, placed: events.Placed) -> Table:
+        colours = {"alive": "green", "silent": "yellow", "dead": "red"}
+        table = Table(box=None, padding=(0, 2), show_header=False)
+        for host, standing in sorted(placed.standing_of.items()):
+            mine = sorted(router for router, on in placed.host_of.items() if on == host)
+            boxes = " ".join(self._box(router, placed.state_of.get(router, "")) for router in mine[:24])
+            more = f" +{len(mine) - 24}" if len(mine) > 24 else ""
+            table.add_row(f"[bold]{host}[/bold]", f"[{colours.get(standing, 'cyan')}]{standing}[/]", boxes + more)
+        return table
+
+    def _box(self, router_id: str, state: str) -> str:
+        name = self._names.get(router_id, router_id[:6]).removeprefix("router-")
+        answers = self._traffic is None or router_id in self._traffic.answered
+        colour = "red" if not answers else "green" if state == "active" else "yellow"
+        return f"[{colour}]▣ {name}[/{colour}]"
+
+    def _routers(self, traffic: events.TrafficSeen) -> Table:
+        table = Table(box=None, padding=(0, 2), show_header=False)
+        for router_id, silent_ms in list(traffic.silent_ms.items())[:MOST_ROWS]:
+            marks = "".join("[green]▪[/]" if seen else "[red]▫[/]" for seen in self._seen.get(router_id, ()))
+            words = "answers" if router_id in traffic.answered else f"silent for {max(0.0, silent_ms) / 1000:.1f} s"
+            table.add_row(self._names.get(router_id, router_id[:8]), marks, words)
+        rest = list(traffic.silent_ms)[MOST_ROWS:]
+        if rest:
+            answering = sum(router in traffic.answered for router in rest)
+            table.add_row(f"and {len(rest)} more", "", f"{answering} answer")
+        return table

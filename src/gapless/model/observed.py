@@ -1,0 +1,160 @@
+"""What a router and its networks look like in a host's kernel: one vocabulary for what should be and for what is.
+
+Desired and observed state have the same types, so that their difference is a comparison. Only what Gapless made is
+described: foreign links, tables and routes never appear here, and therefore no operation can name them.
+
+Names are Neutron's: namespace `qrouter-<router id>`, inside it `qr-<port>` on tenant networks and `qg-<port>` on the
+external one, `tap<port>` the other end of each on the host, `brq<network>` the bridge that the taps are plugged into.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from gapless.model.network import NetworkId
+
+NAME_LENGTH = 11
+"""How much of a UUID an interface name carries: the kernel allows 15 characters."""
+GATEWAY_PREFIX = "qg-"
+TENANT_PREFIX = "qr-"
+TAP_PREFIX = "tap"
+BRIDGE_PREFIX = "brq"
+NAMESPACE_PREFIX = "qrouter-"
+
+
+class NamespaceState(StrEnum):
+    """Whose the namespace of the router's name is."""
+
+    ABSENT = "absent"
+    EMPTY = "empty"
+    """There, without our mark and with nothing in it: it may be marked and used."""
+    OURS = "ours"
+    FOREIGN = "foreign"
+    """There, without our mark, with somebody's links in it: hands off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A router's interface inside its namespace."""
+
+    name: str
+    mac: str
+    mtu: int
+    up: bool = True
+    forwarding: bool = True
+    """IPv4 forwarding on this interface (`net.ipv4.conf.<name>.forwarding`)."""
+    addresses: frozenset[IPv4Interface] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tap:
+    """The host's end of a router interface, a bridge port."""
+
+    name: str
+    mtu: int
+    bridge: str | None
+    peer: str | None
+    """The link inside this router's namespace at its other end; None: its other end is somewhere else."""
+    up: bool = True
+    ours: bool = True
+    """Made by Gapless: it carries our mark, or its other end is in a namespace of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelRoute:
+    """A route in the namespace's main table that Gapless installed (it carries our protocol number)."""
+
+    destination: IPv4Network
+    next_hop: IPv4Address
+    link: str
+    on_link: bool = False
+    """The next hop is reached directly although no address of the link covers it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruleset:
+    """Filter and NAT rules, known by a fingerprint of their text; "" where the kernel's copy was changed by hand."""
+
+    fingerprint: str
+    floating: frozenset[tuple[IPv4Address, IPv4Address]] = frozenset()
+    """(floating address, fixed address) pairs."""
+    text: str = field(default="", compare=False, repr=False)
+    """What to load; only desired state has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelRouter:
+    """A router in the kernel: as it should be, or as it is."""
+
+    namespace: NamespaceState
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """sysctls below `net/`, such as "ipv4/ip_forward": "1"."""
+    ruleset: Ruleset | None = None
+    links: Mapping[str, Link] = field(default_factory=dict)
+    taps: Mapping[str, Tap] = field(default_factory=dict)
+    routes: frozenset[KernelRoute] = frozenset()
+
+
+ABSENT = KernelRouter(namespace=NamespaceState.ABSENT)
+"""No trace of a router."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vxlan:
+    """A VXLAN device (RFC 7348): a segment's way to the other hosts."""
+
+    name: str
+    vni: int
+    local: IPv4Address
+    port: int
+    device: str
+    """The data interface."""
+    group: IPv4Address | None
+    """Where broadcast, unknown and multicast frames go; None: to each of `peers`."""
+    peers: frozenset[IPv4Address] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLink:
+    """A bridge, VXLAN device or uplink in the host's own namespace."""
+
+    name: str
+    kind: str
+    """The kernel's word: bridge, vxlan, veth, ...; "" for hardware."""
+    mtu: int
+    up: bool
+    bridge: str | None
+    ours: bool
+    vxlan: Vxlan | None = None
+    has_addresses: bool = False
+    """It carries an address of the host (link-local IPv6 does not count)."""
+    bridge_is_ours: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A network as a host should carry it: a bridge, and how frames leave the host."""
+
+    network_id: NetworkId
+    bridge: str
+    mtu: int
+    vxlan: Vxlan | None = None
+    uplink: str | None = None
+    """An existing interface to enslave. Without it and without `vxlan` the bridge is the operator's own."""
+
+    @property
+    def is_operators(self) -> bool:
+        """Whether the bridge belongs to the operator: taps are plugged into it, and nothing else is touched."""
+        return self.vxlan is None and self.uplink is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedSegment:
+    """What of a segment is there."""
+
+    bridge: HostLink | None = None
+    vxlan: HostLink | None = None
+    uplink: HostLink | None = None
+    data_mtu: int | None = None
+    """MTU of the data interface in bytes; None: it does not exist."""

@@ -1,0 +1,207 @@
+"""Everything that Gapless does to a host's kernel: one small step each, carried out by `agent.kernel`.
+
+A plan is a sequence of operations made by `core.diff`. Its order matters; see there. Operations say what to bring
+about in words of the model; how the kernel is spoken to is the adapter's business.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface
+
+from gapless.model.network import NetworkId
+from gapless.model.observed import KernelRoute, Ruleset, Vxlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateNamespace:
+    """Make the router's namespace: marked and set up before its name appears."""
+
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimNamespace:
+    """Put our mark on an empty namespace of the router's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSettings:
+    """Write sysctls of the namespace, paths below `net/`."""
+
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRules:
+    """Load the router's filter and NAT rules, in one atomic transaction."""
+
+    ruleset: Ruleset
+    replace: bool
+    """Whether there are rules to replace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetFlows:
+    """Drop connection tracking of flows translated to or from an address that no longer stands for what it did."""
+
+    address: IPv4Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetUnansweredFlows:
+    """Drop connection tracking of flows without a reply: they may have begun while the rules were broken.
+
+    Such a flow keeps the translation, or the lack of one, of its first packet for as long as it sends.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatePair:
+    """Make a router interface: a link in the namespace and its tap on the host, plugged in, both down."""
+
+    link: str
+    mac: str
+    tap: str
+    bridge: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteLink:
+    """Delete a link inside the namespace; its tap goes with it."""
+
+    link: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeLink:
+    """Set MAC address and MTU of a link inside the namespace; it stays up."""
+
+    link: str
+    mac: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddAddress:
+    """Add an address to a link inside the namespace."""
+
+    link: str
+    address: IPv4Interface
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveAddress:
+    """Remove an address from a link inside the namespace."""
+
+    link: str
+    address: IPv4Interface
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaiseLink:
+    """Set a link inside the namespace up."""
+
+    link: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddRoute:
+    """Install a route, in place of any other to the same destination."""
+
+    route: KernelRoute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveRoute:
+    """Remove a route that we installed."""
+
+    route: KernelRoute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announce:
+    """Send gratuitous ARP for addresses of a link; repeated in the background."""
+
+    link: str
+    mac: str
+    tap: str
+    addresses: tuple[IPv4Address, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateBridge:
+    """Make a network's bridge: marked, no spanning tree, no multicast snooping, down."""
+
+    name: str
+    mtu: int
+    network_id: NetworkId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateVxlan:
+    """Make a network's VXLAN device: marked, down, plugged into the bridge."""
+
+    vxlan: Vxlan
+    bridge: str
+    mtu: int
+    network_id: NetworkId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePeers:
+    """Set where a VXLAN device floods to when it has no multicast group."""
+
+    vxlan: str
+    add: frozenset[IPv4Address]
+    remove: frozenset[IPv4Address]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteHostLink:
+    """Delete a bridge, VXLAN device or tap of ours on the host."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeHostMtu:
+    """Set the MTU of a bridge, VXLAN device or tap of ours on the host."""
+
+    name: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plug:
+    """Make a link of the host a port of a bridge."""
+
+    name: str
+    bridge: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaiseHostLink:
+    """Set a link of the host up."""
+
+    name: str
+
+
+HostOperation = CreateBridge | CreateVxlan | ChangePeers | DeleteHostLink | ChangeHostMtu | Plug | RaiseHostLink
+"""Carried out in the host's own namespace."""
+InsideOperation = (
+    ChangeSettings
+    | LoadRules
+    | ForgetFlows
+    | ForgetUnansweredFlows
+    | DeleteLink
+    | ChangeLink
+    | AddAddress
+    | RemoveAddress
+    | RaiseLink
+    | AddRoute
+    | RemoveRoute
+    | Announce
+)
+"""Carried out in the router's namespace."""
+Operation = CreateNamespace | ClaimNamespace | CreatePair | HostOperation | InsideOperation

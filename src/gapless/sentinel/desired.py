@@ -1,0 +1,118 @@
+"""What this host should run, as far as its sentinel knows: the level that the agent is brought to, and its file.
+
+A plan that comes from the disk is not confirmed: it may have moved while this host was away. One that the controller
+sent is confirmed as long as the controller can be heard; once it was silent for so long that it may soon count this
+host as dead, the plan is in doubt again, and nothing new is built from it.
+
+The file is readable JSON, whole or absent. It is written behind the agent's back, never before the agent has the plan.
+"""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+
+from gapless.core.hostplan import EMPTY_PLAN, HostPlan
+from gapless.errors import Unavailable
+from gapless.observe.log import get_logger
+from gapless.sentinel.durable import write_durably
+from gapless.wire.messages import AgentPlan, encode_plan, to_agent
+
+RETRY_S = 5.0
+"""How long after a failed write the next one is tried."""
+
+
+class Desired:
+    """The newest plan, and whether it is confirmed. `version` grows with each change of either."""
+
+    def __init__(self, plan: HostPlan = EMPTY_PLAN) -> None:
+        self.plan = plan
+        self.is_confirmed = False
+        self.version = 1
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    def follow(self, plan: HostPlan) -> None:
+        """The controller spoke."""
+        self._become(plan, confirmed=True)
+
+    def doubt(self) -> None:
+        """The controller may have given this host's routers away by now."""
+        if self.is_confirmed:
+            self._become(self.plan, confirmed=False)
+
+    def _become(self, plan: HostPlan, *, confirmed: bool) -> None:
+        self.plan, self.is_confirmed = plan, confirmed
+        self.version += 1
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def newer_than(self, version: int) -> None:
+        """Return once there is a version after this one."""
+        while self.version <= version:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.discard(waiter)
+
+
+def load_plan(path: Path) -> HostPlan:
+    """The plan kept in `path`; an empty one where there is none. A file that is no plan is set aside, never fatal."""
+    log = get_logger()
+    try:
+        message = to_agent.decode(path.read_bytes())
+        if not isinstance(message, AgentPlan):
+            raise msgspec.ValidationError("it holds another message")
+    except FileNotFoundError:
+        return EMPTY_PLAN
+    except OSError as error:
+        log.warning("the plan on disk cannot be read; waiting for the controller's", file=path, reason=error.strerror)
+        return EMPTY_PLAN
+    except (ValueError, RecursionError) as error:  # msgspec's errors, bad UTF-8, bad addresses, deep nesting
+        _set_aside(path, str(error))
+        return EMPTY_PLAN
+    return HostPlan.of(message.revision, message.routers)
+
+
+def _set_aside(path: Path, reason: str) -> None:
+    aside = path.with_name(f"{path.name}.damaged")
+    log = get_logger()
+    try:
+        path.replace(aside)
+    except OSError as error:
+        reason = f"{reason}; and it cannot be renamed: {error.strerror}"
+    log.warning(
+        "the plan on disk is damaged and was set aside; waiting for the controller's", file=aside, reason=reason
+    )
+
+
+async def keep_on_disk(desired: Desired, path: Path, retry_s: float = RETRY_S) -> None:
+    """Write each confirmed plan to `path`, the newest only, until cancelled. A full disk is said and tried again."""
+    log = get_logger()
+    written: HostPlan | None = None
+    has_failed = False
+    version = 0
+    while True:
+        await desired.newer_than(version)
+        version, plan = desired.version, desired.plan
+        if plan is written or not desired.is_confirmed:
+            continue
+        try:
+            # Encoding 1,000 routers takes 20 ms and the disk as long as it likes: neither may hold up the link.
+            await asyncio.to_thread(_save, path, plan)
+        except Unavailable as error:
+            if not has_failed:
+                log.error("the plan cannot be kept on disk; a restart would begin with an older one", reason=str(error))
+            has_failed, version = True, 0
+            await asyncio.sleep(retry_s)
+            continue
+        if has_failed:
+            log.info("the plan is kept on disk again")
+        written, has_failed = plan, False
+
+
+def _save(path: Path, plan: HostPlan) -> None:
+    kept = AgentPlan(confirmed=False, revision=plan.revision, routers=tuple(plan.routers.values()))
+    write_durably(path, encode_plan(kept) + b"\n")

@@ -1,0 +1,70 @@
+"""What this machine must offer before it can carry routers, asked once at the start, without touching anything.
+
+Each answer is one line that says what is missing and what to do about it.
+"""
+
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from gapless.config import HostSettings
+from gapless.errors import InvalidRequest, Unavailable
+
+SIOCGIFADDR = 0x8915  # linux/sockios.h
+IFNAMSIZ = 16  # linux/if.h, the final zero included
+NFTABLES = "libnftables.so.1"
+CAPABILITIES = {12: "CAP_NET_ADMIN", 13: "CAP_NET_RAW", 21: "CAP_SYS_ADMIN"}  # linux/capability.h
+
+
+def check(settings: HostSettings) -> None:
+    """Raise InvalidRequest or Unavailable if this machine cannot carry routers as `settings` say."""
+    _check_privileges(Path("/proc/self/status").read_text())
+    _check_nftables()
+    for network, interface in settings.physical_networks:
+        _check_interface(interface, f"--physical-network {network}={interface}")
+    if settings.data_interface is not None:
+        data_address(settings.data_interface)
+
+
+def data_address(interface: str) -> IPv4Address:
+    """The first IPv4 address of an interface: this host's tunnel endpoint. Raises InvalidRequest."""
+    flag = f"--data-interface {interface}"
+    _check_interface(interface, flag)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            answer = fcntl.ioctl(asking, SIOCGIFADDR, struct.pack("40s", interface.encode()))
+        except OSError as error:
+            raise InvalidRequest(f"{flag}: the interface has no IPv4 address, and tunnels need one") from error
+    return IPv4Address(answer[20:24])
+
+
+def _check_interface(interface: str, flag: str) -> None:
+    there = [name for _, name in socket.if_nameindex()]
+    if interface not in there or len(interface.encode()) >= IFNAMSIZ:
+        others = ", ".join(name for name in there if name != "lo") or "none but lo"
+        raise InvalidRequest(f"{flag}: this machine has no interface '{interface}' (it has: {others})")
+
+
+def _check_privileges(status: str) -> None:
+    line = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    effective = int(line.split()[1], 16)
+    missing = [name for bit, name in CAPABILITIES.items() if not effective >> bit & 1]
+    if missing:
+        raise Unavailable(
+            f"a host needs the capabilities {', '.join(missing)} to build namespaces and this process (user id "
+            f"{os.geteuid()}) does not have them: run it as root, or in a lab with `gapless lab`"
+        )
+
+
+def _check_nftables(library: str = NFTABLES) -> None:
+    try:
+        ctypes.CDLL(library)
+    except OSError as error:
+        raise Unavailable(
+            f"{library} cannot be loaded, and NAT needs it: install the package libnftables1 (Debian, Ubuntu) or "
+            "nftables (others)"
+        ) from error

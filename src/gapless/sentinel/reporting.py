@@ -1,0 +1,130 @@
+"""When this host reports, and what. Pure: the agent's words and the link's sessions in, reports out.
+
+The rule: a report is made from levels, the last word on each router. They outlive the agent that spoke them, because
+a dead agent changes nothing about its routers; and they outlive the session, because a new controller asks for all.
+A full report says "there is nothing else of ours here", so there is none before an agent has looked at the kernel.
+
+The revision in a report is the one that the *agent* had when it last spoke, not the newest one that arrived: only a
+report made from a plan without a router proves that the host has let go of it. 0: made from no plan of this session.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from gapless.model.host import AgentState
+from gapless.model.plan import Revision, RouterReport, RouterState
+from gapless.model.router import RouterId
+from gapless.wire.messages import AgentReport, Report
+
+COALESCE_S = 0.005
+"""What happens within this time after a change goes into one report."""
+
+
+@dataclass(slots=True)
+class _Session:
+    """One session of the control link."""
+
+    interval_s: float
+    due_at: float
+    revisions: dict[int, Revision] = field(default_factory=dict)
+    """The revision that each version of `Desired` stands for, as far as it came in this session."""
+    wants_all: bool = False
+    unheard: set[RouterId] = field(default_factory=set)
+
+
+class Reporting:
+    """Keeps the levels, and says when a report is due. `now` is monotonic seconds."""
+
+    def __init__(self, coalesce_s: float = COALESCE_S) -> None:
+        self._coalesce_s = coalesce_s
+        self._agent = AgentState.STARTING
+        self._agent_reason = ""
+        self._agent_version = 0
+        self._routers: dict[RouterId, RouterReport] = {}
+        self._is_complete = False
+        self._session: _Session | None = None
+
+    # --- the agent
+
+    def agent_is(self, state: AgentState, reason: str, now: float) -> None:
+        """The agent started, works, or ended."""
+        if (state, reason) != (self._agent, self._agent_reason):
+            self._agent, self._agent_reason = state, reason
+            self._hurry(now)
+
+    def agent_said(self, report: AgentReport, now: float) -> None:
+        """The agent reported, from the plan that `Desired` had at version `report.revision`."""
+        named = {each.router_id: self._with_epoch(each) for each in report.routers}
+        news = {router_id for router_id, said in named.items() if not _is_same(self._routers.get(router_id), said)}
+        self._routers = named if report.full else self._routers | named
+        self._is_complete |= report.full
+        knew_session = self._revision() > 0
+        self._agent_version = report.revision
+        if self._session is None:
+            return
+        # With its first word of the session, the agent turns what it said before into words on this session's plan.
+        self._session.wants_all |= report.full or (not knew_session and self._revision() > 0)
+        self._session.unheard |= news
+        if news or self._session.wants_all:
+            self._hurry(now)
+
+    def _with_epoch(self, report: RouterReport) -> RouterReport:
+        """What an agent found and removed without knowing its epoch; the agent before may have said it."""
+        known = self._routers.get(report.router_id)
+        return replace(report, epoch=known.epoch) if report.epoch == 0 and known is not None else report
+
+    # --- the control link
+
+    def session_began(self, interval_s: float, now: float) -> None:
+        """The controller welcomed this host; the first report is due now."""
+        self._session = _Session(interval_s=interval_s, due_at=now)
+
+    def planned(self, version: int, revision: Revision, now: float) -> None:
+        """A plan of this session became `version` of `Desired`."""
+        if self._session is None:
+            return
+        self._session.revisions[version] = revision
+        if len(self._session.revisions) == 1:
+            self._session.wants_all = True
+            self._hurry(now)
+
+    def session_ended(self) -> None:
+        """There is nobody to report to."""
+        self._session = None
+
+    def next_deadline(self) -> float | None:
+        """When the next report is due; None without a session."""
+        return None if self._session is None else self._session.due_at
+
+    def on_deadline(self, now: float) -> Report | None:
+        """The report that is due, if one is."""
+        session = self._session
+        if session is None or now < session.due_at:
+            return None
+        session.due_at = now + session.interval_s
+        revision = self._revision()
+        named = self._routers.keys() if session.wants_all else session.unheard
+        full = session.wants_all and self._is_complete
+        routers = tuple(said for router_id, said in self._routers.items() if router_id in named)
+        session.wants_all, session.unheard = False, set()
+        session.revisions = {each: known for each, known in session.revisions.items() if each >= self._agent_version}
+        if full and revision > 0:
+            self._forget_removed()
+        return Report(revision=revision, agent=self._agent, agent_reason=self._agent_reason, routers=routers, full=full)
+
+    def _revision(self) -> Revision:
+        return Revision(0) if self._session is None else self._session.revisions.get(self._agent_version, Revision(0))
+
+    def _forget_removed(self) -> None:
+        """From here on, not being named in a full report says the same."""
+        self._routers = {
+            router_id: said for router_id, said in self._routers.items() if said.state is not RouterState.REMOVED
+        }
+
+    def _hurry(self, now: float) -> None:
+        if self._session is not None:
+            self._session.due_at = min(self._session.due_at, now + self._coalesce_s)
+
+
+def _is_same(known: RouterReport | None, said: RouterReport) -> bool:
+    """An agent that was started anew repeats what is known, without the times of a build that it did not see."""
+    return known is not None and replace(known, times=None) == replace(said, times=None)

@@ -1,0 +1,236 @@
+"""Everything that is done to a fleet on purpose. Each fault picks what it hits, and most of them end by themselves.
+
+A fault is a function of the world; `FAULTS` says how often each is chosen. Faults may overlap in any way.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from gapless.core.events import (
+    BrakeReleased,
+    HostAdminChanged,
+    HostForgotten,
+    MoveRequested,
+    RouterDeleted,
+    RouterWanted,
+)
+from gapless.model.host import HostName
+from gapless.model.router import RouterId
+from gapless.sim.fleets import needs
+from gapless.sim.machine import Machine
+from gapless.sim.world import World
+
+
+def schedule(world: World, lasting_s: float) -> None:
+    """Put down which faults happen when, within `lasting_s`. Links stay clean in half of all fleets."""
+    links_stay_clean = world.random.random() < 0.5
+    faults = [(fault, weight) for fault, weight in FAULTS if not (links_stay_clean and fault is cut_link)]
+    for _ in range(world.random.randint(2, 14)):
+        (fault,) = world.random.choices([each for each, _ in faults], [weight for _, weight in faults])
+        world.agenda.at(world.random.uniform(5, lasting_s), _bind(fault, world))
+
+
+def _bind(fault: Callable[[World], None], world: World) -> Callable[[], None]:
+    return lambda: None if world.is_ending else fault(world)
+
+
+def end_all(world: World) -> None:
+    """Everything is mended, save what a fleet may have to live with: hosts that stay off, what some cannot build."""
+    world.note("no more faults")
+    world.is_ending = True
+    world.store.is_failing = False
+    if world.controller is not None:
+        world.controller.crash_after = None
+        world.controller.go_on(timer_first=True)
+    for machine in world.machines.values():
+        machine.mend_link()
+        machine.start_agent()
+        if not machine.is_on and world.random.random() < 0.7:
+            machine.power_on()
+        for router_id in sorted(machine.broken):
+            if world.random.random() < 0.7:
+                machine.broken.discard(router_id)
+    if world.random.random() < 0.5:
+        world.agenda.after(3 * world.timing.dead_after_s, lambda: world.tell(BrakeReleased(id="operator")))
+
+
+def power_failure(world: World) -> None:
+    """One machine goes off, and on again after a while, or at the end, or never."""
+    _switch_off(world, _any_machine(world))
+
+
+def mass_power_failure(world: World) -> None:
+    """Several machines go off at once."""
+    names = sorted(world.machines)
+    for name in world.random.sample(names, world.random.randint(1, len(names))):
+        _switch_off(world, world.machines[name])
+
+
+def _switch_off(world: World, machine: Machine) -> None:
+    if not machine.is_on:
+        return
+    world.note(f"{machine.facts.name} loses power")
+    machine.power_off()
+    if world.random.random() < 0.7:
+        away_s = world.random.uniform(0.5, 3 * world.timing.dead_after_s)
+        world.agenda.after(away_s, lambda: _switch_on(world, machine))
+
+
+def _switch_on(world: World, machine: Machine) -> None:
+    if not machine.is_on:
+        world.note(f"{machine.facts.name} comes back")
+        machine.power_on()
+
+
+def cut_link(world: World) -> None:
+    """A management link is cut for a while; the host goes on forwarding."""
+    machine = _any_machine(world)
+    world.note(f"the management link of {machine.facts.name} is cut")
+    machine.cut_link()
+    world.agenda.after(world.random.uniform(0.5, 2 * world.timing.dead_after_s), machine.mend_link)
+
+
+def agent_death(world: World) -> None:
+    """An agent dies; its sentinel starts it again."""
+    machine = _any_machine(world)
+    world.note(f"the agent of {machine.facts.name} dies")
+    machine.stop_agent()
+    world.agenda.after(world.random.uniform(0.2, 20), machine.start_agent)
+
+
+def sickness(world: World) -> None:
+    """A host cannot build some routers for a while, or for good."""
+    machine = _any_machine(world)
+    sick = {router_id for router_id in sorted(world.store.needs) if world.random.random() < 0.5}
+    world.note(f"{machine.facts.name} cannot build {sorted(sick)}")
+    machine.broken |= sick
+    for router_id in sorted(sick):
+        if machine.is_on and machine.agent_runs and world.random.random() < 0.5:
+            machine.fail(router_id)
+    if world.random.random() < 0.6:
+        world.agenda.after(world.random.uniform(5, 60), lambda: machine.broken.difference_update(sick))
+
+
+def controller_crash(world: World) -> None:
+    """The controller is killed between two effects."""
+    if world.controller is not None:
+        world.controller.crash_after = world.random.randint(0, 6)
+
+
+def controller_crash_at_once(world: World) -> None:
+    """The controller is killed while it waits."""
+    if world.controller is not None:
+        world.controller.crash()
+
+
+def controller_pause(world: World) -> None:
+    """The controller is stopped for a while."""
+    controller = world.controller
+    if controller is None or controller.is_stopped:
+        return
+    world.note("the controller is stopped")
+    controller.stop()
+    timer_first = world.random.random() < 0.5
+    pause_s = world.random.choice([0.5, 2.0, 1.2 * world.timing.dead_after_s, 2.5 * world.timing.dead_after_s])
+    world.agenda.after(pause_s, lambda: controller.go_on(timer_first=timer_first))
+
+
+def store_failure(world: World) -> None:
+    """The database cannot be written for a while, or says so although it was."""
+    world.store.is_failing = True
+    world.store.fails_after_writing = world.random.random() < 0.2
+    world.note(f"the store fails {'after' if world.store.fails_after_writing else 'before'} writing")
+
+    def end() -> None:
+        world.store.is_failing = False
+
+    world.agenda.after(world.random.uniform(0.1, 30), end)
+
+
+def operator_drains(world: World) -> None:
+    """An operator takes a host out of service; often it is put back later."""
+    name = _any_machine(world).facts.name
+    _set_admin_up(world, name, admin_up=False)
+    if world.random.random() < 0.6:
+        world.agenda.after(world.random.uniform(1, 60), lambda: _set_admin_up(world, name, admin_up=True))
+
+
+def _set_admin_up(world: World, name: HostName, *, admin_up: bool) -> None:
+    if name in world.store.hosts:
+        world.store.hosts[name] = replace(world.store.hosts[name], admin_up=admin_up)
+        world.tell(HostAdminChanged(id="operator", host=name, admin_up=admin_up))
+
+
+def operator_moves(world: World) -> None:
+    """An operator wants a router elsewhere."""
+    router_id = _any_router(world)
+    host = world.random.choice([None, *sorted(world.machines)])
+    if router_id is not None:
+        world.tell(MoveRequested(id="operator", router_id=router_id, host=host))
+
+
+def operator_releases_brake(world: World) -> None:
+    """An operator says that what looks dead is dead."""
+    world.tell(BrakeReleased(id="operator"))
+
+
+def operator_forgets_host(world: World) -> None:
+    """An operator deletes a host that is off and carries nothing."""
+    carrying = {binding.host for binding in world.store.bindings.values()}
+    for name, machine in sorted(world.machines.items()):
+        if not machine.is_on and name in world.store.hosts and name not in carrying:
+            del world.store.hosts[name]
+            world.tell(HostForgotten(id="operator", host=name))
+            return
+
+
+def router_comes(world: World) -> None:
+    """A router is created."""
+    made = needs(world.random, world.random.randint(100, 999))
+    if made.router_id not in world.store.needs:
+        world.want(made)
+        world.tell(RouterWanted(id="api", needs=made))
+
+
+def router_changes(world: World) -> None:
+    """A router is changed."""
+    router_id = _any_router(world)
+    if router_id is not None:
+        world.tell(RouterWanted(id="api", needs=world.store.needs[router_id]))
+
+
+def router_goes(world: World) -> None:
+    """A router is deleted."""
+    router_id = _any_router(world)
+    if router_id is not None:
+        world.store.delete_router(router_id)
+        world.tell(RouterDeleted(id="api", router_id=router_id))
+
+
+def _any_machine(world: World) -> Machine:
+    return world.machines[world.random.choice(sorted(world.machines))]
+
+
+def _any_router(world: World) -> RouterId | None:
+    known = sorted(world.store.needs)
+    return world.random.choice(known) if known else None
+
+
+FAULTS: tuple[tuple[Callable[[World], None], int], ...] = (
+    (power_failure, 6),
+    (mass_power_failure, 2),
+    (cut_link, 3),
+    (agent_death, 2),
+    (sickness, 3),
+    (controller_crash, 4),
+    (controller_crash_at_once, 1),
+    (controller_pause, 3),
+    (store_failure, 2),
+    (operator_drains, 4),
+    (operator_moves, 4),
+    (operator_releases_brake, 1),
+    (operator_forgets_host, 1),
+    (router_comes, 2),
+    (router_changes, 1),
+    (router_goes, 1),
+)

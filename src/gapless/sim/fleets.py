@@ -1,0 +1,43 @@
+"""Fleets made from a seed: a few hosts and routers, no two fleets alike."""
+
+from random import Random
+
+from gapless.core.events import RouterNeeds
+from gapless.model.host import HostFacts, HostName, InstanceId
+from gapless.model.router import FailoverMode, RouterId
+from gapless.sim.world import Pace, World
+
+
+def fleet(seed: int) -> World:
+    """A fleet that has just been switched on."""
+    random = Random(seed)
+    down_time_s = random.choice([4.0, 8.0, 20.0])
+    world = World(random, Pace(report_interval_s=down_time_s / 2.5, agent_down_time_s=down_time_s))
+    for number in range(1, random.randint(2, 5) + 1):
+        world.add_machine(_facts(random, number))
+    for number in range(1, random.randint(1, 8) + 1):
+        world.want(needs(random, number))
+    world.begin()
+    return world
+
+
+def _facts(random: Random, number: int) -> HostFacts:
+    return HostFacts(
+        name=HostName(f"h{number}"),
+        instance=InstanceId(f"00000000-0000-4000-8000-{number:012d}"),
+        availability_zone=random.choice(["nova", "nova", "east"]),
+        capacity=random.choice([1000, 1000, 3, 5]),
+        physical_networks=("external",) if random.random() < 0.8 else (),
+        data_address=f"192.0.2.{number}" if random.random() < 0.9 else None,
+    )
+
+
+def needs(random: Random, number: int) -> RouterNeeds:
+    """What one router asks of a host: often nothing, now and then something that few hosts have."""
+    return RouterNeeds(
+        router_id=RouterId(f"r{number}"),
+        mode=FailoverMode.OFF if random.random() < 0.1 else FailoverMode.RESCHEDULE,
+        availability_zone_hints=("east",) if random.random() < 0.1 else (),
+        physical_networks=frozenset({"external"}) if random.random() < 0.5 else frozenset(),
+        needs_vxlan=random.random() < 0.5,
+    )

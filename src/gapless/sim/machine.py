@@ -1,0 +1,298 @@
+"""A host, made up: a machine with a kernel that holds namespaces, an agent that builds, a sentinel that reports.
+
+It keeps the rules that a real host keeps, since the planner relies on them:
+
+- What a new plan does not hold is removed before anything is built; REMOVED is reported when nothing is left, and
+  also for a router of which there was nothing to begin with.
+- A full report names everything that is there, half-built included, and says from which plan it was made.
+- A plan from disk is not confirmed: what runs is kept, nothing absent is built, until the controller has spoken.
+- The agent's death leaves the kernel as it is. A power failure leaves nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from gapless.core.events import HostReported
+from gapless.model.host import AgentState, HostFacts, Incarnation
+from gapless.model.plan import BuildTimes, Epoch, RouterReport, RouterState
+from gapless.model.router import RouterId
+from gapless.sim.agenda import Agenda
+from gapless.sim.session import Session
+
+RETRY_S = 5.0
+RECONNECT_S = 2.0
+LINK_DELAY_S = 0.02
+
+
+class Surroundings(Protocol):
+    """What a machine finds around it."""
+
+    agenda: Agenda
+    random: Random
+
+    def connect(self, machine: "Machine", session: Session) -> bool:
+        """Open a control link; whether a controller answered."""
+
+    def deliver(self, session: Session, report: HostReported) -> None:
+        """A report arrives at the controller."""
+
+    def lost(self, machine: "Machine", session: Session) -> None:
+        """The machine's session is over."""
+
+    def planned(self, machine: "Machine") -> None:
+        """The machine has a new plan."""
+
+    def appeared(self, machine: "Machine", router_id: RouterId) -> None:
+        """Something of a router is in the machine's kernel now."""
+
+    def vanished(self, machine: "Machine", router_id: RouterId) -> None:
+        """Nothing of it is left there."""
+
+
+@dataclass(slots=True)
+class Presence:
+    """A router in a kernel."""
+
+    epoch: Epoch
+    is_built: bool
+
+
+class Machine:
+    """One host. Everything that a fault can do to it is a method."""
+
+    def __init__(self, world: Surroundings, facts: HostFacts, report_interval_s: float) -> None:
+        self.facts = facts
+        self.incarnation = Incarnation(0)
+        self.is_on = False
+        self.is_linked = True
+        self.agent_runs = False
+        self.broken: set[RouterId] = set()
+        """Routers that cannot be built here."""
+        self.kernel: dict[RouterId, Presence] = {}
+        self.plan: dict[RouterId, Epoch] = {}
+        """On disk."""
+        self.is_confirmed = False
+        self.plan_version = 0
+        self.session: Session | None = None
+        self._world = world
+        self._report_interval_s = report_interval_s
+        self._planned_at = 0.0
+        self._retry_at: dict[RouterId, float] = {}
+        self._life = 0
+        """Grows with each death of agent or machine: what an earlier life had under way is void."""
+        self._is_busy = False
+
+    # What can be done to it
+
+    def power_on(self) -> None:
+        """Nothing runs; the plan of before is on the disk."""
+        self.is_on = True
+        self.incarnation = Incarnation(self.incarnation + 1)
+        self.is_confirmed = False
+        self.start_agent()
+        self._later(self._world.random.uniform(0, 1), self._connect)
+        self._heartbeat()
+
+    def power_off(self) -> None:
+        """Everything in memory is gone, the namespaces first of all. Nobody is told."""
+        self.is_on = False
+        for router_id in list(self.kernel):
+            del self.kernel[router_id]
+            self._world.vanished(self, router_id)
+        self.stop_agent()
+        self._lose_session()
+
+    def stop_agent(self) -> None:
+        """The agent dies; what it built stays."""
+        self.agent_runs = False
+        self._life += 1
+        self._is_busy = False
+        self._retry_at.clear()
+
+    def start_agent(self) -> None:
+        """A new agent looks at the kernel and at the plan."""
+        if self.is_on and not self.agent_runs:
+            self.agent_runs = True
+            self._report(full=True)
+            self._work()
+
+    def fail(self, router_id: RouterId) -> None:
+        """A router that runs here breaks, and the agent sees it and cannot repair it."""
+        there = self.kernel.get(router_id)
+        epoch = self.plan.get(router_id)
+        if there is None or not there.is_built or epoch is None:
+            return
+        there.is_built = False
+        self._retry_at[router_id] = self._world.agenda.now + RETRY_S
+        self._later(RETRY_S, self._work)
+        self._report(RouterReport(router_id=router_id, epoch=epoch, state=RouterState.FAILED, reason="it broke"))
+
+    def cut_link(self) -> None:
+        """The management network is cut: neither side hears the other, nor that the session is over."""
+        self.is_linked = False
+        self._lose_session()
+
+    def mend_link(self) -> None:
+        """The management network is back."""
+        self.is_linked = True
+
+    def lose_controller(self) -> None:
+        """The session is over: the controller went away."""
+        self._lose_session()
+
+    # The control link
+
+    def _connect(self) -> None:
+        if self.session is None and self.is_linked:
+            session = Session(self._world.agenda, LINK_DELAY_S * self._world.random.uniform(0.5, 1.5))
+            if self._world.connect(self, session):
+                self.session = session
+                self.plan_version = 0
+                return
+        if self.session is None:
+            self._later(RECONNECT_S * self._world.random.uniform(0.5, 1.5), self._connect)
+
+    def _lose_session(self) -> None:
+        if self.session is not None:
+            session, self.session = self.session, None
+            session.break_off()
+            self._world.lost(self, session)
+            if self.is_on:
+                self._later(RECONNECT_S * self._world.random.uniform(0.5, 1.5), self._connect)
+
+    def take_plan(self, plan: dict[RouterId, Epoch], version: int) -> None:
+        """The controller has spoken: this, and nothing else, should run here."""
+        is_first = self.plan_version == 0
+        dropped = {router_id: self.plan[router_id] for router_id in self.plan.keys() - plan.keys() - self.kernel.keys()}
+        self.plan, self.plan_version, self.is_confirmed = plan, version, True
+        self._planned_at = self._world.agenda.now
+        self._world.planned(self)
+        if self.agent_runs:
+            self._adopt()
+            self._report(*(self._removed(router_id, dropped[router_id]) for router_id in sorted(dropped)))
+            self._report(full=is_first)
+            self._work()
+
+    # The sentinel
+
+    def _heartbeat(self) -> None:
+        self._report(full=self._world.random.random() < 0.3)
+        self._later(self._report_interval_s, self._heartbeat)
+
+    def _report(self, *routers: RouterReport, full: bool = False) -> None:
+        if self.session is None or not self.is_on:
+            return
+        full = full and self.agent_runs
+        event = HostReported(
+            id=f"report-{self.facts.name}-{self._world.agenda.now:.3f}",
+            host=self.facts.name,
+            agent=AgentState.RUNNING if self.agent_runs else AgentState.RESTARTING,
+            routers=self._everything() if full else routers,
+            full=full,
+            plan_version=self.plan_version,
+        )
+        session = self.session
+        session.carry(lambda: self._world.deliver(session, event))
+
+    def _everything(self) -> tuple[RouterReport, ...]:
+        there = [self._state_of(router_id, presence) for router_id, presence in self.kernel.items()]
+        failed = [
+            RouterReport(router_id=router_id, epoch=self.plan[router_id], state=RouterState.FAILED, reason="it broke")
+            for router_id in self._retry_at
+            if router_id in self.plan and router_id not in self.kernel
+        ]
+        return (*there, *failed)
+
+    def _state_of(self, router_id: RouterId, presence: Presence) -> RouterReport:
+        if router_id in self._retry_at and router_id in self.plan:
+            return RouterReport(
+                router_id=router_id, epoch=self.plan[router_id], state=RouterState.FAILED, reason="it broke"
+            )
+        state = RouterState.ACTIVE if presence.is_built else RouterState.BUILDING
+        return RouterReport(router_id=router_id, epoch=presence.epoch, state=state)
+
+    # The agent
+
+    def _adopt(self) -> None:
+        """What runs and is in the plan is right, whatever epoch it was built at."""
+        for router_id, presence in self.kernel.items():
+            epoch = self.plan.get(router_id)
+            if epoch is not None and epoch != presence.epoch and presence.is_built:
+                presence.epoch = epoch
+                self._report(RouterReport(router_id=router_id, epoch=epoch, state=RouterState.ACTIVE))
+
+    def _work(self) -> None:
+        """Begin the next piece of work; removing comes first."""
+        if not self.agent_runs or self._is_busy or not self.is_confirmed:
+            return
+        now = self._world.agenda.now
+        stale = sorted(self.kernel.keys() - self.plan.keys())
+        if stale:
+            self._begin(0.02, lambda: self._remove(stale[0]))
+            return
+        for router_id in sorted(self.plan):
+            there = self.kernel.get(router_id)
+            if (there is None or not there.is_built) and self._retry_at.get(router_id, 0) <= now:
+                self._build(router_id, self.plan[router_id])
+                return
+
+    def _remove(self, router_id: RouterId) -> None:
+        presence = self.kernel.pop(router_id)
+        self._world.vanished(self, router_id)
+        if router_id in self.plan:
+            return  # It was planned again meanwhile, and will be built.
+        self._report(self._removed(router_id, presence.epoch))
+
+    def _removed(self, router_id: RouterId, epoch: Epoch) -> RouterReport:
+        return RouterReport(router_id=router_id, epoch=epoch, state=RouterState.REMOVED)
+
+    def _build(self, router_id: RouterId, epoch: Epoch) -> None:
+        started_at, planned_at = self._world.agenda.now, self._planned_at
+        self.kernel[router_id] = Presence(epoch, is_built=False)
+        self._world.appeared(self, router_id)
+        self._report(RouterReport(router_id=router_id, epoch=epoch, state=RouterState.BUILDING))
+
+        def finish() -> None:
+            if router_id in self.broken:
+                del self.kernel[router_id]
+                self._world.vanished(self, router_id)
+                self._retry_at[router_id] = self._world.agenda.now + RETRY_S
+                self._later(RETRY_S, self._work)
+                report = RouterReport(router_id=router_id, epoch=epoch, state=RouterState.FAILED, reason="it broke")
+            else:
+                self.kernel[router_id].is_built = True
+                self._retry_at.pop(router_id, None)
+                built_ms = 1000 * (self._world.agenda.now - planned_at)
+                times = BuildTimes(
+                    started_ms=1000 * (started_at - planned_at),
+                    built_ms=built_ms,
+                    announced_ms=built_ms,
+                    verified_ms=built_ms,
+                )
+                report = RouterReport(router_id=router_id, epoch=epoch, state=RouterState.ACTIVE, times=times)
+            self._report(report)
+
+        self._begin(0.1, finish)
+
+    def _begin(self, takes_s: float, finish: Callable[[], None]) -> None:
+        self._is_busy = True
+
+        def over() -> None:
+            self._is_busy = False
+            finish()
+            self._adopt()
+            self._work()
+
+        self._later(takes_s * self._world.random.uniform(0.2, 3), over, of_agent=True)
+
+    def _later(self, delay_s: float, what: Callable[[], None], *, of_agent: bool = False) -> None:
+        """Do something unless this life is over by then. The sentinel outlives its agent, not its machine."""
+        life, incarnation = self._life, self.incarnation
+
+        def if_still_there() -> None:
+            if self.is_on and self.incarnation == incarnation and (not of_agent or self._life == life):
+                what()
+
+        self._world.agenda.after(delay_s, if_still_there)

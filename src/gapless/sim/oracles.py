@@ -1,0 +1,244 @@
+"""What must be true whatever happens, judged from outside: by what is really in the kernels and in the store.
+
+1. Never does anything of one router exist on two living hosts at once, from the first step of a build to the last of
+   a removal. Excluded is exactly one case, the price of the classic way without a lease: a host that is alive but was
+   not heard for twice agent_down_time, because its management link was cut, is taken for dead; what it runs then, it
+   goes on running until it hears its plan again and has removed what moved (`_cut_off`, `_leftovers`).
+2. A router that was bound is bound for ever after.
+3. Epochs only grow, one by one; no plan that is sent holds an older one, or a router that is bound elsewhere; and what
+   a host was told to run is never taken from it while it is bound there.
+4. When faults stop and time passes, every router that some host can run is active exactly once, on the host that it is
+   bound to; nobody stays on a host out of service that could leave it; nothing else runs anywhere (`unsettled`).
+5. No host is held dead unless it was not heard for twice agent_down_time by a controller that was there and awake
+   all the while, and nothing moves for silence but from such a host.
+6. Nothing moves for silence while more than brake_share of the hosts look dead.
+"""
+
+from collections.abc import Mapping
+
+from gapless.core.effects import Bind, Effect, ReportHost
+from gapless.core.events import BrakeReleased, Event, HostForgotten, RouterNeeds
+from gapless.core.liveness import Attention, Timing
+from gapless.core.planner import Planner
+from gapless.model.host import HostName
+from gapless.model.plan import Epoch, MoveKind
+from gapless.model.router import FailoverMode, RouterId
+from gapless.sim.agenda import Agenda
+from gapless.sim.machine import Machine
+from gapless.sim.store import FakeStore
+
+
+class Violated(Exception):
+    """An oracle was violated: a bug, in the planner or here."""
+
+
+class Oracles:
+    """Watches controllers, kernels and the store."""
+
+    def __init__(self, agenda: Agenda, store: FakeStore, machines: Mapping[HostName, Machine], timing: Timing) -> None:
+        self._agenda = agenda
+        self._store = store
+        self._machines = machines
+        self._timing = timing
+        self._planner: Planner | None = None
+        self._highest: dict[RouterId, Epoch] = {}
+        self._told: set[tuple[HostName, RouterId, Epoch]] = set()
+        self._ears: dict[HostName, float] = {}
+        """When each host was heard, or when this controller's grace began."""
+        self._dead: set[HostName] = set()
+        self._said_to_be_dead: set[HostName] = set()
+        """By an operator who released the brake."""
+        self._cut_off: set[HostName] = set()
+        self._leftovers: set[tuple[HostName, RouterId]] = set()
+
+    # What is seen
+
+    def started(self, planner: Planner) -> None:
+        """A new controller reads the store."""
+        self._planner = planner
+        self._ears = dict.fromkeys(self._store.hosts, self._agenda.now)
+        self._dead.clear()
+        self._said_to_be_dead.clear()
+
+    def resumed(self, away_s: float) -> None:
+        """The controller was stopped: nobody could be heard."""
+        if away_s > Attention(self._timing, 0.0).away_after_s:
+            self._ears.update((host, self._agenda.now) for host in self._ears.keys() - self._dead)
+
+    def heard(self, host: HostName) -> None:
+        """The controller handles something that a host said."""
+        self._ears[host] = self._agenda.now
+        self._dead.discard(host)
+        self._said_to_be_dead.discard(host)
+
+    def told(self, event: Event) -> None:
+        """An operator says something."""
+        if isinstance(event, BrakeReleased):
+            assert self._planner is not None
+            self._said_to_be_dead.update(self._planner.brake_view().hosts)
+        if isinstance(event, HostForgotten):
+            self._ears.pop(event.host, None)
+
+    def emitted(self, effect: Effect) -> None:
+        """The planner asks for something."""
+        if isinstance(effect, ReportHost) and effect.standing == "dead":
+            self._check_death(effect.host)
+        if isinstance(effect, Bind) and effect.kind is MoveKind.RESCHEDULE:
+            self._check_reschedule(effect)
+
+    def turned(self) -> None:
+        """The planner has handled something."""
+        assert self._planner is not None
+        self._planner.check()
+        views = self._planner.router_views()
+        for router_id, binding in self._store.bindings.items():
+            if binding.epoch < self._highest.get(router_id, 0):
+                raise Violated(f"oracle 3: the stored epoch of {router_id} fell to {binding.epoch}")
+            self._highest[router_id] = binding.epoch
+        for router_id in self._highest.keys() & self._store.needs.keys():
+            if router_id not in self._store.bindings or (router_id in views and not views[router_id].host):
+                if router_id in self._store.bindings and self._store.bindings[router_id].epoch == 1:
+                    continue  # Its first binding has just been written, and the answer is on its way.
+                raise Violated(f"oracle 2: {router_id} was bound and is bound to nobody")
+
+    def sending(self, host: HostName, plan: dict[RouterId, Epoch]) -> None:
+        """A plan leaves for a host."""
+        assert self._planner is not None
+        views = self._planner.router_views()
+        for router_id, epoch in plan.items():
+            if not self._may_be_sent(host, router_id, epoch):
+                raise Violated(f"oracle 3: {host} is sent {router_id} at {epoch}: {self._store.bindings[router_id]}")
+            self._told.add((host, router_id, epoch))
+        for router_id, binding in self._store.bindings.items():
+            if binding.host != host or router_id in plan or (host, router_id, binding.epoch) not in self._told:
+                continue
+            if router_id in views and views[router_id].state != "binding":
+                raise Violated(f"oracle 3: {router_id} is taken from {host}, which it is bound to")
+
+    def _may_be_sent(self, host: HostName, router_id: RouterId, epoch: Epoch) -> bool:
+        binding = self._store.bindings.get(router_id)
+        if binding is None:
+            return True  # Deleted, and the planner will hear of it.
+        if binding.host == host and binding.epoch == epoch:
+            return binding.leaving is None
+        # A new binding has just been written, and the answer is on its way: the old host still runs it, as it may.
+        return binding.leaving == host and binding.epoch == epoch + 1
+
+    def planned(self, machine: Machine) -> None:
+        """A host has heard its plan: what it runs beyond that is a leftover, until it is removed."""
+        name = machine.facts.name
+        if name in self._cut_off:
+            self._cut_off.discard(name)
+            self._leftovers.update((name, router_id) for router_id in machine.kernel.keys() - machine.plan.keys())
+
+    def appeared(self, machine: Machine, router_id: RouterId) -> None:
+        """A host begins to build a router."""
+        for other in self._machines.values():
+            if other is machine or not other.is_on or router_id not in other.kernel:
+                continue
+            if not self._is_excluded(machine, router_id) and not self._is_excluded(other, router_id):
+                raise Violated(f"oracle 1: {router_id} is on {other.facts.name} and on {machine.facts.name}")
+
+    def vanished(self, machine: Machine, router_id: RouterId) -> None:
+        """Nothing of a router is left on a host."""
+        self._leftovers.discard((machine.facts.name, router_id))
+
+    def _is_excluded(self, machine: Machine, router_id: RouterId) -> bool:
+        return machine.facts.name in self._cut_off or (machine.facts.name, router_id) in self._leftovers
+
+    # Silence
+
+    def _check_death(self, host: HostName) -> None:
+        silent_s = self._agenda.now - self._ears[host]
+        if silent_s < self._timing.dead_after_s:
+            raise Violated(f"oracle 5: {host} is held dead after {silent_s:.1f} s in which it could have been heard")
+        self._dead.add(host)
+        if host in self._machines and self._machines[host].is_on:
+            self._cut_off.add(host)
+
+    def _check_reschedule(self, effect: Bind) -> None:
+        if effect.previous_host not in self._dead:
+            raise Violated(f"oracle 5: {effect.router_id} leaves {effect.previous_host}, which is not dead")
+        down, known = self._down(), self._ears.keys() - self._said_to_be_dead
+        heard = [host for host in known if not self._is_silent(host)]
+        if len(down) > self._timing.brake_share * (len(down) + len(heard)):
+            raise Violated(f"oracle 6: {effect.router_id} moves for silence while {sorted(down)} look dead")
+
+    def _down(self) -> set[HostName]:
+        """Hosts that look dead, are in service, and hold something that silence would move."""
+        assert self._planner is not None
+        holding = {
+            view.host
+            for view in self._planner.router_views().values()
+            if view.router_id in self._store.needs and self._store.needs[view.router_id].mode is FailoverMode.RESCHEDULE
+        }
+        return {
+            host
+            for host in holding & self._ears.keys() - self._said_to_be_dead
+            if host is not None and self._is_silent(host) and self._store.hosts[host].admin_up
+        }
+
+    def _is_silent(self, host: HostName) -> bool:
+        """Judged two ticks late, since the planner judges at its ticks."""
+        late_s = 2 * Attention(self._timing, 0.0).tick_s
+        return self._agenda.now - self._ears[host] > self._timing.agent_down_time_s + late_s
+
+    # When all is over
+
+    def unsettled(self) -> str:
+        """What is still not as it should be, now that nothing fails any more; "" if nothing."""
+        for router_id, needs in self._store.needs.items():
+            if wrong := self._wrong_with(router_id, needs):
+                return f"oracle 4: {router_id} {wrong}"
+        for name, machine in self._machines.items():
+            for router_id in machine.kernel:
+                binding = self._store.bindings.get(router_id)
+                if binding is None or binding.host != name:
+                    return f"oracle 4: {router_id} runs on {name}, but is {binding}"
+        return ""
+
+    def _wrong_with(self, router_id: RouterId, needs: RouterNeeds) -> str:
+        binding = self._store.bindings.get(router_id)
+        able = [name for name in self._machines if self._is_able(name, needs)]
+        if binding is None:
+            return f"has no host, but {able} can take it" if able else ""
+        home = self._machines[binding.host]
+        others = [name for name in able if name != binding.host]
+        if not home.is_on:
+            return self._wrong_with_dead_home(needs, binding.host, others)
+        if binding.leaving is not None and self._machines[binding.leaving].is_on:
+            return f"still leaves {binding.leaving}"
+        if binding.leaving is not None:
+            return "" if self._is_braked() else f"still leaves {binding.leaving}, which is dead"
+        if not self._store.hosts[binding.host].admin_up and others:
+            return f"is still on {binding.host}, which is out of service, but {others} can take it"
+        there = home.kernel.get(router_id)
+        if there is not None and there.is_built and there.epoch == binding.epoch:
+            return ""
+        may_stay = router_id in home.broken and (not others or needs.mode is FailoverMode.OFF)
+        return "" if may_stay else f"is not active on {binding.host} ({there}); {others} can take it"
+
+    def _wrong_with_dead_home(self, needs: RouterNeeds, home: HostName, others: list[HostName]) -> str:
+        if needs.mode is FailoverMode.OFF or not others or self._is_braked():
+            return ""
+        return f"is bound to {home}, which is dead, but {others} can take it"
+
+    def _is_able(self, name: HostName, needs: RouterNeeds) -> bool:
+        machine, stored = self._machines[name], self._store.hosts.get(name)
+        load = sum(binding.host == name for binding in self._store.bindings.values())
+        return (
+            stored is not None
+            and machine.is_on
+            and stored.admin_up
+            and load < machine.facts.capacity
+            and needs.router_id not in machine.broken
+            and needs.physical_networks <= set(machine.facts.physical_networks)
+            and (not needs.needs_vxlan or machine.facts.data_address is not None)
+            and (not needs.availability_zone_hints or machine.facts.availability_zone in needs.availability_zone_hints)
+        )
+
+    def _is_braked(self) -> bool:
+        """The brake is engaged, and rightly so: most of the hosts that count are really off."""
+        assert self._planner is not None
+        off, on = len(self._down()), sum(machine.is_on for machine in self._machines.values())
+        return self._planner.brake_view().engaged and off > self._timing.brake_share * (off + on)

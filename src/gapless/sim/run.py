@@ -1,0 +1,49 @@
+"""One seed, from its first event to the end of its story."""
+
+from dataclasses import dataclass
+from traceback import format_exc
+
+from gapless.errors import InvariantError
+from gapless.sim import faults
+from gapless.sim.fleets import fleet
+from gapless.sim.oracles import Violated
+
+CHAOS_DEATHS = 6
+"""Faults happen for as long as this many hosts need to be found dead one after another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a seed went. `violation` is "" if every oracle held."""
+
+    seed: int
+    violation: str
+    story: list[str]
+    moves: int
+    """How many bindings were made."""
+    virtual_s: float
+
+
+def run(seed: int) -> Outcome:
+    """Live through one fleet. Never raises for what the planner does wrong: that is the outcome."""
+    world = fleet(seed)
+    violation = ""
+    try:
+        lasting_s = CHAOS_DEATHS * world.timing.dead_after_s
+        faults.schedule(world, lasting_s)
+        world.agenda.run_until(lasting_s)
+        faults.end_all(world)
+        world.settle()
+    except (Violated, InvariantError) as error:
+        violation = str(error)
+        world.note(violation.splitlines()[0])
+    except Exception as error:  # noqa: BLE001  (a supervisor: whatever breaks, its seed and story must be told)
+        violation = f"{type(error).__name__}: {error}"
+        world.note(format_exc())
+    return Outcome(
+        seed=seed,
+        violation=violation,
+        story=world.story,
+        moves=len(world.store.moves),
+        virtual_s=world.agenda.now,
+    )

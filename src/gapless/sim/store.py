@@ -1,0 +1,109 @@
+"""The database, made up: conditional writes, like the real one, that can fail before or (worse) after they are done."""
+
+from dataclasses import dataclass, field
+
+from gapless.core.effects import Bind, RecordStep, StoreWithdrawal
+from gapless.core.events import RouterNeeds
+from gapless.core.views import StoredHost, StoredRouter
+from gapless.errors import Conflict, NotFound, StoreUnavailable
+from gapless.model.host import HostName
+from gapless.model.plan import Epoch, MoveKind, MoveStep
+from gapless.model.router import RouterId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """A row of the bindings table."""
+
+    host: HostName
+    epoch: Epoch
+    leaving: HostName | None
+
+
+@dataclass(slots=True, kw_only=True)
+class MoveRecord:
+    """A row of the moves table."""
+
+    kind: MoveKind
+    steps: dict[MoveStep, float] = field(default_factory=dict)
+
+
+class FakeStore:
+    """Survives every crash of the controller."""
+
+    def __init__(self) -> None:
+        self.hosts: dict[HostName, StoredHost] = {}
+        self.needs: dict[RouterId, RouterNeeds] = {}
+        self.bindings: dict[RouterId, Binding] = {}
+        self.moves: dict[tuple[RouterId, Epoch], MoveRecord] = {}
+        self.is_failing = False
+        self.fails_after_writing = False
+        """The nasty case: the write is done, and then the connection to the database breaks. Only reading tells."""
+
+    def routers(self) -> list[StoredRouter]:
+        """Everything a controller reads of routers when it starts."""
+        return [self._router(needs) for needs in self.needs.values()]
+
+    def _router(self, needs: RouterNeeds) -> StoredRouter:
+        binding = self.bindings.get(needs.router_id)
+        if binding is None:
+            return StoredRouter(needs=needs)
+        move = self.moves[needs.router_id, binding.epoch]
+        is_open = not move.steps.keys() & {MoveStep.CONFIRMED, MoveStep.SUPERSEDED}
+        return StoredRouter(
+            needs=needs,
+            host=binding.host,
+            epoch=binding.epoch,
+            leaving_host=binding.leaving,
+            open_move=move.kind if is_open else None,
+        )
+
+    def bind(self, effect: Bind, now: float) -> None:
+        """Raises NotFound for a deleted router, Conflict for a stale epoch, StoreUnavailable while it fails."""
+        self._fail_before()
+        stored = self.bindings.get(effect.router_id)
+        epoch = 0 if stored is None else stored.epoch
+        if effect.router_id not in self.needs:
+            raise NotFound(f"router {effect.router_id} was deleted")
+        if effect.epoch != epoch + 1:
+            raise Conflict(f"router {effect.router_id} is at epoch {epoch}, so {effect.epoch} is stale")
+        self.bindings[effect.router_id] = Binding(host=effect.host, epoch=effect.epoch, leaving=effect.leaving_host)
+        steps = {MoveStep.DECIDED: now, MoveStep.BOUND: now}
+        self.moves[effect.router_id, effect.epoch] = MoveRecord(kind=effect.kind, steps=steps)
+        self._fail_after()
+
+    def withdraw(self, effect: StoreWithdrawal) -> None:
+        """As `bind`."""
+        self._fail_before()
+        stored = self.bindings.get(effect.router_id)
+        if stored is None:
+            raise NotFound(f"router {effect.router_id} was deleted")
+        if stored.epoch != effect.epoch:
+            raise Conflict(f"router {effect.router_id} is not at epoch {effect.epoch}")
+        self.bindings[effect.router_id] = Binding(host=stored.host, epoch=stored.epoch, leaving=None)
+        self._fail_after()
+
+    def record(self, effect: RecordStep, now: float) -> None:
+        """A step of a move; the first time counts. Lost while the store fails: it is for people only."""
+        if not self.is_failing and (move := self.moves.get((effect.router_id, effect.epoch))):
+            move.steps.setdefault(effect.step, now - effect.ago_s)
+
+    def delete_router(self, router_id: RouterId) -> None:
+        """As the API does it."""
+        self.needs.pop(router_id)
+        self.bindings.pop(router_id, None)
+
+    def _fail_before(self) -> None:
+        if self.is_failing and not self.fails_after_writing:
+            raise StoreUnavailable("the database cannot be written")
+
+    def has(self, effect: Bind | StoreWithdrawal) -> bool:
+        """Whether what a write was to bring about is so."""
+        stored = self.bindings.get(effect.router_id)
+        if stored is None or stored.epoch != effect.epoch:
+            return False
+        return stored.host == effect.host if isinstance(effect, Bind) else stored.leaving is None
+
+    def _fail_after(self) -> None:
+        if self.is_failing and self.fails_after_writing:
+            raise StoreUnavailable("the connection to the database broke after the write")

@@ -1,0 +1,59 @@
+"""The story in words: one line an effect, an event or a plan."""
+
+from collections.abc import Mapping
+from typing import assert_never
+
+from gapless.core.effects import (
+    Bind,
+    Effect,
+    EngageBrake,
+    ExplainRouter,
+    PublishPlan,
+    RecordStep,
+    ReleaseBrake,
+    ReportHost,
+    ReportPause,
+    StoreWithdrawal,
+)
+from gapless.core.events import Event
+from gapless.model.plan import Epoch
+from gapless.model.router import RouterId
+
+
+def line(effect: Effect) -> str:
+    """What the planner asks for."""
+    match effect:
+        case Bind():
+            way = f"{effect.previous_host} -> {effect.host}" if effect.previous_host else f"-> {effect.host}"
+            waits = f", once {effect.leaving_host} has let go" if effect.leaving_host else ""
+            return f"bind {effect.router_id} {way} at epoch {effect.epoch}{waits}: {effect.reason} [{effect.choice}]"
+        case StoreWithdrawal():
+            return f"store that {effect.router_id} has left {effect.leaving_host}: {effect.reason}"
+        case PublishPlan():
+            return f"send {effect.host} its plan: {effect.reason}"
+        case RecordStep():
+            ago = f" {effect.ago_s * 1000:.0f} ms ago" if effect.ago_s else ""
+            because = f": {effect.reason}" if effect.reason else ""
+            return f"record {effect.router_id} at epoch {effect.epoch}: {effect.step}{ago}{because}"
+        case ExplainRouter():
+            return f"{effect.router_id}: {effect.reason or 'waits for nothing'}"
+        case ReportHost():
+            return f"{effect.host} is {effect.standing}: {effect.reason}"
+        case ReportPause():
+            return effect.reason
+        case EngageBrake():
+            return f"brake engaged: {effect.reason}"
+        case ReleaseBrake():
+            return f"brake released: {effect.reason}"
+    assert_never(effect)
+
+
+def news(event: Event) -> str:
+    """What an operator or the API says."""
+    said = {name: getattr(event, name) for name in event.__dataclass_fields__ if name != "id"}
+    return " ".join([type(event).__name__, *(f"{name}={value}" for name, value in said.items())])
+
+
+def plan(routers: Mapping[RouterId, Epoch]) -> str:
+    """A plan, as short as it gets."""
+    return ", ".join(f"{router_id}@{epoch}" for router_id, epoch in sorted(routers.items())) or "nothing"

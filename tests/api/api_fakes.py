@@ -1,0 +1,161 @@
+"""What stands in for the rest of the controller in the API's tests: real objects that run, only smaller."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gapless.controller.api import validators as v
+from gapless.controller.api.attributes import ABSENT, REQUIRED, STANDARD, Attribute, Resource
+from gapless.controller.steering import BrakeView, HostView, RouterView
+from gapless.controller.store.engine import Store
+from gapless.controller.store.tables import BindingRow, HostRow
+from gapless.errors import Conflict, LostRace, NotFound
+from gapless.model.host import HostName
+from gapless.model.plan import Epoch
+from gapless.model.router import RouterId
+
+HEARD_AT = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
+
+
+@dataclass
+class FakeSteering:
+    """A planner without a plan: it knows its hosts, writes down what it is told, and objects as it is told to."""
+
+    told: list[tuple[Any, ...]] = field(default_factory=list)
+    hosts_known: dict[HostName, HostView] = field(default_factory=dict)
+    routers_known: dict[RouterId, RouterView] = field(default_factory=dict)
+    objecting: dict[HostName, str] = field(default_factory=dict)
+    braking: BrakeView = field(default_factory=lambda: BrakeView(engaged=False, hosts=(), reason=""))
+
+    def know(self, name: str, *, alive: bool = True, standing: str = "alive", routers: int = 0) -> None:
+        host = HostName(name)
+        self.hosts_known[host] = HostView(
+            name=host,
+            alive=alive,
+            standing=standing,
+            reason=f"{name} is {standing}",
+            heard_at=HEARD_AT,
+            routers=routers,
+        )
+
+    def routers_changed(self, router_ids: Iterable[RouterId]) -> None:
+        self.told.append(("routers_changed", tuple(router_ids)))
+
+    def router_deleted(self, router_id: RouterId) -> None:
+        self.told.append(("router_deleted", router_id))
+
+    def host_admin_changed(self, host: HostName, admin_up: bool) -> None:
+        self.told.append(("host_admin_changed", host, admin_up))
+
+    def host_forgotten(self, host: HostName) -> None:
+        self.told.append(("host_forgotten", host))
+
+    def move_requested(self, router_id: RouterId, host: HostName | None) -> None:
+        self.told.append(("move_requested", router_id, host))
+
+    def release_brake(self) -> None:
+        self.told.append(("release_brake",))
+        self.braking = replace(self.braking, engaged=False)
+
+    def hosts(self) -> Mapping[HostName, HostView]:
+        return self.hosts_known
+
+    def routers(self) -> Mapping[RouterId, RouterView]:
+        return self.routers_known
+
+    def objections(self, router_id: RouterId) -> Mapping[HostName, str]:
+        return {name: self.objecting.get(name, "") for name in self.hosts_known}
+
+    def brake(self) -> BrakeView:
+        return self.braking
+
+
+async def add_host(store: Store, name: str, *, zone: str = "nova", admin_up: bool = True) -> str:
+    """A host that connected once; returns its instance, which is its agent's id."""
+    instance = str(uuid4())
+    facts = {
+        "name": name,
+        "instance": instance,
+        "availability_zone": zone,
+        "capacity": 10,
+        "physical_networks": ["external"],
+        "data_address": "192.0.2.1",
+        "version": "0.1.0",
+    }
+    async with store.transaction() as session:
+        session.add(HostRow(name=name, instance=instance, incarnation=1, admin_state_up=admin_up, facts=facts))
+    return instance
+
+
+async def bind(store: Store, router_id: str, host: str, epoch: int = 1) -> None:
+    """Bind a router to a host, as the planner's shell does."""
+    async with store.transaction() as session:
+        session.add(BindingRow(router_id=router_id, host=host, epoch=Epoch(epoch)))
+
+
+THING = Resource(
+    name="thing",
+    collection="things",
+    attributes={
+        **STANDARD,
+        "size": Attribute(check=v.integer(0, 9), post=True, put=True, default=ABSENT),
+        "kind": Attribute(check=v.one_of("a", "b"), post=True, default=REQUIRED),
+        "lit": Attribute(check=v.boolean, post=True, put=True, default=False),
+        "flying": Attribute(check=v.only_false("a flying thing"), post=True, put=True, meant=False),
+        "labels": Attribute(check=v.unique_texts(9), post=True, put=True, default=(), filters=False, sorts=False),
+        "secret": Attribute(check=v.text(9), post=True, put=True, default="", visible=False, filters=False),
+        "parts": Attribute(filters=False, sorts=False),
+    },
+)
+
+
+class ThingNotFound(NotFound):
+    neutron_type = "ThingNotFound"
+
+
+class ThingInUse(Conflict):
+    neutron_type = "ThingInUse"
+
+
+@dataclass
+class Things:
+    """A resource that has no meaning, kept in a dict: what the generic handlers are tested with."""
+
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+    races_to_lose: int = 0
+    seen_filters: list[Mapping[str, Any]] = field(default_factory=list)
+
+    async def create(self, session: AsyncSession, values: dict[str, Any]) -> dict[str, Any]:
+        if self.races_to_lose:
+            self.races_to_lose -= 1
+            raise LostRace("another thing was first")
+        if values["name"] == "bug":
+            raise RuntimeError("the secret of the bug")
+        id_ = str(uuid4())
+        self.kept[id_] = {"id": id_, "tenant_id": values["project_id"], "parts": [], "size": 0, **values}
+        session.info["routers_changed"].add(RouterId(id_))
+        return self.kept[id_]
+
+    async def update(self, session: AsyncSession, id_: str, values: dict[str, Any]) -> dict[str, Any]:
+        thing = await self.get(session, id_)
+        thing.update(values)
+        return thing
+
+    async def delete(self, session: AsyncSession, id_: str) -> None:
+        if (await self.get(session, id_))["lit"]:
+            raise ThingInUse(f"Thing {id_} is lit.")
+        del self.kept[id_]
+        session.info["routers_deleted"].add(RouterId(id_))
+
+    async def get(self, session: AsyncSession, id_: str) -> dict[str, Any]:
+        if id_ not in self.kept:
+            raise ThingNotFound(f"Thing {id_} could not be found.")
+        return self.kept[id_]
+
+    async def list(self, session: AsyncSession, filters: Mapping[str, Any]) -> Any:
+        self.seen_filters.append(filters)
+        return list(self.kept.values())

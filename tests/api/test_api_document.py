@@ -1,0 +1,139 @@
+"""The commands of docs/openstack-client.md, exactly as they stand there."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from api_fakes import HEARD_AT, FakeSteering, add_host, bind
+from openstack_document import Block, Shell, blocks
+from sqlalchemy import select
+
+from gapless.controller.store.engine import Store
+from gapless.controller.store.tables import BindingRow, MoveRow
+from gapless.lab import enter, running
+from gapless.model.plan import Epoch
+
+GAPLESS = (sys.executable, "-m", "gapless")
+POLL_S = 0.5
+
+
+@pytest.mark.timeout(300)
+async def test_against_the_api(served: str, store: Store, steering: FakeSteering, tmp_path: Path) -> None:
+    """Each block for the controller, with a planner that is played here: host1 gets the router, then dies."""
+    host1 = await add_host(store, "host1")
+    await add_host(store, "host2")
+    for name in ("host1", "host2"):
+        steering.know(name)
+    said: dict[str, str] = {}
+    async with Shell.open(HOME=str(tmp_path)) as shell:
+        for block in blocks():
+            if block.where == "lab: fault":
+                await play_reschedule(store, steering)
+            elif not block.where.startswith("lab:"):
+                commands = block.commands.replace("http://127.0.0.1:9696", served)
+                said[block.heading] = said.get(block.heading, "") + await shell.run(commands)
+                await place_new_routers(store, steering)
+    assert "edge is on host1" in said["Where is it?"]
+    assert "XXX" in said["Where did it go?"]
+    assert "reschedule from host1 to host2: host1 is dead" in said["Where did it go?"]
+    assert [event[0] for event in steering.told if event[0] != "routers_changed"] == [
+        "move_requested",
+        "host_admin_changed",
+        "host_admin_changed",
+        "router_deleted",
+    ]
+    assert host1 in said["Where is it?"]
+
+
+async def place_new_routers(store: Store, steering: FakeSteering) -> None:
+    """A planner that knows one host."""
+    async with store.reading() as session:
+        bound = set(await session.scalars(select(BindingRow.router_id)))
+    new = {router for event in steering.told if event[0] == "routers_changed" for router in event[1]} - bound
+    for router in new - {event[1] for event in steering.told if event[0] == "router_deleted"}:
+        await bind(store, router, "host1")
+
+
+async def play_reschedule(store: Store, steering: FakeSteering) -> None:
+    """host1 is dead, and what it had is on host2."""
+    steering.know("host1", alive=False, standing="dead")
+    async with store.transaction() as session:
+        for binding in await session.scalars(select(BindingRow)):
+            binding.host, binding.epoch = "host2", Epoch(2)
+            decided = HEARD_AT + timedelta(seconds=150)
+            session.add(
+                MoveRow(
+                    router_id=binding.router_id,
+                    epoch=2,
+                    router_name="edge",
+                    from_host="host1",
+                    to_host="host2",
+                    kind="reschedule",
+                    cause="deadline-1",
+                    reason="host1 is dead",
+                    last_heard_at=HEARD_AT,
+                    decided_at=decided,
+                    confirmed_at=decided + timedelta(milliseconds=80),
+                )
+            )
+
+
+@pytest.mark.netns
+@pytest.mark.timeout(600)
+class TestInALab:
+    """The same, with real hosts, real packets, and a host that really loses power."""
+
+    @pytest.fixture
+    def lab(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+        """Labs of this test only; those that it leaves running are ended."""
+        if reason := enter.why_forbidden():
+            pytest.skip(reason)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        yield tmp_path
+        for name in running.names():
+            running.the(name).end()
+
+    async def test_the_router_moves_and_the_machine_talks_again(self, lab: Path) -> None:
+        script = blocks()
+        up, enter_controller = script[0].commands.splitlines()
+        assert (script[0].where, enter_controller) == ("lab: up", "gapless lab shell controller")
+        async with Shell.open() as here:
+            await here.run(f"{up} > {lab}/up 2>&1")
+            async with Shell.open(*in_lab("controller"), HOME=str(lab)) as controller:
+                for block in script[1:]:
+                    await self.follow(block, here, controller)
+
+    async def follow(self, block: Block, here: Shell, controller: Shell) -> None:
+        match block.where:
+            case "run":
+                await controller.run(block.commands)
+            case "lab: compute" | "lab: outside":
+                known = await controller.run('echo "MAC=$MAC VNI=$VNI"')
+                async with Shell.open(*in_lab(block.where.removeprefix("lab: "))) as node:
+                    assert "3 received" in await node.run(f"{known}\n{block.commands}")
+            case "lab: fault":
+                host = (await controller.run("echo $HOST")).strip()
+                await here.run(f"HOST={host}\n{block.commands}")
+                assert await moved_from(controller, host) != host
+            case "lab: down":
+                await here.run(block.commands)
+            case _:
+                assert block.where == "elsewhere"
+
+
+def in_lab(node: str) -> tuple[str, ...]:
+    return (*GAPLESS, "lab", "exec", node, "--")
+
+
+async def moved_from(controller: Shell, host: str) -> str:
+    """The router's new host, once it is active there."""
+    async with asyncio.timeout(120):
+        while True:
+            for move in json.loads(await controller.run("gapless failovers list --limit 20 --json")):
+                if (move["router_name"], move["from_host"], move["outcome"]) == ("edge", host, "confirmed"):
+                    return str(move["to_host"])
+            await asyncio.sleep(POLL_S)  # between two looks at another process, which tells nobody when it is done

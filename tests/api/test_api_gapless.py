@@ -1,0 +1,122 @@
+"""The HTTP beside Neutron's: moves with their timelines, the planner's views, the brake."""
+
+from datetime import timedelta
+
+import pytest
+from api_fakes import HEARD_AT, FakeSteering
+from httpx import AsyncClient, Response
+
+from gapless.controller.steering import BrakeView, RouterView
+from gapless.controller.store.engine import Store
+from gapless.controller.store.tables import MoveRow
+from gapless.model.host import HostName
+from gapless.model.plan import Epoch
+from gapless.model.router import RouterId
+
+ROUTER = "6f1ed002-ab59-42d6-a4a5-5bd4b3b1b1a1"
+OTHER = "11111111-ab59-42d6-a4a5-5bd4b3b1b1a1"
+
+
+def error_of(answer: Response) -> tuple[int, str, str]:
+    error = answer.json()["NeutronError"]
+    return answer.status_code, error["type"], error["message"]
+
+
+def move(router_id: str, epoch: int, from_host: str | None, to_host: str) -> MoveRow:
+    decided = HEARD_AT + timedelta(seconds=150 + epoch)
+    return MoveRow(
+        router_id=router_id,
+        epoch=epoch,
+        router_name="edge",
+        from_host=from_host,
+        to_host=to_host,
+        kind="reschedule",
+        cause="deadline-1",
+        reason="its host went silent",
+        last_heard_at=HEARD_AT,
+        decided_at=decided,
+        bound_at=decided + timedelta(milliseconds=5),
+        confirmed_at=decided + timedelta(milliseconds=80),
+    )
+
+
+class TestFailovers:
+    @pytest.fixture(autouse=True)
+    async def moves(self, store: Store) -> None:
+        async with store.transaction() as session:
+            session.add_all([move(ROUTER, 1, None, "host1"), move(ROUTER, 2, "host1", "host2")])
+            session.add(move(OTHER, 3, "host2", "host3"))
+
+    @pytest.mark.parametrize(
+        ("query", "epochs"),
+        [
+            ("", [3, 2, 1]),
+            (f"router_id={ROUTER}", [2, 1]),
+            ("host=host1", [2, 1]),
+            ("host=host3", [3]),
+            ("limit=1", [3]),
+            (f"router_id={ROUTER}&host=host2&limit=5", [2]),
+            ("host=nobody", []),
+        ],
+    )
+    async def test_the_newest_come_first(self, api: AsyncClient, query: str, epochs: list[int]) -> None:
+        found = (await api.get(f"/v2.0/gapless/failovers?{query}")).json()["failovers"]
+        assert [each["epoch"] for each in found] == epochs
+
+    async def test_a_move_tells_its_story(self, api: AsyncClient) -> None:
+        told = (await api.get(f"/v2.0/gapless/failovers/{ROUTER}/2")).json()["failover"]
+        assert (told["from_host"], told["to_host"], told["outcome"]) == ("host1", "host2", "confirmed")
+        assert [step["step"] for step in told["timeline"]] == ["last_heard", "decided", "bound", "confirmed"]
+        assert told["timeline"][3]["after_ms"] == 75.0
+        assert told["timeline"][0]["at"] == "2026-01-31T12:00:00Z"
+
+    @pytest.mark.parametrize("path", [f"{ROUTER}/9", f"{OTHER}/x", f"{ROUTER}/{'9' * 40}", "nobody/1"])
+    async def test_a_move_that_never_was(self, api: AsyncClient, path: str) -> None:
+        answer = await api.get(f"/v2.0/gapless/failovers/{path}")
+        assert error_of(answer)[:2] == (404, "HTTPNotFound")
+
+    @pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=100000000000000000000", "limit=-1", "since=now"])
+    async def test_refusals(self, api: AsyncClient, query: str) -> None:
+        assert error_of(await api.get(f"/v2.0/gapless/failovers?{query}"))[:2] == (400, "HTTPBadRequest")
+
+
+async def test_what_the_planner_sees(api: AsyncClient, steering: FakeSteering) -> None:
+    steering.know("host2")
+    steering.know("host1", alive=False, standing="silent", routers=4)
+    view = RouterView(
+        router_id=RouterId(ROUTER), host=HostName("host2"), epoch=Epoch(2), state="building", reason="moved"
+    )
+    steering.routers_known[view.router_id] = view
+    assert (await api.get("/v2.0/gapless/hosts")).json()["hosts"][0] == {
+        "name": "host1",
+        "alive": False,
+        "standing": "silent",
+        "reason": "host1 is silent",
+        "heard_at": "2026-01-31T12:00:00Z",
+        "routers": 4,
+    }
+    assert (await api.get("/v2.0/gapless/routers")).json() == {
+        "routers": [{"router_id": ROUTER, "host": "host2", "epoch": 2, "state": "building", "reason": "moved"}]
+    }
+
+
+class TestBrake:
+    @pytest.fixture(autouse=True)
+    def engaged(self, steering: FakeSteering) -> None:
+        steering.braking = BrakeView(engaged=True, hosts=(HostName("host1"),), reason="1 of 1 hosts look dead")
+
+    async def test_it_is_seen_and_released(self, api: AsyncClient, steering: FakeSteering) -> None:
+        seen = (await api.get("/v2.0/gapless/brake")).json()
+        assert seen == {"brake": {"engaged": True, "hosts": ["host1"], "reason": "1 of 1 hosts look dead"}}
+        answer = await api.put("/v2.0/gapless/brake", json={"brake": {"engaged": False}})
+        assert (answer.status_code, answer.json()["brake"]["engaged"]) == (200, False)
+        assert steering.told == [("release_brake",)]
+
+    @pytest.mark.parametrize(
+        "body",
+        [None, [], {"brake": None}, {"brake": {"engaged": True}}, {"brake": {"engaged": 0}}, {"brake": {"x": 1}}],
+    )
+    async def test_it_is_not_released_by_mistake(self, api: AsyncClient, steering: FakeSteering, body: object) -> None:
+        answer = await api.put("/v2.0/gapless/brake", json=body)
+        assert error_of(answer)[:2] == (400, "HTTPBadRequest")
+        assert not steering.told

@@ -1,0 +1,44 @@
+"""Tests marked `lab` run as pid 1 of fresh namespaces, each in a lab of its own; see `gapless.lab.enter`.
+
+Outside, such a test is one pytest process inside a lab, and its outcome; so no test can touch the machine's own
+networks, and whatever a test leaves is gone with its namespaces. A directory's conftest.py asks for this by importing
+the hook. Where the machine forbids namespaces, the tests are skipped with the reason.
+"""
+
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+
+from gapless.lab import enter
+
+
+@cache
+def why_forbidden() -> str | None:
+    return enter.why_forbidden()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    if item.get_closest_marker("lab") is None or enter.is_inside():
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    call = pytest.CallInfo.from_call(lambda: run_inside(item), when="call")
+    report = item.ihook.pytest_runtest_makereport(item=item, call=call)
+    item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def run_inside(item: pytest.Item) -> None:
+    reason = why_forbidden()
+    if reason:
+        pytest.skip(reason)
+    options = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=short"]
+    argv = [sys.executable, "-m", "pytest", *options, item.nodeid]
+    # A little sooner than the timeout out here, so that a test that hangs says where.
+    argv += ["-o", "timeout=240"]
+    done = subprocess.run(enter.command(argv), cwd=item.config.rootpath, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"inside the lab (status {done.returncode}):\n{done.stdout}{done.stderr}", pytrace=False)

@@ -1,0 +1,310 @@
+"""A whole host with the real agent and the real kernel: adopted, killed in the middle of a build, broken by hand."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from gapless.model.network import Network, NetworkId, NetworkType, PortId
+from gapless.model.plan import Epoch, PlannedRouter, Revision, RouterReport, RouterState
+from gapless.model.router import Gateway, Router, RouterId, RouterPort
+from gapless.wire import messages, proof
+from gapless.wire.messages import PROTOCOL, Challenge, Change, Hello, Report, Snapshot, Welcome
+from namespaces import require
+
+pytestmark = pytest.mark.isolated
+
+PATIENCE_S = 60.0
+KEY = bytes(range(32))
+CLUSTER = "7ca70a8b-8011-4822-ace0-bf4650ef9db3"
+EXTERNAL = Network(id=NetworkId(str(UUID(int=1))), type=NetworkType.FLAT, mtu=1500, physical_network="external")
+
+
+def planned(number: int, epoch: int = 1, network: Network = EXTERNAL) -> PlannedRouter:
+    """A router with a gateway and nothing inside: enough to have a namespace, a link, addresses and rules."""
+    port = RouterPort(
+        id=PortId(f"{number:08x}-0000-4000-8000-000000000000"),  # interface names carry the first eleven characters
+        network=network,
+        mac=f"fa:16:3e:00:{number >> 8:02x}:{number & 255:02x}",
+        addresses=(IPv4Interface(f"203.0.113.{number + 10}/24"),),
+    )
+    gateway = Gateway(port=port, next_hop=IPv4Address("203.0.113.1"), snat=True)
+    return PlannedRouter(
+        router=Router(id=RouterId(str(UUID(int=number + 100))), name=f"r{number}", gateway=gateway), epoch=Epoch(epoch)
+    )
+
+
+def namespaces() -> set[str]:
+    return {path.name.removeprefix("qrouter-") for path in Path("/run/netns").glob("qrouter-*")}
+
+
+def inodes() -> dict[str, int]:
+    """Which namespace is behind which name: a rebuilt one is another one."""
+    return {path.name.removeprefix("qrouter-"): path.stat().st_ino for path in Path("/run/netns").iterdir()}
+
+
+def run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE_S).stdout
+
+
+def fails(command: list[str]) -> str:
+    """What a command that fails says: exactly one line."""
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1), ended.stderr
+    return ended.stderr
+
+
+def ids(routers: list[PlannedRouter]) -> set[str]:
+    return {each.router.id for each in routers}
+
+
+@dataclass
+class Controller:
+    """The controller's end of one host's link: a plan that a test changes, and everything that the host said."""
+
+    plan: list[PlannedRouter]
+    port: int = 0
+    said: list[RouterReport] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    _heard: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _connection: ServerConnection | None = None
+    _revision: int = 0
+
+    async def accept(self, connection: ServerConnection) -> None:
+        nonce = proof.fresh_nonce()
+        with contextlib.suppress(ConnectionClosed):
+            await connection.send(messages.encode(Challenge(protocol=PROTOCOL, cluster=CLUSTER, nonce=nonce)))
+            hello = messages.from_host.decode(await connection.recv())
+            assert isinstance(hello, Hello)
+            answer = proof.server_proof(
+                KEY,
+                cluster=CLUSTER,
+                server_nonce=nonce,
+                host_nonce=hello.nonce,
+                facts=hello.facts,
+                incarnation=hello.incarnation,
+            )
+            await connection.send(messages.encode(Welcome(cluster=CLUSTER, proof=answer, report_interval_s=2.0)))
+            self._connection, self._revision = connection, 1
+            await connection.send(messages.encode(Snapshot(revision=Revision(1), routers=tuple(self.plan))))
+            async for message in connection:
+                await self._hear(messages.from_host.decode(message))
+
+    async def _hear(self, report: object) -> None:
+        assert isinstance(report, Report)
+        async with self._heard:
+            self.reports.append(report)
+            self.said += report.routers
+            self._heard.notify_all()
+
+    async def change(self, *routers: PlannedRouter, removed: tuple[RouterId, ...] = ()) -> None:
+        self.plan = [each for each in self.plan if each.router.id not in (*removed, *ids(list(routers)))] + [*routers]
+        self._revision += 1
+        assert self._connection is not None
+        change = Change(revision=Revision(self._revision), routers=routers, removed=removed)
+        await self._connection.send(messages.encode(change))
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_S), self._heard:
+            await self._heard.wait_for(is_so)
+
+    def in_state(self, state: RouterState) -> set[str]:
+        """Routers whose last word was this."""
+        last = {each.router_id: each.state for each in self.said}
+        return {router_id for router_id, its in last.items() if its is state}
+
+    async def all_active(self) -> None:
+        await self.until(lambda: self.in_state(RouterState.ACTIVE) >= ids(self.plan))
+
+
+@contextlib.asynccontextmanager
+async def controller(*plan: PlannedRouter) -> AsyncIterator[Controller]:
+    it = Controller(plan=list(plan))
+    async with serve(it.accept, "127.0.0.1", 0) as server:
+        it.port = next(iter(server.sockets)).getsockname()[1]
+        yield it
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """A machine with one uplink; returns where its host keeps its state."""
+    require()
+    run("ip", "link", "set", "lo", "up")
+    run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "cable")
+    run("ip", "link", "set", "up0", "up")
+    run("ip", "link", "set", "cable", "up")
+    key = tmp_path / "cluster.key"
+    key.write_text(KEY.hex())
+    key.chmod(0o600)
+    return tmp_path
+
+
+def command(machine: Path, port: int, *more: str) -> list[str]:
+    flags = ["--name", "h1", "--state-dir", str(machine / "state"), "--key-file", str(machine / "cluster.key")]
+    uplink = ["--physical-network", "external=up0"] if "--physical-network" not in more else []
+    return [sys.executable, "-m", "gapless", "host", *flags, "--server", f"127.0.0.1:{port}", *uplink, *more]
+
+
+@contextlib.asynccontextmanager
+async def host(machine: Path, port: int, lines: list[str] | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`gapless host` as a process; asked to end at the end, and then `lines` has what it logged."""
+    process = await asyncio.create_subprocess_exec(*command(machine, port), stderr=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        _, told = await process.communicate()
+        sys.stderr.write(told.decode())
+        if lines is not None:
+            lines += told.decode().splitlines()
+
+
+def agent_of(sentinel: int) -> int | None:
+    """The pid of the agent that runs now, if one does."""
+    children = Path(f"/proc/{sentinel}/task/{sentinel}/children").read_text().split()
+    return int(children[0]) if children else None
+
+
+async def eventually(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not is_so():  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_an_agent_killed_in_the_middle_of_its_builds_is_completed_by_the_next(machine: Path) -> None:
+    routers = [planned(number) for number in range(24)]
+    async with controller(*routers) as it, host(machine, it.port) as sentinel:
+        for killed_after in (1, 8, 16):
+            await it.until(lambda enough=killed_after: len(it.in_state(RouterState.ACTIVE)) >= enough)
+            agent = agent_of(sentinel.pid)
+            if agent is not None:
+                os.kill(agent, signal.SIGKILL)
+        await it.all_active()
+        await it.until(lambda: it.reports[-1].full)
+        assert namespaces() == ids(routers)
+    assert namespaces() == ids(routers), "SIGTERM ends the processes, not the routers"
+
+
+async def test_a_returning_host_removes_what_is_no_longer_its_own_before_it_builds(machine: Path) -> None:
+    old, new = [planned(number) for number in range(6)], [planned(number) for number in range(6, 12)]
+    async with controller(*old) as it, host(machine, it.port):
+        await it.all_active()
+    async with controller(old[0], *new) as it, host(machine, it.port):
+        await it.all_active()
+        await it.until(lambda: any(report.full for report in it.reports))
+        order = [each.state for each in it.said if each.state in (RouterState.REMOVED, RouterState.BUILDING)]
+        assert RouterState.BUILDING not in order[:5], "something was built before everything old was removed"
+        assert it.in_state(RouterState.REMOVED) == ids(old[1:])
+        assert namespaces() == ids([old[0], *new])
+
+
+async def test_a_restarted_host_adopts_without_a_build(machine: Path) -> None:
+    routers = [planned(number) for number in range(4)]
+    async with controller(*routers) as it, host(machine, it.port):
+        await it.all_active()
+    before = inodes()
+    async with controller(*routers) as it, host(machine, it.port):
+        await it.until(lambda: any(report.full for report in it.reports))
+        assert {(each.state, each.times) for each in it.said} == {(RouterState.ACTIVE, None)}
+    assert inodes() == before
+
+
+async def test_without_its_controller_a_host_keeps_what_runs_and_builds_nothing_from_disk(machine: Path) -> None:
+    kept, lost = planned(1), planned(2)
+    async with controller(kept, lost) as it, host(machine, it.port):
+        await it.all_active()
+        state = machine / "state" / "plan.json"
+        await eventually(lambda: state.exists() and lost.router.id in state.read_text())
+    run("ip", "netns", "delete", f"qrouter-{lost.router.id}")
+    route = ("ip", "-netns", f"qrouter-{kept.router.id}", "route")
+    run(*route, "delete", "default")
+
+    def has_route() -> bool:
+        return "203.0.113.1" in run(*route, "show", "default")
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with host(machine, silent.getsockname()[1]):
+            await eventually(has_route)
+            assert namespaces() == {kept.router.id}
+
+
+async def test_a_namespace_deleted_by_hand_is_repaired_in_place(machine: Path) -> None:
+    router, lines = planned(1), list[str]()
+    async with controller(router) as it, host(machine, it.port, lines):
+        await it.all_active()
+        before = inodes()
+        run("ip", "netns", "delete", f"qrouter-{router.router.id}")
+        await eventually(lambda: inodes().keys() == before.keys() and inodes() != before)
+        assert RouterState.FAILED not in [each.state for each in it.said]
+    (line,) = [line for line in lines if "repaired in place" in line]
+    assert "CreateNamespace" in line
+
+
+async def test_a_router_that_cannot_be_built_says_why_and_the_others_run(machine: Path) -> None:
+    nowhere = Network(id=NetworkId(str(UUID(int=9))), type=NetworkType.FLAT, mtu=1500, physical_network="nowhere")
+    bad, good = planned(1, network=nowhere), planned(2)
+    async with controller(bad, good) as it, host(machine, it.port):
+        await it.until(lambda: it.in_state(RouterState.ACTIVE) == {good.router.id})
+        await it.until(lambda: it.in_state(RouterState.FAILED) == {bad.router.id})
+        reason = next(each.reason for each in it.said if each.state is RouterState.FAILED)
+        assert "nowhere" in reason
+        await it.change(removed=(bad.router.id,))
+        await it.until(lambda: it.in_state(RouterState.REMOVED) == {bad.router.id})
+
+
+async def test_a_killed_sentinel_takes_its_agent_along_and_leaves_the_routers(machine: Path) -> None:
+    router = planned(1)
+    async with controller(router) as it, host(machine, it.port) as sentinel:
+        await it.all_active()
+        agent = agent_of(sentinel.pid)
+        sentinel.kill()
+        await sentinel.wait()
+        await eventually(lambda: not Path(f"/proc/{agent}").exists() or is_zombie(agent))
+        assert namespaces() == {router.router.id}
+
+
+def is_zombie(pid: int | None) -> bool:
+    """Nobody in this test's process namespace reaps orphans."""
+    with contextlib.suppress(OSError):
+        return ") Z " in Path(f"/proc/{pid}/stat").read_text()
+    return True
+
+
+async def test_two_hosts_with_one_state_directory(machine: Path) -> None:
+    async with controller(planned(1)) as it, host(machine, it.port):
+        await it.all_active()
+        assert "another sentinel (process" in await asyncio.to_thread(fails, command(machine, it.port))
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--physical-network", "external=eth9"], "no interface 'eth9' (it has: "),
+        (["--physical-network", "external"], "write NAME=INTERFACE"),
+        (["--physical-network", "x=up0", "--physical-network", "x=cable"], "named twice"),
+        (["--data-interface", "eth9"], "no interface 'eth9'"),
+        (["--data-interface", "cable"], "has no IPv4 address"),
+        (["--vxlan-group", "10.0.0.1"], "no multicast group"),
+        (["--vxlan-peer", "10.0.0"], "no IPv4 address"),
+        (["--vxlan-peer", "239.0.0.1"], "no host's address"),
+        (["--server", "127.0.0.1:port"], "is not an address"),
+        (["--name", "a b"], "letters, digits"),
+        (["--key-file", "/nonexistent"], "cannot be read"),
+    ],
+)
+def test_wrong_flags_are_one_clear_line(machine: Path, flags: list[str], complaint: str) -> None:
+    assert complaint in fails(command(machine, 1, *flags))
+    assert not (machine / "state").exists(), "nothing was touched"

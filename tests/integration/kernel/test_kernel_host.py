@@ -1,0 +1,240 @@
+"""The host's side: uplinks, bridges, VXLAN devices, what is refused, what is swept."""
+
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from kernel_fixtures import (
+    BRIDGE_A,
+    BRIDGE_OUT,
+    EXTERNAL,
+    FLOATING_IP,
+    OUTSIDE,
+    PORT_A,
+    ROUTER_ID,
+    TAP_A,
+    TENANT_A,
+    TENANT_B,
+    Wires,
+    ip,
+    ip_json,
+    router,
+)
+
+from gapless.agent import reconcile
+from gapless.agent.kernel import nft as nft_library
+from gapless.agent.kernel.netlink import Netlink, Request
+from gapless.agent.reconcile import Reconciler
+from gapless.config import HostSettings
+from gapless.errors import InvalidRequest, Unavailable
+
+pytestmark = pytest.mark.isolated
+
+
+def names() -> set[str]:
+    return {link["ifname"] for link in ip_json("link")}
+
+
+def master_of(name: str) -> str | None:
+    (found,) = ip_json(f"link show {name}")
+    master: str | None = found.get("master")
+    return master
+
+
+def test_an_uplink_with_addresses_is_refused_and_keeps_them(host: Reconciler) -> None:
+    ip("address add 203.0.113.40/24 dev ext0")
+    with pytest.raises(Unavailable, match="ext0 carries addresses of this host"):
+        host.reconcile(router())
+    assert master_of("ext0") is None
+    assert host.running() == frozenset()
+    ip("address delete 203.0.113.40/24 dev ext0")
+    host.reconcile(router())
+    assert master_of("ext0") == BRIDGE_OUT
+
+
+def test_an_uplink_with_another_master_is_refused(host: Reconciler) -> None:
+    ip("link add theirs type bridge")
+    ip("link set ext0 master theirs")
+    with pytest.raises(Unavailable, match="ext0 belongs to theirs, which was not made by Gapless"):
+        host.reconcile(router())
+    assert master_of("ext0") == "theirs"
+
+
+def test_an_uplink_that_is_not_there_is_named(wires: Wires) -> None:
+    host = Reconciler(replace(wires.settings, physical_networks=(("external", "eth9"),)))
+    with pytest.raises(Unavailable, match="there is no interface eth9"):
+        host.reconcile(router())
+    host.close()
+
+
+def test_a_physical_network_that_the_host_is_not_in_is_named(wires: Wires) -> None:
+    host = Reconciler(replace(wires.settings, physical_networks=()))
+    with pytest.raises(Unavailable, match="not plugged into physical network 'external'"):
+        host.reconcile(router())
+    host.close()
+
+
+def test_an_operators_bridge_is_used_as_it_is(wires: Wires) -> None:
+    ip("link add br-ex type bridge")
+    ip("link set ext0 master br-ex up")
+    ip("link set br-ex up")
+    before = ip("-d link show br-ex")
+    host = Reconciler(replace(wires.settings, physical_networks=(("external", "br-ex"),)))
+    host.reconcile(router((FLOATING_IP, "10.0.0.5")))
+    assert wires.reaches("outside", FLOATING_IP)
+    host.remove(ROUTER_ID)
+    host.sweep(())
+    host.close()
+    assert master_of("ext0") == "br-ex"
+    assert _settled(ip("-d link show br-ex")) == _settled(before)
+
+
+def _settled(shown: str) -> str:
+    """Without what a bridge counts and chooses by itself."""
+    return re.sub(r"(timer|link/ether|bridge_id|designated_root)\s+\S+|state \S+|<.*>", "", shown)
+
+
+def test_a_host_without_data_interface_says_so(wires: Wires) -> None:
+    host = Reconciler(replace(wires.settings, data_interface=None))
+    with pytest.raises(Unavailable, match="no data interface"):
+        host.reconcile(router())
+    host.close()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ("link set data0 mtu 1400", "data0 has MTU 1400; a network of MTU 1450 needs 1500"),
+        ("address flush dev data0", "data0 has no IPv4 address"),
+        ("link delete data0", "data0 does not exist"),
+    ],
+)
+def test_a_data_interface_that_will_not_do_says_why(host: Reconciler, damage: str, reason: str) -> None:
+    ip(damage)
+    with pytest.raises(Unavailable, match=reason):
+        host.reconcile(router())
+
+
+def test_foreign_interfaces_under_our_names_are_refused_and_untouched(host: Reconciler) -> None:
+    ip(f"link add {TAP_A} type veth peer name elsewhere")
+    with pytest.raises(Unavailable, match=f"{TAP_A} exists on this host and was not made by Gapless"):
+        host.reconcile(router())
+    assert TAP_A in names()
+    ip(f"link delete {TAP_A}")
+    host.reconcile(router())
+    host.remove(ROUTER_ID)
+    host.sweep(())
+    ip(f"link add {BRIDGE_A} type bridge")
+    with pytest.raises(Unavailable, match=f"{BRIDGE_A} exists on this host and was not made by Gapless"):
+        host.reconcile(router())
+
+
+def test_a_sweep_removes_what_no_network_needs_and_releases_the_uplink(host: Reconciler) -> None:
+    before = names()
+    host.reconcile(router())
+    host.remove(ROUTER_ID)
+    host.sweep((TENANT_A,))
+    assert names() == before | {BRIDGE_A, "vxlan-100"}
+    assert master_of("ext0") is None
+    host.sweep(())
+    assert names() == before
+
+
+def test_a_sweep_leaves_what_is_in_use_and_what_is_not_ours(host: Reconciler) -> None:
+    host.reconcile(router())
+    ip("link add theirs0 type veth peer name theirs1")
+    ip(f"link set theirs0 master {BRIDGE_A}")
+    ip("link add brq-theirs type bridge")
+    ip("link add vxlan-9 type vxlan id 9 dev data0 dstport 4789")
+    host.remove(ROUTER_ID)
+    host.sweep((EXTERNAL, TENANT_B))
+    assert {BRIDGE_A, "vxlan-100", "theirs0", "brq-theirs", "vxlan-9", BRIDGE_OUT, "vxlan-101"} <= names()
+    ip("link set theirs0 nomaster")
+    host.sweep((EXTERNAL, TENANT_B))
+    assert not {BRIDGE_A, "vxlan-100"} & names()
+
+
+def test_a_sweep_does_not_hurt_routers_that_run(wires: Wires, host: Reconciler) -> None:
+    host.reconcile(router())
+    host.sweep(())
+    assert wires.reaches("vm1", OUTSIDE)
+    assert not host.reconcile(router()).changed
+
+
+def test_a_network_is_flooded_to_its_peers_without_multicast(wires: Wires) -> None:
+    ip("link delete net0", inside="vm1")
+    ip("link add net0 mtu 1450 type vxlan id 100 local 172.16.0.5 remote 172.16.0.1 dstport 4789", inside="vm1")
+    ip("address add 10.0.0.5/24 dev net0", inside="vm1")
+    ip("link set net0 up", inside="vm1")
+    unicast = replace(wires.settings, vxlan_group="", vxlan_peers=("172.16.0.5", "172.16.0.99"))
+    host = Reconciler(unicast)
+    host.reconcile(router(ports=(PORT_A,)))
+    assert wires.reaches("vm1", "10.0.0.1")
+    assert not host.reconcile(router(ports=(PORT_A,))).changed
+    host.close()
+    fewer = Reconciler(replace(unicast, vxlan_peers=("172.16.0.5",)))
+    fewer.reconcile(router(ports=(PORT_A,)))
+    (vxlan,) = ip_json("-d link show vxlan-100")
+    assert vxlan["linkinfo"]["info_kind"] == "vxlan"
+    assert wires.reaches("vm1", "10.0.0.1")
+    fewer.close()
+
+
+def test_a_bridge_and_its_ports_keep_quiet(host: Reconciler) -> None:
+    """No spanning tree, no snooping, no IPv6 addresses of their own on tenants' networks."""
+    host.reconcile(router())
+    (bridge,) = ip_json(f"-d address show {BRIDGE_A}")
+    assert bridge["linkinfo"]["info_data"]["stp_state"] == 0
+    assert bridge["linkinfo"]["info_data"]["forward_delay"] == 0
+    assert bridge["linkinfo"]["info_data"]["mcast_snooping"] == 0
+    for name in (BRIDGE_A, TAP_A, "vxlan-100"):
+        (found,) = ip_json(f"address show {name}")
+        assert found["addr_info"] == []
+        assert Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").read_text().strip() == "1"
+    assert bridge["ifalias"] == f"gapless:{TENANT_A.id}"
+
+
+def test_a_missing_library_is_named_with_its_package(wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> object:
+        return nft_library_load("libnftables.so.0")
+
+    nft_library_load = nft_library.load
+    monkeypatch.setattr(reconcile.nft, "load", lambda: missing())
+    with pytest.raises(Unavailable, match="install the package nftables"):
+        Reconciler(wires.settings)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("vxlan_group", "10.0.0.1"), ("vxlan_group", "x"), ("vxlan_peers", ("y",))]
+)
+def test_settings_that_cannot_be_are_refused(wires: Wires, field: str, value: object) -> None:
+    settings: HostSettings = replace(wires.settings, **{field: value})  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match=field.removesuffix("s")):
+        Reconciler(settings)
+
+
+def test_a_machine_that_keeps_no_namespaces_is_refused_at_the_start(wires: Wires) -> None:
+    """As for an ordinary user without a user namespace: /run belongs to somebody else."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", "/run"], check=True, timeout=10)
+    with pytest.raises(Unavailable, match=r"cannot keep network namespaces in /run/netns .*needs root"):
+        Reconciler(wires.settings)
+
+
+def test_a_refused_request_is_told_by_what_it_was_about() -> None:
+    with Netlink() as netlink:
+        requests = [Request(16, 0, b"\0" * 16, "do nothing"), Request(17, 0, b"\0" * 4, "delete too little")]
+        answers = netlink.ask(requests)
+        assert [bool(answer.error) for answer in answers] == [True, True]
+        with pytest.raises(Unavailable, match="delete too little: Invalid argument"):
+            netlink.carry_out(requests[1:])
+
+
+def test_rules_that_are_refused_are_told_in_one_line(host: Reconciler) -> None:
+    with (
+        nft_library.Nft() as nft,
+        pytest.raises(Unavailable, match=r"^load: syntax error, unexpected") as told,
+    ):
+        nft.transact("add nonsense", "load")
+    assert "\n" not in str(told.value)

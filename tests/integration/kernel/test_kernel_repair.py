@@ -1,0 +1,387 @@
+"""From any starting state: adopted, repaired, finished; foreign things left alone."""
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kernel_fixtures import (
+    BRIDGE_A,
+    FLOATING_IP,
+    GATEWAY_IP,
+    NAMESPACE,
+    OUTSIDE,
+    PORT_A,
+    PORT_OUT,
+    QG,
+    QR_A,
+    ROUTER_ID,
+    TAP_A,
+    TAP_OUT,
+    Wires,
+    ip,
+    ip_json,
+    nft,
+    router,
+)
+
+from gapless.agent.kernel import netns, ruleset
+from gapless.agent.kernel.apply import RouterHands
+from gapless.agent.kernel.netlink import Netlink
+from gapless.agent.kernel.observe import observe_router
+from gapless.agent.reconcile import Reconciler
+from gapless.core.desired import desired_router
+from gapless.core.diff import diff
+from gapless.errors import Unavailable
+from gapless.model.network import PortId
+from gapless.model.observed import KernelRouter
+from gapless.model.operation import Announce, Operation
+from gapless.model.router import Gateway, Route, Router, RouterId
+
+pytestmark = pytest.mark.isolated
+
+WHOLE = router((FLOATING_IP, "10.0.0.5"))
+
+
+def works(wires: Wires) -> bool:
+    """Both directions through NAT, and between tenant networks."""
+    return (
+        wires.reaches("vm1", OUTSIDE)
+        and wires.reaches("vm2", OUTSIDE)
+        and wires.reaches("outside", FLOATING_IP)
+        and wires.reaches("vm2", "10.0.0.5")
+    )
+
+
+def sysctl(key: str, value: str) -> None:
+    command = ["ip", "netns", "exec", NAMESPACE, "sysctl", "-q", "-w", f"net.{key}={value}"]
+    subprocess.run(command, check=True, timeout=10)
+
+
+DAMAGES: dict[str, Callable[[], object]] = {
+    "link inside down": lambda: ip(f"link set {QG} down", inside=NAMESPACE),
+    "link inside deleted": lambda: ip(f"link delete {QR_A}", inside=NAMESPACE),
+    "link inside renamed": lambda: (
+        ip(f"link set {QR_A} down", inside=NAMESPACE),
+        ip(f"link set {QR_A} name mine", inside=NAMESPACE),
+    ),
+    "tap down": lambda: ip(f"link set {TAP_OUT} down"),
+    "tap unplugged": lambda: ip(f"link set {TAP_A} nomaster"),
+    "tap in the wrong network": lambda: ip(f"link set {TAP_OUT} master {BRIDGE_A}"),
+    "tap deleted": lambda: ip(f"link delete {TAP_A}"),
+    "address removed": lambda: ip(f"address delete {GATEWAY_IP}/24 dev {QG}", inside=NAMESPACE),
+    "floating address removed": lambda: ip(f"address delete {FLOATING_IP}/32 dev {QG}", inside=NAMESPACE),
+    "address added": lambda: ip(f"address add 203.0.113.66/24 dev {QG}", inside=NAMESPACE),
+    "addresses flushed": lambda: ip(f"address flush dev {QR_A}", inside=NAMESPACE),
+    "default route removed": lambda: ip("route delete default", inside=NAMESPACE),
+    "default route replaced": lambda: ip("route replace default via 203.0.113.77", inside=NAMESPACE),
+    "MTU": lambda: ip(f"link set {QR_A} mtu 1000", inside=NAMESPACE),
+    "tap MTU": lambda: ip(f"link set {TAP_A} mtu 1000"),
+    "MAC": lambda: ip(f"link set {QR_A} address 02:00:00:00:00:09", inside=NAMESPACE),
+    "rules flushed": lambda: nft("flush ruleset"),
+    "table dormant": lambda: nft("add table ip gapless { flags dormant; }"),
+    "rule deleted": lambda: nft(f"delete rule ip gapless postrouting handle {handle('postrouting', -1)}"),
+    "rule added": lambda: nft("insert rule ip gapless forward drop"),
+    "rule replaced": lambda: nft(f"replace rule ip gapless forward handle {handle('forward', 0)} drop"),
+    "policy changed": lambda: nft("chain ip gapless forward { policy drop; }"),
+    "map element deleted": lambda: nft(f"delete element ip gapless floating_to_fixed {{ {FLOATING_IP} }}"),
+    "map element of one direction deleted": lambda: nft("delete element ip gapless fixed_to_floating { 10.0.0.5 }"),
+    "forwarding off": lambda: sysctl("ipv4.ip_forward", "0"),
+    "forwarding off on a link": lambda: sysctl(f"ipv4.conf.{QR_A}.forwarding", "0"),
+    "bridge down": lambda: ip(f"link set {BRIDGE_A} down"),
+    "bridge deleted": lambda: ip(f"link delete {BRIDGE_A}"),
+    "VXLAN device deleted": lambda: ip("link delete vxlan-100"),
+    "VXLAN device unplugged": lambda: ip("link set vxlan-100 nomaster"),
+    "uplink taken out": lambda: ip("link set ext0 nomaster"),
+    "name deleted": lambda: ip(f"netns delete {NAMESPACE}"),
+}
+
+
+def handle(chain: str, position: int) -> str:
+    """The handle of a chain's rule, as an operator finds it."""
+    command = ["ip", "netns", "exec", NAMESPACE, "nft", "-a", "list", "chain", "ip", "gapless", chain]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.splitlines()
+    return [line for line in lines if "handle" in line and "chain" not in line][position].split()[-1]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_found_and_repaired(wires: Wires, host: Reconciler, damage: str) -> None:
+    host.reconcile(WHOLE)
+    DAMAGES[damage]()
+    host.reconcile(WHOLE)
+    assert works(wires)
+    assert not host.reconcile(WHOLE).changed
+
+
+def test_a_flow_that_began_while_rules_were_broken_is_translated_after_the_repair(
+    wires: Wires, host: Reconciler
+) -> None:
+    """It would keep the lack of a translation of its first packet for as long as it sends."""
+    host.reconcile(WHOLE)
+    nft(f"delete rule ip gapless postrouting handle {handle('postrouting', -1)}")
+    asking, answering = wires.udp("vm2", port=40001), wires.udp("outside", port=7000)
+    asking.sendto(b"untranslated", (OUTSIDE, 7000))
+    assert answering.recvfrom(100) == (b"untranslated", ("10.1.0.5", 40001))
+    host.reconcile(WHOLE)
+    asking.sendto(b"translated", (OUTSIDE, 7000))
+    assert answering.recvfrom(100) == (b"translated", (GATEWAY_IP, 40001))
+
+
+def test_routers_are_built_side_by_side(wires: Wires, host: Reconciler) -> None:
+    """On one external network, by several threads at once, its bridge not there yet."""
+    routers = [numbered(number) for number in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        assert all(outcome.changed and outcome.announced for outcome in pool.map(host.reconcile, routers))
+        assert not any(outcome.changed for outcome in pool.map(host.reconcile, routers))
+        assert all(wires.reaches("outside", f"203.0.113.{100 + number}") for number in range(12))
+        assert host.running() == {it.id for it in routers}
+        list(pool.map(host.remove, [it.id for it in routers]))
+    assert host.running() == frozenset()
+
+
+def numbered(number: int) -> Router:
+    """One of many routers: a gateway on the shared external network and a tenant port."""
+    outside = replace(
+        PORT_OUT,
+        id=PortId(f"e{number:07x}-0000-4000-8000-000000000002"),
+        mac=f"fa:16:3e:0e:01:{number:02x}",
+        addresses=(IPv4Interface(f"203.0.113.{100 + number}/24"),),
+    )
+    inside = replace(
+        PORT_A,
+        id=PortId(f"a{number:07x}-0000-4000-8000-000000000002"),
+        mac=f"fa:16:3e:0a:01:{number:02x}",
+        addresses=(IPv4Interface(f"10.0.0.{100 + number}/24"),),
+    )
+    return router(
+        id=RouterId(f"{number:08x}-2222-4222-8222-222222222222"),
+        ports=(inside,),
+        gateway=Gateway(port=outside, next_hop=IPv4Address(OUTSIDE), snat=True),
+    )
+
+
+def test_what_cannot_be_brought_about_is_told(host: Reconciler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody changes the rules as fast as we load them: no success is claimed that was not seen."""
+    host.reconcile(WHOLE)
+    load = ruleset.load
+
+    def load_and_lose(*arguments: Any, **options: Any) -> None:
+        load(*arguments, **options)
+        nft("flush chain ip gapless forward")
+
+    monkeypatch.setattr(ruleset, "load", load_and_lose)
+    nft("flush ruleset")
+    with pytest.raises(Unavailable, match="not as it should be after building: LoadRules"):
+        host.reconcile(WHOLE)
+
+
+def test_an_operation_that_the_kernel_refuses_is_told_and_the_next_call_finishes(
+    wires: Wires, host: Reconciler
+) -> None:
+    impossible = Route(destination=IPv4Network("192.168.50.0/24"), next_hop=IPv4Address("10.0.0.255"))
+    with pytest.raises(Unavailable, match=r"route to 192\.168\.50\.0/24 by 10\.0\.0\.255 on qr-.*invalid gateway"):
+        host.reconcile(replace(WHOLE, routes=(impossible,)))
+    host.reconcile(WHOLE)
+    assert works(wires)
+
+
+def test_a_router_that_is_right_is_adopted_without_an_operation(wires: Wires, host: Reconciler) -> None:
+    host.reconcile(WHOLE)
+    before = (ip_json("address", inside=NAMESPACE), ip_json("route", inside=NAMESPACE), nft("list ruleset"))
+    another = Reconciler(wires.settings)
+    outcome = another.reconcile(WHOLE)
+    another.close()
+    assert not outcome.changed
+    assert not outcome.announced
+    assert before == (ip_json("address", inside=NAMESPACE), ip_json("route", inside=NAMESPACE), nft("list ruleset"))
+
+
+def test_not_one_packet_is_lost_while_a_router_is_adopted_and_floating_ips_come_and_go(
+    wires: Wires, host: Reconciler
+) -> None:
+    host.reconcile(WHOLE)
+    assert works(wires)
+    asking, answering = wires.udp("vm2", port=40001), wires.udp("outside", port=7000)
+    done = threading.Event()
+    failures: list[BaseException] = []
+
+    def change() -> None:
+        try:
+            for number in range(20):
+                host.reconcile(WHOLE if number % 2 else router((FLOATING_IP, "10.0.0.5"), ("203.0.113.21", "10.0.0.6")))
+        except BaseException as error:  # noqa: BLE001 - shown by the test below
+            failures.append(error)
+        finally:
+            done.set()
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    sent = 0
+    while not done.is_set():
+        asking.sendto(sent.to_bytes(4, "big"), (OUTSIDE, 7000))
+        said, seen = answering.recvfrom(100)
+        assert (said, seen) == (sent.to_bytes(4, "big"), (GATEWAY_IP, 40001))
+        answering.sendto(said, seen)
+        assert asking.recv(100) == said
+        sent += 1
+    changing.join()
+    assert failures == []
+    assert sent > 20
+
+
+def full_plan(host: Reconciler, wanted: Router) -> tuple[KernelRouter, tuple[Operation, ...]]:
+    """What a router should look like, and the plan from what is there."""
+    with Netlink() as netlink:
+        desired = desired_router(wanted, ruleset.render(wanted), host._ensure_networks(netlink, wanted))
+        with RouterHands(netlink, netns.path_of(ROUTER_ID), ROUTER_ID, _close) as hands:
+            return desired, diff(desired, observe_router(netlink, hands.inside, desired))
+
+
+def _close(by: "object", _: list[Announce]) -> None:
+    by.close()  # type: ignore[attr-defined]
+
+
+def apply_prefix(host: Reconciler, wanted: Router, length: int) -> None:
+    """What an agent did that was killed after so many operations."""
+    _, plan = full_plan(host, wanted)
+    with Netlink() as netlink, RouterHands(netlink, netns.path_of(ROUTER_ID), ROUTER_ID, _close) as hands:
+        hands.carry_out(plan[:length])
+
+
+def test_an_agent_killed_after_any_operation_of_a_build_leaves_nothing_to_clear_up(
+    wires: Wires, host: Reconciler
+) -> None:
+    _, plan = full_plan(host, WHOLE)
+    assert len(plan) > 10
+    for length in range(len(plan)):
+        apply_prefix(host, WHOLE, length)
+        assert (ROUTER_ID in host.running()) == (length > 0)
+        host.reconcile(WHOLE)
+        assert not host.reconcile(WHOLE).changed, f"after {length} operations"
+        host.remove(ROUTER_ID)
+        assert host.running() == frozenset()
+    host.reconcile(WHOLE)
+    assert works(wires)
+
+
+def test_an_agent_killed_after_any_operation_of_a_change_is_taken_up(wires: Wires, host: Reconciler) -> None:
+    changed = router(("203.0.113.21", "10.0.0.6"), ports=(replace(PORT_A, mac="fa:16:3e:0a:00:99"),))
+    host.reconcile(WHOLE)
+    _, plan = full_plan(host, changed)
+    for length in range(len(plan) + 1):
+        apply_prefix(host, changed, length)
+        host.reconcile(changed)
+        assert not host.reconcile(changed).changed, f"after {length} operations"
+        host.reconcile(WHOLE)
+    assert works(wires)
+
+
+def test_a_namespace_whose_name_was_taken_while_it_lives_on_makes_way(wires: Wires, host: Reconciler) -> None:
+    """`ip netns delete` while a process is in it: the old one would go on answering ARP."""
+    host.reconcile(WHOLE)
+    process = subprocess.Popen(["ip", "netns", "exec", NAMESPACE, "sleep", "60"])
+    try:
+        while not is_inside(process.pid):
+            assert process.poll() is None
+        ip(f"netns delete {NAMESPACE}")
+        assert host.running() == {ROUTER_ID}
+        host.reconcile(WHOLE)
+        assert works(wires)
+        inside = subprocess.run(
+            ["nsenter", "-t", str(process.pid), "-n", "ip", "-br", "link"],
+            capture_output=True, text=True, check=True, timeout=10,
+        )  # fmt: skip
+        assert [line.split()[0] for line in inside.stdout.splitlines()] == ["lo"]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def is_inside(pid: int) -> bool:
+    there, here = (os.stat(f"/proc/{who}/ns/net").st_ino for who in (pid, "self"))  # noqa: PTH116 - not a path
+    return there != here
+
+
+def test_what_is_left_of_a_router_without_a_name_is_removed(wires: Wires, host: Reconciler) -> None:
+    host.reconcile(WHOLE)
+    holding = wires.udp(NAMESPACE)  # keeps the namespace alive
+    ip(f"netns delete {NAMESPACE}")
+    assert host.running() == {ROUTER_ID}
+    host.remove(ROUTER_ID)
+    assert host.running() == frozenset()
+    assert not [link for link in ip_json("link") if link["ifname"].startswith("tap")]
+    holding.close()
+
+
+def test_an_empty_file_of_the_name_is_in_nobodys_way(wires: Wires, host: Reconciler) -> None:
+    Path("/run/netns", NAMESPACE).touch()
+    assert host.running() == frozenset()
+    host.reconcile(WHOLE)
+    assert works(wires)
+
+
+def test_an_empty_namespace_of_the_name_is_taken_over(wires: Wires, host: Reconciler) -> None:
+    ip(f"netns add {NAMESPACE}")
+    assert host.running() == frozenset()
+    host.reconcile(WHOLE)
+    assert works(wires)
+    assert host.running() == {ROUTER_ID}
+
+
+def test_a_foreign_namespace_of_the_name_is_refused_and_untouched(wires: Wires, host: Reconciler) -> None:
+    ip(f"netns add {NAMESPACE}")
+    ip("link add theirs0 type veth peer name theirs1", inside=NAMESPACE)
+    before = ip("-d address", inside=NAMESPACE)
+    with pytest.raises(Unavailable, match="was not made by Gapless and is in use"):
+        host.reconcile(WHOLE)
+    host.remove(ROUTER_ID)
+    assert ip("-d address", inside=NAMESPACE) == before
+
+
+def test_foreign_things_inside_a_router_stay(wires: Wires, host: Reconciler) -> None:
+    host.reconcile(WHOLE)
+    ip("link add theirs0 type veth peer name theirs1", inside=NAMESPACE)
+    ip("link set theirs0 up", inside=NAMESPACE)
+    ip("route add 198.18.0.0/15 dev theirs0", inside=NAMESPACE)
+    nft("add table ip theirs { chain c { } ; }")
+    assert not host.reconcile(WHOLE).changed
+    ip(f"link delete {QR_A}", inside=NAMESPACE)
+    nft("delete table ip gapless")
+    host.reconcile(WHOLE)
+    assert works(wires)
+    assert "theirs0" in ip("link", inside=NAMESPACE)
+    assert "198.18.0.0/15" in ip("route", inside=NAMESPACE)
+    assert "table ip theirs" in nft("list ruleset")
+
+
+def test_a_port_that_is_no_longer_wanted_goes(wires: Wires, host: Reconciler) -> None:
+    host.reconcile(WHOLE)
+    host.reconcile(replace(WHOLE, ports=(PORT_A,)))
+    assert {link["ifname"] for link in ip_json("link", inside=NAMESPACE)} == {"lo", QR_A, QG}
+    assert wires.reaches("vm1", OUTSIDE)
+
+
+def test_removing_a_router_leaves_nothing_of_it(wires: Wires, host: Reconciler) -> None:
+    before = sorted(link["ifname"] for link in ip_json("link"))
+    host.reconcile(WHOLE)
+    host.remove(ROUTER_ID)
+    host.sweep(())
+    assert sorted(link["ifname"] for link in ip_json("link")) == before
+    assert NAMESPACE not in ip("netns list")
+    assert host.running() == frozenset()
+    host.remove(ROUTER_ID)
+
+
+def test_iproute2_finds_its_way_in(host: Reconciler) -> None:
+    host.reconcile(WHOLE)
+    assert NAMESPACE in ip("netns list")
+    said = subprocess.run(
+        ["ip", "netns", "exec", NAMESPACE, "ip", "-br", "link"], capture_output=True, text=True, check=True, timeout=10
+    )
+    assert QG in said.stdout

@@ -1,0 +1,158 @@
+"""Entering and leaving: a lab needs no root, ends however its pid 1 ends, and nothing of it remains."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gapless.lab import enter
+
+pytestmark = pytest.mark.netns
+
+PATIENCE_S = 30
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _allowed() -> None:
+    reason = enter.why_forbidden()
+    if reason:
+        pytest.skip(reason)
+
+
+def run(*argv: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(enter.command(list(argv)), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts labs, and ends them whatever happens."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(*argv: str, register: Path | None = None) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(enter.command(list(argv), register=register), stdout=subprocess.PIPE, text=True)
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def first_line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def gone(pid: int) -> bool:
+    """Whether a process is over; waits for it, bounded."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    ready = select.select([descriptor], [], [], PATIENCE_S)[0]
+    os.close(descriptor)
+    return bool(ready)
+
+
+def test_the_command_is_pid_1_and_root_of_a_machine_with_no_network() -> None:
+    done = run("sh", "-c", "echo $$ $(id -u) $(ls /sys/class/net > /dev/null; ip -o link | wc -l) $(ls /run | xargs)")
+    assert done.stdout.split() == ["1", "0", "1", "lab", "netns"]
+
+
+def test_the_exit_status_is_the_commands() -> None:
+    assert run("sh", "-c", "exit 7").returncode == 7
+
+
+def test_a_command_that_is_not_there_is_named() -> None:
+    done = run("/no/such/command")
+    assert done.returncode == 1
+    assert "/no/such/command" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_entry_is_called_with_its_argument_and_says_the_status() -> None:
+    assert run(*enter.call("operator:index", 7)).returncode == 7
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_ending_the_supervisor_ends_every_process_of_the_lab(
+    started: Callable[..., "subprocess.Popen[str]"], number: signal.Signals
+) -> None:
+    # A grandchild in its own session, deaf to SIGTERM and SIGHUP: only the kernel's own clean-up reaches it.
+    deaf = "trap '' TERM HUP; (setsid sh -c 'echo ready; sleep 1000') & trap 'exit 0' TERM; wait"
+    lab = started("sh", "-c", deaf)
+    assert first_line(lab) == "ready"
+    inside = [int(pid) for pid in _below(lab.pid)]
+    assert len(inside) >= 3
+
+    lab.send_signal(number)
+
+    assert all(gone(pid) for pid in inside)
+
+
+def _below(pid: int) -> list[str]:
+    """All descendants of a process."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((directory / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if parent == pid:
+            found += [directory.name, *_below(int(directory.name))]
+    return found
+
+
+def test_mounts_and_files_of_a_lab_are_not_seen_outside(started: Callable[..., "subprocess.Popen[str]"]) -> None:
+    mounts = Path("/proc/self/mountinfo").read_text()
+    lab = started("sh", "-c", "touch /run/netns/trace && ip netns add inside && echo ready && sleep 1000")
+    assert first_line(lab) == "ready"
+    assert not Path("/run/netns/trace").exists()
+    assert Path("/proc/self/mountinfo").read_text() == mounts
+
+
+def test_the_register_file_is_there_while_the_lab_is(
+    started: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    file = tmp_path / "deep" / "lab.json"
+    lab = started("sh", "-c", "trap 'exit 0' TERM; echo ready; sleep 1000 & wait", register=file)
+    assert first_line(lab) == "ready"
+    said = json.loads(file.read_text())
+    assert said["supervisor"] == lab.pid
+    assert Path(f"/proc/{said['pid']}/root/run/lab").is_dir()
+
+    lab.send_signal(signal.SIGTERM)
+
+    assert lab.wait(PATIENCE_S) == 0
+    assert not file.exists()
+
+
+def test_a_masked_proc_as_in_containers_is_lived_with() -> None:
+    """The kernel mounts no fresh /proc for who sees only part of the old one; then processes have two numbers."""
+    program = (
+        "import os; from gapless.lab import processes; "
+        "mine = [p for p in processes.every() if p.pid == os.getpid()]; "
+        "print(os.getpid(), len(mine), mine[0].name != str(mine[0].pid))"
+    )
+    masked = 'mount --bind /dev/null /proc/uptime && exec "$@"'
+    inner = enter.command([sys.executable, "-c", program])
+    done = run("sh", "-c", masked, "sh", *inner)
+    assert done.stdout.split() == ["1", "1", "True"], done.stderr
+
+
+def test_a_machine_without_user_namespaces_says_what_to_do() -> None:
+    """Inside a lab that may have no more of them: the same error as on a machine that forbids them."""
+    argv = enter.command(["/bin/true"])
+    done = run("sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh", *argv)
+    assert done.returncode == enter.FORBIDDEN
+    assert "sysctl -w user.max_user_namespaces" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,205 @@
+"""What a lab is made of, without Gapless in it: machines, cables, and a measurement checked against a known outage."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from gapless.errors import Unavailable
+from gapless.lab import layout, netns, shell, wiring
+from gapless.lab.enter import LAB_DIR
+from gapless.lab.layout import Place
+from gapless.lab.machine import Machine
+from gapless.lab.probes import Direction, Flow
+from gapless.lab.traffic import Traffic
+from gapless.lab.waiting import until
+
+pytestmark = pytest.mark.lab
+
+PING = ("ping", "-c", "1", "-W", "2")
+
+
+async def plugged_in(place: Place) -> Machine:
+    machine = Machine(place.name)
+    await machine.power_on()
+    await shell.ip(place.mgmt_cable.plug())
+    await shell.ip(layout.addressed("mgmt0", place.mgmt_address), inside=machine.inside())
+    return machine
+
+
+async def test_machines_talk_over_a_switch_until_a_cable_is_cut() -> None:
+    await layout.MGMT.install(str(layout.LAB_ADDRESS))
+    one, two = await plugged_in(Place(1)), await plugged_in(Place(2))
+    await one.run(*PING, str(Place(2).mgmt_address.ip))
+
+    await wiring.cut([Place(2).mgmt_cable])
+    with pytest.raises(Unavailable):
+        await one.run(*PING, str(Place(2).mgmt_address.ip))
+    assert "NO-CARRIER" in await two.run("ip", "link", "show", "mgmt0")
+
+    await wiring.mend([Place(2).mgmt_cable])
+    await one.run(*PING, str(Place(2).mgmt_address.ip))
+
+
+async def test_losing_power_ends_every_process_and_leaves_the_namespaces_where_they_are() -> None:
+    machine = Machine("host-1")
+    await machine.power_on()
+    # A process in a session of its own, whose parent is gone: no process group and no parent leads to it.
+    await machine.run("sh", "-c", "setsid sleep 1000 > /dev/null 2>&1 & ip netns add qrouter-x")
+    assert machine.find("sleep", "1000")
+    assert list(machine.router_namespaces()) == ["x"]
+    path = machine.router_namespaces()["x"]
+    held = os.open(path, os.O_RDONLY)
+    pids = [process.pid for process in machine.processes()]
+
+    machine.power_off()
+    await machine.ended()
+
+    assert machine.processes() == []
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").is_dir()]  # noqa: ASYNC240 -- /proc does not block
+    assert netns.path_of("host-1").exists()
+    with pytest.raises(Unavailable, match="is off"):
+        machine.inside()
+    os.close(held)
+
+
+async def test_losing_power_ends_what_was_stopped_as_well() -> None:
+    machine = Machine("host-1")
+    await machine.power_on()
+    await machine.start(["sleep", "1000"], LAB_DIR / "log")
+
+    async def runs() -> bool:
+        return bool(machine.find("sleep", "1000"))
+
+    await until(runs, "it runs", 20)
+    os.kill(machine.find("sleep", "1000")[0].pid, signal.SIGSTOP)
+    machine.power_off()
+    await machine.ended()
+
+
+async def test_a_machine_that_is_powered_on_again_has_its_disk_and_nothing_else() -> None:
+    machine = Machine("host-1")
+    await machine.power_on()
+    await machine.run("sh", "-c", "echo kept > /run/gapless/file; echo gone > /run/file; ip netns add qrouter-x")
+    machine.power_off()
+
+    await machine.power_on()
+
+    assert await machine.run("cat", "/run/gapless/file") == "kept\n"
+    assert machine.router_namespaces() == {}
+    with pytest.raises(Unavailable):
+        await machine.run("cat", "/run/file")
+
+
+async def test_one_name_can_exist_on_two_machines() -> None:
+    machines = [Machine("host-1"), Machine("host-2")]
+    for machine in machines:
+        await machine.power_on()
+        await machine.run("ip", "netns", "add", "qrouter-x")
+    first, second = (machine.router_namespaces()["x"].stat().st_ino for machine in machines)
+    assert first != second
+
+
+async def test_a_command_that_fails_says_which_line_of_a_batch_it_was() -> None:
+    with pytest.raises(Unavailable, match="link set nothing up"):
+        await shell.ip(["link set lo up", "link set nothing up"])
+
+
+async def _vm_router_and_outside() -> list[Flow]:
+    """A VM and an outside, and a plain Linux router between them."""
+    for name in ("vm", "router", "outside"):
+        await asyncio.to_thread(netns.create, name)
+    nodes = {name: ["nsenter", f"--net={netns.path_of(name)}", "--"] for name in ("vm", "router", "outside")}
+    await shell.ip(
+        [
+            "link add inside type veth peer name eth0 netns vm",
+            "link add outside type veth peer name eth0 netns outside",
+            "address add 192.168.10.1/24 dev inside",
+            "address add 198.18.0.2/16 dev outside",
+            "link set inside up",
+            "link set outside up",
+        ],
+        inside=nodes["router"],
+    )
+    await shell.run(*nodes["router"], "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+    for name, address, via in (("vm", "192.168.10.2/24", "192.168.10.1"), ("outside", "198.18.0.1/16", "198.18.0.2")):
+        lines = [
+            f"address add {address} dev eth0",
+            "link set eth0 up",
+            "link set lo up",
+            f"route add default via {via}",
+        ]
+        await shell.ip(lines, inside=nodes[name])
+    outward = Flow(router_id="r", direction=Direction.OUT, netns="vm", source="192.168.10.2", target="198.18.0.1")
+    inward = Flow(router_id="r", direction=Direction.IN, netns="outside", source="198.18.0.1", target="192.168.10.2")
+    return [outward, inward]
+
+
+async def test_the_measured_gap_is_the_outage_that_was_made() -> None:
+    traffic = Traffic(await _vm_router_and_outside(), interval_ms=10)
+    await traffic.start()
+    await traffic.all_answered(for_s=0.5, timeout_s=20)
+    await traffic.begin()
+    await asyncio.sleep(0.3)
+
+    began = time.monotonic_ns()
+    await shell.run("nsenter", f"--net={netns.path_of('router')}", "--", "ip", "link", "set", "inside", "down")
+    down = time.monotonic_ns()
+    await asyncio.sleep(0.7)
+    up = time.monotonic_ns()
+    await shell.run("nsenter", f"--net={netns.path_of('router')}", "--", "ip", "link", "set", "inside", "up")
+
+    await traffic.all_answered(for_s=0.5, timeout_s=20)
+    recording = await traffic.end(LAB_DIR / "recording")
+
+    for gap in recording.gaps().values():
+        # It cannot be shorter than the time the link was certainly down, and it lies around it.
+        assert gap.ms >= (up - down) / 1e6
+        assert gap.begin_ns <= down
+        assert gap.end_ns >= up
+        assert gap.begin_ns >= began - 500e6  # the last reply before it was not long ago
+    assert recording.lost > 0
+    assert recording.sent > recording.lost
+
+
+async def test_nothing_is_lost_where_nothing_is_broken() -> None:
+    traffic = Traffic(await _vm_router_and_outside(), interval_ms=10)
+    await traffic.start()
+    await traffic.all_answered(for_s=0.5, timeout_s=20)
+    await traffic.begin()
+    await asyncio.sleep(0.5)
+    recording = await traffic.end(LAB_DIR / "recording")
+    assert recording.lost == 0
+    assert recording.sent > 0
+
+
+async def test_waiting_for_traffic_that_does_not_come_names_the_flow() -> None:
+    flows = await _vm_router_and_outside()
+    await shell.run("nsenter", f"--net={netns.path_of('router')}", "--", "ip", "link", "set", "inside", "down")
+    traffic = Traffic(flows, interval_ms=10)
+    await traffic.start()
+    with pytest.raises(Unavailable, match=r"192\.168\.10\.2 -> 198\.18\.0\.1"):
+        await traffic.all_answered(for_s=0.1, timeout_s=1)
+    await traffic.close()
+
+
+async def test_a_prober_that_dies_is_noticed() -> None:
+    traffic = Traffic(await _vm_router_and_outside(), interval_ms=10)
+    await traffic.start()
+    await traffic.all_answered(for_s=0.1, timeout_s=20)
+    assert traffic.process is not None
+    traffic.process.send_signal(signal.SIGKILL)
+    with pytest.raises(Unavailable, match="ended on its own"):
+        await traffic.all_answered(for_s=60, timeout_s=60)
+    await traffic.close()
+
+
+async def test_waiting_in_vain_ends_with_what_was_waited_for() -> None:
+    async def never() -> bool:
+        return False
+
+    with pytest.raises(Unavailable, match=r"pigs fly \(no wings\)"):
+        await until(never, "pigs fly", 0.2, lambda: "no wings")

@@ -1,0 +1,156 @@
+"""Tests in namespaces of their own: one marked `@pytest.mark.isolated` runs as root of a machine that is not there.
+
+Each such test runs in a forked child with its own user, network, mount and pid namespace: it may create interfaces,
+namespaces and rules, /run is empty, and when it ends the kernel takes all of it away, processes included. Fixtures of
+such a test are made in the child, once a test. Where user namespaces are forbidden, the test is skipped and says so.
+"""
+
+import ctypes
+import json
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+MARKER = "isolated"
+TIMEOUT_S = 120.0
+
+_CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
+_MS_PRIVATE_EVERYWHERE = (1 << 18) | 0x4000
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+_isolated: list[int] = []
+"""Holds this process's id once it is a child with namespaces of its own."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what cannot run here, with one clear line."""
+    marked = [item for item in items if item.get_closest_marker(MARKER)]
+    if marked and (reason := why_forbidden()):
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run a marked test in a child with namespaces of its own, and report what it reported."""
+    if item.get_closest_marker(MARKER) is None or item.get_closest_marker("skip"):
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for report in _reports_of(item):
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+@cache
+def why_forbidden() -> str:
+    """Why tests cannot have namespaces of their own here; "" where they can."""
+    said = run_isolated(lambda: b"yes", timeout_s=20.0)
+    if said == b"yes":
+        return ""
+    return f"user namespaces are not to be had here ({said.decode(errors='replace') or 'the child died'})"
+
+
+def run_isolated(work: Callable[[], bytes], timeout_s: float = TIMEOUT_S) -> bytes:
+    """What `work` returns in a child with its own namespaces; the reason where there is no such child."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads: the child touches none of them
+        child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _in_child(writing, work)
+    os.close(writing)
+    try:
+        return _read_all(reading, timeout_s)
+    finally:
+        os.close(reading)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def require() -> None:
+    """Fail unless this is a child with namespaces of its own: what follows must never touch the machine's."""
+    if not _isolated:
+        pytest.fail("this test changes the kernel's network state: mark it isolated", pytrace=False)
+
+
+def _reports_of(item: pytest.Item) -> list[pytest.TestReport]:
+    def work() -> bytes:
+        reports = runtestprotocol(item, log=False)
+        return json.dumps([report._to_json() for report in reports]).encode()
+
+    said = run_isolated(work)
+    try:
+        return [pytest.TestReport._from_json(report) for report in json.loads(said)]
+    except ValueError:
+        words = said.decode(errors="replace") or f"the test ended without a report, or took over {TIMEOUT_S:g} s"
+        call = pytest.CallInfo.from_call(lambda: pytest.fail(words, pytrace=False), "call")
+        return [pytest.TestReport.from_item_and_call(item, call)]
+
+
+def _in_child(writing: int, work: Callable[[], bytes]) -> None:
+    """Enter new namespaces; the work is process 1 of its own, so nothing that it starts outlives it."""
+    try:
+        _die_with_parent()
+        user, group = os.geteuid(), os.getegid()
+        _check(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWPID | _CLONE_NEWNET), "unshare")
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/uid_map", f"0 {user} 1")
+        _write("/proc/self/gid_map", f"0 {group} 1")
+        first = os.fork()
+        if first == 0:
+            _die_with_parent()
+            _check(_libc.mount(b"none", b"/", None, _MS_PRIVATE_EVERYWHERE, None), "make mounts private")
+            _check(_libc.mount(b"proc", b"/proc", b"proc", 0, None), "mount /proc")
+            _check(_libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, b"mode=0755"), "mount /run")
+            _isolated.append(os.getpid())
+            _write_all(writing, work())
+        else:
+            os.waitpid(first, 0)
+    except BaseException:  # noqa: BLE001 - the parent is told, whatever it is
+        _write_all(writing, traceback.format_exc(limit=-3).encode())
+    finally:
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _check(result: int, about: str) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), f"{about}: {os.strerror(ctypes.get_errno())}")
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:  # noqa: PTH123 - /proc files are written once, as they are
+        file.write(text)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _read_all(descriptor: int, timeout_s: float) -> bytes:
+    """What arrives until the other end closes, or the time is over."""
+    deadline = time.monotonic() + timeout_s
+    parts = []
+    while (left_s := deadline - time.monotonic()) > 0 and select.select([descriptor], [], [], left_s)[0]:
+        part = os.read(descriptor, 1 << 16)
+        if not part:
+            break
+        parts.append(part)
+    return b"".join(parts)

@@ -1,0 +1,160 @@
+"""A kernel that carries operations out on a `KernelRouter`, and refuses and drops what the real one does."""
+
+from dataclasses import replace
+
+from gapless.core.desired import tap_of
+from gapless.model.observed import KernelRouter, Link, NamespaceState, Tap
+from gapless.model.operation import (
+    AddAddress,
+    AddRoute,
+    Announce,
+    ChangeHostMtu,
+    ChangeLink,
+    ChangeSettings,
+    ClaimNamespace,
+    CreateNamespace,
+    CreatePair,
+    DeleteHostLink,
+    DeleteLink,
+    ForgetFlows,
+    ForgetUnansweredFlows,
+    LoadRules,
+    Operation,
+    Plug,
+    RaiseHostLink,
+    RaiseLink,
+    RemoveAddress,
+    RemoveRoute,
+)
+
+
+class KernelRefusal(Exception):
+    """What the real kernel would answer with an error number."""
+
+
+class FakeKernel:
+    """One router's part of a kernel. `state` is what observing it shows."""
+
+    def __init__(self, state: KernelRouter) -> None:
+        self.namespace = state.namespace
+        self.settings = dict(state.settings)
+        self.ruleset = state.ruleset
+        self.links = dict(state.links)
+        self.taps = dict(state.taps)
+        self.routes = set(state.routes)
+
+    @property
+    def state(self) -> KernelRouter:
+        return KernelRouter(
+            namespace=self.namespace,
+            settings=dict(self.settings),
+            ruleset=self.ruleset,
+            links=dict(self.links),
+            taps=dict(self.taps),
+            routes=frozenset(self.routes),
+        )
+
+    def carry_out(self, operation: Operation) -> None:
+        match operation:
+            case CreateNamespace(settings=settings):
+                self._require(self.namespace is NamespaceState.ABSENT, "it exists")
+                self.namespace, self.settings = NamespaceState.OURS, dict(settings)
+            case ClaimNamespace():
+                self._require(self.namespace is NamespaceState.EMPTY, "it is not empty")
+                self.namespace = NamespaceState.OURS
+            case ChangeSettings(settings=settings):
+                self._change_settings(dict(settings))
+            case LoadRules(ruleset=ruleset, replace=replaces):
+                self._inside()
+                self._require(replaces == (self.ruleset is not None), "rules are there or not")
+                self.ruleset = ruleset
+            case ForgetFlows() | ForgetUnansweredFlows():
+                self._inside()
+            case CreatePair():
+                self._create_pair(operation)
+            case DeleteLink(link=name):
+                self._delete_link(name)
+            case DeleteHostLink(name=name):
+                self._delete_tap(name)
+            case ChangeLink(link=name, mac=mac, mtu=mtu):
+                self.links[name] = replace(self._link(name), mac=mac, mtu=mtu)
+            case ChangeHostMtu(name=name, mtu=mtu):
+                self.taps[name] = replace(self._tap(name), mtu=mtu)
+            case Plug(name=name, bridge=bridge):
+                self.taps[name] = replace(self._tap(name), bridge=bridge)
+            case RaiseHostLink(name=name):
+                self.taps[name] = replace(self._tap(name), up=True)
+            case AddAddress(link=name, address=address):
+                link = self._link(name)
+                self._require(address not in link.addresses, "the address is there")
+                self.links[name] = replace(link, addresses=link.addresses | {address})
+            case RemoveAddress(link=name, address=address):
+                self._remove_address(name, address)
+            case RaiseLink(link=name):
+                self.links[name] = replace(self._link(name), up=True)
+            case AddRoute(route=route):
+                link = self._link(route.link)
+                self._require(link.up, "the link is down")
+                reachable = route.on_link or any(route.next_hop in held.network for held in link.addresses)
+                self._require(reachable, "the next hop is not reachable")
+                self.routes = {it for it in self.routes if it.destination != route.destination} | {route}
+            case RemoveRoute(route=route):
+                self.routes.remove(route)
+            case Announce():
+                pass
+            case _:
+                raise KernelRefusal(f"no such operation for a router: {operation}")
+
+    def _create_pair(self, pair: CreatePair) -> None:
+        self._inside()
+        self._require(pair.link not in self.links and pair.tap not in self.taps, "the name is taken")
+        self.links[pair.link] = Link(name=pair.link, mac=pair.mac, mtu=pair.mtu, up=False)
+        self.taps[pair.tap] = Tap(name=pair.tap, mtu=pair.mtu, bridge=pair.bridge, peer=pair.link, up=False)
+
+    def _delete_link(self, name: str) -> None:
+        self._link(name)
+        del self.links[name]
+        self.routes = {route for route in self.routes if route.link != name}
+        tap = self.taps.get(tap_of(name))
+        if tap is not None and tap.peer == name:
+            del self.taps[tap.name]
+
+    def _delete_tap(self, name: str) -> None:
+        tap = self._tap(name)
+        self._require(tap.ours, "it is somebody else's")
+        if tap.peer is not None:
+            self._delete_link(tap.peer)
+        else:
+            del self.taps[name]
+
+    def _remove_address(self, name: str, address: object) -> None:
+        link = self._link(name)
+        self._require(address in link.addresses, "the address is not there")
+        self.links[name] = replace(link, addresses=link.addresses - {address})
+        if not self.links[name].addresses:
+            self.routes = {route for route in self.routes if route.link != name}
+
+    def _change_settings(self, settings: dict[str, str]) -> None:
+        self._inside()
+        for name in self.links:
+            if settings.pop(f"ipv4/conf/{name}/forwarding", None) == "1":
+                self.links[name] = replace(self.links[name], forwarding=True)
+        self.settings |= settings
+
+    def _inside(self) -> None:
+        self._require(self.namespace is NamespaceState.OURS, "the namespace is not ours")
+
+    def _link(self, name: str) -> Link:
+        self._inside()
+        self._require(name in self.links, f"there is no {name}")
+        return self.links[name]
+
+    def _tap(self, name: str) -> Tap:
+        self._require(name in self.taps, f"there is no {name}")
+        self._require(self.taps[name].ours, "it is somebody else's")
+        return self.taps[name]
+
+    @staticmethod
+    def _require(holds: bool, otherwise: str) -> None:
+        if not holds:
+            raise KernelRefusal(otherwise)

@@ -1,0 +1,62 @@
+"""Netlink messages, and a kernel that does not answer."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from gapless.agent.kernel import netlink
+from gapless.agent.kernel.netlink import Netlink, Request
+from gapless.errors import Unavailable
+
+
+def test_attributes_are_padded_and_found_again() -> None:
+    packed = netlink.text(3, "abc12") + netlink.u32(4, 1450) + netlink.nested(18, netlink.u8(1, 7))
+    assert len(packed) % 4 == 0
+    found = netlink.attributes(packed)
+    assert netlink.as_text(found[3]) == "abc12"
+    assert netlink.as_u32(found[4]) == 1450
+    assert netlink.attributes(found[18]) == {1: b"\x07"}
+
+
+@pytest.mark.parametrize("rest", [b"", b"\x01", b"\0\0\0\0", b"\x03\0\x01\0", b"\xff\xff\x01\0ab"])
+def test_what_is_cut_short_ends_the_reading(rest: bytes) -> None:
+    assert netlink.attributes(netlink.u32(4, 1) + rest)[4] == (1).to_bytes(4, "little")
+
+
+class SilentKernel(Netlink):
+    """Takes requests and says nothing."""
+
+    def _send(self, packed: bytes) -> None:
+        pass
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Netlink]:
+    monkeypatch.setattr(netlink, "TIMEOUT_S", 0.01)
+    with SilentKernel() as opened:
+        yield opened
+
+
+def test_a_kernel_that_does_not_answer_is_given_up(silent: Netlink) -> None:
+    with pytest.raises(Unavailable, match=r"did not answer a netlink request within 0\.01 s"):
+        silent.ask([Request(18, 0, b"", "anything")])
+    with pytest.raises(Unavailable, match="did not answer"):
+        silent.dump(18, b"\0" * 16, "anything")
+
+
+def test_a_dump_that_keeps_changing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with SilentKernel() as opened:
+        interrupted = [(3, 0x10, 0, b"\0\0\0\0")]
+        monkeypatch.setattr(
+            opened, "_receive", lambda: ((kind, flags, opened._sequence, body) for kind, flags, _, body in interrupted)
+        )
+        with pytest.raises(Unavailable, match="list: it changed faster than it could be read"):
+            opened.dump(18, b"", "list")
+
+
+def test_answers_to_requests_that_were_given_up_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    with SilentKernel() as opened:
+        opened._sequence = 7
+        late, own = (2, 0, 5, b"\xff\xff\xff\xff" + b"\0" * 16), (2, 0, 8, b"\0" * 20)
+        monkeypatch.setattr(opened, "_receive", lambda: iter([late, own]))
+        assert [answer.error for answer in opened.ask([Request(18, 0, b"", "mine")])] == [0]

@@ -1,0 +1,392 @@
+"""What the agent works on next, told as transcripts: what came in, which jobs went out, what was said."""
+
+import pytest
+from kernel_in_memory import planned
+
+from gapless.agent.jobs import Done, Failed, Job, Reconcile, Remove, Result, Sweep, Why
+from gapless.agent.worklist import ECHO_S, Worklist
+from gapless.core.backoff import Backoff, Pace
+from gapless.core.hostplan import HostPlan
+from gapless.model.plan import BuildTimes, PlannedRouter, Revision
+from gapless.model.router import RouterId
+
+TIMES = BuildTimes(started_ms=1, built_ms=2, announced_ms=3, verified_ms=4)
+BUILT = Done(changed=True, times=TIMES, what="everything")
+RIGHT = Done()
+
+
+class Bench:
+    """A worklist, a hand-driven clock, and short names for what goes in and out."""
+
+    def __init__(self, *running: str) -> None:
+        self.now = 1000.0
+        self.worklist = Worklist(audit_period_s=100, new_backoff=lambda: Backoff(Pace(first_s=1, most_s=8)))
+        self.worklist.take_running(frozenset(map(RouterId, running)))
+        self.revision = 0
+
+    def plan(self, *routers: PlannedRouter, confirmed: bool = True) -> None:
+        self.revision += 1
+        self.worklist.take_plan(HostPlan.of(Revision(self.revision), routers), confirmed=confirmed, now=self.now)
+
+    def jobs(self, most: int = 100) -> list[Job]:
+        """Jobs that may all start now, one after another."""
+        jobs: list[Job] = []
+        while len(jobs) < most and (job := self.worklist.next_job(self.now)) is not None:
+            jobs.append(job)
+        return jobs
+
+    def end(self, job: Job, result: Result = BUILT, after_s: float = 0.0) -> None:
+        self.now += after_s
+        self.worklist.ended(job, result, self.now)
+
+    def work_off(self, result: Result = BUILT) -> list[str]:
+        """Everything that can be done now; returns the names of the jobs in order."""
+        names = []
+        while jobs := self.jobs(1):
+            names.append(name(jobs[0]))
+            self.end(jobs[0], result)
+        return names
+
+    def said(self) -> list[str]:
+        report = self.worklist.take_report()
+        if report is None:
+            return []
+        return sorted(f"{each.router_id}@{each.epoch} {each.state}" for each in report.routers) + ["full"] * report.full
+
+
+def name(job: Job) -> str:
+    match job:
+        case Reconcile():
+            return f"{job.why} {job.planned.router.id}"
+        case Remove():
+            return f"remove {job.router_id}"
+        case Sweep():
+            return "sweep"
+
+
+def test_removals_come_strictly_before_builds() -> None:
+    bench = Bench("old1", "old2")
+    bench.plan(planned("new1"), planned("new2"))
+    first, second = bench.jobs()
+    assert [name(first), name(second)] == ["remove old1", "remove old2"]
+    bench.end(first)
+    assert bench.jobs() == [], "a build began while a removal was at work"
+    bench.end(second)
+    assert bench.work_off() == ["plan new1", "plan new2", "sweep"]
+
+
+def test_what_was_said_in_the_order_of_a_returning_host() -> None:
+    bench = Bench("old", "mine")
+    bench.plan(planned("mine"), planned("new"))
+    (removal,) = bench.jobs()
+    assert bench.said() == [], "the first word on this plan"
+    bench.end(removal)
+    assert bench.said() == ["old@0 removed"]
+    build, adoption = bench.jobs()
+    assert [name(build), name(adoption)] == ["plan new", "plan mine"], "what nobody forwards for goes first"
+    assert bench.said() == ["new@1 building"]
+    bench.end(adoption, RIGHT)
+    assert bench.said() == ["mine@1 active", "new@1 building", "full"]
+    bench.end(build)
+    report = bench.worklist.take_report()
+    assert report is not None
+    assert [(each.router_id, each.times) for each in report.routers] == [("new", TIMES)]
+
+
+def test_a_removal_that_fails_holds_up_nobody_and_is_tried_again() -> None:
+    bench = Bench("stuck")
+    bench.plan(planned("new"))
+    (removal,) = bench.jobs()
+    bench.end(removal, Failed(reason="device busy"))
+    assert bench.work_off() == ["plan new", "sweep"]
+    report = bench.worklist.take_report()
+    assert report is not None
+    assert report.full, "it is named, so the controller is not told that it is gone"
+    by_id = {each.router_id: each for each in report.routers}
+    assert by_id[RouterId("stuck")].state == "failed"
+    assert "device busy" in by_id[RouterId("stuck")].reason
+    assert bench.worklist.next_deadline() == bench.now + 1
+    bench.plan(planned("new"), planned("new2"))
+    assert bench.work_off() == ["plan new2"], "a newer plan does not make the failed removal a barrier again"
+    bench.now += 1
+    assert bench.work_off() == ["remove stuck"]
+    assert bench.said()[-1] == "stuck@0 removed"
+
+
+def test_a_router_that_leaves_while_it_is_built_is_removed_after_that_and_before_other_builds() -> None:
+    bench = Bench()
+    bench.plan(planned("a", epoch=3))
+    (build,) = bench.jobs()
+    bench.plan(planned("b"))
+    assert bench.jobs() == [], "one router's work runs in sequence, and removals are a barrier"
+    bench.end(build)
+    assert bench.work_off() == ["remove a", "plan b", "sweep"]
+    assert bench.said() == ["a@3 removed", "b@1 active", "full"], "what the superseded build achieved is told to nobody"
+
+
+def test_a_router_that_leaves_before_it_was_begun_is_removed_at_once() -> None:
+    bench = Bench()
+    bench.plan(planned("a", epoch=3), planned("b"))
+    bench.plan(planned("b"))
+    assert "a@3 removed" in bench.said()
+    assert bench.work_off() == ["plan b", "sweep"]
+
+
+def test_a_newer_plan_supersedes_work_in_progress() -> None:
+    bench = Bench()
+    bench.plan(planned("a", epoch=1))
+    (build,) = bench.jobs()
+    bench.plan(planned("a", epoch=2, name="other"))
+    assert bench.jobs() == []
+    bench.end(build)
+    assert bench.said() == ["a@1 building"]
+    (again,) = bench.jobs(1)
+    assert isinstance(again, Reconcile)
+    assert again.planned == planned("a", epoch=2, name="other")
+    bench.end(again)
+    assert "a@2 active" in bench.said()
+
+
+def test_a_superseded_failure_is_told_to_nobody() -> None:
+    bench = Bench()
+    bench.plan(planned("a", epoch=1))
+    (build,) = bench.jobs()
+    bench.plan(planned("a", epoch=2))
+    bench.end(build, Failed(reason="too late"))
+    assert not any("failed" in each for each in bench.said())
+    assert bench.work_off()[0] == "plan a"
+
+
+def test_a_router_that_comes_back_while_it_is_removed_is_built_after_that() -> None:
+    bench = Bench("a")
+    bench.plan()
+    (removal,) = bench.jobs()
+    bench.plan(planned("a", epoch=5))
+    assert bench.jobs() == []
+    bench.end(removal)
+    assert bench.work_off()[0] == "plan a"
+    assert "a@5 active" in bench.said()
+
+
+def test_an_unconfirmed_plan_adopts_and_repairs_and_nothing_else() -> None:
+    bench = Bench("mine", "stranger")
+    bench.plan(planned("mine"), planned("absent"), confirmed=False)
+    assert bench.work_off(RIGHT) == ["plan mine"]
+    assert bench.said() == ["mine@1 active"], "not full: nothing is known of the rest"
+    bench.now += 10
+    bench.worklist.take_hint(RouterId("mine"), bench.now)
+    assert bench.work_off() == ["drift mine"]
+    bench.plan(planned("mine"), planned("absent"))
+    assert bench.work_off() == ["remove stranger", "plan absent", "sweep"]
+    assert bench.said()[-1] == "full"
+
+
+def test_doubt_stops_what_was_not_begun() -> None:
+    bench = Bench("old")
+    bench.plan(planned("a"), planned("b"))
+    (removal,) = bench.jobs()
+    bench.end(removal)
+    (build,) = bench.jobs(1)
+    bench.plan(planned("a"), planned("b"), confirmed=False)
+    bench.end(build, Failed(reason="no"))
+    bench.now += 100
+    assert bench.work_off() == [], "neither b, nor another try of a: both may run elsewhere by now"
+    bench.plan(planned("a"), planned("b"))
+    assert sorted(bench.work_off()) == ["plan a", "plan b", "sweep"]
+
+
+def test_doubt_keeps_right_what_ran_even_when_its_namespace_goes() -> None:
+    bench = Bench()
+    bench.plan(planned("a"))
+    bench.work_off()
+    bench.plan(planned("a"), confirmed=False)
+    bench.worklist.take_running(frozenset())
+    assert bench.work_off() == ["drift a"]
+
+
+def test_a_failed_build_stays_failed_until_it_succeeds() -> None:
+    bench = Bench()
+    bench.plan(planned("a"))
+    waits = []
+    assert bench.jobs(1)
+    bench.end(Reconcile(planned=planned("a"), why=Why.PLAN, asked_at=bench.now), Failed(reason="no memory"))
+    assert "a@1 failed" in bench.said()
+    for _ in range(4):
+        due = bench.worklist.next_deadline()
+        assert due is not None
+        waits.append(due - bench.now)
+        bench.now = due
+        job = next(job for job in bench.jobs() if isinstance(job, Reconcile))
+        assert bench.said() == [], "BUILDING again would flap"
+        bench.end(job, Failed(reason="no memory"))
+    assert waits == [1, 2, 4, 8]
+    bench.now += 8
+    bench.work_off()
+    assert bench.said() == ["a@1 active"]
+
+
+def test_a_newer_plan_does_not_wait_for_the_back_off() -> None:
+    bench = Bench()
+    bench.plan(planned("a"))
+    bench.work_off(Failed(reason="no"))
+    bench.plan(planned("a", name="corrected"))
+    assert bench.work_off() == ["plan a"]
+
+
+def test_the_same_plan_again_changes_no_back_off_and_looks_at_nothing() -> None:
+    bench = Bench()
+    bench.plan(planned("a"), planned("b"))
+    build, other = bench.jobs()
+    bench.end(build, Failed(reason="no"))
+    bench.end(other)
+    bench.plan(planned("a"), planned("b"))
+    assert bench.work_off() == ["sweep"]
+
+
+def test_plans_overtake_drift_and_audits() -> None:
+    bench = Bench()
+    bench.plan(planned("a"), planned("b"))
+    bench.work_off()
+    bench.now += 1000
+    bench.worklist.take_hint(RouterId("a"), bench.now)
+    bench.plan(planned("a"), planned("b"), planned("c"))
+    assert bench.work_off(RIGHT) == ["plan c", "drift a", "audit b"]
+
+
+def test_audits_take_turns_one_at_a_time() -> None:
+    bench = Bench()
+    bench.plan(planned("a"), planned("b"))
+    bench.work_off()
+    audited = []
+    for _ in range(4):
+        due = bench.worklist.next_deadline()
+        assert due is not None
+        bench.now = max(bench.now, due)
+        (job,) = bench.jobs()
+        audited.append(name(job))
+        assert bench.worklist.next_deadline() is None, "no second audit beside the first"
+        bench.end(job, RIGHT)
+    assert audited == ["audit a", "audit b", "audit a", "audit b"]
+
+
+def test_an_audit_that_found_drift_says_so_once_and_reports_no_build() -> None:
+    bench = Bench()
+    bench.plan(planned("a"))
+    bench.work_off()
+    bench.said()
+    bench.worklist.take_lines()
+    bench.now += 1000
+    (audit,) = bench.jobs()
+    bench.end(audit, Done(changed=True, times=TIMES, what="added route 10.0.0.0/8"))
+    (line,) = bench.worklist.take_lines()
+    assert (line.text, line.fields["what"]) == ("router repaired in place", "added route 10.0.0.0/8")
+    assert bench.said() == [], "it is active as before; nobody needs to hear times of a build"
+
+
+def test_a_router_that_cannot_be_kept_right_fails_and_recovers() -> None:
+    bench = Bench()
+    bench.plan(planned("a"))
+    bench.work_off()
+    bench.said()
+    bench.now += 1000
+    (audit,) = bench.jobs()
+    bench.end(audit, Failed(reason="the uplink is gone"))
+    assert bench.said() == ["a@1 failed"]
+    bench.now += 1
+    assert bench.work_off() == ["drift a"]
+    assert bench.said() == ["a@1 active"]
+
+
+def test_echoes_of_a_routers_own_job_lead_to_one_look_later() -> None:
+    bench = Bench()
+    bench.plan(planned("a"))
+    (build,) = bench.jobs()
+    bench.worklist.take_hint(RouterId("a"), bench.now)
+    bench.end(build)
+    assert bench.work_off() == ["sweep"]
+    for _ in range(3):
+        bench.worklist.take_hint(RouterId("a"), bench.now)
+    assert bench.work_off() == []
+    bench.now += ECHO_S
+    assert bench.work_off(RIGHT) == ["drift a"]
+
+
+def test_hints_about_everything_and_about_strangers() -> None:
+    bench = Bench()
+    bench.plan(planned("a"), planned("b"))
+    bench.work_off()
+    bench.now += 10
+    bench.worklist.take_hint(RouterId("stranger"), bench.now)
+    bench.worklist.take_hint(None, bench.now)
+    assert bench.work_off(RIGHT) == ["drift a", "drift b"]
+
+
+def test_a_namespace_that_vanished_is_rebuilt_and_a_stray_one_removed() -> None:
+    bench = Bench()
+    bench.plan(planned("a"))
+    bench.work_off()
+    bench.worklist.take_running(frozenset({RouterId("stray")}))
+    assert bench.work_off() == ["remove stray", "drift a"]
+
+
+def test_nothing_runs_beside_a_sweep_and_a_network_that_goes_is_swept() -> None:
+    bench = Bench()
+    bench.plan(planned("a", network="n1"), planned("b", network="n2"))
+    bench.work_off()
+    bench.plan(planned("a", network="n1"), planned("b", network="n1"))
+    (change,) = bench.jobs()
+    assert name(change) == "plan b"
+    bench.end(change)
+    (sweep,) = bench.jobs()
+    assert isinstance(sweep, Sweep)
+    assert [network.id for network in sweep.keep] == ["n1"]
+    bench.plan(planned("a", network="n1"), planned("b", network="n3"))
+    assert bench.jobs() == []
+    bench.end(sweep)
+    assert bench.work_off()[0] == "plan b"
+
+
+def test_a_sweep_that_fails_is_one_line() -> None:
+    bench = Bench()
+    bench.plan()
+    (sweep,) = bench.jobs()
+    bench.worklist.take_lines()
+    bench.end(sweep, Failed(reason="busy"))
+    (line,) = bench.worklist.take_lines()
+    assert line.is_warning
+    assert "busy" in line.text
+    assert bench.jobs() == []
+
+
+def test_removals_and_adoptions_are_told_in_one_line_each() -> None:
+    bench = Bench("old1", "old2", "mine")
+    bench.plan(planned("mine"))
+    bench.work_off(RIGHT)
+    bench.said()
+    texts = [line.text for line in bench.worklist.take_lines()]
+    assert texts == [
+        "removed 2 routers no longer this host's: old1, old2",
+        "adopted 1 router; nothing had to be changed",
+    ]
+
+
+def test_a_report_is_made_even_when_only_the_revision_is_new() -> None:
+    bench = Bench()
+    bench.plan()
+    bench.said()
+    bench.plan()
+    report = bench.worklist.take_report()
+    assert report is not None
+    assert (report.revision, report.routers) == (2, ())
+    assert bench.worklist.take_report() is None
+
+
+@pytest.mark.parametrize("moved_back", [2, 3])
+def test_an_adopted_router_is_active_at_the_epoch_of_the_newest_plan(moved_back: int) -> None:
+    bench = Bench("a")
+    bench.plan(planned("a", epoch=1), confirmed=False)
+    bench.work_off(RIGHT)
+    assert bench.said() == ["a@1 active"]
+    bench.plan(planned("a", epoch=moved_back))
+    assert bench.work_off(RIGHT) == ["plan a", "sweep"]
+    assert bench.said() == [f"a@{moved_back} active", "full"]

@@ -1,0 +1,215 @@
+"""`gapless status`, `failovers` and `brake`, against a controller that runs, and against none."""
+
+import asyncio
+import http.server
+import json
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+import pytest
+import structlog
+
+from gapless.cli import main
+from gapless.config import Address, ServerSettings
+from gapless.controller import server
+from gapless.controller.server import Listening
+from gapless.controller.store import records
+from gapless.controller.store.engine import Store
+from gapless.controller.store.tables import RouterRow
+from gapless.core.effects import Bind
+from gapless.model.host import HostFacts, HostName, Incarnation, InstanceId
+from gapless.model.plan import Epoch, MoveKind, MoveStep
+from gapless.model.router import RouterId
+
+ROUTER = RouterId(str(uuid4()))
+AT = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
+REASON = (
+    f"Rescheduling router {ROUTER} from agent 1 because the agent did not report to the server in the last 150 seconds."
+)
+
+
+class Said(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Said]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The `gapless` command in this process."""
+
+    def call(*arguments: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["gapless", *arguments])
+        try:
+            status = main.main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        return Said(status, *capsys.readouterr())
+
+    return call
+
+
+async def fill(state: Path) -> None:
+    """One router that moved from h1, which died, to h2."""
+    store = await Store.open(f"sqlite:///{state}/gapless.db")
+    async with store.transaction() as session:
+        for name in ("h1", "h2"):
+            facts = HostFacts(name=HostName(name), instance=InstanceId(str(uuid4())))
+            await records.save_host(session, facts, Incarnation(1), AT)
+        session.add(RouterRow(id=ROUTER, name="edge"))
+    for epoch, (before, after) in enumerate([(None, "h1"), ("h1", "h2")], start=1):
+        move = Bind(
+            router_id=ROUTER,
+            host=HostName(after),
+            epoch=Epoch(epoch),
+            previous_host=HostName(before) if before else None,
+            leaving_host=None,
+            kind=MoveKind.RESCHEDULE if before else MoveKind.SCHEDULE,
+            silent_s=150.0 if before else None,
+            choice=f"{after} has the fewest routers",
+            reason=REASON if before else "it has no host",
+            cause=f"e-{epoch}",
+        )
+        decided = AT + timedelta(hours=epoch)
+        async with store.transaction() as session:
+            await records.bind(session, [(move, decided)], decided + timedelta(milliseconds=4))
+        async with store.transaction() as session:
+            for step, after_ms in ((MoveStep.SENT, 6), (MoveStep.BUILT, 40), (MoveStep.CONFIRMED, 55)):
+                at = decided + timedelta(milliseconds=after_ms)
+                await records.record_step(session, ROUTER, Epoch(epoch), step, at)
+    await store.close()
+
+
+@pytest.fixture
+async def controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """A controller with that story, named by GAPLESS_API."""
+    await fill(tmp_path)
+    anywhere = Address(host="127.0.0.1", port=0)
+    stop = asyncio.Event()
+    ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
+    settings = ServerSettings(state_dir=tmp_path, api=anywhere, link=anywhere)
+    task = asyncio.create_task(server.run(settings, stop, ready.set_result))
+    await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
+    monkeypatch.setenv("GAPLESS_API", f"http://{(await ready).api}")
+    with structlog.testing.capture_logs():  # the controller's, which runs in this process; not ours to look at
+        yield
+    stop.set()
+    await task
+
+
+@pytest.mark.usefixtures("controller")
+class TestWithController:
+    """Each verb, as a table and for scripts."""
+
+    async def test_status_shows_where_everything_is_and_why(self, run: Run) -> None:
+        said = await asyncio.to_thread(run, "status")
+
+        assert said.status == 0
+        (line,) = [line for line in said.out.splitlines() if ROUTER in line]
+        assert "h2" in line
+        assert len([line for line in said.out.splitlines() if "not heard since the controller's start" in line]) == 2
+
+    async def test_status_for_scripts(self, run: Run) -> None:
+        shown = json.loads((await asyncio.to_thread(run, "status", "--json")).out)
+
+        assert [host["name"] for host in shown["hosts"]] == ["h1", "h2"]
+        assert (shown["routers"][0]["router_id"], shown["routers"][0]["host"]) == (ROUTER, "h2")
+        assert shown["brake"]["engaged"] is False
+
+    @pytest.mark.parametrize("arguments", [(), ("list",), ("--router", ROUTER), ("list", "--host", "h1")])
+    async def test_failovers_lists_moves_the_newest_last(self, run: Run, arguments: tuple[str, ...]) -> None:
+        said = await asyncio.to_thread(run, "failovers", *arguments)
+
+        first, second = [line for line in said.out.splitlines() if ROUTER in line]
+        assert "schedule" in first
+        assert "reschedule" in second
+        assert "150.06 s" in second
+
+    async def test_failovers_show_tells_the_story_in_time_order(self, run: Run) -> None:
+        said = await asyncio.to_thread(run, "failovers", "show", ROUTER)
+
+        assert REASON in said.out
+        steps = ["last_heard", "decided", "bound", "sent", "built", "confirmed"]
+        places = [said.out.index(f" {step} ") for step in steps]
+        assert places == sorted(places)
+        for duration in ("+150.00 s", "+4 ms", "+2 ms", "+34 ms", "+15 ms"):
+            assert duration in said.out
+        assert "confirmed after 150.06 s; event e-2 in the controller's log" in said.out
+
+    async def test_failovers_show_of_one_epoch_for_scripts(self, run: Run) -> None:
+        shown = json.loads((await asyncio.to_thread(run, "failovers", "show", ROUTER, "1", "--json")).out)
+
+        assert (shown["epoch"], shown["kind"], shown["to_host"]) == (1, "schedule", "h1")
+
+    @pytest.mark.parametrize("arguments", [(ROUTER, "7"), (str(uuid4()),)])
+    async def test_a_move_that_never_was_is_one_clear_line(self, run: Run, arguments: tuple[str, ...]) -> None:
+        said = await asyncio.to_thread(run, "failovers", "show", *arguments)
+
+        assert said.status == 1
+        assert said.err.startswith("gapless failovers: ")
+        assert len(said.err.splitlines()) == 1
+
+    async def test_the_brake_is_shown_and_released(self, run: Run) -> None:
+        for arguments in ((), ("show",)):
+            assert (await asyncio.to_thread(run, "brake", *arguments)).out.strip().startswith("off")
+        assert json.loads((await asyncio.to_thread(run, "brake", "release", "--json")).out)["brake"]["engaged"] is False
+
+
+@pytest.mark.parametrize("verb", [("status",), ("failovers",), ("failovers", "show", ROUTER), ("brake", "release")])
+def test_without_a_controller_there_is_one_line_that_says_what_to_do(run: Run, verb: tuple[str, ...]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
+        api = f"http://127.0.0.1:{closed_soon.getsockname()[1]}"
+    said = run(*verb, "--api", api)
+
+    assert said.status == 1
+    (line,) = said.err.splitlines()
+    assert f"the controller at {api} cannot be reached" in line
+    assert "is `gapless server` running there?" in line
+
+
+def test_a_url_that_is_none_is_named(run: Run) -> None:
+    said = run("status", "--api", "10.0.0.1:9696")
+
+    assert said.status == 1
+    assert "'10.0.0.1:9696' is not the URL of an API: write http://HOST:PORT" in said.err
+
+
+def test_something_else_that_listens_there_is_no_controller(run: Run) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as other:
+        serving = threading.Thread(target=other.handle_request)
+        serving.start()
+        said = run("status", "--api", f"http://127.0.0.1:{other.server_port}")
+        serving.join()
+
+    assert said.status == 1
+    assert "is no Gapless controller (HTTP 501)" in said.err
+
+
+@pytest.mark.parametrize("verb", [("server",), ("status",), ("failovers",), ("failovers", "show"), ("brake",)])
+def test_help_teaches_with_examples(run: Run, verb: tuple[str, ...]) -> None:
+    said = run(*verb, "--help")
+
+    assert said.status == 0
+    assert "Usage: " in said.out
+    assert "gapless" in said.out
+
+
+def test_server_flags_that_cannot_be_are_one_line(run: Run, tmp_path: Path) -> None:
+    said = run("server", "--state-dir", str(tmp_path), "--agent-down-time", "4", "--report-interval", "3")
+    assert said.status == 1
+    assert "agent_down_time (4 s) must be at least twice report_interval (3 s)" in said.err
+
+    said = run("server", "--state-dir", str(tmp_path), "--api", "here:http")
+    assert said.status == 1
+    assert "'here:http' is not an address" in said.err

@@ -1,0 +1,336 @@
+"""The planner's shell on a test's clock and a real store: from a dead host to a moved router, whatever fails."""
+
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shell_fakes import Bench, Trouble, add_routers, an_id, delete_router, router_id
+
+from gapless.controller.store import projection, records
+from gapless.controller.store.engine import Store
+from gapless.errors import StoreUnavailable
+from gapless.model.host import HostName
+from gapless.model.plan import BuildTimes, Epoch, MoveStep, PlannedRouter, RouterReport, RouterState
+from gapless.model.router import Router
+
+ONE, TWO, THREE = HostName("h1"), HostName("h2"), HostName("h3")
+Log = list[dict[str, Any]]
+
+
+async def a_router_on_one(store: Store, *names: str) -> Bench:
+    """Routers on h1, with h2 and h3 standing by; everything is quiet."""
+    bench = await Bench.open(store)
+    await bench.connect("h1")
+    await bench.settle()
+    await add_routers(store, *names)
+    bench.shell.pilot.routers_changed([router_id(name) for name in names])
+    await bench.settle()
+    await bench.connect("h2")
+    await bench.connect("h3")
+    await bench.pass_time(2, "h1", "h2", "h3")
+    assert all(bench.host_of(router_id(name)) == ONE for name in names)
+    return bench
+
+
+def lines(log: Log, text: str) -> Log:
+    return [line for line in log if text in line["event"]]
+
+
+async def test_a_dead_hosts_router_moves_after_150_s_with_the_line_that_operators_know(store: Store, log: Log) -> None:
+    bench = await a_router_on_one(store, "r")
+    router = router_id("r")
+
+    await bench.pass_time(149, "h2", "h3")
+    assert bench.host_of(router) == ONE
+    await bench.pass_time(3, "h2", "h3")
+
+    assert bench.host_of(router) == TWO
+    assert router in bench.plan("h2")
+    assert router not in bench.plan("h1")
+    (line,) = lines(log, "Rescheduling router")
+    agent = an_id("instance of h1")
+    assert line["event"] == (
+        f"Rescheduling router {router} from agent {agent} because the agent did not report to the server in the last "
+        "150 seconds."
+    )
+    assert (line["router"], line["from"], line["to"], line["epoch"]) == (router, ONE, TWO, 2)
+    assert line["cause"]
+
+
+async def test_the_move_is_recorded_step_by_step(store: Store) -> None:
+    bench = await a_router_on_one(store, "r")
+    await bench.pass_time(155, "h2", "h3")
+
+    async with store.reading() as session:
+        move, first = await records.moves(session, router_id=router_id("r"))
+
+    assert (move.kind, move.from_host, move.to_host, move.epoch) == ("reschedule", ONE, TWO, 2)
+    assert move.outcome == "confirmed"
+    steps = [each.step for each in move.timeline]
+    assert steps == [MoveStep.LAST_HEARD, MoveStep.DECIDED, MoveStep.BOUND, MoveStep.CONFIRMED]
+    assert move.timeline[1].after_ms == pytest.approx(150_000, abs=2000), "the silence, on the controller's clock"
+    assert first.kind == "schedule"
+    assert first.from_host is None
+
+
+async def test_a_report_that_waits_in_the_queue_still_counts_from_its_arrival(store: Store) -> None:
+    bench = await a_router_on_one(store, "r")
+    await bench.pass_time(147, "h2", "h3")
+
+    await bench.report("h1")  # arrives now ...
+    bench.clock.now += 2.5  # ... and the controller gets to it after h1 would have been dead, had it not reported
+    await bench.settle()
+    await bench.pass_time(10, "h2", "h3")
+
+    assert bench.host_of(router_id("r")) == ONE
+
+
+async def test_one_router_that_cannot_be_stored_stops_no_other(store: Store, log: Log) -> None:
+    bench = await a_router_on_one(store, "a", "b", "c")
+    async with store.transaction() as session:  # the store and the planner disagree about b
+        row = await session.get_one(records.BindingRow, router_id("b"))
+        row.epoch = 41
+
+    await bench.pass_time(152, "h2", "h3")
+
+    assert bench.host_of(router_id("a")) in (TWO, THREE)
+    assert bench.host_of(router_id("c")) in (TWO, THREE)
+    assert bench.host_of(router_id("b")) == ONE
+    assert "is at epoch 41 in the store" in bench.shell.pilot.routers()[router_id("b")].reason
+    assert len(lines(log, "1 bindings could not be stored")) >= 1
+
+
+@pytest.mark.parametrize("trouble_name", ["read_only", "full", "locked"])
+async def test_a_database_in_trouble_delays_moves_and_breaks_nothing(
+    store: Store, trouble: Trouble, log: Log, trouble_name: str, tmp_path: Path
+) -> None:
+    names = [f"r{number}" for number in range(60)]
+    bench = await a_router_on_one(store, *names)
+    other = sqlite3.connect(tmp_path / "gapless.db", isolation_level=None)
+    if trouble_name == "locked":
+        trouble.impatient()
+        other.execute("BEGIN IMMEDIATE")
+    else:
+        getattr(trouble, trouble_name)()
+
+    await bench.pass_time(155, "h2", "h3")
+    assert {bench.host_of(router_id(name)) for name in names} == {ONE}, "bound as before, and to somebody"
+    assert "could not be stored" in bench.shell.pilot.routers()[router_id("r0")].reason
+    (first, *_) = lines(log, "60 bindings could not be stored")
+    expected = {"read_only": "is read-only", "full": "disk is full", "locked": "is locked by another process"}
+    assert expected[trouble_name] in first["reason"]
+
+    if trouble_name == "locked":
+        other.execute("ROLLBACK")
+    other.close()
+    trouble.over()
+    await bench.pass_time(120, "h2", "h3")
+
+    hosts = [bench.host_of(router_id(name)) for name in names]
+    assert hosts.count(TWO) == hosts.count(THREE) == 30
+    told = [line["router"] for line in lines(log, "Rescheduling router")]
+    assert len(told) == len(set(told)) == 60, "one line a move, not one an attempt"
+
+
+async def test_steps_of_moves_wait_for_the_database(store: Store, trouble: Trouble) -> None:
+    bench = await a_router_on_one(store, "r")
+    async with store.reading() as session:
+        move = await records.move(session, router_id("r"), 1)
+    trouble.read_only()
+    bench.shell.driver.recorder.note(router_id("r"), move.epoch, MoveStep.ANNOUNCED, move.timeline[-1].at)
+    assert not await bench.shell.driver.recorder.flush()
+
+    trouble.over()
+    assert await bench.shell.driver.recorder.flush()
+
+    async with store.reading() as session:
+        after = await records.move(session, router_id("r"), 1)
+    assert MoveStep.ANNOUNCED in [each.step for each in after.timeline]
+
+
+async def test_killed_between_the_binding_and_the_plan_it_goes_on_from_the_store(store: Store) -> None:
+    before = await a_router_on_one(store, "r")
+    await before.pass_time(149, "h2", "h3")
+    before.clock.now += 2
+    before.shell.driver.turn()  # decided ...
+    await before.shell.driver.recorder.flush()  # ... stored, and killed here: no plan was ever sent
+    assert router_id("r") not in before.plan("h2")
+
+    after = await Bench.open(store, before.clock)
+    await after.connect("h2")
+    await after.connect("h3")
+    await after.settle()
+
+    assert after.host_of(router_id("r")) == TWO
+    assert after.plan("h2") == {router_id("r"): 2}
+    assert after.plan("h1") == {}, "should h1 return, it must not build it"
+    await after.pass_time(5, "h2", "h3")
+    async with store.reading() as session:
+        move = await records.move(session, router_id("r"), 2)
+    assert move.outcome == "confirmed", "the move that was begun before is ended after"
+
+
+async def test_killed_before_the_binding_is_stored_it_decides_again(store: Store) -> None:
+    before = await a_router_on_one(store, "r")
+    await before.pass_time(149, "h2", "h3")
+    before.clock.now += 2
+    before.shell.driver.turn()  # decided, and killed here
+
+    after = await Bench.open(store, before.clock)
+    await after.connect("h2")
+    await after.connect("h3")
+    await after.pass_time(140, "h2", "h3")
+    assert after.host_of(router_id("r")) == ONE, "nobody's silence is held against it while the controller was away"
+    await after.pass_time(15, "h2", "h3")
+
+    assert after.host_of(router_id("r")) == TWO
+    assert after.plan("h2") == {router_id("r"): 2}
+
+
+async def test_a_pause_of_the_controller_is_no_silence_of_hosts(store: Store, log: Log) -> None:
+    bench = await a_router_on_one(store, "r")
+
+    bench.clock.now += 600
+    await bench.settle()
+    await bench.pass_time(5, "h1", "h2", "h3")
+
+    assert bench.host_of(router_id("r")) == ONE
+    assert lines(log, "the controller did nothing for")
+
+
+async def test_the_brake_holds_and_an_operator_releases_it(store: Store, log: Log) -> None:
+    bench = await a_router_on_one(store, "r")
+    await add_routers(store, "on-two")
+    bench.shell.pilot.routers_changed([router_id("on-two")])
+    await bench.pass_time(2, "h1", "h2", "h3")
+
+    await bench.pass_time(160, "h3")  # h1 and h2 carry routers and look dead, both at once
+    pilot = bench.shell.pilot
+    assert pilot.brake().engaged
+    assert bench.host_of(router_id("r")) == ONE
+    assert b"gapless_brake_engaged 1.0" in bench.shell.metrics.page()
+
+    pilot.release_brake()
+    await bench.pass_time(2, "h3")
+
+    assert bench.host_of(router_id("r")) == THREE
+    assert not pilot.brake().engaged
+
+
+async def test_hints_of_the_api_reach_the_planner_after_the_store(store: Store) -> None:
+    bench = await a_router_on_one(store, "r")
+    pilot = bench.shell.pilot
+    (new,) = await add_routers(store, "new")
+
+    pilot.routers_changed([new])
+    await bench.settle()
+    assert bench.host_of(new) == TWO
+    pilot.move_requested(new, THREE)
+    await bench.pass_time(3, "h1", "h2", "h3")
+    assert bench.host_of(new) == THREE
+    assert set(pilot.objections(new)) == {ONE, TWO}
+
+    await delete_router(store, new)
+    pilot.router_deleted(new)
+    pilot.routers_changed([new])  # a late hint about it does not bring it back
+    await bench.settle()
+    assert new not in pilot.routers()
+
+
+async def test_hints_wait_for_a_store_that_is_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = await a_router_on_one(store, "r")
+    (new,) = await add_routers(store, "new")
+
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("the database is gone")
+
+    bench.shell.pilot.routers_changed([new])
+    with monkeypatch.context() as patch:
+        patch.setattr(projection, "needs", away)
+        assert not await bench.shell.pilot.read_changed()
+    await bench.settle()
+
+    assert bench.host_of(new) is not None
+
+
+async def test_what_no_hint_told_is_found_by_the_audit(store: Store) -> None:
+    bench = await a_router_on_one(store, "r", "gone")
+    (new,) = await add_routers(store, "new")
+    await delete_router(store, router_id("gone"))
+
+    await bench.shell.pilot.audit()
+    await bench.settle()
+
+    assert bench.host_of(new) is not None
+    assert router_id("gone") not in bench.shell.pilot.routers()
+
+
+async def test_a_drained_hosts_router_is_given_away_only_when_it_has_let_go(store: Store) -> None:
+    bench = await a_router_on_one(store, "r")
+    router = router_id("r")
+    bench.shell.pilot.host_admin_changed(ONE, admin_up=False)
+    await bench.settle()
+
+    assert bench.host_of(router) == TWO
+    assert router not in bench.plan("h1")
+    assert router not in bench.plan("h2"), "h1 has not said that it is gone"
+    async with store.reading() as session:
+        assert (await records.bindings(session))[router].leaving_host == ONE
+
+    await bench.report("h1")
+    await bench.settle()
+
+    assert router in bench.plan("h2")
+    async with store.reading() as session:
+        assert (await records.bindings(session))[router].leaving_host is None
+
+
+async def test_a_withdrawal_that_cannot_be_stored_is_tried_again(store: Store, trouble: Trouble) -> None:
+    bench = await a_router_on_one(store, "r")
+    bench.shell.pilot.host_admin_changed(ONE, admin_up=False)
+    await bench.settle()
+    trouble.read_only()
+    await bench.pass_time(3, "h1", "h2", "h3")
+    assert router_id("r") not in bench.plan("h2")
+
+    trouble.over()
+    await bench.pass_time(60, "h1", "h2", "h3")
+
+    assert router_id("r") in bench.plan("h2")
+
+
+async def test_a_hosts_own_times_count_from_when_its_plan_really_left(store: Store) -> None:
+    bench = await a_router_on_one(store, "r")
+    router, driver = router_id("r"), bench.shell.driver
+    await bench.pass_time(150, "h2", "h3")
+    planned = PlannedRouter(router=Router(id=router, name="r"), epoch=Epoch(2))
+
+    driver.plan_sent(TWO, [planned], bench.clock.now + 4.0)  # it took four seconds to leave,
+    bench.clock.now += 4.5
+    times = BuildTimes(started_ms=1, built_ms=300, announced_ms=310, verified_ms=400)  # and 0.4 s to build
+    report = RouterReport(router_id=router, epoch=Epoch(2), state=RouterState.ACTIVE, times=times)
+    await bench.report("h2", report, full=False)
+    await bench.settle()
+
+    async with store.reading() as session:
+        move = await records.move(session, router, 2)
+    at = {each.step: each.at for each in move.timeline}
+    assert at[MoveStep.ANNOUNCED] - at[MoveStep.BUILT] == timedelta(milliseconds=10)
+    ago = at[MoveStep.CONFIRMED] - at[MoveStep.BUILT]
+    assert ago == timedelta(milliseconds=200), "of the 4.5 s, 4 s were not the host's"
+
+
+async def test_metrics_tell_of_moves_and_placement(store: Store) -> None:
+    bench = await a_router_on_one(store, "r")
+    await bench.pass_time(155, "h2", "h3")
+
+    page = bench.shell.metrics.page().decode()
+
+    assert 'gapless_hosts{standing="dead"} 1.0' in page
+    assert 'gapless_hosts{standing="alive"} 2.0' in page
+    assert 'gapless_routers{state="active"} 1.0' in page
+    assert 'gapless_moves_total{kind="reschedule",outcome="begun"} 1.0' in page
+    assert 'gapless_moves_total{kind="reschedule",outcome="confirmed"} 1.0' in page
+    assert "gapless_detection_seconds_count 1.0" in page

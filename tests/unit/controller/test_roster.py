@@ -1,0 +1,127 @@
+"""Which machine may have a name."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from shell_fakes import facts_of
+
+from gapless.controller.roster import Admission, Refusal, RefusalCode, Roster
+from gapless.controller.store.records import HostRecord
+from gapless.model.host import HostFacts, HostName, Incarnation, InstanceId
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+OTHER = InstanceId("11111111-1111-4111-8111-111111111111")
+H1 = facts_of("h1")
+
+
+def roster(*, heard_s: float | None = None) -> Roster:
+    """h1 is stored at start number 5, the controller started at 0, and h1 was heard at `heard_s`."""
+    stored = HostRecord(facts=H1, incarnation=Incarnation(5), admin_up=True, heartbeat_at=AT)
+    made = Roster({H1.name: stored}, dead_after_s=150, now=0)
+    if heard_s is not None:
+        made.heard(H1.name, heard_s, AT)
+    return made
+
+
+def refused(verdict: Admission | Refusal) -> Refusal:
+    assert isinstance(verdict, Refusal)
+    return verdict
+
+
+def test_a_new_name_is_free() -> None:
+    assert roster().consider(facts_of("h2"), Incarnation(1), 1) == Admission()
+
+
+@pytest.mark.parametrize("incarnation", [5, 6])
+def test_the_same_machine_may_come_back(incarnation: int) -> None:
+    assert roster(heard_s=9).consider(H1, Incarnation(incarnation), 10) == Admission()
+
+
+def test_an_older_start_of_it_may_not() -> None:
+    refusal = refused(roster().consider(H1, Incarnation(4), 1))
+
+    assert refusal.code is RefusalCode.STALE_INCARNATION
+    assert "start number 4, but start number 5 was seen" in refusal.reason
+
+
+@pytest.mark.parametrize("now", [10, 74, 75, 149])
+def test_another_machine_may_not_have_the_name_of_a_host_that_is_not_dead(now: float) -> None:
+    refusal = refused(roster(heard_s=0).consider(replace(H1, instance=OTHER), Incarnation(9), now))
+
+    assert refusal.code is RefusalCode.NAME_TAKEN
+    assert f"last heard {now:.0f} s ago" in refusal.reason
+    assert H1.instance in refusal.reason
+    assert OTHER in refusal.reason
+
+
+def test_another_machine_may_have_the_name_of_a_dead_host() -> None:
+    verdict = roster(heard_s=0).consider(replace(H1, instance=OTHER), Incarnation(1), 150)
+
+    assert verdict == Admission(replaces=H1.instance)
+
+
+def test_after_the_controllers_start_nobody_is_dead() -> None:
+    refusal = refused(roster().consider(replace(H1, instance=OTHER), Incarnation(1), 149))
+
+    assert "not heard since the controller's start 149 s ago" in refusal.reason
+
+
+def test_after_a_pause_of_the_controller_nobody_is_dead() -> None:
+    paused = roster(heard_s=0)
+    paused.count_anew(1000)
+
+    assert isinstance(paused.consider(replace(H1, instance=OTHER), Incarnation(1), 1149), Refusal)
+    assert isinstance(paused.consider(replace(H1, instance=OTHER), Incarnation(1), 1150), Admission)
+
+
+def test_a_copied_state_directory_is_found_by_its_instance() -> None:
+    refusal = refused(roster().consider(replace(H1, name=HostName("h2")), Incarnation(6), 1000))
+
+    assert refusal.code is RefusalCode.INSTANCE_COPIED
+    assert "of the host h1: its state directory is a copy" in refusal.reason
+
+
+def test_a_forgotten_name_is_free() -> None:
+    forgetful = roster(heard_s=0)
+    forgetful.forget(H1.name)
+
+    assert forgetful.consider(replace(H1, instance=OTHER), Incarnation(1), 1) == Admission()
+    forgetful.heard(H1.name, 2, AT)  # a last report that was on its way
+    assert forgetful.heard_at(H1.name) is None
+
+
+def test_who_is_out_of_service_stays_so_when_it_comes_back() -> None:
+    drained = roster()
+    drained.set_admin_up(H1.name, admin_up=False)
+    drained.admit(H1, Incarnation(6), 3, AT)
+
+    assert not drained.is_admin_up(H1.name)
+    assert drained.is_admin_up(HostName("unknown"))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        replace(H1, name=HostName("")),
+        replace(H1, name=HostName("two words")),
+        replace(H1, name=HostName("line\nbreak")),
+        replace(H1, name=HostName("-dash")),
+        replace(H1, name=HostName("h" * 256)),
+        replace(H1, instance=InstanceId("not a uuid")),
+        replace(H1, instance=InstanceId(H1.instance.upper())),
+        replace(H1, capacity=-1),
+        replace(H1, capacity=2**60),
+        replace(H1, availability_zone=""),
+        replace(H1, physical_networks=("ok", "not ok")),
+        replace(H1, data_address="fe80::1"),
+        replace(H1, data_address="300.1.1.1"),
+    ],
+)
+def test_impossible_facts_are_refused(facts: HostFacts) -> None:
+    assert refused(roster().consider(facts, Incarnation(5), 1)).code is RefusalCode.MALFORMED
+
+
+@pytest.mark.parametrize("incarnation", [-1, 2**53, 10**30])
+def test_impossible_incarnations_are_refused(incarnation: int) -> None:
+    assert refused(roster().consider(H1, Incarnation(incarnation), 1)).code is RefusalCode.MALFORMED

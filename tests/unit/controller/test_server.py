@@ -1,0 +1,176 @@
+"""The whole controller: it starts with clear lines or not at all, ends when told, and goes on where it was."""
+
+import asyncio
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from shell_fakes import PATIENCE_S, fake_host
+
+from gapless.config import Address, ServerSettings
+from gapless.controller import key, server
+from gapless.controller.server import Listening
+from gapless.core.planner import Planner
+from gapless.errors import InvariantError, StoreUnavailable, Unavailable
+
+NOBODY = 65534
+ANY = Address(host="127.0.0.1", port=0)
+
+
+def settings(state_dir: Path, *, api: Address = ANY, link: Address = ANY) -> ServerSettings:
+    return ServerSettings(state_dir=state_dir, api=api, link=link)
+
+
+@asynccontextmanager
+async def running(wanted: ServerSettings) -> AsyncIterator[Listening]:
+    """A controller that is ready; it has ended without an error when the block is over."""
+    stop = asyncio.Event()
+    ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(server.run(wanted, stop, ready.set_result))
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            task.result()
+        yield ready.result()
+    finally:
+        stop.set()
+        async with asyncio.timeout(PATIENCE_S):
+            await task
+
+
+async def test_it_serves_the_api_and_the_link_and_goes_on_after_a_restart(
+    tmp_path: Path, log: Any, monkeypatch: Any
+) -> None:
+    state = tmp_path / "made" / "by" / "itself"
+    async with running(settings(state)) as first:
+        assert stat.S_IMODE((state / "cluster.key").stat().st_mode) == 0o600
+        secret = key.load_or_create(state / "cluster.key")
+        monkeypatch.setattr("shell_fakes.KEY", secret)
+        async with (
+            httpx.AsyncClient(base_url=f"http://{first.api}") as api,
+            fake_host(first.link.port, "h1", key=secret),
+        ):
+            assert (await api.get("/v2.0/routers")).json() == {"routers": []}
+            assert [each["name"] for each in (await api.get("/v2.0/gapless/hosts")).json()["hosts"]] == ["h1"]
+            assert 'gapless_hosts{standing="alive"} 1.0' in (await api.get("/metrics")).text
+    async with running(settings(state)) as second:
+        assert second.cluster == first.cluster
+        async with httpx.AsyncClient(base_url=f"http://{second.api}") as api:
+            (known,) = (await api.get("/v2.0/gapless/hosts")).json()["hosts"]
+            assert (known["name"], known["standing"]) == ("h1", "expected")
+    (start, _) = [line for line in log if line["event"].endswith("is ready")]
+    assert (start["cluster"], start["key_file"], start["dead_after_s"]) == (first.cluster, state / "cluster.key", 150)
+    assert not [line for line in log if "without TLS" in line["event"]]
+
+
+async def test_it_warns_when_others_can_reach_it(tmp_path: Path, log: Any) -> None:
+    async with running(settings(tmp_path, link=Address(host="0.0.0.0", port=0))):
+        (line,) = [line for line in log if "without TLS" in line["event"]]
+        assert line["event"].startswith("The control link listens on 0.0.0.0:")
+        assert line["log_level"] == "warning"
+
+
+@pytest.mark.parametrize("which", ["api", "link"])
+async def test_an_address_in_use_is_named(tmp_path: Path, which: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = Address(host="127.0.0.1", port=taken.getsockname()[1])
+        with pytest.raises(
+            Unavailable, match=rf"cannot listen on {address}: .* in use.*; choose another with --{which}"
+        ):
+            await server.run(settings(tmp_path, **{which: address}), asyncio.Event())
+
+
+async def test_two_controllers_cannot_share_a_state_directory(tmp_path: Path) -> None:
+    async with running(settings(tmp_path)):
+        with pytest.raises(Unavailable, match=f"another controller is running with the state directory {tmp_path}"):
+            await server.run(settings(tmp_path), asyncio.Event())
+
+
+async def test_a_state_directory_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Unavailable, match=r"the state directory .*/file cannot be used: File exists"):
+        await server.run(settings(tmp_path / "file"), asyncio.Event())
+
+
+async def test_a_damaged_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "gapless.db").write_bytes(b"this is no database, whatever its name says" * 100)
+    with pytest.raises(StoreUnavailable, match=r"gapless.db is not a database"):
+        await server.run(settings(tmp_path), asyncio.Event())
+
+
+async def test_a_bug_in_the_planner_ends_it_with_its_story(tmp_path: Path, log: Any, monkeypatch: Any) -> None:
+    def fail(self: Planner, now: float) -> None:
+        raise InvariantError("two hosts have router r\nThe story so far:\n...")
+
+    monkeypatch.setattr(Planner, "on_deadline", fail)
+    with pytest.raises(InvariantError, match="the controller ends; see the log"):
+        async with running(settings(tmp_path)):
+            await asyncio.Event().wait()
+    assert [line for line in log if line["log_level"] == "critical" and "The story so far" in line["event"]]
+
+
+@pytest.fixture
+def public_dir() -> Iterator[Path]:
+    """A directory that every user can reach; the tests' own ones belong to root alone when root runs them."""
+    with tempfile.TemporaryDirectory(prefix="gapless-test-") as name:
+        path = Path(name)
+        path.chmod(0o777)
+        yield path
+
+
+def start(state: Path, **how: Any) -> "subprocess.Popen[str]":
+    """`gapless server` as a process of its own, on ports of its own choice."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        ports = [each.getsockname()[1] for each in (one, two)]
+    command = [sys.executable, "-c", "import sys; from gapless.cli.main import main; sys.exit(main())", "server"]
+    options = ["--state-dir", str(state), "--api", f":{ports[0]}", "--link", f":{ports[1]}"]
+    return subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, **how)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_process_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    with start(tmp_path) as process:
+        assert process.stderr is not None
+        assert "Controller 0.1.0 is ready" in process.stderr.readline()
+        process.send_signal(number)
+        _, rest = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+    assert "Controller stopped" in rest
+    assert "Traceback" not in rest
+
+
+@pytest.mark.parametrize("what", ["state directory", "database", "key"])
+def test_without_permission_the_process_ends_with_one_line(public_dir: Path, what: str) -> None:
+    """As a real process of an ordinary user: root is not stopped by modes."""
+    user: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    state = public_dir / "state"
+    if what == "state directory":
+        state.mkdir(mode=0o555)
+    else:
+        with start(state, **user) as process:
+            assert process.stderr is not None
+            process.stderr.readline()
+            process.terminate()
+            process.communicate(timeout=PATIENCE_S)
+        (state / {"database": "gapless.db", "key": "cluster.key"}[what]).chmod(0o400 if what == "database" else 0o640)
+    with start(state, **user) as process:
+        _, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    (line,) = said.splitlines()
+    expected = {
+        "state directory": f"gapless server: the state directory {state} cannot be used: Permission denied",
+        "database": f"gapless server: the database {state}/gapless.db is read-only",
+        "key": f"gapless server: the key file {state}/cluster.key has mode 0640",
+    }
+    assert line.startswith(expected[what])

@@ -1,0 +1,278 @@
+"""What silence leads to, and what it must not lead to."""
+
+import pytest
+from planner_rig import REMOVED, Rig, facts, needs
+
+from gapless.core.effects import Bind, EngageBrake, ExplainRouter, ReleaseBrake, ReportPause
+from gapless.core.events import BrakeReleased, HostConnected, HostDisconnected, HostForgotten
+from gapless.errors import InvariantError
+from gapless.model.host import HostName, Incarnation
+from gapless.model.plan import MoveKind
+from gapless.model.router import FailoverMode
+
+
+def test_a_dead_hosts_router_is_rescheduled_with_neutrons_sentence() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+    rig.forget()
+    rig.pass_time(149, heard=["h2"])
+    assert rig.standings("h1") == ["silent"]
+    assert rig.all_said(Bind) == []
+    rig.pass_time(1, heard=["h2"])
+    (bind,) = rig.all_said(Bind)
+    assert bind.reason == (
+        "Rescheduling router r1 from agent instance-of-h1 because the agent did not report to the server in the last "
+        "150 seconds."
+    )
+    assert (bind.previous_host, bind.host, bind.epoch, bind.kind) == ("h1", "h2", 2, MoveKind.RESCHEDULE)
+    assert bind.leaving_host is None
+    assert bind.silent_s == pytest.approx(150)
+    assert bind.choice == "h2 has 0 of 1000 routers: the only host that can take it"
+    assert bind.cause == "tick-150"
+    assert rig.plan("h2") == {"r1": 2}
+    assert rig.plan("h1") == {}
+
+
+def test_a_closed_link_alone_moves_nothing() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+    rig.handle(HostDisconnected(id="gone", host=HostName("h1")))
+    rig.pass_time(60, heard=["h2"])
+    assert rig.host("r1") == "h1"
+    assert rig.plan("h1") == {"r1": 1}
+
+
+def test_every_stored_host_counts_as_heard_at_the_start() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+    rig.now = 10_000
+    rig.restart()
+    rig.join("h2")
+    rig.forget()
+    rig.pass_time(149, heard=["h2"])
+    assert rig.all_said(Bind) == []
+    rig.pass_time(2, heard=["h2"])
+    assert rig.host("r1") == "h2"
+
+
+@pytest.mark.parametrize("first", ["timer", "report"])
+def test_a_pause_of_the_controller_restarts_every_silence(first: str) -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+    rig.pass_time(140, heard=["h2"])
+    rig.forget()
+    rig.now += 100  # Stopped. h1 is long over its time, and so is h2.
+    if first == "timer":
+        rig.follow(rig.planner.on_deadline(rig.now))
+    else:
+        rig.report("h2")
+        rig.follow(rig.planner.on_deadline(rig.now))
+    assert [pause.pause_s for pause in rig.all_said(ReportPause)] == [100]
+    assert rig.planner.host_views(rig.now)[HostName("h1")].standing == "alive"
+    rig.pass_time(149, heard=["h2"])
+    assert rig.all_said(Bind) == []
+    rig.pass_time(2, heard=["h2"])
+    assert rig.host("r1") == "h2"
+
+
+def test_a_late_timer_is_no_pause() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+    while rig.now < 151:
+        rig.now += 2.9
+        rig.follow(rig.planner.on_deadline(rig.now))
+        rig.report("h2")
+    assert rig.all_said(ReportPause) == []
+    assert rig.host("r1") == "h2"
+
+
+def test_a_host_that_was_dead_before_a_pause_stays_dead() -> None:
+    rig = Rig("h1", "h2", "h3")
+    rig.want(needs("r1", FailoverMode.OFF))
+    rig.pass_time(150, heard=["h2", "h3"])
+    rig.now += 100
+    rig.follow(rig.planner.on_deadline(rig.now))
+    views = rig.planner.host_views(rig.now)
+    assert {name: view.standing for name, view in views.items()} == {"h1": "dead", "h2": "alive", "h3": "alive"}
+
+
+def test_time_does_not_fall() -> None:
+    rig = Rig("h1")
+    rig.pass_time(10)
+    with pytest.raises(InvariantError, match="time fell"):
+        rig.planner.on_deadline(9.0)
+
+
+def test_failover_mode_off_stays_and_says_why() -> None:
+    rig = Rig("h1", "h2")
+    rig.want(needs("r1", FailoverMode.OFF))
+    rig.pass_time(400, heard=["h2"])
+    assert rig.host("r1") == "h1"
+    assert rig.reason("r1") == "h1 is dead, and this router's failover mode is off"
+    rig.move("r1", None)
+    assert rig.host("r1") == "h2"
+    assert rig.plan("h2") == {"r1": 2}
+
+
+def test_a_host_that_returns_before_anything_was_decided_keeps_its_routers() -> None:
+    rig = Rig(facts("h1"), facts("h2", capacity=0))
+    rig.want("r1")
+    rig.pass_time(200, heard=["h2"])
+    assert rig.reason("r1") == "h1 is dead, and no other host can take it: h2 is full (0 of 0)"
+    rig.join("h1")
+    assert rig.reason("r1").startswith("h1 has 0 of 1000")
+    assert rig.explanations("r1")[-1] == ""
+    assert rig.plan("h1") == {"r1": 1}
+
+
+def test_a_host_that_returns_while_its_routers_move_does_not_get_them_back() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+    rig.answers = False
+    rig.pass_time(150, heard=["h2"])
+    rig.join("h1")
+    assert rig.plan("h1") == {}, "it would build what is being bound elsewhere"
+    rig.answer(rig.unanswered[0])
+    assert rig.state("r1") == "withdrawing", "h1 lives, and may still run it"
+    assert rig.plan("h2") == {}
+    rig.answers = True
+    rig.report("h1", full=True)
+    assert rig.plan("h2") == {"r1": 2}
+
+
+def test_a_host_that_returns_and_whose_routers_could_not_be_bound_gets_them_back() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+    rig.answers, rig.store.is_failing = False, True
+    rig.pass_time(150, heard=["h2"])
+    rig.join("h1")
+    rig.answer(rig.unanswered[0])
+    assert rig.plan("h1") == {"r1": 1}
+    rig.pass_time(60, heard=["h1", "h2"])
+    assert rig.unanswered == []
+    assert rig.host("r1") == "h1"
+
+
+# The brake
+
+
+def test_one_of_two_hosts_is_not_more_than_half() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1", "r2")
+    rig.pass_time(150, heard=["h2"])
+    assert rig.all_said(EngageBrake) == []
+    assert rig.host("r1") == "h2"
+
+
+def test_most_hosts_dead_at_once_engage_the_brake_until_they_return() -> None:
+    rig = Rig("h1", "h2", "h3")
+    rig.want("r1", "r2", "r3")
+    rig.pass_time(150, heard=["h3"])
+    (brake,) = rig.all_said(EngageBrake)
+    assert brake.hosts == ("h1", "h2")
+    assert rig.all_said(Bind)[3:] == []
+    assert rig.reason("r1") == "h1 looks dead, but the brake is engaged: nothing moves for silence"
+    rig.join("h2")
+    assert len(rig.all_said(ReleaseBrake)) == 1
+    assert rig.host("r1") in ("h2", "h3")
+    assert rig.host("r2") == "h2"
+
+
+def test_hosts_that_are_only_silent_count_as_well() -> None:
+    """The first of many to be found dead must not move before the others are."""
+    rig = Rig("h1", "h2", "h3")
+    rig.want("r1", "r2", "r3")
+    rig.pass_time(25, heard=["h2", "h3"])
+    rig.pass_time(130, heard=["h3"])  # h1 is dead since 150, h2 will be at 170.
+    assert len(rig.all_said(EngageBrake)) == 1
+    assert rig.host("r1") == "h1"
+
+
+def test_an_operator_releases_the_brake_for_these_hosts_only() -> None:
+    rig = Rig("h1", "h2", "h3", "h4", "h5", "h6", "h7")
+    rig.want(*(f"r{number}" for number in range(1, 8)))
+    living = ["h5", "h6", "h7"]
+    rig.pass_time(160, heard=living)
+    assert rig.planner.brake_view().hosts == ("h1", "h2", "h3", "h4")
+    rig.handle(BrakeReleased(id="operator"))
+    assert {rig.host(f"r{number}") for number in range(1, 8)} == set(living)
+    rig.pass_time(100, heard=living)
+    assert not rig.planner.brake_view().engaged
+    rig.pass_time(160, heard=["h7"])  # Now two of the three that count fall silent.
+    assert rig.planner.brake_view().hosts == ("h5", "h6")
+    assert "h5" in {rig.host(f"r{number}") for number in range(1, 8)}
+
+
+def test_releasing_a_brake_that_is_not_engaged_means_nothing() -> None:
+    rig = Rig("h1", "h2", "h3")
+    rig.want("r1", "r2", "r3")
+    rig.pass_time(100, heard=["h3"])
+    rig.handle(BrakeReleased(id="operator"))
+    rig.pass_time(60, heard=["h3"])
+    assert rig.planner.brake_view().engaged
+
+
+def test_the_only_host_engages_the_brake_and_nothing_can_move_anyway() -> None:
+    rig = Rig("h1")
+    rig.want("r1")
+    rig.pass_time(200)
+    assert rig.planner.brake_view().engaged
+    assert rig.plan("h1") == {"r1": 1}
+
+
+def test_hosts_out_of_service_or_empty_do_not_count() -> None:
+    rig = Rig("h1", "h2", "h3", "h4", "h5")
+    rig.want("r1", "r2", "r3")  # On h1, h2, h3; h4 and h5 are empty.
+    rig.set_admin_up("h2", False)
+    rig.say("h2", "r2", REMOVED)
+    assert rig.host("r2") == "h4"
+    rig.pass_time(160, heard=["h3", "h4"])  # h2 is drained and off, h5 is empty and off, h1 dies.
+    assert rig.all_said(EngageBrake) == []
+    assert rig.host("r1") in ("h3", "h4")
+
+
+def test_a_brake_holds_back_what_a_dead_host_would_have_to_confirm() -> None:
+    rig = Rig("h1", "h2", "h3")
+    rig.want("r1", "r2", "r3")
+    rig.move("r1", "h3")
+    assert rig.state("r1") == "withdrawing"
+    rig.pass_time(160, heard=["h3"])
+    assert rig.planner.brake_view().engaged is False, "h1 holds nothing any more, so one of two looks dead"
+    assert rig.plan("h3") == {"r1": 2, "r2": 2, "r3": 1}
+
+
+def test_explanations_are_said_once() -> None:
+    rig = Rig("h1", "h2", "h3")
+    rig.want("r1", "r2", "r3")
+    rig.forget()
+    rig.pass_time(400, heard=["h3"])
+    assert len(rig.explanations("r1")) == 1
+    assert [each.router_id for each in rig.all_said(ExplainRouter)] == ["r1", "r2"]
+
+
+# Hosts that are deleted
+
+
+def test_routers_of_a_deleted_host_leave_its_name() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1", needs("r2", FailoverMode.OFF))
+    rig.move("r2", "h1")
+    rig.say("h2", "r2", REMOVED)
+    rig.forget()
+    rig.handle(HostForgotten(id="operator", host=HostName("h1")))
+    (bind,) = rig.all_said(Bind)
+    assert (bind.router_id, bind.host, bind.kind) == ("r1", "h2", MoveKind.DRAIN)
+    assert rig.reason("r2") == "h1 was deleted, and this router's failover mode is off"
+    assert rig.plan("h1") == {}
+    connected = HostConnected(id="back", facts=facts("h1"), incarnation=Incarnation(2), admin_up=True)
+    rig.handle(connected)
+    assert rig.plan("h1") == {"r2": 2}
+
+
+def test_a_router_that_leaves_a_deleted_host_is_not_held_up() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+    rig.move("r1", "h2")
+    assert rig.plan("h2") == {}
+    rig.handle(HostForgotten(id="operator", host=HostName("h1")))
+    assert rig.plan("h2") == {"r1": 2}

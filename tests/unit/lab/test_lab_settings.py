@@ -1,0 +1,51 @@
+"""Addresses that do not collide, and settings that are refused with words."""
+
+from itertools import combinations
+
+import pytest
+
+from gapless.errors import InvalidRequest
+from gapless.lab import faults, layout
+from gapless.lab.layout import Place
+from gapless.lab.settings import LabSettings
+
+
+def test_every_node_has_its_own_address() -> None:
+    places = [Place(n + 1) for n in range(layout.MOST_HOSTS)]
+    management = {place.mgmt_address.ip for place in places} | {layout.CONTROLLER_ADDRESS, layout.LAB_ADDRESS.ip}
+    data = {place.data_address.ip for place in places} | {layout.COMPUTE_ADDRESS.ip}
+    assert len(management) == layout.MOST_HOSTS + 2
+    assert len(data) == layout.MOST_HOSTS + 1
+    assert management < set(layout.MGMT_NET.hosts())
+
+
+def test_the_networks_do_not_overlap() -> None:
+    networks = (layout.MGMT_NET, layout.DATA_NET, layout.EXTERNAL_NET, layout.TENANT_NET)
+    assert not any(one.overlaps(other) for one, other in combinations(networks, 2))
+    assert not any(layout.FAR_OUTSIDE in network for network in networks)
+
+
+def test_names_of_switch_ends_fit_an_interface() -> None:
+    cables = [cable for number in (1, layout.MOST_HOSTS) for cable in Place(number).cables]
+    assert all(len(cable.port) <= 15 for cable in cables)
+    assert len({cable.port for cable in cables}) == len(cables)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"hosts": 0}, "1 to"),
+        ({"hosts": 5000}, "1 to"),
+        ({"routers": -1}, "0 to"),
+        ({"interval_ms": 0.1}, "each 1 ms or slower"),
+        ({"report_interval_s": 2.0, "agent_down_time_s": 3.0}, "at least twice"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_words(wrong: dict[str, float], words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        LabSettings(**wrong)  # type: ignore[arg-type]  # the table holds several types
+
+
+def test_an_unknown_fault_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(InvalidRequest, match="host-power"):
+        faults.kind_of("earthquake")

@@ -1,0 +1,29 @@
+"""Outside its namespaces the lab does nothing at all."""
+
+import pytest
+
+from gapless.errors import InvariantError
+from gapless.lab import enter, netns, shell
+from gapless.lab.lab import Lab
+from gapless.lab.settings import LabSettings
+
+
+@pytest.fixture(autouse=True)
+def _outside() -> None:
+    assert not enter.is_inside()
+
+
+async def test_no_command_is_run() -> None:
+    with pytest.raises(InvariantError, match="machine's own networks"):
+        await shell.run("true")
+
+
+def test_no_namespace_is_made() -> None:
+    with pytest.raises(InvariantError, match="machine's own networks"):
+        netns.create("lab-test")
+
+
+async def test_no_lab_is_built() -> None:
+    async with Lab(LabSettings(hosts=1, routers=0)) as lab:
+        with pytest.raises(InvariantError, match="machine's own networks"):
+            await lab.build_nodes()

@@ -1,0 +1,165 @@
+"""Who a host is: made once, counted up durably, and owned by one sentinel at a time."""
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from gapless.errors import InvalidRequest, Unavailable
+from gapless.sentinel import durable
+from gapless.sentinel.identity import Identity, StateDirectory
+
+
+def start(path: Path) -> Identity:
+    """One start of a sentinel."""
+    with StateDirectory(path) as state:
+        return state.begin_incarnation()
+
+
+def test_the_instance_stays_and_the_incarnation_grows(tmp_path: Path) -> None:
+    first, second, third = (start(tmp_path / "deep" / "state") for _ in range(3))
+    assert str(uuid.UUID(first.instance)) == first.instance
+    assert first.instance == second.instance == third.instance
+    assert [each.incarnation for each in (first, second, third)] == [1, 2, 3]
+    assert (tmp_path / "deep" / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_two_hosts_are_two_instances(tmp_path: Path) -> None:
+    assert start(tmp_path / "a").instance != start(tmp_path / "b").instance
+
+
+def test_the_cluster_is_kept(tmp_path: Path) -> None:
+    with StateDirectory(tmp_path) as state:
+        identity = state.begin_incarnation()
+        assert identity.cluster is None
+        assert state.join(identity, "c1").cluster == "c1"
+    after = start(tmp_path)
+    assert (after.cluster, after.incarnation) == ("c1", 2)
+
+
+def test_two_sentinels_never_share_a_state_directory(tmp_path: Path) -> None:
+    with StateDirectory(tmp_path) as state:
+        state.begin_incarnation()
+        with pytest.raises(InvalidRequest, match=f"another sentinel \\(process {os.getpid()}\\).*--state-dir"):
+            StateDirectory(tmp_path)
+    assert start(tmp_path).incarnation == 2
+
+
+RACER = """
+import sys
+from pathlib import Path
+from gapless.errors import InvalidRequest
+from gapless.sentinel.identity import StateDirectory
+sys.stdin.readline()
+try:
+    state = StateDirectory(Path(sys.argv[1]))
+except InvalidRequest:
+    print("refused")
+else:
+    print(state.begin_incarnation().incarnation)
+sys.stdout.flush()
+sys.stdin.readline()
+"""
+
+
+def test_of_racing_sentinels_one_gets_the_directory_and_a_killed_one_leaves_it(tmp_path: Path) -> None:
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    try:
+        for racer in racers:
+            assert racer.stdin is not None
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+        answers = [racer.stdout.readline().strip() for racer in racers if racer.stdout is not None]
+    finally:
+        for racer in racers:
+            racer.kill()
+            racer.communicate()
+    assert sorted(answers) == ["1", "refused", "refused", "refused"]
+    assert start(tmp_path).incarnation == 2
+
+
+def test_a_write_torn_anywhere_leaves_the_old_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash between any two steps of a write: the old file is whole, and the next start counts on from it."""
+    before = start(tmp_path)
+    real_replace = Path.replace
+
+    class PowerCut(Exception):
+        pass
+
+    def cut(*_: object) -> None:
+        raise PowerCut
+
+    for step in ("fsync", "replace"):
+        with monkeypatch.context() as patched:
+            patched.setattr(durable.os, "fsync", cut) if step == "fsync" else patched.setattr(Path, "replace", cut)
+            with pytest.raises(PowerCut):
+                start(tmp_path)
+    assert Path.replace is real_replace
+    draft = tmp_path / ".identity.json.draft"
+    whole = (tmp_path / "identity.json").read_bytes()
+    for kept in range(len(whole)):
+        draft.write_bytes(whole[:kept])
+        assert (tmp_path / "identity.json").read_bytes() == whole
+    after = start(tmp_path)
+    assert (after.instance, after.incarnation) == (before.instance, before.incarnation + 1)
+
+
+def test_a_damaged_identity_is_told_and_never_replaced(tmp_path: Path) -> None:
+    start(tmp_path)
+    file = tmp_path / "identity.json"
+    whole = file.read_bytes()
+    for kept in range(len(whole) - 2):  # without the last bytes, "}\n", but never a whole object
+        file.write_bytes(whole[:kept])
+        with pytest.raises(InvalidRequest, match="is damaged"):
+            start(tmp_path)
+        assert file.read_bytes() == whole[:kept]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"instance": "me"},
+        {"incarnation": 0},
+        {"incarnation": "x"},
+        {"instance": "F0E1D2C3-0000-4000-8000-000000000000"},
+    ],
+)
+def test_an_identity_with_impossible_values(tmp_path: Path, change: dict[str, object]) -> None:
+    start(tmp_path)
+    file = tmp_path / "identity.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(InvalidRequest, match="is damaged"):
+        start(tmp_path)
+
+
+def test_a_state_directory_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    with pytest.raises(Unavailable, match=r"state directory .* cannot be used"):
+        StateDirectory(tmp_path / "state")
+
+
+def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    start(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(durable.os, "fsync", full)
+        with pytest.raises(Unavailable, match=r"identity\.json cannot be written: No space left"):
+            start(tmp_path)
+    assert start(tmp_path).incarnation == 2, "the failed start counted for nothing, and nobody heard of it"
+
+
+def test_an_identity_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "identity.json").mkdir(parents=True)
+    with pytest.raises(Unavailable, match="cannot be read"):
+        start(tmp_path)

@@ -1,0 +1,45 @@
+"""What a machine must offer: each thing that is missing has its own line."""
+
+from pathlib import Path
+
+import pytest
+
+from gapless.config import HostSettings
+from gapless.errors import InvalidRequest, Unavailable
+from gapless.sentinel import prerequisites
+
+SETTINGS = HostSettings(name="net1", state_dir=Path("/s"), key_file=Path("/k"))
+
+
+@pytest.mark.parametrize(
+    ("effective", "missing"),
+    [
+        ("0000000000000000", "CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN"),
+        ("0000000000203000", None),
+        ("000001ffffffffff", None),
+        ("0000000000201000", "CAP_NET_RAW"),
+        ("0000000000003000", "CAP_SYS_ADMIN"),
+    ],
+)
+def test_privileges(effective: str, missing: str | None) -> None:
+    status = f"Name:\tgapless\nCapInh:\t0000000000000000\nCapEff:\t{effective}\nCapBnd:\t000001ffffffffff\n"
+    if missing is None:
+        prerequisites._check_privileges(status)
+        return
+    with pytest.raises(Unavailable, match=rf"needs the capabilities {missing} to"):
+        prerequisites._check_privileges(status)
+
+
+def test_a_machine_without_nftables() -> None:
+    with pytest.raises(Unavailable, match="install the package libnftables1"):
+        prerequisites._check_nftables("libnftables-that-is-not-there.so.1")
+
+
+@pytest.mark.parametrize("interface", ["gapless-none", "x" * 40, "../../etc", ""])
+def test_an_interface_that_is_not_there(interface: str) -> None:
+    with pytest.raises(InvalidRequest, match="has no interface"):
+        prerequisites.data_address(interface)
+
+
+def test_the_endpoint_is_the_interfaces_first_address() -> None:
+    assert str(prerequisites.data_address("lo")) == "127.0.0.1"

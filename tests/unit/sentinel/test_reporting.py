@@ -1,0 +1,169 @@
+"""When a host reports and what, told as transcripts."""
+
+from gapless.model.host import AgentState
+from gapless.model.plan import BuildTimes, Epoch, Revision, RouterReport, RouterState
+from gapless.model.router import RouterId
+from gapless.sentinel.reporting import COALESCE_S, Reporting
+from gapless.wire.messages import AgentReport, Report
+
+TIMES = BuildTimes(started_ms=1, built_ms=2, announced_ms=3, verified_ms=4)
+
+
+def router(name: str, state: RouterState = RouterState.ACTIVE, epoch: int = 1, **more: object) -> RouterReport:
+    return RouterReport(router_id=RouterId(name), epoch=Epoch(epoch), state=state, **more)  # type: ignore[arg-type] # test
+
+
+class Bench:
+    """Reporting with a hand-driven clock and a controller whose session may come and go."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.reporting = Reporting()
+        self.version = 1
+
+    def session(self, interval_s: float = 30) -> None:
+        self.reporting.session_began(interval_s, self.now)
+        assert self.due() is not None, "a host speaks as soon as it may"
+
+    def planned(self, revision: int) -> None:
+        self.version += 1
+        self.reporting.planned(self.version, Revision(revision), self.now)
+
+    def agent(self, *routers: RouterReport, full: bool = False, version: int | None = None) -> None:
+        said = AgentReport(revision=Revision(version or self.version), routers=routers, full=full)
+        self.reporting.agent_said(said, self.now)
+
+    def due(self) -> Report | None:
+        return self.reporting.on_deadline(self.now)
+
+    def soon(self) -> Report | None:
+        """What is reported once the coalescing time is over."""
+        assert self.due() is None
+        self.now += COALESCE_S
+        return self.due()
+
+
+def names(report: Report | None) -> list[str]:
+    assert report is not None
+    return [f"{each.router_id}@{each.epoch} {each.state}" for each in report.routers] + ["full"] * report.full
+
+
+def test_one_report_each_interval_without_news() -> None:
+    bench = Bench()
+    assert bench.reporting.next_deadline() is None
+    bench.session(interval_s=30)
+    bench.now += 29.9
+    assert bench.due() is None
+    bench.now += 0.2
+    report = bench.due()
+    assert report == Report(revision=Revision(0), agent=AgentState.STARTING)
+
+
+def test_news_go_at_once_and_together() -> None:
+    bench = Bench()
+    bench.session()
+    bench.planned(1)
+    bench.agent(full=True)
+    assert bench.soon() is not None
+    bench.agent(router("a", RouterState.BUILDING))
+    bench.now += COALESCE_S / 2
+    bench.agent(router("b", RouterState.BUILDING))
+    bench.agent(router("a", times=TIMES))
+    assert bench.due() is None
+    bench.now += COALESCE_S / 2
+    assert names(bench.due()) == ["a@1 active", "b@1 building"]
+    assert bench.due() is None
+
+
+def test_there_is_no_full_report_before_an_agent_has_looked() -> None:
+    bench = Bench()
+    bench.session()
+    bench.planned(1)
+    bench.agent(router("a"))
+    assert names(bench.soon()) == ["a@1 active"]
+    bench.agent(router("a"), router("b"), full=True)
+    assert names(bench.soon()) == ["a@1 active", "b@1 active", "full"]
+
+
+def test_the_revision_is_the_agents_not_the_newest() -> None:
+    bench = Bench()
+    bench.session()
+    bench.planned(1)
+    bench.agent(router("a"), full=True)
+    assert bench.soon().revision == 1  # type: ignore[union-attr] # fails as it should
+    bench.planned(2)
+    bench.planned(3)
+    bench.agent(router("a", RouterState.FAILED), version=bench.version - 1)
+    assert bench.soon().revision == 2  # type: ignore[union-attr] # fails as it should
+    bench.agent(router("a"), version=bench.version)
+    assert bench.soon().revision == 3  # type: ignore[union-attr] # fails as it should
+
+
+def test_a_new_session_hears_everything_twice_before_and_after_the_agent_took_its_plan() -> None:
+    bench = Bench()
+    bench.session()
+    bench.planned(1)
+    bench.agent(router("a"), router("gone", RouterState.REMOVED), full=True)
+    bench.reporting.session_ended()
+    assert bench.reporting.next_deadline() is None
+    bench.agent(router("late", RouterState.REMOVED, epoch=4))
+    bench.session()
+    bench.planned(1)
+    report = bench.soon()
+    assert names(report) == ["a@1 active", "gone@1 removed", "late@4 removed", "full"]
+    assert report is not None
+    assert report.revision == 0, "it was made from no plan of this session, so it proves no removal"
+    bench.agent()
+    report = bench.soon()
+    assert names(report) == ["a@1 active", "gone@1 removed", "late@4 removed", "full"]
+    assert report is not None
+    assert report.revision == 1
+    bench.agent(router("a"), full=True)
+    assert names(bench.soon()) == ["a@1 active", "full"]
+
+
+def test_routers_outlive_the_agent_that_spoke_of_them() -> None:
+    bench = Bench()
+    bench.session()
+    bench.planned(1)
+    bench.agent(router("a", times=TIMES), full=True)
+    bench.soon()
+    bench.reporting.agent_is(AgentState.RESTARTING, "killed by SIGKILL", bench.now)
+    report = bench.soon()
+    assert report is not None
+    assert (report.agent, report.agent_reason, report.routers) == (AgentState.RESTARTING, "killed by SIGKILL", ())
+    bench.reporting.agent_is(AgentState.RUNNING, "", bench.now)
+    bench.agent(router("a"))
+    assert names(bench.soon()) == [], "the new agent repeats what is known"
+    bench.reporting.session_ended()
+    bench.session()
+    bench.planned(1)
+    assert names(bench.soon()) == ["a@1 active", "full"]
+
+
+def test_a_full_word_of_the_agent_replaces_what_was_known() -> None:
+    bench = Bench()
+    bench.session()
+    bench.planned(1)
+    bench.agent(router("a"), router("b"), full=True)
+    bench.soon()
+    bench.agent(router("b"), full=True)
+    assert names(bench.soon()) == ["b@1 active", "full"]
+
+
+def test_an_unknown_epoch_is_filled_in_from_what_the_last_agent_said() -> None:
+    bench = Bench()
+    bench.session()
+    bench.planned(1)
+    bench.agent(router("a", epoch=6), full=True)
+    bench.soon()
+    bench.agent(router("a", RouterState.REMOVED, epoch=0), router("b", RouterState.REMOVED, epoch=0))
+    assert names(bench.soon()) == ["a@6 removed", "b@0 removed"]
+
+
+def test_the_same_agent_state_twice_is_no_news() -> None:
+    bench = Bench()
+    bench.session()
+    bench.reporting.agent_is(AgentState.STARTING, "", bench.now)
+    bench.now += 1
+    assert bench.due() is None

@@ -1,0 +1,224 @@
+"""The whole sentinel in one process: a controller that runs, agents that are processes, a state directory on disk."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fake_controller import CLUSTER, KEY, FakeController, controller, eventually, planned
+
+from gapless.config import HostSettings
+from gapless.core.backoff import Pace
+from gapless.core.hostplan import HostPlan
+from gapless.model.host import AgentState, HostFacts, HostName
+from gapless.model.plan import Revision, RouterState
+from gapless.sentinel.desired import load_plan
+from gapless.sentinel.driver import Knobs, Sentinel
+from gapless.sentinel.identity import StateDirectory
+from gapless.sentinel.link import Tempo
+from gapless.sentinel.supervise import Patience
+from gapless.wire import messages
+from gapless.wire.messages import AgentPlan, Report, encode_plan
+
+STAND_IN = Path(__file__).with_name("stand_in_agent.py")
+QUICK = Pace(first_s=0.01, most_s=0.1)
+KNOBS = Knobs(
+    tempo=Tempo(retry=QUICK, refused=QUICK, handshake_s=2.0),
+    patience=Patience(tick_s=0.05, start_ticks=400, silent_ticks=400),
+)
+
+
+@dataclass
+class Host:
+    """A sentinel that runs, and its agents' diary."""
+
+    state_dir: Path
+    running: asyncio.Task[None]
+
+    @property
+    def plan_file(self) -> Path:
+        return self.state_dir / "plan.json"
+
+    def diary(self) -> list[str]:
+        file = self.state_dir / "diary"
+        return file.read_text().splitlines() if file.exists() else []
+
+    def agent_pids(self) -> list[int]:
+        return [int(line.split()[1]) for line in self.diary() if line.startswith("pid ")]
+
+    async def diary_has(self, ending: str, *, after: int = 0) -> None:
+        await eventually(lambda: any(line.endswith(ending) for line in self.diary()[after:]))
+
+    async def plan_on_disk(self, *names: str) -> None:
+        await eventually(lambda: set(load_plan(self.plan_file).routers) == set(names))
+
+
+@contextlib.asynccontextmanager
+async def host(fake: FakeController, state_dir: Path, name: str = "net1") -> AsyncIterator[Host]:
+    settings = HostSettings(name=name, state_dir=state_dir, key_file=state_dir / "key", server=fake.address)
+    diary = str(state_dir / "diary")
+    with StateDirectory(state_dir) as state:
+        identity = state.begin_incarnation()
+        sentinel = Sentinel(
+            settings,
+            state,
+            identity,
+            HostFacts(name=HostName(name), instance=identity.instance),
+            KEY,
+            command=lambda fd: [sys.executable, str(STAND_IN), "good", str(fd), diary],
+            knobs=KNOBS,
+        )
+        running = asyncio.create_task(sentinel.run())
+        try:
+            yield Host(state_dir=state_dir, running=running)
+        finally:
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+
+
+def is_active(report: Report, name: str) -> bool:
+    return any(each.router_id == name and each.state is RouterState.ACTIVE for each in report.routers)
+
+
+async def test_from_plan_to_report(tmp_path: Path) -> None:
+    async with controller(FakeController(snapshot=(planned("a"),))) as fake, host(fake, tmp_path) as it:
+        session = await fake.session()
+        full = await session.heard(lambda report: report.full and report.revision == 1)
+        assert is_active(full, "a")
+        assert full.agent is AgentState.RUNNING
+        await session.change(planned("b", 4))
+        report = await session.heard(lambda report: is_active(report, "b"))
+        assert (report.revision, report.full, len(report.routers)) == (2, False, 1)
+        await it.plan_on_disk("a", "b")
+        assert session.hello.incarnation == 1
+
+
+async def test_reports_come_each_interval(tmp_path: Path) -> None:
+    async with controller(FakeController(report_interval_s=0.05)) as fake, host(fake, tmp_path):
+        session = await fake.session()
+        await session.heard(lambda _: len(session.reports) > 5)
+
+
+async def test_an_agents_death_moves_nothing_and_is_told(tmp_path: Path) -> None:
+    async with controller(FakeController(snapshot=(planned("a"),))) as fake, host(fake, tmp_path) as it:
+        session = await fake.session()
+        await session.heard(lambda report: report.full and is_active(report, "a"))
+        before = len(session.reports)
+        os.kill(it.agent_pids()[0], signal.SIGKILL)
+        told = await session.heard(lambda report: report.agent is AgentState.RESTARTING)
+        assert (told.agent_reason, told.routers) == ("killed by SIGKILL", ())
+        await session.heard(
+            lambda report: report in session.reports[before + 1 :] and report.agent is AgentState.RUNNING
+        )
+        assert not any(
+            each.state is not RouterState.ACTIVE for report in session.reports[before:] for each in report.routers
+        )
+
+
+async def test_a_restart_with_the_controller_away_keeps_what_runs_and_trusts_it_little(tmp_path: Path) -> None:
+    fake = FakeController(snapshot=(planned("a"), planned("b")))
+    async with controller(fake), host(fake, tmp_path) as it:
+        await fake.session()
+        await it.plan_on_disk("a", "b")
+    async with host(fake, tmp_path) as it:
+        await it.diary_has("confirmed=False a b")
+        lines = len(it.diary())
+        fake.snapshot = (planned("b"),)
+        async with controller(fake):
+            session = await fake.session()
+            assert session.hello.incarnation == 2
+            await it.diary_has("confirmed=True b", after=lines)
+            await it.plan_on_disk("b")
+
+
+async def test_a_controller_that_stays_away_leaves_the_plan_in_doubt(tmp_path: Path, log_lines: list[str]) -> None:
+    fake = FakeController(snapshot=(planned("a"),), report_interval_s=0.1)
+    async with controller(fake):
+        starting = host(fake, tmp_path)
+        it = await starting.__aenter__()
+        await fake.session()
+        await it.diary_has("confirmed=True a")
+    try:
+        lines = len(it.diary())
+        await it.diary_has("confirmed=False a", after=lines)
+        assert any("until it speaks" in line for line in log_lines)
+        async with controller(fake):
+            lines = len(it.diary())
+            await fake.session()
+            await it.diary_has("confirmed=True a", after=lines)
+    finally:
+        await starting.__aexit__(None, None, None)
+
+
+async def test_a_short_absence_of_the_controller_is_no_doubt(tmp_path: Path) -> None:
+    fake = FakeController(snapshot=(planned("a"),), report_interval_s=3600)
+    async with controller(fake):
+        starting = host(fake, tmp_path)
+        it = await starting.__aenter__()
+        await fake.session()
+        await it.diary_has("confirmed=True a")
+    try:
+        async with controller(fake):
+            session = await fake.session()
+            await session.heard(lambda report: report.full and report.revision == 1 and is_active(report, "a"))
+    finally:
+        await starting.__aexit__(None, None, None)
+    assert not any("confirmed=False a" in line for line in it.diary())
+
+
+async def test_a_refused_host_keeps_its_hands_off(tmp_path: Path) -> None:
+    """Refused from the start, with a plan on disk: what runs goes on; nothing is built, removed or overwritten."""
+    old = AgentPlan(confirmed=False, revision=Revision(9), routers=(planned("mine"),))
+    (tmp_path / "plan.json").write_bytes(encode_plan(old))
+    refusal = messages.Refused(code="name-taken", reason="the name net1 belongs to another machine")
+    async with controller(FakeController(refuse_with=refusal)) as fake, host(fake, tmp_path) as it:
+        await it.diary_has("confirmed=False mine")
+        await fake.knocked(4)
+        plans = [line for line in it.diary() if not line.startswith("pid ")]
+        assert plans == ["plan 1 confirmed=False mine"]
+    assert load_plan(tmp_path / "plan.json") == HostPlan.of(Revision(9), [planned("mine")])
+
+
+async def test_a_refusal_after_a_session_puts_the_plan_in_doubt_at_once(tmp_path: Path) -> None:
+    fake = FakeController(snapshot=(planned("a"),), report_interval_s=3600)
+    async with controller(fake), host(fake, tmp_path) as it:
+        session = await fake.session()
+        await it.diary_has("confirmed=True a")
+        lines = len(it.diary())
+        fake.refuse_with = messages.Refused(code="name-taken", reason="somebody else has the name now")
+        await session.connection.close()
+        await it.diary_has("confirmed=False a", after=lines)
+
+
+async def test_a_host_belongs_to_one_cluster_for_ever(tmp_path: Path, log_lines: list[str]) -> None:
+    fake = FakeController(snapshot=(planned("a"),))
+    async with controller(fake), host(fake, tmp_path) as it:
+        await fake.session()
+        await it.plan_on_disk("a")
+    other = FakeController(cluster="another", snapshot=())
+    async with controller(other), host(other, tmp_path) as it:
+        await other.knocked(3)
+        assert not any("confirmed=True" in line for line in it.diary()[-2:])
+        assert set(load_plan(it.plan_file).routers) == {"a"}
+    assert other.hellos == []
+    assert any(f"this host belongs to cluster {CLUSTER}" in line for line in log_lines)
+
+
+async def test_a_damaged_plan_is_set_aside_and_the_next_one_kept(tmp_path: Path, log_lines: list[str]) -> None:
+    (tmp_path / "plan.json").write_bytes(b'{"type": "plan", "confirmed": fal')
+    async with controller(FakeController(snapshot=(planned("a"),))) as fake, host(fake, tmp_path) as it:
+        await it.plan_on_disk("a")
+    assert any("set aside" in line for line in log_lines)
+
+
+async def test_two_hosts_never_share_a_state_directory(tmp_path: Path) -> None:
+    async with controller() as fake, host(fake, tmp_path):
+        with pytest.raises(Exception, match="another sentinel"):
+            async with host(fake, tmp_path):
+                pass

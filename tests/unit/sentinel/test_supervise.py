@@ -1,0 +1,237 @@
+"""The agent's supervisor with real processes: kill -9, SIGSTOP, crash loops, and agents that break the local link."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from fake_controller import PATIENCE_S, eventually, planned
+
+from gapless.core.backoff import Pace
+from gapless.core.hostplan import HostPlan
+from gapless.model.host import AgentState
+from gapless.model.plan import Revision
+from gapless.sentinel.desired import Desired
+from gapless.sentinel.supervise import Patience, Supervisor
+from gapless.wire.messages import AgentReport
+
+STAND_IN = Path(__file__).with_name("stand_in_agent.py")
+PACE = Pace(first_s=0.01, most_s=0.05)
+PATIENT = Patience(tick_s=0.05, start_ticks=400, silent_ticks=40, farewell_s=10)
+"""Nothing that a slow machine does to a healthy agent takes this long."""
+
+
+@dataclass
+class Bench:
+    """A supervisor that runs, what it told, and the diary of its agents."""
+
+    desired: Desired
+    diary_file: Path
+    running: asyncio.Task[None]
+    states: list[tuple[AgentState, str]] = field(default_factory=list)
+    reports: list[AgentReport] = field(default_factory=list)
+    happened: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def agent_is(self, state: AgentState, reason: str) -> None:
+        self.states.append((state, reason))
+        self.happened.set()
+
+    def agent_said(self, report: AgentReport) -> None:
+        self.reports.append(report)
+        self.happened.set()
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not is_so():
+                self.happened.clear()
+                await self.happened.wait()
+
+    async def works(self, times: int = 1) -> int:
+        """Return the pid of the agent once agents came to work so many times."""
+        await self.until(lambda: [state for state, _ in self.states].count(AgentState.RUNNING) >= times)
+        return self.pids()[-1]
+
+    def diary(self) -> list[str]:
+        return self.diary_file.read_text().splitlines() if self.diary_file.exists() else []
+
+    def pids(self) -> list[int]:
+        return [int(line.split()[1]) for line in self.diary() if line.startswith("pid ")]
+
+    async def diary_has(self, line: str) -> None:
+        await eventually(lambda: line in self.diary())
+
+    def endings(self) -> list[str]:
+        return [reason for state, reason in self.states if state is AgentState.RESTARTING]
+
+
+@contextlib.asynccontextmanager
+async def supervised(
+    tmp_path: Path, *behaviours: str, patience: Patience = PATIENT, command: Callable[[int], list[str]] | None = None
+) -> AsyncIterator[Bench]:
+    """Agents that behave as named, one after another; the last one for ever."""
+    diary = tmp_path / "diary"
+    left = list(behaviours)
+
+    def stand_in(fd: int) -> list[str]:
+        behaviour = left.pop(0) if len(left) > 1 else left[0]
+        return [sys.executable, str(STAND_IN), behaviour, str(fd), str(diary)]
+
+    desired = Desired()
+    bench = Bench(desired=desired, diary_file=diary, running=asyncio.create_task(asyncio.sleep(0)))
+    supervisor = Supervisor(command or stand_in, desired, bench, pace=PACE, patience=patience)
+    bench.running = asyncio.create_task(supervisor.run())
+    try:
+        yield bench
+    finally:
+        bench.running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await bench.running
+    assert not any(is_alive(pid) for pid in bench.pids()), "an agent outlived its supervisor"
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def plan(revision: int, *names: str) -> HostPlan:
+    return HostPlan.of(Revision(revision), [planned(name) for name in names])
+
+
+async def test_an_agent_gets_the_plan_and_then_differences(tmp_path: Path) -> None:
+    async with supervised(tmp_path, "good") as bench:
+        await bench.works()
+        bench.desired.follow(plan(1, "a", "b"))
+        await bench.diary_has("plan 2 confirmed=True a b")
+        bench.desired.follow(plan(2, "b", "c"))
+        await bench.diary_has("change 3 +['c'] -['a']")
+        bench.desired.doubt()
+        await bench.diary_has("plan 4 confirmed=False b c")
+        await bench.until(lambda: bench.reports[-1].revision == 4)
+    assert bench.diary()[1] == "plan 1 confirmed=False"
+    assert bench.diary()[-1] == "end", "it was asked to end, and ended by itself"
+
+
+async def test_a_killed_agent_is_started_again_and_told_everything(tmp_path: Path, log_lines: list[str]) -> None:
+    async with supervised(tmp_path, "good") as bench:
+        bench.desired.follow(plan(1, "a"))
+        first = await bench.works()
+        os.kill(first, signal.SIGKILL)
+        second = await bench.works(times=2)
+        assert first != second
+    assert bench.endings() == ["killed by SIGKILL"]
+    assert bench.diary().count("plan 2 confirmed=True a") == 2
+    assert any(
+        "agent ended (killed by SIGKILL) after" in line and "routers go on forwarding" in line for line in log_lines
+    )
+    assert any("agent works again" in line for line in log_lines)
+
+
+async def test_a_stopped_agent_is_noticed_killed_and_replaced(tmp_path: Path) -> None:
+    async with supervised(
+        tmp_path, "good", patience=Patience(tick_s=0.02, start_ticks=1000, silent_ticks=100)
+    ) as bench:
+        first = await bench.works()
+        os.kill(first, signal.SIGSTOP)
+        await bench.works(times=2)
+        assert not is_alive(first)
+    assert "it said nothing for 2 s" in bench.endings()[0]
+
+
+async def test_an_agent_that_never_says_a_word(tmp_path: Path) -> None:
+    async with supervised(tmp_path, "mute", "good", patience=Patience(tick_s=0.02, start_ticks=50)) as bench:
+        await bench.until(lambda: bool(bench.endings()))
+        assert bench.endings() == ["it hung: it said nothing for 1 s"]
+
+
+async def test_a_sentinel_that_was_suspended_does_not_kill_a_healthy_agent(tmp_path: Path) -> None:
+    """Blocking the loop is what SIGSTOP does to it: on waking up, the agent's words are there to be read."""
+    async with supervised(tmp_path, "good", patience=Patience(tick_s=0.05, silent_ticks=40, start_ticks=1000)) as bench:
+        first = await bench.works()
+        time.sleep(2.5)  # noqa: ASYNC251 - the point
+        bench.desired.follow(plan(1, "a"))
+        await bench.diary_has("plan 2 confirmed=True a")
+        assert bench.pids() == [first]
+
+
+async def test_an_agent_stuck_in_the_kernel(tmp_path: Path) -> None:
+    async with supervised(tmp_path, "busy", "good") as bench:
+        await bench.works()
+        await bench.until(lambda: bool(bench.endings()))
+    assert "one piece of kernel work has taken 1000 s" in bench.endings()[0]
+
+
+async def test_a_crash_loop_backs_off_and_ends_when_the_agent_is_mended(tmp_path: Path, log_lines: list[str]) -> None:
+    async with supervised(tmp_path, *["crash"] * 4, "good") as bench:
+        await bench.works()
+        assert bench.endings() == ["exit status 3"] * 4
+    waits = [line.split("starting it again in ")[1].split(";")[0] for line in log_lines if "starting it again" in line]
+    assert waits == ["10 ms", "20 ms", "40 ms", "50 ms"]
+
+
+async def test_an_agent_that_cannot_do_its_work_says_why(tmp_path: Path) -> None:
+    async with supervised(tmp_path, "unable", "good") as bench:
+        await bench.works()
+    assert bench.endings() == ["no nftables here"]
+
+
+@pytest.mark.parametrize(("behaviour", "complaint"), [("garble", "announces a frame"), ("hang-up", "closed its end")])
+async def test_an_agent_that_breaks_the_link_is_replaced(tmp_path: Path, behaviour: str, complaint: str) -> None:
+    patience = Patience(tick_s=0.05, start_ticks=400, silent_ticks=400, farewell_s=0.1)
+    async with supervised(tmp_path, behaviour, "good", patience=patience) as bench:
+        await bench.works()
+        assert not is_alive(bench.pids()[0])
+    assert complaint in bench.endings()[0]
+
+
+async def test_an_agent_that_cannot_be_started_is_tried_again(tmp_path: Path, log_lines: list[str]) -> None:
+    async with supervised(tmp_path, "good", command=lambda fd: ["/nonexistent/python"]) as bench:
+        await bench.until(lambda: len(bench.endings()) >= 3)
+    assert bench.endings()[0] == "it cannot be started: No such file or directory"
+
+
+async def test_an_agent_that_does_not_end_when_asked_to_is_killed(tmp_path: Path) -> None:
+    patience = Patience(tick_s=0.05, start_ticks=400, silent_ticks=400, farewell_s=0.2)
+    async with supervised(tmp_path, "stubborn", patience=patience) as bench:
+        pid = await bench.works()
+        bench.running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await bench.running
+        assert not is_alive(pid)
+    assert "end" in bench.diary()
+
+
+async def test_an_agent_that_does_not_read_delays_nobody(tmp_path: Path) -> None:
+    """Plans pile up behind a stopped agent as one level; when it goes on, it gets the newest."""
+    async with supervised(tmp_path, "good") as bench:
+        pid = await bench.works()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            for number in range(1, 400):
+                bench.desired.follow(plan(number, *(f"{'x' * 900}{router}" for router in range(number % 3, 3))))
+                await asyncio.sleep(0)
+            bench.desired.follow(plan(400, "last"))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await bench.until(lambda: bool(bench.reports) and bench.reports[-1].revision == 401)
+        assert bench.pids() == [pid]
+    assert len(bench.diary()) < 400
+
+
+async def test_an_agent_dies_with_a_killed_sentinel(tmp_path: Path) -> None:
+    """The stand-in sees the end of its link; the real agent asks the kernel for a signal besides."""
+    sentinel = await asyncio.create_subprocess_exec(
+        sys.executable, str(Path(__file__).with_name("stand_in_sentinel.py")), str(STAND_IN), str(tmp_path / "diary")
+    )
+    diary = tmp_path / "diary"
+    await eventually(lambda: diary.exists() and "plan" in diary.read_text())
+    sentinel.kill()
+    await sentinel.wait()
+    await eventually(lambda: "end" in diary.read_text())
+    pid = int(diary.read_text().split()[1])
+    await eventually(lambda: not is_alive(pid))
