@@ -3,10 +3,15 @@
 PY := .venv/bin/python
 RUN := .venv/bin
 
-.PHONY: help setup setup-dev demo test check format sim bench lock clean
+.PHONY: help setup demo test chaos check format sim bench lock clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Whose Python is gone or was replaced, whatever was installed into it.
+ifneq ($(shell $(PY) -c 'import pip' 2>/dev/null && echo works),works)
+.PHONY: .venv/.runtime .venv/.dev
+endif
 
 setup: .venv/.runtime .venv/.dev  ## everything into .venv, so .venv/bin/gapless (Debian packages too, when root)
 
@@ -23,6 +28,10 @@ demo: .venv/.runtime  ## a host dies, its routers run elsewhere: real namespaces
 test: setup  ## the whole test suite with real namespaces, nftables and OpenStack clients (ARGS= for pytest)
 	@scripts/prerequisites
 	@scripts/test $(ARGS)
+
+chaos: setup  ## real processes killed, stopped and cut off, again and again (ROUNDS=5)
+	@scripts/prerequisites
+	@scripts/chaos $(ROUNDS)
 
 check: setup  ## format, lint, types and layer contracts
 	$(RUN)/ruff format --check .

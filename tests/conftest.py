@@ -2,9 +2,10 @@
 
 from hypothesis import settings
 
-from namespaces import pytest_collection_modifyitems, pytest_runtest_protocol
+from inside_lab import pytest_runtest_setup
+from namespaces import pytest_runtest_protocol
 
-__all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol"]
+__all__ = ["pytest_runtest_protocol", "pytest_runtest_setup"]
 
 settings.register_profile("gapless", deadline=None, print_blob=True)
 settings.load_profile("gapless")

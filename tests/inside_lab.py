@@ -1,8 +1,9 @@
-"""Tests marked `lab` run as pid 1 of fresh namespaces, each in a lab of its own; see `gapless.lab.enter`.
+"""Tests marked `lab` run as pid 1 of fresh namespaces, each in a lab of its own; see `gapless.lab.enter`. Tests marked
+`netns` start labs themselves, as people do.
 
 Outside, such a test is one pytest process inside a lab, and its outcome; so no test can touch the machine's own
 networks, and whatever a test leaves is gone with its namespaces. A directory's conftest.py asks for this by importing
-the hook. Where the machine forbids namespaces, the tests are skipped with the reason.
+the hook. Where the machine forbids namespaces, tests of both kinds are left out as `namespaces.leave_out` says.
 """
 
 import subprocess
@@ -11,6 +12,7 @@ from functools import cache
 
 import pytest
 
+import namespaces
 from gapless.lab import enter
 
 
@@ -19,8 +21,13 @@ def why_forbidden() -> str | None:
     return enter.why_forbidden()
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("netns") and (reason := why_forbidden()):
+        namespaces.leave_out(reason)
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     if item.get_closest_marker("lab") is None or enter.is_inside():
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
@@ -28,13 +35,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     report = item.ihook.pytest_runtest_makereport(item=item, call=call)
     item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    # Out here nothing was set up for it; but what earlier tests have set up may end with it.
+    item.session._setupstate.teardown_exact(nextitem)
     return True
 
 
 def run_inside(item: pytest.Item) -> None:
-    reason = why_forbidden()
-    if reason:
-        pytest.skip(reason)
+    if reason := why_forbidden():
+        namespaces.leave_out(reason)
     options = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=short"]
     argv = [sys.executable, "-m", "pytest", *options, item.nodeid]
     # A little sooner than the timeout out here, so that a test that hangs says where.

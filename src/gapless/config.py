@@ -4,6 +4,7 @@ Nothing else reads the environment. Defaults are Neutron's where Neutron has the
 """
 
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 
 from gapless.errors import InvalidRequest
@@ -11,6 +12,9 @@ from gapless.errors import InvalidRequest
 API_PORT = 9696
 LINK_PORT = 9697
 VXLAN_PORT = 4789
+NFTABLES_LIBRARY = "libnftables.so.1"
+"""What NAT rules are loaded with; a host cannot carry routers without it."""
+NFTABLES_PACKAGE = "libnftables1 (Debian, Ubuntu) or nftables (others)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,14 @@ class Liveness:
     """When more than this share of hosts look dead at once, nothing moves until it is over or released."""
 
     def __post_init__(self) -> None:
+        for name, seconds in (("report_interval", self.report_interval_s), ("agent_down_time", self.agent_down_time_s)):
+            if not (isfinite(seconds) and seconds > 0):
+                raise InvalidRequest(f"{name} must be a number of seconds greater than 0, and not {seconds:g}")
+        if not 0 < self.brake_share <= 1:  # So is no NaN.
+            raise InvalidRequest(
+                f"brake_share must be greater than 0 and at most 1 (1: the brake never engages), and not "
+                f"{self.brake_share:g}"
+            )
         if self.agent_down_time_s < 2 * self.report_interval_s:
             raise InvalidRequest(
                 f"agent_down_time ({self.agent_down_time_s:g} s) must be at least twice report_interval "

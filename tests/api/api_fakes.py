@@ -40,6 +40,7 @@ class FakeSteering:
             reason=f"{name} is {standing}",
             heard_at=HEARD_AT,
             routers=routers,
+            takes_routers=standing == "alive",
         )
 
     def routers_changed(self, router_ids: Iterable[RouterId]) -> None:

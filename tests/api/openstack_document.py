@@ -12,6 +12,7 @@ from typing import Self
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openstack-client.md"
 PATIENCE_S = 120
+ENDING_S = 10
 _BLOCK = re.compile(
     r"^## (?P<heading>[^\n]+)$|^<!-- (?P<where>[a-z: ]+) -->\n```sh\n(?P<commands>.*?)^```$", re.M | re.S
 )
@@ -63,9 +64,12 @@ class Shell:
         try:
             yield cls(process)
         finally:
-            if process.returncode is None:
+            assert process.stdin is not None
+            process.stdin.close()  # it ends when there is nothing more to read, wherever it runs
+            try:
+                await asyncio.wait_for(process.wait(), ENDING_S)
+            except TimeoutError:
                 process.kill()
-            await process.wait()
 
     async def run(self, commands: str) -> str:
         """Type commands; what they print. Fails with all of it if one of them does."""

@@ -94,6 +94,7 @@ async def test_what_the_planner_sees(api: AsyncClient, steering: FakeSteering) -
         "reason": "host1 is silent",
         "heard_at": "2026-01-31T12:00:00Z",
         "routers": 4,
+        "takes_routers": False,
     }
     assert (await api.get("/v2.0/gapless/routers")).json() == {
         "routers": [{"router_id": ROUTER, "host": "host2", "epoch": 2, "state": "building", "reason": "moved"}]

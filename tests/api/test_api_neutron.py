@@ -7,6 +7,7 @@ import pytest
 from api_fakes import FakeSteering
 from httpx import AsyncClient, Response
 
+from gapless.controller.api import bodies
 from gapless.controller.api.attributes import FLOATING_IP, NETWORK, PORT, ROUTER, SUBNET, Resource
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -226,6 +227,14 @@ async def test_a_bulk_request_that_fails_in_the_middle_leaves_nothing(
     answer = await api.post("/v2.0/ports", json={"ports": wanted})
     assert error_of(answer) == (409, "IpAddressGenerationFailure")
     assert await everything(api) == before
+
+
+async def test_a_bulk_request_has_a_bound_and_says_it(api: AsyncClient) -> None:
+    wanted = [{"name": f"n{number}"} for number in range(bodies.MOST_AT_ONCE + 1)]
+    answer = await api.post("/v2.0/networks", json={"networks": wanted})
+    assert answer.status_code == 400
+    assert "may create 500 networks at once, and not 501: send several requests" in answer.text
+    assert (await api.get("/v2.0/networks")).json() == {"networks": []}
 
 
 async def test_callers_that_race_for_addresses_all_get_different_ones(api: AsyncClient) -> None:

@@ -1,6 +1,8 @@
 """A kernel that carries operations out on a `KernelRouter`, and refuses and drops what the real one does."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from ipaddress import IPv4Interface, IPv4Network
 
 from gapless.core.desired import tap_of
 from gapless.model.observed import KernelRouter, Link, NamespaceState, Tap
@@ -25,7 +27,13 @@ from gapless.model.operation import (
     RaiseLink,
     RemoveAddress,
     RemoveRoute,
+    RestoreConnected,
 )
+
+
+def connected_by(addresses: Iterable[IPv4Interface]) -> frozenset[IPv4Network]:
+    """Subnets that the kernel makes connected routes for, with these addresses on a live link."""
+    return frozenset(held.network for held in addresses if held.network.prefixlen < 32)
 
 
 class KernelRefusal(Exception):
@@ -87,15 +95,23 @@ class FakeKernel:
             case AddAddress(link=name, address=address):
                 link = self._link(name)
                 self._require(address not in link.addresses, "the address is there")
-                self.links[name] = replace(link, addresses=link.addresses | {address})
+                made = connected_by({address}) if link.up else frozenset()
+                self.links[name] = replace(link, addresses=link.addresses | {address}, connected=link.connected | made)
             case RemoveAddress(link=name, address=address):
                 self._remove_address(name, address)
             case RaiseLink(link=name):
-                self.links[name] = replace(self._link(name), up=True)
+                link = self._link(name)
+                self.links[name] = replace(link, up=True, connected=connected_by(link.addresses))
+            case RestoreConnected(link=name, subnet=subnet, source=source):
+                link = self._link(name)
+                self._require(link.up, "the link is down")
+                self._require(any(held.ip == source for held in link.addresses), "the source is not an address here")
+                self.links[name] = replace(link, connected=link.connected | {subnet})
+                self.routes = {it for it in self.routes if it.destination != subnet}
             case AddRoute(route=route):
                 link = self._link(route.link)
                 self._require(link.up, "the link is down")
-                reachable = route.on_link or any(route.next_hop in held.network for held in link.addresses)
+                reachable = route.on_link or any(route.next_hop in subnet for subnet in link.connected)
                 self._require(reachable, "the next hop is not reachable")
                 self.routes = {it for it in self.routes if it.destination != route.destination} | {route}
             case RemoveRoute(route=route):
@@ -130,7 +146,8 @@ class FakeKernel:
     def _remove_address(self, name: str, address: object) -> None:
         link = self._link(name)
         self._require(address in link.addresses, "the address is not there")
-        self.links[name] = replace(link, addresses=link.addresses - {address})
+        left = link.addresses - {address}
+        self.links[name] = replace(link, addresses=left, connected=link.connected & connected_by(left))
         if not self.links[name].addresses:
             self.routes = {route for route in self.routes if route.link != name}
 

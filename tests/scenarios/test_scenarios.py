@@ -75,7 +75,7 @@ def test_the_controller_was_away() -> None:
 
 
 def test_the_controller_was_stopped() -> None:
-    """It notices by itself that it was deaf, and counts every silence anew."""
+    """It notices by itself that it was deaf, and holds that against no host."""
     stage = Stage(hosts=2, routers=2)
     assert stage.controller is not None
     stage.controller.stop()
@@ -84,6 +84,26 @@ def test_the_controller_was_stopped() -> None:
     stage.run_until(600)
     assert stage.running() == {"h1": ["r1"], "h2": ["r2"]}
     compare("controller_stopped", stage)
+
+
+def test_a_silent_host_is_back_after_the_controller_was_stopped() -> None:
+    """What waited for a host goes to it as soon as it is heard, though its silence began before the pause."""
+    stage = Stage(hosts=3, routers=3, capacity=3)
+    stage.note("h1 loses power")
+    stage.host("h1").power_off()
+    stage.run_until(100)
+    stage.note("the management links of h2 and h3 are cut")
+    stage.host("h2").cut_link()
+    stage.host("h3").cut_link()
+    stage.tell(HostAdminChanged(id="operator-1", host=HostName("h3"), admin_up=False))
+    stage.run_until(225)
+    assert stage.controller is not None
+    stage.controller.stop()
+    stage.host("h2").mend_link()
+    stage.run_until(230)
+    stage.controller.go_on(timer_first=True)
+    stage.run_until(240)
+    compare("silent_host_back_after_pause", stage)
 
 
 def test_most_hosts_look_dead() -> None:

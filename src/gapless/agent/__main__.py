@@ -1,8 +1,8 @@
 """The agent as a process: `python -m gapless.agent '<AgentStart as JSON>'`, started by the sentinel and nobody else.
 
-At most one agent works on a host's routers at a time: an agent dies with its sentinel (PR_SET_PDEATHSIG, prctl(2)),
-and waits at its start until the one before has let go of the lock in the state directory, which a dying process does
-only after its last system call.
+At most one agent works on a machine's routers at a time: an agent dies with its sentinel (PR_SET_PDEATHSIG, prctl(2)),
+and waits at its start until the one before has let go of its locks, in the state directory and in the network
+namespace, which a dying process does only after its last system call.
 """
 
 import asyncio
@@ -18,14 +18,16 @@ from pathlib import Path
 from gapless.agent.driver import Driver
 from gapless.agent.kernel.watch import DriftWatcher
 from gapless.agent.reconcile import Reconciler
-from gapless.config import HostSettings
 from gapless.errors import GaplessError, Unavailable
 from gapless.observe.log import LogFormat, configure, get_logger
+from gapless.wire.hostlock import HostLock
 from gapless.wire.local import AgentStart, LocalLink, decode_start
 from gapless.wire.messages import to_agent
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LOCK_WAIT_S = 20.0
+_held: list[HostLock] = []
+"""Let go by the end of the process alone: a job may be in the kernel still when the driver has given up on it."""
 
 
 def main() -> int:
@@ -50,12 +52,15 @@ def main() -> int:
 
 async def _serve(start: AgentStart) -> None:
     link = await LocalLink.over(socket.socket(fileno=start.fd), to_agent)
-    await Driver(link, lambda: _open_kernel(start.settings), DriftWatcher).run()
+    settings = start.settings
+    uplinks = [interface for _, interface in settings.physical_networks]
 
+    def open_kernel() -> Reconciler:
+        _wait_for_lock(settings.state_dir / "agent.lock")
+        _held.append(HostLock("agent", LOCK_WAIT_S))
+        return Reconciler(settings)
 
-def _open_kernel(settings: HostSettings) -> Reconciler:
-    _wait_for_lock(settings.state_dir / "agent.lock")
-    return Reconciler(settings)
+    await Driver(link, open_kernel, lambda: DriftWatcher(uplinks=uplinks)).run()
 
 
 def _wait_for_lock(path: Path) -> None:

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Final
 
@@ -25,9 +25,18 @@ from gapless.core.diff import diff
 from gapless.core.segments import diff_segment
 from gapless.errors import InvalidRequest, InvariantError, Unavailable
 from gapless.model.network import Network, NetworkId, NetworkType
-from gapless.model.observed import GATEWAY_PREFIX, TENANT_PREFIX, KernelRouter, NamespaceState, Segment, Vxlan
-from gapless.model.operation import Announce, Operation
+from gapless.model.observed import (
+    GATEWAY_PREFIX,
+    TENANT_PREFIX,
+    KernelRoute,
+    KernelRouter,
+    NamespaceState,
+    Segment,
+    Vxlan,
+)
+from gapless.model.operation import AddRoute, Announce, ChangePeers, CreateVxlan, Operation, RemoveRoute
 from gapless.model.router import Router, RouterId
+from gapless.observe.log import get_logger
 
 _ROUNDS: Final = 2
 """Plans applied before giving up. One does, unless somebody else changes the router at the same time."""
@@ -65,20 +74,44 @@ class Reconciler:
         self._turns: dict[NetworkId, threading.Lock] = {}
         self._turns_lock = threading.Lock()
         self._announcer = arp.Announcer()
+        self._unreadable: set[RouterId] = set()
+        self._log = get_logger()
 
     def running(self) -> frozenset[RouterId]:
-        """Routers of ours that are present in the kernel, half-built ones included."""
+        """Routers of ours that are present in the kernel, half-built ones included.
+
+        One that is on the wire is always among them: its taps are ours, whatever became of its namespace.
+        """
         with Netlink() as host:
             left_behind = sweep.routers_of_taps(host)
-        return left_behind | frozenset(router_id for router_id in netns.names() if _is_ours(router_id))
+        return left_behind | frozenset(router_id for router_id in netns.names() if self._is_recognised(router_id))
+
+    def _is_recognised(self, router_id: RouterId) -> bool:
+        """Whether the namespace is ours. One that cannot be looked into must not hide the others: it is told, once."""
+        try:
+            is_ours = _is_ours(router_id)
+        except (Unavailable, OSError) as error:
+            if router_id not in self._unreadable:
+                self._log.warning(
+                    "a namespace is left alone, as it cannot be looked into",
+                    file=netns.path_of(router_id),
+                    reason=str(error),
+                )
+            self._unreadable.add(router_id)
+            return False
+        self._unreadable.discard(router_id)
+        return is_ours
 
     def reconcile(self, router: Router) -> Outcome:
         """Make the kernel match `router`, whatever it looks like now. Raises Unavailable with the reason."""
         started_s = time.monotonic()
         with Netlink() as host:
-            bridges = self._ensure_networks(host, router)
+            bridges, what = self._ensure_networks(host, router)
             desired = desired_router(router, ruleset.render(router), bridges)
-            return self._converge(host, router.id, desired, started_s)
+            outcome = self._converge(host, router.id, desired, started_s)
+        if not what:
+            return outcome
+        return replace(outcome, changed=True, what=", ".join(filter(None, (*what, outcome.what))))
 
     def _converge(self, host: Netlink, router_id: RouterId, desired: KernelRouter, started_s: float) -> Outcome:
         path = netns.path_of(router_id)
@@ -141,29 +174,36 @@ class Reconciler:
         """Stop what runs in the background. Routers go on running."""
         self._announcer.close()
 
-    def _ensure_networks(self, host: Netlink, router: Router) -> dict[NetworkId, str]:
-        """Make the networks that a router needs; returns the bridge of each."""
+    def _ensure_networks(self, host: Netlink, router: Router) -> tuple[dict[NetworkId, str], list[str]]:
+        """Make the networks that a router needs; returns the bridge of each, and what had to be done, in short."""
         if not router.admin_up:
-            return {}
+            return {}, []
         ports = [*router.ports, *([router.gateway.port] if router.gateway is not None else [])]
         networks = {port.network.id: port.network for port in ports}
-        return {network_id: self._ensure_network(host, networks[network_id]) for network_id in sorted(networks)}
+        bridges, what = {}, []
+        for network_id, network in sorted(networks.items()):
+            bridges[network_id], changes = self._ensure_network(host, network)
+            what += [changes] if changes else []
+        return bridges, what
 
-    def _ensure_network(self, host: Netlink, network: Network) -> str:
+    def _ensure_network(self, host: Netlink, network: Network) -> tuple[str, str]:
+        """Make one network; returns its bridge, and what had to be done, in short."""
+        what = ""
         segment = self._segment(host, network)
         with self._turn_of(network.id):
             for _ in range(_ROUNDS):
                 plan = diff_segment(segment, observe_segment(host, segment))
                 if not plan:
-                    return segment.bridge
+                    return segment.bridge, what
                 hands = HostHands(host)
                 for operation in plan:
                     hands.carry_out(operation)
                 hands.flush()
+                what = what or _in_short(plan)
             left = diff_segment(segment, observe_segment(host, segment))
             if left:
                 raise Unavailable(f"network {network.id} is not as it should be after building: {_words(left)}")
-        return segment.bridge
+        return segment.bridge, what
 
     def _turn_of(self, network_id: NetworkId) -> threading.Lock:
         with self._turns_lock:
@@ -229,7 +269,21 @@ def _address(text: str, setting: str) -> IPv4Address:
 
 def _in_short(plan: Iterable[Operation]) -> str:
     """The kinds of operations and the links that they are about: what a log line has room for."""
-    return ", ".join(f"{type(operation).__name__} {getattr(operation, 'link', '')}".strip() for operation in plan)
+    return ", ".join(f"{type(operation).__name__} {_link_of(operation)}".strip() for operation in plan)
+
+
+def _link_of(operation: Operation) -> str:
+    """The link that an operation is about; "" for one that is about the namespace."""
+    match operation:
+        case CreateVxlan(vxlan=vxlan):
+            return vxlan.name
+        case (
+            ChangePeers(vxlan=name) | AddRoute(route=KernelRoute(link=name)) | RemoveRoute(route=KernelRoute(link=name))
+        ):
+            return name
+        case _:
+            named = getattr(operation, "link", None) or getattr(operation, "name", "")
+            return str(named)
 
 
 def _words(plan: Iterable[Operation]) -> str:

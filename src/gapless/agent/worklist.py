@@ -7,6 +7,10 @@ Rule 3: one router's work runs in sequence. A newer plan waits for the job at ha
 what the older job achieved is told to nobody.
 Rule 4: removals, then plans, then drift and retries, then the sweep, then audits.
 
+Rule 5: a router that forwards is not given up for one failure: FAILED makes the controller move it, which costs a gap,
+while most failures pass. It stays what it was said to be for `PATIENT_TRIES` tries more. A first build that fails is
+told at once: nobody forwards for that router.
+
 What is wanted and what is known are levels, kept per router; the queues only say which router to look at sooner.
 """
 
@@ -28,6 +32,8 @@ from gapless.wire.messages import AgentReport
 WHAT_LETTERS = 500
 """Of what was changed, in a log line: the first operations name the cause, the rest follows from it."""
 RETRY = Pace(first_s=0.5, most_s=30.0)
+PATIENT_TRIES = 2
+"""Tries after the first failure of a router that was active; with `RETRY` they are over after 1.5 s."""
 ECHO_S = 1.0
 """The kernel's hints about a router's own job arrive until shortly after it; one look this much later answers all."""
 
@@ -46,6 +52,10 @@ class _Entry:
     """Something of it is, or may be, in the kernel."""
     has_run: bool = False
     """It was found here when this agent started, or was proven right since: keeping it so builds nothing new."""
+    is_as_found: bool = False
+    """It was found here when this agent started, and nothing was wanted of it but what was wanted then."""
+    tries_left: int = 0
+    """How often it may still fail before that is told; none for one that was not active before."""
     ended_at: float = -inf
     """When the last job on it was over."""
     verified: PlannedRouter | None = None
@@ -96,7 +106,8 @@ class Worklist:
     def take_running(self, running: frozenset[RouterId]) -> None:
         """What the kernel holds of ours: once before the first plan, then now and then."""
         for router_id in sorted(running - self._entries.keys()):
-            self._entry(router_id)
+            entry = self._entry(router_id)
+            entry.is_as_found, entry.tries_left = True, PATIENT_TRIES
         for entry in list(self._entries.values()):
             if entry.id in running:
                 entry.is_present = True
@@ -183,7 +194,8 @@ class Worklist:
         entry.ended_at = now
         self._removals.pop(entry.id, None)
         if isinstance(result, Done):
-            entry.is_present = entry.has_run = False
+            entry.is_present = entry.has_run = entry.is_as_found = False
+            entry.tries_left = 0
             entry.tries.reset()
         if entry.wanted is not None:
             self._urgent[entry.id] = Why.PLAN
@@ -212,11 +224,13 @@ class Worklist:
             return
         entry.verified = job.planned
         entry.has_run = True
+        entry.tries_left = PATIENT_TRIES
         entry.tries.reset()
         self._turns.looked_at(entry.id, now)
         is_build = job.why is Why.PLAN and was_verified is None and result.times is not None
         self._say(entry, RouterState.ACTIVE, times=result.times if is_build else None)
         self._explain(entry, job, result, is_build=is_build)
+        entry.is_as_found = False
 
     def _explain(self, entry: _Entry, job: Reconcile, done: Done, *, is_build: bool) -> None:
         """One line for what changed; routers that were adopted are counted."""
@@ -229,7 +243,8 @@ class Worklist:
             fields["after_plan_ms"] = done.times.verified_ms
         else:
             fields["what"] = shorten(done.what, WHAT_LETTERS, placeholder=" ...") or None
-        is_repair = job.why is not Why.PLAN
+        # What an earlier agent left, and the first plan says otherwise: it drifted while nobody looked.
+        is_repair = job.why is not Why.PLAN or (entry.is_as_found and not is_build)
         self._lines.append(
             Line(text="router repaired in place" if is_repair else text, fields=fields, is_warning=is_repair)
         )
@@ -238,9 +253,15 @@ class Worklist:
         wait_s = entry.tries.after()
         self._timers[entry.id] = (now + wait_s, why)
         self._turns.leave(entry.id)
-        self._say(entry, RouterState.FAILED, reason=reason)
         fields = {"router": entry.id, "epoch": entry.epoch, "reason": reason}
-        self._lines.append(Line(text=f"router failed; trying again in {wait_s:g} s", is_warning=True, fields=fields))
+        if entry.wanted is not None and entry.tries_left:
+            entry.tries_left -= 1
+            text = f"router could not be brought to its plan; it is not given up, trying again in {wait_s:g} s"
+        else:
+            entry.tries_left = 0
+            self._say(entry, RouterState.FAILED, reason=reason)
+            text = f"router failed; trying again in {wait_s:g} s"
+        self._lines.append(Line(text=text, is_warning=True, fields=fields))
 
     # --- wishes
 
@@ -252,6 +273,7 @@ class Worklist:
     def _want(self, planned: PlannedRouter, now: float) -> None:
         entry = self._entry(planned.router.id)
         if entry.wanted != planned:
+            entry.is_as_found &= entry.wanted is None
             entry.wanted, entry.epoch, entry.asked_at = planned, planned.epoch, now
             entry.tries.reset()
             self._timers.pop(entry.id, None)

@@ -9,7 +9,7 @@ from gapless.cli.talk import DEFAULT_API, Api, AsJson, FirstByDefault, console, 
 app = typer.Typer(
     cls=FirstByDefault,
     add_completion=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
     context_settings={"max_content_width": 110},
     help="""Look at the brake on mass moves, or release it.
 
@@ -39,8 +39,11 @@ def release(api: Api = DEFAULT_API, json: AsJson = False) -> None:
     A host that is alive after all, only cut off from the controller, goes on running its routers until it hears
     otherwise. So make sure first.
     """
+    was_engaged = get(api, "brake")["brake"]["engaged"]
     _print(put(api, "brake", {"brake": {"engaged": False}})["brake"], json=json)
-    if not json:
+    if not json and not was_engaged:
+        console.print("It was not on: nothing to release.")
+    elif not json:
         console.print("Released: the routers of the hosts that look dead now are being moved. Watch: gapless status")
 
 

@@ -11,12 +11,12 @@ from gapless.errors import NotFound
 app = typer.Typer(
     cls=FirstByDefault,
     add_completion=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
     context_settings={"max_content_width": 110},
     help="""Show how routers moved: from where, to where, why, and how long each step took.
 
-    A move is recorded from the decision on: **reschedule** (its host went silent), **drain** (its host was taken out of
-    service), **manual**, **retry** (the new host could not build it), **schedule** (its first host).
+    A move is recorded from the decision on: reschedule (its host went silent), drain (its host was taken out of
+    service), manual, retry (the new host could not build it), schedule (its first host).
 
     Examples:
 

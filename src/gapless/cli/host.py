@@ -17,11 +17,14 @@ from gapless.observe.log import LogFormat, configure, get_logger
 from gapless.sentinel import prerequisites
 from gapless.sentinel.driver import Sentinel, agent_command
 from gapless.sentinel.identity import StateDirectory
+from gapless.wire.hostlock import HostLock
 from gapless.wire.key import load as load_key
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?", re.ASCII)
+PREDECESSOR_S = 2.0
+"""How long a sentinel that ends at this moment may take to let go of this machine."""
 _DEFAULTS = HostSettings(name="", state_dir=Path(), key_file=Path())
 
 
@@ -54,7 +57,10 @@ def host(
     ],
     availability_zone: Annotated[
         str,
-        typer.Option(envvar="GAPLESS_AVAILABILITY_ZONE", help="Routers with a hint for this zone prefer this host."),
+        typer.Option(
+            envvar="GAPLESS_AVAILABILITY_ZONE",
+            help="Zone of this host. A router with zone hints runs on hosts of those zones only.",
+        ),
     ] = _DEFAULTS.availability_zone,
     capacity: Annotated[
         int, typer.Option(envvar="GAPLESS_CAPACITY", min=0, help="The most routers that this host wants to carry.")
@@ -121,7 +127,7 @@ def run(settings: HostSettings, log_format: LogFormat) -> None:
     key = load_key(settings.key_file)
     prerequisites.check(settings)
     configure("sentinel", log_format)
-    with StateDirectory(settings.state_dir) as state:
+    with StateDirectory(settings.state_dir) as state, HostLock("sentinel", PREDECESSOR_S):
         identity = state.begin_incarnation()
         command = agent_command(settings, log_format)
         sentinel = Sentinel(settings, state, identity, _facts(settings, identity.instance), key, command=command)

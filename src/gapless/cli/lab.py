@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from gapless.errors import Unavailable
-from gapless.lab import enter, faults, layout, nodes, runner, running, standing, table
+from gapless.lab import enter, faults, layout, nodes, room, runner, running, standing, table
 from gapless.lab.result import Result
 from gapless.lab.runner import RunRequest
 from gapless.lab.settings import CLASSIC, QUICK, LabSettings
 from gapless.lab.standing import Request, Status, UpRequest
 from gapless.model.router import FailoverMode
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 Hosts = Annotated[int, typer.Option(help="Hosts that carry routers.")]
 Routers = Annotated[int, typer.Option(help="Tenants, each with a router, a VM and a floating IP.")]
@@ -40,7 +40,7 @@ def _settings(
 ) -> LabSettings:
     if classic:
         report, down = CLASSIC.report_interval_s, CLASSIC.agent_down_time_s
-    return LabSettings(
+    settings = LabSettings(
         hosts=hosts,
         routers=routers,
         mode=mode,
@@ -48,6 +48,8 @@ def _settings(
         agent_down_time_s=down,
         interval_ms=interval_ms,
     )
+    room.check(settings)
+    return settings
 
 
 @app.command()

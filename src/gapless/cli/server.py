@@ -8,7 +8,7 @@ import typer
 from gapless.config import API_PORT, LINK_PORT, Address, Liveness, ServerSettings
 from gapless.observe.log import LogFormat, configure
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown", context_settings={"max_content_width": 110})
+app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"max_content_width": 110})
 
 
 @app.command()
@@ -81,7 +81,7 @@ def server(
     """Run the controller: Neutron API, planner, records.
 
     It takes what users want (OpenStack's network API), decides on which host each router runs, tells that host, and
-    records every move. When a host has been silent for **twice --agent-down-time**, its routers move to other hosts.
+    records every move. When a host has been silent for twice --agent-down-time, its routers move to other hosts.
     While the controller is away nothing moves and everything goes on forwarding.
 
     The first start makes the database and the cluster's key in --state-dir. Each host needs a copy of the key file

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, local_time, print_json
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown", context_settings={"max_content_width": 110})
+app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"max_content_width": 110})
 
 _COLOURS = {
     "alive": "green",
@@ -25,9 +25,9 @@ _COLOURS = {
 def status(api: Api = DEFAULT_API, json: AsJson = False) -> None:
     """Show hosts and routers, and why each is where it is.
 
-    A host is **alive** while it was heard within agent-down-time, **silent** after that, **dead** after twice that:
-    only then do its routers move. **draining** means that an operator took it out of service. A router that is not
-    **active** says what it waits for.
+    A host is alive while it was heard within agent-down-time, silent after that, dead after twice that: only then do
+    its routers move. A draining one was taken out of service by an operator. A router that is not active says what it
+    waits for.
 
     Examples:
 

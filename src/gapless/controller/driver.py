@@ -48,6 +48,7 @@ from gapless.core.events import (
     WithdrawalFailed,
     WithdrawalStored,
 )
+from gapless.core.liveness import Standing
 from gapless.core.planner import Planner
 from gapless.model.host import HostFacts, HostName, Incarnation
 from gapless.model.plan import Epoch, MoveKind, MoveStep, PlannedRouter
@@ -58,6 +59,8 @@ from gapless.wire.messages import Report
 
 _MOVES_FOR_HARM = (MoveKind.RESCHEDULE, MoveKind.RETRY)
 """Moves that are logged as warnings: something broke."""
+_WORRYING = (Standing.SILENT.value, Standing.DEAD.value)
+"""Standings of a host that are logged as warnings."""
 
 
 class Driver:
@@ -153,13 +156,14 @@ class Driver:
                 case PublishPlan():
                     self._sessions.wake(effect.host)
                 case ReportPause():
-                    self._roster.count_anew(self._now)
+                    self._roster.excuse(effect.excused_s, self._now)
+                    self._metrics.pauses.inc()
+                    self._metrics.paused_s.inc(effect.pause_s)
                     self._log.warning(effect.reason, cause=effect.cause)
                 case ExplainRouter():
-                    if effect.reason:
-                        self._log.info(effect.reason, router=effect.router_id, cause=effect.cause)
+                    self._tell_wait(effect)
                 case ReportHost():
-                    self._log.info(effect.reason, host=effect.host, standing=effect.standing, cause=effect.cause)
+                    self._tell_host(effect)
                 case EngageBrake():
                     self._log.error(effect.reason, hosts=",".join(effect.hosts), cause=effect.cause)
                 case ReleaseBrake():
@@ -177,9 +181,28 @@ class Driver:
         between = {"from": bind.previous_host, "to": bind.host}
         tell(bind.reason, router=bind.router_id, **between, epoch=bind.epoch, choice=bind.choice, cause=bind.cause)
 
+    def _tell_wait(self, wait: ExplainRouter) -> None:
+        """What a router waits for; a warning when it waits because nobody can take it."""
+        if wait.reason:
+            tell = self._log.warning if wait.is_stuck else self._log.info
+            tell(f"Router {wait.router_id}: {wait.reason}", router=wait.router_id, cause=wait.cause)
+
+    def _tell_host(self, host: ReportHost) -> None:
+        tell = self._log.warning if host.standing in _WORRYING else self._log.info
+        said = f"Host {host.host} is {host.standing}: {host.reason}"
+        tell(said, host=host.host, standing=host.standing, cause=host.cause)
+
+    def _tell_end(self, step: RecordStep) -> None:
+        """The end of a move's story, beside its beginning."""
+        ends = {MoveStep.CONFIRMED: self._log.info, MoveStep.FAILED: self._log.warning}
+        if tell := ends.get(step.step):
+            said = f"Move of router {step.router_id} {step.step}: {step.reason}"
+            tell(said, router=step.router_id, epoch=step.epoch, cause=step.cause)
+
     def _take_step(self, step: RecordStep, at: datetime) -> None:
         """The planner takes a plan for sent when it asks for that, and counts a host's own times from there; when the
         plan has really left is known to the session (`plan_sent`)."""
+        self._tell_end(step)
         if step.step is MoveStep.SENT:
             self._unsent[step.router_id] = (step.epoch, self._now)
             return
@@ -204,11 +227,11 @@ class Driver:
 
     # What the link hears
 
-    async def host_connected(self, facts: HostFacts, incarnation: Incarnation, received_s: float) -> None:
+    def host_connected(self, facts: HostFacts, incarnation: Incarnation, received_s: float) -> None:
         """A host's session is open."""
         admin_up = self._roster.is_admin_up(facts.name)
         event = HostConnected(id=self.fresh_id(), facts=facts, incarnation=incarnation, admin_up=admin_up)
-        await self._inbox.put(event, received_s)
+        self._inbox.put_now(event, received_s)
 
     async def host_reported(self, host: HostName, report: Report, plan_version: int, received_s: float) -> None:
         """A host's report arrived."""
@@ -222,9 +245,9 @@ class Driver:
         )
         await self._inbox.put(event, received_s)
 
-    async def host_disconnected(self, host: HostName, received_s: float) -> None:
+    def host_disconnected(self, host: HostName, received_s: float) -> None:
         """A host's last session is over."""
-        await self._inbox.put(HostDisconnected(id=self.fresh_id(), host=host), received_s)
+        self._inbox.put_now(HostDisconnected(id=self.fresh_id(), host=host), received_s)
 
     # What sessions ask
 

@@ -1,4 +1,4 @@
-"""What the store is told of hosts: a new machine before it may stay, everything else now and then, in one transaction.
+"""What the store is told of hosts: a new machine before it may stay, everything else now and then.
 
 A host that is known must not depend on the store to come back: with the database gone a hundred hosts reconnect at
 once, and their reports matter more than their rows. What could not be written is written with the next round.
@@ -10,7 +10,7 @@ from datetime import datetime
 from gapless.controller.store import records
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import utc_now
-from gapless.errors import GaplessError
+from gapless.errors import LostRace, StoreUnavailable
 from gapless.model.host import HostFacts, HostName, Incarnation
 from gapless.observe.log import get_logger
 from gapless.observe.metrics import Metrics
@@ -58,14 +58,26 @@ class HostBook:
         if not heard:
             return
         try:
+            for each in greeted.values():
+                await self._write_host(*each)
             async with self._store.transaction() as session:
-                for name, (facts, incarnation) in greeted.items():
-                    await records.save_host(session, facts, incarnation, heard[name])
                 await records.save_heartbeats(session, heard)
-        except GaplessError as error:
+        except StoreUnavailable as error:
             self._metrics.store_failures.labels(job="hosts").inc()
             get_logger().warning(
                 "Hosts and heartbeats could not be stored; the next round tries again", reason=str(error)
             )
             self._greeted = {**greeted, **self._greeted}
             self._heard = {**heard, **self._heard}
+
+    async def _write_host(self, facts: HostFacts, incarnation: Incarnation) -> None:
+        """Each in a transaction of its own, so that one that does not fit keeps no other from being written.
+
+        The host is known, so its row is there, unless an operator deleted it since: then it must not come back.
+        """
+        try:
+            async with self._store.transaction() as session:
+                await records.save_known_host(session, facts, incarnation, utc_now())
+        except LostRace as error:
+            self._metrics.store_failures.labels(job="hosts").inc()
+            get_logger().error("What a host says of itself cannot be stored", host=facts.name, reason=str(error))

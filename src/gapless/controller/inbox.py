@@ -1,7 +1,8 @@
 """The planner's one queue of events, in the order in which they happened.
 
-Hosts may have to wait for room (`put`), which slows down who talks too much; the controller's own answers and
-operators' wishes never do (`put_now`): there is at most one answer to each effect and one wish to each request.
+Hosts' reports may have to wait for room (`put`), which slows down who talks too much; the controller's own answers,
+operators' wishes, and the coming and going of hosts never do (`put_now`): there is at most one answer to each effect,
+one wish to each request, and one arrival to each handshake.
 """
 
 import asyncio

@@ -41,15 +41,19 @@ CLOSE_TIMEOUT_S = 2.0
 
 
 class Ears(Protocol):
-    """Who is told what hosts do. Each may wait; times are the loop's, read when the message arrived."""
+    """Who is told what hosts do; times are the loop's, read when the message arrived.
 
-    async def host_connected(self, facts: HostFacts, incarnation: Incarnation, received_s: float) -> None:
+    Coming and going must not wait: it is told in the moment in which the sessions change, so that the end of an old
+    session is never heard after the beginning of a newer one.
+    """
+
+    def host_connected(self, facts: HostFacts, incarnation: Incarnation, received_s: float) -> None:
         """A host proved the key and has its name; its session is open, and waits to be woken for its first plan."""
 
     async def host_reported(self, host: HostName, report: Report, plan_version: int, received_s: float) -> None:
-        """A report arrived, made from that version of the host's plan."""
+        """A report arrived, made from that version of the host's plan. May wait, and so slow this one host down."""
 
-    async def host_disconnected(self, host: HostName, received_s: float) -> None:
+    def host_disconnected(self, host: HostName, received_s: float) -> None:
         """The host's last session is over."""
 
 
@@ -220,20 +224,20 @@ class Link:
         await connection.send(encode(welcome), text=True)
         connection.protocol.max_message_size = LARGEST_REPORT
         session = Session(host, connection, self._plans, self._heard, self._dead_after_s, self._send_timeout_s)
-        self._sessions.add(session)
-        self._metrics.links.set(len(self._sessions))
         log = self._log.bind(host=host, incarnation=hello.incarnation)
         log.info("Host connected", peer=_peer(connection), instance=hello.facts.instance)
         try:
-            await self._ears.host_connected(hello.facts, hello.incarnation, guest.received_s)
+            self._sessions.add(session)
+            self._ears.host_connected(hello.facts, hello.incarnation, guest.received_s)
+            self._metrics.links.set(len(self._sessions))
             over = await session.run()
         finally:
-            is_gone = self._sessions.discard(session)
+            # However it ended: else the planner would send plans into nothing, and wait for what nobody will say.
+            if self._sessions.discard(session):
+                self._ears.host_disconnected(host, asyncio.get_running_loop().time())
             self._metrics.links.set(len(self._sessions))
         self._metrics.closed_links.labels(cause=over.cause).inc()
         log.info(f"Control link closed: {over.reason}", cause=over.cause)
-        if is_gone:
-            await self._ears.host_disconnected(host, asyncio.get_running_loop().time())
         await connection.close(_CLOSE_CODES.get(over.cause, CloseCode.NORMAL_CLOSURE), over.reason[:_REASON_BYTES])
 
     async def _heard(self, host: HostName, report: Report, plan_version: int, received_s: float) -> None:

@@ -206,4 +206,5 @@ def _host_view(status: HostStatus, heard_at: datetime | None) -> HostView:
         reason=status.reason,
         heard_at=heard_at,
         routers=status.routers,
+        takes_routers=status.takes_routers,
     )

@@ -1,8 +1,18 @@
 """Puts into the store what the planner decided, and tells it how that went.
 
-The rule: every Bind and StoreWithdrawal gets exactly one answer, whatever the database does; nobody waits for it. Many
-are stored in one transaction. If one of them does not fit, each is tried alone, so that one router's error never stops
-the others; if the database itself is away, all of them fail at once rather than one timeout after another.
+The rule: every Bind and StoreWithdrawal gets exactly one answer, and "failed" means "not done". Many are stored in one
+transaction. If one of them does not fit, each is tried alone, so that one router's error never stops the others; if the
+database itself is away, all of them fail at once rather than one timeout after another.
+
+A transaction that failed may be stored all the same: the disk's error or the broken connection came after the commit.
+So a write that the database failed is in doubt, and is answered only when reading has told what is so. As long as
+nothing can be read, nothing is answered, however long that takes: the router stays what it was, and nothing else is
+decided for it. That is the safest there is. To answer "failed" by guess would have the planner decide an epoch anew
+that is stored already; to end and start again from the store needs a store that can be read, and would cost every host
+its control link meanwhile.
+
+An epoch that is stale although this is the only writer means that planner and store have parted: that is a bug, or
+somebody changed the database. It cannot be answered, only ended (InvariantError): what is stored is what counts.
 
 Steps of moves are for people: they wait for a database that is away, up to a bound, and never hold up a binding.
 """
@@ -19,9 +29,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.store import records
 from gapless.controller.store.engine import Store
+from gapless.controller.store.records import StepTaken
 from gapless.controller.store.tables import utc_now
+from gapless.core.backoff import Backoff, Pace
 from gapless.core.effects import Bind, RecordStep, StoreWithdrawal
-from gapless.errors import GaplessError, StoreUnavailable
+from gapless.errors import Conflict, GaplessError, InvariantError, LostRace, StoreUnavailable
 from gapless.model.plan import Epoch, MoveStep
 from gapless.model.router import RouterId
 from gapless.observe.log import get_logger
@@ -29,21 +41,13 @@ from gapless.observe.metrics import Metrics
 
 BATCH = 100
 """Effects in one transaction: enough that the disk's sync costs little, few enough that the first need not wait."""
-RETRY_S = 1.0
+RETRY = Pace(first_s=1.0, most_s=10.0)
 MOST_STEPS = 100_000
 _LONGEST_AGO_S = 30 * 86_400.0
 """A host's own times are believed up to a month: they are for people, and must not break a calendar."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
-    router_id: RouterId
-    epoch: Epoch
-    step: MoveStep
-    at: datetime
-    reason: str
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,9 @@ class Recorder:
         self._answers = answers
         self._binds: deque[tuple[Bind, datetime]] = deque()
         self._withdrawals: deque[StoreWithdrawal] = deque()
-        self._steps: deque[_Step] = deque(maxlen=MOST_STEPS)
+        self._doubts: list[tuple[Bind | StoreWithdrawal, str]] = []
+        """Writes that the database failed, with its reason: whether they are stored is to be read."""
+        self._steps: deque[StepTaken] = deque(maxlen=MOST_STEPS)
         self._work = asyncio.Event()
         self._log = get_logger()
 
@@ -83,89 +89,123 @@ class Recorder:
 
     def note(self, router_id: RouterId, epoch: Epoch, step: MoveStep, at: datetime, reason: str = "") -> None:
         """Store soon that a step of a move was over at `at`."""
-        self._steps.append(_Step(router_id=router_id, epoch=epoch, step=step, at=at, reason=reason))
+        self._steps.append(StepTaken(router_id=router_id, epoch=epoch, step=step, at=at, reason=reason))
         self._work.set()
 
     async def run(self) -> None:
         """Store what is taken, for ever."""
+        backoff = Backoff(RETRY)
         while True:
             await self._work.wait()
-            if not await self.flush():
-                await asyncio.sleep(RETRY_S)
+            if await self.flush():
+                backoff.reset()
+            else:
+                await asyncio.sleep(backoff.after())
 
     async def flush(self) -> bool:
-        """Store all that was taken; false if steps are left because the database is away."""
+        """Store all that was taken; false if something is left because the database is away.
+
+        Raises InvariantError if the store has another epoch than the planner.
+        """
         self._work.clear()
-        while self._binds or self._withdrawals or self._steps:
+        while self._doubts or self._binds or self._withdrawals or self._steps:
             # Bindings before all else, whenever there are any: a router may be waiting for them.
-            if self._binds:
-                await self._store_binds(_taken(self._binds))
+            if self._doubts:
+                is_done = await self._settle_doubts()
+            elif self._binds:
+                is_done = await self._store_binds(_taken(self._binds))
             elif self._withdrawals:
-                await self._store_withdrawals(_taken(self._withdrawals))
-            elif not await self._store_steps(_taken(self._steps)):
+                is_done = await self._store_withdrawals(_taken(self._withdrawals))
+            else:
+                is_done = await self._store_steps(_taken(self._steps))
+            if not is_done:
                 self._work.set()
                 return False
         return True
 
-    async def _store_binds(self, batch: Sequence[tuple[Bind, datetime]]) -> None:
-        async def work(session: AsyncSession, some: Sequence[tuple[Bind, datetime]]) -> None:
+    async def _store_binds(self, batch: Sequence[tuple[Bind, datetime]]) -> bool:
+        async def work(session: AsyncSession, some: Sequence[tuple[Bind, datetime]]) -> list[None]:
             await records.bind(session, some, utc_now())
+            return [None] * len(some)
 
         outcomes = await self._stored("bindings", batch, work)
         stored_at = utc_now()
         for (bind, _), error in zip(batch, outcomes, strict=True):
             if error is None:
-                self._answers.bound(bind)
                 self.note(bind.router_id, bind.epoch, MoveStep.BOUND, stored_at)
-            else:
-                self._answers.not_bound(bind, str(error))
+            self._conclude(bind, error)
+        return True
 
-    async def _store_withdrawals(self, batch: Sequence[StoreWithdrawal]) -> None:
-        async def work(session: AsyncSession, some: Sequence[StoreWithdrawal]) -> None:
+    async def _store_withdrawals(self, batch: Sequence[StoreWithdrawal]) -> bool:
+        async def work(session: AsyncSession, some: Sequence[StoreWithdrawal]) -> list[None]:
             for withdrawal in some:
                 await records.store_withdrawal(session, withdrawal)
+            return [None] * len(some)
 
         outcomes = await self._stored("withdrawals", batch, work)
         for withdrawal, error in zip(batch, outcomes, strict=True):
-            if error is None:
-                self._answers.withdrawn(withdrawal)
-            else:
-                self._answers.not_withdrawn(withdrawal, str(error))
-
-    async def _store_steps(self, batch: Sequence[_Step]) -> bool:
-        """False if the database is away: then they are taken again, oldest first."""
-        recorded: list[tuple[_Step, records.RecordedStep]] = []
-
-        async def work(session: AsyncSession, some: Sequence[_Step]) -> None:
-            recorded.clear()
-            for step in some:
-                known = await records.record_step(session, step.router_id, step.epoch, step.step, step.at, step.reason)
-                if known is not None:
-                    recorded.append((step, known))
-
-        outcomes = await self._stored("steps of moves", batch, work)
-        if any(isinstance(error, StoreUnavailable) for error in outcomes):
-            # Where there is no room any more, the oldest are lost: a deque with a bound drops at its other end.
-            self._steps = deque([*batch, *self._steps], maxlen=MOST_STEPS)
-            return False
-        for step, known in recorded:
-            self._count(step.step, known)
+            self._conclude(withdrawal, error)
         return True
 
+    def _conclude(self, effect: Bind | StoreWithdrawal, error: Exception | None) -> None:
+        """Answer, unless only reading can tell what the answer is."""
+        if isinstance(error, StoreUnavailable):
+            self._doubts.append((effect, str(error)))
+        elif isinstance(error, Conflict) and not isinstance(error, LostRace):
+            raise InvariantError(f"the store is not as this controller left it: {error}") from error
+        else:
+            self._answer(effect, "" if error is None else str(error))
+
+    async def _settle_doubts(self) -> bool:
+        """Read whether the writes that failed are stored nevertheless; false if that cannot be read yet."""
+        try:
+            async with self._store.reading() as session:
+                stored = await records.bindings(session, {effect.router_id for effect, _ in self._doubts})
+        except StoreUnavailable as error:
+            count = len(self._doubts)
+            self._log.error(f"Whether {count} writes were stored cannot be read; asked again soon", reason=str(error))
+            return False
+        doubts, self._doubts = self._doubts, []
+        for effect, reason in doubts:
+            self._answer(effect, "" if records.has(stored.get(effect.router_id), effect) else reason)
+        return True
+
+    def _answer(self, effect: Bind | StoreWithdrawal, failure: str) -> None:
+        """`failure`: why it is not stored; "" if it is."""
+        match effect:
+            case Bind():
+                self._answers.not_bound(effect, failure) if failure else self._answers.bound(effect)
+            case StoreWithdrawal():
+                self._answers.not_withdrawn(effect, failure) if failure else self._answers.withdrawn(effect)
+
+    async def _store_steps(self, batch: Sequence[StepTaken]) -> bool:
+        """False if the database is away: then they are taken again, oldest first."""
+        outcomes = await self._stored("steps of moves", batch, records.record_steps)
+        left: list[StepTaken] = []
+        for step, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, records.RecordedStep):
+                self._count(step.step, outcome)
+            elif isinstance(outcome, StoreUnavailable):
+                left.append(step)
+        if left:
+            # Where there is no room any more, the oldest are lost: a deque with a bound drops at its other end.
+            self._steps = deque([*left, *self._steps], maxlen=MOST_STEPS)
+        return not left
+
     async def _stored(
-        self, job: str, batch: Sequence[T], work: Callable[[AsyncSession, Sequence[T]], Awaitable[None]]
-    ) -> list[Exception | None]:
-        """Run `work` on the whole batch, or else on each alone; the error of each, in the batch's order."""
+        self, job: str, batch: Sequence[T], work: Callable[[AsyncSession, Sequence[T]], Awaitable[Sequence[R]]]
+    ) -> list[R | Exception]:
+        """Run `work` on the whole batch, or else on each alone; what it says of each, or the error, in their order."""
         try:
             async with self._store.transaction() as session:
-                await work(session, batch)
+                done = await work(session, batch)
         except (GaplessError, SQLAlchemyError) as error:
             if len(batch) > 1 and not isinstance(error, StoreUnavailable):
                 return [outcome for each in batch for outcome in await self._stored(job, [each], work)]
             self._metrics.store_failures.labels(job=job).inc(len(batch))
             self._log.error(f"{len(batch)} {job} could not be stored", reason=str(error))
             return [error] * len(batch)
-        return [None] * len(batch)
+        return list(done)
 
     def _count(self, step: MoveStep, known: records.RecordedStep) -> None:
         if known.ended:

@@ -128,10 +128,10 @@ class Roster:
             known.heard_s = max(known.heard_s, now)
             known.heard_at = at
 
-    def count_anew(self, now: float) -> None:
-        """The controller was away until now: no silence before that is held against anybody."""
+    def excuse(self, seconds: float, now: float) -> None:
+        """The controller was away until now: so much of every silence is held against nobody."""
         for known in self._known.values():
-            known.heard_s = max(known.heard_s, now)
+            known.heard_s = max(known.heard_s, min(now, known.heard_s + seconds))
 
     def forget(self, name: HostName) -> None:
         """The host was deleted: its name is free."""

@@ -23,7 +23,7 @@ from gapless.config import Address, Liveness, ServerSettings
 from gapless.controller import key
 from gapless.controller.api.app import create_app
 from gapless.controller.shell import assemble
-from gapless.controller.store.engine import Store
+from gapless.controller.store.engine import Store, file_of
 from gapless.errors import GaplessError, InvariantError, Unavailable
 from gapless.observe.log import get_logger
 
@@ -57,13 +57,15 @@ async def run(
     settings: ServerSettings, stop: asyncio.Event, ready: Callable[[Listening], None] = lambda _: None
 ) -> None:
     """Run the controller until `stop`; `ready` is called when it can be reached."""
-    with _alone(settings.state_dir):
+    with _state_alone(settings.state_dir):
         secret = key.load_or_create(settings.key_file)
-        store = await Store.open(settings.database_url or _own_database(settings.state_dir))
-        try:
-            await _run_on(store, secret, settings, stop, ready)
-        finally:
-            await store.close()
+        url = settings.database_url or _own_database(settings.state_dir)
+        with _database_alone(file_of(url)):
+            store = await Store.open(url)
+            try:
+                await _run_on(store, secret, settings, stop, ready)
+            finally:
+                await store.close()
     get_logger().info("Controller stopped")
 
 
@@ -125,22 +127,49 @@ class _Api(uvicorn.Server):
 
 
 @contextmanager
-def _alone(state_dir: Path) -> Iterator[None]:
-    """Hold the state directory: two planners on one store would move routers behind each other's back."""
-    path = state_dir / LOCK
+def _state_alone(state_dir: Path) -> Iterator[None]:
+    """Hold the state directory; it is made if it is not there."""
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _open_lock(state_dir / LOCK)
     except OSError as error:
         raise Unavailable(
             f"the state directory {state_dir} cannot be used: {error.strerror}; make it writable for this user, or "
             "name another with --state-dir"
         ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with _held(descriptor, f"the state directory {state_dir}"):
         yield
-    except BlockingIOError:
-        raise Unavailable(f"another controller is running with the state directory {state_dir}") from None
+
+
+@contextmanager
+def _database_alone(database: Path) -> Iterator[None]:
+    """Hold the database, which need not be in the state directory: two planners on one store would move routers behind
+    each other's back."""
+    path = database.with_name(f"{database.name}.lock")
+    try:
+        descriptor = _open_lock(path)
+    except OSError as error:
+        raise Unavailable(
+            f"the database's lock {path} cannot be used: {error.strerror}; make the database's directory writable for "
+            "this user, or name another database with --database"
+        ) from error
+    with _held(descriptor, f"the database {database}"):
+        yield
+
+
+def _open_lock(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+@contextmanager
+def _held(descriptor: int, what: str) -> Iterator[None]:
+    """Hold a lock until the block, or this process, ends; then close its file."""
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Unavailable(f"another controller is running with {what}") from None
+        yield
     finally:
         os.close(descriptor)
 

@@ -24,6 +24,8 @@ class HostView:
     """Wall-clock time of the last report, for people; None if not heard since the controller started."""
     routers: int
     """How many routers are bound to it."""
+    takes_routers: bool
+    """It is heard, in service, connected, and its agent runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,11 @@ The rule: nothing moves for silence while more than `share` of the considered ho
 
 - *Looks dead*: not heard for agent_down_time (silent or dead). Silent ones count, because hosts that fall silent at one
   moment become dead up to a report interval apart, and the first of them must not move before the last is seen.
-- *Considered*: hosts that are heard, and hosts that look dead, are in service and still hold routers that silence
-  would move. So a host that has been dead and empty for days counts for nothing, nor does one that an operator took
-  out of service before switching it off.
+- *Considered*: hosts that are heard, and hosts in service that look dead and either still hold routers that silence
+  would move, or fell silent lately (`at_once_s`), with routers or without: an empty host that falls silent together
+  with a loaded one says as much about the controller's sight. A host that has been dead and empty for long counts for
+  nothing, nor does one that an operator took out of service before switching it off. Who counts while it is engaged
+  goes on counting until heard.
 - It engages when a considered host is dead (before that there is nothing to hold back) and the share is exceeded. It
   ends by itself when the share is no longer exceeded. With one of two hosts dead it never engages (half is not more
   than half); with the only host dead it does, and says so, which changes nothing: there is nowhere to go.
@@ -19,6 +21,7 @@ Neutron has no brake; a wrong join once moved every router when one agent died (
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from gapless.core.liveness import Timing
 from gapless.model.host import HostName
 
 
@@ -28,9 +31,14 @@ class Census:
 
     heard: Collection[HostName]
     down: Collection[HostName]
-    """Look dead, in service, hold routers that silence would move."""
+    """Look dead, in service, and were expected to be heard."""
     any_dead: bool
-    """Whether one of `down` is dead, not only silent."""
+    """Whether one of `down` is dead, not only silent, and holds routers that would move now."""
+
+
+def at_once_s(timing: Timing) -> float:
+    """Silence up to which two hosts fell silent at once: their deaths are up to a report interval apart."""
+    return timing.dead_after_s + 2 * timing.report_interval_s
 
 
 class Brake:
@@ -64,6 +72,8 @@ class Brake:
             self.reason = self._release_reason
         elif changed:
             self.reason = f"{len(down)} of {considered} hosts look dead, not more than {self._share:.0%}"
+        if self.reason == self._release_reason and not self._released_for:
+            self._release_reason = self.reason = ""  # every host that it was about has been heard
         return changed
 
     def release(self) -> None:

@@ -1,6 +1,6 @@
 """From what a router and a network mean to what they look like in a host's kernel: the desired side of the diff."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from gapless.model.network import NetworkId, PortId
@@ -8,7 +8,6 @@ from gapless.model.observed import (
     BRIDGE_PREFIX,
     GATEWAY_PREFIX,
     NAME_LENGTH,
-    NAMESPACE_PREFIX,
     TAP_PREFIX,
     TENANT_PREFIX,
     KernelRoute,
@@ -18,7 +17,7 @@ from gapless.model.observed import (
     Ruleset,
     Tap,
 )
-from gapless.model.router import Gateway, Router, RouterId, RouterPort
+from gapless.model.router import Gateway, Router, RouterPort
 
 SETTINGS: Mapping[str, str] = {
     "ipv4/ip_forward": "1",
@@ -42,11 +41,6 @@ SETTINGS: Mapping[str, str] = {
 """sysctls of every router's namespace."""
 
 DEFAULT_ROUTE = IPv4Network("0.0.0.0/0")
-
-
-def namespace_name(router_id: RouterId) -> str:
-    """The namespace's name, as Neutron gives it."""
-    return f"{NAMESPACE_PREFIX}{router_id}"
 
 
 def tap_name(port_id: PortId) -> str:
@@ -87,7 +81,10 @@ def desired_router(router: Router, ruleset: Ruleset, bridges: Mapping[NetworkId,
         floating = frozenset(IPv4Interface((ip.address, 32)) for ip in router.floating_ips)
         port = router.gateway.port
         ports.append((gateway_link(port.id), port, frozenset(port.addresses) | floating))
-    links = {name: Link(name=name, mac=port.mac, mtu=port.network.mtu, addresses=held) for name, port, held in ports}
+    links = {
+        name: Link(name=name, mac=port.mac, mtu=port.network.mtu, addresses=held, connected=_subnets(held))
+        for name, port, held in ports
+    }
     taps = {
         tap_name(port.id): Tap(name=tap_name(port.id), mtu=port.network.mtu, bridge=bridges[port.network.id], peer=name)
         for name, port, _ in ports
@@ -103,15 +100,27 @@ def desired_router(router: Router, ruleset: Ruleset, bridges: Mapping[NetworkId,
 
 
 def _routes(router: Router) -> frozenset[KernelRoute]:
-    """The default route and the extra routes; an extra default route takes precedence, as in Neutron."""
-    routes = {}
-    if router.gateway is not None and router.gateway.next_hop is not None:
-        routes[DEFAULT_ROUTE] = _default_route(router.gateway, router.gateway.next_hop)
-    for route in router.routes:
+    """The default route and the extra routes; an extra default route takes precedence, as in Neutron.
+
+    An extra route to a connected subnet is left out: it would take the place of the way to the neighbours themselves.
+    Of several next hops to one destination the lowest is taken, in whatever order they are given.
+    """
+    ports = [*router.ports, *([router.gateway.port] if router.gateway is not None else [])]
+    connected = _subnets(held for port in ports for held in port.addresses)
+    routes: dict[IPv4Network, KernelRoute] = {}
+    for route in sorted(router.routes, key=lambda each: each.next_hop):
         link = _link_towards(router, route.next_hop)
-        if link is not None:
-            routes[route.destination] = KernelRoute(destination=route.destination, next_hop=route.next_hop, link=link)
+        if link is not None and route.destination not in connected:
+            made = KernelRoute(destination=route.destination, next_hop=route.next_hop, link=link)
+            routes.setdefault(route.destination, made)
+    if router.gateway is not None and router.gateway.next_hop is not None:
+        routes.setdefault(DEFAULT_ROUTE, _default_route(router.gateway, router.gateway.next_hop))
     return frozenset(routes.values())
+
+
+def _subnets(addresses: Iterable[IPv4Interface]) -> frozenset[IPv4Network]:
+    """The subnets that are connected by these addresses; a single address (/32) connects none."""
+    return frozenset(held.network for held in addresses if held.network.prefixlen < 32)
 
 
 def _default_route(gateway: Gateway, next_hop: IPv4Address) -> KernelRoute:

@@ -5,7 +5,8 @@ The rule: every prefix of a plan is safe, because an agent may be killed after a
 1. What should not be there goes first: links, addresses. Withdrawn is always safer than wrong.
 2. Rules are loaded before an address is added or a link comes up: an address that is up without its translation lets
    flows begin untranslated, and they stay so for as long as they send.
-3. A link comes up when all its addresses are on it; routes follow, because the kernel takes them on live links only.
+3. A link comes up when all its addresses are on it; routes follow, because the kernel takes them on live links only,
+   and connected routes before others, because a next hop must be reachable.
 4. New routes before old ones go: no destination is without one in between.
 5. Announcements come last: what they promise is true by then.
 
@@ -14,7 +15,7 @@ What the kernel drops by itself (routes of a link that lost its last address, a 
 """
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from gapless.core.desired import tap_of
 from gapless.errors import Unavailable
@@ -40,6 +41,7 @@ from gapless.model.operation import (
     RaiseLink,
     RemoveAddress,
     RemoveRoute,
+    RestoreConnected,
 )
 
 
@@ -50,6 +52,7 @@ def diff(desired: KernelRouter, observed: KernelRouter) -> tuple[Operation, ...]
     """
     _refuse_foreign(desired, observed)
     kept = frozenset(name for name in desired.links if _is_whole(name, observed))
+    restored = tuple(_connected(desired, observed, kept))
     return (
         *_namespace(desired, observed),
         *_remove_stale_links(desired, observed, kept),
@@ -59,7 +62,8 @@ def diff(desired: KernelRouter, observed: KernelRouter) -> tuple[Operation, ...]
         *_pairs(desired, observed, kept),
         *_addresses(desired, observed, kept),
         *_raise(desired, observed, kept),
-        *_routes(desired, observed, kept),
+        *restored,
+        *_routes(desired, observed, kept, replaced={it.subnet for it in restored}),
         *_announcements(desired, observed, kept),
     )
 
@@ -176,7 +180,20 @@ def _raise(desired: KernelRouter, observed: KernelRouter, kept: frozenset[str]) 
             yield RaiseLink(link=name)
 
 
-def _routes(desired: KernelRouter, observed: KernelRouter, kept: frozenset[str]) -> Iterator[Operation]:
+def _connected(desired: KernelRouter, observed: KernelRouter, kept: frozenset[str]) -> Iterator[RestoreConnected]:
+    """Connected routes that were lost. Those of new addresses and of links that come up the kernel makes by itself."""
+    for name in sorted(name for name in kept if observed.links[name].up):
+        staying = _in_order(observed.links[name].addresses & desired.links[name].addresses)
+        for subnet in sorted(desired.links[name].connected - observed.links[name].connected):
+            source = next((held.ip for held in staying if held.network == subnet), None)
+            if source is not None:
+                yield RestoreConnected(link=name, subnet=subnet, source=source)
+
+
+def _routes(
+    desired: KernelRouter, observed: KernelRouter, kept: frozenset[str], replaced: set[IPv4Network]
+) -> Iterator[Operation]:
+    """Routes that we install. Those to `replaced` destinations are gone by now."""
     alive = {
         name
         for name in kept
@@ -186,9 +203,9 @@ def _routes(desired: KernelRouter, observed: KernelRouter, kept: frozenset[str])
     added = desired.routes - there
     for route in sorted(added, key=str):
         yield AddRoute(route=route)
-    replaced = {route.destination for route in added}
+    gone = replaced | {route.destination for route in added}
     for route in sorted(there - desired.routes, key=str):
-        if route.destination not in replaced:
+        if route.destination not in gone:
             yield RemoveRoute(route=route)
 
 

@@ -15,9 +15,10 @@ from gapless.model.router import RouterId
 class Bind:
     """Store that `router_id` is bound to `host` at `epoch`, and begin the record of the move, in one transaction.
 
-    Holds only if the stored epoch is still `epoch - 1` (0: never bound). Answered by exactly one BindingStored or
-    BindingFailed. The record's first steps are part of this: DECIDED is the moment of the effect, LAST_HEARD lies
-    `silent_s` before it, BOUND is the moment of the transaction. Every later step comes as a RecordStep.
+    Holds only if the stored epoch is still `epoch - 1` (0: never bound), or if this binding is stored already: then
+    only its `leaving_host` is put right. Answered by exactly one BindingStored or BindingFailed. The record's first
+    steps are part of this: DECIDED is the moment of the effect, LAST_HEARD lies `silent_s` before it, BOUND is the
+    moment of the transaction. Every later step comes as a RecordStep.
     """
 
     router_id: RouterId
@@ -81,6 +82,8 @@ class ExplainRouter:
 
     router_id: RouterId
     reason: str
+    is_stuck: bool
+    """Whether it waits for a host that can take it, and there is none."""
     cause: str
 
 
@@ -96,9 +99,11 @@ class ReportHost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportPause:
-    """The controller itself was away for `pause_s` seconds, so every silence is counted anew: one log line."""
+    """The controller itself was away for `pause_s` seconds: one log line."""
 
     pause_s: float
+    excused_s: float
+    """So much of every host's silence is not counted."""
     reason: str
     cause: str
 

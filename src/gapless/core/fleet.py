@@ -84,7 +84,12 @@ class Host:
         """One word for people."""
         if self.silence.standing is not Standing.ALIVE or self.admin_up:
             return self.silence.standing.value
-        return "draining" if self.bound else "drained"
+        return "draining" if self.holds_routers else "drained"
+
+    @property
+    def holds_routers(self) -> bool:
+        """Whether a router is bound here, or may still run here: pulling this host's power would hurt somebody."""
+        return bool(self.bound or self.letting_go)
 
 
 class Fleet:

@@ -80,6 +80,11 @@ class Ledger:
         """A host can take more than before: see whether it can take what waits."""
         self._unsettled |= self._waiting
 
+    def waiting_for_a_host(self) -> list[RouterId]:
+        """What `look_again` would look at and that waits for nothing else."""
+        waiting = (self.routers[router_id] for router_id in sorted(self._waiting))
+        return [each.id for each in waiting if each.asked is None and each.state is not AssignmentState.WITHDRAWN]
+
     def look_later(self, router: RouterRecord, when: float) -> None:
         """Time is what the router waits for. At the first alarm it is looked at and may set the next."""
         if when < self._next_alarm.get(router.id, inf):
@@ -127,7 +132,7 @@ class Ledger:
         if reason != router.reason:
             router.reason = reason
             cause = router.cause if router.is_wishing else self.cause
-            self.emit(ExplainRouter(router_id=router.id, reason=reason, cause=cause))
+            self.emit(ExplainRouter(router_id=router.id, reason=reason, is_stuck=waiting, cause=cause))
 
     def publish(self) -> None:
         """Send the plans that changed, and note which moves were sent with them."""
@@ -151,7 +156,9 @@ class Ledger:
         if old := self.fleet.get(router.host):
             self._unbind(router, old)
         router.host, router.epoch = host, epoch
-        router.sent_at, router.fault, router.let_go_at = None, "", None
+        router.sent_at, router.fault = None, ""
+        if router.state is not AssignmentState.WITHDRAWN:
+            router.let_go_at = None
         router.open_move, router.failure_told = True, False
         if new := self.fleet.get(host):
             new.bound.add(router.id)
@@ -249,9 +256,11 @@ class Ledger:
         router.leaving = leaving
         if old := self.fleet.get(leaving):
             old.letting_go.add(router.id)
+            self.fleet.changed_standings.add(old.name)
             router.leaving_version = old.plan_version
 
     def _end_wait(self, router: RouterRecord) -> None:
         if old := self.fleet.get(router.leaving):
             old.letting_go.discard(router.id)
+            self.fleet.changed_standings.add(old.name)
         router.leaving = None

@@ -9,8 +9,10 @@ controller deaf without anybody being at fault:
 
 - It was not there. At the start every stored host counts as heard at that moment (grace).
 - It was stopped: SIGSTOP, a suspended virtual machine, a blocked process. Then the first thing it does afterwards, be
-  it a timer or a report that had waited in a socket, comes long after the last thing it did before (`Attention`), and
-  every silence is counted anew. A host that was already dead stays dead: that was concluded with open ears.
+  it a timer or a report that had waited in a socket, comes long after the last thing it did before (`Attention`). That
+  time is not counted, nor is as much again, up to a report interval: the time to be heard anew (`excused_s`). Silence
+  before the pause does count, so a controller that stalls now and then still finds who is dead, only later. What was
+  concluded with open ears stands: who was silent is silent until it is heard, and who was dead is dead.
 
 Neutron judges by wall-clock timestamps in its database instead, which is why a stopped clock, a stopped server or a
 slow database has moved routers of healthy agents there.
@@ -70,20 +72,17 @@ class Silence:
         self.counted_from = self.heard_at = now
         self.standing = Standing.ALIVE
 
-    def grant_grace(self, now: float) -> None:
-        """Nobody could have been heard until now: count from here, unless the host was dead before."""
-        if self.standing is Standing.DEAD:
-            return
-        self.counted_from = now
-        if self.standing is Standing.SILENT:
-            self.standing = Standing.EXPECTED if self.heard_at is None else Standing.ALIVE
+    def excuse(self, seconds: float, now: float) -> None:
+        """Nobody could have been heard for so long until now. Moves what is counted, never the standing: only what is
+        heard makes a host better than it was, and whoever waits for that is told."""
+        self.counted_from = min(now, self.counted_from + seconds)
 
     def judge(self, now: float, timing: Timing) -> bool:
         """Whether the standing changed with the time."""
         silent_s = now - self.counted_from
-        if silent_s >= timing.dead_after_s:
+        if self.standing is Standing.DEAD or silent_s >= timing.dead_after_s:
             standing = Standing.DEAD
-        elif silent_s >= timing.agent_down_time_s and self.standing is not Standing.DEAD:
+        elif silent_s >= timing.agent_down_time_s:
             standing = Standing.SILENT
         else:
             return False
@@ -94,6 +93,15 @@ class Silence:
     def length_s(self, now: float) -> float:
         """How long it has lasted; at least as long as is known, for a host not heard since the controller's start."""
         return now - (self.counted_from if self.heard_at is None else self.heard_at)
+
+
+def excused_s(away_s: float, timing: Timing) -> float:
+    """How much of a silence is not counted after a pause of the controller.
+
+    The pause itself, and as much again, up to a report interval, in which hosts may reach the controller again. Not a
+    report interval for every pause: a controller that stalls often would never find anybody dead.
+    """
+    return away_s + min(away_s, timing.report_interval_s)
 
 
 class Attention:

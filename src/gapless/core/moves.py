@@ -64,6 +64,9 @@ TABLE: dict[tuple[AssignmentState, Trigger], AssignmentState] = {
     (_S.WITHDRAWING, _T.BOUND): _S.PLANNED,
     (_S.WITHDRAWING, _T.LET_GO): _S.WITHDRAWN,
     (_S.WITHDRAWN, _T.WITHDRAWAL_STORED): _S.PLANNED,
+    # The old one let go while the next binding was being stored: that still counts.
+    (_S.WITHDRAWN, _T.BOUND_AWAY): _S.WITHDRAWN,
+    (_S.WITHDRAWN, _T.BOUND): _S.PLANNED,
     **{(state, _T.BOUND): _S.PLANNED for state in IN_PLAN},
     **{(state, _T.BOUND_AWAY): _S.WITHDRAWING for state in IN_PLAN},
     **{(state, _T.SEEN_ABSENT): _S.PLANNED for state in IN_PLAN},

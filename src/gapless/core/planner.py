@@ -20,11 +20,12 @@ while another host may still have it; an epoch only grows; what is bound once is
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
 
 from gapless.core import news, status
-from gapless.core.brake import Brake, Census
+from gapless.core.brake import Brake, Census, at_once_s
 from gapless.core.effects import (
     Bind,
     Effect,
@@ -44,7 +45,7 @@ from gapless.core.events import (
 from gapless.core.fleet import Host
 from gapless.core.invariants import Invariants
 from gapless.core.ledger import Ledger
-from gapless.core.liveness import Attention, Timing
+from gapless.core.liveness import Attention, Timing, excused_s
 from gapless.core.moves import AssignmentState
 from gapless.core.placement import Placement, Placing, objection
 from gapless.core.routers import RouterRecord
@@ -58,6 +59,10 @@ from gapless.model.router import FailoverMode, RouterId
 
 DRAINS_AT_ONCE = 4
 """Routers that may be on their way from one host out of service; an agent builds about as many in parallel."""
+
+LOOK_AGAIN_S = 60.0
+"""How often everything that waits for a host is looked at without any reason. Each change that may help such a router
+looks at it at once; should one ever be forgotten, the router waits a minute, and not for ever."""
 
 _URGENCY = (MoveKind.RESCHEDULE, MoveKind.SCHEDULE, MoveKind.RETRY, MoveKind.MANUAL, MoveKind.DRAIN)
 """Who chooses first where room is short: what runs nowhere before what does."""
@@ -84,6 +89,7 @@ class Planner:
         self._story = Story()
         self._ticks = 0
         self._next_tick = now
+        self._next_look_again = now + LOOK_AGAIN_S
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take in one event. Raises InvariantError, with the recent story, for what cannot happen."""
@@ -122,14 +128,16 @@ class Planner:
     # 1. Silence
 
     def _notice_pause(self) -> None:
-        """If the controller itself was away, nobody could have been heard: all silence is counted anew."""
+        """If the controller itself was away, nobody could have been heard: that is held against no host."""
         away_s = self._attention.notice(self._ledger.now)
         if away_s is None:
             return
+        excused = excused_s(away_s, self._timing)
         for host in self._ledger.fleet:
-            host.silence.grant_grace(self._ledger.now)
-        reason = f"the controller did nothing for {away_s:.1f} s, so every host's silence is counted from now on"
-        self._ledger.emit(ReportPause(pause_s=away_s, reason=reason, cause=self._ledger.cause))
+            host.silence.excuse(excused, self._ledger.now)
+        reason = f"the controller did nothing for {away_s:.1f} s: {excused:.1f} s of every host's silence do not count"
+        pause = ReportPause(pause_s=away_s, excused_s=excused, reason=reason, cause=self._ledger.cause)
+        self._ledger.emit(pause)
 
     def _judge_silence(self) -> None:
         for host in self._ledger.fleet:
@@ -138,6 +146,9 @@ class Planner:
                 self._ledger.fleet.changed_standings.add(host.name)
         self._ledger.census_due = True
         self._ledger.look_at_what_is_due()
+        if self._ledger.now >= self._next_look_again:
+            self._next_look_again = self._ledger.now + LOOK_AGAIN_S
+            self._ledger.look_again()
 
     # 2. The brake
 
@@ -159,11 +170,22 @@ class Planner:
 
     def _census(self) -> Census:
         heard = [host.name for host in self._ledger.fleet if host.silence.is_alive]
-        down = [host for host in self._ledger.fleet if not host.silence.is_alive and self._would_move(host)]
-        return Census(heard=heard, down=[host.name for host in down], any_dead=any(host.is_dead for host in down))
+        down = [host for host in self._ledger.fleet if not host.silence.is_alive and self._is_missed(host)]
+        return Census(
+            heard=heard,
+            down=[host.name for host in down],
+            any_dead=any(host.is_dead and self._would_move(host) for host in down),
+        )
+
+    def _is_missed(self, host: Host) -> bool:
+        """Whether this host was to be heard, so that its silence says something of the controller's sight."""
+        if not host.admin_up:
+            return False
+        fell_silent_lately = host.silence.length_s(self._ledger.now) <= at_once_s(self._timing)
+        return fell_silent_lately or host.name in self._brake.hosts or self._would_move(host)
 
     def _would_move(self, host: Host) -> bool:
-        """Whether this host's death would surprise somebody and move something."""
+        """Whether this host's death would move something."""
         routers = self._ledger.routers
         return host.admin_up and any(routers[each].needs.mode is FailoverMode.RESCHEDULE for each in host.bound)
 
@@ -211,7 +233,7 @@ class Planner:
         if wish.kind is MoveKind.MANUAL:
             router.wanted, router.refused = None, lament
             self._ledger.look_at(router.id)  # With the next event or tick: it may wish something else as well.
-        self._ledger.explain(router, lament, waiting=True)
+        self._ledger.explain(router, lament, waiting=wish.kind is not MoveKind.MANUAL)
 
     def _choose(self, router: RouterRecord, wish: Wish, placing: Placing) -> Placement:
         """Look for a host among those with which the router did not fail lately, then, if it is urgent, among all."""
@@ -291,11 +313,26 @@ class Planner:
         if (answered := self._answered(event.router_id, event.epoch, Bind)) is None:
             return
         router, bind = answered
+        # A host that was dead when this was decided may be back, and has to let go first after all. That is stored as
+        # well before anything follows: a controller that starts now would tell the new host at once.
+        leaving = bind.leaving_host or self._leaving(router, bind.host)
+        if leaving != bind.leaving_host:
+            self._amend(router, replace(bind, leaving_host=leaving))
+        else:
+            self._bound(router, bind)
+
+    def _amend(self, router: RouterRecord, bind: Bind) -> None:
+        """Have the same binding stored once more, with the host that it has to leave first."""
+        router.asked, router.is_amending = bind, True
+        if target := self._ledger.fleet.get(bind.host):
+            target.coming.add(router.id)
+        self._ledger.emit(bind)
+
+    def _bound(self, router: RouterRecord, bind: Bind) -> None:
+        router.is_amending = False
         if router.open_move and not router.failure_told and router.epoch:
             self._ledger.record(router, MoveStep.SUPERSEDED, reason=f"epoch {bind.epoch} follows: {bind.reason}")
-        # A host that was dead when this was decided may be back, and has to let go first after all.
-        leaving = bind.leaving_host or self._leaving(router, bind.host)
-        self._ledger.bind(router, bind.host, bind.epoch, leaving)
+        self._ledger.bind(router, bind.host, bind.epoch, bind.leaving_host)
         if bind.kind is not MoveKind.DRAIN:
             self._ledger.end_drain(router)
         router.store.forget("bind")
@@ -306,6 +343,9 @@ class Planner:
         if (answered := self._answered(event.router_id, event.epoch, Bind)) is None:
             return
         router, bind = answered
+        if router.is_amending:
+            self._bound(router, bind)  # What was stored before is: only a restart would not know whom it leaves.
+            return
         self._ledger.give_back(router)
         self._ledger.end_drain(router)
         router.store.failed("bind", self._ledger.now)
@@ -378,7 +418,8 @@ class Planner:
 
     def router_views(self) -> dict[RouterId, RouterStatus]:
         """Every router that is known."""
-        return {router.id: status.of_router(router) for router in self._ledger.routers.values()}
+        fleet = self._ledger.fleet
+        return {each.id: status.of_router(each, fleet.get(each.host)) for each in self._ledger.routers.values()}
 
     def objections(self, router_id: RouterId) -> dict[HostName, str]:
         """Why each host but its present one cannot take this router now, as a clause that follows the host's name; ""
@@ -389,6 +430,10 @@ class Planner:
         avoid = router.hosts.waiting(self._ledger.now)
         others = (host for host in self._ledger.fleet if host.name != router.host)
         return {host.name: objection(host, router.needs, avoid) for host in others}
+
+    def waiting_for_a_host(self) -> list[RouterId]:
+        """Routers that should be bound anew and for which no host was found when they were last looked at."""
+        return self._ledger.waiting_for_a_host()
 
     def brake_view(self) -> BrakeStatus:
         """The brake as it is now."""

@@ -47,6 +47,8 @@ class RouterRecord:
     """When that host said that nothing is left."""
     asked: Bind | StoreWithdrawal | None = None
     """The write to the store that is under way."""
+    is_amending: bool = False
+    """... and is a Bind that is stored already, once more, now with the host that has to let go first."""
     wanted: Wanted | None = None
     refused: str = ""
     """Why an operator's last request could not be granted."""
@@ -78,4 +80,6 @@ class RouterRecord:
     @property
     def is_withheld(self) -> bool:
         """It is being bound away from a host that is dead: should that host return right now, it must not build it."""
-        return isinstance(self.asked, Bind) and self.asked.leaving_host is None and self.host is not None
+        if not isinstance(self.asked, Bind) or self.host is None:
+            return False
+        return self.asked.leaving_host is None or self.is_amending

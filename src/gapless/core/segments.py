@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from gapless.errors import Unavailable
+from gapless.model.network import VXLAN_OVERHEAD
 from gapless.model.observed import HostLink, ObservedSegment, Segment, Vxlan
 from gapless.model.operation import (
     ChangeHostMtu,
@@ -22,9 +23,6 @@ from gapless.model.operation import (
     Plug,
     RaiseHostLink,
 )
-
-VXLAN_OVERHEAD = 50
-"""Bytes that encapsulation takes from the data network's MTU: Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348)."""
 
 
 def diff_segment(desired: Segment, observed: ObservedSegment) -> tuple[HostOperation, ...]:

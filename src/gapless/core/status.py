@@ -44,7 +44,8 @@ def host_reason(host: Host, timing: Timing) -> str:
 
 
 def _alive_reason(host: Host) -> str:
-    clauses = [] if host.admin_up else ["taken out of service" + (", its routers leave" if host.bound else ", empty")]
+    leaving = ", its routers leave" if host.holds_routers else ", empty"
+    clauses = [] if host.admin_up else [f"taken out of service{leaving}"]
     if not host.connected:
         clauses.append("its control link is closed")
     elif host.agent is AgentState.RESTARTING:
@@ -63,27 +64,29 @@ def of_host(host: Host, timing: Timing, now: float) -> HostStatus:
         reason=host_reason(host, timing),
         silent_s=None if host.silence.heard_at is None else now - host.silence.heard_at,
         routers=len(host.bound),
+        takes_routers=host.admin_up and not host.inability,
     )
 
 
-def of_router(router: RouterRecord) -> RouterStatus:
-    """A router as people may look at it."""
+def of_router(router: RouterRecord, home: Host | None) -> RouterStatus:
+    """A router as people may look at it; `home` is the host that it is bound to."""
     return RouterStatus(
         router_id=router.id,
         host=router.host,
         epoch=router.epoch,
-        state=_word(router),
+        state=_word(router, home),
         reason=router.reason or router.choice,
     )
 
 
-def _word(router: RouterRecord) -> str:
+def _word(router: RouterRecord, home: Host | None) -> str:
     if isinstance(router.asked, Bind):
         return "binding"
     if router.state is AssignmentState.UNBOUND:
         return "unplaced"
     if router.state is AssignmentState.WITHDRAWN:
         return AssignmentState.WITHDRAWING.value
-    if router.is_wishing and router.state is not AssignmentState.FAILED:
+    is_lost = home is None or home.is_dead  # whatever it was last heard to be
+    if is_lost or (router.is_wishing and router.state is not AssignmentState.FAILED):
         return "waiting"
     return router.state.value

@@ -46,6 +46,8 @@ class HostStatus:
     """Seconds since its last report; None if not heard since the controller started."""
     routers: int
     """How many routers are bound to it."""
+    takes_routers: bool
+    """It is heard, in service, connected, and its agent runs; whether a router fits is another question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

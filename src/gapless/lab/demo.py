@@ -57,8 +57,11 @@ def main(argument: dict[str, Any]) -> int:
     try:
         with view:
             shown = run_until_signalled(_carry_out(request.settings, view))
-    except KeyboardInterrupt:
-        print(f"gapless demo: interrupted ({view.said()}); nothing is left behind", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(
+            f"gapless demo: interrupted by {interrupt or 'Ctrl-C'} ({view.said()}); nothing is left behind",
+            file=sys.stderr,
+        )
         return INTERRUPTED
     except (GaplessError, ExceptionGroup) as error:
         print(f"gapless demo: {first_of(error)} [while: {view.said()}]", file=sys.stderr)

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import FrameType
 
 from gapless.errors import GaplessError, InvalidRequest, InvariantError, Refused
-from gapless.lab import linux
+from gapless.lab import linux, registry
 
 FORBIDDEN = 77
 """Exit status when this machine does not allow user namespaces."""
@@ -172,10 +172,15 @@ def start_time(pid: int) -> int:
 
 def _register(file: Path, child: int) -> None:
     said = {"supervisor": os.getpid(), "started": start_time(os.getpid()), "pid": child, "since": time.time()}
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = file.with_suffix(".new")
-    draft.write_text(json.dumps(said))
-    draft.rename(file)
+    registry.write(file, json.dumps(said).encode())
+
+
+def _let_terminal_go() -> None:
+    """A registered lab outlives the command that started it, and must not hold that one's output open."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    os.close(nothing)
 
 
 def supervise(argv: Sequence[str], register: Path | None) -> int:
@@ -189,13 +194,14 @@ def supervise(argv: Sequence[str], register: Path | None) -> int:
     except OSError as error:
         raise Refused(_advice(_words(error))) from error
     child = _start(argv)
+    if register is None:
+        return _supervise(child)
+    _register(register, child)  # where it raises, this process ends, and pid 1 with it
     try:
-        if register:
-            _register(register, child)
+        _let_terminal_go()
         return _supervise(child)
     finally:
-        if register:
-            register.unlink(missing_ok=True)
+        register.unlink(missing_ok=True)
 
 
 def _call(entry: str, argument: str) -> int:

@@ -113,15 +113,15 @@ class Lab:
         await _each(hosts, lambda host: host.start(self.controller.key))
 
     async def hosts_alive(self, *names: str) -> None:
-        """Wait until the controller calls these hosts (all, if none is named) alive and their agents work."""
+        """Wait until the controller says that these hosts (all, if none is named) take routers."""
         wanted = set(names or self.hosts)
 
         async def alive() -> bool:
             for name in wanted:
                 self.hosts[name].sentinel.check()
-            standing = {host["name"]: host["standing"] for host in await self.api.hosts()}
+            taking = {host["name"] for host in await self.api.hosts() if host["takes_routers"]}
             ready = [name for name in wanted if self.hosts[name].sentinel.has_said(AGENT_READY)]
-            count = sum(standing.get(name) == "alive" for name in ready)
+            count = sum(name in taking for name in ready)
             self._progress(Phase.HOSTS, count, len(wanted))
             return bool(count == len(wanted))
 

@@ -33,7 +33,6 @@ FAR_OUTSIDE = IPv4Address("198.51.100.10")
 PHYSICAL_NETWORK = "external"
 """Neutron's name for what the external switch is."""
 PHYSICAL_MTU = 1500
-TENANT_MTU = PHYSICAL_MTU - 50
 MOST_HOSTS = 1000
 
 

@@ -13,6 +13,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
+from asyncio.subprocess import PIPE
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,6 +45,7 @@ exec sleep infinity > /dev/null
 """
 _BOOT_TIMEOUT_S = 30.0
 _END_TIMEOUT_S = 20.0
+_WAKE_AGAIN_S = 0.2
 
 
 class Machine:
@@ -68,43 +71,46 @@ class Machine:
         await asyncio.to_thread(netns.create, self.name, plain=True)
         argv = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _BOOT, str(self.disk))
         with self.console.open("ab") as console:
-            self._init = await asyncio.create_subprocess_exec(
-                "nsenter",
-                f"--net={netns.path_of(self.name)}",
-                *argv,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=console,
-                env=shell.environment(),
-                start_new_session=True,  # Ctrl-C is the lab's to answer
+            self._init = await shell.spawn(
+                "nsenter", f"--net={netns.path_of(self.name)}", *argv, stdout=PIPE, stderr=console
             )
         assert self._init.stdout is not None
-        async with asyncio.timeout(_BOOT_TIMEOUT_S):
-            said = (await self._init.stdout.readline()).decode().strip()
+        try:
+            async with asyncio.timeout(_BOOT_TIMEOUT_S):
+                said = (await self._init.stdout.readline()).decode().strip()
+        except TimeoutError:
+            os.kill(self._init.pid, signal.SIGKILL)  # and with it all that it started
+            raise Unavailable(f"machine {self.name} did not start within {_BOOT_TIMEOUT_S:g} s") from None
         if not said.isdecimal():
             raise Unavailable(f"machine {self.name} did not start: {self.console.read_text().strip()}")
         self._init_name = said
-        self._init_pid = next(process.pid for process in processes.every() if process.name == said)
+        self._init_pid = processes.pid_here(said)
         self._held = {kind: netns.hold(Path(f"/proc/{said}/ns/{kind}")) for kind in ("net", "mnt", "pid")}
         self.is_on = True
 
     def power_off(self) -> None:
         """End every process of the machine at once. Its namespaces stay, without life."""
-        if self.is_on:
-            self.is_on = False
+        self.is_on = False
+        if self._init is not None and self._init.returncode is None:
+            # Before its pid 1 is known, by the process that waits for it, which takes it along.
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._init_pid, signal.SIGKILL)
+                os.kill(self._init_pid or self._init.pid, signal.SIGKILL)
 
     async def ended(self) -> None:
         """After `power_off`: wait until its last process is gone. Raises Unavailable when one stays."""
         for process in [*self._started, *([self._init] if self._init else [])]:
-            wake(process)
-            try:
-                async with asyncio.timeout(_END_TIMEOUT_S):
-                    await process.wait()
-            except TimeoutError:
-                raise Unavailable(f"process {process.pid} of machine {self.name} does not end") from None
-        self._started, self._init = [], None
+            await self._ended(process)
+        self._started, self._init, self._init_pid = [], None, 0
+
+    async def _ended(self, process: asyncio.subprocess.Process) -> None:
+        waiting = asyncio.ensure_future(process.wait())
+        deadline = time.monotonic() + _END_TIMEOUT_S
+        while not waiting.done():
+            wake(process)  # again and again: it may stop itself only after it has been woken
+            await asyncio.wait([waiting], timeout=_WAKE_AGAIN_S)
+            if time.monotonic() > deadline:
+                waiting.cancel()
+                raise Unavailable(f"process {process.pid} of machine {self.name} does not end")
 
     async def bury(self) -> None:
         """Let go of everything an earlier life of the machine left in the kernel."""
@@ -122,18 +128,10 @@ class Machine:
         base = f"/proc/{self._init_name}/ns"
         return ["nsenter", f"--net={base}/net", f"--mount={base}/mnt", f"--pid={base}/pid", "--"]
 
-    async def start(self, argv: Sequence[str], log: Path, **env: str) -> asyncio.subprocess.Process:
+    async def start(self, argv: Sequence[str], log: Path) -> asyncio.subprocess.Process:
         """Start a process on the machine; what it says goes to the end of `log`. Power loss ends it."""
         with log.open("ab") as sink:
-            process = await asyncio.create_subprocess_exec(
-                *self.inside(),
-                *argv,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-                env=shell.environment(**env),
-                start_new_session=True,
-            )
+            process = await shell.spawn(*self.inside(), *argv, stdout=sink, stderr=sink)
         self._started.append(process)
         return process
 
@@ -160,11 +158,24 @@ class Machine:
         prefix = "qrouter-"
         if not self.is_on:
             return {}
-        found = (self.root() / "run/netns").glob(f"{prefix}*")
+        directory = self.root() / "run/netns"
+        plain = directory.stat().st_dev
+        # A plain file is what an agent leaves that was killed before it could mount the namespace on its name.
+        found = (path for path in directory.glob(f"{prefix}*") if _device(path) not in (None, plain))
         return {path.name.removeprefix(prefix): path for path in found}
+
+
+def _device(path: Path) -> int | None:
+    """Of the filesystem that a file is in; None where there is no such file any more."""
+    try:
+        return path.stat().st_dev
+    except FileNotFoundError:
+        return None
 
 
 def wake(process: asyncio.subprocess.Process) -> None:
     """Continue an nsenter: it stops itself when what it waits for is stopped, and would not see that end."""
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGCONT)
+    if process.returncode is None:
+        # Not `send_signal`: it looks for the end of the process itself first, and asyncio would not hear of it.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGCONT)

@@ -24,6 +24,11 @@ def _numbers(name: str) -> list[int]:
     return []
 
 
+def pid_here(name: str) -> int:
+    """The pid here of what /proc calls `name`. Raises OSError when it is gone."""
+    return _numbers(name)[len(_numbers("self")) - 1]
+
+
 def every() -> Iterator[Process]:
     """All processes of the lab that are not over."""
     level = len(_numbers("self")) - 1

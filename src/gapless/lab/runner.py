@@ -36,15 +36,25 @@ def run_until_signalled(work: Coroutine[Any, Any, T]) -> T:
     As pid 1 of its namespace a process does not even notice a SIGTERM that it has no handler for.
     """
 
+    signalled = False
+
     async def body() -> T:
         task = asyncio.ensure_future(work)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+        def end() -> None:
+            nonlocal signalled
+            signalled = True
+            task.cancel()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
         return await task
 
     try:
         return asyncio.run(body())
     except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+        if signalled:
+            raise KeyboardInterrupt("SIGTERM") from None
+        raise  # nobody asked for it: a bug, to be seen with its trace
 
 
 def main(argument: dict[str, Any]) -> int:
@@ -54,9 +64,12 @@ def main(argument: dict[str, Any]) -> int:
     narrator = table.Narrator(console)
     try:
         result = run_until_signalled(_run(request, narrator))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         narrator.stop()
-        print(f"gapless lab: interrupted ({narrator.said()}); nothing is left behind", file=sys.stderr)
+        print(
+            f"gapless lab: interrupted by {interrupt or 'Ctrl-C'} ({narrator.said()}); nothing is left behind",
+            file=sys.stderr,
+        )
         return INTERRUPTED
     except (GaplessError, ExceptionGroup) as error:
         narrator.stop()

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,12 @@ from typing import Any
 import msgspec
 
 from gapless.errors import InvalidRequest, Unavailable
-from gapless.lab import enter, standing
+from gapless.lab import enter, registry, standing
 from gapless.lab.enter import KILL_AFTER_S
 from gapless.lab.standing import Answer, Failed, Reply, Request, Said
+
+SILENCE_S = 6 * standing.ALIVE_EACH_S
+"""Of a lab that was asked something. What it does may take long, but it says that it is at it."""
 
 
 class Registered(msgspec.Struct, frozen=True):
@@ -40,22 +43,32 @@ class RunningLab:
     said: Registered
 
     def ask(self, request: Request, hear: Callable[[str], None] = lambda _: None) -> Any:
-        """Send a request and wait for its answer. Raises Unavailable with the lab's reason. `hear`: its words
-        meanwhile."""
+        """Send a request and wait for its answer, however long that takes, but not for a lab that shows no life.
+
+        `hear` is given its words meanwhile. Raises Unavailable with the reason.
+        """
         with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(SILENCE_S)
             try:
                 connection.connect(f"/proc/{self.said.pid}/root{standing.SOCKET}")
+                connection.sendall(msgspec.json.encode(request) + b"\n")
+                return self._answer(connection.makefile("rb"), hear)
+            except TimeoutError:
+                raise Unavailable(f"lab '{self.name}' has been silent for {SILENCE_S:g} s; is it stopped?") from None
             except OSError as error:
                 raise Unavailable(f"lab '{self.name}' does not answer: {error.strerror}") from error
-            connection.sendall(msgspec.json.encode(request) + b"\n")
-            for line in connection.makefile("rb"):
-                match msgspec.json.decode(line, type=Reply):
-                    case Said(words):
-                        hear(words)
-                    case Answer(value):
-                        return value
-                    case Failed(reason):
-                        raise Unavailable(reason)
+
+    def _answer(self, lines: Iterable[bytes], hear: Callable[[str], None]) -> Any:
+        for line in lines:
+            if not line.endswith(b"\n"):
+                break  # it was ended while it spoke
+            match msgspec.json.decode(line, type=Reply):
+                case Said(words):
+                    hear(words)
+                case Answer(value):
+                    return value
+                case Failed(reason):
+                    raise Unavailable(reason)
         raise Unavailable(f"lab '{self.name}' ended")
 
     def inside(self, node: str) -> list[str]:
@@ -76,25 +89,21 @@ class RunningLab:
         self.file.unlink(missing_ok=True)
 
 
-def directory() -> Path:
-    """Where the files of running labs are: the user's runtime directory, or a private one in /tmp."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    return Path(runtime) / "gapless" if runtime else Path(f"/tmp/gapless-{os.getuid()}")
-
-
 def file_of(name: str) -> Path:
     """The file of the lab of that name. Raises InvalidRequest for a name that is none."""
     if not name.replace("-", "").isalnum():
         raise InvalidRequest(f"'{name}' is no name for a lab: letters, digits and '-'")
-    return directory() / f"{name}.json"
+    return registry.directory() / f"{name}.json"
 
 
 def find(name: str) -> RunningLab | None:
-    """The running lab of that name; what a dead one left is removed."""
+    """The running lab of that name; what a dead one left is removed. Raises InvalidRequest where the directory of such
+    files is not this user's alone."""
     file = file_of(name)
+    content = registry.read(file)
     try:
-        said = msgspec.json.decode(file.read_bytes(), type=Registered)
-    except (FileNotFoundError, msgspec.DecodeError):
+        said = msgspec.json.decode(content or b"", type=Registered)
+    except msgspec.DecodeError:
         return None
     if not _runs(said):
         file.unlink(missing_ok=True)
@@ -114,7 +123,7 @@ def the(name: str) -> RunningLab:
 
 def names() -> list[str]:
     """The labs that run now."""
-    files = sorted(directory().glob("*.json")) if directory().is_dir() else []
+    files = sorted(registry.directory().glob("*.json"))
     return [file.stem for file in files if find(file.stem)]
 
 

@@ -1,6 +1,6 @@
 """What a lab is made with. Plain values, so that they travel as JSON into the namespaces."""
 
-import os
+from math import inf
 
 import msgspec
 
@@ -31,7 +31,7 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidRequest(f"a lab has 1 to {layout.MOST_HOSTS} hosts, not {self.hosts}")
         if not 0 <= self.routers <= MOST_ROUTERS:
             raise InvalidRequest(f"a lab has 0 to {MOST_ROUTERS} routers, not {self.routers}")
-        if self.interval_ms < 0 or 0 < self.interval_ms < 1:
+        if not (self.interval_ms == 0 or 1 <= self.interval_ms < inf):
             raise InvalidRequest(f"probes can be sent each 1 ms or slower, not each {self.interval_ms:g} ms")
         _ = self.liveness  # raises for numbers that do not fit each other
 
@@ -43,8 +43,3 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
             agent_down_time_s=self.agent_down_time_s,
             brake_share=self.brake_share,
         )
-
-
-def machine_cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0))

@@ -2,13 +2,14 @@
 
 The socket lies in the lab's private /run. From outside it is reached through /proc/PID/root, so it is gone when the
 lab is, and only the lab's user can open it. One request a connection, one JSON line; the answer is one JSON line a
-time: `Said` while something takes its time, then `Answer` or `Failed`.
+time: `Said` and `Alive` while something takes its time, then `Answer` or `Failed`.
 """
 
 import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from gapless.lab.settings import LabSettings
 SOCKET = LAB_DIR / "control"
 READY = b"ready\n"
 LINE_LIMIT = 2**24
+ALIVE_EACH_S = 5.0
+"""So often whoever asked hears that the lab is at it."""
 
 
 class UpRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +53,10 @@ class Said(msgspec.Struct, frozen=True, tag="said"):
     words: str
 
 
+class Alive(msgspec.Struct, frozen=True, tag="alive"):
+    """It is still at it."""
+
+
 class Answer(msgspec.Struct, frozen=True, tag="answer"):
     """What was asked for."""
 
@@ -62,7 +69,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     reason: str
 
 
-Reply = Said | Answer | Failed
+Reply = Said | Alive | Answer | Failed
 
 
 class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,18 +91,23 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     nodes: list[str]
 
 
+_tell: ContextVar[Callable[[str], None] | None] = ContextVar("tell", default=None)
+"""Where the words of the request that is being answered go; the tasks that it starts inherit it."""
+
+
+def hear(event: LabEvent) -> None:
+    """A listener: tell whoever asked how it goes."""
+    tell = _tell.get()
+    if tell is not None and isinstance(event, PhaseBegan):
+        tell(f"{event.phase.value} {event.detail}".strip())
+
+
 class Standing:
     """A lab and the requests to it, one after another: two faults at once would blur what either did."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._one_at_a_time = asyncio.Lock()
-        self.tell: Callable[[str], None] = lambda _: None
-
-    def hear(self, event: LabEvent) -> None:
-        """Tell whoever asked how it goes."""
-        if isinstance(event, PhaseBegan):
-            self.tell(f"{event.phase.value} {event.detail}".strip())
 
     async def answer(self, request: Request) -> Any:
         """Do what was asked. Raises GaplessError."""
@@ -149,16 +161,22 @@ async def _serve(standing: Standing, reader: asyncio.StreamReader, writer: async
     def say(reply: Reply) -> None:
         writer.write(msgspec.json.encode(reply) + b"\n")
 
+    async def show_life() -> None:
+        while True:
+            await asyncio.sleep(ALIVE_EACH_S)
+            say(Alive())
+
+    showing_life = asyncio.create_task(show_life(), name="show life")
     try:
         request = msgspec.json.decode(await reader.readline(), type=Request)
-        standing.tell = lambda words: say(Said(words))
+        _tell.set(lambda words: say(Said(words)))
         say(Answer(await standing.answer(request)))
     except (GaplessError, ExceptionGroup) as error:
         say(Failed(str(runner.first_of(error))))
     except msgspec.DecodeError as error:
         say(Failed(f"a request is one line of JSON: {error}"))
     finally:
-        standing.tell = lambda _: None
+        showing_life.cancel()
         writer.close()
 
 
@@ -170,7 +188,7 @@ async def _stand(request: UpRequest, narrator: table.Narrator) -> None:
         await lab.build()
         await lab.one_host_each()
         standing = Standing(lab)
-        lab.listen = standing.hear
+        lab.listen = hear
         server = await asyncio.start_unix_server(serve, SOCKET, limit=LINE_LIMIT)
         narrator.stop()
         _let_terminal_go(LAB_DIR / "lab.log")

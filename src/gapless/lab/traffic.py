@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from gapless.lab import probes, shell
 from gapless.lab.probes import Flow, Orders, Pulse, Recording
 
 END_TIMEOUT_S = 30.0
+PULSE_TIMEOUT_S = 10.0
+"""A prober sends its pulses many times a second; silent for so long, it does not run any more."""
+
+_SEE = "; its words are on standard error"
 
 
 class Traffic:
@@ -31,16 +36,7 @@ class Traffic:
 
     async def start(self) -> None:
         """Begin to send."""
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "gapless.lab.prober",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=shell.environment(),
-            limit=2**24,
-            start_new_session=True,  # Ctrl-C is the lab's to answer
-        )
+        self.process = await shell.spawn(sys.executable, "-m", "gapless.lab.prober", stdin=PIPE, stdout=PIPE)
         orders = Orders(flows=self.flows, interval_ms=self.interval_ms)
         await self._tell(msgspec.json.encode(orders) + b"\n")
         self._listener = asyncio.create_task(self._listen(self.process), name="prober")
@@ -48,8 +44,11 @@ class Traffic:
     async def _tell(self, line: bytes) -> None:
         if self.process is None or self.process.stdin is None:
             raise Unavailable("the prober is not running")
-        self.process.stdin.write(line)
-        await self.process.stdin.drain()
+        try:
+            self.process.stdin.write(line)
+            await self.process.stdin.drain()
+        except OSError as error:
+            raise Unavailable(f"the prober does not listen any more ({error.strerror}){_SEE}") from error
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
@@ -81,8 +80,10 @@ class Traffic:
     async def all_answered(self, *, for_s: float, timeout_s: float) -> None:
         """Wait until every flow has been answered at each pulse of the last `for_s` seconds.
 
+        Never less than twice the silence that still counts as answered: an outage that has just begun must show.
         Raises Unavailable when `timeout_s` is over first; it names what is not answered.
         """
+        for_s = max(for_s, 2 * probes.answered_within_ms(self.interval_ms) / 1000)
         deadline = time.monotonic() + timeout_s
         since: float | None = None
         while True:
@@ -98,22 +99,28 @@ class Traffic:
             await self._next_pulse(heard)
 
     async def _next_pulse(self, last: Pulse | None) -> None:
-        async with self._news:
-            async with asyncio.timeout(10.0):
+        try:
+            async with asyncio.timeout(PULSE_TIMEOUT_S), self._news:
                 await self._news.wait_for(lambda: self.pulse is not last or self._is_over())
+        except TimeoutError:
+            raise Unavailable(f"the prober has said nothing for {PULSE_TIMEOUT_S:g} s") from None
         if self._is_over():
-            raise Unavailable("the prober ended on its own; its words are on standard error")
+            raise Unavailable(f"the prober ended on its own{_SEE}")
 
     def _is_over(self) -> bool:
         return self._listener is None or self._listener.done() or self.process is None
 
     async def end(self, path: Path) -> Recording:
-        """Stop sending and fetch what was recorded, through the file `path`."""
+        """Stop sending and fetch what was recorded, through the file `path`. Raises Unavailable; it is over even so."""
         await self._tell(f"end {path}\n".encode())
         assert self.process is not None
-        async with asyncio.timeout(END_TIMEOUT_S):
-            status = await self.process.wait()
-        await self.close()
+        try:
+            async with asyncio.timeout(END_TIMEOUT_S):
+                status = await self.process.wait()
+        except TimeoutError:
+            raise Unavailable(f"the prober did not write its recording within {END_TIMEOUT_S:g} s") from None
+        finally:
+            await self.close()
         if status != 0:
             raise Unavailable(f"the prober ended with status {status}")
         return await asyncio.to_thread(probes.read, path)
@@ -121,9 +128,8 @@ class Traffic:
     async def close(self) -> None:
         """End the prober, whatever it is doing. Safe to call twice."""
         process, self.process = self.process, None
-        if process is not None and process.returncode is None:
-            process.kill()
-            await process.wait()
+        if process is not None:
+            await shell.end(process)
         if self._listener is not None:
             await self._listener
             self._listener = None

@@ -13,6 +13,9 @@ SubnetId = NewType("SubnetId", str)
 PortId = NewType("PortId", str)
 """A port's UUID; interface names carry its first eleven characters, as Neutron's do."""
 
+VXLAN_OVERHEAD = 50
+"""Bytes that encapsulation takes from the data network's MTU: Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348)."""
+
 
 class NetworkType(StrEnum):
     """`provider:network_type`: how frames of a network travel between hosts."""

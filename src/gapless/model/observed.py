@@ -45,6 +45,8 @@ class Link:
     forwarding: bool = True
     """IPv4 forwarding on this interface (`net.ipv4.conf.<name>.forwarding`)."""
     addresses: frozenset[IPv4Interface] = frozenset()
+    connected: frozenset[IPv4Network] = frozenset()
+    """Subnets with their connected route: the one that the kernel makes for an address on a live link."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

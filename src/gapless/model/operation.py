@@ -6,7 +6,7 @@ about in words of the model; how the kernel is spoken to is the adapter's busine
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from gapless.model.network import NetworkId
 from gapless.model.observed import KernelRoute, Ruleset, Vxlan
@@ -106,6 +106,16 @@ class RaiseLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreConnected:
+    """Put back the connected route of a subnet, as the kernel made it, in place of any other to the subnet."""
+
+    link: str
+    subnet: IPv4Network
+    source: IPv4Address
+    """The link's own address there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AddRoute:
     """Install a route, in place of any other to the same destination."""
 
@@ -199,6 +209,7 @@ InsideOperation = (
     | AddAddress
     | RemoveAddress
     | RaiseLink
+    | RestoreConnected
     | AddRoute
     | RemoveRoute
     | Announce

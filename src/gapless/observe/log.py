@@ -1,17 +1,26 @@
 """Logging set-up: one structured line a decision or state change, on standard error, for people or for machines.
 
 Lines read `2026-01-31T12:00:00.123Z info  controller Rescheduling router ... router=... host=... epoch=3 cause=...`.
+
+The rule: much of what is logged was said by strangers, and a reader must be able to believe what a line says. So what
+cannot be printed is escaped, nothing is longer than `LONGEST`, and only lines of ours begin at the left edge: those of
+a traceback are indented.
 """
 
 import logging
 import sys
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 Logger = structlog.stdlib.BoundLogger
+LONGEST: Final = 1000
+"""Characters of a message, of a value or of a traceback's line."""
+_INDENT = "  "
+_NEEDS_QUOTES = frozenset(" '\"\\")
 
 
 class LogFormat(StrEnum):
@@ -34,6 +43,7 @@ def configure(role: str, log_format: LogFormat = LogFormat.TEXT, level: int = lo
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_role,
         structlog.processors.format_exc_info,
+        _bounded,
     ]
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if log_format is LogFormat.JSON else _render_text
@@ -44,20 +54,54 @@ def configure(role: str, log_format: LogFormat = LogFormat.TEXT, level: int = lo
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+
+
+class _OneLine(logging.Formatter):
+    """For what libraries log: the same rule as for our own lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        first, *more = super().format(record).splitlines() or [""]
+        return "\n".join((_printable(first), *_indented(more)))
+
+
+def _bounded(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Cut what is too long, whatever the format; a traceback is bounded by its lines."""
+    return {
+        key: _cut(value) if isinstance(value, str) and key != "exception" else value for key, value in event.items()
+    }
 
 
 def _render_text(_: WrappedLogger, __: str, event: EventDict) -> str:
     at, level, role, said = (event.pop(key) for key in ("timestamp", "level", "role", "event"))
     story = event.pop("exception", "")
     pairs = " ".join(f"{key}={_quoted(value)}" for key, value in event.items() if value is not None)
-    line = f"{at[:23]}Z {level:<7} {role} {said}" + (f" {pairs}" if pairs else "")
-    return f"{line}\n{story}" if story else line
+    line = f"{at[:23]}Z {level:<7} {role} {_printable(str(said))}" + (f" {pairs}" if pairs else "")
+    return "\n".join((line, *_indented(story.splitlines())))
+
+
+def _indented(story: Iterable[str]) -> Iterator[str]:
+    return (_INDENT + _printable(line) for line in story)
+
+
+def _printable(text: str) -> str:
+    """In one line, bounded, and without anything that a terminal would obey."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in _cut(text))
 
 
 def _quoted(value: Any) -> str:
-    text = f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
-    return repr(text) if " " in text or not text else text
+    text = f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else _cut(str(value))
+    is_plain = text.isprintable() and text and not _NEEDS_QUOTES & set(text)
+    return text if is_plain else repr(text)
+
+
+def _cut(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    remark = f"... (of {len(text)} characters)"
+    return text[: LONGEST - len(remark)] + remark
 
 
 def get_logger() -> Logger:

@@ -78,6 +78,14 @@ class Metrics:
         self.store_failures = Counter(
             "gapless_store_failures", "Store operations of the planner's shell that failed.", ["job"], registry=registry
         )
+        self.pauses = Counter(
+            "gapless_controller_pauses",
+            "Times the controller did nothing for so long that hosts' silence was not counted.",
+            registry=registry,
+        )
+        self.paused_s = Counter(
+            "gapless_controller_pause_seconds", "How long these pauses lasted, all together.", registry=registry
+        )
         self.loop_lag = Gauge(
             "gapless_planner_loop_lag_seconds",
             "How late the planner's last deadline was handled.",

@@ -10,13 +10,11 @@ The file is readable JSON, whole or absent. It is written behind the agent's bac
 import asyncio
 from pathlib import Path
 
-import msgspec
-
 from gapless.core.hostplan import EMPTY_PLAN, HostPlan
 from gapless.errors import Unavailable
 from gapless.observe.log import get_logger
 from gapless.sentinel.durable import write_durably
-from gapless.wire.messages import AgentPlan, encode_plan, to_agent
+from gapless.wire.messages import AgentPlan, Malformed, encode_plan, to_agent
 
 RETRY_S = 5.0
 """How long after a failed write the next one is tried."""
@@ -64,13 +62,13 @@ def load_plan(path: Path) -> HostPlan:
     try:
         message = to_agent.decode(path.read_bytes())
         if not isinstance(message, AgentPlan):
-            raise msgspec.ValidationError("it holds another message")
+            raise Malformed("it holds another message")
     except FileNotFoundError:
         return EMPTY_PLAN
     except OSError as error:
         log.warning("the plan on disk cannot be read; waiting for the controller's", file=path, reason=error.strerror)
         return EMPTY_PLAN
-    except (ValueError, RecursionError) as error:  # msgspec's errors, bad UTF-8, bad addresses, deep nesting
+    except Malformed as error:
         _set_aside(path, str(error))
         return EMPTY_PLAN
     return HostPlan.of(message.revision, message.routers)

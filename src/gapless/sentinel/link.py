@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
-import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.frames import CloseCode
@@ -282,10 +281,9 @@ class Link:
 
     async def _receive(self, socket: ClientConnection) -> FromController:
         try:
-            message: FromController = messages.from_controller.decode(await socket.recv(decode=False))
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            return messages.from_controller.decode(await socket.recv(decode=False))
+        except messages.Malformed as error:
             raise Unavailable(f"it said something that cannot be read: {error}") from error
-        return message
 
     def _refusal(self, message: FromController) -> GaplessError | None:
         """A refusal as the error that it is; None for any other message."""

@@ -11,12 +11,11 @@ import struct
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from gapless.config import HostSettings
+from gapless.config import NFTABLES_LIBRARY, NFTABLES_PACKAGE, HostSettings
 from gapless.errors import InvalidRequest, Unavailable
 
 SIOCGIFADDR = 0x8915  # linux/sockios.h
 IFNAMSIZ = 16  # linux/if.h, the final zero included
-NFTABLES = "libnftables.so.1"
 CAPABILITIES = {12: "CAP_NET_ADMIN", 13: "CAP_NET_RAW", 21: "CAP_SYS_ADMIN"}  # linux/capability.h
 
 
@@ -60,11 +59,10 @@ def _check_privileges(status: str) -> None:
         )
 
 
-def _check_nftables(library: str = NFTABLES) -> None:
+def _check_nftables(library: str = NFTABLES_LIBRARY) -> None:
     try:
         ctypes.CDLL(library)
     except OSError as error:
         raise Unavailable(
-            f"{library} cannot be loaded, and NAT needs it: install the package libnftables1 (Debian, Ubuntu) or "
-            "nftables (others)"
+            f"{library} cannot be loaded, and NAT needs it: install the package {NFTABLES_PACKAGE}"
         ) from error

@@ -40,7 +40,6 @@ from gapless.sim.store import FakeStore
 NOTICE_S = 20.0
 """How long a broken session goes unnoticed by the controller's side."""
 STEP_S = 0.001
-WRITE_S = 0.005
 
 
 class Watcher(Protocol):
@@ -248,7 +247,7 @@ class Controller:
             return
         except StoreUnavailable as error:
             failure = "" if self._store.has(effect) else str(error)
-        self._agenda.after(WRITE_S, lambda: self._receive(lambda: self._take(answer(failure))))
+        self._agenda.after(self._store.answers_after_s, lambda: self._receive(lambda: self._take(answer(failure))))
 
     def _bound(self, effect: Bind, failure: str) -> Event:
         name = self.name_event()

@@ -14,10 +14,12 @@ from gapless.core.events import (
     RouterDeleted,
     RouterWanted,
 )
+from gapless.core.liveness import Attention
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.sim.fleets import needs
 from gapless.sim.machine import Machine
+from gapless.sim.store import QUICK_S
 from gapless.sim.world import World
 
 
@@ -39,6 +41,7 @@ def end_all(world: World) -> None:
     world.note("no more faults")
     world.is_ending = True
     world.store.is_failing = False
+    world.store.answers_after_s = QUICK_S
     if world.controller is not None:
         world.controller.crash_after = None
         world.controller.go_on(timer_first=True)
@@ -131,8 +134,26 @@ def controller_pause(world: World) -> None:
     world.note("the controller is stopped")
     controller.stop()
     timer_first = world.random.random() < 0.5
-    pause_s = world.random.choice([0.5, 2.0, 1.2 * world.timing.dead_after_s, 2.5 * world.timing.dead_after_s])
+    pause_s = world.random.choice([0.5, 2.0, 5.0, 1.2 * world.timing.dead_after_s, 2.5 * world.timing.dead_after_s])
     world.agenda.after(pause_s, lambda: controller.go_on(timer_first=timer_first))
+
+
+def controller_stalls(world: World) -> None:
+    """The controller is stopped again and again, each time for longer than it takes for late."""
+    controller = world.controller
+    if controller is None or controller.is_stopped:
+        return
+    world.note("the controller begins to stall")
+    every_s = world.random.uniform(0.5, 1.0) * world.timing.dead_after_s
+    pause_s = world.random.uniform(1.0, 2.0) * Attention(world.timing, 0.0).away_after_s
+
+    def stall() -> None:
+        if not world.is_ending and not controller.is_stopped:
+            controller.stop()
+            world.agenda.after(pause_s, lambda: controller.go_on(timer_first=world.random.random() < 0.5))
+
+    for number in range(10):
+        world.agenda.after(number * every_s, stall)
 
 
 def store_failure(world: World) -> None:
@@ -145,6 +166,17 @@ def store_failure(world: World) -> None:
         world.store.is_failing = False
 
     world.agenda.after(world.random.uniform(0.1, 30), end)
+
+
+def slow_store(world: World) -> None:
+    """The database takes its time to answer: much may happen between a decision and its being known to be stored."""
+    world.store.answers_after_s = world.random.uniform(0.1, 2.0) * world.timing.agent_down_time_s
+    world.note(f"the store answers after {world.store.answers_after_s:.1f} s")
+
+    def end() -> None:
+        world.store.answers_after_s = QUICK_S
+
+    world.agenda.after(world.random.uniform(1, 4) * world.timing.dead_after_s, end)
 
 
 def operator_drains(world: World) -> None:
@@ -225,7 +257,9 @@ FAULTS: tuple[tuple[Callable[[World], None], int], ...] = (
     (controller_crash, 4),
     (controller_crash_at_once, 1),
     (controller_pause, 3),
+    (controller_stalls, 1),
     (store_failure, 2),
+    (slow_store, 1),
     (operator_drains, 4),
     (operator_moves, 4),
     (operator_releases_brake, 1),

@@ -9,14 +9,15 @@
    a host was told to run is never taken from it while it is bound there.
 4. When faults stop and time passes, every router that some host can run is active exactly once, on the host that it is
    bound to; nobody stays on a host out of service that could leave it; nothing else runs anywhere (`unsettled`).
-5. No host is held dead unless it was not heard for twice agent_down_time by a controller that was there and awake
-   all the while, and nothing moves for silence but from such a host.
+5. No host is held dead unless it was not heard for twice agent_down_time in which the controller was there and awake,
+   and nothing moves for silence but from such a host.
 6. Nothing moves for silence while more than brake_share of the hosts look dead.
+7. No router waits for a host while there is one that has no objection.
 """
 
 from collections.abc import Mapping
 
-from gapless.core.effects import Bind, Effect, ReportHost
+from gapless.core.effects import Bind, Effect, ReportHost, ReportPause
 from gapless.core.events import BrakeReleased, Event, HostForgotten, RouterNeeds
 from gapless.core.liveness import Attention, Timing
 from gapless.core.planner import Planner
@@ -44,7 +45,11 @@ class Oracles:
         self._highest: dict[RouterId, Epoch] = {}
         self._told: set[tuple[HostName, RouterId, Epoch]] = set()
         self._ears: dict[HostName, float] = {}
-        """When each host was heard, or when this controller's grace began."""
+        """When each host was heard, or this controller began, moved by the pauses since: what a death is judged by."""
+        self._counted: dict[HostName, float] = {}
+        """The same, moved by all that the planner says it does not count."""
+        self._in_vain: dict[tuple[RouterId, HostName], float] = {}
+        """Since when a router waits although that host could take it."""
         self._dead: set[HostName] = set()
         self._said_to_be_dead: set[HostName] = set()
         """By an operator who released the brake."""
@@ -57,17 +62,20 @@ class Oracles:
         """A new controller reads the store."""
         self._planner = planner
         self._ears = dict.fromkeys(self._store.hosts, self._agenda.now)
+        self._counted = dict(self._ears)
+        self._in_vain.clear()
         self._dead.clear()
         self._said_to_be_dead.clear()
 
     def resumed(self, away_s: float) -> None:
         """The controller was stopped: nobody could be heard."""
         if away_s > Attention(self._timing, 0.0).away_after_s:
-            self._ears.update((host, self._agenda.now) for host in self._ears.keys() - self._dead)
+            self._ears.update((host, self._ears[host] + away_s) for host in self._ears.keys() - self._dead)
+            self._in_vain.clear()
 
     def heard(self, host: HostName) -> None:
         """The controller handles something that a host said."""
-        self._ears[host] = self._agenda.now
+        self._ears[host] = self._counted[host] = self._agenda.now
         self._dead.discard(host)
         self._said_to_be_dead.discard(host)
 
@@ -78,9 +86,13 @@ class Oracles:
             self._said_to_be_dead.update(self._planner.brake_view().hosts)
         if isinstance(event, HostForgotten):
             self._ears.pop(event.host, None)
+            self._counted.pop(event.host, None)
 
     def emitted(self, effect: Effect) -> None:
         """The planner asks for something."""
+        if isinstance(effect, ReportPause):
+            now, excused_s = self._agenda.now, effect.excused_s
+            self._counted = {host: min(now, since + excused_s) for host, since in self._counted.items()}
         if isinstance(effect, ReportHost) and effect.standing == "dead":
             self._check_death(effect.host)
         if isinstance(effect, Bind) and effect.kind is MoveKind.RESCHEDULE:
@@ -100,6 +112,19 @@ class Oracles:
                 if router_id in self._store.bindings and self._store.bindings[router_id].epoch == 1:
                     continue  # Its first binding has just been written, and the answer is on its way.
                 raise Violated(f"oracle 2: {router_id} was bound and is bound to nobody")
+        self._check_waiting(self._planner)
+
+    def _check_waiting(self, planner: Planner) -> None:
+        """Judged two ticks late, since it is a tick that ends the time in which a host is avoided."""
+        now, late_s = self._agenda.now, 2 * Attention(self._timing, 0.0).tick_s
+        before, self._in_vain = self._in_vain, {}
+        for router_id in planner.waiting_for_a_host():
+            for host, objection in planner.objections(router_id).items():
+                if objection:
+                    continue
+                since = self._in_vain[router_id, host] = before.get((router_id, host), now)
+                if now - since > late_s:
+                    raise Violated(f"oracle 7: {router_id} waits since {since:.3f} although {host} can take it")
 
     def sending(self, host: HostName, plan: dict[RouterId, Epoch]) -> None:
         """A plan leaves for a host."""
@@ -157,6 +182,9 @@ class Oracles:
             self._cut_off.add(host)
 
     def _check_reschedule(self, effect: Bind) -> None:
+        stored = self._store.bindings.get(effect.router_id)
+        if stored is not None and stored.epoch == effect.epoch:
+            return  # It was decided before; now the host that it leaves, which is back, is added.
         if effect.previous_host not in self._dead:
             raise Violated(f"oracle 5: {effect.router_id} leaves {effect.previous_host}, which is not dead")
         down, known = self._down(), self._ears.keys() - self._said_to_be_dead
@@ -174,14 +202,14 @@ class Oracles:
         }
         return {
             host
-            for host in holding & self._ears.keys() - self._said_to_be_dead
-            if host is not None and self._is_silent(host) and self._store.hosts[host].admin_up
+            for host in self._ears.keys() & holding - self._said_to_be_dead
+            if host in self._store.hosts and self._is_silent(host) and self._store.hosts[host].admin_up
         }
 
     def _is_silent(self, host: HostName) -> bool:
         """Judged two ticks late, since the planner judges at its ticks."""
         late_s = 2 * Attention(self._timing, 0.0).tick_s
-        return self._agenda.now - self._ears[host] > self._timing.agent_down_time_s + late_s
+        return self._agenda.now - self._counted[host] > self._timing.agent_down_time_s + late_s
 
     # When all is over
 
@@ -240,5 +268,7 @@ class Oracles:
     def _is_braked(self) -> bool:
         """The brake is engaged, and rightly so: most of the hosts that count are really off."""
         assert self._planner is not None
-        off, on = len(self._down()), sum(machine.is_on for machine in self._machines.values())
-        return self._planner.brake_view().engaged and off > self._timing.brake_share * (off + on)
+        brake, machines = self._planner.brake_view(), self._machines.values()
+        off = sum(machine.facts.name in brake.hosts and not machine.is_on for machine in machines)
+        on = sum(machine.is_on for machine in machines)
+        return brake.engaged and off > self._timing.brake_share * (off + on)

@@ -1,6 +1,6 @@
 """The database, made up: conditional writes, like the real one, that can fail before or (worse) after they are done."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gapless.core.effects import Bind, RecordStep, StoreWithdrawal
 from gapless.core.events import RouterNeeds
@@ -9,6 +9,8 @@ from gapless.errors import Conflict, NotFound, StoreUnavailable
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch, MoveKind, MoveStep
 from gapless.model.router import RouterId
+
+QUICK_S = 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,8 @@ class FakeStore:
         self.needs: dict[RouterId, RouterNeeds] = {}
         self.bindings: dict[RouterId, Binding] = {}
         self.moves: dict[tuple[RouterId, Epoch], MoveRecord] = {}
+        self.answers_after_s = QUICK_S
+        """How long after a write its answer comes."""
         self.is_failing = False
         self.fails_after_writing = False
         """The nasty case: the write is done, and then the connection to the database breaks. Only reading tells."""
@@ -65,6 +69,10 @@ class FakeStore:
         epoch = 0 if stored is None else stored.epoch
         if effect.router_id not in self.needs:
             raise NotFound(f"router {effect.router_id} was deleted")
+        if stored is not None and (stored.host, stored.epoch) == (effect.host, effect.epoch):
+            self.bindings[effect.router_id] = replace(stored, leaving=effect.leaving_host)
+            self._fail_after()
+            return
         if effect.epoch != epoch + 1:
             raise Conflict(f"router {effect.router_id} is at epoch {epoch}, so {effect.epoch} is stale")
         self.bindings[effect.router_id] = Binding(host=effect.host, epoch=effect.epoch, leaving=effect.leaving_host)
@@ -102,7 +110,9 @@ class FakeStore:
         stored = self.bindings.get(effect.router_id)
         if stored is None or stored.epoch != effect.epoch:
             return False
-        return stored.host == effect.host if isinstance(effect, Bind) else stored.leaving is None
+        if isinstance(effect, StoreWithdrawal):
+            return stored.leaving is None
+        return (stored.host, stored.leaving) == (effect.host, effect.leaving_host)
 
     def _fail_after(self) -> None:
         if self.is_failing and self.fails_after_writing:

@@ -15,7 +15,7 @@ import msgspec
 
 from gapless.config import HostSettings
 from gapless.errors import InvalidRequest, Unavailable
-from gapless.wire.messages import encode
+from gapless.wire.messages import Decoder, Malformed, encode
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 """A plan of 1,000 routers has about 2 MB."""
@@ -41,7 +41,7 @@ class LocalLink(Generic[Received]):
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        decoder: msgspec.json.Decoder[Received],
+        decoder: Decoder[Received],
         frame_bytes_max: int = FRAME_BYTES_MAX,
     ) -> None:
         self._reader = reader
@@ -50,7 +50,7 @@ class LocalLink(Generic[Received]):
         self._frame_bytes_max = frame_bytes_max
 
     @classmethod
-    async def over(cls, end: socket.socket, decoder: msgspec.json.Decoder[Received]) -> "LocalLink[Received]":
+    async def over(cls, end: socket.socket, decoder: Decoder[Received]) -> "LocalLink[Received]":
         """A link over one end of a socket pair, which it owns from then on."""
         reader, writer = await asyncio.open_connection(sock=end)
         return cls(reader, writer, decoder)
@@ -75,7 +75,7 @@ class LocalLink(Generic[Received]):
             return self._decoder.decode(await self._reader.readexactly(length))
         except (asyncio.IncompleteReadError, ConnectionError):
             return None  # also in the middle of a frame: whoever sent it was killed
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except Malformed as error:
             raise Unavailable(f"the local link carried something that is no message: {error}") from error
 
     async def close(self) -> None:

@@ -13,7 +13,7 @@ JSON, because people read these at 3 a.m. in a capture; a plan of 1,000 routers 
 """
 
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -23,6 +23,9 @@ from gapless.model.router import RouterId
 
 PROTOCOL = 1
 """Grows by one with every change that an older peer would misread."""
+MALFORMED_CHARS_MAX = 200
+
+Message = TypeVar("Message")
 
 
 class Challenge(msgspec.Struct, frozen=True, kw_only=True, tag="challenge"):
@@ -151,8 +154,30 @@ def encode_plan(plan: AgentPlan) -> bytes:
     return msgspec.json.format(encode(plan), indent=1)
 
 
-from_controller = msgspec.json.Decoder(FromController, dec_hook=_decode_address)
-from_host = msgspec.json.Decoder(FromHost, dec_hook=_decode_address)
-to_agent = msgspec.json.Decoder(ToAgent, dec_hook=_decode_address)
-from_agent = msgspec.json.Decoder(FromAgent, dec_hook=_decode_address)
-"""Decoders; `.decode(bytes)` raises msgspec.DecodeError or ValidationError for anything malformed."""
+class Malformed(ValueError):
+    """What arrived is no message. The text says what is wrong with it, in at most `MALFORMED_CHARS_MAX` characters:
+    it quotes what a peer said that may not even have the key.
+    """
+
+
+class Decoder(Generic[Message]):
+    """Reads messages of one direction."""
+
+    def __init__(self, kinds: Any) -> None:
+        """`kinds`: the union of what may arrive."""
+        self._decoder = msgspec.json.Decoder(kinds, dec_hook=_decode_address)
+
+    def decode(self, raw: bytes | str) -> Message:
+        """One message. Raises Malformed, whatever the bytes are."""
+        try:
+            message: Message = self._decoder.decode(raw)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            # Besides its own errors msgspec raises UnicodeDecodeError, and RecursionError for deep nesting.
+            raise Malformed(str(error)[:MALFORMED_CHARS_MAX]) from error
+        return message
+
+
+from_controller: Decoder[FromController] = Decoder(FromController)
+from_host: Decoder[FromHost] = Decoder(FromHost)
+to_agent: Decoder[ToAgent] = Decoder(ToAgent)
+from_agent: Decoder[FromAgent] = Decoder(FromAgent)

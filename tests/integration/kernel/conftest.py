@@ -2,6 +2,6 @@
 
 from kernel_fixtures import host, wires
 
-from namespaces import pytest_collection_modifyitems, pytest_runtest_protocol
+from namespaces import pytest_runtest_protocol
 
-__all__ = ["host", "pytest_collection_modifyitems", "pytest_runtest_protocol", "wires"]
+__all__ = ["host", "pytest_runtest_protocol", "wires"]

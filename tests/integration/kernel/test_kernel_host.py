@@ -202,7 +202,7 @@ def test_a_missing_library_is_named_with_its_package(wires: Wires, monkeypatch: 
 
     nft_library_load = nft_library.load
     monkeypatch.setattr(reconcile.nft, "load", lambda: missing())
-    with pytest.raises(Unavailable, match="install the package nftables"):
+    with pytest.raises(Unavailable, match="install the package libnftables1"):
         Reconciler(wires.settings)
 
 

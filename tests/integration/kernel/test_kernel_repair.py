@@ -81,6 +81,15 @@ DAMAGES: dict[str, Callable[[], object]] = {
     "addresses flushed": lambda: ip(f"address flush dev {QR_A}", inside=NAMESPACE),
     "default route removed": lambda: ip("route delete default", inside=NAMESPACE),
     "default route replaced": lambda: ip("route replace default via 203.0.113.77", inside=NAMESPACE),
+    "connected route removed": lambda: ip("route delete 10.0.0.0/24", inside=NAMESPACE),
+    "connected route replaced": lambda: ip(f"route replace 10.0.0.0/24 via 10.0.0.77 dev {QR_A}", inside=NAMESPACE),
+    "connected route on another link": lambda: ip(f"route replace 10.0.0.0/24 dev {QG}", inside=NAMESPACE),
+    "connected route turned into a black hole": lambda: ip("route replace blackhole 10.0.0.0/24", inside=NAMESPACE),
+    "all routes removed": lambda: ip("route flush table main", inside=NAMESPACE),
+    "address without its route": lambda: (
+        ip(f"address delete 10.0.0.1/24 dev {QR_A}", inside=NAMESPACE),
+        ip(f"address add 10.0.0.1/24 dev {QR_A} noprefixroute", inside=NAMESPACE),
+    ),
     "MTU": lambda: ip(f"link set {QR_A} mtu 1000", inside=NAMESPACE),
     "tap MTU": lambda: ip(f"link set {TAP_A} mtu 1000"),
     "MAC": lambda: ip(f"link set {QR_A} address 02:00:00:00:00:09", inside=NAMESPACE),
@@ -92,6 +101,17 @@ DAMAGES: dict[str, Callable[[], object]] = {
     "policy changed": lambda: nft("chain ip gapless forward { policy drop; }"),
     "map element deleted": lambda: nft(f"delete element ip gapless floating_to_fixed {{ {FLOATING_IP} }}"),
     "map element of one direction deleted": lambda: nft("delete element ip gapless fixed_to_floating { 10.0.0.5 }"),
+    "map element with a comment": lambda: nft(
+        'add element ip gapless floating_to_fixed { 203.0.113.66 comment "typed by hand" : 10.0.0.6 }'
+    ),
+    "map element with a comment in place of ours": lambda: (
+        nft(f"delete element ip gapless floating_to_fixed {{ {FLOATING_IP} }}"),
+        nft(f'add element ip gapless floating_to_fixed {{ {FLOATING_IP} comment "by hand" : 10.0.0.5 }}'),
+    ),
+    "map of another kind": lambda: nft(
+        "add map ip gapless theirs { type inet_service : verdict; elements = { 22 : drop } }"
+    ),
+    "chain without a policy": lambda: nft("add chain ip gapless theirs { type filter hook input priority 5; }"),
     "forwarding off": lambda: sysctl("ipv4.ip_forward", "0"),
     "forwarding off on a link": lambda: sysctl(f"ipv4.conf.{QR_A}.forwarding", "0"),
     "bridge down": lambda: ip(f"link set {BRIDGE_A} down"),
@@ -117,6 +137,53 @@ def test_damage_is_found_and_repaired(wires: Wires, host: Reconciler, damage: st
     host.reconcile(WHOLE)
     assert works(wires)
     assert not host.reconcile(WHOLE).changed
+
+
+def test_a_connected_route_is_put_back_as_the_kernel_made_it(host: Reconciler) -> None:
+    host.reconcile(WHOLE)
+    before = ip_json("route show 10.0.0.0/24", inside=NAMESPACE)
+    ip("route delete 10.0.0.0/24", inside=NAMESPACE)
+    outcome = host.reconcile(WHOLE)
+    assert outcome.what == f"RestoreConnected {QR_A}"
+    assert ip_json("route show 10.0.0.0/24", inside=NAMESPACE) == before
+    ip(f"address delete 10.0.0.1/24 dev {QR_A}", inside=NAMESPACE)
+    assert ip_json("route show 10.0.0.0/24", inside=NAMESPACE) == [], "it goes with its address"
+
+
+@pytest.mark.parametrize("next_hop", ["10.0.0.5", "10.1.0.5", OUTSIDE])
+def test_an_extra_route_to_a_connected_subnet_never_takes_its_place(
+    wires: Wires, host: Reconciler, next_hop: str
+) -> None:
+    route = Route(destination=IPv4Network("10.0.0.0/24"), next_hop=IPv4Address(next_hop))
+    host.reconcile(replace(WHOLE, routes=(route,)))
+    assert works(wires)
+    assert not host.reconcile(replace(WHOLE, routes=(route,))).changed
+
+
+def test_several_next_hops_of_one_destination_build_the_same_router_in_any_order(host: Reconciler) -> None:
+    destination = IPv4Network("192.168.77.0/24")
+    routes = [Route(destination=destination, next_hop=IPv4Address(it)) for it in ("10.0.0.6", "10.1.0.5", "10.0.0.5")]
+    host.reconcile(replace(WHOLE, routes=tuple(routes)))
+    (shown,) = ip_json(f"route show {destination}", inside=NAMESPACE)
+    assert shown["gateway"] == "10.0.0.5"
+    assert not host.reconcile(replace(WHOLE, routes=(*reversed(routes), routes[0]))).changed
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        ("VXLAN device deleted", "CreateVxlan vxlan-100"),
+        ("VXLAN device unplugged", "Plug vxlan-100"),
+        ("uplink taken out", "Plug ext0"),
+        ("bridge down", f"RaiseHostLink {BRIDGE_A}"),
+    ],
+)
+def test_a_repair_of_a_shared_network_is_told(host: Reconciler, damage: str, what: str) -> None:
+    host.reconcile(WHOLE)
+    DAMAGES[damage]()
+    outcome = host.reconcile(WHOLE)
+    assert outcome.changed
+    assert what in outcome.what.split(", ")
 
 
 def test_a_flow_that_began_while_rules_were_broken_is_translated_after_the_repair(
@@ -181,6 +248,35 @@ def test_what_cannot_be_brought_about_is_told(host: Reconciler, monkeypatch: pyt
         host.reconcile(WHOLE)
 
 
+def test_a_setting_that_the_kernel_did_not_take_is_told(host: Reconciler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Success is claimed for what was read back, not for what was written."""
+    host.reconcile(WHOLE)
+    sysctl("ipv4.ip_forward", "0")
+    monkeypatch.setattr(netns, "write_settings", lambda settings: None)
+    with pytest.raises(Unavailable, match="not as it should be after building: ChangeSettings"):
+        host.reconcile(WHOLE)
+    monkeypatch.undo()
+    assert host.reconcile(WHOLE).changed
+    assert not host.reconcile(WHOLE).changed
+
+
+def test_a_name_that_is_no_network_namespace_hides_no_router(
+    wires: Wires, host: Reconciler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.reconcile(WHOLE)
+    odd = Path("/run/netns/qrouter-odd")
+    odd.touch()
+    subprocess.run(["mount", "--bind", "/proc/self/ns/uts", odd], check=True, timeout=10)
+    for _ in range(3):
+        assert host.running() == {ROUTER_ID}
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("a namespace is left alone") == 1
+    with pytest.raises(Unavailable, match="enter namespace qrouter-odd"):
+        host.remove(RouterId("odd"))
+    assert host.running() == {ROUTER_ID}
+    assert works(wires)
+
+
 def test_an_operation_that_the_kernel_refuses_is_told_and_the_next_call_finishes(
     wires: Wires, host: Reconciler
 ) -> None:
@@ -238,7 +334,7 @@ def test_not_one_packet_is_lost_while_a_router_is_adopted_and_floating_ips_come_
 def full_plan(host: Reconciler, wanted: Router) -> tuple[KernelRouter, tuple[Operation, ...]]:
     """What a router should look like, and the plan from what is there."""
     with Netlink() as netlink:
-        desired = desired_router(wanted, ruleset.render(wanted), host._ensure_networks(netlink, wanted))
+        desired = desired_router(wanted, ruleset.render(wanted), host._ensure_networks(netlink, wanted)[0])
         with RouterHands(netlink, netns.path_of(ROUTER_ID), ROUTER_ID, _close) as hands:
             return desired, diff(desired, observe_router(netlink, hands.inside, desired))
 

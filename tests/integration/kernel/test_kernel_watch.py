@@ -37,10 +37,22 @@ async def test_damage_to_a_router_is_a_hint_about_it(host: Reconciler, damage: o
     watcher.close()
 
 
-async def test_damage_to_a_network_is_a_hint_about_every_router(host: Reconciler) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        f"link set {BRIDGE_A} down",
+        "link set vxlan-100 down",
+        "link set vxlan-100 nomaster",
+        "link delete vxlan-100",
+        "link set ext0 down",
+        "link set ext0 nomaster",
+        "link delete ext0",
+    ],
+)
+async def test_damage_to_a_network_is_a_hint_about_every_router(host: Reconciler, damage: str) -> None:
     host.reconcile(router())
-    watcher = DriftWatcher()
-    ip(f"link set {BRIDGE_A} down")
+    watcher = DriftWatcher(uplinks=["ext0"])
+    ip(damage)
     assert await next_hint(watcher) is None
     watcher.close()
 

@@ -2,11 +2,14 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import namespaces
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.isolated
@@ -23,7 +26,7 @@ def test_a_child_that_fails_says_why() -> None:
         raise RuntimeError("the reason")
 
     if namespaces.why_forbidden():
-        pytest.skip(namespaces.why_forbidden())
+        namespaces.leave_out(namespaces.why_forbidden())
     assert b"RuntimeError: the reason" in namespaces.run_isolated(work)
 
 
@@ -33,3 +36,42 @@ def test_a_child_that_hangs_is_ended() -> None:
             os.read(os.pipe()[0], 1)
 
     assert namespaces.run_isolated(work, timeout_s=0.5) == b""
+
+
+FORBIDDEN = """
+import pytest
+import inside_lab, namespaces
+
+namespaces.why_forbidden = lambda: "no namespaces here"
+inside_lab.why_forbidden = lambda: "no namespaces here"
+
+@pytest.mark.isolated
+def test_isolated(): raise AssertionError("it ran outside")
+
+@pytest.mark.netns
+def test_netns(): raise AssertionError("it ran outside")
+
+@pytest.mark.lab
+def test_lab(): raise AssertionError("it ran outside")
+"""
+
+
+@pytest.mark.parametrize(
+    ("ci", "status", "outcome"), [("", 0, {"skipped": 3}), ("true", 1, {"failed": 2, "error": 1})], ids=["person", "CI"]
+)
+def test_where_namespaces_are_forbidden_people_skip_and_ci_fails(
+    tmp_path: Path, ci: str, status: int, outcome: dict[str, int]
+) -> None:
+    (tmp_path / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
+    (tmp_path / "chaos").mkdir()
+    (tmp_path / "chaos/conftest.py").write_text((ROOT / "tests/chaos/conftest.py").read_text())
+    (tmp_path / "chaos/test_forbidden.py").write_text(FORBIDDEN)
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", ROOT / "pyproject.toml"]
+    options = ["--rootdir", tmp_path, tmp_path]
+    env = {**os.environ, "CI": ci, "PYTHONPATH": str(ROOT / "tests")}
+    done = subprocess.run([*argv, *options], env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    for word, count in outcome.items():
+        assert f"{count} {word}" in done.stdout
+    assert "it ran outside" not in done.stdout
+    assert "no namespaces here" in done.stdout

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,13 +17,6 @@ from gapless.lab import enter
 pytestmark = pytest.mark.netns
 
 PATIENCE_S = 30
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _allowed() -> None:
-    reason = enter.why_forbidden()
-    if reason:
-        pytest.skip(reason)
 
 
 def run(*argv: str) -> "subprocess.CompletedProcess[str]":
@@ -126,7 +120,7 @@ def test_the_register_file_is_there_while_the_lab_is(
     file = tmp_path / "deep" / "lab.json"
     lab = started("sh", "-c", "trap 'exit 0' TERM; echo ready; sleep 1000 & wait", register=file)
     assert first_line(lab) == "ready"
-    said = json.loads(file.read_text())
+    said = json.loads(_when_there(file))
     assert said["supervisor"] == lab.pid
     assert Path(f"/proc/{said['pid']}/root/run/lab").is_dir()
 
@@ -134,6 +128,37 @@ def test_the_register_file_is_there_while_the_lab_is(
 
     assert lab.wait(PATIENCE_S) == 0
     assert not file.exists()
+
+
+def _when_there(file: Path) -> str:
+    """The supervisor writes it when the command runs already."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return file.read_text()
+
+
+def test_a_lab_that_cannot_be_registered_safely_does_not_run(
+    started: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    (tmp_path / "trap").symlink_to(tmp_path)
+    lab = started("sleep", "1000", register=tmp_path / "trap" / "lab.json")
+    assert lab.wait(PATIENCE_S) == 1
+    assert lab.stdout is not None
+    assert lab.stdout.read() == "", "nobody holds it open any more: pid 1 has ended too"
+    assert [path.name for path in tmp_path.iterdir()] == ["trap"]
+
+
+def test_a_registered_lab_holds_nothing_of_the_terminal_that_started_it(
+    started: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    let_go = "exec < /dev/null > /dev/null 2>&1; trap 'exit 0' TERM; sleep 1000 & wait"
+    lab = started("sh", "-c", f"echo ready; {let_go}", register=tmp_path / "private" / "lab.json")
+    assert first_line(lab) == "ready"
+    assert lab.stdout is not None
+    assert lab.stdout.read() == "", "ends while the lab runs, so `gapless lab up | tail` does"
+    assert lab.poll() is None
 
 
 def test_a_masked_proc_as_in_containers_is_lived_with() -> None:

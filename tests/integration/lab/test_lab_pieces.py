@@ -4,16 +4,19 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gapless.errors import Unavailable
 from gapless.lab import layout, netns, shell, wiring
+from gapless.lab import machine as lab_machine
+from gapless.lab import traffic as lab_traffic
 from gapless.lab.enter import LAB_DIR
 from gapless.lab.layout import Place
 from gapless.lab.machine import Machine
-from gapless.lab.probes import Direction, Flow
+from gapless.lab.probes import Direction, Flow, Pulse, gap
 from gapless.lab.traffic import Traffic
 from gapless.lab.waiting import until
 
@@ -138,39 +141,58 @@ async def _vm_router_and_outside() -> list[Flow]:
     return [outward, inward]
 
 
-async def test_the_measured_gap_is_the_outage_that_was_made() -> None:
+async def heard(traffic: Traffic, says: Callable[[Pulse], bool], what: str) -> Pulse:
+    """The first pulse that says so."""
+
+    async def has_come() -> bool:
+        return traffic.pulse is not None and says(traffic.pulse)
+
+    await until(has_come, what, 20)
+    assert traffic.pulse is not None
+    return traffic.pulse
+
+
+async def answered_anew(traffic: Traffic) -> Pulse:
+    """The first pulse by which each flow was answered after this moment."""
+    now = time.monotonic_ns()
+    return await heard(traffic, lambda pulse: all(at > now for at in pulse.last_reply_ns), "each flow is answered")
+
+
+async def begun() -> Traffic:
+    """Traffic through a plain router, measured, with replies of this measurement."""
     traffic = Traffic(await _vm_router_and_outside(), interval_ms=10)
     await traffic.start()
     await traffic.all_answered(for_s=0.5, timeout_s=20)
     await traffic.begin()
-    await asyncio.sleep(0.3)
+    for _ in range(2):  # the first one may have been on its way before the word to begin was read
+        await answered_anew(traffic)
+    return traffic
 
-    began = time.monotonic_ns()
-    await shell.run("nsenter", f"--net={netns.path_of('router')}", "--", "ip", "link", "set", "inside", "down")
-    down = time.monotonic_ns()
-    await asyncio.sleep(0.7)
+
+async def test_the_measured_gap_is_the_outage_that_was_made() -> None:
+    traffic = await begun()
+    before = await answered_anew(traffic)
+    router = ["nsenter", f"--net={netns.path_of('router')}", "--", "ip", "link", "set", "inside"]
+    await shell.run(*router, "down")
+    silence = await heard(traffic, lambda pulse: not any(traffic.answered(pulse)), "no flow is answered")
     up = time.monotonic_ns()
-    await shell.run("nsenter", f"--net={netns.path_of('router')}", "--", "ip", "link", "set", "inside", "up")
-
-    await traffic.all_answered(for_s=0.5, timeout_s=20)
+    await shell.run(*router, "up")
+    after = await answered_anew(traffic)
     recording = await traffic.end(LAB_DIR / "recording")
 
-    for gap in recording.gaps().values():
-        # It cannot be shorter than the time the link was certainly down, and it lies around it.
-        assert gap.ms >= (up - down) / 1e6
-        assert gap.begin_ns <= down
-        assert gap.end_ns >= up
-        assert gap.begin_ns >= began - 500e6  # the last reply before it was not long ago
+    for number, track in enumerate(recording.tracks):
+        last = silence.last_reply_ns[number]
+        outage = gap(track.replied, before.last_reply_ns[number], after.last_reply_ns[number])
+        assert outage.begin_ns == last
+        assert outage.end_ns > up
+        # Only a machine that stood still for even longer has another gap to tell of.
+        assert recording.gaps()[track.flow.router_id, track.flow.direction].ms >= outage.ms
     assert recording.lost > 0
     assert recording.sent > recording.lost
 
 
 async def test_nothing_is_lost_where_nothing_is_broken() -> None:
-    traffic = Traffic(await _vm_router_and_outside(), interval_ms=10)
-    await traffic.start()
-    await traffic.all_answered(for_s=0.5, timeout_s=20)
-    await traffic.begin()
-    await asyncio.sleep(0.5)
+    traffic = await begun()
     recording = await traffic.end(LAB_DIR / "recording")
     assert recording.lost == 0
     assert recording.sent > 0
@@ -195,6 +217,31 @@ async def test_a_prober_that_dies_is_noticed() -> None:
     with pytest.raises(Unavailable, match="ended on its own"):
         await traffic.all_answered(for_s=60, timeout_s=60)
     await traffic.close()
+
+
+async def test_a_prober_that_is_stopped_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab_traffic, "PULSE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(lab_traffic, "END_TIMEOUT_S", 0.1)
+    traffic = await begun()
+    assert traffic.process is not None
+    os.kill(traffic.process.pid, signal.SIGSTOP)
+    with pytest.raises(Unavailable, match=r"the prober has said nothing for 0\.5 s"):
+        await traffic.all_answered(for_s=60, timeout_s=60)
+    with pytest.raises(Unavailable, match=r"did not write its recording within 0\.1 s"):
+        await traffic.end(LAB_DIR / "recording")
+    assert traffic.process is None, "it was ended"
+
+
+async def test_a_machine_that_does_not_start_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab_machine, "_BOOT", "exec sleep 1000")
+    monkeypatch.setattr(lab_machine, "_BOOT_TIMEOUT_S", 0.2)
+    machine = Machine("host-1")
+    with pytest.raises(Unavailable, match=r"machine host-1 did not start within 0\.2 s"):
+        await machine.power_on()
+    await machine.ended()
+    monkeypatch.undo()
+    await machine.power_on()
+    assert machine.is_on
 
 
 async def test_waiting_in_vain_ends_with_what_was_waited_for() -> None:

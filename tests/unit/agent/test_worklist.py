@@ -4,7 +4,7 @@ import pytest
 from kernel_in_memory import planned
 
 from gapless.agent.jobs import Done, Failed, Job, Reconcile, Remove, Result, Sweep, Why
-from gapless.agent.worklist import ECHO_S, Worklist
+from gapless.agent.worklist import ECHO_S, PATIENT_TRIES, Worklist
 from gapless.core.backoff import Backoff, Pace
 from gapless.core.hostplan import HostPlan
 from gapless.model.plan import BuildTimes, PlannedRouter, Revision
@@ -288,13 +288,83 @@ def test_a_router_that_cannot_be_kept_right_fails_and_recovers() -> None:
     bench.plan(planned("a"))
     bench.work_off()
     bench.said()
+    bench.worklist.take_lines()
     bench.now += 1000
-    (audit,) = bench.jobs()
-    bench.end(audit, Failed(reason="the uplink is gone"))
+    (job,) = bench.jobs()
+    waits = []
+    for _ in range(PATIENT_TRIES):
+        bench.end(job, Failed(reason="the uplink is gone"))
+        assert bench.said() == [], "it may forward still: one failure is no reason to move it"
+        (line,) = bench.worklist.take_lines()
+        assert line.fields["reason"] == "the uplink is gone"
+        due = bench.worklist.next_deadline()
+        assert due is not None
+        waits.append(due - bench.now)
+        bench.now = due
+        (job,) = bench.jobs()
+        assert name(job) == "drift a"
+    assert waits == [1, 2]
+    bench.end(job, Failed(reason="the uplink is gone"))
     assert bench.said() == ["a@1 failed"]
-    bench.now += 1
+    bench.now += 4
     assert bench.work_off() == ["drift a"]
     assert bench.said() == ["a@1 active"]
+
+
+def test_a_failure_that_passes_is_told_to_nobody_and_the_patience_is_whole_again() -> None:
+    bench = Bench()
+    bench.plan(planned("a"))
+    bench.work_off()
+    bench.said()
+    for _ in range(3):
+        bench.now += 1000
+        bench.work_off(Failed(reason="busy"))
+        bench.now += 1
+        assert bench.work_off() == ["drift a"]
+        assert bench.said() == []
+
+
+def test_a_change_of_an_active_router_that_fails_is_tried_again_before_it_is_told() -> None:
+    bench = Bench()
+    bench.plan(planned("a", epoch=1))
+    bench.work_off()
+    bench.said()
+    bench.plan(planned("a", epoch=2, name="changed"))
+    said = []
+    for wait_s in (0, 1, 2):
+        bench.now += wait_s
+        assert bench.work_off(Failed(reason="no"))[0] == "plan a"
+        said.append([each for each in bench.said() if "failed" in each])
+    assert said == [[], [], ["a@2 failed"]]
+    bench.plan(planned("a", epoch=3))
+    bench.work_off(Failed(reason="no"))
+    assert "a@3 failed" in bench.said(), "given up once, it is not active any more: the next failure is told at once"
+
+
+def test_a_router_that_was_found_is_not_given_up_at_once_either() -> None:
+    bench = Bench("a")
+    bench.plan(planned("a"))
+    bench.work_off(Failed(reason="no"))
+    assert "a@1 failed" not in bench.said()
+
+
+def test_what_drifted_while_no_agent_looked_is_told_as_a_repair() -> None:
+    bench = Bench("a")
+    bench.plan(planned("a"), confirmed=False)
+    assert bench.work_off(Done(changed=True, what="LoadRules")) == ["plan a"]
+    (line,) = bench.worklist.take_lines()
+    assert (line.text, line.is_warning, line.fields["what"]) == ("router repaired in place", True, "LoadRules")
+    bench.plan(planned("a", name="changed"))
+    bench.work_off(Done(changed=True, what="LoadRules"))
+    assert [line.text for line in bench.worklist.take_lines()] == ["router changed as planned"]
+
+
+def test_a_change_that_comes_before_the_first_look_is_told_as_one() -> None:
+    bench = Bench("a")
+    bench.plan(planned("a"), confirmed=False)
+    bench.plan(planned("a", name="changed"))
+    bench.work_off(Done(changed=True, what="LoadRules"))
+    assert [line.text for line in bench.worklist.take_lines()] == ["router changed as planned"]
 
 
 def test_echoes_of_a_routers_own_job_lead_to_one_look_later() -> None:

@@ -87,7 +87,8 @@ async def fill(state: Path) -> None:
         async with store.transaction() as session:
             for step, after_ms in ((MoveStep.SENT, 6), (MoveStep.BUILT, 40), (MoveStep.CONFIRMED, 55)):
                 at = decided + timedelta(milliseconds=after_ms)
-                await records.record_step(session, ROUTER, Epoch(epoch), step, at)
+                taken = records.StepTaken(router_id=ROUTER, epoch=Epoch(epoch), step=step, at=at)
+                await records.record_steps(session, [taken])
     await store.close()
 
 

@@ -80,7 +80,8 @@ class Trouble:
 
     def __init__(self, store: Store) -> None:
         self._pragmas: list[str] = []
-        event.listen(store._engine.sync_engine, "checkout", self._apply)
+        for engine in store._engines:
+            event.listen(engine.sync_engine, "checkout", self._apply)
 
     def _apply(self, connection: Any, *_: Any) -> None:
         cursor = connection.cursor()
@@ -152,7 +153,7 @@ class Bench:
         incarnation = Incarnation(self.incarnations.setdefault(name, 1))
         facts = facts_of(name, **other)
         await self.shell.book.register(facts, incarnation)
-        await self.shell.driver.host_connected(facts, incarnation, self.clock.now)
+        self.shell.driver.host_connected(facts, incarnation, self.clock.now)
         await self.report(name)
 
     async def report(self, name: str, *routers: RouterReport, full: bool = True) -> None:

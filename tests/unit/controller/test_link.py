@@ -364,6 +364,49 @@ async def test_a_new_host_waits_for_the_store_and_a_known_one_does_not(
         await works(port, "new")
 
 
+@pytest.mark.parametrize("where", ["plan_of", "host_connected"])
+async def test_a_session_that_breaks_in_any_way_is_told_as_over(
+    store: Store, log: Log, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Else the planner would take the host for connected for ever."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    async with listening(store) as (shell, port):
+        told = list[str]()
+        disconnected = shell.driver.host_disconnected
+
+        def note(host: HostName, received_s: float) -> None:
+            told.append(host)
+            disconnected(host, received_s)
+
+        monkeypatch.setattr(shell.driver, "host_disconnected", note)
+        with monkeypatch.context() as patch:
+            patch.setattr(shell.driver, where, fail)
+            async with dialled(port) as connection:
+                await greet(connection, facts_of("h1"))
+                shell.sessions.wake(H1)
+                await last_words(connection)
+                assert connection.close_code == 1011
+        assert told == ["h1"]
+        assert not len(shell.sessions)
+        await works(port, "h1")
+
+
+async def test_the_end_of_an_old_session_is_never_heard_after_the_beginning_of_a_newer_one(store: Store) -> None:
+    """Not even where reports crowd the planner's inbox."""
+    async with listening(store) as (shell, port):
+        inbox = shell.driver._inbox
+        inbox._limit = 0  # No report gets in; coming and going does.
+        async with fake_host(port, "h1"):
+            pass
+        async with fake_host(port, "h1", incarnation=2) as host:
+            assert host.plan is not None
+            shell.driver.turn()
+            assert shell.driver.planner._ledger.fleet.get(H1).connected  # type: ignore[union-attr]
+
+
 async def test_a_forgotten_host_is_sent_away_and_may_come_back_as_a_new_one(store: Store) -> None:
     async with listening(store) as (shell, port), fake_host(port, "h1") as host:
         async with store.transaction() as session:

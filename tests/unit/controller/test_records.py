@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from shell_fakes import add_routers, delete_router, facts_of, router_id
+from sqlalchemy import event
 
 from gapless.controller.store import records
 from gapless.controller.store.engine import Store
@@ -39,9 +40,14 @@ async def bind(store: Store, *effects: Bind, at: datetime = AT) -> None:
         await records.bind(session, [(effect, at) for effect in effects], at)
 
 
+def taken(step: MoveStep, at: datetime, epoch: int = 1, router: str = "r") -> records.StepTaken:
+    return records.StepTaken(router_id=router_id(router), epoch=Epoch(epoch), step=step, at=at, reason=f"{step} it is")
+
+
 async def record(store: Store, epoch: int, step: MoveStep, at: datetime) -> records.RecordedStep | None:
     async with store.transaction() as session:
-        return await records.record_step(session, R, Epoch(epoch), step, at, f"{step} it is")
+        (recorded,) = await records.record_steps(session, [taken(step, at, epoch)])
+        return recorded
 
 
 @pytest.fixture
@@ -127,9 +133,18 @@ async def test_storing_the_same_twice_is_storing_it_once(ready: Store) -> None:
     assert move.timeline[0].at == AT
 
 
+async def test_a_binding_that_is_stored_may_still_be_given_the_host_that_it_leaves(ready: Store) -> None:
+    await bind(ready, bind_of("r", "h1", 1))
+    await bind(ready, bind_of("r", "h2", 2))
+    await bind(ready, bind_of("r", "h2", 2, leaving_host="h1"))
+    async with ready.reading() as session:
+        assert (await records.bindings(session))[R].leaving_host == "h1"
+        assert len(await records.moves(session)) == 2
+
+
 async def test_a_router_that_is_gone_is_not_bound(ready: Store) -> None:
     await delete_router(ready, R)
-    with pytest.raises(Conflict, match="was deleted before it was bound to h1"):
+    with pytest.raises(NotFound, match="was deleted before it was bound to h1"):
         await bind(ready, bind_of("r", "h1", 1))
 
 
@@ -147,13 +162,17 @@ async def test_a_withdrawal_is_stored_once_and_only_at_its_epoch(ready: Store) -
             router_id=R, epoch=Epoch(epoch), leaving_host=HostName("h1"), reason="nothing is left", cause="e"
         )
 
-    with pytest.raises(Conflict, match="not bound at epoch 1 any more"):
+    with pytest.raises(Conflict, match="is at epoch 2 in the store: epoch 1 is stale"):
         async with ready.transaction() as session:
             await records.store_withdrawal(session, withdrawal(1))
     async with ready.transaction() as session:
         await records.store_withdrawal(session, withdrawal(2))
     async with ready.reading() as session:
         assert (await records.bindings(session))[R].leaving_host is None
+    await delete_router(ready, R)
+    with pytest.raises(NotFound, match="was deleted before it had left h1"):
+        async with ready.transaction() as session:
+            await records.store_withdrawal(session, withdrawal(2))
 
 
 async def test_a_timeline_is_in_time_order_with_the_time_between_steps(ready: Store) -> None:
@@ -189,6 +208,38 @@ async def test_the_first_time_of_a_step_counts(ready: Store) -> None:
     assert built is not None
     assert built.since_sent_s == pytest.approx(0.03)
     assert not built.ended
+
+
+async def test_steps_of_many_moves_are_recorded_with_one_read_and_few_writes(ready: Store) -> None:
+    names = [f"r{number}" for number in range(40)]
+    await add_routers(ready, *names)
+    await bind(ready, *(bind_of(name, "h1", 1) for name in names))
+    said: list[str] = []
+
+    async with ready.transaction() as session:
+        connection = await session.connection()
+
+        def note(*said_to: Any) -> None:
+            said.append(said_to[2])
+
+        event.listen(connection.sync_connection, "before_cursor_execute", note)
+        steps = [taken(step, ms(1), router=name) for name in names for step in (MoveStep.SENT, MoveStep.BUILT)]
+        recorded = await records.record_steps(session, [*steps, taken(MoveStep.SENT, ms(9), router=names[0])])
+
+    assert [each is not None for each in recorded] == [True] * 80 + [False], "the first time of a step counts"
+    assert len(said) <= 3, said
+    async with ready.reading() as session:
+        moves = await records.moves(session)
+    assert all(MoveStep.BUILT in [step.step for step in move.timeline] for move in moves)
+
+
+async def test_a_host_that_was_deleted_is_not_stored_again(ready: Store) -> None:
+    async with ready.transaction() as session:
+        await session.delete(await session.get_one(records.HostRow, "h1"))
+    async with ready.transaction() as session:
+        assert not await records.save_known_host(session, facts_of("h1"), Incarnation(2), AT)
+    async with ready.reading() as session:
+        assert list(await records.hosts(session)) == ["h2"]
 
 
 async def test_a_move_ends_once(ready: Store) -> None:

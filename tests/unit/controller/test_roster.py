@@ -69,7 +69,7 @@ def test_after_the_controllers_start_nobody_is_dead() -> None:
 
 def test_after_a_pause_of_the_controller_nobody_is_dead() -> None:
     paused = roster(heard_s=0)
-    paused.count_anew(1000)
+    paused.excuse(1000, 1000)
 
     assert isinstance(paused.consider(replace(H1, instance=OTHER), Incarnation(1), 1149), Refusal)
     assert isinstance(paused.consider(replace(H1, instance=OTHER), Incarnation(1), 1150), Admission)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,33 @@ async def test_two_controllers_cannot_share_a_state_directory(tmp_path: Path) ->
     async with running(settings(tmp_path)):
         with pytest.raises(Unavailable, match=f"another controller is running with the state directory {tmp_path}"):
             await server.run(settings(tmp_path), asyncio.Event())
+
+
+async def test_two_controllers_cannot_share_a_database(tmp_path: Path) -> None:
+    """Not by another state directory, nor by another name of the same file."""
+    database = tmp_path / "shared.db"
+    (tmp_path / "link.db").symlink_to(database)
+
+    def on(name: str, state: str) -> ServerSettings:
+        return replace(settings(tmp_path / state), database_url=f"sqlite:///{tmp_path / name}")
+
+    async with running(on("shared.db", "one")):
+        for name in ("shared.db", "link.db"):
+            with pytest.raises(Unavailable, match=f"another controller is running with the database {database}"):
+                await server.run(on(name, "two"), asyncio.Event())
+    async with running(on("link.db", "two")):
+        pass
+
+
+async def test_an_error_of_the_controller_is_not_taken_for_a_second_controller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise BlockingIOError("a pipe is full")
+
+    monkeypatch.setattr(server, "_run_on", fail)
+    with pytest.raises(BlockingIOError, match="a pipe is full"):
+        await server.run(settings(tmp_path), asyncio.Event())
 
 
 async def test_a_state_directory_that_is_a_file_is_named(tmp_path: Path) -> None:

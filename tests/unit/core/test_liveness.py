@@ -3,7 +3,7 @@
 import pytest
 
 from gapless.config import Liveness
-from gapless.core.liveness import Attention, Silence, Standing
+from gapless.core.liveness import Attention, Silence, Standing, excused_s
 
 TIMING = Liveness(report_interval_s=30, agent_down_time_s=75)
 
@@ -35,24 +35,36 @@ def test_a_host_not_heard_since_the_start_is_expected_and_counts_as_alive() -> N
 
 
 @pytest.mark.parametrize(
-    ("heard", "now", "standing"),
-    [(True, 80, Standing.ALIVE), (False, 80, Standing.EXPECTED), (True, 160, Standing.DEAD)],
+    ("now", "standing", "dead_at"), [(50, Standing.ALIVE, 190), (80, Standing.SILENT, 190), (160, Standing.DEAD, 160)]
 )
-def test_grace_ends_silence_but_not_death(heard: bool, now: float, standing: Standing) -> None:
+def test_what_is_excused_does_not_count_and_changes_no_standing(now: float, standing: Standing, dead_at: float) -> None:
     silence = Silence(counted_from=0)
-    if heard:
-        silence.end(0)
+    silence.end(0)
     silence.judge(now, TIMING)
-    silence.grant_grace(now)
+    silence.excuse(40, now)
     assert silence.standing is standing
-    silence.judge(now + 74, TIMING)
-    assert silence.standing is standing
+    silence.judge(dead_at - 0.1, TIMING)
+    assert silence.standing is (Standing.DEAD if standing is Standing.DEAD else Standing.SILENT)
+    silence.judge(dead_at, TIMING)
+    assert silence.standing is Standing.DEAD
+
+
+def test_no_more_is_excused_than_there_was() -> None:
+    silence = Silence(counted_from=0)
+    silence.end(10)
+    silence.excuse(1000, 30)
+    assert silence.counted_from == 30
+
+
+def test_a_pause_is_excused_with_as_much_again_up_to_a_report_interval() -> None:
+    assert excused_s(3, TIMING) == 6
+    assert excused_s(400, TIMING) == 430
 
 
 def test_the_silence_that_people_are_told_of_is_the_real_one() -> None:
     silence = Silence(counted_from=0)
     silence.end(10)
-    silence.grant_grace(200)
+    silence.excuse(190, 200)
     assert silence.length_s(210) == 200
 
 

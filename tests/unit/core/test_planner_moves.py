@@ -180,10 +180,10 @@ def test_the_new_host_dies_before_the_old_one_has_let_go() -> None:
 
 
 def test_both_hosts_of_a_move_die() -> None:
-    rig = Rig("h1", "h2", "h3")
+    rig = Rig("h1", "h2", "h3", "h4")
     rig.want("r1")
     rig.move("r1", "h2")
-    rig.pass_time(151, heard=["h3"])
+    rig.pass_time(151, heard=["h3", "h4"])
     assert rig.plan("h3") == {"r1": 3}
 
 

@@ -33,6 +33,22 @@ def test_a_dead_hosts_router_is_rescheduled_with_neutrons_sentence() -> None:
     assert rig.plan("h1") == {}
 
 
+def test_a_host_takes_routers_once_its_agent_runs_and_while_it_is_in_service() -> None:
+    rig = Rig("h1")
+
+    def takes(name: str) -> bool:
+        return rig.planner.host_views(rig.now)[HostName(name)].takes_routers
+
+    rig.handle(HostConnected(id="connect", facts=facts("h2"), incarnation=Incarnation(1), admin_up=True))
+    assert (takes("h1"), takes("h2")) == (True, False), "h2 is alive, but its agent has not said that it runs"
+    rig.report("h2")
+    assert takes("h2")
+    rig.set_admin_up("h2", False)
+    assert not takes("h2")
+    rig.pass_time(80, heard=["h2"])
+    assert not takes("h1")
+
+
 def test_a_closed_link_alone_moves_nothing() -> None:
     rig = Rig("h1", "h2")
     rig.want("r1")
@@ -56,7 +72,7 @@ def test_every_stored_host_counts_as_heard_at_the_start() -> None:
 
 
 @pytest.mark.parametrize("first", ["timer", "report"])
-def test_a_pause_of_the_controller_restarts_every_silence(first: str) -> None:
+def test_a_pause_of_the_controller_is_held_against_no_host(first: str) -> None:
     rig = Rig("h1", "h2")
     rig.want("r1")
     rig.pass_time(140, heard=["h2"])
@@ -67,11 +83,51 @@ def test_a_pause_of_the_controller_restarts_every_silence(first: str) -> None:
     else:
         rig.report("h2")
         rig.follow(rig.planner.on_deadline(rig.now))
-    assert [pause.pause_s for pause in rig.all_said(ReportPause)] == [100]
-    assert rig.planner.host_views(rig.now)[HostName("h1")].standing == "alive"
-    rig.pass_time(149, heard=["h2"])
-    assert rig.all_said(Bind) == []
+    assert [(pause.pause_s, pause.excused_s) for pause in rig.all_said(ReportPause)] == [(100, 130)]
+    views = rig.planner.host_views(rig.now)
+    assert {name: view.standing for name, view in views.items()} == {"h1": "silent", "h2": "alive"}
+    rig.pass_time(39, heard=["h2"])
+    assert rig.all_said(Bind) == [], "140 s before the pause, none of it, 30 s to be heard anew: 10 s and 30 s are left"
     rig.pass_time(2, heard=["h2"])
+    assert rig.host("r1") == "h2"
+
+
+def test_a_controller_that_stalls_often_still_finds_who_is_dead() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+    for _ in range(3):
+        rig.pass_time(100, heard=["h2"])
+        rig.now += 4
+        rig.report("h2")
+    assert len(rig.all_said(ReportPause)) == 3
+    assert rig.host("r1") == "h2"
+
+
+def test_a_host_that_was_silent_before_a_pause_takes_what_waits_once_it_is_heard() -> None:
+    rig = Rig(facts("h1"), facts("h2"), facts("h3", capacity=0), facts("h4", capacity=0))
+    rig.want("r1")
+    rig.pass_time(60, heard=["h2", "h3", "h4"])
+    rig.pass_time(100, heard=["h3", "h4"])
+    assert rig.reason("r1").startswith("h1 is dead, and no other host can take it: ")
+    assert "h2 is silent" in rig.reason("r1")
+    rig.forget()
+    rig.now += 5
+    rig.follow(rig.planner.on_deadline(rig.now))
+    assert rig.host("r1") == "h1", "h2 was not heard yet"
+    rig.report("h2")
+    assert rig.standings("h2") == ["alive"]
+    assert rig.host("r1") == "h2"
+
+
+def test_what_waits_is_looked_at_now_and_then_should_a_change_ever_go_unnoticed() -> None:
+    rig = Rig(facts("h1"), facts("h2", capacity=0))
+    rig.want("r1")
+    rig.pass_time(160, heard=["h2"])
+    assert rig.planner.waiting_for_a_host() == ["r1"]
+    host = rig.planner._ledger.fleet.get(HostName("h2"))
+    assert host is not None
+    host.facts = facts("h2", capacity=1)  # Nobody is told.
+    rig.pass_time(60, heard=["h2"])
     assert rig.host("r1") == "h2"
 
 
@@ -133,9 +189,62 @@ def test_a_host_that_returns_while_its_routers_move_does_not_get_them_back() -> 
     rig.join("h1")
     assert rig.plan("h1") == {}, "it would build what is being bound elsewhere"
     rig.answer(rig.unanswered[0])
+    rig.answer(rig.unanswered[0])
     assert rig.state("r1") == "withdrawing", "h1 lives, and may still run it"
     assert rig.plan("h2") == {}
     rig.answers = True
+    rig.report("h1", full=True)
+    assert rig.plan("h2") == {"r1": 2}
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_host_that_lets_go_while_the_router_is_bound_anew_is_not_waited_for_again(back: bool) -> None:
+    """r1 goes from h1 to h2, which dies before h1 has let go; it is bound anew, and just then h1 lets go."""
+    rig = Rig(facts("h1"), facts("h2"), facts("h3", capacity=0 if back else 1000), facts("h4"))
+    rig.want("r1")
+    rig.move("r1", "h2")
+    rig.set_admin_up("h4", False)
+    rig.set_admin_up("h1", back)
+    rig.answers = False
+    rig.pass_time(150, heard=["h1", "h3", "h4"])
+    (bind,) = rig.unanswered
+    rig.say("h1", "r1", REMOVED)
+    rig.answers = True
+    rig.answer(bind)
+    target = "h1" if back else "h3"
+    assert rig.host("r1") == target
+    assert rig.plan(target) == {"r1": 3}
+
+
+def test_that_a_host_which_returns_has_to_let_go_outlives_the_controller() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+    rig.answers = False
+    rig.pass_time(150, heard=["h2"])
+    rig.join("h1")
+    rig.answer(rig.unanswered[0])  # The binding; that h1 has to let go first is still to be stored.
+    assert (rig.state("r1"), rig.plan("h1"), rig.plan("h2")) == ("binding", {}, {})
+    rig.answer(rig.unanswered[0])
+    rig.restart()
+    rig.join("h2")
+    assert rig.plan("h2") == {}, "h1 may still run it"
+    rig.answers = True
+    rig.join("h1")
+    rig.report("h1", full=True)
+    assert rig.plan("h2") == {"r1": 2}
+
+
+def test_a_host_that_returns_is_waited_for_even_if_that_cannot_be_stored() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+    rig.answers = False
+    rig.pass_time(150, heard=["h2"])
+    rig.join("h1")
+    rig.answer(rig.unanswered[0])
+    rig.store.is_failing = True
+    rig.answer(rig.unanswered[0])
+    assert (rig.host("r1"), rig.state("r1"), rig.plan("h2")) == ("h2", "withdrawing", {})
+    rig.store.is_failing, rig.answers = False, True
     rig.report("h1", full=True)
     assert rig.plan("h2") == {"r1": 2}
 
@@ -237,8 +346,34 @@ def test_a_brake_holds_back_what_a_dead_host_would_have_to_confirm() -> None:
     rig.move("r1", "h3")
     assert rig.state("r1") == "withdrawing"
     rig.pass_time(160, heard=["h3"])
-    assert rig.planner.brake_view().engaged is False, "h1 holds nothing any more, so one of two looks dead"
+    assert rig.planner.brake_view().hosts == ("h1", "h2"), "h1 is bound nothing, but fell silent with h2"
+    assert rig.plan("h3") == {"r3": 1}, "h1 may live, and has not let go of r1"
+    rig.handle(BrakeReleased(id="operator"))
     assert rig.plan("h3") == {"r1": 2, "r2": 2, "r3": 1}
+
+
+def test_empty_hosts_that_fall_silent_together_with_a_loaded_one_tell_of_the_controllers_sight() -> None:
+    rig = Rig("h1", "h2", "h3", "h4")
+    rig.want("r1")
+    assert rig.host("r1") == "h1"
+    rig.pass_time(160, heard=["h4"])
+    assert rig.planner.brake_view().hosts == ("h1", "h2", "h3")
+    rig.pass_time(1000, heard=["h4"])
+    assert rig.host("r1") == "h1", "they go on counting for as long as the brake is engaged"
+    rig.join("h2")
+    rig.join("h3")
+    assert not rig.planner.brake_view().engaged
+    assert rig.host("r1") in ("h2", "h3", "h4")
+
+
+def test_a_host_that_died_long_before_and_is_empty_does_not_count() -> None:
+    rig = Rig("h1", "h2", "h3")
+    rig.want("r1")
+    rig.pass_time(100, heard=["h1", "h3"])
+    rig.pass_time(160, heard=["h1", "h3"])  # h2 has been silent for 260 s, and holds nothing.
+    rig.pass_time(160, heard=["h3"])
+    assert rig.all_said(EngageBrake) == []
+    assert rig.host("r1") == "h3"
 
 
 def test_explanations_are_said_once() -> None:

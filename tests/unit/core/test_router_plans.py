@@ -176,3 +176,27 @@ def test_a_foreign_interface_of_a_taps_name_is_refused() -> None:
 
 def _route(destination: str, next_hop: str) -> Route:
     return Route(destination=IPv4Network(destination), next_hop=IPv4Address(next_hop))
+
+
+def test_a_lost_connected_route_is_put_back_with_the_address_that_it_belongs_to() -> None:
+    right = desired_of(ROUTER)
+    link = right.links["qr-inside"]
+    lost = replace(right, links={**right.links, link.name: replace(link, connected=frozenset())})
+    assert plan(ROUTER, lost) == ["RestoreConnected qr-inside"]
+    (restored,) = diff(right, lost)
+    assert getattr(restored, "subnet", None) == IPv4Network("10.0.0.0/24")
+    assert getattr(restored, "source", None) == IPv4Address("10.0.0.1")
+
+
+def test_an_extra_route_to_a_connected_subnet_is_left_out() -> None:
+    for subnet in ("10.0.0.0/24", "203.0.113.0/24"):
+        route = Route(destination=IPv4Network(subnet), next_hop=IPv4Address("10.0.0.7"))
+        assert desired_of(replace(ROUTER, routes=(route,))).routes == desired_of(ROUTER).routes
+
+
+def test_of_several_next_hops_the_lowest_is_taken_in_any_order() -> None:
+    hops = [IPv4Address(f"10.0.0.{last}") for last in (10, 9, 9)]
+    routes = tuple(Route(destination=IPv4Network("172.16.0.0/16"), next_hop=hop) for hop in hops)
+    given_and_turned = [desired_of(replace(ROUTER, routes=order)).routes for order in (routes, routes[::-1])]
+    assert given_and_turned[0] == given_and_turned[1]
+    assert {str(it.next_hop) for it in given_and_turned[0]} == {"10.0.0.9", "203.0.113.1"}

@@ -13,7 +13,7 @@ from gapless.lab import enter, running
 @pytest.fixture(autouse=True)
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    (tmp_path / "gapless").mkdir()
+    (tmp_path / "gapless").mkdir(mode=0o700)
     return tmp_path
 
 

@@ -1,11 +1,12 @@
 """Addresses that do not collide, and settings that are refused with words."""
 
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
 from gapless.errors import InvalidRequest
-from gapless.lab import faults, layout
+from gapless.lab import faults, layout, room
 from gapless.lab.layout import Place
 from gapless.lab.settings import LabSettings
 
@@ -44,6 +45,14 @@ def test_names_of_switch_ends_fit_an_interface() -> None:
 def test_what_cannot_be_is_refused_with_words(wrong: dict[str, float], words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         LabSettings(**wrong)  # type: ignore[arg-type]  # the table holds several types
+
+
+def test_a_lab_too_large_for_the_machine_is_refused_with_the_command_that_helps(tmp_path: Path) -> None:
+    limit = tmp_path / "gc_thresh3"
+    limit.write_text("1024\n")
+    room.check(LabSettings(routers=100), limit)
+    with pytest.raises(InvalidRequest, match=r"sysctl -w net\.ipv4\.neigh"):
+        room.check(LabSettings(routers=250), limit)
 
 
 def test_an_unknown_fault_is_answered_with_the_known_ones() -> None:

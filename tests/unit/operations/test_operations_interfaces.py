@@ -302,6 +302,7 @@ async def test_routes_through_the_gateway(cloud: Cloud) -> None:
     [
         ([route("10.9.0.0/16", "192.0.2.1")], faults.InvalidRoutes, "the nexthop is not connected with router"),
         ([route("10.9.0.0/16", "10.0.0.1")], faults.InvalidRoutes, "the nexthop is used by router"),
+        ([route("10.0.0.0/24", "10.0.0.9")], faults.InvalidRoutes, "destination is a subnet connected with router"),
         ([route("10.9.0.0/16", "10.0.0.9")] * 2, faults.InvalidInput, "Duplicate hostroute"),
         ([route("10.9.0.1/16", "10.0.0.9")], faults.InvalidInput, "'10.9.0.1/16' is not a valid IP subnet"),
         ([route("2001:db8::/64", "10.0.0.9")], faults.InvalidInput, "IPv6 is not supported"),
@@ -315,6 +316,19 @@ async def test_routes_that_lead_nowhere_are_refused(
     await cloud.refused(fault, words, cloud.update("routers", router["id"], routes=routes))
     if fault is faults.InvalidRoutes:
         await cloud.refused(fault, words, cloud.act("add_extraroutes", router, routes=routes))
+
+
+async def test_an_interface_in_a_routes_destination_breaks_nothing_that_can_be_said_later(
+    cloud: Cloud, router: Json, inside: Json
+) -> None:
+    """The agent leaves the route out; here it stays, and neither other changes nor its own removal are refused."""
+    await cloud.attach(router, inside)
+    waiting, other = route("10.1.0.0/24", "10.0.0.9"), route("10.9.0.0/16", "10.0.0.9")
+    await cloud.update("routers", router["id"], routes=[waiting])
+    await cloud.attach(router, await cloud.network("10.1.0.0/24"))
+    assert (await cloud.update("routers", router["id"], name="renamed"))["routes"] == [waiting]
+    assert (await cloud.update("routers", router["id"], routes=[waiting, other]))["routes"] == [waiting, other]
+    assert (await cloud.update("routers", router["id"], routes=[other]))["routes"] == [other]
 
 
 async def test_an_interface_does_not_take_the_address_of_a_next_hop(cloud: Cloud, router: Json) -> None:

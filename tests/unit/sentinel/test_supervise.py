@@ -151,12 +151,17 @@ async def test_an_agent_that_never_says_a_word(tmp_path: Path) -> None:
 
 async def test_a_sentinel_that_was_suspended_does_not_kill_a_healthy_agent(tmp_path: Path) -> None:
     """Blocking the loop is what SIGSTOP does to it: on waking up, the agent's words are there to be read."""
-    async with supervised(tmp_path, "good", patience=Patience(tick_s=0.05, silent_ticks=40, start_ticks=1000)) as bench:
+    patience = Patience(tick_s=0.05, silent_ticks=40, start_ticks=1000)
+    async with supervised(tmp_path, "good", patience=patience) as bench:
         first = await bench.works()
-        time.sleep(2.5)  # noqa: ASYNC251 - the point
+        time.sleep(2 * patience.tick_s * patience.silent_ticks)  # noqa: ASYNC251 - the point
         bench.desired.follow(plan(1, "a"))
         await bench.diary_has("plan 2 confirmed=True a")
+        # Sent after it was decided whether this agent lives; a new one would be sent the whole plan.
+        bench.desired.follow(plan(2, "b"))
+        await bench.diary_has("change 3 +['b'] -['a']")
         assert bench.pids() == [first]
+        assert bench.endings() == []
 
 
 async def test_an_agent_stuck_in_the_kernel(tmp_path: Path) -> None:

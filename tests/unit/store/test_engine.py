@@ -330,6 +330,19 @@ async def test_more_readers_than_connections_wait_but_not_for_ever(url: str, mon
     await crowded.close()
 
 
+async def test_a_crowd_of_readers_does_not_keep_the_writer_waiting(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "CONNECTIONS", 2)
+    monkeypatch.setattr(engine, "CONNECTION_TIMEOUT_S", 0.01)
+    crowded = await Store.open(url)
+    async with crowded.reading() as one, crowded.reading() as two:
+        assert (await names(one), await names(two)) == ([], [])
+        async with crowded.transaction() as session:
+            session.add(router("a"))
+    async with crowded.reading() as one:
+        assert await names(one) == ["a"]
+    await crowded.close()
+
+
 async def test_a_mistake_in_our_own_sql_is_not_dressed_up(store: Store) -> None:
     with pytest.raises(Exception, match="no such table: songs") as raised:
         async with store.reading() as session:

@@ -6,7 +6,7 @@ Invariant: operations take effect in the order given, whatever is batched.
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, assert_never
@@ -14,6 +14,7 @@ from typing import Final, Self, assert_never
 from gapless.agent.kernel import arp, conntrack, links, netns, routing, ruleset
 from gapless.agent.kernel.netlink import Netlink, Request
 from gapless.agent.kernel.observe import Inside
+from gapless.core.desired import SETTINGS
 from gapless.errors import InvariantError, Unavailable
 from gapless.model.operation import (
     AddAddress,
@@ -41,6 +42,7 @@ from gapless.model.operation import (
     RaiseLink,
     RemoveAddress,
     RemoveRoute,
+    RestoreConnected,
 )
 
 _CARRIER_TIMEOUT_S: Final = 2.0
@@ -195,8 +197,7 @@ class RouterHands:
         match operation:
             case ChangeSettings(settings=settings):
                 self._flush()
-                netns.enter(self._path, lambda: netns.write_settings(settings))
-                self._inside().settings |= {key: settings[key] for key in settings.keys() & self._inside().settings}
+                self._inside().settings = netns.enter(self._path, lambda: _changed(settings))
             case LoadRules(ruleset=rules, replace=replace):
                 self._flush()
                 ruleset.load(self._inside().nft, rules, replace=replace)
@@ -220,6 +221,8 @@ class RouterHands:
                 self._queue_inside(routing.remove_address(link, self._index_of(link), address))
             case RaiseLink(link=link):
                 self._queue_inside(links.raise_link(link))
+            case RestoreConnected(link=link, subnet=subnet, source=source):
+                self._queue_inside(routing.restore_connected(link, self._index_of(link), subnet, source))
             case AddRoute(route=route):
                 self._queue_inside(routing.add_route(route, self._index_of(route.link)))
             case RemoveRoute(route=route):
@@ -274,3 +277,9 @@ class RouterHands:
         if self.inside is None:
             raise InvariantError(f"an operation in {self._path.name} came before its namespace")
         return self.inside
+
+
+def _changed(settings: Mapping[str, str]) -> dict[str, str]:
+    """Write settings of the calling thread's namespace; returns what the kernel made of them, for the verification."""
+    netns.write_settings(settings)
+    return netns.read_settings(SETTINGS)

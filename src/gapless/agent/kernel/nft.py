@@ -11,23 +11,22 @@ import ctypes.util
 import json
 import threading
 from functools import cache
-from typing import Any, Final, Self
+from typing import Any, Self
 
+from gapless.config import NFTABLES_LIBRARY, NFTABLES_PACKAGE
 from gapless.errors import Unavailable
-
-LIBRARY: Final = "libnftables.so.1"
 
 _OUTPUT_JSON = 1 << 4
 _turn = threading.Lock()
 
 
 @cache
-def load(name: str = LIBRARY) -> ctypes.CDLL:
+def load(name: str = NFTABLES_LIBRARY) -> ctypes.CDLL:
     """The library with its ABI declared. Raises Unavailable, naming the package, where it is not installed."""
     try:
         library = ctypes.CDLL(name)
     except OSError as error:
-        raise Unavailable(f"{name} cannot be loaded: install the package nftables ({error})") from error
+        raise Unavailable(f"{name} cannot be loaded: install the package {NFTABLES_PACKAGE} ({error})") from error
     context, words = ctypes.c_void_p, ctypes.c_char_p
     library.nft_ctx_new.argtypes, library.nft_ctx_new.restype = [ctypes.c_uint32], context
     library.nft_ctx_free.argtypes, library.nft_ctx_free.restype = [context], None

@@ -73,6 +73,7 @@ def observe_router(host: Netlink, inside: Inside | None, desired: KernelRouter) 
     if state is NamespaceState.FOREIGN:
         return KernelRouter(namespace=state)
     addresses = routing.addresses_by_link(inside.netlink)
+    routes = routing.routes(inside.netlink, {link.index: name for name, link in ours.items()})
     return KernelRouter(
         namespace=state,
         settings=inside.settings,
@@ -85,11 +86,12 @@ def observe_router(host: Netlink, inside: Inside | None, desired: KernelRouter) 
                 up=link.up,
                 forwarding=link.forwarding,
                 addresses=frozenset(addresses.get(link.index, ())),
+                connected=routes.connected.get(name, frozenset()),
             )
             for name, link in ours.items()
         },
         taps=taps,
-        routes=routing.our_routes(inside.netlink, {link.index: name for name, link in ours.items()}),
+        routes=routes.ours,
     )
 
 

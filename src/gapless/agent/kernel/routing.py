@@ -1,11 +1,13 @@
 """Addresses and routes in rtnetlink. Our routes carry our own protocol number, so that a foreign one is never taken
-for ours. Formats: linux/if_addr.h, linux/rtnetlink.h.
+for ours; connected routes are the kernel's, and are put back as it makes them. Formats: linux/if_addr.h,
+linux/rtnetlink.h.
 """
 
 import errno
 import socket
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from gapless.agent.kernel.netlink import (
@@ -28,7 +30,9 @@ PROTOCOL = 77
 _NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
 _NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 4, 5, 7
+_BY_KERNEL = 2
+"""RTPROT_KERNEL, `proto kernel`: made by the kernel with an address."""
 _MAIN_TABLE, _UNICAST = 254, 1
 _SCOPE_UNIVERSE, _SCOPE_LINK = 0, 253
 _ON_LINK = 0x4
@@ -86,6 +90,17 @@ def add_route(route: KernelRoute, index: int) -> Request:
     return Request(_NEWROUTE, CREATE | REPLACE, _route(route, index), f"route {_words(route)}")
 
 
+def restore_connected(link: str, index: int, subnet: IPv4Network, source: IPv4Address) -> Request:
+    """Put back a connected route as the kernel makes it, in place of any other to the subnet; fine if it is there.
+
+    With the kernel's own protocol and scope: it is removed with its address, as if it had never been gone.
+    """
+    header = _RTMSG.pack(socket.AF_INET, subnet.prefixlen, 0, 0, _MAIN_TABLE, _BY_KERNEL, _SCOPE_LINK, _UNICAST, 0)
+    body = header + attribute(_RTA_DST, subnet.network_address.packed) + attribute(_RTA_PREFSRC, source.packed)
+    about = f"restore the connected route to {subnet} on {link}"
+    return Request(_NEWROUTE, CREATE | REPLACE, body + u32(_RTA_OIF, index), about, frozenset({errno.EEXIST}))
+
+
 def remove_route(route: KernelRoute, index: int) -> Request:
     """Remove a route; fine if it is gone."""
     return Request(_DELROUTE, 0, _route(route, index), f"remove the route {_words(route)}", ALREADY_GONE)
@@ -104,25 +119,33 @@ def _route(route: KernelRoute, index: int) -> bytes:
     return body + attribute(_RTA_GATEWAY, route.next_hop.packed) + u32(_RTA_OIF, index)
 
 
-def our_routes(netlink: Netlink, names: Mapping[int, str]) -> frozenset[KernelRoute]:
-    """The routes that we installed, on the links of these indices."""
-    header = _RTMSG.pack(socket.AF_INET, 0, 0, 0, _MAIN_TABLE, PROTOCOL, 0, _UNICAST, 0)
-    found = set()
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The routes of a namespace's main table that matter to us."""
+
+    ours: frozenset[KernelRoute]
+    """Those that we installed."""
+    connected: Mapping[str, frozenset[IPv4Network]]
+    """Subnets that have their connected route, by link."""
+
+
+def routes(netlink: Netlink, names: Mapping[int, str]) -> Routes:
+    """The routes on the links of these indices."""
+    # Not narrowed by protocol: in strict mode the kernel would leave out the others, and one dump answers both.
+    header = _RTMSG.pack(socket.AF_INET, 0, 0, 0, _MAIN_TABLE, 0, 0, _UNICAST, 0)
+    ours: set[KernelRoute] = set()
+    connected: dict[str, set[IPv4Network]] = {}
     for message in netlink.dump(_GETROUTE, header, "list routes", empty=_NO_TABLE):
         _, length, _, _, table, protocol, _, kind, flags = _RTMSG.unpack_from(message)
         of_route = attributes(message, _RTMSG.size)
         link = names.get(as_u32(of_route.get(_RTA_OIF, b"")))
-        if (table, protocol, kind) != (_MAIN_TABLE, PROTOCOL, _UNICAST) or link is None:
-            continue
-        if _RTA_GATEWAY not in of_route:
+        if (table, kind) != (_MAIN_TABLE, _UNICAST) or link is None:
             continue
         destination = IPv4Network((of_route.get(_RTA_DST, b"\0" * 4), length))
-        found.add(
-            KernelRoute(
-                destination=destination,
-                next_hop=IPv4Address(of_route[_RTA_GATEWAY]),
-                link=link,
-                on_link=bool(flags & _ON_LINK),
-            )
-        )
-    return frozenset(found)
+        next_hop = of_route.get(_RTA_GATEWAY)
+        if protocol == _BY_KERNEL and next_hop is None:
+            connected.setdefault(link, set()).add(destination)
+        elif protocol == PROTOCOL and next_hop is not None:
+            on_link = bool(flags & _ON_LINK)
+            ours.add(KernelRoute(destination=destination, next_hop=IPv4Address(next_hop), link=link, on_link=on_link))
+    return Routes(frozenset(ours), {link: frozenset(subnets) for link, subnets in connected.items()})

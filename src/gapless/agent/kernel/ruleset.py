@@ -150,7 +150,7 @@ def _judge(listed: Sequence[dict[str, Any]]) -> Ruleset:
             kinds.setdefault(kind, []).append(thing)
     chains, rules, maps = kinds.get("chain", []), kinds.get("rule", []), kinds.get("map", [])
     translations = {found["name"]: _elements(found) for found in maps}
-    floating = translations.get(_FLOATING, frozenset())
+    floating = translations.get(_FLOATING) or frozenset()
     seals = [chain["name"].removeprefix(_SEAL) for chain in chains if chain["name"].startswith(_SEAL)]
     is_untouched = (
         set(kinds) <= {"metainfo", "table", "chain", "rule", "map"}
@@ -168,7 +168,7 @@ def _observed_shape(chains: Sequence[dict[str, Any]], rules: Sequence[dict[str, 
         comments[rule["chain"]].append(rule.get("comment", ""))
     return "\n".join(
         sorted(
-            f"{chain['name']} {chain['type']} {chain['hook']} {chain['prio']} {chain['policy']} "
+            f"{chain['name']} {chain.get('type')} {chain['hook']} {chain.get('prio')} {chain.get('policy')} "
             f"{comments[chain['name']]}"
             for chain in chains
             if "hook" in chain
@@ -176,9 +176,9 @@ def _observed_shape(chains: Sequence[dict[str, Any]], rules: Sequence[dict[str, 
     )
 
 
-def _elements(found: dict[str, Any]) -> frozenset[tuple[IPv4Address, IPv4Address]]:
-    pairs = set()
-    for element in found.get("elem", []):
-        key, value = element
-        pairs.add((IPv4Address(key), IPv4Address(value)))
-    return frozenset(pairs)
+def _elements(found: dict[str, Any]) -> frozenset[tuple[IPv4Address, IPv4Address]] | None:
+    """The pairs of a map; None where one is not of our making: with a comment, a timeout, a range, another type."""
+    try:
+        return frozenset((IPv4Address(key), IPv4Address(value)) for key, value in found.get("elem", []))
+    except (TypeError, ValueError):
+        return None

@@ -1,4 +1,5 @@
-"""Hints that a router may have drifted: a tap of ours went or stopped passing frames, a namespace's name went.
+"""Hints that a router may have drifted: a tap, bridge, tunnel or uplink went, went down or was unplugged, a namespace's
+name went.
 
 The rule: a hint says "look at this router sooner", never what is wrong; the reconcile observes for itself. Hints may
 be lost (the kernel drops notifications when a reader is slow) and cannot see inside namespaces; the driver's periodic
@@ -12,7 +13,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -41,8 +42,9 @@ class DriftWatcher:
     Our own building and removing gives hints too; they lead to a look that finds nothing.
     """
 
-    def __init__(self, directory: Path = netns.DIRECTORY) -> None:
-        """Raises Unavailable where the kernel does not let us watch."""
+    def __init__(self, directory: Path = netns.DIRECTORY, *, uplinks: Iterable[str] = ()) -> None:
+        """`uplinks`: the physical networks' interfaces. Raises Unavailable where the kernel does not let us watch."""
+        self._uplinks = frozenset(uplinks)
         self._loop = asyncio.get_running_loop()
         self._pending: dict[RouterId | None, None] = {}
         self._news = asyncio.Event()
@@ -111,10 +113,9 @@ class DriftWatcher:
 
     def _note_link(self, link: KernelLink) -> None:
         """Remember what passes frames; a hint when one that did no longer does, or was plugged elsewhere."""
-        if not link.is_ours:
+        if not link.is_ours and link.name not in self._uplinks:
             return
-        is_tap = link.name.startswith(TAP_PREFIX)
-        if link.up and (not is_tap or (link.master and link.operational)):
+        if self._passes(link):
             was = self._passing.get(link.index)
             self._passing[link.index] = link
             if was is not None and (was.master, was.mtu, was.name) != (link.master, link.mtu, link.name):
@@ -122,9 +123,15 @@ class DriftWatcher:
         elif self._passing.pop(link.index, None) is not None:
             self._hint_about(link)
 
+    def _passes(self, link: KernelLink) -> bool:
+        """Whether a link does its part. An uplink that is no port is not in use; nobody can raise its wire."""
+        if link.name in self._uplinks:
+            return link.up and bool(link.master)
+        return link.up and (not _is_tap(link) or (bool(link.master) and link.operational))
+
     def _hint_about(self, link: KernelLink) -> None:
-        """A tap concerns its router; a bridge or VXLAN device may concern any."""
-        self._hint(RouterId(link.marked_id) if link.name.startswith(TAP_PREFIX) else None)
+        """A tap concerns its router; a bridge, VXLAN device or uplink may concern any."""
+        self._hint(RouterId(link.marked_id) if _is_tap(link) else None)
 
     def _read_names(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -139,6 +146,10 @@ class DriftWatcher:
                     self._hint(None)
                 elif name.startswith(NAMESPACE_PREFIX):
                     self._hint(RouterId(name.removeprefix(NAMESPACE_PREFIX)))
+
+
+def _is_tap(link: KernelLink) -> bool:
+    return link.is_ours and link.name.startswith(TAP_PREFIX)
 
 
 def _open_link_socket() -> socket.socket:

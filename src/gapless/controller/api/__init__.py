@@ -1,0 +1,1 @@
+"""The Neutron API and what Gapless adds beside it, over HTTP."""

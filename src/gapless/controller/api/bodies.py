@@ -22,6 +22,8 @@ Values = dict[str, Any]
 
 MAX_BYTES = 1 << 20
 """A bulk request of some thousand ports; what is longer is a mistake or an attack."""
+MOST_AT_ONCE = 500
+"""Resources in one bulk request. They are one transaction, and as long as it lasts no binding can be stored."""
 READ_TIMEOUT_S = 30.0
 """A caller that takes longer to send its body is gone. It holds nothing but its own connection until then."""
 
@@ -61,6 +63,11 @@ def created(resource: Resource, body: Any) -> tuple[list[Values], bool]:
             raise HttpBadRequest("Resources required")
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise HttpBadRequest("Body contains invalid data")
+        if len(items) > MOST_AT_ONCE:
+            raise HttpBadRequest(
+                f"A bulk request may create {MOST_AT_ONCE} {resource.collection} at once, and not {len(items)}: send "
+                "several requests"
+            )
         wrapped = (item if resource.name in item else {resource.name: item} for item in items)
         return [_for_post(resource, _unwrapped(resource, item)) for item in wrapped], True
     return [_for_post(resource, _unwrapped(resource, body))], False

@@ -1,5 +1,4 @@
-"""The outermost layer: each request gets an id, an answer, a place in the metrics, and a log line if it may change
-things.
+"""The outermost layer: each request gets an id, an answer, a place in the metrics, and a log line if it may write.
 
 It is the supervisor of requests: an error that nobody expected ends here, with its story in the log under the
 request's id, and the caller learns the id and nothing else. Plain ASGI, since it stands in the way of every request.

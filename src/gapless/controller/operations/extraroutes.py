@@ -1,7 +1,9 @@
-"""Extra routes of routers: each next hop is a neighbour of the router, and not the router itself.
+"""Extra routes of routers: each next hop is a neighbour of the router, and not the router itself; no destination is a
+subnet that the router is connected to.
 
 The rule holds after every change of a router, not only of its routes: a change of its gateway ends with `check`, and an
-interface that a route needs is not removed. (A new interface breaks no route, since its subnet overlaps with no other.)
+interface that a route needs is not removed. A new interface breaks no route, since its subnet overlaps with no other.
+Where that subnet is a route's destination the interface wins: the route waits until the interface is gone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,10 +58,23 @@ def check(router: RouterRow) -> None:
 
 async def _store(session: AsyncSession, router: RouterRow, wanted: Sequence[Key]) -> None:
     kept = {(route.destination, route.nexthop): route for route in router.routes}
+    connected = _connected(router)
+    refused = [key for key in wanted if key not in kept and key[0] in connected]
+    if refused:
+        shown = [{"destination": str(destination), "nexthop": str(nexthop)} for destination, nexthop in refused]
+        raise faults.InvalidRoutes(shown, "the destination is a subnet connected with router")
     router.routes[:] = [kept.get(key) or RouteRow(destination=key[0], nexthop=key[1]) for key in dict.fromkeys(wanted)]
     check(router)
     router.touch()
     await session.flush()
+
+
+def _connected(router: RouterRow) -> set[IPv4Network]:
+    """The subnets in which the router has an address. A route to one would replace the way to the neighbours there."""
+    ports = [each.port for each in router.ports]
+    if router.gateway_port is not None:
+        ports.append(router.gateway_port)
+    return {address.subnet.cidr for port in ports for address in port.addresses}
 
 
 def _stored(router: RouterRow) -> list[Key]:

@@ -13,14 +13,12 @@ from gapless.controller.operations import faults
 from gapless.controller.store.tables import NetworkRow
 from gapless.core import addressing
 from gapless.core.addressing import Span
-from gapless.model.network import NetworkType
+from gapless.model.network import VXLAN_OVERHEAD, NetworkType
 
 LEAST_MTU = 68
 """Bytes of the smallest packet that every IPv4 link carries whole (RFC 791)."""
 LARGEST_VNI = (1 << 24) - 1
 """VXLAN's segment numbers have 24 bits; 0 is left out, as in Neutron (RFC 7348)."""
-VXLAN_OVERHEAD = 50
-"""Bytes of the outer Ethernet, IPv4, UDP and VXLAN headers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

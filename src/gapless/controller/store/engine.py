@@ -28,7 +28,7 @@ T = TypeVar("T")
 RETRIES = 10
 """How often a transaction is begun when it loses races, before its error is shown."""
 CONNECTIONS = 15
-"""Connections to the database at most: as many readers at once, and the one writer."""
+"""So many may read at once. The one writer has a connection of its own: no crowd of readers keeps it waiting."""
 CONNECTION_TIMEOUT_S = 10.0
 """How long to wait for one of them."""
 
@@ -36,12 +36,12 @@ CONNECTION_TIMEOUT_S = 10.0
 class Store:
     """The database. Make one with `await Store.open(url)`."""
 
-    def __init__(self, engine: AsyncEngine, database: str) -> None:
-        self._engine = engine
+    def __init__(self, *, reading: AsyncEngine, writing: AsyncEngine, database: str) -> None:
+        self._engines = (reading, writing)
         self._database = database
-        self._readers = async_sessionmaker(engine, expire_on_commit=False, autoflush=True)
-        writing = engine.execution_options(**{sqlite.WRITES: True})
-        self._writers = async_sessionmaker(writing, expire_on_commit=False, autoflush=True)
+        self._readers = async_sessionmaker(reading, expire_on_commit=False, autoflush=True)
+        as_writer = writing.execution_options(**{sqlite.WRITES: True})
+        self._writers = async_sessionmaker(as_writer, expire_on_commit=False, autoflush=True)
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -55,11 +55,7 @@ class Store:
         database = parsed.database or ""
         with _translating(database):
             await migrate.to_newest(parsed)
-            engine = create_async_engine(
-                parsed, pool_size=CONNECTIONS, max_overflow=0, pool_timeout=CONNECTION_TIMEOUT_S
-            )
-            sqlite.prepare(engine)
-            store = cls(engine, database)
+            store = cls(reading=_engine(parsed, CONNECTIONS), writing=_engine(parsed, 1), database=database)
             try:
                 async with store.transaction() as session:
                     # A file that cannot be written is found now, not by the first request. A transaction alone does
@@ -72,7 +68,8 @@ class Store:
 
     async def close(self) -> None:
         """Close every connection; transactions still open are rolled back."""
-        await self._engine.dispose()
+        for engine in self._engines:
+            await engine.dispose()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -106,6 +103,17 @@ async def retry_conflicts(attempt: Callable[[], Awaitable[T]], attempts: int = R
         except LostRace:
             await asyncio.sleep(0)  # let the winner finish
     return await attempt()
+
+
+def file_of(url: str) -> Path:
+    """The file behind a URL, by its one true name. Raises as `Store.open` does for a URL that cannot be used."""
+    return Path((_checked(url).database or "").removeprefix("file:")).resolve()
+
+
+def _engine(url: URL, connections: int) -> AsyncEngine:
+    engine = create_async_engine(url, pool_size=connections, max_overflow=0, pool_timeout=CONNECTION_TIMEOUT_S)
+    sqlite.prepare(engine)
+    return engine
 
 
 @contextmanager

@@ -6,14 +6,14 @@ also begins the record of the move; whoever is late gets Conflict and has change
 Times are stored as wall-clock time for people; every decision is made from the monotonic clock, elsewhere.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import or_, select, update
+from sqlalchemy import bindparam, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.store.tables import BindingRow, Cluster, HostRow, MoveRow, RouterRow
@@ -44,6 +44,17 @@ class StoredBinding:
 
     assignment: Assignment
     leaving_host: HostName | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTaken:
+    """A step of a move that is over, and is to be recorded."""
+
+    router_id: RouterId
+    epoch: Epoch
+    step: MoveStep
+    at: datetime
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,15 +132,27 @@ def _host(row: HostRow) -> HostRecord:
     )
 
 
-async def save_host(session: AsyncSession, facts: HostFacts, incarnation: Incarnation, at: datetime) -> HostRecord:
+async def save_host(session: AsyncSession, facts: HostFacts, incarnation: Incarnation, at: datetime) -> None:
     """Store what a host said when it connected. What operators set (admin_state_up, description) stays.
 
     Raises LostRace where another name already has this instance.
     """
-    row = await session.get(HostRow, facts.name)
-    if row is None:
+    if not await save_known_host(session, facts, incarnation, at):
         row = HostRow(name=facts.name, admin_state_up=True, created_at=at, started_at=at, incarnation=incarnation)
         session.add(row)
+        await _fill(session, row, facts, incarnation, at)
+
+
+async def save_known_host(session: AsyncSession, facts: HostFacts, incarnation: Incarnation, at: datetime) -> bool:
+    """As `save_host`, for a host that is stored already; false, and nothing is stored, if it was deleted."""
+    row = await session.get(HostRow, facts.name)
+    if row is None:
+        return False
+    await _fill(session, row, facts, incarnation, at)
+    return True
+
+
+async def _fill(session: AsyncSession, row: HostRow, facts: HostFacts, incarnation: Incarnation, at: datetime) -> None:
     if row.instance != facts.instance or row.incarnation != incarnation:
         row.started_at = at
     row.instance = facts.instance
@@ -137,21 +160,25 @@ async def save_host(session: AsyncSession, facts: HostFacts, incarnation: Incarn
     row.facts = msgspec.to_builtins(facts)
     row.heartbeat_at = at
     await session.flush()
-    return _host(row)
 
 
 async def save_heartbeats(session: AsyncSession, heard: Mapping[HostName, datetime]) -> None:
-    """Store when hosts were last heard, for people."""
-    for name, at in heard.items():
-        await session.execute(update(HostRow).where(HostRow.name == name).values(heartbeat_at=at))
+    """Store when hosts were last heard, for people. Of one that was deleted nothing is stored."""
+    if heard:
+        one = update(HostRow).where(HostRow.name == bindparam("host")).values(heartbeat_at=bindparam("at"))
+        connection = await session.connection()  # The session itself would insist on a row for each.
+        await connection.execute(one, [{"host": name, "at": at} for name, at in heard.items()])
 
 
 # Bindings
 
 
-async def bindings(session: AsyncSession) -> dict[RouterId, StoredBinding]:
-    """Every binding."""
-    rows = await session.scalars(select(BindingRow))
+async def bindings(session: AsyncSession, ids: Collection[RouterId] | None = None) -> dict[RouterId, StoredBinding]:
+    """Every binding, or those of these routers."""
+    wanted = select(BindingRow)
+    if ids is not None:
+        wanted = wanted.where(BindingRow.router_id.in_(ids))
+    rows = await session.scalars(wanted)
     return {RouterId(row.router_id): _binding(row) for row in rows}
 
 
@@ -162,12 +189,23 @@ def _binding(row: BindingRow) -> StoredBinding:
     )
 
 
+def has(stored: StoredBinding | None, effect: Bind | StoreWithdrawal) -> bool:
+    """Whether what the effect was to bring about is so; `stored` is its router's binding."""
+    if stored is None or stored.assignment.epoch != effect.epoch:
+        return False
+    match effect:
+        case Bind():
+            return (stored.assignment.host, stored.leaving_host) == (effect.host, effect.leaving_host)
+        case StoreWithdrawal():
+            return stored.leaving_host is None
+
+
 async def bind(session: AsyncSession, decided: Sequence[tuple[Bind, datetime]], at: datetime) -> None:
     """Store bindings, each of another router, and begin the records of their moves: all of them or, raising, none.
 
-    `decided` holds each with the time of its decision; `at` is now. Storing the very same again changes nothing: a
-    transaction may be stored although its writer saw it fail. Raises Conflict, naming a router, if it is gone or its
-    stored epoch is not the one before.
+    `decided` holds each with the time of its decision; `at` is now. Storing the same again changes `leaving_host` at
+    most: a transaction may be stored although its writer saw it fail. Raises NotFound, naming a router, if it is gone,
+    Conflict if its stored epoch is not the one before, LostRace if its host is gone.
     """
     ids = [effect.router_id for effect, _ in decided]
     named = await session.execute(select(RouterRow.id, RouterRow.name).where(RouterRow.id.in_(ids)))
@@ -178,9 +216,10 @@ async def bind(session: AsyncSession, decided: Sequence[tuple[Bind, datetime]], 
     for effect, decided_at in decided:
         row = stored.get(effect.router_id)
         if row is not None and (row.host, row.epoch) == (effect.host, effect.epoch):
+            row.leaving_host = effect.leaving_host
             continue
         if effect.router_id not in names:
-            raise Conflict(f"router {effect.router_id} was deleted before it was bound to {effect.host}")
+            raise NotFound(f"router {effect.router_id} was deleted before it was bound to {effect.host}")
         epoch = row.epoch if row is not None else 0
         if effect.epoch != epoch + 1:
             raise Conflict(f"router {effect.router_id} is at epoch {epoch} in the store: epoch {effect.epoch} is stale")
@@ -210,36 +249,51 @@ def _begun(effect: Bind, router_name: str, decided_at: datetime, at: datetime) -
 
 
 async def store_withdrawal(session: AsyncSession, effect: StoreWithdrawal) -> None:
-    """Store that nothing of the router is left on the host that it leaves. Raises Conflict if the epoch is another."""
+    """Store that nothing of the router is left on the host that it leaves.
+
+    Raises NotFound if the router was deleted, Conflict if its stored epoch is another.
+    """
     changed = await session.execute(
         update(BindingRow)
         .where(BindingRow.router_id == effect.router_id, BindingRow.epoch == effect.epoch)
         .values(leaving_host=None)
         .returning(BindingRow.router_id)
     )
-    if changed.one_or_none() is None:
-        raise Conflict(f"router {effect.router_id} is not bound at epoch {effect.epoch} any more")
+    if changed.one_or_none() is not None:
+        return
+    stored = await session.scalar(select(BindingRow.epoch).where(BindingRow.router_id == effect.router_id))
+    if stored is None:
+        raise NotFound(f"router {effect.router_id} was deleted before it had left {effect.leaving_host}")
+    raise Conflict(f"router {effect.router_id} is at epoch {stored} in the store: epoch {effect.epoch} is stale")
 
 
 # Moves
 
 
-async def record_step(
-    session: AsyncSession, router_id: RouterId, epoch: Epoch, step: MoveStep, at: datetime, reason: str = ""
-) -> RecordedStep | None:
-    """Store that a step of a move is over. The first time counts: None if it was recorded before, or for no move.
+async def record_steps(session: AsyncSession, taken: Sequence[StepTaken]) -> list[RecordedStep | None]:
+    """Store that steps of moves are over, of many moves with one read and few writes; what that means for each.
 
-    Only BOUND is put right: `bind` has to guess, since nobody knows inside a transaction when it will be on the disk.
+    The first time of a step counts: None if it was recorded before, or for no move. Only BOUND is put right: `bind` has
+    to guess, since nobody knows inside a transaction when it will be on the disk.
     """
-    row = await session.get(MoveRow, (router_id, epoch))
+    named = {(each.router_id, each.epoch) for each in taken}
+    rows = await session.scalars(select(MoveRow).where(tuple_(MoveRow.router_id, MoveRow.epoch).in_(named)))
+    moves_by_key = {(row.router_id, row.epoch): row for row in rows}
+    recorded = [_recorded(moves_by_key.get((each.router_id, each.epoch)), each) for each in taken]
+    await session.flush()
+    return recorded
+
+
+def _recorded(row: MoveRow | None, taken: StepTaken) -> RecordedStep | None:
+    step = taken.step
     if row is None or (getattr(row, f"{step.value}_at") is not None and step is not MoveStep.BOUND):
         return None
     was_running = _outcome(row) == "running"
-    setattr(row, f"{step.value}_at", at)
-    if reason:
-        row.detail = reason[:_REASON_LENGTH]
+    setattr(row, f"{step.value}_at", taken.at)
+    if taken.reason:
+        row.detail = taken.reason[:_REASON_LENGTH]
     return RecordedStep(
-        kind=MoveKind(row.kind), ended=was_running and step in _ENDS, since_sent_s=_seconds_since(row.sent_at, at)
+        kind=MoveKind(row.kind), ended=was_running and step in _ENDS, since_sent_s=_seconds_since(row.sent_at, taken.at)
     )
 
 

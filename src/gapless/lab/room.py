@@ -1,0 +1,32 @@
+"""Whether this machine has room for a lab: the one limit of the kernel that a large lab meets, told before it is built.
+
+The table of neighbours (ARP) is one for all namespaces of a machine, and its limit can only be set outside of them. A
+tenant needs five entries: its VM's and the outside's of the router, the router's of both, and the outside's of the
+floating IP; a moved router leaves two behind on the dead host for a while. Past the limit, `neighbour: arp_cache:
+neighbor table overflow!` is in the kernel's log and routers do not answer. Hosts of a real cloud meet it too, with a
+thousand routers each.
+"""
+
+from pathlib import Path
+
+from gapless.errors import InvalidRequest
+from gapless.lab.settings import LabSettings
+
+LIMIT = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
+"""To be read outside of the lab: inside there is no such file."""
+ENTRIES_A_ROUTER = 6
+OTHER_ENTRIES = 50
+
+
+def check(settings: LabSettings, limit_file: Path = LIMIT) -> None:
+    """Raise InvalidRequest, with the command that helps, when the lab would be too large for this machine."""
+    needed = OTHER_ENTRIES + settings.hosts + ENTRIES_A_ROUTER * settings.routers
+    try:
+        limit = int(limit_file.read_text())
+    except OSError:
+        return
+    if needed > limit:
+        raise InvalidRequest(
+            f"{settings.routers} routers need a neighbour table of {needed} entries, this machine's has {limit}:  "
+            f"sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={2 * needed} net.ipv4.neigh.default.gc_thresh2={needed}"
+        )

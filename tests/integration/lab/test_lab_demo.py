@@ -1,0 +1,67 @@
+"""What the first two commands of a newcomer lead to: the demo, its report, and the benchmark in short."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gapless.lab import enter
+
+pytestmark = [pytest.mark.netns, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[3]
+PATIENCE_S = 300
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _allowed() -> None:
+    reason = enter.why_forbidden()
+    if reason:
+        pytest.skip(reason)
+
+
+def run(*argv: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, *argv], capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=ROOT
+    )
+
+
+def test_the_demo_tells_the_story_and_writes_its_report(tmp_path: Path) -> None:
+    page = tmp_path / "story.html"
+
+    shown = run("-m", "gapless", "demo", "--hosts", "3", "--routers", "3", "--report", str(page))
+
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "because the agent did not report to the server in the last 4 seconds." in shown.stdout
+    assert "traffic is back" in shown.stdout
+    assert "1 of 3 routers moved" in shown.stdout, "three routers are spread over three hosts"
+    assert "qg-" in shown.stdout, "the router on its new host, as `ip` shows it"
+    assert 'class="lost"' in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--report", "/nonexistent/story.html"), "cannot be written"),
+        (("--routers", "0"), "greater than or equal to 1"),
+        (("--hosts", "1"), "greater than or equal to 2"),
+    ],
+)
+def test_what_the_demo_cannot_do_it_says_before_it_begins(words: tuple[str, ...], complaint: str) -> None:
+    refused = run("-m", "gapless", "demo", *words)
+
+    assert refused.returncode in (1, 2)
+    assert complaint in refused.stderr
+    assert refused.stdout == ""
+
+
+def test_the_benchmark_in_short(tmp_path: Path) -> None:
+    done = run("bench/run.py", "--routers", "2", "--runs", "1", "--out", str(tmp_path))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    (table,) = tmp_path.glob("*.md")
+    (found,) = tmp_path.glob("*.json")
+    assert "| 2 | 1 | 1 |" in table.read_text()
+    assert json.loads(found.read_text())["host_power"]["2"][0]["ok"] is True

@@ -1,0 +1,138 @@
+"""scripts/: a newcomer's set-up on machines that lack something, and a .venv that is no longer good."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+BARE = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""All that a login without a profile has."""
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A checkout with nothing to install."""
+    tree = tmp_path / "tree"
+    shutil.copytree(ROOT / "scripts", tree / "scripts")
+    (tree / "requirements").mkdir()
+    (tree / "requirements/dev.txt").touch()
+    (tree / "bin").mkdir()
+    return tree
+
+
+@pytest.fixture
+def run(tree: Path) -> Run:
+    """Runs a script of the tree with a bare environment; programs in the tree's bin/ come first."""
+
+    def run(script: str, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
+        argv = [str(tree / "scripts" / script), *arguments]
+        path = {"PATH": f"{tree / 'bin'}:{BARE}"}
+        return subprocess.run(argv, env=path | env, capture_output=True, text=True, timeout=200, check=False)
+
+    return run
+
+
+def stand_in(tree: Path, name: str, body: str) -> str:
+    path = tree / "bin" / name
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def python(run: Run) -> str:
+    return run("python").stdout.strip()
+
+
+def works(tree: Path) -> bool:
+    return subprocess.run([tree / ".venv/bin/python", "-c", "import pip"], check=False, timeout=30).returncode == 0
+
+
+def test_the_chosen_python_is_new_enough_and_can_make_a_venv(run: Run) -> None:
+    check = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"
+    subprocess.run([python(run), "-c", check], check=True, timeout=30)
+
+
+@pytest.mark.parametrize("asked", ["/nonexistent/python3", "/bin/false"])
+def test_a_python_that_was_asked_for_and_is_none_is_named(run: Run, asked: str) -> None:
+    done = run("python", PYTHON=asked)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"PYTHON={asked} is no Python 3.11 or newer that runs here\n"
+
+
+def test_without_venv_an_ordinary_user_is_told_the_package(tree: Path, run: Run) -> None:
+    without = stand_in(tree, "python3-bare", f'case "$*" in *ensurepip*) exit 1;; esac; exec {python(run)} "$@"')
+    stand_in(tree, "id", "echo 1000")
+    done = run("prerequisites", "venv", PYTHON=without)
+    assert done.returncode == 1
+    assert done.stderr == "Gapless needs these packages first:  sudo apt-get install python3-venv\n"
+
+
+def test_root_has_it_installed_and_is_told_when_that_did_not_help(tree: Path, run: Run) -> None:
+    without = stand_in(tree, "python3-bare", f'case "$*" in *ensurepip*) exit 1;; esac; exec {python(run)} "$@"')
+    stand_in(tree, "id", "echo 0")
+    stand_in(tree, "apt-get", f'echo "$@" >> {tree}/apt')
+    done = run("prerequisites", "venv", PYTHON=without)
+    assert done.returncode == 1
+    assert done.stderr == "setup: still missing with the packages installed: python3-venv\n"
+    assert "install -y -qq --no-install-recommends python3-venv" in (tree / "apt").read_text()
+
+
+def test_packages_that_cannot_be_installed_leave_apts_words(tree: Path, run: Run) -> None:
+    without = stand_in(tree, "python3-bare", f'case "$*" in *ensurepip*) exit 1;; esac; exec {python(run)} "$@"')
+    stand_in(tree, "id", "echo 0")
+    stand_in(tree, "apt-get", 'echo "E: no such package"; exit 100')
+    done = run("prerequisites", "venv", PYTHON=without)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "E: no such package"
+    assert "could not install python3-venv" in done.stderr
+
+
+def test_a_venv_that_cannot_be_made_leaves_none(tree: Path, run: Run) -> None:
+    body = f'case "$*" in *"-m venv"*) mkdir -p .venv/bin; echo "no room" >&2; exit 1;; esac; exec {python(run)} "$@"'
+    failing = stand_in(tree, "python3-full", body)
+    done = run("setup", "dev", PYTHON=failing)
+    assert done.returncode == 1
+    assert "no room" in done.stderr
+    assert "could not make .venv" in done.stderr
+    assert not (tree / ".venv").exists()
+
+
+def test_a_venv_whose_python_is_gone_is_made_again(tree: Path, run: Run) -> None:
+    done = run("setup", "dev")
+    assert done.returncode == 0, done.stderr
+    assert works(tree)
+    kept = tree / ".venv/kept"
+    kept.touch()
+    assert run("setup", "dev").returncode == 0
+    assert kept.exists(), "a good one is left as it is"
+
+    interpreter = tree / ".venv/bin/python"
+    interpreter.unlink()
+    interpreter.symlink_to("/nonexistent/python3")
+    done = run("setup", "dev")
+    assert done.returncode == 0, done.stderr
+    assert works(tree)
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize(("behaviour", "rounds"), [("exit 0", 3), ('[ "$(wc -l < rounds)" -lt 2 ]', 2)])
+def test_chaos_goes_on_until_a_round_fails(tree: Path, run: Run, behaviour: str, rounds: int) -> None:
+    (tree / ".venv/bin").mkdir(parents=True)
+    stand_in(tree, "python", f"echo round >> rounds; {behaviour}")
+    (tree / "bin/python").rename(tree / ".venv/bin/python")
+    done = run("chaos", "3")
+    assert (tree / "rounds").read_text().count("round") == rounds
+    assert (done.returncode == 0) == (rounds == 3)
+    assert ("chaos: failed in round 2 of 3" in done.stderr) == (rounds == 2)
+
+
+@pytest.mark.parametrize("rounds", ["0", "-1", "many"])
+def test_chaos_wants_a_number(run: Run, rounds: str) -> None:
+    done = run("chaos", rounds)
+    assert done.returncode == 2
+    assert "usage" in done.stderr

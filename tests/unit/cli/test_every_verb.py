@@ -1,0 +1,22 @@
+"""Every verb's --help: plain text that looks alike, whatever the terminal."""
+
+from importlib import import_module
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from gapless.cli.main import VERBS
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_a_verb_is_plain_and_offers_what_works(verb: str) -> None:
+    app = import_module(f"gapless.cli.{verb}").app
+    pages = [[], *([name] for name in getattr(get_command(app), "commands", {}))]
+    for page in pages:
+        done = CliRunner().invoke(app, [*page, "--help"], prog_name=f"gapless {verb}")
+        assert done.exit_code == 0
+        assert done.output.startswith(f"Usage: gapless {' '.join([verb, *page])} ")
+        assert "**" not in done.output
+        assert "--install-completion" not in done.output
+        assert done.output.isascii() or not set(done.output) & set("╭─│╰")

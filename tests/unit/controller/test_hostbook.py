@@ -1,0 +1,51 @@
+"""What is stored of hosts that are known: one that does not fit stops no other, and one that was deleted stays so."""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from shell_fakes import facts_of
+
+from gapless.controller.hostbook import HostBook
+from gapless.controller.store import records
+from gapless.controller.store.engine import Store
+from gapless.model.host import HostName, Incarnation
+from gapless.observe.metrics import Metrics
+
+
+@pytest.fixture
+async def book(store: Store) -> HostBook:
+    """With h1 and h2 registered."""
+    made = HostBook(store, Metrics(), every_s=1000)
+    for name in ("h1", "h2"):
+        await made.register(facts_of(name), Incarnation(1))
+    return made
+
+
+async def heartbeats(store: Store) -> dict[HostName, datetime]:
+    async with store.reading() as session:
+        return {name: host.heartbeat_at for name, host in (await records.hosts(session)).items()}
+
+
+async def test_a_host_that_cannot_be_stored_costs_no_other_its_heartbeat(
+    store: Store, book: HostBook, log: list[dict[str, Any]]
+) -> None:
+    before = await heartbeats(store)
+    book.greeted(facts_of("h1", instance=facts_of("h2").instance), Incarnation(2))
+    book.greeted(facts_of("h2"), Incarnation(7))
+    await book.write()
+    after = await heartbeats(store)
+    assert after[HostName("h1")] > before[HostName("h1")]
+    assert after[HostName("h2")] > before[HostName("h2")]
+    async with store.reading() as session:
+        assert (await records.hosts(session))[HostName("h2")].incarnation == 7
+    (line,) = [line for line in log if "cannot be stored" in line["event"]]
+    assert line["host"] == "h1"
+
+
+async def test_a_host_that_is_deleted_while_it_is_being_written_stays_deleted(store: Store, book: HostBook) -> None:
+    book.greeted(facts_of("h1"), Incarnation(2))
+    async with store.transaction() as session:  # The API's transaction; what was gathered is on its way already.
+        await session.delete(await session.get_one(records.HostRow, "h1"))
+    await book.write()
+    assert list(await heartbeats(store)) == ["h2"]

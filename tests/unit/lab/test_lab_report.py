@@ -1,0 +1,123 @@
+"""The page and the story, from recordings made by hand: one router, one probe a direction, silent from 2 s to 3 s."""
+
+import xml.etree.ElementTree as ElementTree
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from typing import Any
+
+from gapless.lab import report, story
+from gapless.lab.probes import Direction, Flow, Recording, Track
+
+S = 1_000_000_000
+STRUCK_NS = 2 * S
+STRUCK = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+ROUTER = "0b5a0f5e-0000-4000-8000-000000000001"
+
+
+def track(direction: Direction, *, silent: range = range(20, 30)) -> Track:
+    """Five seconds of a probe each 100 ms; requests numbered in `silent` are lost."""
+    flow = Flow(router_id=ROUTER, direction=direction, netns="vm-1", source="10.0.0.5", target="198.51.100.10")
+    sent = [1 + number * S // 10 for number in range(50)]
+    return Track(flow, sent, [0 if number in silent else at + S // 1000 for number, at in enumerate(sent)])
+
+
+def recording(*tracks: Track) -> Recording:
+    return Recording(tracks=tracks, interval_ms=100.0, begin_ns=1, end_ns=5 * S, lateness_ms=0.5)
+
+
+def move(**seconds: float) -> dict[str, Any]:
+    steps = [{"step": step, "at": (STRUCK + timedelta(seconds=at)).isoformat()} for step, at in seconds.items()]
+    return {"router_id": ROUTER, "from_host": "host-2", "to_host": "host-1", "timeline": steps}
+
+
+def page(*tracks: Track, log: tuple[str, ...] = ()) -> report.Page:
+    return report.Page(
+        title="A <host> dies",
+        summary="1 & 1",
+        facts=[("interval", "100 ms")],
+        recording=recording(*tracks),
+        zero_ns=STRUCK_NS,
+        names={ROUTER: "edge"},
+        marks=[report.Mark(at_s=0.0, text="struck"), report.Mark(at_s=99.0, text="after the measurement")],
+        log=log,
+    )
+
+
+class Reader(HTMLParser):
+    """What a browser would fetch, and the text that it would show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.fetched += [value for name, value in attrs if name in ("src", "href") and value]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_neighbours_of_one_fate_are_one_stretch() -> None:
+    found = report.stretches(track(Direction.OUT), STRUCK_NS, 5 * S)
+
+    assert [(each.answered, each.requests) for each in found] == [(True, 20), (False, 10), (True, 20)]
+    assert [round(each.begin_s, 3) for each in found] == [-2.0, 0.0, 1.0]
+    assert [round(each.end_s, 3) for each in found] == [0.0, 1.0, 3.0]
+
+
+def test_a_request_that_was_never_sent_is_neither_answered_nor_lost() -> None:
+    skipped = track(Direction.OUT, silent=range(0))
+    sent = list(skipped.sent)
+    sent[7] = 0
+
+    found = report.stretches(Track(skipped.flow, sent, skipped.replied), STRUCK_NS, 5 * S)
+
+    assert [(each.answered, each.requests) for each in found] == [(True, 49)]
+
+
+def test_the_page_needs_nothing_but_itself_and_shows_foreign_text_as_text() -> None:
+    text = report.render(page(track(Direction.OUT), log=("<script>alert(1)</script>", "$title")))
+    reader = Reader()
+    reader.feed(text)
+
+    assert reader.fetched == []
+    assert "<script" not in text
+    assert "A <host> dies" in reader.text
+    assert "$title" in reader.text
+
+
+def test_the_chart_has_a_bar_for_each_stretch_and_a_line_for_each_mark_inside() -> None:
+    text = report.render(page(track(Direction.OUT), track(Direction.IN)))
+    chart = ElementTree.fromstring(text[text.index("<svg") : text.index("</svg>") + len("</svg>")])
+    bars = [bar.get("class") for bar in chart.iter("rect")]
+
+    assert bars == ["answered", "lost", "answered"] * 2
+    assert [line.get("class") for line in chart.iter("line")].count("mark") == 1
+    lost = next(bar for bar in chart.iter("rect") if bar.get("class") == "lost")
+    assert lost.findtext("title") == "+0.000 s to +1.000 s: 10 requests lost"
+
+
+def test_the_story_is_in_time_order_and_tells_each_step_once() -> None:
+    moves = [move(last_heard=-0.2, decided=0.4, built=0.6), move(last_heard=-0.2, decided=0.4, built=0.7)]
+
+    told = story.tell("host-2 dies", recording(track(Direction.OUT)), STRUCK_NS, STRUCK, moves)
+
+    assert [moment.at_s for moment in told] == sorted(moment.at_s for moment in told)
+    assert [moment.text.split(":")[0].split(" (")[0] for moment in told] == [
+        "the controller hears from host-2 for the last time",
+        "traffic stops",
+        "host-2 dies",
+        "the controller decides",
+        "built",
+        "traffic is back",
+    ]
+    built = next(moment for moment in told if moment.text.startswith("built"))
+    assert (built.at_s, built.until_s) == (0.6, 0.7)
+    assert "on host-1 (2 routers)" in built.text
+
+
+def test_a_fault_that_nobody_felt_is_told_as_such() -> None:
+    told = story.tell("nothing", recording(track(Direction.OUT, silent=range(0))), STRUCK_NS, STRUCK, [])
+
+    assert [moment.text for moment in told] == ["nothing", "no probe noticed"]

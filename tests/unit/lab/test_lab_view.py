@@ -1,0 +1,87 @@
+"""The live view as text: what it shows of events, on a terminal and in a log."""
+
+import io
+
+from rich.console import Console
+
+from gapless.lab import events
+from gapless.lab.events import Phase
+from gapless.lab.view import View
+
+ROUTERS = {"id-1": "router-001", "id-2": "router-002"}
+
+
+def traffic(at: float, *answered: str) -> events.TrafficSeen:
+    return events.TrafficSeen(
+        at=at,
+        silent_ms={router: 0.0 if router in answered else 1500.0 for router in ROUTERS},
+        answered=frozenset(answered),
+        sent=10,
+        lost=0,
+        lateness_ms=0.1,
+    )
+
+
+def placed(at: float, **standing: str) -> events.Placed:
+    return events.Placed(
+        at=at,
+        host_of={"id-1": "host-1", "id-2": "host-2"},
+        state_of={"id-1": "active", "id-2": "active"},
+        reason_of={"id-1": "", "id-2": ""},
+        standing_of={name.replace("_", "-"): word for name, word in standing.items()},
+    )
+
+
+def a_host_dies(view: View) -> None:
+    view.name_routers(ROUTERS)
+    view(events.PhaseBegan(at=100.0, phase=Phase.STEADY))
+    view(placed(100.0, host_1="alive", host_2="alive"))
+    view(traffic(100.5, "id-1", "id-2"))
+    view(events.PhaseBegan(at=101.0, phase=Phase.FAULT, detail="host-2 dies"))
+    view(events.FaultStruck(at=101.1, began=101.0, name="host-power", description="host-2 dies", hosts=("host-2",)))
+    view(traffic(102.5, "id-1"))
+    view(placed(103.0, host_1="alive", host_2="dead"))
+    view(events.RouterMoved(at=103.5, router_id="id-2", from_host="host-2", to_host="host-1"))
+
+
+def drawn(view: View) -> str:
+    file = io.StringIO()
+    Console(file=file, width=100, force_terminal=False).print(view)
+    return file.getvalue()
+
+
+def test_the_picture_shows_hosts_routers_and_who_is_silent() -> None:
+    view = View(Console(file=io.StringIO(), width=100), "demo")
+    a_host_dies(view)
+
+    picture = drawn(view)
+
+    assert "1 of 2 routers answer" in picture
+    assert [line for line in picture.splitlines() if "host-2" in line and "dead" in line]
+    assert [line for line in picture.splitlines() if "router-002" in line and "silent for 1.5 s" in line]
+    assert [line for line in picture.splitlines() if "router-001" in line and "answers" in line]
+    assert "router-002 is bound to host-1 now (was host-2)" in picture
+
+
+def test_in_a_log_each_event_is_a_line_with_its_time() -> None:
+    file = io.StringIO()
+    view = View(Console(file=file, width=100), "demo")
+    with view:
+        a_host_dies(view)
+
+    lines = file.getvalue().splitlines()
+
+    assert [line for line in lines if "+1.5 s" in line and "1 of 2 routers answer" in line]
+    assert [line for line in lines if "+2.0 s" in line and "the controller calls host-2 dead" in line]
+    assert [line for line in lines if "+2.5 s" in line and "router-002 is bound to host-1" in line]
+
+
+def test_many_routers_are_summed_up() -> None:
+    view = View(Console(file=io.StringIO(), width=100), "demo")
+    many = {f"id-{number}": 0.0 for number in range(40)}
+    view(
+        events.TrafficSeen(at=1.0, silent_ms=many, answered=frozenset(list(many)[:39]), sent=0, lost=0, lateness_ms=0.0)
+    )
+
+    assert "and 28 more" in drawn(view)
+    assert "27 answer" in drawn(view)
