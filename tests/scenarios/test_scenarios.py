@@ -102,7 +102,7 @@ def test_a_silent_host_is_back_after_the_controller_was_stopped() -> None:
     stage.host("h2").mend_link()
     stage.run_until(230)
     stage.controller.go_on(timer_first=True)
-    stage.run_until(240)
+    stage.run_until(320)
     compare("silent_host_back_after_pause", stage)
 
 

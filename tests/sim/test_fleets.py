@@ -44,7 +44,7 @@ def test_a_seed_tells_the_same_story_each_time() -> None:
 def test_a_violation_is_told_with_its_seed_and_how_to_see_it_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Brake, "judge", lambda self, census: False)
+    monkeypatch.setattr(Brake, "judge", lambda self, census, now: False)
     assert main(["--seeds", "300"]) == 1
     told = capsys.readouterr().out
     *_, what, again = told.strip().splitlines()

@@ -9,9 +9,11 @@ The rule: nothing moves for silence while more than `share` of the considered ho
   with a loaded one says as much about the controller's sight. A host that has been dead and empty for long counts for
   nothing, nor does one that an operator took out of service before switching it off. Who counts while it is engaged
   goes on counting until heard.
-- It engages when a considered host is dead (before that there is nothing to hold back) and the share is exceeded. It
-  ends by itself when the share is no longer exceeded. With one of two hosts dead it never engages (half is not more
-  than half); with the only host dead it does, and says so, which changes nothing: there is nowhere to go.
+- It engages when a considered host is dead (before that there is nothing to hold back) and the share is exceeded.
+- It ends by itself when nobody looks dead any more, or when the share has not been exceeded for agent_down_time: after
+  a cut hosts come back one after another, and those that come second must not lose their routers for it.
+- With one of two hosts dead it never engages (half is not more than half); with the only host dead it does, and says
+  so, which changes nothing: there is nowhere to go.
 - An operator's release is about the hosts that look dead at that moment: they no longer count, neither as heard nor
   as dead, until they are heard again. Should most of the others fall silent later, the brake engages again.
 
@@ -44,8 +46,11 @@ def at_once_s(timing: Timing) -> float:
 class Brake:
     """Engaged or not, and why."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, linger_s: float) -> None:
+        """`linger_s`: how long the share must not have been exceeded before it ends by itself."""
         self._share = share
+        self._linger_s = linger_s
+        self._fewer_since: float | None = None
         self._released_for: set[HostName] = set()
         self._release_reason = ""
         self.engaged = False
@@ -53,16 +58,21 @@ class Brake:
         """The hosts that look dead, while it is engaged."""
         self.reason = ""
 
-    def judge(self, census: Census) -> bool:
+    def judge(self, census: Census, now: float) -> bool:
         """Take in how things are now; whether it engaged or ended by that."""
         self._released_for.difference_update(census.heard)
         down = sorted(set(census.down) - self._released_for)
         considered = len(census.heard) + len(down)
         exceeded = len(down) > self._share * considered
-        engaged = exceeded and (self.engaged or census.any_dead)
+        engaged = (exceeded and (self.engaged or census.any_dead)) or self._lingers(exceeded, bool(down), now)
         changed = engaged is not self.engaged
         self.engaged, self.hosts = engaged, tuple(down) if engaged else ()
-        if engaged:
+        if engaged and not exceeded:
+            self.reason = (
+                f"hosts come back: {len(down)} of {considered} look dead now; nothing moves for silence until they "
+                f"had {self._linger_s:g} s to come back too, or an operator releases the brake"
+            )
+        elif engaged:
             self.reason = (
                 f"{len(down)} of {considered} hosts look dead at once, more than {self._share:.0%}: nothing moves for "
                 "silence until fewer do or an operator releases the brake"
@@ -75,6 +85,15 @@ class Brake:
         if self.reason == self._release_reason and not self._released_for:
             self._release_reason = self.reason = ""  # every host that it was about has been heard
         return changed
+
+    def _lingers(self, exceeded: bool, some_down: bool, now: float) -> bool:
+        """Whether it stays on although the share is not exceeded any more."""
+        if exceeded or not (self.engaged and some_down):
+            self._fewer_since = None
+            return False
+        if self._fewer_since is None:
+            self._fewer_since = now
+        return now - self._fewer_since < self._linger_s
 
     def release(self) -> None:
         """An operator says that the hosts which look dead are dead; `judge` follows. Nothing, if it is not engaged."""

@@ -84,7 +84,7 @@ class Planner:
         self._timing = timing
         self._attention = Attention(timing, now)
         self._ledger = Ledger(now, hosts, routers)
-        self._brake = Brake(timing.brake_share)
+        self._brake = Brake(timing.brake_share, linger_s=timing.agent_down_time_s)
         self._invariants = Invariants()
         self._story = Story()
         self._ticks = 0
@@ -158,7 +158,7 @@ class Planner:
         if not self._ledger.census_due:
             return
         self._ledger.census_due = False
-        if not brake.judge(self._census()):
+        if not brake.judge(self._census(), self._ledger.now):
             return
         if brake.engaged:
             self._ledger.emit(EngageBrake(hosts=brake.hosts, reason=brake.reason, cause=cause))
