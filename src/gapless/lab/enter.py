@@ -1,7 +1,7 @@
-"""Entering the lab: a program becomes pid 1 of fresh user, pid, mount and network namespaces. No root is needed.
+"""Entering the lab: a program runs in fresh user, pid, mount and network namespaces. No root is needed.
 
 Everything that a lab makes (processes, namespaces, mounts, files under /run) belongs to those namespaces, so when their
-pid 1 ends, however it ends, the kernel removes it all. There is no clean-up code that could fail to run.
+pid 1 (`first`) ends, however it ends, the kernel removes it all. There is no clean-up code that could fail to run.
 
 `unshare(1)` does most of this, but ignores SIGTERM while it waits and names only the system call when the machine
 forbids it. So this module is the supervisor between the two worlds: `python -m gapless.lab.enter [--register FILE] --
@@ -25,7 +25,7 @@ from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
-from gapless.errors import GaplessError, InvalidRequest, InvariantError, Refused
+from gapless.errors import GaplessError, InvariantError, Refused
 from gapless.lab import linux, registry
 
 FORBIDDEN = 77
@@ -37,7 +37,7 @@ LAB_DIR = Path("/run/lab")
 
 
 def command(argv: Sequence[str], *, register: Path | None = None) -> list[str]:
-    """The command line that runs `argv` as pid 1 of a fresh lab. `register`: a file that exists while the lab does."""
+    """The command line that runs `argv` in a fresh lab. `register`: a file that exists while the lab does."""
     options = ["--register", str(register)] if register else []
     return [sys.executable, "-m", "gapless.lab.enter", *options, "--", *argv]
 
@@ -101,8 +101,7 @@ def _unshare() -> None:
 
 
 def _furnish() -> None:
-    """What pid 1 needs before it becomes the command: networks and mounts that nobody else sees, its supervisor
-    neither."""
+    """What a lab needs before its pid 1 begins: networks and mounts that nobody else sees, its supervisor neither."""
     linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWNET)
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
     # Containers mask parts of /proc, and then the kernel allows no fresh one. The old one shows our processes under
@@ -119,9 +118,9 @@ def _become(argv: Sequence[str], told: int) -> None:
     try:
         linux.die_with_parent()
         _furnish()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        os.execvp(argv[0], list(argv))
+        # Exec, not a call: what goes on from before the namespaces is not the lab's own, and proc(5) hides it from an
+        # ordinary user who looks for /proc/PID/root.
+        os.execv(sys.executable, [sys.executable, "-m", "gapless.lab.first", *argv])
     except OSError as error:
         os.write(told, json.dumps([error.errno, _words(error)]).encode())
     os._exit(FORBIDDEN)
@@ -132,26 +131,24 @@ def _words(error: OSError) -> str:
 
 
 def _start(argv: Sequence[str]) -> int:
-    """Fork pid 1 and wait until it is the command; its pid as seen from outside."""
+    """Fork pid 1 and wait until it is itself; its pid as seen from outside."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(read_end)
         _become(argv, write_end)
     os.close(write_end)
-    with os.fdopen(read_end, "rb") as pipe:  # ends when the child is the command: the descriptor closes on exec
+    with os.fdopen(read_end, "rb") as pipe:  # ends when the child is `first`: the descriptor closes on exec
         told = pipe.read()
     if not told:
         return child
     os.waitpid(child, 0)
     number, words = json.loads(told)
-    if number == errno.ENOENT:
-        raise InvalidRequest(f"cannot run {argv[0]}: {words}")
     raise Refused(_advice(words) if number in (errno.EPERM, errno.EACCES) else f"the lab cannot be set up: {words}")
 
 
 def _supervise(child: int) -> int:
-    """Wait for pid 1, passing SIGTERM and SIGHUP on as SIGTERM; a terminal sends its SIGINT to pid 1 itself."""
+    """Wait for pid 1, passing SIGTERM and SIGHUP on as SIGTERM; a terminal sends its SIGINT to the command itself."""
 
     def end(_: int, __: FrameType | None) -> None:
         os.kill(child, signal.SIGTERM)
@@ -184,7 +181,7 @@ def _let_terminal_go() -> None:
 
 
 def supervise(argv: Sequence[str], register: Path | None) -> int:
-    """Run `argv` as pid 1 of fresh namespaces; returns its exit status, 128 + n for a signal n.
+    """Run `argv` in fresh namespaces; returns its exit status, 128 + n for a signal n.
 
     Changes the calling process for good (it becomes part of the user namespace): call it in a process of its own.
     """

@@ -33,7 +33,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 def run_until_signalled(work: Coroutine[Any, Any, T]) -> T:
     """`asyncio.run` that SIGTERM cancels as Ctrl-C does; raises KeyboardInterrupt for either.
 
-    As pid 1 of its namespace a process does not even notice a SIGTERM that it has no handler for.
+    So whatever ends a lab from outside, its last words say what was going on.
     """
 
     signalled = False
