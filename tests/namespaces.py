@@ -49,6 +49,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     for report in _reports_of(item):
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    # Out here nothing was set up for it; but what earlier tests have set up may end with it.
+    item.session._setupstate.teardown_exact(nextitem)
     return True
 
 

@@ -7,6 +7,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import ClassVar
 
+from gapless.errors import Unavailable
 from gapless.lab import shell
 from gapless.lab.faults.base import MARGIN_S, Fault
 from gapless.lab.lab import Lab
@@ -53,9 +54,13 @@ class NamespaceDeleted(_Namespace):
     summary = "a host's router namespaces are deleted by hand"
 
     async def damage(self, host: Host, router_id: str, path: Path) -> None:
-        """Delete it."""
+        """Delete it. `ip` unmounts it, then removes the file; a quicker agent has mounted a new one there meanwhile."""
         del path
-        await host.machine.run("ip", "netns", "delete", f"qrouter-{router_id}")
+        try:
+            await host.machine.run("ip", "netns", "delete", f"qrouter-{router_id}")
+        except Unavailable as error:
+            if "Device or resource busy" not in str(error):
+                raise
 
 
 class LinkDown(_Namespace):
