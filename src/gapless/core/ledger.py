@@ -170,6 +170,8 @@ class Ledger:
         else:
             router.state = after(router.state, Trigger.BOUND_AWAY)
             self._wait_for(router, leaving)
+            if router.removed_from == leaving:
+                self.let_go(router, confirmed=True)
 
     def withhold(self, router: RouterRecord) -> None:
         """It is being bound away from a dead host: should that one return now, it must not build it any more."""
@@ -243,11 +245,15 @@ class Ledger:
 
     def _plan(self, router: RouterRecord, reason: str) -> None:
         assert router.host is not None
+        router.removed_from = None
         unsent = router.open_move and router.sent_at is None
         self.fleet.plan(router.host, router.id, router.epoch, reason=reason, unsent=unsent)
 
     def _unplan(self, router: RouterRecord, reason: str) -> None:
-        self.fleet.unplan(router.host, router.id, reason=reason)
+        old = self.fleet.get(router.host)
+        if old is not None and router.id in old.plan:
+            self.fleet.unplan(router.host, router.id, reason=reason)
+            router.dropped_version = old.plan_version
 
     def _wait_for(self, router: RouterRecord, leaving: HostName) -> None:
         if router.leaving == leaving:

@@ -78,6 +78,8 @@ def _take_in_removal(ledger: Ledger, host: Host, router: RouterRecord, plan_vers
         and plan_version >= router.leaving_version
     ):
         ledger.let_go(router, confirmed=True)
+    elif router.host == host.name and router.id not in host.plan and plan_version >= router.dropped_version:
+        router.removed_from = host.name
 
 
 def _take_in_absence(ledger: Ledger, host: Host, event: HostReported) -> None:

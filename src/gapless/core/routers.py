@@ -43,6 +43,11 @@ class RouterRecord:
     """In WITHDRAWING and WITHDRAWN: the host that may still have it."""
     leaving_version: int = 0
     """The first version of that host's plan that is known to be without it."""
+    dropped_version: int = 0
+    """Version of its host's plan that first lacked it."""
+    removed_from: HostName | None = None
+    """A host that said, from such a plan, that nothing is left, before anybody waited for that (the new binding was on
+    its way into the store)."""
     let_go_at: float | None = None
     """When that host said that nothing is left."""
     asked: Bind | StoreWithdrawal | None = None

@@ -33,7 +33,7 @@ TRANSIENT_REFUSALS = frozenset({"busy", "late"})
 """Codes of refusals that pass without anybody doing anything."""
 
 
-RETRY = Pace(first_s=0.2, most_s=5.0, settled_s=10.0, jitter=0.5)
+RETRY = Pace(first_s=0.2, most_s=1.0, settled_s=10.0, jitter=0.5)
 REFUSED = Pace(first_s=5.0, most_s=60.0, jitter=0.5)
 
 

@@ -555,3 +555,18 @@ def test_mode_off_is_drained_but_not_retried() -> None:
     assert rig.reason("r1") == "h1 cannot run it (it broke) and goes on trying; this router's failover mode is off"
     rig.set_admin_up("h1", False)
     assert rig.host("r1") == "h2"
+
+
+def test_a_returning_host_that_lets_go_before_the_new_binding_is_stored_is_not_asked_again() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+    rig.answers = False
+    rig.pass_time(150, heard=["h2"])
+    bind = rig.all_said(Bind)[-1]
+    assert (bind.previous_host, bind.host) == ("h1", "h2")
+    rig.join("h1")
+    rig.say("h1", "r1", REMOVED)
+    rig.answers = True
+    rig.answer(bind)
+    assert rig.plan("h2") == {"r1": 2}
+    assert rig.plan("h1") == {}
