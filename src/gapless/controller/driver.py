@@ -22,7 +22,7 @@ from gapless.controller.inbox import Inbox
 from gapless.controller.recorder import Answers, Recorder
 from gapless.controller.roster import Roster
 from gapless.controller.sessions import Sessions
-from gapless.controller.store import projection
+from gapless.controller.store import projection, thread
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import utc_now
 from gapless.core.effects import (
@@ -262,7 +262,7 @@ class Driver:
     async def routers(self, ids: Collection[RouterId]) -> Mapping[RouterId, Router]:
         """The routers as they should be. Raises StoreUnavailable."""
         async with self._store.reading() as session:
-            return await projection.routers(session, ids)
+            return await thread.run(session, projection.routers(session, ids))
 
     def plan_sent(self, host: HostName, routers: Iterable[PlannedRouter], sent_s: float) -> None:
         """Note when the moves that were waiting for it were sent."""

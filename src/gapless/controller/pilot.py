@@ -14,7 +14,7 @@ from gapless.controller.hostbook import HostBook
 from gapless.controller.roster import Roster
 from gapless.controller.sessions import Sessions
 from gapless.controller.steering import BrakeView, HostView, RouterView
-from gapless.controller.store import projection
+from gapless.controller.store import projection, thread
 from gapless.controller.store.engine import Store
 from gapless.core.events import (
     BrakeReleased,
@@ -179,7 +179,7 @@ class Pilot:
         self._gone.clear()
         try:
             async with self._store.reading() as session:
-                stored = await projection.needs(session, ids)
+                stored = await thread.run(session, projection.needs(session, ids))
         except StoreUnavailable as error:
             get_logger().warning("What changed cannot be read; tried again soon", reason=str(error))
             return False

@@ -19,15 +19,15 @@ Steps of moves are for people: they wait for a database that is away, up to a bo
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gapless.controller.store import records
+from gapless.controller.store import records, thread
 from gapless.controller.store.engine import Store
 from gapless.controller.store.records import StepTaken
 from gapless.controller.store.tables import utc_now
@@ -193,12 +193,15 @@ class Recorder:
         return not left
 
     async def _stored(
-        self, job: str, batch: Sequence[T], work: Callable[[AsyncSession, Sequence[T]], Awaitable[Sequence[R]]]
+        self,
+        job: str,
+        batch: Sequence[T],
+        work: Callable[[AsyncSession, Sequence[T]], Coroutine[Any, Any, Sequence[R]]],
     ) -> list[R | Exception]:
         """Run `work` on the whole batch, or else on each alone; what it says of each, or the error, in their order."""
         try:
             async with self._store.transaction() as session:
-                done = await work(session, batch)
+                done = await thread.run(session, work(session, batch))
         except (GaplessError, SQLAlchemyError) as error:
             if len(batch) > 1 and not isinstance(error, StoreUnavailable):
                 return [outcome for each in batch for outcome in await self._stored(job, [each], work)]

@@ -1,6 +1,6 @@
 """A cloud to try operations on: a store in a real file, the real operations, whole transactions."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeVar
@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.operations.catalog import Catalog
+from gapless.controller.store import thread
 from gapless.controller.store.engine import Store, retry_conflicts
 from gapless.controller.store.tables import BindingRow, HostRow, Table
 from gapless.errors import GaplessError
@@ -29,18 +30,18 @@ class Cloud:
     changed: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
 
-    async def run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    async def run(self, work: Callable[[AsyncSession], Coroutine[Any, Any, T]]) -> T:
         async def attempt() -> T:
             async with self.store.transaction() as session:
-                result = await work(session)
+                result = await thread.run(session, work(session))
                 self.changed, self.deleted = session.info["routers_changed"], session.info["routers_deleted"]
             return result
 
         return await retry_conflicts(attempt)
 
-    async def read(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    async def read(self, work: Callable[[AsyncSession], Coroutine[Any, Any, T]]) -> T:
         async with self.store.reading() as session:
-            return await work(session)
+            return await thread.run(session, work(session))
 
     async def create(self, kind: str, **values: Any) -> Json:
         return await self.run(lambda session: getattr(self.catalog, kind).create(session, dict(values)))

@@ -51,7 +51,7 @@ def create_app(*, store: Store, settings: ServerSettings, steering: Steering, me
     app.add_middleware(Edge, registry=metrics.registry)
     transactions = Transactions(store, steering)
     _add_discovery(app)
-    _add_neutron(app, settings, transactions, steering)
+    _add_neutron(app, settings, store, steering)
     _add_gapless(app, GaplessApi(transactions, steering))
     _add_observation(app, transactions, steering, metrics)
     return app
@@ -73,21 +73,23 @@ def _add_discovery(app: FastAPI) -> None:
     _add(app, f"{PREFIX}/extensions/{{alias}}", GET=extensions.extension)
 
 
-def _add_neutron(app: FastAPI, settings: ServerSettings, transactions: Transactions, steering: Steering) -> None:
+def _add_neutron(app: FastAPI, settings: ServerSettings, store: Store, steering: Steering) -> None:
     catalog = Catalog.of(settings)
     agents = Agents(steering)
+    on_loop = Transactions(store, steering, on_loop=True)
     served: tuple[tuple[Resource, Operations], ...] = (
         (NETWORK, catalog.networks),
         (SUBNET, catalog.subnets),
         (PORT, catalog.ports),
         (ROUTER, catalog.routers),
         (FLOATING_IP, catalog.floating_ips),
-        (AGENT, agents),
     )
+    transactions = Transactions(store, steering)
     for resource, operations in served:
         add_collection(app, resource, operations, transactions)
+    add_collection(app, AGENT, agents, on_loop)
     _add_router_actions(app, RouterActions(catalog.routers, transactions))
-    _add_scheduler(app, Scheduler(transactions, steering, agents, catalog.routers))
+    _add_scheduler(app, Scheduler(on_loop, steering, agents, catalog.routers))
     _add(app, f"{PREFIX}/{AVAILABILITY_ZONE.collection}", GET=Zones(transactions).list)
 
 

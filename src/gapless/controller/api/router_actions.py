@@ -3,7 +3,7 @@
 Each action is one method of the operations on routers; what its body may look like is said here.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -31,7 +31,7 @@ class RouterOperations(Protocol):
     async def remove_extraroutes(self, session: AsyncSession, id_: str, body: dict[str, Any], /) -> Item: ...
 
 
-Action = Callable[[AsyncSession, str, dict[str, Any]], Awaitable[Item]]
+Action = Callable[[AsyncSession, str, dict[str, Any]], Coroutine[Any, Any, Item]]
 
 _ROUTES = Attribute(check=v.routes)
 

@@ -3,35 +3,40 @@
 The order is fixed: read the body, do everything in one transaction, tell Steering, answer. So nothing is steered that
 is not stored, no slow caller holds the store, and a request that fails leaves nothing behind. A lost race (two
 callers took the same address) is run again from its beginning.
+
+The work runs in the thread of its connection (`store.thread`), so it may look at nothing but its session. Work that
+also asks Steering, which lives on the event loop, goes through doors made with `on_loop`, and pays a hop a statement.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.steering import Steering
+from gapless.controller.store import thread
 from gapless.controller.store.engine import Store, retry_conflicts
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 
 T = TypeVar("T")
-Work = Callable[[AsyncSession], Awaitable[T]]
+Work = Callable[[AsyncSession], Coroutine[Any, Any, T]]
 
 
 class Transactions:
     """The two doors of the store, as requests use them."""
 
-    def __init__(self, store: Store, steering: Steering) -> None:
+    def __init__(self, store: Store, steering: Steering, *, on_loop: bool = False) -> None:
         self._store = store
         self._steering = steering
+        self._on_loop = on_loop
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` until it is stored or refused, then tell Steering what it put into `session.info`."""
 
         async def attempt() -> tuple[T, Mapping[str, Any]]:
             async with self._store.transaction() as session:
-                result = await work(session)
+                result = await self._done(session, work)
             return result, session.info
 
         result, told = await retry_conflicts(attempt)
@@ -41,7 +46,10 @@ class Transactions:
     async def read(self, work: Work[T]) -> T:
         """Run `work` on one moment of the store."""
         async with self._store.reading() as session:
-            return await work(session)
+            return await self._done(session, work)
+
+    async def _done(self, session: AsyncSession, work: Work[T]) -> T:
+        return await (work(session) if self._on_loop else thread.run(session, work(session)))
 
     def _tell(self, told: Mapping[str, Any]) -> None:
         deleted: set[RouterId] = told["routers_deleted"]

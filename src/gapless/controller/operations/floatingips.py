@@ -61,12 +61,11 @@ class FloatingIps:
             network_id=network.id,
             floating_port_id=port.id,
             floating_port=port,
-            port=None,
-            router=None,
         )
-        session.add(floating_ip)
         await _point(session, floating_ip, values)
-        return views.floating_ip(await lookup.floating_ip(session, id_))
+        session.add(floating_ip)
+        await session.flush()
+        return views.floating_ip(floating_ip)
 
     async def update(self, session: AsyncSession, floating_ip_id: str, values: Json) -> Json:
         """Point a floating IP at `port_id` (and `fixed_ip_address`), at nothing (None), or leave it (not given)."""
@@ -74,6 +73,7 @@ class FloatingIps:
         if "description" in values:
             floating_ip.description = values["description"] or ""
         await _point(session, floating_ip, values)
+        await session.flush()
         changes.mark_changed(session, floating_ip.router_id)
         return views.floating_ip(await lookup.floating_ip(session, floating_ip_id))
 
@@ -127,7 +127,6 @@ async def _point(session: AsyncSession, floating_ip: FloatingIpRow, values: Json
         else:
             await _point_at(session, floating_ip, values["port_id"], values.get("fixed_ip_address"))
         changes.mark_changed(session, floating_ip.router_id)
-    await session.flush()
 
 
 async def _point_at(session: AsyncSession, floating_ip: FloatingIpRow, port_id: str, fixed_ip: str | None) -> None:
@@ -148,6 +147,7 @@ async def _point_at(session: AsyncSession, floating_ip: FloatingIpRow, port_id: 
             fixed_ip=fixed.address,
             network_id=floating_ip.network_id,
         )
+    floating_ip.port = port
     floating_ip.port_id, floating_ip.fixed_address, floating_ip.router_id = port_id, fixed.address, router_id
 
 

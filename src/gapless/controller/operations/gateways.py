@@ -37,6 +37,12 @@ class Gateways:
             await self._connect(session, router, network, info.get("external_fixed_ips") or [])
         return await lookup.router(session, router.id)
 
+    async def give(self, session: AsyncSession, router: RouterRow, info: Json) -> None:
+        """Give a router that is being made, and is not in the session yet, its gateway. Raises what `set` does."""
+        router.enable_snat = bool(info.get("enable_snat", True))
+        network = await lookup.network(session, info["network_id"])
+        await self._connect(session, router, network, info.get("external_fixed_ips") or [])
+
     async def _connect(
         self, session: AsyncSession, router: RouterRow, network: NetworkRow, fixed_ips: Sequence[Mapping[str, Any]]
     ) -> None:
@@ -55,7 +61,6 @@ class Gateways:
             device_id=router.id,
             device_owner=views.ROUTER_GATEWAY,
         )
-        await session.flush()
 
     async def _clear(self, session: AsyncSession, router: RouterRow) -> None:
         port = router.gateway_port

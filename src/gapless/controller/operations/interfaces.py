@@ -24,7 +24,7 @@ class Interfaces:
 
     async def add(self, session: AsyncSession, router_id: str, body: Json) -> Json:
         """Add an interface by `subnet_id` or by `port_id`. Raises BadRequest, PortInUse, IpAddressAlreadyAllocated."""
-        router = await lookup.router(session, router_id)
+        router = await lookup.connected_router(session, router_id)
         port_id, subnet_id = _named(body)
         if port_id and subnet_id:
             raise faults.BadRequest("router", "Cannot specify both subnet-id and port-id")
@@ -59,13 +59,13 @@ class Interfaces:
 
     async def _port_on(self, session: AsyncSession, router: RouterRow, subnet_id: str) -> PortRow:
         """A new port with the subnet's gateway address."""
-        subnet = await lookup.subnet(session, subnet_id)
+        network, subnet = await lookup.network_around(session, subnet_id)
         if subnet.gateway_ip is None:
             raise faults.BadRequest("router", "Subnet for router interface must have a gateway IP")
         topology.check_new_subnets(router, [subnet])
         return await self.ports.plug(
             session,
-            await lookup.network(session, subnet.network_id),
+            network,
             fixed_ips=[{"subnet_id": subnet_id, "ip_address": str(subnet.gateway_ip)}],
             project_id=router.project_id,
             device_id=router.id,

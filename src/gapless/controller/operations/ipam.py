@@ -2,6 +2,7 @@
 
 The rule: nothing here holds a lock. A free address is looked up and then inserted; if another writer inserted it first,
 the unique constraint of `addresses` refuses ours, the transaction is a lost race, and begun again it sees the winner's.
+A port that is being made is written with all of its addresses at once; what it has got so far is remembered here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,22 +44,24 @@ class Ipam:
     ) -> None:
         """Give a port the addresses asked for, instead of those that it has; without wishes (None) one of any subnet.
 
-        What it has already and should keep, it keeps. Raises the refusals of `faults` that name an address.
+        What it has already and should keep, it keeps. Nothing is flushed here but what it loses; so the port may be one
+        that is not in the session yet. Raises the refusals of `faults` that name an address.
         """
         if fixed_ips is None:
             await self._assign_any(session, port, network)
             return
         kept, added = _changes(port, await _resolved(session, network, fixed_ips))
-        port.addresses[:] = kept
-        await session.flush()
+        if len(kept) < len(port.addresses):
+            port.addresses[:] = kept
+            await session.flush()
         for wanted in added:
             if wanted.address is None:
-                address = await self._pick(session, [wanted.subnet], network.id)
-            elif await _is_used(session, network.id, wanted.address):
+                address = await self._pick(session, [wanted.subnet], port)
+            elif await _is_used(session, port, wanted.address):
                 raise faults.IpAddressAlreadyAllocated(wanted.address, wanted.subnet.id)
             else:
                 address = wanted.address
-            await _insert(session, port, wanted.subnet, address)
+            _give(port, wanted.subnet, address)
 
     async def free_mac(self, session: AsyncSession, network_id: str) -> str:
         """A MAC address that no port of the network has. Raises NetworkMacAddressGenerationFailure."""
@@ -71,29 +74,30 @@ class Ipam:
     async def _assign_any(self, session: AsyncSession, port: PortRow, network: NetworkRow) -> None:
         if not network.subnets:
             return  # a port without addresses, until a subnet is there and asked for
-        address = await self._pick(session, network.subnets, network.id)
+        address = await self._pick(session, network.subnets, port)
         subnet = next(each for each in network.subnets if address in each.cidr)
-        await _insert(session, port, subnet, address)
+        _give(port, subnet, address)
 
-    async def _pick(self, session: AsyncSession, subnets: Iterable[SubnetRow], network_id: str) -> IPv4Address:
+    async def _pick(self, session: AsyncSession, subnets: Iterable[SubnetRow], port: PortRow) -> IPv4Address:
         for subnet in subnets:
-            address = await self._free_address(session, subnet)
+            address = await self._free_address(session, subnet, port)
             if address is not None:
                 return address
-        raise faults.IpAddressGenerationFailure(network_id)
+        raise faults.IpAddressGenerationFailure(port.network_id)
 
-    async def _free_address(self, session: AsyncSession, subnet: SubnetRow) -> IPv4Address | None:
+    async def _free_address(self, session: AsyncSession, subnet: SubnetRow, port: PortRow) -> IPv4Address | None:
         pools = [AddressRange(pool.first, pool.last).span for pool in subnet.pools]
         for window in addressing.windows(pools, self.random.getrandbits(32)):
-            number = addressing.first_free(window, await self._used(session, subnet.network_id, window))
+            number = addressing.first_free(window, await self._used(session, port, window))
             if number is not None:
                 return IPv4Address(number)
         return None
 
-    async def _used(self, session: AsyncSession, network_id: str, window: addressing.Span) -> set[int]:
+    async def _used(self, session: AsyncSession, port: PortRow, window: addressing.Span) -> set[int]:
         between = AddressRow.address.between(IPv4Address(window.first), IPv4Address(window.last))
         number = type_coerce(AddressRow.address, BigInteger)
-        return set(await session.scalars(select(number).where(AddressRow.network_id == network_id, between)))
+        stored = await session.scalars(select(number).where(AddressRow.network_id == port.network_id, between))
+        return {*stored, *(int(each) for each in _held(port) if window.first <= int(each) <= window.last)}
 
 
 async def mac_in_use(session: AsyncSession, network_id: str, mac: str) -> bool:
@@ -110,18 +114,21 @@ def parse_address(text: str) -> IPv4Address:
         raise faults.InvalidInput(f"'{text}' is not a valid IPv4 address") from error
 
 
-async def _insert(session: AsyncSession, port: PortRow, subnet: SubnetRow, address: IPv4Address) -> None:
-    """Raises LostRace (through the store) if another writer has the address by now."""
+def _give(port: PortRow, subnet: SubnetRow, address: IPv4Address) -> None:
+    """If another writer has the address by the time that this one is written, that raises LostRace (in the store)."""
     position = max((each.position for each in port.addresses), default=-1) + 1
     port.addresses.append(
         AddressRow(subnet_id=subnet.id, subnet=subnet, network_id=port.network_id, address=address, position=position)
     )
-    await session.flush()
 
 
-async def _is_used(session: AsyncSession, network_id: str, address: IPv4Address) -> bool:
-    found = select(AddressRow.id).where(AddressRow.network_id == network_id, AddressRow.address == address)
-    return await session.scalar(found) is not None
+def _held(port: PortRow) -> set[IPv4Address]:
+    return {each.address for each in port.addresses}
+
+
+async def _is_used(session: AsyncSession, port: PortRow, address: IPv4Address) -> bool:
+    found = select(AddressRow.id).where(AddressRow.network_id == port.network_id, AddressRow.address == address)
+    return address in _held(port) or await session.scalar(found) is not None
 
 
 async def _resolved(session: AsyncSession, network: NetworkRow, fixed_ips: FixedIps) -> list[Wanted]:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute, selectinload
+from sqlalchemy.orm import InstrumentedAttribute, joinedload, selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 
 from gapless.controller.operations import faults
@@ -26,34 +26,53 @@ Filters = Mapping[str, Sequence[Any]]
 Columns = Mapping[str, InstrumentedAttribute[Any]]
 
 # What a row of each kind needs at hand to be shown or judged. Loaded in one go for many rows: never a query a row.
+# What a row has one of comes with it (a join), what it has many of with a query for all rows together.
 NETWORK = (selectinload(NetworkRow.subnets),)
-SUBNET = (selectinload(SubnetRow.pools), selectinload(SubnetRow.network))
-PORT = (selectinload(PortRow.addresses).selectinload(AddressRow.subnet), selectinload(PortRow.network))
+SUBNET = (selectinload(SubnetRow.pools), joinedload(SubnetRow.network, innerjoin=True))
+PORT = (
+    selectinload(PortRow.addresses).joinedload(AddressRow.subnet, innerjoin=True),
+    joinedload(PortRow.network, innerjoin=True),
+)
+CONNECTIONS = (
+    joinedload(RouterRow.gateway_port).options(
+        selectinload(PortRow.addresses).joinedload(AddressRow.subnet, innerjoin=True),
+        joinedload(PortRow.network).selectinload(NetworkRow.subnets),
+    ),
+    selectinload(RouterRow.ports).joinedload(RouterPortRow.port, innerjoin=True).options(*PORT),
+)
 ROUTER = (
-    selectinload(RouterRow.gateway_port).options(*PORT, selectinload(PortRow.network).selectinload(NetworkRow.subnets)),
-    selectinload(RouterRow.ports).selectinload(RouterPortRow.port).options(*PORT),
+    *CONNECTIONS,
     selectinload(RouterRow.routes),
     selectinload(RouterRow.floating_ips),
-    selectinload(RouterRow.binding),
+    joinedload(RouterRow.binding),
 )
 ROUTER_VIEW = (
-    selectinload(RouterRow.gateway_port).selectinload(PortRow.addresses),
+    joinedload(RouterRow.gateway_port).selectinload(PortRow.addresses),
     selectinload(RouterRow.routes),
-    selectinload(RouterRow.binding),
+    joinedload(RouterRow.binding),
 )
 FLOATING_IP = (
-    selectinload(FloatingIpRow.floating_port).options(*PORT),
-    selectinload(FloatingIpRow.port),
+    joinedload(FloatingIpRow.floating_port, innerjoin=True).options(*PORT),
+    joinedload(FloatingIpRow.port),
 )
+_ALLOCATING = (selectinload(NetworkRow.subnets).selectinload(SubnetRow.pools),)
 
 
 async def network(session: AsyncSession, network_id: str) -> NetworkRow:
     """A network with its subnets and their pools. Raises NetworkNotFound."""
-    options = (selectinload(NetworkRow.subnets).selectinload(SubnetRow.pools),)
-    row = await _one(session, select(NetworkRow).where(NetworkRow.id == network_id), options)
+    row = await _one(session, select(NetworkRow).where(NetworkRow.id == network_id), _ALLOCATING)
     if row is None:
         raise faults.NetworkNotFound(network_id)
     return row
+
+
+async def network_around(session: AsyncSession, subnet_id: str) -> tuple[NetworkRow, SubnetRow]:
+    """The network of a subnet, as from `network`, and that one of its subnets. Raises SubnetNotFound."""
+    named = select(SubnetRow.network_id).where(SubnetRow.id == subnet_id).scalar_subquery()
+    row = await _one(session, select(NetworkRow).where(NetworkRow.id == named), _ALLOCATING)
+    if row is None:
+        raise faults.SubnetNotFound(subnet_id)
+    return row, next(subnet for subnet in row.subnets if subnet.id == subnet_id)
 
 
 async def subnet(session: AsyncSession, subnet_id: str) -> SubnetRow:
@@ -75,6 +94,14 @@ async def port(session: AsyncSession, port_id: str) -> PortRow:
 async def router(session: AsyncSession, router_id: str) -> RouterRow:
     """A router with everything that belongs to it. Raises RouterNotFound."""
     row = await _one(session, select(RouterRow).where(RouterRow.id == router_id), ROUTER)
+    if row is None:
+        raise faults.RouterNotFound(router_id)
+    return row
+
+
+async def connected_router(session: AsyncSession, router_id: str) -> RouterRow:
+    """A router with what it is connected to, and nothing else. Raises RouterNotFound."""
+    row = await _one(session, select(RouterRow).where(RouterRow.id == router_id), CONNECTIONS)
     if row is None:
         raise faults.RouterNotFound(router_id)
     return row

@@ -134,15 +134,16 @@ class Ports:
             binding_host=binding_host,
             addresses=[],
         )
+        await self.ipam.assign(session, port, network, fixed_ips)
         session.add(port)
         await session.flush()
-        await self.ipam.assign(session, port, network, fixed_ips)
         return port
 
     async def readdress(self, session: AsyncSession, port: PortRow, fixed_ips: FixedIps) -> None:
         """Give a port other addresses. Raises what `Ipam.assign` does."""
         await self.ipam.assign(session, port, await lookup.network(session, port.network_id), fixed_ips)
         port.touch()
+        await session.flush()
 
     async def unplug(self, session: AsyncSession, port: PortRow) -> None:
         """Delete a port, and take floating IPs off it."""

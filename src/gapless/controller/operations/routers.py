@@ -30,9 +30,9 @@ class Routers:
 
     async def create(self, session: AsyncSession, values: Json) -> Json:
         """A new router, with a gateway if `external_gateway_info` says so; a host comes later."""
-        zones = await _zones(session)
         hints = list(values.get("availability_zone_hints") or ())
-        _check_hints(hints, zones)
+        if hints:
+            _check_hints(hints, await _zones(session))
         _refuse_distributed(values)
         router = RouterRow(
             id=str(uuid4()),
@@ -50,12 +50,12 @@ class Routers:
             floating_ips=[],
             binding=None,
         )
+        if values.get("external_gateway_info"):
+            await Gateways(self.ports).give(session, router, values["external_gateway_info"])
         session.add(router)
         await session.flush()
-        if values.get("external_gateway_info"):
-            router = await Gateways(self.ports).set(session, router, values["external_gateway_info"])
         changes.mark_changed(session, router.id)
-        return views.router(router, zones)
+        return views.router(router, {})
 
     async def update(self, session: AsyncSession, router_id: str, values: Json) -> Json:
         """Change what `values` names: all of it, or nothing."""

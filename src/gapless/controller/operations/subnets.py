@@ -55,6 +55,7 @@ class Subnets:
             name=values.get("name") or "",
             description=values.get("description") or "",
             network_id=network.id,
+            network=network,
             cidr=cidr,
             gateway_ip=gateway,
             enable_dhcp=values.get("enable_dhcp", True),
@@ -65,8 +66,9 @@ class Subnets:
         session.add(subnet)
         network.touch()  # of two overlapping subnets at once, one loses the race for the network
         await session.flush()
-        await self._address_gateways(session, network, subnet)
-        return views.subnet(await lookup.subnet(session, subnet.id))
+        if network.external:  # no other has gateways of routers
+            await self._address_gateways(session, network, subnet)
+        return views.subnet(subnet)
 
     async def update(self, session: AsyncSession, subnet_id: str, values: Json) -> Json:
         """Change what `values` names. Raises GatewayIpInUse while a router has the gateway's address."""
@@ -127,7 +129,7 @@ async def delete_subnet(session: AsyncSession, subnet: SubnetRow) -> None:
 
 
 def _pool_rows(pools: Iterable[AddressRange]) -> list[AllocationPoolRow]:
-    return [AllocationPoolRow(first=pool.first, last=pool.last) for pool in pools]
+    return [AllocationPoolRow(first=pool.first, last=pool.last) for pool in sorted(pools, key=lambda each: each.first)]
 
 
 def _refuse_overlap(network: NetworkRow, cidr: IPv4Network) -> None:

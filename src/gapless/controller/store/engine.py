@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm.exc import StaleDataError
 
-from gapless.controller.store import migrate, sqlite
+from gapless.controller.store import migrate, sqlite, thread
 from gapless.errors import InvalidRequest, LostRace, StoreUnavailable
 
 T = TypeVar("T")
@@ -112,6 +112,7 @@ def file_of(url: str) -> Path:
 
 def _engine(url: URL, connections: int) -> AsyncEngine:
     engine = create_async_engine(url, pool_size=connections, max_overflow=0, pool_timeout=CONNECTION_TIMEOUT_S)
+    thread.use(engine)
     sqlite.prepare(engine)
     return engine
 

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import joinedload, selectinload
 
 from gapless.controller.store.tables import (
     AddressRow,
@@ -26,15 +26,21 @@ from gapless.model.router import FailoverMode, FloatingIp, Gateway, Route, Route
 
 BATCH = 500
 """Routers read at once: more would exceed what some databases take in one IN list."""
-_PORT = (selectinload(PortRow.network), selectinload(PortRow.addresses).selectinload(AddressRow.subnet))
-_PORTS = (
-    selectinload(RouterRow.gateway_port).options(*_PORT),
-    selectinload(RouterRow.ports).selectinload(RouterPortRow.port).options(*_PORT),
+_PORT = (
+    joinedload(PortRow.network),
+    selectinload(PortRow.addresses).joinedload(AddressRow.subnet, innerjoin=True),
 )
 _EVERYTHING = (
-    *_PORTS,
+    joinedload(RouterRow.gateway_port).options(*_PORT),
+    selectinload(RouterRow.ports).joinedload(RouterPortRow.port, innerjoin=True).options(*_PORT),
     selectinload(RouterRow.routes),
-    selectinload(RouterRow.floating_ips).selectinload(FloatingIpRow.floating_port).selectinload(PortRow.addresses),
+    selectinload(RouterRow.floating_ips)
+    .joinedload(FloatingIpRow.floating_port, innerjoin=True)
+    .selectinload(PortRow.addresses),
+)
+_NETWORKS = (
+    joinedload(RouterRow.gateway_port).joinedload(PortRow.network),
+    selectinload(RouterRow.ports).joinedload(RouterPortRow.port, innerjoin=True).joinedload(PortRow.network),
 )
 
 
@@ -52,10 +58,7 @@ async def needs(session: AsyncSession, ids: Collection[RouterId] | None = None) 
     """What these routers (None: all) ask of a host. One that does not exist is not in the answer."""
     found: dict[RouterId, RouterNeeds] = {}
     for wanted in _batches(ids):
-        query = select(RouterRow).options(
-            selectinload(RouterRow.gateway_port).selectinload(PortRow.network),
-            selectinload(RouterRow.ports).selectinload(RouterPortRow.port).selectinload(PortRow.network),
-        )
+        query = select(RouterRow).options(*_NETWORKS)
         rows = await session.scalars(query if wanted is None else query.where(RouterRow.id.in_(wanted)))
         found |= {RouterId(row.id): _needs(row) for row in rows}
     return found
