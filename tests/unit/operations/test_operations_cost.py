@@ -7,6 +7,9 @@ from operations_cloud import Cloud
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from gapless.controller.store import projection
+from gapless.model.router import RouterId
+
 MOST = {"network": 3, "subnet": 6, "router": 9, "interface": 14, "port": 11, "floating IP": 13}
 """BEGIN among them, COMMIT not."""
 
@@ -73,3 +76,21 @@ async def test_what_is_answered_at_once_is_what_is_read_afterwards(cloud: Cloud)
     assert floating_ip == await cloud.get("floating_ips", floating_ip["id"])
     free = await cloud.floating_ip(external)
     assert free == await cloud.get("floating_ips", free["id"])
+
+
+async def test_plans_cost_the_same_few_statements_for_one_router_and_for_many(cloud: Cloud) -> None:
+    external = await cloud.external("203.0.113.0/24")
+    routers = []
+    for _ in range(12):
+        network = await cloud.network("10.0.0.0/24")
+        router = await cloud.router(external)
+        await cloud.attach(router, network)
+        await cloud.floating_ip(external, await cloud.port(network))
+        routers.append(RouterId(router["id"]))
+    for wanted in (routers[:1], routers):
+        with counted() as count:
+            assert len(await cloud.read(lambda session, ids=wanted: projection.routers(session, ids))) == len(wanted)
+        assert count.statements <= 8  # BEGIN among them
+        with counted() as count:
+            assert len(await cloud.read(lambda session, ids=wanted: projection.needs(session, ids))) == len(wanted)
+        assert count.statements <= 3

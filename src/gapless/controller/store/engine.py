@@ -111,7 +111,9 @@ def file_of(url: str) -> Path:
 
 
 def _engine(url: URL, connections: int) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=connections, max_overflow=0, pool_timeout=CONNECTION_TIMEOUT_S)
+    engine = create_async_engine(
+        url, pool_size=connections, max_overflow=0, pool_timeout=CONNECTION_TIMEOUT_S, pool_use_lifo=True
+    )
     thread.use(engine)
     sqlite.prepare(engine)
     return engine
