@@ -7,8 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from gapless.errors import InvalidRequest
-from gapless.lab import enter
+from gapless.lab import enter, output
 from gapless.lab.demo import DemoRequest
 from gapless.lab.settings import CLASSIC, QUICK, LabSettings
 
@@ -38,10 +37,9 @@ def demo(
         report_interval_s=liveness.report_interval_s,
         agent_down_time_s=liveness.agent_down_time_s,
     )
-    if report is not None and not (report.parent.is_dir() and os.access(report.parent, os.W_OK)):
-        raise InvalidRequest(
-            f"the report cannot be written to {report.parent}: no such directory, or not yours to write"
-        )
-    request = DemoRequest(settings=settings, report=str(report.absolute()) if report else "")
+    page = output.opened(report, "the report") if report else -1
+    request = DemoRequest(settings=settings, report=str(report or ""), report_fd=page)
     argv = enter.command(enter.call("gapless.lab.demo:main", msgspec.to_builtins(request)))
+    if report:
+        os.set_inheritable(page, True)
     os.execv(argv[0], argv)

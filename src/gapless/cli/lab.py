@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gapless.errors import Unavailable
-from gapless.lab import enter, faults, layout, nodes, room, runner, running, standing, table
+from gapless.lab import enter, faults, layout, nodes, output, room, runner, running, standing, table
 from gapless.lab.result import Result
 from gapless.lab.runner import RunRequest
 from gapless.lab.settings import CLASSIC, QUICK, LabSettings
@@ -69,8 +69,7 @@ def run(
     """Build a lab, break something, measure, take it away. Exit 0: traffic is back, each router is on one host."""
     faults.kind_of(fault)
     settings = _settings(hosts, routers, mode, report_interval, agent_down_time, classic, interval)
-    if json and not json.parent.is_dir():
-        raise typer.BadParameter(f"there is no directory {json.parent}", param_hint="--json")
+    file = output.opened(json, "what was found") if json else -1
     results = []
     for number in range(repeat):
         if repeat > 1:
@@ -81,7 +80,7 @@ def run(
         results.append(found)
     if json:
         whole = results[0] if repeat == 1 else {"runs": results}
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
+        output.write(file, msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
     if repeat > 1:
         Console().print(table.summary(results))
     raise typer.Exit(0 if all(found.ok for found in results) else 1)

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gapless.errors import GaplessError
-from gapless.lab import faults, report, result, shell, story, table
+from gapless.lab import faults, output, report, result, shell, story, table
 from gapless.lab.experiment import Outcome, experiment
 from gapless.lab.lab import Lab
 from gapless.lab.runner import INTERRUPTED, first_of, run_until_signalled
@@ -42,10 +41,11 @@ _NEXT = """\
 
 
 class DemoRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line asked for. `report`: where to write the page, "" for nowhere."""
+    """What the command line asked for. `report_fd`: a descriptor that the page is written to; `report`: its path."""
 
     settings: LabSettings
     report: str = ""
+    report_fd: int = -1
 
 
 def main(argument: dict[str, Any]) -> int:
@@ -67,8 +67,8 @@ def main(argument: dict[str, Any]) -> int:
         print(f"gapless demo: {first_of(error)} [while: {view.said()}]", file=sys.stderr)
         return 1
     _tell(console, shown)
-    if request.report:
-        Path(request.report).write_text(report.render(_page(shown)))
+    if request.report_fd >= 0:
+        output.write(request.report_fd, report.render(_page(shown)).encode())
         console.print(f"The report is in {request.report}\n")
     console.print(_NEXT)
     return 0 if shown.outcome.result.ok else 1

@@ -29,9 +29,19 @@ def run(*argv: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_the_demo_tells_the_story_and_writes_its_report(tmp_path: Path) -> None:
+    """Also to /run, which the lab has one of its own of: here it is a tmpfs that nobody else sees."""
     page = tmp_path / "story.html"
+    demo = f"{sys.executable} -m gapless demo --hosts 3 --routers 3 --report /run/story.html"
+    outside = f"mount -t tmpfs run /run && {demo} && cp /run/story.html {page}"
 
-    shown = run("-m", "gapless", "demo", "--hosts", "3", "--routers", "3", "--report", str(page))
+    shown = subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", outside],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+        cwd=ROOT,
+    )
 
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "because the agent did not report to the server in the last 4 seconds." in shown.stdout
