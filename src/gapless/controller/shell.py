@@ -108,6 +108,7 @@ class _Levels:
     needs: dict[RouterId, RouterNeeds]
     bindings: dict[RouterId, records.StoredBinding]
     open_moves: dict[RouterId, MoveKind]
+    choices: dict[RouterId, str]
 
     def planner_hosts(self) -> list[StoredHost]:
         return [
@@ -128,6 +129,7 @@ class _Levels:
             epoch=Epoch(bound.assignment.epoch),
             leaving_host=bound.leaving_host,
             open_move=self.open_moves.get(router_id),
+            choice=self.choices.get(router_id, ""),
         )
 
 
@@ -139,4 +141,5 @@ async def _levels(store: Store) -> _Levels:
             needs=await projection.needs(session),
             bindings=await records.bindings(session),
             open_moves=await records.open_moves(session),
+            choices=await records.choices(session),
         )

@@ -47,7 +47,7 @@ class Ledger:
         self.look_at(router.id)
         if stored.host is None:
             return
-        router.open_move = stored.open_move is not None
+        router.open_move, router.choice = stored.open_move is not None, stored.choice
         if host := self.fleet.get(stored.host):
             host.bound.add(router.id)
         if stored.leaving_host is None:

@@ -30,6 +30,8 @@ class StoredRouter:
     leaving_host: HostName | None = None
     open_move: MoveKind | None = None
     """The kind of the move that brought it to `epoch`, if its record is neither confirmed nor superseded."""
+    choice: str = ""
+    """Why it was bound to `host`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from shell_fakes import Bench, Trouble, add_routers, an_id, delete_router, route
 
 from gapless.controller.store import projection, records
 from gapless.controller.store.engine import Store
+from gapless.controller.store.tables import RouterRow
 from gapless.errors import StoreUnavailable
 from gapless.model.host import HostName
 from gapless.model.plan import BuildTimes, Epoch, MoveStep, PlannedRouter, RouterReport, RouterState
@@ -168,6 +169,28 @@ async def test_killed_between_the_binding_and_the_plan_it_goes_on_from_the_store
     async with store.reading() as session:
         move = await records.move(session, router_id("r"), 2)
     assert move.outcome == "confirmed", "the move that was begun before is ended after"
+
+
+async def test_after_a_start_each_router_says_why_again(store: Store) -> None:
+    bench = await a_router_on_one(store, "active", "stuck")
+    async with store.transaction() as session:
+        row = await session.get_one(RouterRow, router_id("stuck"))
+        row.failover_mode = "off"
+    bench.shell.pilot.routers_changed([router_id("stuck")])
+    await bench.pass_time(155, "h2", "h3")
+    before = {each: bench.shell.pilot.routers()[each].reason for each in map(router_id, ("active", "stuck"))}
+    assert before == {
+        router_id("active"): "h2 has 0 of 1000 routers: the fewest routers of 2 hosts that can take it",
+        router_id("stuck"): "h1 is dead, and this router's failover mode is off",
+    }
+
+    again = await Bench.open(store, bench.clock)
+    await again.connect("h2")
+    await again.connect("h3")
+    await again.settle()
+    assert again.shell.pilot.routers()[router_id("active")].reason == before[router_id("active")]
+    await again.pass_time(155, "h2", "h3")
+    assert {each: again.shell.pilot.routers()[each].reason for each in before} == before
 
 
 async def test_killed_before_the_binding_is_stored_it_decides_again(store: Store) -> None:

@@ -192,7 +192,7 @@ async def test_a_timeline_is_in_time_order_with_the_time_between_steps(ready: St
         ("built", 50),
         ("confirmed", 30),
     ]
-    assert (move.outcome, move.total_ms, move.detail) == ("confirmed", 150_090, "built it is")
+    assert (move.outcome, move.total_ms, move.detail) == ("confirmed", 150_090, "the only host")
     shown = move.as_json()
     assert shown["timeline"][0] == {"step": "last_heard", "at": "2026-01-01T11:57:30Z", "after_ms": None}
     assert shown["kind"] == "reschedule"
@@ -289,6 +289,21 @@ async def test_the_record_outlives_the_router_and_an_unknown_move_is_not_found(r
         assert R not in await records.bindings(session)
         with pytest.raises(NotFound, match="to epoch 2"):
             await records.move(session, R, 2)
+
+
+async def test_why_a_router_is_where_it_is_is_known_later(ready: Store) -> None:
+    await bind(ready, bind_of("r", "h1", 1), bind_of("s", "h1", 1, reason="it has no host"))
+    await record(ready, 1, MoveStep.CONFIRMED, ms(1))
+    await bind(ready, bind_of("r", "h2", 2, choice="h2 has room"))
+    await record(ready, 1, MoveStep.SUPERSEDED, ms(2))
+    await record(ready, 2, MoveStep.SENT, ms(3))
+    async with ready.transaction() as session:
+        await records.record_steps(session, [taken(MoveStep.FAILED, ms(4), router="s")])
+    async with ready.reading() as session:
+        assert await records.choices(session) == {R: "h2 has room", router_id("s"): "it has no host"}
+        details = {move.epoch: move.detail for move in await records.moves(session, router_id=R)}
+        assert details == {2: "h2 has room", 1: "superseded it is"}
+        assert (await records.move(session, router_id("s"), 1)).detail == "failed it is"
 
 
 async def test_long_reasons_are_cut_not_refused(ready: Store) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import bindparam, or_, select, tuple_, update
+from sqlalchemy import bindparam, case, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.store.tables import BindingRow, Cluster, HostRow, MoveRow, RouterRow
@@ -25,6 +25,8 @@ from gapless.model.router import RouterId
 
 _REASON_LENGTH = 1024
 _ENDS = (MoveStep.CONFIRMED, MoveStep.FAILED, MoveStep.SUPERSEDED)
+_TELLING = (MoveStep.FAILED, MoveStep.SUPERSEDED)
+"""Ends whose reason says more of a move than why its host was chosen."""
 _ORDER = {step: place for place, step in enumerate(MoveStep)}
 
 
@@ -93,7 +95,7 @@ class Move:
     """The id of the event that led to it, as in the log."""
     reason: str
     detail: str
-    """What the last step that had something to say said."""
+    """Why this host was chosen; of a move that failed or was superseded, why that."""
     total_ms: float
     """From its first step to its last so far."""
     timeline: tuple[Step, ...]
@@ -290,7 +292,7 @@ def _recorded(row: MoveRow | None, taken: StepTaken) -> RecordedStep | None:
         return None
     was_running = _outcome(row) == "running"
     setattr(row, f"{step.value}_at", taken.at)
-    if taken.reason:
+    if taken.reason and step in _TELLING:
         row.detail = taken.reason[:_REASON_LENGTH]
     return RecordedStep(
         kind=MoveKind(row.kind), ended=was_running and step in _ENDS, since_sent_s=_seconds_since(row.sent_at, taken.at)
@@ -306,6 +308,14 @@ async def open_moves(session: AsyncSession) -> dict[RouterId, MoveKind]:
         .where(MoveRow.confirmed_at.is_(None), MoveRow.superseded_at.is_(None))
     )
     return {RouterId(router_id): MoveKind(kind) for router_id, kind in rows}
+
+
+async def choices(session: AsyncSession) -> dict[RouterId, str]:
+    """Why each router was bound to the host that it is bound to; of one that failed there, why it was moved."""
+    here = (MoveRow.router_id == BindingRow.router_id) & (MoveRow.epoch == BindingRow.epoch)
+    why = case((MoveRow.failed_at.is_(None) & MoveRow.superseded_at.is_(None), MoveRow.detail), else_=MoveRow.reason)
+    rows = await session.execute(select(MoveRow.router_id, why).join(BindingRow, here))
+    return {RouterId(router_id): choice for router_id, choice in rows}
 
 
 async def moves(
