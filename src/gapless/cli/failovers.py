@@ -1,12 +1,13 @@
 """`gapless failovers`: moves of routers, and the timeline of each."""
 
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 from rich.table import Table
 
 from gapless.cli.talk import DEFAULT_API, Api, AsJson, FirstByDefault, console, duration, get, local_time, print_json
-from gapless.errors import NotFound
+from gapless.errors import InvalidRequest, NotFound
 
 app = typer.Typer(
     cls=FirstByDefault,
@@ -53,7 +54,8 @@ def list_(
     json: AsJson = False,
 ) -> None:
     """List moves, the newest last, with the time from first step to last."""
-    moves = get(api, "failovers", router_id=router, host=host, limit=limit)["failovers"]
+    router_id = None if router is None else _router_id(router)
+    moves = get(api, "failovers", router_id=router_id, host=host, limit=limit)["failovers"]
     if json:
         print_json(moves)
         return
@@ -85,7 +87,8 @@ def show(
     json: AsJson = False,
 ) -> None:
     """Show one move step by step, in time order, with the time between steps."""
-    move = _newest(api, router) if epoch is None else get(api, f"failovers/{router}/{epoch}")["failover"]
+    router_id = _router_id(router)
+    move = _newest(api, router_id) if epoch is None else _one(api, router_id, epoch)
     if json:
         print_json(move)
         return
@@ -100,11 +103,29 @@ def show(
     console.print(f"{outcome} after {duration(move['total_ms'])}; event {move['cause']} in the controller's log")
 
 
+def _router_id(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise InvalidRequest(
+            f"'{text}' is not the id of a router: give its UUID, as `gapless failovers` and `gapless status` list it, "
+            f"or `openstack router show {text} -c id` for a name"
+        ) from None
+
+
 def _newest(api: str, router: str) -> dict[str, Any]:
     moves: list[dict[str, Any]] = get(api, "failovers", router_id=router, limit=1)["failovers"]
     if not moves:
-        raise NotFound(f"no move of router {router} is recorded")
+        raise NotFound(f"no move of router {router} is recorded: `gapless failovers` lists those that are")
     return moves[0]
+
+
+def _one(api: str, router: str, epoch: int) -> dict[str, Any]:
+    try:
+        move: dict[str, Any] = get(api, f"failovers/{router}/{epoch}")["failover"]
+    except NotFound as error:
+        raise NotFound(f"{error}: `gapless failovers --router {router}` lists its moves") from error
+    return move
 
 
 def _timeline(steps: list[dict[str, Any]]) -> Table:

@@ -28,6 +28,7 @@ from gapless.model.plan import Epoch, MoveKind, MoveStep
 from gapless.model.router import RouterId
 
 ROUTER = RouterId(str(uuid4()))
+NOBODY = str(uuid4())
 AT = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 REASON = (
     f"Rescheduling router {ROUTER} from agent 1 because the agent did not report to the server in the last 150 seconds."
@@ -153,13 +154,34 @@ class TestWithController:
 
         assert (shown["epoch"], shown["kind"], shown["to_host"]) == (1, "schedule", "h1")
 
-    @pytest.mark.parametrize("arguments", [(ROUTER, "7"), (str(uuid4()),)])
-    async def test_a_move_that_never_was_is_one_clear_line(self, run: Run, arguments: tuple[str, ...]) -> None:
-        said = await asyncio.to_thread(run, "failovers", "show", *arguments)
+    @pytest.mark.parametrize(
+        ("arguments", "line"),
+        [
+            (
+                ("show", ROUTER, "7"),
+                f"there is no move of router {ROUTER} to epoch 7: `gapless failovers --router {ROUTER}` lists its "
+                "moves",
+            ),
+            (
+                ("show", NOBODY),
+                f"no move of router {NOBODY} is recorded: `gapless failovers` lists those that are",
+            ),
+            *(
+                (
+                    arguments,
+                    "'foo' is not the id of a router: give its UUID, as `gapless failovers` and `gapless status` list "
+                    "it, or `openstack router show foo -c id` for a name",
+                )
+                for arguments in (("show", "foo"), ("show", "foo", "7"), ("list", "--router", "foo"))
+            ),
+        ],
+    )
+    async def test_a_move_that_never_was_is_one_line_that_says_what_to_give(
+        self, run: Run, arguments: tuple[str, ...], line: str
+    ) -> None:
+        said = await asyncio.to_thread(run, "failovers", *arguments)
 
-        assert said.status == 1
-        assert said.err.startswith("gapless failovers: ")
-        assert len(said.err.splitlines()) == 1
+        assert (said.status, said.err) == (1, f"gapless failovers: {line}\n")
 
     async def test_the_brake_is_shown_and_released(self, run: Run) -> None:
         for arguments in ((), ("show",)):
