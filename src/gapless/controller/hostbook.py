@@ -12,6 +12,7 @@ from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import utc_now
 from gapless.errors import LostRace, StoreUnavailable
 from gapless.model.host import HostFacts, HostName, Incarnation
+from gapless.observe.ailment import Ailment
 from gapless.observe.log import get_logger
 from gapless.observe.metrics import Metrics
 
@@ -25,6 +26,7 @@ class HostBook:
         self._every_s = every_s
         self._heard: dict[HostName, datetime] = {}
         self._greeted: dict[HostName, tuple[HostFacts, Incarnation]] = {}
+        self._trouble = Ailment()
 
     async def register(self, facts: HostFacts, incarnation: Incarnation) -> None:
         """Store a machine that is new under its name. Raises StoreUnavailable or LostRace."""
@@ -64,11 +66,15 @@ class HostBook:
                 await records.save_heartbeats(session, heard)
         except StoreUnavailable as error:
             self._metrics.store_failures.labels(job="hosts").inc()
-            get_logger().warning(
-                "Hosts and heartbeats could not be stored; the next round tries again", reason=str(error)
+            self._trouble.persists(
+                get_logger().warning,
+                "Hosts and heartbeats cannot be stored, which delays no move; each round tries again",
+                reason=str(error),
             )
             self._greeted = {**greeted, **self._greeted}
             self._heard = {**heard, **self._heard}
+            return
+        self._trouble.ends(get_logger().info, "Hosts and heartbeats are stored again")
 
     async def _write_host(self, facts: HostFacts, incarnation: Incarnation) -> None:
         """Each in a transaction of its own, so that one that does not fit keeps no other from being written.

@@ -29,6 +29,7 @@ from gapless.core.views import HostStatus
 from gapless.errors import StoreUnavailable
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
+from gapless.observe.ailment import Ailment
 from gapless.observe.log import get_logger
 from gapless.observe.metrics import Metrics
 
@@ -65,6 +66,7 @@ class Pilot:
         """Deleted while something was being read: what was read of them is not true any more."""
         self._moves: list[MoveRequested] = []
         self._look = asyncio.Event()
+        self._trouble = Ailment()
         metrics.before_page(self._show)
 
     # What the API asks for
@@ -181,8 +183,10 @@ class Pilot:
             async with self._store.reading() as session:
                 stored = await thread.run(session, projection.needs(session, ids))
         except StoreUnavailable as error:
-            get_logger().warning("What changed cannot be read; tried again soon", reason=str(error))
+            what = "What changed cannot be read; tried again and again"
+            self._trouble.persists(get_logger().warning, what, reason=str(error))
             return False
+        self._trouble.ends(get_logger().info, "What changed can be read again")
         looked_at = (self._needs.keys() | stored.keys() if ids is None else ids) - self._gone
         for router_id in sorted(looked_at):
             self._compare(router_id, stored.get(router_id), is_hint=ids is not None)

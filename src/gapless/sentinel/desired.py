@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gapless.core.hostplan import EMPTY_PLAN, HostPlan
 from gapless.errors import Unavailable
+from gapless.observe.ailment import Ailment
 from gapless.observe.log import get_logger
 from gapless.sentinel.durable import write_durably
 from gapless.wire.messages import AgentPlan, Malformed, encode_plan, to_agent
@@ -90,7 +91,7 @@ async def keep_on_disk(desired: Desired, path: Path, retry_s: float = RETRY_S) -
     """Write each confirmed plan to `path`, the newest only, until cancelled. A full disk is said and tried again."""
     log = get_logger()
     written: HostPlan | None = None
-    has_failed = False
+    trouble = Ailment()
     version = 0
     while True:
         await desired.newer_than(version)
@@ -101,14 +102,13 @@ async def keep_on_disk(desired: Desired, path: Path, retry_s: float = RETRY_S) -
             # Encoding 1,000 routers takes 20 ms and the disk as long as it likes: neither may hold up the link.
             await asyncio.to_thread(_save, path, plan)
         except Unavailable as error:
-            if not has_failed:
-                log.error("the plan cannot be kept on disk; a restart would begin with an older one", reason=str(error))
-            has_failed, version = True, 0
+            what = "the plan cannot be kept on disk; a restart would begin with an older one"
+            trouble.persists(log.error, what, reason=str(error))
+            version = 0
             await asyncio.sleep(retry_s)
             continue
-        if has_failed:
-            log.info("the plan is kept on disk again")
-        written, has_failed = plan, False
+        trouble.ends(log.info, "the plan is kept on disk again")
+        written = plan
 
 
 def _save(path: Path, plan: HostPlan) -> None:

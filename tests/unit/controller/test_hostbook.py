@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from shell_fakes import facts_of
+from shell_fakes import Trouble, facts_of
 
 from gapless.controller.hostbook import HostBook
 from gapless.controller.store import records
@@ -49,3 +49,19 @@ async def test_a_host_that_is_deleted_while_it_is_being_written_stays_deleted(st
         await session.delete(await session.get_one(records.HostRow, "h1"))
     await book.write()
     assert list(await heartbeats(store)) == ["h2"]
+
+
+async def test_a_database_in_trouble_is_one_line_and_not_one_a_round(
+    store: Store, book: HostBook, trouble: Trouble, log: list[dict[str, Any]]
+) -> None:
+    before = await heartbeats(store)
+    trouble.read_only()
+    for _ in range(5):
+        book.heard(HostName("h1"))
+        await book.write()
+    (line,) = [line for line in log if line["event"].startswith("Hosts and heartbeats cannot be stored")]
+    assert "is read-only" in line["reason"]
+    trouble.over()
+    await book.write()
+    (line,) = [line for line in log if line["event"] == "Hosts and heartbeats are stored again"]
+    assert (await heartbeats(store))[HostName("h1")] > before[HostName("h1")]
