@@ -28,7 +28,7 @@ from gapless.errors import Conflict, StoreUnavailable, Unavailable
 from gapless.model.host import HostFacts, HostName, Incarnation
 from gapless.observe.log import get_logger
 from gapless.observe.metrics import Metrics
-from gapless.wire.messages import PROTOCOL, Challenge, Hello, Refused, Report, Welcome, encode
+from gapless.wire.messages import PROTOCOL, Challenge, Declined, Hello, Refused, Report, Welcome, encode
 from gapless.wire.proof import fresh_nonce, host_proof, is_valid, server_proof
 
 HANDSHAKE_TIMEOUT_S = 10.0
@@ -162,6 +162,14 @@ class Link:
             hello = decode(raw)
         except Malformed as error:
             raise _TurnedAway(RefusalCode.MALFORMED, f"its hello cannot be read: {error}") from error
+        if isinstance(hello, Declined):
+            raise _TurnedAway(
+                RefusalCode.CLUSTER,
+                f"it says that it belongs to cluster {_printable(hello.cluster)}, and this is the controller of "
+                f"cluster {self._cluster}: if this controller's database was lost, stop it and restore the database from a "
+                "backup; else correct the host's --server",
+                host=_printable(hello.name),
+            )
         if not isinstance(hello, Hello):
             raise _TurnedAway(RefusalCode.MALFORMED, "its first message is no hello")
         if hello.protocol != PROTOCOL:

@@ -1,4 +1,5 @@
-"""Hosts and strangers that are turned away: each is counted, and a line is logged once a minute for each of them.
+"""Hosts and strangers that are turned away: each is counted, and a line is logged once a minute for each of them
+(once an hour where all say the same).
 
 A host that is refused comes back for ever, and a stranger may come back a thousand times a second; neither may fill
 the disk or hide other lines.
@@ -11,6 +12,8 @@ from gapless.observe.log import get_logger
 from gapless.observe.metrics import Metrics
 
 LOG_EVERY_S = 60.0
+LOG_RARELY_S = 3600.0
+"""... where every host of an old cluster says the same, for as long as nobody acts."""
 _REMEMBERED = 1000
 """Refused ones that are told apart; beyond that the oldest is forgotten, and logged anew when it comes back."""
 
@@ -27,7 +30,7 @@ class Refusals:
         self._metrics.refusals.labels(code=refusal.code.value).inc()
         who = (refusal.code, host, peer)
         logged_s, unlogged = self._logged.get(who, (float("-inf"), 0))
-        if now - logged_s < LOG_EVERY_S:
+        if now - logged_s < (LOG_RARELY_S if refusal.code is RefusalCode.CLUSTER else LOG_EVERY_S):
             self._logged[who] = (logged_s, unlogged + 1)
             return False
         get_logger().warning(

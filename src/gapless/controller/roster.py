@@ -32,6 +32,8 @@ class RefusalCode(StrEnum):
     """Its first word is no Hello, or says something impossible."""
     KEY = "key"
     """Its proof does not fit: another key, another cluster, or a replayed Hello."""
+    CLUSTER = "cluster"
+    """It says that it belongs to another cluster, and declines by itself."""
     NAME_TAKEN = "name-taken"
     """Another machine has this name and is not dead."""
     INSTANCE_COPIED = "instance-copied"

@@ -165,7 +165,7 @@ class Link:
         challenge = await self._receive(socket)
         if not isinstance(challenge, Challenge):
             raise self._refusal(challenge) or Unavailable("its first word is no challenge")
-        self._check(challenge)
+        await self._check(socket, challenge)
         host_nonce = proof.fresh_nonce()
         facts, incarnation, key = self._credentials.facts, self._credentials.incarnation, self._credentials.key
         said = proof.host_proof(
@@ -198,7 +198,7 @@ class Link:
             raise Refused(f"it asks for a report each {welcome.report_interval_s} s, which cannot be")
         return welcome
 
-    def _check(self, challenge: Challenge) -> None:
+    async def _check(self, socket: ClientConnection, challenge: Challenge) -> None:
         if challenge.protocol != PROTOCOL:
             raise Refused(
                 f"it speaks version {challenge.protocol} of the control link, this host version {PROTOCOL}: "
@@ -206,6 +206,10 @@ class Link:
             )
         own = self._membership.cluster
         if own is not None and own != challenge.cluster:
+            declined = messages.Declined(name=self._credentials.facts.name, cluster=own)
+            with contextlib.suppress(ConnectionClosed):
+                await socket.send(messages.encode(declined), text=True)
+            await socket.close(CloseCode.POLICY_VIOLATION, "another cluster")
             raise Refused(
                 f"it is the controller of cluster {challenge.cluster}, and this host belongs to cluster {own}: correct "
                 "--server, or, to let this host change clusters, drain it and give it a new --state-dir"

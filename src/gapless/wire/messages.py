@@ -3,7 +3,7 @@
 A session of the control link, host on the left:
 
         <- Challenge        the server's nonce
-        -> Hello            who I am; my nonce; HMAC over both nonces and all I say
+        -> Hello            who I am; my nonce; HMAC over both nonces and all I say   (or Declined, and the link closes)
         <- Welcome          the server's HMAC over the same: it has the key too   (or Refused, and the link closes)
         <- Snapshot         the whole plan at revision r
         -> Report(full)     every router of the plan; then one each report interval, and at once on a change
@@ -44,6 +44,15 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     incarnation: Incarnation
     nonce: str
     proof: str
+
+
+class Declined(msgspec.Struct, frozen=True, kw_only=True, tag="declined"):
+    """Instead of a Hello: this host belongs to another cluster than the challenge names. Proves nothing, and is for the
+    controller's log: with its database lost it is a new cluster, and only its hosts know that there was another.
+    """
+
+    name: str
+    cluster: str
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
@@ -123,7 +132,7 @@ class AgentUnable(msgspec.Struct, frozen=True, kw_only=True, tag="agent-unable")
 
 
 FromController = Challenge | Welcome | Refused | Snapshot | Change
-FromHost = Hello | Report
+FromHost = Hello | Declined | Report
 ToAgent = AgentPlan | Change
 """A Change follows on what this agent was sent before it, over any number of revisions; `confirmed` stays as it was."""
 FromAgent = AgentReport | AgentAlive | AgentUnable

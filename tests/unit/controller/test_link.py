@@ -29,7 +29,7 @@ from gapless.controller.store.engine import Store
 from gapless.errors import Unavailable
 from gapless.model.host import AgentState, HostName, InstanceId
 from gapless.model.plan import Revision
-from gapless.wire.messages import Change, Hello, Refused, Report, Welcome, encode, from_controller
+from gapless.wire.messages import Change, Declined, Hello, Refused, Report, Welcome, encode, from_controller
 from gapless.wire.proof import fresh_nonce, host_proof
 
 Log = list[dict[str, Any]]
@@ -102,6 +102,26 @@ async def test_a_host_that_means_another_cluster_is_refused(store: Store) -> Non
         answer = await greet(connection, facts_of("h1"), cluster=an_id("another cluster"))
         assert isinstance(answer, Refused)
         assert answer.code == "key"
+
+
+async def test_a_host_of_another_cluster_says_so_and_it_is_said_once(store: Store, log: Log) -> None:
+    """A controller whose database was lost is a new cluster, and only its hosts know that there was another."""
+    async with listening(store) as (shell, port):
+        for _ in range(3):
+            async with dialled(port) as connection:
+                await connection.send(encode(Declined(name="h1", cluster="the old\none")), text=True)
+                refused, reason = await last_words(connection)
+                assert refused is not None
+                assert (refused.code, reason) == ("cluster", "cluster")
+        (line,) = refusal_lines(log)
+        assert "it says that it belongs to cluster the?old?one" in line["event"]
+        assert f"this is the controller of cluster {shell.cluster}" in line["event"]
+        assert "restore the database from a backup" in line["event"]
+        assert (line["code"], line["host"]) == ("cluster", "h1")
+        assert refusals(shell, "cluster") == 3
+        async with store.reading() as session:
+            assert await records.hosts(session) == {}
+        await works(port)
 
 
 async def test_another_protocol_is_refused(store: Store) -> None:

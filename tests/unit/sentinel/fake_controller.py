@@ -13,7 +13,7 @@ from gapless.config import Address
 from gapless.model.plan import Epoch, PlannedRouter, Revision
 from gapless.model.router import Router, RouterId
 from gapless.wire import messages, proof
-from gapless.wire.messages import PROTOCOL, Challenge, Change, Hello, Refused, Report, Snapshot, Welcome
+from gapless.wire.messages import PROTOCOL, Challenge, Change, Declined, Hello, Refused, Report, Snapshot, Welcome
 
 KEY = bytes(range(32))
 CLUSTER = "3f0c6c1e-5d7f-4f5d-9a54-0d3a8c1d9b11"
@@ -45,6 +45,7 @@ class FakeController:
     begins_with_change: bool = False
     hellos: list[Hello] = field(default_factory=list)
     refuse_with: Refused | None = None
+    declined: "asyncio.Queue[Declined]" = field(default_factory=asyncio.Queue)
     address: Address = Address(host="127.0.0.1", port=0)  # noqa: RUF009 - frozen
     sessions: "asyncio.Queue[Session]" = field(default_factory=asyncio.Queue)
     connections: int = 0
@@ -84,6 +85,9 @@ class FakeController:
         challenge = Challenge(protocol=self.protocol, cluster=self.cluster, nonce=nonce)
         await connection.send(messages.encode(challenge), text=True)
         hello = messages.from_host.decode(await connection.recv())
+        if isinstance(hello, Declined):
+            await self.declined.put(hello)
+            return None
         assert isinstance(hello, Hello)
         self.hellos.append(hello)
         said = {

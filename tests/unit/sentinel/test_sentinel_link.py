@@ -143,6 +143,9 @@ async def test_a_host_of_another_cluster_refuses_before_it_says_anything(log_lin
         await fake.knocked(3)
         await member.until(lambda: len(member.partings) >= 2)
         assert fake.hellos == []
+        async with asyncio.timeout(PATIENCE_S):
+            declined = await fake.declined.get()
+        assert declined.cluster == "another-cluster", "so the controller can say it"
     assert all(isinstance(error, Refused) for error in member.partings)
     assert member.plans == member.welcomes == []
     assert member.cluster == "another-cluster"
