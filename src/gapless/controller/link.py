@@ -166,8 +166,8 @@ class Link:
             raise _TurnedAway(
                 RefusalCode.CLUSTER,
                 f"it says that it belongs to cluster {_printable(hello.cluster)}, and this is the controller of "
-                f"cluster {self._cluster}: if this controller's database was lost, stop it and restore the database from a "
-                "backup; else correct the host's --server",
+                f"cluster {self._cluster}: if this controller's database was lost, stop it and restore the database "
+                "from a backup; else correct the host's --server",
                 host=_printable(hello.name),
             )
         if not isinstance(hello, Hello):
