@@ -16,6 +16,7 @@ from gapless.core.liveness import Attention, Silence
 from gapless.core.moves import AssignmentState
 from gapless.core.planner import Planner
 from gapless.core.routers import RouterRecord
+from gapless.core.tours import Tour
 from gapless.core.wishes import Beliefs, Stay, Wish
 from gapless.sim.run import run
 
@@ -48,6 +49,11 @@ def no_brake(patch: Patch) -> None:
 def no_retry(patch: Patch) -> None:
     """A router whose new host fails is left to it."""
     patch.setattr(wishes, "_retry", lambda router, home: Stay())
+
+
+def touring(patch: Patch) -> None:
+    """A router that fails wherever it is built goes from host to host."""
+    patch.setattr(Tour, "failed", lambda self, host, reason, now: None)
 
 
 def no_second_try_at_storing(patch: Patch) -> None:
@@ -113,6 +119,7 @@ def off_means_nothing(patch: Patch) -> None:
         (no_pauses, "oracle 5"),
         (no_brake, "oracle 6"),
         (no_retry, "oracle 4"),
+        (touring, "oracle 8"),
         (no_second_try_at_storing, ("oracle 4", "oracle 7")),
         (waiting_in_vain, "oracle 7"),
         (any_report_will_do, "oracle 1"),

@@ -73,6 +73,7 @@ def _host_connected(ledger: Ledger, event: HostConnected) -> None:
     host = ledger.fleet.get(event.facts.name)
     if host is None:
         host = ledger.add_host(event.facts, event.incarnation, admin_up=event.admin_up)
+        ledger.look_at(*(each.id for each in ledger.routers.values() if each.tour.new_host(ledger.now)))
     host.facts, host.incarnation, host.admin_up = event.facts, event.incarnation, event.admin_up
     host.connected, host.agent = True, None
     host.told_ahead = host.told_leftovers = False

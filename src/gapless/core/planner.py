@@ -50,8 +50,9 @@ from gapless.core.moves import AssignmentState
 from gapless.core.placement import Placement, Placing, objection
 from gapless.core.routers import RouterRecord
 from gapless.core.story import Story
+from gapless.core.tours import PAUSE_S
 from gapless.core.views import BrakeStatus, HostStatus, RouterStatus, StoredHost, StoredRouter
-from gapless.core.wishes import Beliefs, Stay, Wish, is_gone, wish_of
+from gapless.core.wishes import Beliefs, Stay, Wish, failing, is_gone, wish_of
 from gapless.errors import InvariantError
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch, MoveKind, MoveStep
@@ -221,6 +222,12 @@ class Planner:
         if (retry_at := router.store.waits_until("bind", self._ledger.now)) is not None:
             self._ledger.look_later(router, retry_at)  # `_binding_failed` has said why.
             return
+        until = router.tour.stays_until(self._ledger.now)
+        if wish.kind is MoveKind.RETRY and home is not None and until is not None:
+            self._ledger.look_later(router, until)
+            same = f"{router.tour.others(home.name)} failed with it for the same reason, so it is not moved on"
+            self._ledger.explain(router, f"{failing(router)} and goes on trying; {same} for {PAUSE_S / 60:g} minutes")
+            return
         if wish.kind is MoveKind.DRAIN and home is not None and len(home.drains) >= DRAINS_AT_ONCE:
             turn = f"{home.name} is taken out of service; {DRAINS_AT_ONCE} routers leave it at a time"
             self._ledger.explain(router, turn)
@@ -238,6 +245,11 @@ class Planner:
     def _choose(self, router: RouterRecord, wish: Wish, placing: Placing) -> Placement:
         """Look for a host among those with which the router did not fail lately, then, if it is urgent, among all."""
         avoid = router.hosts.waiting(self._ledger.now)
+        if wish.kind is MoveKind.RETRY:
+            failed = avoid.keys() | router.tour.reasons.keys()
+            untried = placing.place(router.needs, leaving=router.host, avoid=failed)
+            if untried.host is not None:
+                return untried
         if wish.only is not None:
             named = self._ledger.fleet.get(wish.only)
             if named is None:

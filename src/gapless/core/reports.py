@@ -44,6 +44,7 @@ def _take_in_own(ledger: Ledger, host: Host, router: RouterRecord, report: Route
         if router.open_move:
             _confirm(ledger, router, report.times)
         router.fault = ""
+        router.tour.is_over()
         ledger.end_drain(router)
     elif report.state is RouterState.FAILED:
         router.fault = report.reason
@@ -68,6 +69,7 @@ def _fail(ledger: Ledger, host: Host, router: RouterRecord) -> None:
         ledger.record(router, MoveStep.FAILED, reason=router.fault)
         router.failure_told = True
     router.hosts.failed(host.name, ledger.now)
+    router.tour.failed(host.name, router.fault, ledger.now)
     ledger.end_drain(router)
 
 

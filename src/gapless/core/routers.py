@@ -10,6 +10,7 @@ from gapless.core.effects import Bind, StoreWithdrawal
 from gapless.core.events import RouterNeeds
 from gapless.core.moves import AssignmentState
 from gapless.core.retries import Retries
+from gapless.core.tours import Tour
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
@@ -76,6 +77,7 @@ class RouterRecord:
     """The id of the first event that led to what it wishes, or to its last move."""
     store: Retries[str] = field(default_factory=lambda: Retries(STORE_PACE))
     hosts: Retries[HostName] = field(default_factory=lambda: Retries(HOST_PACE))
+    tour: Tour = field(default_factory=Tour)
 
     @property
     def id(self) -> RouterId:

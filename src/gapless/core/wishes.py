@@ -10,7 +10,7 @@ does not matter in which order things happened, and a controller that starts in 
     deleted by an operator                     moves at once                                      DRAIN
     alive, and an operator wants it elsewhere  moves, or the operator is refused with the reason  MANUAL
     alive, and says that it cannot run it      moves if another can, else is retried there        RETRY
-                                               (with mode `off` it stays)
+                                               (with mode `off` it stays; and see `core.tours`)
     alive, taken out of service                moves, a few at a time                             DRAIN
 """
 
@@ -78,7 +78,7 @@ def wish_of(router: RouterRecord, home: Host | None, beliefs: Beliefs) -> Wish |
     if not home.admin_up:
         return _drain(router, home)
     if router.state is AssignmentState.FAILED:
-        return Stay(reason=f"{_failing(router)} and goes on trying; this router's failover mode is off")
+        return Stay(reason=f"{failing(router)} and goes on trying; this router's failover mode is off")
     return Stay(reason=router.refused)
 
 
@@ -138,12 +138,13 @@ def _retry(router: RouterRecord, home: Host) -> Wish | Stay:
     wish = Wish(
         kind=MoveKind.RETRY,
         reason=f"Router {router.id} leaves {home.name}, which cannot run it: {router.fault or 'it gives no reason'}",
-        lament=f"{_failing(router)} and goes on trying; no other host can take it",
+        lament=f"{failing(router)} and goes on trying; no other host can take it",
     )
     return _unless_stuck(wish, home)
 
 
-def _failing(router: RouterRecord) -> str:
+def failing(router: RouterRecord) -> str:
+    """How an explanation begins when its host cannot run it."""
     return f"{router.host} cannot run it ({router.fault or 'it gives no reason'})"
 
 

@@ -13,20 +13,26 @@
    and nothing moves for silence but from such a host.
 6. Nothing moves for silence while more than brake_share of the hosts look dead.
 7. No router waits for a host while there is one that has no objection.
+8. A router that fails wherever it is built is not moved on from host to host: `MOST_RETRIES` times, and then only after
+   a pause, or when there is a new host.
 """
 
 from collections.abc import Mapping
 
-from gapless.core.effects import Bind, Effect, ReportHost, ReportPause
+from gapless.core.effects import Bind, Effect, RecordStep, ReportHost, ReportPause
 from gapless.core.events import BrakeReleased, Event, HostForgotten, RouterNeeds
 from gapless.core.liveness import Attention, Timing
 from gapless.core.planner import Planner
+from gapless.core.tours import PAUSE_S
 from gapless.model.host import HostName
-from gapless.model.plan import Epoch, MoveKind
+from gapless.model.plan import Epoch, MoveKind, MoveStep
 from gapless.model.router import FailoverMode, RouterId
 from gapless.sim.agenda import Agenda
 from gapless.sim.machine import Machine
 from gapless.sim.store import FakeStore
+
+MOST_RETRIES = 2
+"""One host fails, and so does the next; once more if it was active in between, for too short to confirm a move."""
 
 
 class Violated(Exception):
@@ -55,6 +61,8 @@ class Oracles:
         """By an operator who released the brake."""
         self._cut_off: set[HostName] = set()
         self._leftovers: set[tuple[HostName, RouterId]] = set()
+        self._retried: dict[RouterId, dict[Epoch, float]] = {}
+        """When each router left hosts that failed, since it was last confirmed to be active."""
 
     # What is seen
 
@@ -66,6 +74,7 @@ class Oracles:
         self._in_vain.clear()
         self._dead.clear()
         self._said_to_be_dead.clear()
+        self._retried.clear()
 
     def resumed(self, away_s: float) -> None:
         """The controller was stopped: nobody could be heard."""
@@ -75,6 +84,8 @@ class Oracles:
 
     def heard(self, host: HostName) -> None:
         """The controller handles something that a host said."""
+        if host not in self._ears:
+            self._retried.clear()  # A new host may be tried at once.
         self._ears[host] = self._counted[host] = self._agenda.now
         self._dead.discard(host)
         self._said_to_be_dead.discard(host)
@@ -97,6 +108,10 @@ class Oracles:
             self._check_death(effect.host)
         if isinstance(effect, Bind) and effect.kind is MoveKind.RESCHEDULE:
             self._check_reschedule(effect)
+        if isinstance(effect, Bind):
+            self._check_tour(effect)
+        if isinstance(effect, RecordStep) and effect.step is MoveStep.CONFIRMED:
+            self._retried.pop(effect.router_id, None)
 
     def turned(self) -> None:
         """The planner has handled something."""
@@ -113,6 +128,18 @@ class Oracles:
                     continue  # Its first binding has just been written, and the answer is on its way.
                 raise Violated(f"oracle 2: {router_id} was bound and is bound to nobody")
         self._check_waiting(self._planner)
+
+    def _check_tour(self, effect: Bind) -> None:
+        moves = self._retried.pop(effect.router_id, {})
+        if effect.kind is not MoveKind.RETRY:
+            return
+        moves.setdefault(effect.epoch, self._agenda.now)  # The same may be asked for once more.
+        lately = {epoch: moved_at for epoch, moved_at in moves.items() if self._agenda.now - moved_at < PAUSE_S}
+        if len(lately) > MOST_RETRIES:
+            raise Violated(
+                f"oracle 8: {effect.router_id} tours: {len(lately)} hosts failed with it within {PAUSE_S:g} s"
+            )
+        self._retried[effect.router_id] = lately
 
     def _check_waiting(self, planner: Planner) -> None:
         """Judged two ticks late, since it is a tick that ends the time in which a host is avoided."""

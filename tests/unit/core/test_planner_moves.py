@@ -94,6 +94,59 @@ def test_a_router_does_not_return_to_a_host_that_failed_until_a_while_has_passed
     assert rig.host("r1") == "h2"
 
 
+def test_a_router_that_fails_for_one_reason_wherever_it_is_does_not_tour_the_hosts() -> None:
+    rig = Rig("h1", "h2", "h3", "h4")
+    hosts = ["h1", "h2", "h3", "h4"]
+    rig.want("r1")
+    rig.say("h1", "r1", ACTIVE)
+    rig.say("h1", "r1", FAILED, "nft: too many elements")
+    rig.say("h1", "r1", REMOVED)
+    assert rig.plan("h2") == {"r1": 2}
+    rig.forget()
+    rig.say("h2", "r1", FAILED, "nft: too many elements")
+    assert rig.explanations("r1") == [
+        "h2 cannot run it (nft: too many elements) and goes on trying; h1 failed with it for the same reason, so it is "
+        "not moved on for 10 minutes"
+    ]
+    rig.pass_time(599, heard=hosts)
+    assert (rig.host("r1"), rig.all_said(Bind)) == ("h2", [])
+    rig.pass_time(2, heard=hosts)
+    assert rig.host("r1") == "h3", "one that it has not failed on, not h1"
+    rig.say("h2", "r1", REMOVED)
+    rig.say("h3", "r1", FAILED, "nft: too many elements")
+    rig.pass_time(599, heard=hosts)
+    assert rig.host("r1") == "h3"
+
+
+def test_a_router_that_tours_is_tried_on_a_new_host_soon() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+    rig.say("h1", "r1", FAILED, "no such device")
+    rig.say("h1", "r1", REMOVED)
+    rig.say("h2", "r1", FAILED, "no such device")
+    rig.pass_time(40, heard=["h1", "h2"])
+    assert rig.host("r1") == "h2"
+    rig.join("h3")
+    rig.pass_time(29, heard=["h1", "h2", "h3"])
+    assert rig.host("r1") == "h2", "until it is sure that the new host's agent runs"
+    rig.pass_time(2, heard=["h1", "h2", "h3"])
+    assert rig.host("r1") == "h3"
+
+
+def test_another_reason_or_a_while_of_work_is_another_matter() -> None:
+    rig = Rig("h1", "h2", "h3")
+    rig.want("r1")
+    rig.say("h1", "r1", FAILED, "no such device")
+    rig.say("h1", "r1", REMOVED)
+    rig.say("h2", "r1", FAILED, "no memory")
+    rig.say("h2", "r1", REMOVED)
+    assert rig.plan("h3") == {"r1": 3}
+    rig.say("h3", "r1", ACTIVE)
+    rig.pass_time(700, heard=["h1", "h2", "h3"])
+    rig.say("h3", "r1", FAILED, "no such device")
+    assert rig.host("r1") == "h1"
+
+
 def test_a_host_that_failed_a_short_while_ago_is_better_than_a_dead_one() -> None:
     rig = Rig("h1", "h2")
     rig.want("r1")
