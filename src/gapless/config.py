@@ -74,6 +74,8 @@ class ServerSettings:
     database_url: str = ""
     """SQLAlchemy URL; "" means SQLite in `state_dir`."""
     api: Address = field(default_factory=lambda: Address(host="127.0.0.1", port=API_PORT))
+    api_names: tuple[str, ...] = ()
+    """Names, beside addresses and localhost, that callers of the API may use; see `controller.api.names`."""
     link: Address = field(default_factory=lambda: Address(host="127.0.0.1", port=LINK_PORT))
     liveness: Liveness = field(default_factory=Liveness)
     physical_mtu: int = 1500

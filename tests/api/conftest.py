@@ -51,7 +51,8 @@ async def thing_api(store: Store, steering: FakeSteering, things: Things) -> Asy
 @pytest.fixture
 def app(store: Store, steering: FakeSteering, tmp_path: Path) -> FastAPI:
     """The whole application."""
-    return create_app(store=store, settings=ServerSettings(state_dir=tmp_path), steering=steering, metrics=Metrics())
+    settings = ServerSettings(state_dir=tmp_path, api_names=("controller",))
+    return create_app(store=store, settings=settings, steering=steering, metrics=Metrics())
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from gapless.controller.store.engine import Store
 from gapless.model.host import HostName
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
+JSON = {"Content-Type": "application/json"}
 
 
 def error_of(answer: Response) -> tuple[int, str, str]:
@@ -221,4 +222,4 @@ class TestScheduler:
         path = f"/v2.0/agents/{host1}/l3-routers"
         message = "Failed to parse request. Required attribute 'router_id' not specified"
         for body in (b"", b"[]", b'{"id": 1}'):
-            assert error_of(await api.post(path, content=body)) == (400, "HTTPBadRequest", message)
+            assert error_of(await api.post(path, content=body, headers=JSON)) == (400, "HTTPBadRequest", message)

@@ -27,8 +27,8 @@ def damage(directory: Path) -> None:
 
 class TestDiscovery:
     async def test_the_root_names_the_one_version_by_the_callers_address(self, api: AsyncClient) -> None:
-        answer = await api.get("/", headers={"Host": "cloud.example:80", "X-Forwarded-Proto": "https"})
-        links = [{"rel": "self", "href": "https://cloud.example:80/v2.0/"}]
+        answer = await api.get("/", headers={"Host": "controller:80", "X-Forwarded-Proto": "https"})
+        links = [{"rel": "self", "href": "https://controller:80/v2.0/"}]
         assert answer.json() == {"versions": [{"id": "v2.0", "status": "CURRENT", "links": links}]}
 
     @pytest.mark.parametrize("path", ["/v2.0", "/v2.0/"])
@@ -119,7 +119,7 @@ class TestSlowCallers:
         address = urlsplit(served)
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         for _ in range(3):
-            writer.write(b"GET /healthcheck HTTP/1.1\r\nHost: x\r\n\r\n")
+            writer.write(b"GET /healthcheck HTTP/1.1\r\nHost: localhost\r\n\r\n")
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
             assert b" 200 " in head
             length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
@@ -133,7 +133,8 @@ async def _begin_post(served: str) -> tuple[asyncio.StreamReader, asyncio.Stream
     address = urlsplit(served)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     body = b'{"network": {"name": "slow"}}'
-    writer.write(b"POST /v2.0/networks HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:20])
+    headers = b"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: %d" % len(body)
+    writer.write(b"POST /v2.0/networks HTTP/1.1\r\n" + headers + b"\r\n\r\n" + body[:20])
     await writer.drain()
     return reader, writer
 

@@ -91,7 +91,7 @@ async def test_several_are_made_together_or_not_at_all(thing_api: AsyncClient, s
     ],
 )
 async def test_a_body_that_cannot_be_used_is_refused(thing_api: AsyncClient, body: bytes, message: str) -> None:
-    answer = await thing_api.post("/v2.0/things", content=body)
+    answer = await thing_api.post("/v2.0/things", content=body, headers={"Content-Type": "application/json"})
     assert refusal(answer) == (400, "HTTPBadRequest", message)
 
 

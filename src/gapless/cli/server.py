@@ -32,6 +32,15 @@ def server(
         str,
         typer.Option(envvar="GAPLESS_API_LISTEN", metavar="ADDR", help="HOST, HOST:PORT or :PORT for the Neutron API."),
     ] = f"127.0.0.1:{API_PORT}",
+    api_name: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="GAPLESS_API_NAME",
+            metavar="NAME",
+            help="A name that clients may call the API by, beside its addresses and localhost. May be repeated. "
+            "Without one any name will do, except on loopback.",
+        ),
+    ] = None,
     link: Annotated[
         str,
         typer.Option(
@@ -101,6 +110,7 @@ def server(
         state_dir=state_dir,
         database_url=database,
         api=Address.parse(api, API_PORT),
+        api_names=tuple(api_name or ()),
         link=Address.parse(link, LINK_PORT),
         liveness=Liveness(
             report_interval_s=report_interval, agent_down_time_s=agent_down_time, brake_share=brake_share

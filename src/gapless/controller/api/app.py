@@ -29,6 +29,7 @@ from gapless.controller.api.attributes import (
 )
 from gapless.controller.api.edge import Edge
 from gapless.controller.api.gapless import GaplessApi
+from gapless.controller.api.names import Names
 from gapless.controller.api.resources import Collection, Operations, json_response
 from gapless.controller.api.router_actions import RouterActions
 from gapless.controller.api.scheduler import Scheduler
@@ -48,7 +49,8 @@ def create_app(*, store: Store, settings: ServerSettings, steering: Steering, me
     """The application: Neutron's API under /v2.0, Gapless's own beside it, /metrics and /healthcheck."""
     app = FastAPI(title="Gapless", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
     faults.install(app)
-    app.add_middleware(Edge, registry=metrics.registry)
+    app.add_middleware(Names, settings=settings)
+    app.add_middleware(Edge, registry=metrics.registry)  # the last one stands outermost
     transactions = Transactions(store, steering)
     _add_discovery(app)
     _add_neutron(app, settings, store, steering)

@@ -47,10 +47,17 @@ async def read(request: Request) -> Any:
         raise HttpBadRequest("The connection closed before the request body was complete") from None
     if not size:
         return None
+    if not _is_json(request.headers.get("content-type", "")):
+        raise HTTPException(415, "A request body must be JSON: say so with the header Content-Type: application/json.")
     try:
         return msgspec.json.decode(b"".join(chunks))
     except (msgspec.DecodeError, RecursionError):
         raise HttpBadRequest("Body contains invalid data") from None
+
+
+def _is_json(content_type: str) -> bool:
+    """What is no JSON, or does not say so, may come from a page in somebody's browser, which may send it unasked."""
+    return content_type.partition(";")[0].strip().lower() == "application/json"
 
 
 def created(resource: Resource, body: Any) -> tuple[list[Values], bool]:

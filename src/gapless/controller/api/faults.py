@@ -25,6 +25,7 @@ _PLAIN_TYPES: Final = {
     HTTPStatus.CONFLICT: "HTTPConflict",
     HTTPStatus.REQUEST_TIMEOUT: "HTTPRequestTimeout",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "HTTPRequestEntityTooLarge",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "HTTPUnsupportedMediaType",
     HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailable",
 }
 _WORDS: Final = {
