@@ -127,6 +127,8 @@ def run(settings: HostSettings, log_format: LogFormat) -> None:
     key = load_key(settings.key_file)
     prerequisites.check(settings)
     configure("sentinel", log_format)
+    if shortage := prerequisites.neighbours_short_of(settings.capacity):
+        get_logger().warning(shortage)
     with StateDirectory(settings.state_dir) as state, HostLock("sentinel", PREDECESSOR_S):
         identity = state.begin_incarnation()
         command = agent_command(settings, log_format)

@@ -11,14 +11,13 @@ from pathlib import Path
 
 from gapless.errors import InvalidRequest
 from gapless.lab.settings import LabSettings
+from gapless.sentinel.prerequisites import NEIGHBOURS
 
-LIMIT = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
-"""To be read outside of the lab: inside there is no such file."""
 ENTRIES_A_ROUTER = 6
 OTHER_ENTRIES = 50
 
 
-def check(settings: LabSettings, limit_file: Path = LIMIT) -> None:
+def check(settings: LabSettings, limit_file: Path = NEIGHBOURS) -> None:
     """Raise InvalidRequest, with the command that helps, when the lab would be too large for this machine."""
     needed = OTHER_ENTRIES + settings.hosts + ENTRIES_A_ROUTER * settings.routers
     try:

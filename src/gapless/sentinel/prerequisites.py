@@ -16,6 +16,12 @@ from gapless.errors import InvalidRequest, Unavailable
 
 SIOCGIFADDR = 0x8915  # linux/sockios.h
 IFNAMSIZ = 16  # linux/if.h, the final zero included
+NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
+"""The most neighbours (ARP) that this machine remembers, in all namespaces together (arp(7)). Only the machine's own
+network namespace has the file."""
+NEIGHBOURS_A_ROUTER = 2
+"""At least: the way out, and one VM."""
+OTHER_NEIGHBOURS = 50
 CAPABILITIES = {12: "CAP_NET_ADMIN", 13: "CAP_NET_RAW", 21: "CAP_SYS_ADMIN"}  # linux/capability.h
 
 
@@ -27,6 +33,22 @@ def check(settings: HostSettings) -> None:
         _check_interface(interface, f"--physical-network {network}={interface}")
     if settings.data_interface is not None:
         data_address(settings.data_interface)
+
+
+def neighbours_short_of(capacity: int, limit_file: Path = NEIGHBOURS) -> str | None:
+    """What is wrong with this machine's neighbour table for so many routers, and what helps; None: nothing is known."""
+    needed = OTHER_NEIGHBOURS + NEIGHBOURS_A_ROUTER * capacity
+    try:
+        limit = int(limit_file.read_text())
+    except (OSError, ValueError):
+        return None
+    if needed <= limit:
+        return None
+    return (
+        f"{capacity} routers (--capacity) need a neighbour table of {needed} entries and one more for each further VM, "
+        f"and this machine's has {limit}; beyond that routers stop answering:  sudo sysctl -w "
+        f"net.ipv4.neigh.default.gc_thresh3={4 * needed} net.ipv4.neigh.default.gc_thresh2={2 * needed}"
+    )
 
 
 def data_address(interface: str) -> IPv4Address:

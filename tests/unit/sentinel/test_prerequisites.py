@@ -43,3 +43,25 @@ def test_an_interface_that_is_not_there(interface: str) -> None:
 
 def test_the_endpoint_is_the_interfaces_first_address() -> None:
     assert str(prerequisites.data_address("lo")) == "127.0.0.1"
+
+
+def test_a_neighbour_table_that_is_too_small_is_named_with_what_helps(tmp_path: Path) -> None:
+    limit = tmp_path / "gc_thresh3"
+    limit.write_text("1024\n")
+    assert prerequisites.neighbours_short_of(487, limit) is None
+    said = prerequisites.neighbours_short_of(488, limit)
+    assert said is not None
+    assert said.startswith(
+        "488 routers (--capacity) need a neighbour table of 1026 entries and one more for each further"
+    )
+    assert "this machine's has 1024" in said
+    assert said.endswith("sysctl -w net.ipv4.neigh.default.gc_thresh3=4104 net.ipv4.neigh.default.gc_thresh2=2052")
+
+
+@pytest.mark.parametrize("content", [None, "", "many"])
+def test_of_a_neighbour_table_that_cannot_be_read_nothing_is_said(tmp_path: Path, content: str | None) -> None:
+    """As inside of a lab, where the machine's own limit cannot be seen."""
+    limit = tmp_path / "gc_thresh3"
+    if content is not None:
+        limit.write_text(content)
+    assert prerequisites.neighbours_short_of(1_000_000, limit) is None
