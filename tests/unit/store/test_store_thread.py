@@ -131,6 +131,16 @@ async def test_a_cancelled_work_ends_before_its_session_is_given_back(store: Sto
         assert await count(session) == 0
 
 
+async def test_a_work_whose_connection_is_closed_is_refused(store: Store) -> None:
+    with pytest.raises(ValueError, match="onnection"):
+        async with store.reading() as session:
+            raw = await (await session.connection()).get_raw_connection()
+            connection = raw.driver_connection
+            assert isinstance(connection, thread.Connection)
+            await connection.close()
+            await connection.run(count(session))
+
+
 async def test_a_work_for_which_no_connection_is_left_does_not_begin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,8 @@ class Connection(aiosqlite.Connection):
             while not running.done():
                 await _quietly(running)
             raise
+        finally:
+            work.close()  # Where the thread is gone, it was never begun.
 
 
 def use(engine: AsyncEngine) -> None:
