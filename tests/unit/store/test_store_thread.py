@@ -131,14 +131,16 @@ async def test_a_cancelled_work_ends_before_its_session_is_given_back(store: Sto
         assert await count(session) == 0
 
 
-async def test_a_work_whose_connection_is_closed_is_refused(store: Store) -> None:
-    with pytest.raises(ValueError, match="onnection"):
+async def test_a_work_whose_connection_is_closed_does_not_begin(store: Store) -> None:
+    async def on_a_closed_connection() -> None:
         async with store.reading() as session:
-            raw = await (await session.connection()).get_raw_connection()
-            connection = raw.driver_connection
+            connection = (await (await session.connection()).get_raw_connection()).driver_connection
             assert isinstance(connection, thread.Connection)
             await connection.close()
             await connection.run(count(session))
+
+    with pytest.raises(ValueError, match="onnection"):
+        await on_a_closed_connection()
 
 
 async def test_a_work_for_which_no_connection_is_left_does_not_begin(
