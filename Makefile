@@ -3,10 +3,10 @@
 PY := .venv/bin/python
 RUN := .venv/bin
 
-.PHONY: help setup demo test chaos check format sim bench lock clean
+.PHONY: help setup demo test chaos check format sim model bench bench-peers lock clean
 
 help:  ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Whose Python is gone or was replaced, whatever was installed into it.
 ifneq ($(shell $(PY) -c 'import pip' 2>/dev/null && echo works),works)
@@ -26,7 +26,7 @@ demo: .venv/.runtime  ## a host dies, its routers run elsewhere: real namespaces
 	@$(RUN)/gapless demo $(ARGS)
 
 test: setup  ## the whole test suite with real namespaces, nftables and OpenStack clients (ARGS= for pytest)
-	@scripts/prerequisites
+	@scripts/prerequisites test
 	@scripts/test $(ARGS)
 
 chaos: setup  ## real processes killed, stopped and cut off, again and again (ROUNDS=5)
@@ -43,12 +43,20 @@ format: setup  ## format and sort imports
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
 
-sim: setup  ## the planner and hosts on virtual time, many seeds (SEEDS=10000)
-	$(PY) -m gapless.sim --seeds $(or $(SEEDS),10000)
+sim: setup  ## planner, leases and hosts on virtual time, many seeds (SEEDS=10000)
+	$(PY) -m gapless.sim all --seeds $(or $(SEEDS),10000)
 
-bench: setup  ## gaps, building and moving, as distributions (some minutes)
+model:  ## every state of the lease protocol, with Spin (ARGS=--mutations: each rule taken away)
+	@docs/model/check $(ARGS)
+
+bench: setup  ## takeovers (ARGS for these), then rescheduling, as distributions
 	@scripts/prerequisites
-	$(PY) bench/run.py $(ARGS)
+	$(PY) bench/takeover.py $(ARGS)
+	$(PY) bench/reschedule.py
+
+bench-peers: setup  ## the same fault with keepalived instead (needs keepalived)
+	@scripts/prerequisites
+	$(PY) bench/vrrp.py $(ARGS)
 
 lock:  ## pin the newest versions that fit, with hashes (needs uv)
 	scripts/lock

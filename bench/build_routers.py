@@ -23,11 +23,11 @@ from pathlib import Path
 from uuid import UUID
 
 from gapless.agent.kernel import links, netns, routing, ruleset
-from gapless.agent.kernel.netlink import Netlink
 from gapless.agent.kernel.observe import Inside
 from gapless.agent.reconcile import Outcome, Reconciler
 from gapless.config import HostSettings
 from gapless.core.desired import bridge_name, desired_router
+from gapless.kernel.netlink import Netlink
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.observed import KernelRouter, Ruleset, Vxlan
 from gapless.model.router import FloatingIp, Gateway, Router, RouterId, RouterPort

@@ -8,9 +8,13 @@ from math import isfinite
 from pathlib import Path
 
 from gapless.errors import InvalidRequest
+from gapless.model.lease import DEFAULT as DEFAULT_TIMING
+from gapless.model.lease import LeaseTiming
 
 API_PORT = 9696
 LINK_PORT = 9697
+LEASE_PORT = 9698
+"""UDP: datagrams of the lease, between hosts."""
 VXLAN_PORT = 4789
 NFTABLES_LIBRARY = "libnftables.so.1"
 """What NAT rules are loaded with; a host cannot carry routers without it."""
@@ -78,6 +82,8 @@ class ServerSettings:
     """Names, beside addresses and localhost, that callers of the API may use; see `controller.api.names`."""
     link: Address = field(default_factory=lambda: Address(host="127.0.0.1", port=LINK_PORT))
     liveness: Liveness = field(default_factory=Liveness)
+    lease: LeaseTiming = DEFAULT_TIMING
+    """How soon hosts notice that one of them is gone; they hear of it from the controller."""
     physical_mtu: int = 1500
     """MTU of the hosts' data network in bytes; VXLAN networks get 50 less."""
     vni_first: int = 1
@@ -108,3 +114,4 @@ class HostSettings:
     vxlan_peers: tuple[str, ...] = ()
     """Tunnel endpoints to flood to one by one, where the data network has no multicast."""
     vxlan_port: int = VXLAN_PORT
+    lease_port: int = LEASE_PORT

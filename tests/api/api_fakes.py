@@ -41,6 +41,8 @@ class FakeSteering:
             heard_at=HEARD_AT,
             routers=routers,
             takes_routers=standing == "alive",
+            holds_lease=standing == "alive",
+            arbiter=name == "host1",
         )
 
     def routers_changed(self, router_ids: Iterable[RouterId]) -> None:

@@ -84,7 +84,13 @@ async def test_what_the_planner_sees(api: AsyncClient, steering: FakeSteering) -
     steering.know("host2")
     steering.know("host1", alive=False, standing="silent", routers=4)
     view = RouterView(
-        router_id=RouterId(ROUTER), host=HostName("host2"), epoch=Epoch(2), state="building", reason="moved"
+        router_id=RouterId(ROUTER),
+        host=HostName("host2"),
+        epoch=Epoch(2),
+        state="building",
+        reason="moved",
+        standby=HostName("host1"),
+        standby_state="ready",
     )
     steering.routers_known[view.router_id] = view
     assert (await api.get("/v2.0/gapless/hosts")).json()["hosts"][0] == {
@@ -95,9 +101,21 @@ async def test_what_the_planner_sees(api: AsyncClient, steering: FakeSteering) -
         "heard_at": "2026-01-31T12:00:00Z",
         "routers": 4,
         "takes_routers": False,
+        "holds_lease": False,
+        "arbiter": True,
     }
     assert (await api.get("/v2.0/gapless/routers")).json() == {
-        "routers": [{"router_id": ROUTER, "host": "host2", "epoch": 2, "state": "building", "reason": "moved"}]
+        "routers": [
+            {
+                "router_id": ROUTER,
+                "host": "host2",
+                "epoch": 2,
+                "state": "building",
+                "reason": "moved",
+                "standby": "host1",
+                "standby_state": "ready",
+            }
+        ]
     }
 
 

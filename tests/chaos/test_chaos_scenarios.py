@@ -10,7 +10,7 @@ import signal
 from ipaddress import IPv4Address
 
 import pytest
-from chaos_lab import PATIENCE_S, host_of, reaches_outside, running_lab, said, strike
+from chaos_lab import CLASSIC, PATIENCE_S, host_of, reaches_outside, running_lab, said, strike
 
 from gapless.lab import shell, whereabouts, wiring
 from gapless.lab.faults import choose
@@ -58,7 +58,7 @@ async def everything_works(lab: Lab) -> None:
 
 
 async def test_the_controller_is_killed_in_the_middle_of_a_reschedule() -> None:
-    async with running_lab(hosts=3, routers=9) as lab:
+    async with running_lab(hosts=3, routers=9, mode=CLASSIC) as lab:
         victim = await lab.busiest_host()
         await (await choose(lab, "host-power", [victim.name])).strike(lab)
 
@@ -74,8 +74,9 @@ async def test_the_controller_is_killed_in_the_middle_of_a_reschedule() -> None:
         await everything_works(lab)
 
 
+@pytest.mark.thorough
 async def test_changes_resume_after_the_controller_was_killed() -> None:
-    async with running_lab(hosts=2, routers=1) as lab:
+    async with running_lab(hosts=2, routers=1, mode=CLASSIC) as lab:
         found = (await strike(lab, "controller-kill")).result
         assert found.problems == []
         await lab.add_tenants(1)
@@ -83,7 +84,7 @@ async def test_changes_resume_after_the_controller_was_killed() -> None:
 
 
 async def test_an_agent_killed_in_the_middle_of_builds_ends_with_every_router_built() -> None:
-    async with running_lab(hosts=1, routers=8) as lab:
+    async with running_lab(hosts=1, routers=8, mode=CLASSIC) as lab:
         (host,) = lab.hosts.values()
         cut = 0
         async with asyncio.timeout(2 * PATIENCE_S):
@@ -95,7 +96,7 @@ async def test_an_agent_killed_in_the_middle_of_builds_ends_with_every_router_bu
 
 
 async def test_without_a_candidate_a_router_stays_says_why_and_moves_when_there_is_one() -> None:
-    async with running_lab(hosts=2, routers=1, brake_share=1.0) as lab:
+    async with running_lab(hosts=2, routers=1, brake_share=1.0, mode=CLASSIC) as lab:
         (tenant,) = lab.tenants
         first = lab.host(await host_of(lab, tenant))
         (second,) = [host for host in lab.hosts.values() if host is not first]
@@ -122,7 +123,7 @@ async def standing(lab: Lab, host: Host, word: str) -> None:
 
 
 async def test_taking_a_host_out_of_service_drains_it() -> None:
-    async with running_lab(hosts=2, routers=3) as lab:
+    async with running_lab(hosts=2, routers=3, mode=CLASSIC) as lab:
         victim = await lab.busiest_host()
         (agent,) = [agent for agent in await lab.api.find("agent") if agent["host"] == victim.name]
         await lab.api.update("agent", agent["id"], admin_state_up=False)
@@ -134,7 +135,7 @@ async def test_taking_a_host_out_of_service_drains_it() -> None:
 
 
 async def test_a_second_machine_of_the_same_name_is_refused_and_touches_nothing() -> None:
-    async with running_lab(hosts=2, routers=2) as lab:
+    async with running_lab(hosts=2, routers=2, mode=CLASSIC) as lab:
         twin = Host(Place(3), lab.settings, says_it_is="host-1")
         await twin.power_on()
         await twin.start(lab.controller.key)
@@ -150,7 +151,7 @@ async def test_a_second_machine_of_the_same_name_is_refused_and_touches_nothing(
 
 
 async def test_a_host_of_another_cluster_is_refused_and_says_why() -> None:
-    async with running_lab(hosts=1, routers=1) as lab:
+    async with running_lab(hosts=1, routers=1, mode=CLASSIC) as lab:
         stranger = Host(Place(2), lab.settings)
         await stranger.power_on()
         other_key = stranger.machine.disk / "other.key"
@@ -178,7 +179,7 @@ async def add_address(host: Host, address: IPv4Address) -> None:
 
 async def test_a_restarted_host_without_its_controller_keeps_what_runs() -> None:
     """The control plane is away, and the machine's sentinel and agent are restarted: not one probe is lost."""
-    async with running_lab(hosts=2, routers=2) as lab:
+    async with running_lab(hosts=2, routers=2, mode=CLASSIC) as lab:
         host = await lab.busiest_host()
         async with lab.traffic() as traffic:
             await traffic.all_answered(for_s=0.5, timeout_s=PATIENCE_S)
@@ -206,9 +207,10 @@ async def test_a_restarted_host_without_its_controller_keeps_what_runs() -> None
         await everything_works(lab)
 
 
+@pytest.mark.thorough
 async def test_a_host_whose_disk_was_wiped_is_another_machine_and_gets_nothing_by_mistake() -> None:
     """Same name, new instance: it may join once the old one is dead, and starts with nothing."""
-    async with running_lab(hosts=2, routers=2) as lab:
+    async with running_lab(hosts=2, routers=2, mode=CLASSIC) as lab:
         victim = lab.host("host-1")
         await (await choose(lab, "host-power", ["host-1"])).strike(lab)
         await lab.routers_active(on=lambda name: name != "host-1")
@@ -220,7 +222,20 @@ async def test_a_host_whose_disk_was_wiped_is_another_machine_and_gets_nothing_b
         await everything_works(lab)
 
 
+async def test_who_answers_on_the_wire_is_who_has_the_router() -> None:
+    async with running_lab(hosts=3, routers=6, mode=CLASSIC) as lab:
+        await lab.one_host_each(PATIENCE_S)
+        assert await lab.answering() == await lab.placement()
+        victim = await lab.busiest_host()
+        await wiring.cut([victim.place.ext_cable])
+        answering = await lab.answering()
+        for router_id, hosts in (await lab.placement()).items():
+            assert answering[router_id] == [name for name in hosts if name != victim.name]
+        await wiring.mend([victim.place.ext_cable])
+
+
+@pytest.mark.thorough
 async def test_every_tenant_reaches_the_world_and_is_reached() -> None:
-    async with running_lab(hosts=2, routers=4) as lab:
+    async with running_lab(hosts=2, routers=4, mode=CLASSIC) as lab:
         answers = await asyncio.gather(*(reaches_outside(lab, tenant) for tenant in lab.tenants))
         assert all(answers)

@@ -10,6 +10,7 @@ from gapless.model.operation import (
     AddAddress,
     AddRoute,
     Announce,
+    ChangeGuard,
     ChangeHostMtu,
     ChangeLink,
     ChangeSettings,
@@ -90,6 +91,8 @@ class FakeKernel:
                 self.taps[name] = replace(self._tap(name), mtu=mtu)
             case Plug(name=name, bridge=bridge):
                 self.taps[name] = replace(self._tap(name), bridge=bridge)
+            case ChangeGuard(name=name, guarded=guarded):
+                self.taps[name] = replace(self._tap(name), guarded=guarded)
             case RaiseHostLink(name=name):
                 self.taps[name] = replace(self._tap(name), up=True)
             case AddAddress(link=name, address=address):
@@ -125,7 +128,9 @@ class FakeKernel:
         self._inside()
         self._require(pair.link not in self.links and pair.tap not in self.taps, "the name is taken")
         self.links[pair.link] = Link(name=pair.link, mac=pair.mac, mtu=pair.mtu, up=False)
-        self.taps[pair.tap] = Tap(name=pair.tap, mtu=pair.mtu, bridge=pair.bridge, peer=pair.link, up=False)
+        self.taps[pair.tap] = Tap(
+            name=pair.tap, mtu=pair.mtu, bridge=pair.bridge, peer=pair.link, up=False, guarded=pair.guarded
+        )
 
     def _delete_link(self, name: str) -> None:
         self._link(name)

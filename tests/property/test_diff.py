@@ -100,7 +100,8 @@ def desired_of(router: Router) -> KernelRouter:
     pairs = frozenset((it.address, it.fixed_address) for it in router.floating_ips)
     fingerprint = str((router.admin_up, router.gateway, sorted(pairs)))
     ruleset = Ruleset(fingerprint=fingerprint, floating=pairs if router.gateway and router.admin_up else frozenset())
-    return desired_router(router, ruleset, BRIDGES)
+    # Whether a router is guarded has nothing to do with the rest of it: any of its properties will do.
+    return desired_router(router, ruleset, BRIDGES, guarded=router.gateway is not None and router.gateway.snat)
 
 
 def external(state: KernelRouter) -> set[tuple[str, IPv4Interface]]:
@@ -149,6 +150,12 @@ def take_tap_down(kernel: FakeKernel, number: int) -> None:
     name = _pick(kernel.taps, number)
     if name is not None:
         kernel.taps[name] = replace(kernel.taps[name], up=False)
+
+
+def switch_guard(kernel: FakeKernel, number: int) -> None:
+    name = _pick(kernel.taps, number)
+    if name is not None:
+        kernel.taps[name] = replace(kernel.taps[name], guarded=not kernel.taps[name].guarded)
 
 
 def unplug(kernel: FakeKernel, number: int) -> None:
@@ -227,6 +234,7 @@ DAMAGES: list[Callable[[FakeKernel, int], None]] = [
     take_down,
     take_tap_down,
     unplug,
+    switch_guard,
     garble_link,
     swap_addresses,
     misroute,
@@ -317,6 +325,7 @@ def check_step(operation: Operation, state: KernelRouter, desired: KernelRouter)
             assert state.links[name].addresses == desired.links[name].addresses
             assert state.ruleset == desired.ruleset
             assert state.taps[tap_of(name)].bridge == desired.taps[tap_of(name)].bridge
+            assert state.taps[tap_of(name)].guarded == desired.taps[tap_of(name)].guarded
         case Announce(link=name, tap=tap, mac=mac, addresses=addresses):
             assert set(addresses) <= {held.ip for held in state.links[name].addresses}
             assert state.links[name].up

@@ -139,7 +139,7 @@ class Office:
                     pass
 
     def plans(self, planner: Planner) -> Mapping[HostName, Mapping[RouterId, Epoch]]:
-        return {host: dict(planner.plan_of(host)) for host in HOSTS}
+        return {host: {each: duty.epoch for each, duty in planner.plan_of(host).items()} for host in HOSTS}
 
     def connect(self, host: HostName) -> None:
         before = self.store.hosts.get(host)
@@ -150,7 +150,7 @@ class Office:
         self.handle(reported(host, version=self.planner.plan_version(host)))
 
     def say(self, host: HostName, router_id: RouterId, state: RouterState) -> None:
-        epoch = self.planner.plan_of(host).get(router_id, Epoch(0))
+        epoch = self.plans(self.planner)[host].get(router_id, Epoch(0))
         report = RouterReport(router_id=router_id, epoch=epoch, state=state)
         self.handle(reported(host, report, version=self.planner.plan_version(host)))
 

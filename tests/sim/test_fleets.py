@@ -10,6 +10,7 @@ from gapless.sim.__main__ import main
 from gapless.sim.run import run
 
 SEEDS = 200
+STANDBY_SEEDS = 100
 
 
 @pytest.mark.parametrize("first", range(1, SEEDS + 1, 50))
@@ -17,6 +18,19 @@ def test_every_oracle_holds(first: int) -> None:
     for seed in range(first, first + 50):
         violation = run(seed).violation
         assert not violation, f"again: python -m gapless.sim --seed {seed} --story"
+
+
+@pytest.mark.parametrize("first", range(1, STANDBY_SEEDS + 1, 25))
+def test_every_oracle_holds_with_standbys(first: int) -> None:
+    for seed in range(first, first + 25):
+        violation = run(seed, has_leases=True).violation
+        assert not violation, f"again: python -m gapless.sim standby --seed {seed} --story"
+
+
+def test_fleets_with_standbys_are_worth_running() -> None:
+    stories = ["\n".join(run(seed, has_leases=True).story) for seed in range(1, 31)]
+    for sign in ("took over router", "is made active anew", "will not succeed", "guards it now", "no standby", "ask h"):
+        assert any(sign in story for story in stories), sign
 
 
 def test_fleets_are_worth_running() -> None:

@@ -4,31 +4,35 @@ An oracle that no mistake violates checks nothing. A test that fails here says w
 """
 
 from collections.abc import Callable
+from math import inf
 
 import pytest
 
 from gapless.core import reports, wishes
+from gapless.core.binding import Binding
 from gapless.core.brake import Brake
-from gapless.core.effects import StoreWithdrawal
+from gapless.core.effects import StoreSuccession, StoreWithdrawal
 from gapless.core.fleet import Host
 from gapless.core.ledger import Ledger
 from gapless.core.liveness import Attention, Silence
 from gapless.core.moves import AssignmentState
-from gapless.core.planner import Planner
 from gapless.core.routers import RouterRecord
+from gapless.core.standbys import Answer, Standbys
+from gapless.core.succession import RightState, Trigger
 from gapless.core.tours import Tour
 from gapless.core.wishes import Beliefs, Stay, Wish
+from gapless.model.lease import Tenure
 from gapless.sim.run import run
 
 SEEDS = 2000
-FIRST = {"any_report_will_do": 2500}
+FIRST = {"any_report_will_do": 2500, "touring": 680}
 """Where to begin, if not at 1: some mistakes need a coincidence that few fleets have."""
 Patch = pytest.MonkeyPatch
 
 
 def new_host_at_once(patch: Patch) -> None:
     """The new host hears of a router before the living one that it leaves has let go."""
-    patch.setattr(Planner, "_leaving", lambda self, router, target: None)
+    patch.setattr(Binding, "leaving", lambda self, router, target: None)
 
 
 def no_grace(patch: Patch) -> None:
@@ -78,37 +82,102 @@ def any_report_will_do(patch: Patch) -> None:
 
 def unstored_withdrawal(patch: Patch) -> None:
     """The new host hears of a router before it is stored that the old one has let go."""
-    settle = Planner._settle_withdrawal
+    settle = Binding.settle_withdrawal
 
-    def settle_at_once(self: Planner, router: RouterRecord, beliefs: Beliefs) -> bool:
-        asked = settle(self, router, beliefs)
+    def settle_at_once(self: Binding, router: RouterRecord) -> bool:
+        asked = settle(self, router)
         if isinstance(router.asked, StoreWithdrawal):
             router.asked = None
             self._ledger.hand_over(router)
         return asked
 
-    patch.setattr(Planner, "_settle_withdrawal", settle_at_once)
+    patch.setattr(Binding, "settle_withdrawal", settle_at_once)
 
 
 def returning_host_forgotten(patch: Patch) -> None:
     """A host that was dead when a move was decided, and is back when it is stored, is not waited for."""
     patch.setattr(RouterRecord, "is_withheld", property(lambda self: False))
-    leaving = Planner._leaving
+    leaving = Binding.leaving
 
-    def leaving_once(self: Planner, router: RouterRecord, target: str) -> str | None:
+    def leaving_once(self: Binding, router: RouterRecord, target: str) -> str | None:
         return leaving(self, router, target) if router.is_wishing and router.asked is None else None
 
-    patch.setattr(Planner, "_leaving", leaving_once)
+    patch.setattr(Binding, "leaving", leaving_once)
 
 
 def off_means_nothing(patch: Patch) -> None:
     """A dead host's routers stay, whatever their mode."""
-    without_home = wishes._without_home
+    homeless = wishes.homeless
 
     def stay(router: RouterRecord, home: Host | None, beliefs: Beliefs) -> Wish | Stay:
-        return Stay() if home is not None else without_home(router, home, beliefs)
+        return Stay() if home is not None else homeless(router, home, beliefs)
 
-    patch.setattr(wishes, "_without_home", stay)
+    patch.setattr(wishes, "homeless", stay)
+
+
+def given_before_acknowledged(patch: Patch) -> None:
+    """A host is taken at its plan's word: what it was told to close counts as closed."""
+    patch.setattr(Standbys, "_has_closed", lambda self, host, router, version: True)
+
+
+def given_before_stored(patch: Patch) -> None:
+    """A host hears of its right to succeed while that is being stored."""
+    choose = Standbys._choose
+
+    def choose_and_give(self: Standbys, router: RouterRecord, host: Host, why: str) -> Answer:
+        answer = choose(self, router, host, why)
+        if isinstance(router.asked, StoreSuccession) and router.succession.state is RightState.CHOSEN:
+            self._ledger.give_right(router)
+        return answer
+
+    patch.setattr(Standbys, "_choose", choose_and_give)
+
+
+def silence_is_the_end(patch: Patch) -> None:
+    """A guarded router leaves a host that is not heard, without asking the arbiters."""
+    is_over = Standbys._is_over
+
+    def is_over_or_dead(self: Standbys, tenure: Tenure) -> bool:
+        host = self._ledger.fleet.get(tenure.host)
+        return is_over(self, tenure) or (host is not None and host.is_dead)
+
+    patch.setattr(Standbys, "_is_over", is_over_or_dead)
+
+
+def nobody_stands_by_again(patch: Patch) -> None:
+    """A router that lost its standby gets no other."""
+    patch.setattr(Ledger, "drop_standby", _drop_for_good(Ledger.drop_standby))
+
+
+def _drop_for_good(drop: Callable[[Ledger, RouterRecord, Trigger], None]) -> Callable[..., None]:
+    def drop_and_wait(self: Ledger, router: RouterRecord, trigger: Trigger) -> None:
+        drop(self, router, trigger)
+        router.succession.calm_until = inf
+        self.drop_former(router)
+
+    return drop_and_wait
+
+
+@pytest.mark.parametrize(
+    ("mistake", "oracle"),
+    [
+        (given_before_acknowledged, ("oracle 1", "oracle 8")),
+        (given_before_stored, ("oracle 8", "a right to succeed")),
+        (silence_is_the_end, ("oracle 1", "oracle 3", "oracle 8")),
+        (nobody_stands_by_again, "oracle 4"),
+    ],
+)
+def test_a_mistake_with_standbys_is_caught(
+    mistake: Callable[[Patch], None], oracle: str | tuple[str, ...], monkeypatch: Patch
+) -> None:
+    mistake(monkeypatch)
+    first = FIRST.get(mistake.__name__, 1)
+    for seed in range(first, first + SEEDS):
+        violation = run(seed, has_leases=True).violation
+        if violation:
+            assert violation.startswith(oracle), f"seed {seed}"
+            return
+    pytest.fail(f"{SEEDS} seeds went well although: {mistake.__doc__}")
 
 
 @pytest.mark.parametrize(

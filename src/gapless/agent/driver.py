@@ -48,7 +48,7 @@ class Kernel(Protocol):
     def running(self) -> frozenset[RouterId]:
         """Routers of ours that are present, half-built ones included."""
 
-    def reconcile(self, router: Router) -> Outcome:
+    def reconcile(self, router: Router, guarded: bool = False) -> Outcome:
         """Make the kernel match."""
 
     def remove(self, router_id: RouterId) -> None:
@@ -216,7 +216,7 @@ class Driver:
         try:
             match job:
                 case Reconcile():
-                    return _done(job, kernel.reconcile(job.planned.router))
+                    return _done(job, kernel.reconcile(job.planned.router, guarded=job.planned.guarded is not None))
                 case Remove():
                     kernel.remove(job.router_id)
                 case Sweep():

@@ -17,13 +17,13 @@ from typing import Final
 
 from gapless.agent.kernel import arp, links, netns, nft, ruleset, sweep
 from gapless.agent.kernel.apply import HostHands, RouterHands
-from gapless.agent.kernel.netlink import Netlink
 from gapless.agent.kernel.observe import data_address, namespace_state, observe_router, observe_segment
 from gapless.config import HostSettings
-from gapless.core.desired import bridge_name, desired_router
+from gapless.core.desired import bridge_name, desired_router, vxlan_name
 from gapless.core.diff import diff
 from gapless.core.segments import diff_segment
 from gapless.errors import InvalidRequest, InvariantError, Unavailable
+from gapless.kernel.netlink import Netlink
 from gapless.model.network import Network, NetworkId, NetworkType
 from gapless.model.observed import (
     GATEWAY_PREFIX,
@@ -102,18 +102,24 @@ class Reconciler:
         self._unreadable.discard(router_id)
         return is_ours
 
-    def reconcile(self, router: Router) -> Outcome:
-        """Make the kernel match `router`, whatever it looks like now. Raises Unavailable with the reason."""
+    def reconcile(self, router: Router, guarded: bool = False) -> Outcome:
+        """Make the kernel match `router`, whatever it looks like now. Raises Unavailable with the reason.
+
+        A guarded router is built like any other; its taps are under the host's guard from their first moment, and the
+        host's beat announces it when it opens it.
+        """
         started_s = time.monotonic()
         with Netlink() as host:
             bridges, what = self._ensure_networks(host, router)
-            desired = desired_router(router, ruleset.render(router), bridges)
-            outcome = self._converge(host, router.id, desired, started_s)
+            desired = desired_router(router, ruleset.render(router), bridges, guarded)
+            outcome = self._converge(host, router.id, desired, started_s, announces=not guarded)
         if not what:
             return outcome
         return replace(outcome, changed=True, what=", ".join(filter(None, (*what, outcome.what))))
 
-    def _converge(self, host: Netlink, router_id: RouterId, desired: KernelRouter, started_s: float) -> Outcome:
+    def _converge(
+        self, host: Netlink, router_id: RouterId, desired: KernelRouter, started_s: float, *, announces: bool
+    ) -> Outcome:
         path = netns.path_of(router_id)
         built_s = announced_s = started_s
         changed = announced = False
@@ -123,7 +129,10 @@ class Reconciler:
             nonlocal built_s, announced
             built_s, announced = time.monotonic(), True
             self._announcer.forget(router_id)
-            self._announcer.announce(router_id, by, announcements)
+            if announces:
+                self._announcer.announce(router_id, by, announcements)
+            else:
+                self._announcer.let_go(by)
 
         with RouterHands(host, path, router_id, announce) as hands:
             for _ in range(_ROUNDS):
@@ -233,7 +242,7 @@ class Reconciler:
         if network.segmentation_id is None:
             raise InvariantError(f"VXLAN network {network.id} has no segmentation id")
         return Vxlan(
-            name=sweep.vxlan_name(network.segmentation_id),
+            name=vxlan_name(network.segmentation_id),
             vni=network.segmentation_id,
             local=data_address(host, self._settings.data_interface),
             port=self._settings.vxlan_port,

@@ -36,10 +36,12 @@ class Told:
         return said is not None and said.epoch == epoch and state in (None, said.state)
 
     def take(self, revision: Revision, *, full: bool) -> AgentReport | None:
-        """What was not heard yet, or everything when `full`; None when there is nothing new, the revision included."""
+        """What was not heard yet, in the order in which it happened, and everything else when `full`; None when there
+        is nothing new, the revision included.
+        """
         if not full and not self._unheard and revision == self._revision_heard:
             return None
-        told = self._unheard if not full else self._said | self._unheard
+        told = self._unheard if not full else self._unheard | self._said
         self._unheard = {}
         self._revision_heard = revision
         return AgentReport(revision=revision, routers=tuple(told.values()), full=full)

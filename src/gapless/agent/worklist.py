@@ -272,6 +272,10 @@ class Worklist:
 
     def _want(self, planned: PlannedRouter, now: float) -> None:
         entry = self._entry(planned.router.id)
+        if entry.verified is not None and entry.verified is entry.wanted and _differs_by_role(entry.wanted, planned):
+            entry.wanted, entry.verified, entry.epoch = planned, planned, planned.epoch
+            self._say(entry, RouterState.ACTIVE)
+            return
         if entry.wanted != planned:
             entry.is_as_found &= entry.wanted is None
             entry.wanted, entry.epoch, entry.asked_at = planned, planned.epoch, now
@@ -360,6 +364,11 @@ class Worklist:
     def _networks(self) -> frozenset[Network]:
         wanted = (each.wanted.router for each in self._entries.values() if each.wanted is not None)
         return frozenset(network for router in wanted for network in _networks_of(router))
+
+
+def _differs_by_role(was: PlannedRouter, planned: PlannedRouter) -> bool:
+    """Only who may forward a guarded router changed: that is the guard's business, and nothing is to be built."""
+    return was != planned and was.router == planned.router and was.guarded is not None and planned.guarded is not None
 
 
 def _networks_of(router: Router) -> Iterator[Network]:

@@ -9,7 +9,8 @@ import typer
 
 from gapless.lab import enter, output
 from gapless.lab.demo import DemoRequest
-from gapless.lab.settings import CLASSIC, QUICK, LabSettings
+from gapless.lab.settings import CLASSIC, QUICK, LabSettings, mode_of
+from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -20,20 +21,29 @@ _EPILOG = "Needs no root. Everything is built in namespaces of its own and is go
 def demo(
     hosts: Annotated[int, typer.Option(min=2, help="Hosts that carry routers.")] = 3,
     routers: Annotated[int, typer.Option(min=1, help="Routers, each with a VM behind it.")] = 6,
-    classic: Annotated[bool, typer.Option("--classic", help="Neutron's own timing: 150 s of silence.")] = False,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="standby: another host takes over by itself. reschedule: the controller moves the routers."),
+    ] = None,
+    classic: Annotated[
+        bool, typer.Option("--classic", help="--mode reschedule with Neutron's own timing: 150 s of silence.")
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write a self-contained page with the traffic drawn over time.")
     ] = None,
 ) -> None:
-    """Watch a host die and its routers run elsewhere: real namespaces, real packets, under two minutes.
+    """Watch a host die and others take its routers over: real namespaces, real packets, under a minute.
 
-    Three hosts carry six routers. Host 2's agent is killed with -9, then its machine loses power. The controller
-    notices the silence, gives the routers to the other hosts, they build them, and the VMs talk again.
+    Three hosts carry six routers, and each router stands by on another host. Host 2's agent is killed with -9, then its
+    machine loses power. The other hosts miss its beats, agree that its lease is over, and open its routers within some
+    200 ms, without asking the controller. With --mode reschedule the controller does it, the classic way.
     """
     liveness = CLASSIC if classic else QUICK
+    default = FailoverMode.RESCHEDULE if classic else DEFAULT_FAILOVER_MODE
     settings = LabSettings(
         hosts=hosts,
         routers=routers,
+        mode=mode_of(mode) if mode else default,
         report_interval_s=liveness.report_interval_s,
         agent_down_time_s=liveness.agent_down_time_s,
     )

@@ -17,7 +17,8 @@ app = typer.Typer(
     help="""Show how routers moved: from where, to where, why, and how long each step took.
 
     A move is recorded from the decision on: reschedule (its host went silent), drain (its host was taken out of
-    service), manual, retry (the new host could not build it), schedule (its first host).
+    service), manual, retry (the new host could not build it), schedule (its first host), takeover (its host's lease
+    ended, and its standby took over by itself), restart (its host came back, and nobody had taken over).
 
     Examples:
 
@@ -33,7 +34,11 @@ _COLOURS = {"confirmed": "green", "failed": "bold red", "superseded": "yellow", 
 
 _MEANINGS = {
     "last_heard": "the last report of the host that it leaves arrived",
-    "decided": "the controller decided where it goes",
+    "missed": "the arbiters missed the first beat of the host that it leaves",
+    "silent": "a quorum of arbiters had told the standby that this host is silent",
+    "decided": "it was decided where it goes: by the controller, or in a takeover by the standby, which claims",
+    "buried": "a quorum of arbiters had buried that host: it holds no lease, and never will again",
+    "opened": "the router's frames pass on its new host",
     "bound": "the new binding was stored",
     "withdrawn": "the host that it leaves had nothing left of it",
     "sent": "the plan left for the new host",

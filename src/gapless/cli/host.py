@@ -15,7 +15,7 @@ from gapless.errors import InvalidRequest
 from gapless.model.host import HostFacts, HostName, InstanceId
 from gapless.observe.log import LogFormat, configure, get_logger
 from gapless.sentinel import prerequisites
-from gapless.sentinel.driver import Sentinel, agent_command
+from gapless.sentinel.driver import Commands, Sentinel, agent_command, beat_command
 from gapless.sentinel.identity import StateDirectory
 from gapless.wire.hostlock import HostLock
 from gapless.wire.key import load as load_key
@@ -95,14 +95,25 @@ def host(
             help="Tunnel endpoint of another host, where the data network has no multicast: then name every other one.",
         ),
     ] = None,
+    lease_port: Annotated[
+        int,
+        typer.Option(
+            envvar="GAPLESS_LEASE_PORT",
+            min=1,
+            max=65535,
+            help="UDP port on the data interface for the datagrams of the lease.",
+        ),
+    ] = _DEFAULTS.lease_port,
     log_format: Annotated[
         LogFormat, typer.Option(envvar="GAPLESS_LOG_FORMAT", help="Log lines for people or for machines.")
     ] = LogFormat.TEXT,
 ) -> None:
     """Carry routers on this machine: keep the link to the controller, supervise the agent, report.
 
-    Needs root (or the lab's namespaces) and libnftables. SIGTERM ends the sentinel and its agent; the routers stay and
-    go on forwarding, and the next start finds them. Killing the agent moves nothing: it is started again.
+    Needs root (or the lab's namespaces) and libnftables. SIGTERM ends the sentinel and its agent; the routers stay, and
+    the next start finds them. Those of mode `standby` stop forwarding here when this host's lease ends, and are active
+    on their standbys a moment later: drain a host before you restart it. Killing the agent moves nothing: it is started
+    again.
 
     An example: gapless host --name net1 --state-dir /var/lib/gapless --key-file /etc/gapless/cluster.key
     --server 10.0.0.1 --physical-network external=eth2 --data-interface eth1
@@ -118,6 +129,7 @@ def host(
         data_interface=data_interface,
         vxlan_group="" if vxlan_peer else _checked_group(vxlan_group),
         vxlan_peers=tuple(_checked_peer(peer) for peer in vxlan_peer or []),
+        lease_port=lease_port,
     )
     run(settings, log_format)
 
@@ -131,8 +143,8 @@ def run(settings: HostSettings, log_format: LogFormat) -> None:
         get_logger().warning(shortage)
     with StateDirectory(settings.state_dir) as state, HostLock("sentinel", PREDECESSOR_S):
         identity = state.begin_incarnation()
-        command = agent_command(settings, log_format)
-        sentinel = Sentinel(settings, state, identity, _facts(settings, identity.instance), key, command=command)
+        commands = Commands(agent=agent_command(settings, log_format), beat=beat_command)
+        sentinel = Sentinel(settings, state, identity, _facts(settings, identity.instance), key, commands=commands)
         asyncio.run(_until_asked_to_end(sentinel))
 
 
@@ -143,18 +155,21 @@ async def _until_asked_to_end(sentinel: Sentinel) -> None:
     try:
         await work
     except asyncio.CancelledError as asked:
-        get_logger().info("sentinel ended; routers stay and go on forwarding", reason=str(asked) or None)
+        what = "sentinel ended; routers stay, but guarded ones stop forwarding here when the lease ends"
+        get_logger().info(what, reason=str(asked) or None)
 
 
 def _facts(settings: HostSettings, instance: InstanceId) -> HostFacts:
     interface = settings.data_interface
+    address = None if interface is None else str(prerequisites.data_address(interface))
     return HostFacts(
         name=HostName(settings.name),
         instance=instance,
         availability_zone=settings.availability_zone,
         capacity=settings.capacity,
         physical_networks=tuple(network for network, _ in settings.physical_networks),
-        data_address=None if interface is None else str(prerequisites.data_address(interface)),
+        data_address=address,
+        lease_address=None if address is None else f"{address}:{settings.lease_port}",
         version=__version__,
     )
 

@@ -18,32 +18,43 @@ from gapless.errors import Unavailable
 from gapless.lab import enter, faults, layout, nodes, output, room, runner, running, standing, table
 from gapless.lab.result import Result
 from gapless.lab.runner import RunRequest
-from gapless.lab.settings import CLASSIC, QUICK, LabSettings
+from gapless.lab.settings import CLASSIC, QUICK, TIMINGS, LabSettings, mode_of
 from gapless.lab.standing import Request, Status, UpRequest
-from gapless.model.router import FailoverMode
+from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 Hosts = Annotated[int, typer.Option(help="Hosts that carry routers.")]
 Routers = Annotated[int, typer.Option(help="Tenants, each with a router, a VM and a floating IP.")]
-Mode = Annotated[FailoverMode, typer.Option(help="Failover mode of the routers.")]
+Mode = Annotated[str, typer.Option(help=f"Failover mode of the routers: {', '.join(FailoverMode)}.")]
+Timing = Annotated[str, typer.Option(help=f"How patient hosts are with each other: {', '.join(TIMINGS)}.")]
 ReportInterval = Annotated[float, typer.Option(help="Seconds between a host's reports.")]
 DownTime = Annotated[float, typer.Option(help="Neutron's agent_down_time in seconds; twice that means dead.")]
 Classic = Annotated[bool, typer.Option("--classic", help="Neutron's own patience: 30 s, 75 s, so 150 s.")]
-Interval = Annotated[float, typer.Option("--interval", help="Milliseconds between probes; 0: as many allow.")]
+Interval = Annotated[
+    float, typer.Option("--interval-ms", "--interval", help="Milliseconds between probes; 0: as many allow.")
+]
 Name = Annotated[str, typer.Option(help="Which lab, if there are several.")]
 FAULT_HELP = "What to break; see `gapless lab faults`."
 
 
 def _settings(
-    hosts: int, routers: int, mode: FailoverMode, report: float, down: float, classic: bool, interval_ms: float
+    hosts: int,
+    routers: int,
+    mode: str,
+    timing: str,
+    report: float,
+    down: float,
+    classic: bool,
+    interval_ms: float = 0.0,
 ) -> LabSettings:
     if classic:
         report, down = CLASSIC.report_interval_s, CLASSIC.agent_down_time_s
     settings = LabSettings(
         hosts=hosts,
         routers=routers,
-        mode=mode,
+        mode=mode_of(mode),
+        timing=timing,
         report_interval_s=report,
         agent_down_time_s=down,
         interval_ms=interval_ms,
@@ -58,23 +69,30 @@ def run(
     host: Annotated[list[str] | None, typer.Option(help="Host to strike; else the one with the most routers.")] = None,
     hosts: Hosts = 3,
     routers: Routers = 3,
-    mode: Mode = FailoverMode.RESCHEDULE,
+    mode: Mode = DEFAULT_FAILOVER_MODE.value,
+    timing: Timing = "default",
     report_interval: ReportInterval = QUICK.report_interval_s,
     agent_down_time: DownTime = QUICK.agent_down_time_s,
     classic: Classic = False,
     interval: Interval = 0.0,
+    gap_ms: Annotated[
+        float, typer.Option(min=0, help="Fail when a router struck has a longer gap; 0: any length will do.")
+    ] = 0.0,
+    bystanders_ms: Annotated[
+        float, typer.Option(min=0, help="Fail when a router that was not struck has a longer gap; 0: any length.")
+    ] = 0.0,
     repeat: Annotated[int, typer.Option(min=1, help="How often, each time with a new lab.")] = 1,
     json: Annotated[Path | None, typer.Option(help="Write what was found to this file.")] = None,
 ) -> None:
     """Build a lab, break something, measure, take it away. Exit 0: traffic is back, each router is on one host."""
     faults.kind_of(fault)
-    settings = _settings(hosts, routers, mode, report_interval, agent_down_time, classic, interval)
+    settings = _settings(hosts, routers, mode, timing, report_interval, agent_down_time, classic, interval)
     file = output.opened(json, "what was found") if json else -1
     results = []
     for number in range(repeat):
         if repeat > 1:
             print(f"run {number + 1} of {repeat}")
-        status, found = _run_once(settings, fault, tuple(host or ()))
+        status, found = _run_once(settings, fault, tuple(host or ()), gap_ms, bystanders_ms)
         if found is None:
             raise typer.Exit(status)
         results.append(found)
@@ -86,9 +104,18 @@ def run(
     raise typer.Exit(0 if all(found.ok for found in results) else 1)
 
 
-def _run_once(settings: LabSettings, fault: str, hosts: tuple[str, ...]) -> tuple[int, Result | None]:
+def _run_once(
+    settings: LabSettings, fault: str, hosts: tuple[str, ...], gap_ms: float, bystanders_ms: float
+) -> tuple[int, Result | None]:
     with TemporaryFile() as file:
-        request = RunRequest(settings=settings, fault=fault, hosts=hosts, result_fd=file.fileno())
+        request = RunRequest(
+            settings=settings,
+            fault=fault,
+            hosts=hosts,
+            gap_ms=gap_ms,
+            bystanders_ms=bystanders_ms,
+            result_fd=file.fileno(),
+        )
         argv = enter.call("gapless.lab.runner:main", msgspec.to_builtins(request))
         process = subprocess.Popen(enter.command(argv), pass_fds=[file.fileno()])
         status = _wait(process)
@@ -109,14 +136,15 @@ def _wait(process: "subprocess.Popen[bytes]") -> int:
 def up(
     hosts: Hosts = 3,
     routers: Routers = 3,
-    mode: Mode = FailoverMode.RESCHEDULE,
+    mode: Mode = DEFAULT_FAILOVER_MODE.value,
+    timing: Timing = "default",
     report_interval: ReportInterval = QUICK.report_interval_s,
     agent_down_time: DownTime = QUICK.agent_down_time_s,
     classic: Classic = False,
     name: Name = "lab",
 ) -> None:
     """Build a lab and leave it running in the background."""
-    settings = _settings(hosts, routers, mode, report_interval, agent_down_time, classic, 0.0)
+    settings = _settings(hosts, routers, mode, timing, report_interval, agent_down_time, classic)
     read_end, write_end = os.pipe()
     request = UpRequest(settings=settings, ready_fd=write_end)
     argv = enter.call("gapless.lab.standing:main", msgspec.to_builtins(request))
@@ -197,10 +225,10 @@ def fault(
 
 @app.command(name="faults")
 def faults_() -> None:
-    """List what can be broken; `*` marks what must not cost a single probe."""
-    known = Table(box=None, show_header=False)
+    """List what can be broken, and what it may cost in each failover mode; "none": not a single probe."""
+    known = Table("fault", *(str(mode) for mode in FailoverMode), "what is broken", box=None)
     for name, kind in faults.FAULTS.items():
-        known.add_row(name, "*" if kind.harmless else "", kind.summary)
+        known.add_row(name, *(kind.expects(mode).gap for mode in FailoverMode), kind.summary)
     Console().print(known)
 
 

@@ -1,12 +1,22 @@
 """`gapless server`: run the controller until SIGTERM or Ctrl-C."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gapless.config import API_PORT, LINK_PORT, Address, Liveness, ServerSettings
+from gapless.model.lease import TIMINGS
 from gapless.observe.log import LogFormat, configure
+
+
+class TimingName(StrEnum):
+    """The timings of the lease that there are."""
+
+    DEFAULT = "default"
+    FAST = "fast"
+
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"max_content_width": 110})
 
@@ -73,6 +83,15 @@ def server(
             help="When more than this share of hosts looks dead at once, nothing moves; see `gapless brake`.",
         ),
     ] = 0.5,
+    timing: Annotated[
+        TimingName,
+        typer.Option(
+            envvar="GAPLESS_TIMING",
+            help="How soon hosts take over from a dead one: `default` renews leases each 50 ms and lets them end after "
+            "200 ms; `fast` 10 ms and 50 ms, for hosts that allow real-time priority. After a change every "
+            "host begins anew: expect a gap.",
+        ),
+    ] = TimingName.DEFAULT,
     physical_mtu: Annotated[
         int,
         typer.Option(
@@ -115,6 +134,7 @@ def server(
         liveness=Liveness(
             report_interval_s=report_interval, agent_down_time_s=agent_down_time, brake_share=brake_share
         ),
+        lease=TIMINGS[timing.value],
         physical_mtu=physical_mtu,
     )
     configure("controller", log_format)

@@ -14,6 +14,7 @@ _COLOURS = {
     "active": "green",
     "dead": "bold red",
     "failed": "bold red",
+    "ready": "green",
     "silent": "yellow",
     "waiting": "yellow",
     "draining": "cyan",
@@ -27,7 +28,8 @@ def status(api: Api = DEFAULT_API, json: AsJson = False) -> None:
 
     A host is alive while it was heard within agent-down-time, silent after that, dead after twice that: only then do
     its routers move. A draining one was taken out of service by an operator. A router that is not active says what it
-    waits for.
+    waits for. A standby that is ready takes over by itself within a lease, if the router's host dies: then most of the
+    arbiters, which grant the leases, have to be alive.
 
     Examples:
 
@@ -50,21 +52,30 @@ def status(api: Api = DEFAULT_API, json: AsJson = False) -> None:
 
 
 def _hosts(hosts: list[dict[str, Any]]) -> Table:
-    table = Table("host", "standing", "routers", "last heard", "why", title=f"{len(hosts)} hosts", title_justify="left")
+    table = Table(title=f"{len(hosts)} hosts", title_justify="left")
+    for column in ("host", "standing", "routers", "lease", "last heard", "why"):
+        table.add_column(column)
     for host in hosts:
         heard = local_time(host["heard_at"]) if host["heard_at"] else "not since the start"
-        table.add_row(host["name"], _coloured(host["standing"]), str(host["routers"]), heard, host["reason"])
+        said = _coloured(host["standing"]), str(host["routers"]), _lease(host), heard, host["reason"]
+        table.add_row(host["name"], *said)
     return table
+
+
+def _lease(host: dict[str, Any]) -> str:
+    return ", ".join(filter(None, ("holds it" if host["holds_lease"] else "-", "arbiter" if host["arbiter"] else "")))
 
 
 def _routers(routers: list[dict[str, Any]]) -> Table:
     table = Table(title=f"{len(routers)} routers", title_justify="left")
     table.add_column("router", no_wrap=True)
-    for column in ("host", "epoch", "state", "why"):
+    for column in ("host", "epoch", "state", "standby", "why"):
         table.add_column(column)
     for router in routers:
         state = _coloured(router["state"])
-        table.add_row(router["router_id"], router["host"] or "-", str(router["epoch"]), state, router["reason"])
+        standby = f"{router['standby']} {_coloured(router['standby_state'])}" if router["standby"] else "-"
+        host, epoch = router["host"] or "-", str(router["epoch"])
+        table.add_row(router["router_id"], host, epoch, state, standby, router["reason"])
     return table
 
 

@@ -19,13 +19,15 @@ from secrets import token_hex
 from typing import assert_never
 
 from gapless.controller.inbox import Inbox
-from gapless.controller.recorder import Answers, Recorder
+from gapless.controller.recorder import Recorder, Write
 from gapless.controller.roster import Roster
+from gapless.controller.session import Heard
 from gapless.controller.sessions import Sessions
 from gapless.controller.store import projection, thread
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import utc_now
 from gapless.core.effects import (
+    AskArbiters,
     Bind,
     Effect,
     EngageBrake,
@@ -33,8 +35,11 @@ from gapless.core.effects import (
     PublishPlan,
     RecordStep,
     ReleaseBrake,
+    ReportArbiters,
     ReportHost,
     ReportPause,
+    StorePanel,
+    StoreSuccession,
     StoreWithdrawal,
 )
 from gapless.core.events import (
@@ -44,20 +49,25 @@ from gapless.core.events import (
     HostConnected,
     HostDisconnected,
     HostReported,
+    PanelFailed,
+    PanelStored,
     RouterDeleted,
+    SuccessionFailed,
+    SuccessionStored,
     WithdrawalFailed,
     WithdrawalStored,
 )
+from gapless.core.fleet import Duty
 from gapless.core.liveness import Standing
 from gapless.core.planner import Planner
 from gapless.model.host import HostFacts, HostName, Incarnation
-from gapless.model.plan import Epoch, MoveKind, MoveStep, PlannedRouter
+from gapless.model.plan import Epoch, MoveKind, MoveStep, PanelPlan, PlannedRouter
 from gapless.model.router import Router, RouterId
 from gapless.observe.log import get_logger
 from gapless.observe.metrics import Metrics
-from gapless.wire.messages import Report
+from gapless.wire.messages import Bury
 
-_MOVES_FOR_HARM = (MoveKind.RESCHEDULE, MoveKind.RETRY)
+_MOVES_FOR_HARM = (MoveKind.RESCHEDULE, MoveKind.RETRY, MoveKind.TAKEOVER, MoveKind.RESTART)
 """Moves that are logged as warnings: something broke."""
 _WORRYING = (Standing.SILENT.value, Standing.DEAD.value)
 """Standings of a host that are logged as warnings."""
@@ -80,12 +90,7 @@ class Driver:
         self.recorder = Recorder(
             store,
             metrics,
-            Answers(
-                bound=self._bound,
-                not_bound=self._not_bound,
-                withdrawn=self._withdrawn,
-                not_withdrawn=self._not_withdrawn,
-            ),
+            self._answered,
         )
         self._store = store
         self._roster = roster
@@ -151,6 +156,16 @@ class Driver:
                     self.recorder.take(effect, at)
                 case StoreWithdrawal():
                     self.recorder.take(effect, at)
+                case StoreSuccession():
+                    said = {"router": effect.router_id, "epoch": effect.epoch, "cause": effect.cause}
+                    self._log.info(f"Router {effect.router_id}: {effect.reason}", **said)
+                    self.recorder.take(effect, at)
+                case StorePanel():
+                    said = {"version": effect.panel.version, "floor": effect.panel.floor, "cause": effect.cause}
+                    self._log.info(f"Arbiters: {effect.reason}", **said)
+                    self.recorder.take(effect, at)
+                case AskArbiters():
+                    self._ask(effect)
                 case RecordStep():
                     self._take_step(effect, at)
                 case PublishPlan():
@@ -164,12 +179,22 @@ class Driver:
                     self._tell_wait(effect)
                 case ReportHost():
                     self._tell_host(effect)
+                case ReportArbiters():
+                    say = self._log.warning if effect.is_short else self._log.info
+                    say(f"Arbiters: {effect.reason}", cause=effect.cause)
                 case EngageBrake():
                     self._log.error(effect.reason, hosts=",".join(effect.hosts), cause=effect.cause)
                 case ReleaseBrake():
                     self._log.warning(effect.reason, cause=effect.cause)
                 case _:
                     assert_never(effect)
+
+    def _ask(self, question: AskArbiters) -> None:
+        """Claim a tenure at every arbiter that has a link; whoever has none is asked again later."""
+        bury = Bury(tenure=question.tenure, seq=question.seq, panel=question.panel)
+        self._log.info(question.reason, arbiters=",".join(question.arbiters) or "-", cause=question.cause)
+        for arbiter in question.arbiters:
+            self._sessions.ask(arbiter, bury)
 
     def _tell_move(self, bind: Bind) -> None:
         """One line and one count a move; a Bind that is asked for again, because it could not be stored, is none."""
@@ -213,35 +238,41 @@ class Driver:
 
     # What the recorder answers
 
-    def _bound(self, bind: Bind) -> None:
-        self.post(BindingStored(id=bind.cause, router_id=bind.router_id, host=bind.host, epoch=bind.epoch))
-
-    def _not_bound(self, bind: Bind, reason: str) -> None:
-        self.post(BindingFailed(id=bind.cause, router_id=bind.router_id, epoch=bind.epoch, reason=reason))
-
-    def _withdrawn(self, effect: StoreWithdrawal) -> None:
-        self.post(WithdrawalStored(id=effect.cause, router_id=effect.router_id, epoch=effect.epoch))
-
-    def _not_withdrawn(self, effect: StoreWithdrawal, reason: str) -> None:
-        self.post(WithdrawalFailed(id=effect.cause, router_id=effect.router_id, epoch=effect.epoch, reason=reason))
+    def _answered(self, effect: Write, failure: str) -> None:
+        """A write is stored, or not, and why."""
+        self.post(_failed(effect, failure) if failure else _stored(effect))
 
     # What the link hears
 
-    def host_connected(self, facts: HostFacts, incarnation: Incarnation, received_s: float) -> None:
+    def host_connected(self, facts: HostFacts, incarnation: Incarnation, session: int, received_s: float) -> None:
         """A host's session is open."""
-        admin_up = self._roster.is_admin_up(facts.name)
-        event = HostConnected(id=self.fresh_id(), facts=facts, incarnation=incarnation, admin_up=admin_up)
+        event = HostConnected(
+            id=self.fresh_id(),
+            facts=facts,
+            incarnation=incarnation,
+            admin_up=self._roster.is_admin_up(facts.name),
+            session=session,
+        )
         self._inbox.put_now(event, received_s)
 
-    async def host_reported(self, host: HostName, report: Report, plan_version: int, received_s: float) -> None:
+    async def host_reported(self, host: HostName, heard: Heard, received_s: float) -> None:
         """A host's report arrived."""
+        report = heard.report
         event = HostReported(
             id=self.fresh_id(),
             host=host,
             agent=report.agent,
             routers=report.routers,
             full=report.full,
-            plan_version=plan_version,
+            plan_version=heard.plan_version,
+            session=heard.session,
+            number=heard.number,
+            leased=report.leased,
+            guard_version=heard.guard_version,
+            forwarding=report.forwarding,
+            takeovers=report.takeovers,
+            buried=report.buried,
+            uplink_trouble=report.uplink_trouble,
         )
         await self._inbox.put(event, received_s)
 
@@ -251,9 +282,17 @@ class Driver:
 
     # What sessions ask
 
-    def plan_of(self, host: HostName) -> Mapping[RouterId, Epoch]:
+    def plan_of(self, host: HostName) -> Mapping[RouterId, Duty]:
         """What the planner wants on the host at this instant."""
         return self.planner.plan_of(host)
+
+    def heard(self, host: HostName, session: int) -> int:
+        """How many reports of this session it takes into account."""
+        return self.planner.heard(host, session)
+
+    def panel(self) -> PanelPlan | None:
+        """The arbiters."""
+        return self.planner.panel_plan()
 
     def plan_version(self, host: HostName) -> int:
         """Which plan that is."""
@@ -273,3 +312,29 @@ class Driver:
                 del self._unsent[router_id]
                 self._late[router_id] = (planned.epoch, sent_s - asked_s)
                 self.recorder.note(router_id, planned.epoch, MoveStep.SENT, utc_now(), f"the plan left for {host}")
+
+
+def _stored(effect: Write) -> Event:
+    match effect:
+        case Bind():
+            return BindingStored(id=effect.cause, router_id=effect.router_id, host=effect.host, epoch=effect.epoch)
+        case StoreWithdrawal():
+            return WithdrawalStored(id=effect.cause, router_id=effect.router_id, epoch=effect.epoch)
+        case StoreSuccession():
+            return SuccessionStored(id=effect.cause, router_id=effect.router_id, epoch=effect.epoch)
+        case StorePanel():
+            return PanelStored(id=effect.cause, panel=effect.panel)
+    assert_never(effect)
+
+
+def _failed(effect: Write, reason: str) -> Event:
+    match effect:
+        case Bind():
+            return BindingFailed(id=effect.cause, router_id=effect.router_id, epoch=effect.epoch, reason=reason)
+        case StoreWithdrawal():
+            return WithdrawalFailed(id=effect.cause, router_id=effect.router_id, epoch=effect.epoch, reason=reason)
+        case StoreSuccession():
+            return SuccessionFailed(id=effect.cause, router_id=effect.router_id, epoch=effect.epoch, reason=reason)
+        case StorePanel():
+            return PanelFailed(id=effect.cause, panel=effect.panel, reason=reason)
+    assert_never(effect)

@@ -21,14 +21,14 @@ from gapless.config import Address
 from gapless.controller.hostbook import HostBook
 from gapless.controller.refusals import Refusals
 from gapless.controller.roster import Admission, Refusal, RefusalCode, Roster
-from gapless.controller.session import SEND_TIMEOUT_S, Malformed, PlanSource, Session, decode
+from gapless.controller.session import SEND_TIMEOUT_S, Heard, Malformed, PlanSource, Session, decode
 from gapless.controller.sessions import Sessions
 from gapless.controller.store.tables import utc_now
 from gapless.errors import Conflict, StoreUnavailable, Unavailable
 from gapless.model.host import HostFacts, HostName, Incarnation
 from gapless.observe.log import get_logger
 from gapless.observe.metrics import Metrics
-from gapless.wire.messages import PROTOCOL, Challenge, Declined, Hello, Refused, Report, Welcome, encode
+from gapless.wire.messages import PROTOCOL, Challenge, Declined, Hello, Refused, Welcome, encode
 from gapless.wire.proof import fresh_nonce, host_proof, is_valid, server_proof
 
 HANDSHAKE_TIMEOUT_S = 10.0
@@ -47,11 +47,11 @@ class Ears(Protocol):
     session is never heard after the beginning of a newer one.
     """
 
-    def host_connected(self, facts: HostFacts, incarnation: Incarnation, received_s: float) -> None:
+    def host_connected(self, facts: HostFacts, incarnation: Incarnation, session: int, received_s: float) -> None:
         """A host proved the key and has its name; its session is open, and waits to be woken for its first plan."""
 
-    async def host_reported(self, host: HostName, report: Report, plan_version: int, received_s: float) -> None:
-        """A report arrived, made from that version of the host's plan. May wait, and so slow this one host down."""
+    async def host_reported(self, host: HostName, heard: Heard, received_s: float) -> None:
+        """A report arrived. May wait, and so slow this one host down."""
 
     def host_disconnected(self, host: HostName, received_s: float) -> None:
         """The host's last session is over."""
@@ -236,7 +236,7 @@ class Link:
         log.info("Host connected", peer=_peer(connection), instance=hello.facts.instance)
         try:
             self._sessions.add(session)
-            self._ears.host_connected(hello.facts, hello.incarnation, guest.received_s)
+            self._ears.host_connected(hello.facts, hello.incarnation, session.number, guest.received_s)
             self._metrics.links.set(len(self._sessions))
             over = await session.run()
         finally:
@@ -248,10 +248,10 @@ class Link:
         log.info(f"Control link closed: {over.reason}", cause=over.cause)
         await connection.close(_CLOSE_CODES.get(over.cause, CloseCode.NORMAL_CLOSURE), over.reason[:_REASON_BYTES])
 
-    async def _heard(self, host: HostName, report: Report, plan_version: int, received_s: float) -> None:
+    async def _heard(self, host: HostName, heard: Heard, received_s: float) -> None:
         self._roster.heard(host, received_s, utc_now())
         self._book.heard(host)
-        await self._ears.host_reported(host, report, plan_version, received_s)
+        await self._ears.host_reported(host, heard, received_s)
 
     async def _refuse(self, connection: ServerConnection, turned: "_TurnedAway") -> None:
         now = asyncio.get_running_loop().time()

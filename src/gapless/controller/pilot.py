@@ -120,6 +120,8 @@ class Pilot:
                 epoch=status.epoch,
                 state=status.state,
                 reason=status.reason,
+                standby=status.standby,
+                standby_state=status.standby_state,
             )
             for router_id, status in self._driver.planner.router_views().items()
         }
@@ -211,4 +213,6 @@ def _host_view(status: HostStatus, heard_at: datetime | None) -> HostView:
         heard_at=heard_at,
         routers=status.routers,
         takes_routers=status.takes_routers,
+        holds_lease=status.holds_lease,
+        arbiter=status.arbiter,
     )

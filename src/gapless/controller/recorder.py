@@ -1,8 +1,8 @@
 """Puts into the store what the planner decided, and tells it how that went.
 
-The rule: every Bind and StoreWithdrawal gets exactly one answer, and "failed" means "not done". Many are stored in one
-transaction. If one of them does not fit, each is tried alone, so that one router's error never stops the others; if the
-database itself is away, all of them fail at once rather than one timeout after another.
+The rule: every write, which is all but the steps of moves, gets exactly one answer, and "failed" means "not done". Many
+are stored in one transaction. If one of them does not fit, each is tried alone, so that one router's error never stops
+the others; if the database itself is away, all of them fail at once rather than one timeout after another.
 
 A transaction that failed may be stored all the same: the disk's error or the broken connection came after the commit.
 So a write that the database failed is in doubt, and is answered only when reading has told what is so. As long as
@@ -20,7 +20,6 @@ Steps of moves are for people: they wait for a database that is away, up to a bo
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -32,7 +31,7 @@ from gapless.controller.store.engine import Store
 from gapless.controller.store.records import StepTaken
 from gapless.controller.store.tables import utc_now
 from gapless.core.backoff import Backoff, Pace
-from gapless.core.effects import Bind, RecordStep, StoreWithdrawal
+from gapless.core.effects import Bind, RecordStep, StorePanel, StoreSuccession, StoreWithdrawal
 from gapless.errors import Conflict, GaplessError, InvariantError, LostRace, StoreUnavailable
 from gapless.model.plan import Epoch, MoveStep
 from gapless.model.router import RouterId
@@ -50,38 +49,37 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """Who is told how it went. Called from the recorder's task; must not wait."""
-
-    bound: Callable[[Bind], None]
-    not_bound: Callable[[Bind, str], None]
-    withdrawn: Callable[[StoreWithdrawal], None]
-    not_withdrawn: Callable[[StoreWithdrawal, str], None]
+Write = Bind | StoreWithdrawal | StoreSuccession | StorePanel
+"""What gets an answer."""
+Answer = Callable[[Write, str], None]
+"""Told how a write went: why it is not stored, "" if it is. Called from the recorder's task; must not wait."""
 
 
 class Recorder:
     """Takes effects at once, stores them in its own task (`run`), answers."""
 
-    def __init__(self, store: Store, metrics: Metrics, answers: Answers) -> None:
+    def __init__(self, store: Store, metrics: Metrics, answer: Answer) -> None:
         self._store = store
         self._metrics = metrics
-        self._answers = answers
+        self._answer = answer
         self._binds: deque[tuple[Bind, datetime]] = deque()
-        self._withdrawals: deque[StoreWithdrawal] = deque()
-        self._doubts: list[tuple[Bind | StoreWithdrawal, str]] = []
+        self._amendments: deque[StoreWithdrawal | StoreSuccession] = deque()
+        self._panels: deque[StorePanel] = deque()
+        self._doubts: list[tuple[Write, str]] = []
         """Writes that the database failed, with its reason: whether they are stored is to be read."""
         self._steps: deque[StepTaken] = deque(maxlen=MOST_STEPS)
         self._work = asyncio.Event()
         self._log = get_logger()
 
-    def take(self, effect: Bind | StoreWithdrawal | RecordStep, at: datetime) -> None:
+    def take(self, effect: Write | RecordStep, at: datetime) -> None:
         """Store this soon; it was decided at `at`."""
         match effect:
             case Bind():
                 self._binds.append((effect, at))
-            case StoreWithdrawal():
-                self._withdrawals.append(effect)
+            case StoreWithdrawal() | StoreSuccession():
+                self._amendments.append(effect)
+            case StorePanel():
+                self._panels.append(effect)
             case RecordStep():
                 ago = timedelta(seconds=min(max(effect.ago_s, 0.0), _LONGEST_AGO_S))
                 self.note(effect.router_id, effect.epoch, effect.step, at - ago, effect.reason)
@@ -108,14 +106,16 @@ class Recorder:
         Raises InvariantError if the store has another epoch than the planner.
         """
         self._work.clear()
-        while self._doubts or self._binds or self._withdrawals or self._steps:
+        while self._doubts or self._binds or self._amendments or self._panels or self._steps:
             # Bindings before all else, whenever there are any: a router may be waiting for them.
             if self._doubts:
                 is_done = await self._settle_doubts()
             elif self._binds:
                 is_done = await self._store_binds(_taken(self._binds))
-            elif self._withdrawals:
-                is_done = await self._store_withdrawals(_taken(self._withdrawals))
+            elif self._amendments:
+                is_done = await self._store_amendments(_taken(self._amendments))
+            elif self._panels:
+                is_done = await self._store_panels(_taken(self._panels))
             else:
                 is_done = await self._store_steps(_taken(self._steps))
             if not is_done:
@@ -136,18 +136,32 @@ class Recorder:
             self._conclude(bind, error)
         return True
 
-    async def _store_withdrawals(self, batch: Sequence[StoreWithdrawal]) -> bool:
-        async def work(session: AsyncSession, some: Sequence[StoreWithdrawal]) -> list[None]:
-            for withdrawal in some:
-                await records.store_withdrawal(session, withdrawal)
+    async def _store_amendments(self, batch: Sequence[StoreWithdrawal | StoreSuccession]) -> bool:
+        async def work(session: AsyncSession, some: Sequence[StoreWithdrawal | StoreSuccession]) -> list[None]:
+            for each in some:
+                if isinstance(each, StoreWithdrawal):
+                    await records.store_withdrawal(session, each)
+                else:
+                    await records.store_succession(session, each)
             return [None] * len(some)
 
-        outcomes = await self._stored("withdrawals", batch, work)
-        for withdrawal, error in zip(batch, outcomes, strict=True):
-            self._conclude(withdrawal, error)
+        outcomes = await self._stored("changes of bindings", batch, work)
+        for each, error in zip(batch, outcomes, strict=True):
+            self._conclude(each, error)
         return True
 
-    def _conclude(self, effect: Bind | StoreWithdrawal, error: Exception | None) -> None:
+    async def _store_panels(self, batch: Sequence[StorePanel]) -> bool:
+        async def work(session: AsyncSession, some: Sequence[StorePanel]) -> list[None]:
+            for each in some:
+                await records.store_panel(session, each)
+            return [None] * len(some)
+
+        outcomes = await self._stored("panels", batch, work)
+        for each, error in zip(batch, outcomes, strict=True):
+            self._conclude(each, error)
+        return True
+
+    def _conclude(self, effect: Write, error: Exception | None) -> None:
         """Answer, unless only reading can tell what the answer is."""
         if isinstance(error, StoreUnavailable):
             self._doubts.append((effect, str(error)))
@@ -160,23 +174,20 @@ class Recorder:
         """Read whether the writes that failed are stored nevertheless; false if that cannot be read yet."""
         try:
             async with self._store.reading() as session:
-                stored = await records.bindings(session, {effect.router_id for effect, _ in self._doubts})
+                named = {effect.router_id for effect, _ in self._doubts if not isinstance(effect, StorePanel)}
+                stored, panel = await records.bindings(session, named), await records.panel(session)
         except StoreUnavailable as error:
             count = len(self._doubts)
             self._log.error(f"Whether {count} writes were stored cannot be read; asked again soon", reason=str(error))
             return False
         doubts, self._doubts = self._doubts, []
         for effect, reason in doubts:
-            self._answer(effect, "" if records.has(stored.get(effect.router_id), effect) else reason)
+            if isinstance(effect, StorePanel):
+                is_stored = panel == effect.panel
+            else:
+                is_stored = records.has(stored.get(effect.router_id), effect)
+            self._answer(effect, "" if is_stored else reason)
         return True
-
-    def _answer(self, effect: Bind | StoreWithdrawal, failure: str) -> None:
-        """`failure`: why it is not stored; "" if it is."""
-        match effect:
-            case Bind():
-                self._answers.not_bound(effect, failure) if failure else self._answers.bound(effect)
-            case StoreWithdrawal():
-                self._answers.not_withdrawn(effect, failure) if failure else self._answers.withdrawn(effect)
 
     async def _store_steps(self, batch: Sequence[StepTaken]) -> bool:
         """False if the database is away: then they are taken again, oldest first."""

@@ -81,7 +81,8 @@ async def _run_on(
     store: Store, secret: bytes, settings: ServerSettings, stop: asyncio.Event, ready: Callable[[Listening], None]
 ) -> None:
     """Put the parts together and run them until `stop`, or until one of them fails."""
-    shell = await assemble(store, key=secret, liveness=settings.liveness, clock=asyncio.get_running_loop().time)
+    clock = asyncio.get_running_loop().time
+    shell = await assemble(store, key=secret, liveness=settings.liveness, lease=settings.lease, clock=clock)
     app = create_app(store=store, settings=settings, steering=shell.pilot, metrics=shell.metrics)
     api = _Api(
         uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=3)

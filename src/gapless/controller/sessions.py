@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from gapless.controller.session import Session
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
+from gapless.wire.messages import Bury
 
 
 class Sessions:
@@ -36,6 +37,11 @@ class Sessions:
         """What the host should run may have changed."""
         if session := self._open.get(host):
             session.wake()
+
+    def ask(self, host: HostName, question: Bury) -> None:
+        """Put a question to the host, if it has a link."""
+        if session := self._open.get(host):
+            session.ask(question)
 
     def look_at(self, changed: Collection[RouterId]) -> None:
         """These routers should be built otherwise than before, wherever they run."""

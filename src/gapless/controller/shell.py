@@ -21,6 +21,7 @@ from gapless.core.liveness import Timing
 from gapless.core.planner import Planner
 from gapless.core.views import StoredHost, StoredRouter
 from gapless.model.host import HostName
+from gapless.model.lease import DEFAULT, LeaseTiming, Panel
 from gapless.model.plan import Epoch, MoveKind
 from gapless.model.router import RouterId
 from gapless.observe.metrics import Metrics
@@ -56,7 +57,9 @@ class Shell:
         await self.book.write()
 
 
-async def assemble(store: Store, *, key: bytes, liveness: Timing, clock: Callable[[], float]) -> Shell:
+async def assemble(
+    store: Store, *, key: bytes, liveness: Timing, lease: LeaseTiming = DEFAULT, clock: Callable[[], float]
+) -> Shell:
     """Read the store and put the parts together. `clock` is the loop's; raises StoreUnavailable."""
     metrics = Metrics()
     levels = await _levels(store)
@@ -64,7 +67,14 @@ async def assemble(store: Store, *, key: bytes, liveness: Timing, clock: Callabl
     roster = Roster(levels.hosts, dead_after_s=liveness.dead_after_s, now=now)
     sessions = Sessions()
     book = HostBook(store, metrics, every_s=max(1.0, min(liveness.report_interval_s, 30.0)))
-    planner = Planner(liveness, now=now, hosts=levels.planner_hosts(), routers=levels.planner_routers())
+    planner = Planner(
+        liveness,
+        now=now,
+        hosts=levels.planner_hosts(),
+        routers=levels.planner_routers(),
+        panel=levels.panel,
+        lease=lease,
+    )
     driver = Driver(planner, store=store, roster=roster, sessions=sessions, metrics=metrics, clock=clock)
     pilot = Pilot(
         driver,
@@ -108,6 +118,7 @@ class _Levels:
     needs: dict[RouterId, RouterNeeds]
     bindings: dict[RouterId, records.StoredBinding]
     open_moves: dict[RouterId, MoveKind]
+    panel: Panel | None
     choices: dict[RouterId, str]
 
     def planner_hosts(self) -> list[StoredHost]:
@@ -129,6 +140,9 @@ class _Levels:
             epoch=Epoch(bound.assignment.epoch),
             leaving_host=bound.leaving_host,
             open_move=self.open_moves.get(router_id),
+            incarnation=bound.incarnation,
+            leaving_incarnation=bound.leaving_incarnation,
+            standby=bound.standby,
             choice=self.choices.get(router_id, ""),
         )
 
@@ -141,5 +155,6 @@ async def _levels(store: Store) -> _Levels:
             needs=await projection.needs(session),
             bindings=await records.bindings(session),
             open_moves=await records.open_moves(session),
+            panel=await records.panel(session),
             choices=await records.choices(session),
         )

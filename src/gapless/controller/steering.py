@@ -26,6 +26,10 @@ class HostView:
     """How many routers are bound to it."""
     takes_routers: bool
     """It is heard, in service, connected, and its agent runs."""
+    holds_lease: bool
+    """Guarded routers can be planned for it: it said that it holds its lease, and was heard lately."""
+    arbiter: bool
+    """Leases are granted, and dead hosts buried, by its word among others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,10 @@ class RouterView:
     """One word: unplaced, building, active, waiting, ..."""
     reason: str
     """Why it is in that state, or what it waits for; a sentence."""
+    standby: HostName | None = None
+    """The host that takes over by itself should `host` die, or is being made the one that does."""
+    standby_state: str = ""
+    """One word: ready, building, failed, silent, changing; "" without a standby."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

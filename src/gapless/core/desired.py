@@ -10,6 +10,7 @@ from gapless.model.observed import (
     NAME_LENGTH,
     TAP_PREFIX,
     TENANT_PREFIX,
+    VXLAN_PREFIX,
     KernelRoute,
     KernelRouter,
     Link,
@@ -68,7 +69,14 @@ def bridge_name(network_id: NetworkId) -> str:
     return f"{BRIDGE_PREFIX}{network_id[:NAME_LENGTH]}"
 
 
-def desired_router(router: Router, ruleset: Ruleset, bridges: Mapping[NetworkId, str]) -> KernelRouter:
+def vxlan_name(vni: int) -> str:
+    """The VXLAN device of a segment on the host."""
+    return f"{VXLAN_PREFIX}{vni}"
+
+
+def desired_router(
+    router: Router, ruleset: Ruleset, bridges: Mapping[NetworkId, str], guarded: bool = False
+) -> KernelRouter:
     """What `router` looks like in a kernel. `bridges` names the bridge of each of its networks on this host.
 
     A router that is administratively down is a namespace with rules that drop everything, and no interface.
@@ -86,7 +94,13 @@ def desired_router(router: Router, ruleset: Ruleset, bridges: Mapping[NetworkId,
         for name, port, held in ports
     }
     taps = {
-        tap_name(port.id): Tap(name=tap_name(port.id), mtu=port.network.mtu, bridge=bridges[port.network.id], peer=name)
+        tap_name(port.id): Tap(
+            name=tap_name(port.id),
+            mtu=port.network.mtu,
+            bridge=bridges[port.network.id],
+            peer=name,
+            guarded=guarded,
+        )
         for name, port, _ in ports
     }
     return KernelRouter(

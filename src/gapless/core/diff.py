@@ -24,6 +24,7 @@ from gapless.model.operation import (
     AddAddress,
     AddRoute,
     Announce,
+    ChangeGuard,
     ChangeHostMtu,
     ChangeLink,
     ChangeSettings,
@@ -152,10 +153,14 @@ def _pairs(desired: KernelRouter, observed: KernelRouter, kept: frozenset[str]) 
         if name in kept:
             yield from _change_pair(link, tap, observed.links[name], observed.taps[tap.name])
         elif tap.bridge is not None:
-            yield CreatePair(link=name, mac=link.mac, tap=tap.name, bridge=tap.bridge, mtu=link.mtu)
+            yield CreatePair(
+                link=name, mac=link.mac, tap=tap.name, bridge=tap.bridge, mtu=link.mtu, guarded=tap.guarded
+            )
 
 
 def _change_pair(link: Link, tap: Tap, was_link: Link, was_tap: Tap) -> Iterator[Operation]:
+    if tap.guarded != was_tap.guarded:
+        yield ChangeGuard(name=tap.name, guarded=tap.guarded)
     if (link.mac, link.mtu) != (was_link.mac, was_link.mtu):
         yield ChangeLink(link=link.name, mac=link.mac, mtu=link.mtu)
     if tap.mtu != was_tap.mtu:

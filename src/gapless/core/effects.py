@@ -6,7 +6,8 @@ first event that led to it. The shell carries effects out in order and answers w
 
 from dataclasses import dataclass
 
-from gapless.model.host import HostName
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Panel, PanelVersion, Tenure
 from gapless.model.plan import Epoch, MoveKind, MoveStep
 from gapless.model.router import RouterId
 
@@ -16,7 +17,8 @@ class Bind:
     """Store that `router_id` is bound to `host` at `epoch`, and begin the record of the move, in one transaction.
 
     Holds only if the stored epoch is still `epoch - 1` (0: never bound), or if this binding is stored already: then
-    only its `leaving_host` is put right. Answered by exactly one BindingStored or BindingFailed. The record's first
+    only its `leaving_host` is put right. Nobody may succeed a host that was just bound (`StoreSuccession`). Answered
+    by exactly one BindingStored or BindingFailed. The record's first
     steps are part of this: DECIDED is the moment of the effect, LAST_HEARD lies `silent_s` before it, BOUND is the
     moment of the transaction. Every later step comes as a RecordStep.
     """
@@ -34,6 +36,12 @@ class Bind:
     """Why this host, of those that could take it: the record's detail."""
     reason: str
     cause: str
+    incarnation: Incarnation | None = None
+    """That of `host`, where the router is guarded by its lease; None: a classic binding."""
+    leaving_incarnation: Incarnation | None = None
+    """That of `leaving_host`, where it is guarded there: then it has to close the router, or be over."""
+    decided_ago_s: float = 0.0
+    """DECIDED lies so long before the effect: a successor decides by itself, and the controller hears of it later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +55,48 @@ class StoreWithdrawal:
     router_id: RouterId
     epoch: Epoch
     leaving_host: HostName
+    reason: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSuccession:
+    """Store at which incarnation of its host the router is guarded (None: not at all), and who may succeed that host.
+
+    Holds only if the stored epoch is still `epoch`. Answered by exactly one SuccessionStored or SuccessionFailed. No
+    plan gives a right, or counts on a guard, before that is stored; and none is given anew before it is stored that
+    nobody has it.
+    """
+
+    router_id: RouterId
+    epoch: Epoch
+    incarnation: Incarnation | None
+    standby: Tenure | None
+    reason: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorePanel:
+    """Store the arbiters. Answered by exactly one PanelStored or PanelFailed; hosts hear of them after that."""
+
+    panel: Panel
+    reason: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskArbiters:
+    """Claim `tenure` at these arbiters, as question `seq`; their answers come with their reports.
+
+    Nothing is to be sent to one that is not connected: it is asked again, with another `seq`, for as long as it
+    matters.
+    """
+
+    tenure: Tenure
+    seq: int
+    panel: PanelVersion
+    arbiters: tuple[HostName, ...]
     reason: str
     cause: str
 
@@ -98,6 +148,15 @@ class ReportHost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportArbiters:
+    """Arbiters are too few for takeovers, or are no longer: one log line."""
+
+    is_short: bool
+    reason: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportPause:
     """The controller itself was away for `pause_s` seconds: one log line."""
 
@@ -128,10 +187,14 @@ class ReleaseBrake:
 Effect = (
     Bind
     | StoreWithdrawal
+    | StoreSuccession
+    | StorePanel
+    | AskArbiters
     | PublishPlan
     | RecordStep
     | ExplainRouter
     | ReportHost
+    | ReportArbiters
     | ReportPause
     | EngageBrake
     | ReleaseBrake

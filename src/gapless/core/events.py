@@ -7,7 +7,8 @@ carries it as `cause`. Times are not in here: the shell hands `now` in beside th
 from dataclasses import dataclass
 
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
-from gapless.model.plan import Epoch, RouterReport
+from gapless.model.lease import NOBODY, Panel
+from gapless.model.plan import Burial, Epoch, Forwarding, RouterReport, Takeover
 from gapless.model.router import FailoverMode, RouterId
 
 
@@ -24,12 +25,13 @@ class RouterNeeds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostConnected:
-    """A host proved the cluster's key and opened its control link."""
+    """A host proved the cluster's key and opened its control link; `session` tells this link from its others."""
 
     id: str
     facts: HostFacts
     incarnation: Incarnation
     admin_up: bool
+    session: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,9 @@ class HostReported:
     A router of the host's plan that a full report does not name is not there (yet). `plan_version` is what
     `Planner.plan_version(host)` was when the plan that this report was made from was read for sending (0: unknown):
     only a report made from a plan without a router proves that the host has let go of it.
+
+    `number` counts the reports of the `session`, from 1. The rest is its guard's (`wire.messages.Report`), with
+    `guard_version` as `plan_version` is: from which plan it worked.
     """
 
     id: str
@@ -47,6 +52,14 @@ class HostReported:
     routers: tuple[RouterReport, ...] = ()
     full: bool = False
     plan_version: int = 0
+    session: int = 0
+    number: int = 0
+    leased: Incarnation = NOBODY
+    guard_version: int = 0
+    forwarding: tuple[Forwarding, ...] | None = None
+    takeovers: tuple[Takeover, ...] = ()
+    buried: tuple[Burial, ...] = ()
+    uplink_trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +152,42 @@ class WithdrawalFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SuccessionStored:
+    """A `StoreSuccession` effect is in the store."""
+
+    id: str
+    router_id: RouterId
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuccessionFailed:
+    """A `StoreSuccession` effect could not be stored; who might succeed still may."""
+
+    id: str
+    router_id: RouterId
+    epoch: Epoch
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanelStored:
+    """A `StorePanel` effect is in the store."""
+
+    id: str
+    panel: Panel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanelFailed:
+    """A `StorePanel` effect could not be stored; the arbiters are those of before."""
+
+    id: str
+    panel: Panel
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrakeReleased:
     """An operator says that the hosts that look dead are dead: move their routers."""
 
@@ -158,5 +207,9 @@ Event = (
     | BindingFailed
     | WithdrawalStored
     | WithdrawalFailed
+    | SuccessionStored
+    | SuccessionFailed
+    | PanelStored
+    | PanelFailed
     | BrakeReleased
 )

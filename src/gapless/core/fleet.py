@@ -1,16 +1,35 @@
 """The hosts as the planner knows them: what each says, what is bound to it, what it should run.
 
-The rule: a router is in one host's plan at most. Only `plan` and `unplan` change plans, and each change raises the
-host's `plan_version`, by which a later report proves what the host knew when it made it.
+The rule: a router runs on one host at most; a guarded one may be built on others. Only `plan` and `unplan` change
+plans, and each change raises the host's `plan_version`, by which a later report proves what the host knew when it made
+it.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
+from types import MappingProxyType
 
 from gapless.core.liveness import Silence, Standing
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
-from gapless.model.plan import Epoch
+from gapless.model.lease import Tenure
+from gapless.model.plan import Epoch, Guarded, Role
 from gapless.model.router import RouterId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duty:
+    """What a host has to do with one router of its plan."""
+
+    epoch: Epoch
+    guarded: Guarded | None = None
+    """None: it runs it, unguarded."""
+
+    @property
+    def is_standby(self) -> bool:
+        """It keeps the router built and forwards nothing (yet)."""
+        return self.guarded is not None and self.guarded.role is Role.STANDBY
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,10 +50,38 @@ class Host:
     """Bound elsewhere; it has not said yet that nothing is left of them here."""
     drains: set[RouterId] = field(default_factory=set)
     """Left it because it is out of service, and their new host has not said yet how that went."""
-    plan: dict[RouterId, Epoch] = field(default_factory=dict)
+    plan: dict[RouterId, Duty] = field(default_factory=dict)
     plan_version: int = 1
     unsent: set[RouterId] = field(default_factory=set)
     """Routers of the plan whose moves have not been sent yet."""
+    session: int = 0
+    """Names its connection: what was said in an earlier one is not heard any more."""
+    heard: int = 0
+    """The number of its last report in this connection."""
+    reborn: Incarnation = field(default=Incarnation(0))
+    """Every lower incarnation of this machine is over: it said so itself, by being at this one."""
+    leased: Incarnation = field(default=Incarnation(0))
+    """The newest incarnation at which it said that it held its lease; 0: not known."""
+    buried: Incarnation = field(default=Incarnation(0))
+    """Up to here its incarnations are over by the arbiters' word, whatever it says of itself yet."""
+    guard_version: int = 0
+    """The version of the plan that its guard worked from when it last spoke in this connection; 0: none."""
+    forwarding: Mapping[RouterId, Epoch] | None = None
+    """Guarded routers that are open here; None: not said in this connection."""
+    uplink_trouble: str = ""
+    """What of its uplinks it has lost, in its own words."""
+    owing: set[RouterId] = field(default_factory=set)
+    """Routers that wait for what its guard says next."""
+    panel_version: int = 1
+    """The first version of its plan with the panel as it is."""
+    standbys: set[RouterId] = field(default_factory=set)
+    """Routers whose standby it is, or is being made."""
+    preparing: set[RouterId] = field(default_factory=set)
+    """Those of them that it has not built yet, as far as it said."""
+    shares: Counter[HostName] = field(default_factory=Counter)
+    """Of the routers bound to it, how many each other host stands by for."""
+    calm_until: float = -inf
+    """It took over a while ago: nothing more is built here so long."""
     told_standing: str = "expected"
     """As last reported."""
     told_agent_down: bool = False
@@ -48,13 +95,28 @@ class Host:
 
     @property
     def load(self) -> int:
-        """Routers that it carries or is about to."""
-        return len(self.bound) + len(self.coming)
+        """Routers that it carries or is about to, as active host or as standby."""
+        return len(self.bound) + len(self.standbys) + len(self.coming - self.standbys - self.bound)
+
+    @property
+    def loads(self) -> tuple[int, int]:
+        """By which hosts are compared: all that it carries, then what of it is active here, or about to be."""
+        return self.load, len(self.bound) + len(self.coming - self.bound)
 
     @property
     def is_full(self) -> bool:
         """No capacity left."""
         return self.load >= self.facts.capacity
+
+    @property
+    def holds_lease(self) -> bool:
+        """Whether guarded routers can be planned for it: it is at the incarnation at which it held its lease last."""
+        return self.buried < self.leased == self.incarnation
+
+    @property
+    def tenure(self) -> Tenure:
+        """The host as it is now."""
+        return Tenure(self.name, self.incarnation)
 
     @property
     def is_dead(self) -> bool:
@@ -119,17 +181,25 @@ class Fleet:
         self.changed_plans.pop(name, None)
         return self._hosts.pop(name, None)
 
-    def plan(self, name: HostName, router_id: RouterId, epoch: Epoch, *, reason: str, unsent: bool) -> None:
-        """The host should run the router."""
-        if host := self._hosts.get(name):
-            host.plan[router_id] = epoch
-            host.plan_version += 1
-            if unsent:
-                host.unsent.add(router_id)
-            self.changed_plans.setdefault(name, reason)
+    def plan(self, name: HostName, router_id: RouterId, duty: Duty, *, reason: str, unsent: bool) -> bool:
+        """The host has this duty; false if it had it before, or is not known."""
+        host = self._hosts.get(name)
+        if host is None or host.plan.get(router_id) == duty:
+            return False
+        host.plan[router_id] = duty
+        host.plan_version += 1
+        if unsent:
+            host.unsent.add(router_id)
+        self.changed_plans.setdefault(name, reason)
+        return True
+
+    def plan_version(self, name: HostName) -> int:
+        """The version of its plan; 0 for a host that is not known."""
+        host = self._hosts.get(name)
+        return 0 if host is None else host.plan_version
 
     def unplan(self, name: HostName | None, router_id: RouterId, *, reason: str) -> None:
-        """The host should not run the router (any more)."""
+        """The host has nothing to do with the router (any more)."""
         host = self.get(name)
         if host is not None and host.plan.pop(router_id, None) is not None:
             host.plan_version += 1
@@ -142,3 +212,7 @@ class Fleet:
         if host is not None and router_id in host.plan:
             host.plan_version += 1
             self.changed_plans.setdefault(host.name, f"router {router_id} changed")
+
+
+NOTHING: Mapping[RouterId, Epoch] = MappingProxyType({})
+"""Nothing is open."""

@@ -1,11 +1,16 @@
 """What must be true of the ledger after every event; each function raises InvariantError with what is not."""
 
+from collections.abc import Mapping
+
+from gapless.core.duties import duties
 from gapless.core.effects import Bind, StoreWithdrawal
-from gapless.core.fleet import Host
+from gapless.core.fleet import Duty, Host
 from gapless.core.ledger import Ledger
 from gapless.core.moves import IN_PLAN, LEAVING, AssignmentState
 from gapless.core.routers import RouterRecord
+from gapless.core.succession import RightState
 from gapless.errors import InvariantError
+from gapless.model.host import HostName
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 
@@ -34,7 +39,7 @@ class Invariants:
 
 
 def _check_router(ledger: Ledger, router: RouterRecord) -> None:
-    """A router is in the plan of the host it is bound to, at its epoch, exactly when its state says so."""
+    """A router is in plans exactly as `core.duties` says, and its hosts count it."""
     _expect((router.host is None) == (router.state is AssignmentState.UNBOUND), router, "bound, yet unbound")
     _expect((router.leaving is not None) == (router.state in LEAVING), router, "leaving nobody, or not leaving")
     _expect(router.leaving is None or router.leaving != router.host, router, "leaves the host it is bound to")
@@ -43,17 +48,49 @@ def _check_router(ledger: Ledger, router: RouterRecord) -> None:
         _expect(router.asked.epoch == router.epoch + 1, router, "asks for an epoch that is not the next")
     home = ledger.fleet.get(router.host)
     if home is not None:
-        should = router.epoch if router.state in IN_PLAN and not router.is_withheld else None
-        _expect(home.plan.get(router.id) == should, router, f"in {home.name}'s plan as {home.plan.get(router.id)}")
         _expect(router.id in home.bound, router, f"bound to {home.name}, which does not count it")
+    wanted = duties(router, ledger.fleet)
+    _expect(router.planned_on == wanted.keys(), router, f"planned on {sorted(router.planned_on)}")
+    for name, duty in wanted.items():
+        if host := ledger.fleet.get(name):
+            _expect(host.plan.get(router.id) == duty, router, f"in {name}'s plan as {host.plan.get(router.id)}")
+    if not router.is_guarded:
+        _expect(wanted.keys() <= {router.host}, router, "planned where it is not bound")
+        _expect(router.state not in IN_PLAN or router.is_withheld or bool(wanted), router, "in nobody's plan")
+    _check_succession(ledger, router, wanted)
+
+
+def _check_succession(ledger: Ledger, router: RouterRecord, wanted: Mapping[HostName, Duty]) -> None:
+    """One host at most is active, one at most may become so, and only what is stored is given."""
+    succession = router.succession
+    active = [name for name, duty in wanted.items() if not duty.is_standby]
+    may = [name for name, duty in wanted.items() if duty.guarded is not None and duty.guarded.after]
+    _expect(len(active) <= 1, router, f"active on {active}")
+    _expect(len(may) <= 1, router, f"may be succeeded by {may}")
+    _expect(not (succession.took and may), router, f"taken over, and may be succeeded by {may}")
+    _expect((succession.standby is None) == (succession.state is RightState.NOBODY), router, "a right of nobody")
+    _expect(succession.standby is None or router.is_guarded, router, "may be succeeded, but is not guarded")
+    _expect(succession.standby is None or router.state in IN_PLAN, router, "has a standby while it leaves")
+    if (standby := succession.standby) is not None:
+        _expect(standby.host != router.host, router, "stands by for itself")
+        host = ledger.fleet.get(standby.host)
+        _expect(host is None or router.id in host.standbys, router, f"unknown to its standby {standby.host}")
 
 
 def _check_host(ledger: Ledger, host: Host) -> None:
     """What a host counts is what routers say, and nothing in its plan is another host's."""
-    for router_id in host.plan.keys() | host.bound:
+    for router_id in host.bound:
         router = ledger.routers.get(router_id)
         if router is None or router.host != host.name:
             raise InvariantError(f"{host.name} counts router {router_id}, which is not bound to it")
+    for router_id in host.plan:
+        router = ledger.routers.get(router_id)
+        if router is None or host.name not in router.planned_on:
+            raise InvariantError(f"{host.name} has router {router_id} in its plan, and no duty to it")
+    for router_id in host.standbys | host.preparing:
+        router = ledger.routers.get(router_id)
+        if router is None or router.succession.standby is None or router.succession.standby.host != host.name:
+            raise InvariantError(f"{host.name} counts router {router_id}, for which it does not stand by")
     for router_id in host.coming:
         router = ledger.routers.get(router_id)
         if router is None or not isinstance(router.asked, Bind) or router.asked.host != host.name:

@@ -6,30 +6,45 @@ changed here and nowhere else, so that both sides always agree. `core.invariants
 
 from collections.abc import Iterable
 from heapq import heappop, heappush
+from itertools import islice
 from math import inf
 
+from gapless.core.burials import Burials
+from gapless.core.duties import duties
 from gapless.core.effects import Bind, Effect, ExplainRouter, PublishPlan, RecordStep
 from gapless.core.fleet import Fleet, Host
 from gapless.core.liveness import Silence
-from gapless.core.moves import IN_PLAN, AssignmentState, Trigger, after
+from gapless.core.moves import AssignmentState, Trigger, after
 from gapless.core.routers import RouterRecord
+from gapless.core.succession import RightState
+from gapless.core.succession import Trigger as RightTrigger
 from gapless.core.views import StoredHost, StoredRouter
 from gapless.model.host import HostFacts, HostName, Incarnation
-from gapless.model.plan import Epoch, MoveStep
+from gapless.model.lease import Tenure
+from gapless.model.plan import MoveStep
 from gapless.model.router import RouterId
 
 
 class Ledger:
     """Hosts, routers, and the effects of the event that is being handled."""
 
-    def __init__(self, now: float, hosts: Iterable[StoredHost], routers: Iterable[StoredRouter]) -> None:
+    def __init__(
+        self,
+        now: float,
+        hosts: Iterable[StoredHost],
+        routers: Iterable[StoredRouter],
+        burials: Burials | None = None,
+    ) -> None:
         self.now = now
         self.cause = "start"
         self.effects: list[Effect] = []
         self.fleet = Fleet()
+        self.burials = burials or Burials()
         self.routers: dict[RouterId, RouterRecord] = {}
         self._unsettled: set[RouterId] = set()
         self._waiting: set[RouterId] = set()
+        self._queue: dict[RouterId, None] = {}
+        """Routers that wait for a turn to get a standby, longest first."""
         self._alarms: list[tuple[float, RouterId]] = []
         self._next_alarm: dict[RouterId, float] = {}
         self.census_due = True
@@ -48,26 +63,39 @@ class Ledger:
         if stored.host is None:
             return
         router.open_move, router.choice = stored.open_move is not None, stored.choice
+        router.succession.covered = stored.incarnation
         if host := self.fleet.get(stored.host):
             host.bound.add(router.id)
+        if stored.standby is not None:
+            router.succession.state = RightState.GIVEN
+            self._set_standby(router, stored.standby)
         if stored.leaving_host is None:
             router.state = AssignmentState.PLANNED
-            self._plan(router, "it is bound here")
         else:
             router.state = AssignmentState.WITHDRAWING
-            self._wait_for(router, stored.leaving_host)
+            router.succession.leaving = stored.leaving_incarnation
+            router.leaving = stored.leaving_host
+            if stored.leaving_incarnation is not None:
+                router.succession.former = stored.leaving_host
+        self.sync(router, "it is bound here")
+        self._expect_from(router)
 
     def add_host(self, facts: HostFacts, incarnation: Incarnation, *, admin_up: bool) -> Host:
         """A host is known from now on. What was bound to its name all along is bound to it."""
         silence = Silence(counted_from=self.now)
         host = self.fleet.add(Host(facts=facts, incarnation=incarnation, admin_up=admin_up, silence=silence))
         for router in self.routers.values():
+            standby = router.succession.standby
             if router.host == host.name:
                 host.bound.add(router.id)
-                self.give_back(router)
+                if standby is not None:
+                    host.shares[standby.host] += 1
+            if standby is not None and standby.host == host.name:
+                host.standbys.add(router.id)
+            if host.name in (router.host, router.leaving, *router.planned_on):
+                self.sync(router, f"router {router.id} stays here")
             if router.leaving == host.name:
-                host.letting_go.add(router.id)
-                router.leaving_version = host.plan_version
+                self._expect_from(router)
         return host
 
     # What is to be looked at
@@ -84,6 +112,16 @@ class Ledger:
         """What `look_again` would look at and that waits for nothing else."""
         waiting = (self.routers[router_id] for router_id in sorted(self._waiting))
         return [each.id for each in waiting if each.asked is None and each.state is not AssignmentState.WITHDRAWN]
+
+    def wait_for_a_turn(self, router: RouterRecord) -> None:
+        """Every host that could stand by has enough to build; looked at again by `next_standby`."""
+        self._queue[router.id] = None
+
+    def next_standby(self, most: int = 8) -> None:
+        """A host may have time for one more standby: look at those that have waited longest."""
+        for router_id in list(islice(self._queue, most)):
+            del self._queue[router_id]
+            self.look_at(router_id)
 
     def look_later(self, router: RouterRecord, when: float) -> None:
         """Time is what the router waits for. At the first alarm it is looked at and may set the next."""
@@ -148,41 +186,87 @@ class Ledger:
                 router.sent_at = self.now
                 self.record(router, MoveStep.SENT, reason=f"the plan left for {name}")
 
+    # Plans
+
+    def sync(self, router: RouterRecord, gained: str, lost: str = "") -> None:
+        """Bring every host's plan to the router's duties. `gained` and `lost`: why, for those whose plan changes."""
+        wanted = duties(router, self.fleet)
+        for name in sorted(router.planned_on - wanted.keys()):
+            self._unplan(router, name, lost or gained)
+        for name, duty in wanted.items():
+            unsent = name == router.host and router.open_move and router.sent_at is None and not duty.is_standby
+            if self.fleet.plan(name, router.id, duty, reason=gained, unsent=unsent) and name == router.host:
+                router.planned_version = self.fleet.plan_version(name)
+        router.planned_on = set(wanted)
+        if router.host in wanted:
+            router.removed_from = None
+
+    def lease_changed(self, host: Host) -> None:
+        """What the host may guard is otherwise than before."""
+        for router_id in sorted(host.bound):
+            router = self.routers[router_id]
+            if not router.is_guarded:
+                self.sync(router, f"router {router_id} is guarded otherwise than before")
+        self.look_at(*host.bound, *host.standbys, *host.letting_go)
+
+    def panel_changed(self, reason: str) -> None:
+        """Every host has to hear of the arbiters, or of where another host is reached."""
+        for host in self.fleet:
+            host.plan_version += 1
+            host.panel_version = host.plan_version
+            self.fleet.changed_plans.setdefault(host.name, reason)
+
+    def _unplan(self, router: RouterRecord, name: HostName, reason: str) -> None:
+        self.fleet.unplan(name, router.id, reason=reason)
+        router.succession.said.pop(name, None)
+        if name == router.host and (home := self.fleet.get(name)):
+            router.dropped_version = home.plan_version
+
     # What is bound where
 
-    def bind(self, router: RouterRecord, host: HostName, epoch: Epoch, leaving: HostName | None) -> None:
-        """A new binding is stored. `leaving`: a host that has to let go of the router first."""
-        self._unplan(router, f"router {router.id} is bound to {host}")
+    def bind(self, router: RouterRecord, bind: Bind) -> None:
+        """A new binding is stored, maybe with a host that has to let go of the router first."""
+        succession, came_from = router.succession, router.host
+        if succession.standby is not None:
+            succession.step(RightTrigger.PROMOTED)
+            self._set_standby(router, None)
         if old := self.fleet.get(router.host):
             self._unbind(router, old)
-        router.host, router.epoch = host, epoch
-        router.sent_at, router.fault = None, ""
+        router.host, router.epoch = bind.host, bind.epoch
+        router.sent_at, router.fault, succession.lost_at = None, "", None
         if router.state is not AssignmentState.WITHDRAWN:
             router.let_go_at = None
         router.open_move, router.failure_told = True, False
-        if new := self.fleet.get(host):
+        was_guarded, succession.covered = succession.covered is not None, bind.incarnation
+        if succession.took is not None and succession.took.epoch <= bind.epoch:
+            succession.took = None
+        if new := self.fleet.get(bind.host):
             new.bound.add(router.id)
-            self.fleet.changed_standings.add(host)
-        if leaving is None:
+            self.fleet.changed_standings.add(bind.host)
+        if was_guarded and bind.incarnation is not None and came_from != bind.host:
+            succession.former = came_from  # It has the router built: that is worth keeping until a standby is there.
+        elif succession.former == bind.host or bind.incarnation is None:
+            succession.former = None
+        if bind.leaving_host is None:
             router.state = after(router.state, Trigger.BOUND)
             self._end_wait(router)
-            self._plan(router, f"router {router.id} is bound here")
         else:
             router.state = after(router.state, Trigger.BOUND_AWAY)
-            self._wait_for(router, leaving)
-            if router.removed_from == leaving:
-                self.let_go(router, confirmed=True)
+            if router.leaving != bind.leaving_host:
+                self._end_wait(router)
+                router.leaving = bind.leaving_host
+            succession.leaving = bind.leaving_incarnation
+        here = f"router {router.id} is bound here"
+        self.sync(router, here, f"router {router.id} is bound to {bind.host}")
+        self._expect_from(router)
 
     def withhold(self, router: RouterRecord) -> None:
         """It is being bound away from a dead host: should that one return now, it must not build it any more."""
-        self._unplan(router, f"router {router.id} is being moved away")
+        self.sync(router, "", f"router {router.id} is being moved away")
 
     def give_back(self, router: RouterRecord) -> None:
         """What was asked could not be stored: the router is its host's as before."""
-        if router.state in IN_PLAN and not router.is_withheld:
-            host = self.fleet.get(router.host)
-            if host is not None and router.id not in host.plan:
-                self._plan(router, f"router {router.id} stays here")
+        self.sync(router, f"router {router.id} stays here")
 
     def let_go(self, router: RouterRecord, *, confirmed: bool) -> None:
         """The host that the router leaves has nothing left of it (`confirmed`), or is gone."""
@@ -194,7 +278,7 @@ class Ledger:
         """It is stored that the old host has let go: the new one may have the router."""
         router.state = after(router.state, Trigger.WITHDRAWAL_STORED)
         self._end_wait(router)
-        self._plan(router, f"router {router.id} has left its old host")
+        self.sync(router, f"router {router.id} has left its old host")
 
     def see(self, router: RouterRecord, trigger: Trigger) -> bool:
         """Its host says how it is; whether that is news."""
@@ -216,13 +300,16 @@ class Ledger:
 
     def remove(self, router: RouterRecord) -> None:
         """The router does not exist any more."""
-        self._unplan(router, f"router {router.id} was deleted")
+        for name in sorted(router.planned_on):
+            self._unplan(router, name, f"router {router.id} was deleted")
+        self._set_standby(router, None)
         self._end_wait(router)
         self.end_drain(router)
         if host := self.fleet.get(router.host):
             self._unbind(router, host)
         self.end_coming(router)
         self._waiting.discard(router.id)
+        self._queue.pop(router.id, None)
         del self.routers[router.id]
 
     def end_coming(self, router: RouterRecord) -> None:
@@ -231,6 +318,75 @@ class Ledger:
             was_full = target.is_full
             target.coming.discard(router.id)
             self._freed(target, was_full)
+
+    # Who may succeed
+
+    def choose_standby(self, router: RouterRecord, host: Host) -> None:
+        """It is to be the router's standby; that is being stored, and it may build already."""
+        router.succession.step(RightTrigger.CHOSEN)
+        router.succession.former = None
+        self._set_standby(router, host.tenure)
+        self.sync(router, f"it is to stand by for router {router.id}", f"router {router.id} has a standby elsewhere")
+
+    def give_right(self, router: RouterRecord) -> None:
+        """It is stored who may succeed."""
+        router.succession.step(RightTrigger.STORED)
+        self.sync(router, f"it may succeed {router.host} with router {router.id}")
+
+    def take_right(self, router: RouterRecord) -> None:
+        """The standby must not succeed any more; as soon as it says that it knows, somebody else may."""
+        succession = router.succession
+        assert succession.standby is not None
+        succession.step(RightTrigger.TAKE)
+        self.sync(router, f"it must not succeed {router.host} with router {router.id} any more")
+        if host := self.fleet.get(succession.standby.host):
+            succession.taken_version = host.plan_version
+
+    def end_right(self, router: RouterRecord) -> None:
+        """The standby has lost the right for certain. It may keep the router built until there is another."""
+        assert router.succession.standby is not None
+        router.succession.step(RightTrigger.ENDED)
+        self.sync(router, f"it must not succeed {router.host} with router {router.id} any more")
+
+    def drop_standby(self, router: RouterRecord, trigger: RightTrigger) -> None:
+        """Nobody may succeed."""
+        succession = router.succession
+        assert succession.standby is not None
+        succession.former = succession.standby.host
+        succession.step(trigger)
+        self._set_standby(router, None)
+        self.sync(router, f"nobody succeeds {router.host} with router {router.id}")
+
+    def cover(self, router: RouterRecord, incarnation: Incarnation | None) -> None:
+        """It is stored that the router is guarded on its host, or is not any more."""
+        router.succession.covered = incarnation
+        if incarnation is None:
+            router.succession.former = None
+        self.sync(router, f"router {router.id} is {'not ' if incarnation is None else ''}guarded")
+
+    def drop_former(self, router: RouterRecord) -> None:
+        """The former active host need not keep it built any more."""
+        router.succession.former = None
+        self.sync(router, "", f"router {router.id} needs no other host")
+
+    def _set_standby(self, router: RouterRecord, standby: Tenure | None) -> None:
+        """Keep both hosts' counts right."""
+        succession, home = router.succession, self.fleet.get(router.host)
+        if succession.standby is not None:
+            if home is not None:
+                home.shares[succession.standby.host] -= 1
+            if before := self.fleet.get(succession.standby.host):
+                was_full = before.is_full
+                before.standbys.discard(router.id)
+                before.preparing.discard(router.id)
+                self._freed(before, was_full)
+        succession.standby = standby
+        if standby is not None:
+            if home is not None:
+                home.shares[standby.host] += 1
+            if host := self.fleet.get(standby.host):
+                host.standbys.add(router.id)
+                host.preparing.add(router.id)
 
     def _unbind(self, router: RouterRecord, host: Host) -> None:
         was_full = host.is_full
@@ -243,24 +399,10 @@ class Ledger:
         if was_full and not host.is_full:
             self.look_again()
 
-    def _plan(self, router: RouterRecord, reason: str) -> None:
-        assert router.host is not None
-        router.removed_from = None
-        unsent = router.open_move and router.sent_at is None
-        self.fleet.plan(router.host, router.id, router.epoch, reason=reason, unsent=unsent)
-
-    def _unplan(self, router: RouterRecord, reason: str) -> None:
-        old = self.fleet.get(router.host)
-        if old is not None and router.id in old.plan:
-            self.fleet.unplan(router.host, router.id, reason=reason)
-            router.dropped_version = old.plan_version
-
-    def _wait_for(self, router: RouterRecord, leaving: HostName) -> None:
-        if router.leaving == leaving:
-            return  # It has been asked to let go already: what it says to that still counts.
-        self._end_wait(router)
-        router.leaving = leaving
-        if old := self.fleet.get(leaving):
+    def _expect_from(self, router: RouterRecord) -> None:
+        """The host that the router leaves is asked to let go, by a plan that is its newest now."""
+        old = self.fleet.get(router.leaving)
+        if old is not None and router.id not in old.letting_go:  # Else what it says to that plan still counts.
             old.letting_go.add(router.id)
             self.fleet.changed_standings.add(old.name)
             router.leaving_version = old.plan_version
@@ -269,4 +411,4 @@ class Ledger:
         if old := self.fleet.get(router.leaving):
             old.letting_go.discard(router.id)
             self.fleet.changed_standings.add(old.name)
-        router.leaving = None
+        router.leaving, router.succession.leaving = None, None

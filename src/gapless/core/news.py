@@ -6,7 +6,7 @@ things are then, in `core.planner`.
 
 from typing import assert_never
 
-from gapless.core import reports
+from gapless.core import guards, reports
 from gapless.core.events import (
     HostAdminChanged,
     HostConnected,
@@ -21,6 +21,7 @@ from gapless.core.fleet import Host
 from gapless.core.ledger import Ledger
 from gapless.core.liveness import Standing
 from gapless.core.routers import RouterRecord, Wanted
+from gapless.model.host import Incarnation
 
 News = (
     HostConnected
@@ -61,25 +62,45 @@ def _host_reported(ledger: Ledger, event: HostReported) -> None:
     host = ledger.fleet.get(event.host)
     if host is None:
         return  # Deleted by an operator; its link is being closed.
+    if event.session != host.session:
+        return  # Said in a connection that is over; whatever of it still holds, it says again.
     _heard(ledger, host)
     if host.agent is not event.agent:
         host.agent = event.agent
         _abilities_changed(ledger, host)
+    guards.take_in(ledger, host, event)
     reports.take_in(ledger, host, event)
 
 
 def _host_connected(ledger: Ledger, event: HostConnected) -> None:
     """A host is there, for the first time or again. It gets its whole plan; what it runs it reports."""
     host = ledger.fleet.get(event.facts.name)
+    address = None if host is None else host.facts.lease_address
     if host is None:
         host = ledger.add_host(event.facts, event.incarnation, admin_up=event.admin_up)
         ledger.look_at(*(each.id for each in ledger.routers.values() if each.tour.new_host(ledger.now)))
-    host.facts, host.incarnation, host.admin_up = event.facts, event.incarnation, event.admin_up
+    _meet(ledger, host, event)
     host.connected, host.agent = True, None
+    host.session, host.heard, host.guard_version, host.forwarding = event.session, 0, 0, None
     host.told_ahead = host.told_leftovers = False
     _heard(ledger, host)
     _abilities_changed(ledger, host)
     ledger.fleet.changed_plans.setdefault(host.name, "it connected")
+    if host.facts.lease_address != address:
+        ledger.panel_changed(f"{host.name} is reached elsewhere than before")
+
+
+def _meet(ledger: Ledger, host: Host, event: HostConnected) -> None:
+    """What it says of itself. The same machine at a higher incarnation says that every lower one is over; another
+    machine under the same name says nothing of the one before.
+    """
+    is_same_machine = host.facts.instance == event.facts.instance
+    if is_same_machine:
+        host.reborn = max(host.reborn, event.incarnation)
+    if not is_same_machine or event.incarnation > host.incarnation:
+        host.incarnation, host.leased = event.incarnation, Incarnation(0)
+    host.facts, host.admin_up = event.facts, event.admin_up
+    ledger.lease_changed(host)
 
 
 def _host_disconnected(ledger: Ledger, event: HostDisconnected) -> None:
@@ -99,7 +120,7 @@ def _host_admin_changed(ledger: Ledger, event: HostAdminChanged) -> None:
 def _host_forgotten(ledger: Ledger, event: HostForgotten) -> None:
     if host := ledger.fleet.forget(event.host):
         ledger.census_due = True
-        ledger.look_at(*host.bound, *host.letting_go)
+        ledger.look_at(*host.bound, *host.letting_go, *host.standbys)
 
 
 def _router_wanted(ledger: Ledger, event: RouterWanted) -> None:
@@ -109,7 +130,9 @@ def _router_wanted(ledger: Ledger, event: RouterWanted) -> None:
         router = ledger.routers[event.needs.router_id] = RouterRecord(needs=event.needs)
     router.needs = event.needs
     ledger.look_at(router.id)
-    ledger.fleet.touch(router.host, router.id)
+    ledger.sync(router, f"router {router.id} is guarded otherwise than before")
+    for name in sorted(router.planned_on):
+        ledger.fleet.touch(name, router.id)
 
 
 def _router_deleted(ledger: Ledger, event: RouterDeleted) -> None:
@@ -127,6 +150,7 @@ def _move_requested(ledger: Ledger, event: MoveRequested) -> None:
 def _heard(ledger: Ledger, host: Host) -> None:
     was = host.silence.standing
     host.silence.end(ledger.now)
+    ledger.burials.forget(host.tenure)
     if was is not Standing.ALIVE:
         ledger.census_due = True
         _abilities_changed(ledger, host)
@@ -135,6 +159,6 @@ def _heard(ledger: Ledger, host: Host) -> None:
 def _abilities_changed(ledger: Ledger, host: Host) -> None:
     """Whether the host can take routers, or let go of some, may be otherwise than before."""
     ledger.fleet.changed_standings.add(host.name)
-    ledger.look_at(*host.bound, *host.letting_go)
+    ledger.look_at(*host.bound, *host.letting_go, *host.standbys)
     if not host.inability:
         ledger.look_again()

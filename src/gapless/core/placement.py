@@ -1,8 +1,10 @@
-"""Which host a router goes to, and why; or, for each host, why not.
+"""Which host a router goes to, and which stands by for it, and why; or, for each host, why not.
 
 The rule, as Neutron's least-routers scheduler with availability zones: of the hosts that can take it, the one with the
-fewest routers; of equals, the first by name. Zone hints are not a preference: a hinted zone or none. What is being
-stored counts as carried, so a hundred routers that move at once spread as evenly as a hundred that move one by one.
+fewest routers, those that it stands by for included; of equals, the one with the fewest active, so that two hosts that
+stand by for each other share them; then the first by name. Zone hints are not a preference: a hinted zone or none. What
+is being stored counts as carried, so a hundred routers that move at once spread as evenly as a hundred that move one by
+one.
 """
 
 from collections.abc import Collection, Iterable
@@ -12,12 +14,14 @@ from heapq import heapify, heappop, heappush, heapreplace
 from gapless.core.events import RouterNeeds
 from gapless.core.fleet import Host
 from gapless.model.host import HostName
+from gapless.model.router import FailoverMode
 
 NAMED_AT_MOST = 5
 """Hosts named for one reason; the others are counted."""
 
 
-_Kind = tuple[tuple[str, ...], frozenset[str], bool]
+_Kind = tuple[tuple[str, ...], frozenset[str], bool, bool]
+_Loads = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,20 +41,20 @@ class Placing:
 
     def __init__(self, hosts: Iterable[Host]) -> None:
         self._hosts = tuple(hosts)
-        self._able: dict[_Kind, list[tuple[int, HostName, Host]]] = {}
+        self._able: dict[_Kind, list[tuple[_Loads, HostName, Host]]] = {}
         self._nobody: dict[tuple[_Kind, HostName | None, frozenset[HostName]], str] = {}
 
     def place(
         self, needs: RouterNeeds, *, leaving: HostName | None, avoid: Collection[HostName] = frozenset()
     ) -> Placement:
         """Choose a host. `leaving` is not looked at; hosts in `avoid` failed with this router a short while ago."""
-        able, skipped = self._heap(needs), list[tuple[int, HostName, Host]]()
+        able, skipped = self._heap(needs), list[tuple[_Loads, HostName, Host]]()
         while able:
-            load, name, host = able[0]
+            loads, name, host = able[0]
             if host.is_full:
                 heappop(able)
-            elif host.load != load:
-                heapreplace(able, (host.load, name, host))
+            elif host.loads != loads:
+                heapreplace(able, (host.loads, name, host))
             elif name == leaving or name in avoid:
                 skipped.append(heappop(able))
             else:
@@ -62,10 +66,10 @@ class Placing:
             heappush(able, entry)
         return placement
 
-    def _heap(self, needs: RouterNeeds) -> list[tuple[int, HostName, Host]]:
+    def _heap(self, needs: RouterNeeds) -> list[tuple[_Loads, HostName, Host]]:
         kind = _kind(needs)
         if kind not in self._able:
-            able = [(host.load, host.name, host) for host in self._hosts if not objection(host, needs)]
+            able = [(host.loads, host.name, host) for host in self._hosts if not objection(host, needs)]
             heapify(able)
             self._able[kind] = able
         return self._able[kind]
@@ -82,7 +86,8 @@ class Placing:
 
 def _kind(needs: RouterNeeds) -> _Kind:
     """Routers of one kind suit the same hosts."""
-    return needs.availability_zone_hints, needs.physical_networks, needs.needs_vxlan
+    is_guarded = needs.mode is FailoverMode.STANDBY
+    return needs.availability_zone_hints, needs.physical_networks, needs.needs_vxlan, is_guarded
 
 
 def _praise(host: Host, able: int) -> str:
@@ -90,24 +95,65 @@ def _praise(host: Host, able: int) -> str:
     return f"{host.name} has {host.load} of {host.facts.capacity} routers: {others}"
 
 
-def objection(host: Host, needs: RouterNeeds, avoid: Collection[HostName] = ()) -> str:
-    """Why this host cannot take the router now, as a clause that follows its name; "" if it can."""
+def objection(host: Host, needs: RouterNeeds, avoid: Collection[HostName] = (), *, has_it: bool = False) -> str:
+    """Why this host cannot take the router now, as a clause that follows its name; "" if it can.
+
+    `has_it`: it stands by for the router, so it has room for it.
+    """
     facts = host.facts
     if not host.admin_up:
         return "is taken out of service"
     if host.inability:
         return host.inability
-    if host.is_full:
+    if not facts.capacity:
+        return "carries no routers"
+    if host.is_full and not has_it:
         return f"is full ({host.load} of {facts.capacity})"
+    return misfit(host, needs) or ("could not run it a short while ago" if host.name in avoid else "")
+
+
+def misfit(host: Host, needs: RouterNeeds) -> str:
+    """Why this router does not fit this host, whatever else is there, as a clause; "" if it does."""
+    facts = host.facts
+    if needs.mode is FailoverMode.STANDBY and not host.holds_lease:
+        return "holds no lease" if facts.lease_address is not None else "takes no part in leases"
     if needs.availability_zone_hints and facts.availability_zone not in needs.availability_zone_hints:
         return f"is in zone {facts.availability_zone}, not in {' or '.join(sorted(needs.availability_zone_hints))}"
     if missing := needs.physical_networks.difference(facts.physical_networks):
         return f"is not plugged into {' and '.join(sorted(missing))}"
+    if host.uplink_trouble and needs.physical_networks:
+        return f"has lost its way out: {host.uplink_trouble}"
     if needs.needs_vxlan and facts.data_address is None:
         return "has no data address for VXLAN"
-    if host.name in avoid:
-        return "could not run it a short while ago"
     return ""
+
+
+STANDBYS_AT_ONCE = 4
+"""Standbys that a host builds at a time: they must not get in the way of what runs there."""
+
+
+def place_standby(
+    needs: RouterNeeds, home: Host, hosts: Iterable[Host], *, avoid: Collection[HostName], now: float
+) -> tuple[Placement, bool]:
+    """Choose the host that stands by for a router on `home`; and whether waiting for a turn would help.
+
+    The rule: when a host dies, each of the others gets as many of its routers as any other. So of the hosts that can
+    take it, those in another zone than `home` come first, then those that stand by for the fewest of its routers, then
+    those with the fewest routers of all kinds.
+    """
+    others = [host for host in hosts if host is not home]
+    able = [host for host in others if not objection(host, needs, avoid)]
+    if not able:
+        why = _enumerate([(objection(host, needs, avoid), host.name) for host in others]) or "there is no other host"
+        return Placement(host=None, reason=why), False
+    ready = [host for host in able if len(host.preparing) < STANDBYS_AT_ONCE and host.calm_until <= now]
+    if not ready:
+        return Placement(host=None, reason="hosts that can stand by build others first"), True
+    zone = home.facts.availability_zone
+    best = min(
+        ready, key=lambda each: (each.facts.availability_zone == zone, home.shares[each.name], each.load, each.name)
+    )
+    return Placement(host=best, reason=_praise(best, len(able))), False
 
 
 def _enumerate(objections: list[tuple[str, HostName]]) -> str:

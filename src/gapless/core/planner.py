@@ -6,70 +6,70 @@ What happens when a host dies, in the order of this file:
 2. The brake is judged: if most hosts look dead at once, nothing moves for silence (`core.brake`).
 3. Every router of the dead host is looked at: what does it wish (`core.wishes`), and which host can take it
    (`core.placement`)? The answer is a `Bind` effect: to be stored, with the next epoch.
-4. `BindingStored` comes back. Only then is it true: the router enters its new host's plan, and `PublishPlan` sends it.
+4. `BindingStored` comes back (`core.binding`). Only then is it true: the router enters its new host's plan, and
+   `PublishPlan` sends it.
 5. The new host reports it building, then active (`core.reports`): the move is confirmed. If it fails, step 3 again.
 
 A living host that loses a router (drain, an operator's move, a failed build) is waited for between 4 and 5: the new
 host hears of the router when the old one has reported that nothing of it is left, and that is stored (`core.moves`).
 
+That is the classic way. A router of failover mode `standby` is guarded by its host's lease, and another host takes it
+over without asking anybody: `core.standbys` decides who may, and learns what happened from reports.
+
 The rule: state follows from what is stored and what hosts report, never from what was merely asked for. So a planner
 may be lost at any moment, and one that is made from the store goes on where it was.
 
-The invariants (`core.invariants`): a router is in one host's plan at most, that of the host it is bound to, and in none
-while another host may still have it; an epoch only grows; what is bound once is bound for ever.
+The invariants (`core.invariants`): a router runs by one host's plan at most, that of the host it is bound to, and by
+none while another host may still have it; an epoch only grows; what is bound once is bound for ever.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
-from typing import TypeVar
 
 from gapless.core import news, status
+from gapless.core.binding import Binding
 from gapless.core.brake import Brake, Census, at_once_s
-from gapless.core.effects import (
-    Bind,
-    Effect,
-    EngageBrake,
-    ReleaseBrake,
-    ReportPause,
-    StoreWithdrawal,
-)
+from gapless.core.burials import Burials
+from gapless.core.effects import AskArbiters, Effect, EngageBrake, ReleaseBrake, ReportArbiters, ReportPause, StorePanel
 from gapless.core.events import (
     BindingFailed,
     BindingStored,
     BrakeReleased,
     Event,
+    PanelFailed,
+    PanelStored,
+    SuccessionFailed,
+    SuccessionStored,
     WithdrawalFailed,
     WithdrawalStored,
 )
-from gapless.core.fleet import Host
+from gapless.core.fleet import Duty, Fleet, Host
 from gapless.core.invariants import Invariants
 from gapless.core.ledger import Ledger
-from gapless.core.liveness import Attention, Timing, excused_s
-from gapless.core.moves import AssignmentState
+from gapless.core.liveness import Attention, Standing, Timing, excused_s
+from gapless.core.panel import Arbiters, Member, Shortage
 from gapless.core.placement import Placement, Placing, objection
 from gapless.core.routers import RouterRecord
+from gapless.core.standbys import DRAINS_AT_ONCE, Standbys
 from gapless.core.story import Story
 from gapless.core.tours import PAUSE_S
 from gapless.core.views import BrakeStatus, HostStatus, RouterStatus, StoredHost, StoredRouter
 from gapless.core.wishes import Beliefs, Stay, Wish, failing, is_gone, wish_of
 from gapless.errors import InvariantError
 from gapless.model.host import HostName
-from gapless.model.plan import Epoch, MoveKind, MoveStep
+from gapless.model.lease import DEFAULT, LeaseTiming, Panel
+from gapless.model.plan import LeaseAddress, MoveKind, PanelPlan
 from gapless.model.router import FailoverMode, RouterId
-
-DRAINS_AT_ONCE = 4
-"""Routers that may be on their way from one host out of service; an agent builds about as many in parallel."""
 
 LOOK_AGAIN_S = 60.0
 """How often everything that waits for a host is looked at without any reason. Each change that may help such a router
 looks at it at once; should one ever be forgotten, the router waits a minute, and not for ever."""
 
-_URGENCY = (MoveKind.RESCHEDULE, MoveKind.SCHEDULE, MoveKind.RETRY, MoveKind.MANUAL, MoveKind.DRAIN)
+STANDBY_TURNS = 32
+"""Routers without a standby that are looked at with each tick, though nobody said that there is room for one."""
+
+_URGENCY = (MoveKind.RESCHEDULE, MoveKind.RESTART, MoveKind.SCHEDULE, MoveKind.RETRY, MoveKind.MANUAL, MoveKind.DRAIN)
 """Who chooses first where room is short: what runs nowhere before what does."""
-
-
-_Asked = TypeVar("_Asked", Bind, StoreWithdrawal)
 
 
 class Planner:
@@ -80,11 +80,24 @@ class Planner:
     """
 
     def __init__(
-        self, timing: Timing, *, now: float, hosts: Iterable[StoredHost] = (), routers: Iterable[StoredRouter] = ()
+        self,
+        timing: Timing,
+        *,
+        now: float,
+        hosts: Iterable[StoredHost] = (),
+        routers: Iterable[StoredRouter] = (),
+        panel: Panel | None = None,
+        lease: LeaseTiming = DEFAULT,
     ) -> None:
         self._timing = timing
         self._attention = Attention(timing, now)
-        self._ledger = Ledger(now, hosts, routers)
+        self._lease = lease
+        self._ledger = Ledger(now, hosts, routers, Burials(lease))
+        self._binding = Binding(self._ledger, self._is_gone)
+        self._standbys = Standbys(self._ledger, self._binding)
+        self._arbiters = Arbiters(panel, lease)
+        self._shortage = Shortage(timing.dead_after_s)
+        self._asked_panel: Panel | None = None
         self._brake = Brake(timing.brake_share, linger_s=timing.agent_down_time_s)
         self._invariants = Invariants()
         self._story = Story()
@@ -143,13 +156,15 @@ class Planner:
     def _judge_silence(self) -> None:
         for host in self._ledger.fleet:
             if host.silence.judge(self._ledger.now, self._timing):
-                self._ledger.look_at(*host.bound, *host.letting_go)
+                self._ledger.look_at(*host.bound, *host.letting_go, *host.standbys)
                 self._ledger.fleet.changed_standings.add(host.name)
         self._ledger.census_due = True
         self._ledger.look_at_what_is_due()
         if self._ledger.now >= self._next_look_again:
             self._next_look_again = self._ledger.now + LOOK_AGAIN_S
             self._ledger.look_again()
+        self._ledger.next_standby(STANDBY_TURNS)
+        self._judge_panel()
 
     # 2. The brake
 
@@ -167,7 +182,7 @@ class Planner:
             self._ledger.emit(ReleaseBrake(reason=brake.reason, cause=cause))
         for host in self._ledger.fleet:
             if host.is_dead:
-                self._ledger.look_at(*host.bound, *host.letting_go)
+                self._ledger.look_at(*host.bound, *host.letting_go, *host.standbys)
 
     def _census(self) -> Census:
         heard = [host.name for host in self._ledger.fleet if host.silence.is_alive]
@@ -188,24 +203,22 @@ class Planner:
     def _would_move(self, host: Host) -> bool:
         """Whether this host's death would move something."""
         routers = self._ledger.routers
-        return host.admin_up and any(routers[each].needs.mode is FailoverMode.RESCHEDULE for each in host.bound)
+        return host.admin_up and any(routers[each].needs.mode is not FailoverMode.OFF for each in host.bound)
 
     # 3. Decisions
 
     def _settle(self) -> None:
         """See what every router wishes about which something changed, and grant it where that is possible."""
-        beliefs = Beliefs(dead_after_s=self._timing.dead_after_s, braked=self._brake.engaged)
+        beliefs = self._beliefs()
         wishes: list[tuple[int, RouterRecord, Wish]] = []
         for router in self._ledger.take_unsettled():
             if router.asked is not None:
                 continue  # Its answer looks at it again.
-            if self._settle_withdrawal(router, beliefs):
-                continue
-            answer = wish_of(router, self._ledger.fleet.get(router.host), beliefs)
+            answer = self._answer(router, beliefs)
             if isinstance(answer, Stay):
                 router.is_wishing = False
-                self._ledger.explain(router, answer.reason)
-            else:
+                self._ledger.explain(router, answer.reason, waiting=answer.is_stuck)
+            elif answer is not None:
                 wishes.append((_URGENCY.index(answer.kind), router, answer))
         if not wishes:
             return
@@ -216,11 +229,19 @@ class Planner:
                 router.is_wishing, router.cause = True, self._ledger.cause
             self._grant(router, wish, placing)
 
+    def _answer(self, router: RouterRecord, beliefs: Beliefs) -> Wish | Stay | None:
+        """What the router wishes; None: something is under way for it."""
+        if router.is_guarded:
+            return self._standbys.settle(router, beliefs)
+        if self._binding.settle_withdrawal(router) or self._standbys.cover(router):
+            return None
+        return wish_of(router, self._ledger.fleet.get(router.host), beliefs)
+
     def _grant(self, router: RouterRecord, wish: Wish, placing: Placing) -> None:
         """Bind the router anew, or say what it waits for."""
         home = self._ledger.fleet.get(router.host)
         if (retry_at := router.store.waits_until("bind", self._ledger.now)) is not None:
-            self._ledger.look_later(router, retry_at)  # `_binding_failed` has said why.
+            self._ledger.look_later(router, retry_at)  # `Binding.failed` has said why.
             return
         until = router.tour.stays_until(self._ledger.now)
         if wish.kind is MoveKind.RETRY and home is not None and until is not None:
@@ -234,7 +255,7 @@ class Planner:
             return
         placement = self._choose(router, wish, placing)
         if placement.host is not None:
-            self._bind(router, wish, home, placement.host, placement.reason)
+            self._binding.ask(router, wish, home, placement.host, placement.reason)
             return
         lament = f"{wish.lament}: {placement.reason}"
         if wish.kind is MoveKind.MANUAL:
@@ -262,147 +283,69 @@ class Planner:
             self._ledger.look_later(router, min(avoid.values()))
         return placement
 
-    def _bind(self, router: RouterRecord, wish: Wish, home: Host | None, target: Host, choice: str) -> None:
-        """Ask for the next epoch. Until it is stored, the router stays bound to what it is bound to."""
-        bind = Bind(
-            router_id=router.id,
-            host=target.name,
-            epoch=Epoch(router.epoch + 1),
-            previous_host=router.host,
-            leaving_host=self._leaving(router, target.name),
-            kind=wish.kind,
-            silent_s=home.silence.length_s(self._ledger.now) if home and wish.kind is MoveKind.RESCHEDULE else None,
-            choice=choice,
-            reason=wish.reason,
-            cause=router.cause,
-        )
-        router.asked = bind
-        target.coming.add(router.id)
-        if router.is_withheld:
-            self._ledger.withhold(router)
-        if wish.kind is MoveKind.DRAIN and home is not None:
-            self._ledger.begin_drain(router, home)
-        if wish.kind is MoveKind.RETRY:
-            self._ledger.explain(router, f"{wish.reason}; {target.name} takes it")
-        self._ledger.emit(bind)
-
-    def _leaving(self, router: RouterRecord, target: HostName) -> HostName | None:
-        """The host that has to let go before `target` may have the router; None if there is none."""
-        last = router.leaving or router.host
-        if last is None or last == target or self._is_gone(last):
-            return None
-        return last
-
     def _is_gone(self, name: HostName) -> bool:
-        beliefs = Beliefs(dead_after_s=self._timing.dead_after_s, braked=self._brake.engaged)
-        return is_gone(self._ledger.fleet.get(name), beliefs)
+        return is_gone(self._ledger.fleet.get(name), self._beliefs())
 
-    def _settle_withdrawal(self, router: RouterRecord, beliefs: Beliefs) -> bool:
-        """If the host that the router leaves has let go of it, or is gone: have that stored. Whether that is so."""
-        if router.state is AssignmentState.WITHDRAWING and is_gone(self._ledger.fleet.get(router.leaving), beliefs):
-            self._ledger.let_go(router, confirmed=False)
-        if router.state is not AssignmentState.WITHDRAWN:
-            return False
-        if (retry_at := router.store.waits_until("withdrawal", self._ledger.now)) is not None:
-            self._ledger.look_later(router, retry_at)
-            return True
-        assert router.leaving is not None
-        how = "has nothing left of it" if router.let_go_at is not None else "is gone"
-        router.asked = StoreWithdrawal(
-            router_id=router.id,
-            epoch=router.epoch,
-            leaving_host=router.leaving,
-            reason=f"{router.leaving} {how}",
-            cause=router.cause or self._ledger.cause,
-        )
-        self._ledger.emit(router.asked)
-        return True
+    def _beliefs(self) -> Beliefs:
+        return Beliefs(dead_after_s=self._timing.dead_after_s, braked=self._brake.engaged)
 
-    # 4. What the store answers
+    # Arbiters
 
-    def _binding_stored(self, event: BindingStored) -> None:
-        """Now it is true: the old host's plan loses the router; the new one's gains it, at once or when let go of."""
-        if (answered := self._answered(event.router_id, event.epoch, Bind)) is None:
+    def _judge_panel(self) -> None:
+        """Lead the panel on if it is time, and ask the arbiters what somebody waits to know."""
+        ledger, arbiters = self._ledger, self._arbiters
+        members = [_member(host, ledger) for host in ledger.fleet if host.facts.lease_address is not None]
+        if not self._brake.engaged:
+            for name in arbiters.awaited(members):
+                if host := ledger.fleet.get(name):
+                    ledger.burials.want(host.tenure)
+        if self._asked_panel is None and (following := arbiters.judge(members, ledger.now)) is not None:
+            self._asked_panel = following.panel
+            ledger.emit(StorePanel(panel=following.panel, reason=following.reason, cause=ledger.cause))
+        connected = [host.name for host in ledger.fleet if host.connected]
+        if (shortage := self._shortage.judge(arbiters.panel, members, ledger.now)) is not None:
+            reason = shortage or "there are arbiters enough for takeovers"
+            ledger.emit(ReportArbiters(is_short=bool(shortage), reason=reason, cause=ledger.cause))
+        for each in ledger.burials.questions(arbiters.panel, connected, ledger.now):
+            reason = f"nobody heard {each.tenure.host} for long; is {each.tenure} over?"
+            ledger.emit(
+                AskArbiters(
+                    tenure=each.tenure,
+                    seq=each.seq,
+                    panel=each.panel,
+                    arbiters=each.arbiters,
+                    reason=reason,
+                    cause=ledger.cause,
+                )
+            )
+
+    def _panel_stored(self, event: PanelStored) -> None:
+        if event.panel != self._asked_panel:
             return
-        router, bind = answered
-        # A host that was dead when this was decided may be back, and has to let go first after all. That is stored as
-        # well before anything follows: a controller that starts now would tell the new host at once.
-        leaving = bind.leaving_host or self._leaving(router, bind.host)
-        if leaving != bind.leaving_host:
-            self._amend(router, replace(bind, leaving_host=leaving))
-        else:
-            self._bound(router, bind)
+        self._asked_panel = None
+        self._arbiters.stored(event.panel)
+        self._ledger.panel_changed(f"arbiters: {', '.join(event.panel.arbiters)}")
 
-    def _amend(self, router: RouterRecord, bind: Bind) -> None:
-        """Have the same binding stored once more, with the host that it has to leave first."""
-        router.asked, router.is_amending = bind, True
-        if target := self._ledger.fleet.get(bind.host):
-            target.coming.add(router.id)
-        self._ledger.emit(bind)
-
-    def _bound(self, router: RouterRecord, bind: Bind) -> None:
-        router.is_amending = False
-        if router.open_move and not router.failure_told and router.epoch:
-            self._ledger.record(router, MoveStep.SUPERSEDED, reason=f"epoch {bind.epoch} follows: {bind.reason}")
-        self._ledger.bind(router, bind.host, bind.epoch, bind.leaving_host)
-        if bind.kind is not MoveKind.DRAIN:
-            self._ledger.end_drain(router)
-        router.store.forget("bind")
-        router.choice, router.wanted, router.refused, router.is_wishing = bind.choice, None, "", False
-
-    def _binding_failed(self, event: BindingFailed) -> None:
-        """What was bound still is; the decision is made again after a while, from how things are then."""
-        if (answered := self._answered(event.router_id, event.epoch, Bind)) is None:
-            return
-        router, bind = answered
-        if router.is_amending:
-            self._bound(router, bind)  # What was stored before is: only a restart would not know whom it leaves.
-            return
-        self._ledger.give_back(router)
-        self._ledger.end_drain(router)
-        router.store.failed("bind", self._ledger.now)
-        self._ledger.explain(router, f"its move to {bind.host} could not be stored ({event.reason}); tried again soon")
-
-    def _withdrawal_stored(self, event: WithdrawalStored) -> None:
-        if (answered := self._answered(event.router_id, event.epoch, StoreWithdrawal)) is None:
-            return
-        router, asked = answered
-        if router.let_go_at is not None:
-            ago_s = self._ledger.now - router.let_go_at
-            self._ledger.record(router, MoveStep.WITHDRAWN, ago_s=ago_s, reason=asked.reason)
-        router.store.forget("withdrawal")
-        self._ledger.hand_over(router)
-
-    def _withdrawal_failed(self, event: WithdrawalFailed) -> None:
-        if (answered := self._answered(event.router_id, event.epoch, StoreWithdrawal)) is None:
-            return
-        router, asked = answered
-        router.store.failed("withdrawal", self._ledger.now)
-        what = f"that {asked.leaving_host} has let go of it could not be stored ({event.reason}); tried again soon"
-        self._ledger.explain(router, what)
-
-    def _answered(self, router_id: RouterId, epoch: Epoch, kind: type[_Asked]) -> tuple[RouterRecord, _Asked] | None:
-        """The router, and what was asked of the store for it, if this is the answer; None if it was deleted since."""
-        router = self._ledger.routers.get(router_id)
-        if router is None or not isinstance(router.asked, kind) or router.asked.epoch != epoch:
-            return None
-        self._ledger.end_coming(router)
-        asked, router.asked = router.asked, None
-        self._ledger.look_at(router_id)
-        return router, asked
-
-    # 5. What hosts and operators say
+    # What the store answers, and what hosts and operators say
 
     def _take_in(self, event: Event) -> None:
         match event:
             case BindingStored():
-                self._binding_stored(event)
+                self._binding.stored(event)
             case BindingFailed():
-                self._binding_failed(event)
+                self._binding.failed(event)
             case WithdrawalStored():
-                self._withdrawal_stored(event)
+                self._binding.withdrawal_stored(event)
             case WithdrawalFailed():
-                self._withdrawal_failed(event)
+                self._binding.withdrawal_failed(event)
+            case SuccessionStored():
+                self._standbys.stored(event)
+            case SuccessionFailed():
+                self._standbys.failed(event)
+            case PanelStored():
+                self._panel_stored(event)
+            case PanelFailed():
+                self._asked_panel = None  # The next tick asks again.
             case BrakeReleased():
                 self._brake.release()
                 self._ledger.census_due = True
@@ -411,8 +354,8 @@ class Planner:
 
     # What may be looked at
 
-    def plan_of(self, host: HostName) -> Mapping[RouterId, Epoch]:
-        """What `host` should run now. A live view: read it, do not keep it. Empty for a host that is not known."""
+    def plan_of(self, host: HostName) -> Mapping[RouterId, Duty]:
+        """What `host` has to do now. A live view: read it, do not keep it. Empty for a host that is not known."""
         known = self._ledger.fleet.get(host)
         return MappingProxyType(known.plan if known is not None else {})
 
@@ -424,14 +367,34 @@ class Planner:
         known = self._ledger.fleet.get(host)
         return 0 if known is None else known.plan_version
 
+    def heard(self, host: HostName, session: int) -> int:
+        """How many reports of this connection `plan_of(host)` takes into account."""
+        known = self._ledger.fleet.get(host)
+        return known.heard if known is not None and known.session == session else 0
+
+    def panel_plan(self) -> PanelPlan | None:
+        """The arbiters, and where every host that takes part in leases is reached; None before there are any."""
+        if self._arbiters.panel is None:
+            return None
+        facts = sorted((host.facts for host in self._ledger.fleet), key=lambda each: each.name)
+        addresses = (
+            LeaseAddress(host=each.name, address=each.lease_address) for each in facts if each.lease_address is not None
+        )
+        return PanelPlan(panel=self._arbiters.panel, timing=self._lease, addresses=tuple(addresses))
+
     def host_views(self, now: float) -> dict[HostName, HostStatus]:
         """Every host that is known, as of `now`."""
-        return {host.name: status.of_host(host, self._timing, now) for host in self._ledger.fleet}
+        panel = self._arbiters.panel
+        arbiters = frozenset(panel.arbiters if panel is not None else ())
+        return {host.name: status.of_host(host, self._timing, now, arbiters) for host in self._ledger.fleet}
 
     def router_views(self) -> dict[RouterId, RouterStatus]:
         """Every router that is known."""
         fleet = self._ledger.fleet
-        return {each.id: status.of_router(each, fleet.get(each.host)) for each in self._ledger.routers.values()}
+        return {
+            each.id: status.of_router(each, fleet.get(each.host), _standby_of(each, fleet))
+            for each in self._ledger.routers.values()
+        }
 
     def objections(self, router_id: RouterId) -> dict[HostName, str]:
         """Why each host but its present one cannot take this router now, as a clause that follows the host's name; ""
@@ -441,7 +404,7 @@ class Planner:
             return {}
         avoid = router.hosts.waiting(self._ledger.now)
         others = (host for host in self._ledger.fleet if host.name != router.host)
-        return {host.name: objection(host, router.needs, avoid) for host in others}
+        return {host.name: objection(host, router.needs, avoid, has_it=router.id in host.standbys) for host in others}
 
     def waiting_for_a_host(self) -> list[RouterId]:
         """Routers that should be bound anew and for which no host was found when they were last looked at."""
@@ -464,3 +427,19 @@ class Planner:
 
     def _with_story(self, error: InvariantError) -> InvariantError:
         return InvariantError("\n".join([str(error), "The story so far:", *self._story.lines()]))
+
+
+def _standby_of(router: RouterRecord, fleet: Fleet) -> Host | None:
+    standby = router.succession.standby
+    return None if standby is None else fleet.get(standby.host)
+
+
+def _member(host: Host, ledger: Ledger) -> Member:
+    return Member(
+        name=host.name,
+        zone=host.facts.availability_zone,
+        is_able=host.silence.standing is Standing.ALIVE and host.connected,
+        is_dead=host.is_dead,
+        is_over=ledger.burials.is_over(host.tenure),
+        follows=host.guard_version >= host.panel_version,
+    )

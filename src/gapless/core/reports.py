@@ -3,15 +3,19 @@
 The rule: a host is believed about a router only at the epoch at which it is in that host's plan, and about having let
 go of one only if the report was made from a plan without it. Everything else is a leftover of earlier days: the host
 will find out from its plan, and nothing here changes.
+
+A guarded router is active when two things are said of it at its epoch: by the agent, that it is built, and by the
+guard, that it is open. So both are remembered, and looked at together (`assess`).
 """
 
+from gapless.core import guards
 from gapless.core.effects import ReportHost
 from gapless.core.events import HostReported
 from gapless.core.fleet import Host
 from gapless.core.ledger import Ledger
-from gapless.core.moves import AssignmentState, Trigger
+from gapless.core.moves import IN_PLAN, AssignmentState, Trigger
 from gapless.core.routers import RouterRecord
-from gapless.model.plan import BuildTimes, MoveStep, RouterReport, RouterState
+from gapless.model.plan import BuildTimes, Epoch, MoveStep, RouterReport, RouterState
 
 _SEEN = {
     RouterState.BUILDING: Trigger.SEEN_BUILDING,
@@ -27,30 +31,60 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
         router = ledger.routers.get(report.router_id)
         if router is None:
             continue  # Deleted: the host's plan says so.
-        if host.plan.get(router.id) == report.epoch:
-            _take_in_own(ledger, host, router, report)
-        elif report.epoch > router.epoch:
-            _wonder(ledger, host, report)
+        duty = host.plan.get(router.id)
+        if duty is not None and duty.epoch == report.epoch:
+            router.succession.said[host.name] = report
+            if router.is_guarded:
+                ledger.look_at(router.id)  # There it is assessed.
+            else:
+                _take_in_own(ledger, host, router, report, report.state)
+        elif report.epoch > router.epoch + (2 if router.is_guarded else 0):
+            guards.wonder(ledger, host, report.router_id, report.epoch)
         elif report.state is RouterState.REMOVED:
             _take_in_removal(ledger, host, router, event.plan_version)
     if event.full:
         _take_in_absence(ledger, host, event)
 
 
-def _take_in_own(ledger: Ledger, host: Host, router: RouterRecord, report: RouterReport) -> None:
-    """The host speaks of a router of its plan, at its epoch."""
-    is_news = ledger.see(router, _SEEN[report.state])
+def assess(ledger: Ledger, router: RouterRecord) -> None:
+    """Draw the conclusions from what is said of a guarded router by the hosts that have it."""
+    succession, home = router.succession, ledger.fleet.get(router.host)
+    if router.state in IN_PLAN and home is not None and succession.took is None:
+        state = succession.word_of(router.host, router.epoch)
+        is_open = home.forwarding is not None and home.forwarding.get(router.id) == router.epoch
+        if state is RouterState.ACTIVE and not is_open:
+            state = RouterState.BUILDING
+        if state is not RouterState.REMOVED:
+            _take_in_own(ledger, home, router, succession.said[home.name], state)
+        else:
+            ledger.see(router, Trigger.SEEN_ABSENT)
+    if succession.standby is not None and (host := ledger.fleet.get(succession.standby.host)):
+        _assess_standby(ledger, host, router, succession.word_of(host.name, Epoch(router.epoch + 1)))
+
+
+def _assess_standby(ledger: Ledger, host: Host, router: RouterRecord, state: RouterState) -> None:
+    if router.id in host.preparing and state in (RouterState.ACTIVE, RouterState.FAILED):
+        host.preparing.discard(router.id)
+        ledger.next_standby()
+        if state is RouterState.FAILED:
+            router.hosts.failed(host.name, ledger.now)
+
+
+def _take_in_own(ledger: Ledger, host: Host, router: RouterRecord, report: RouterReport, state: RouterState) -> None:
+    """The host speaks of a router of its plan, at its epoch; it is in this `state`, all told."""
+    is_news = ledger.see(router, _SEEN[state])
     if router.state is AssignmentState.ACTIVE:
         if router.open_move:
             _confirm(ledger, router, report.times)
         router.fault = ""
         router.tour.is_over()
         ledger.end_drain(router)
-    elif report.state is RouterState.FAILED:
+    elif state is RouterState.FAILED:
         router.fault = report.reason
         if is_news:
             _fail(ledger, host, router)
-    ledger.look_at(router.id)
+    if not router.is_guarded:
+        ledger.look_at(router.id)
 
 
 def _confirm(ledger: Ledger, router: RouterRecord, times: BuildTimes | None) -> None:
@@ -74,12 +108,15 @@ def _fail(ledger: Ledger, host: Host, router: RouterRecord) -> None:
 
 
 def _take_in_removal(ledger: Ledger, host: Host, router: RouterRecord, plan_version: int) -> None:
+    if router.succession.leaving is not None:
+        return  # There, its guard speaks for it.
     if (
         router.id in host.letting_go
         and router.state is AssignmentState.WITHDRAWING
         and plan_version >= router.leaving_version
     ):
-        ledger.let_go(router, confirmed=True)
+        router.removed_from = host.name
+        ledger.look_at(router.id)
     elif router.host == host.name and router.id not in host.plan and plan_version >= router.dropped_version:
         router.removed_from = host.name
 
@@ -91,24 +128,17 @@ def _take_in_absence(ledger: Ledger, host: Host, event: HostReported) -> None:
         _take_in_removal(ledger, host, ledger.routers[router_id], event.plan_version)
     named = {report.router_id for report in event.routers}
     for router_id in host.plan.keys() - named:
-        ledger.see(ledger.routers[router_id], Trigger.SEEN_ABSENT)
+        router = ledger.routers[router_id]
+        router.succession.said.pop(host.name, None)
+        if router.is_guarded:
+            ledger.look_at(router_id)
+        elif router.state in IN_PLAN:
+            ledger.see(router, Trigger.SEEN_ABSENT)
     leftovers = there - host.plan.keys() - host.letting_go
     if leftovers and not host.told_leftovers:
         host.told_leftovers = True
         what = "router that is" if len(leftovers) == 1 else "routers that are"
         _tell(ledger, host, f"it still has {len(leftovers)} {what} bound elsewhere or deleted, and removes them")
-
-
-def _wonder(ledger: Ledger, host: Host, report: RouterReport) -> None:
-    """A host knows a higher epoch than the store: somebody put back an old copy of the database."""
-    if not host.told_ahead:
-        host.told_ahead = True
-        _tell(
-            ledger,
-            host,
-            f"it knows router {report.router_id} at epoch {report.epoch}, which the store has never seen: was the "
-            "database restored from an old copy?",
-        )
 
 
 def _tell(ledger: Ledger, host: Host, reason: str) -> None:

@@ -6,10 +6,11 @@ The rule: at most one write to the store is under way for a router (`asked`), an
 from dataclasses import dataclass, field
 
 from gapless.core.backoff import Pace
-from gapless.core.effects import Bind, StoreWithdrawal
+from gapless.core.effects import Bind, StoreSuccession, StoreWithdrawal
 from gapless.core.events import RouterNeeds
 from gapless.core.moves import AssignmentState
 from gapless.core.retries import Retries
+from gapless.core.succession import Succession
 from gapless.core.tours import Tour
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch
@@ -47,14 +48,19 @@ class RouterRecord:
     dropped_version: int = 0
     """Version of its host's plan that first lacked it."""
     removed_from: HostName | None = None
-    """A host that said, from such a plan, that nothing is left, before anybody waited for that (the new binding was on
-    its way into the store)."""
+    """The host that it leaves, or is about to (the new binding is on its way into the store), if that said, from a plan
+    without it, that nothing is left."""
     let_go_at: float | None = None
     """When that host said that nothing is left."""
-    asked: Bind | StoreWithdrawal | None = None
+    asked: Bind | StoreWithdrawal | StoreSuccession | None = None
     """The write to the store that is under way."""
     is_amending: bool = False
     """... and is a Bind that is stored already, once more, now with the host that has to let go first."""
+    succession: Succession = field(default_factory=Succession)
+    planned_on: set[HostName] = field(default_factory=set)
+    """The hosts that have it in their plan."""
+    planned_version: int = 0
+    """The first version of its host's plan that has it as it is now."""
     wanted: Wanted | None = None
     refused: str = ""
     """Why an operator's last request could not be granted."""
@@ -85,8 +91,13 @@ class RouterRecord:
         return self.needs.router_id
 
     @property
+    def is_guarded(self) -> bool:
+        """Only the holder of a lease forwards it, so it is moved by `core.standbys`."""
+        return self.succession.covered is not None
+
+    @property
     def is_withheld(self) -> bool:
         """It is being bound away from a host that is dead: should that host return right now, it must not build it."""
-        if not isinstance(self.asked, Bind) or self.host is None:
+        if not isinstance(self.asked, Bind) or self.host is None or self.is_guarded:
             return False
         return self.asked.leaving_host is None or self.is_amending

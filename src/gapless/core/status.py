@@ -3,6 +3,7 @@
 The rule: a host's line is said when its standing changes or its agent stops running, not with every report.
 """
 
+from collections.abc import Collection
 from typing import assert_never
 
 from gapless.core.effects import Bind, ReportHost
@@ -11,8 +12,10 @@ from gapless.core.ledger import Ledger
 from gapless.core.liveness import Standing, Timing
 from gapless.core.moves import AssignmentState
 from gapless.core.routers import RouterRecord
+from gapless.core.succession import RightState
 from gapless.core.views import HostStatus, RouterStatus
-from gapless.model.host import AgentState
+from gapless.model.host import AgentState, HostName
+from gapless.model.plan import Epoch, RouterState
 
 
 def tell(ledger: Ledger, timing: Timing) -> None:
@@ -55,7 +58,7 @@ def _alive_reason(host: Host) -> str:
     return "; ".join(clauses)
 
 
-def of_host(host: Host, timing: Timing, now: float) -> HostStatus:
+def of_host(host: Host, timing: Timing, now: float, arbiters: Collection[HostName] = ()) -> HostStatus:
     """A host as people may look at it."""
     return HostStatus(
         name=host.name,
@@ -65,18 +68,34 @@ def of_host(host: Host, timing: Timing, now: float) -> HostStatus:
         silent_s=None if host.silence.heard_at is None else now - host.silence.heard_at,
         routers=len(host.bound),
         takes_routers=host.admin_up and not host.inability,
+        holds_lease=host.holds_lease and host.silence.is_alive,
+        arbiter=host.name in arbiters,
     )
 
 
-def of_router(router: RouterRecord, home: Host | None) -> RouterStatus:
-    """A router as people may look at it; `home` is the host that it is bound to."""
+def of_router(router: RouterRecord, home: Host | None, standby: Host | None = None) -> RouterStatus:
+    """A router as people may look at it; `home` is the host that it is bound to, `standby` the one that stands by."""
     return RouterStatus(
         router_id=router.id,
         host=router.host,
         epoch=router.epoch,
         state=_word(router, home),
         reason=router.reason or router.choice,
+        standby=None if router.succession.standby is None else router.succession.standby.host,
+        standby_state=_standby_word(router, standby),
     )
+
+
+def _standby_word(router: RouterRecord, standby: Host | None) -> str:
+    succession = router.succession
+    if succession.standby is None:
+        return ""
+    if standby is None or not standby.silence.is_alive:
+        return "silent"
+    if succession.state is not RightState.GIVEN:
+        return "building" if succession.state is RightState.CHOSEN else "changing"
+    words = {RouterState.ACTIVE: "ready", RouterState.FAILED: "failed"}
+    return words.get(succession.word_of(standby.name, Epoch(router.epoch + 1)), "building")
 
 
 def _word(router: RouterRecord, home: Host | None) -> str:

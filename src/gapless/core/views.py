@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gapless.core.events import RouterNeeds
 from gapless.model.host import HostFacts, HostName, Incarnation
+from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch, MoveKind
 from gapless.model.router import RouterId
 
@@ -30,6 +31,12 @@ class StoredRouter:
     leaving_host: HostName | None = None
     open_move: MoveKind | None = None
     """The kind of the move that brought it to `epoch`, if its record is neither confirmed nor superseded."""
+    incarnation: Incarnation | None = None
+    """That of `host` at which the router is guarded; None: a classic binding."""
+    leaving_incarnation: Incarnation | None = None
+    """That of `leaving_host`, where the router is guarded there."""
+    standby: Tenure | None = None
+    """Who may have the right to succeed `host`."""
     choice: str = ""
     """Why it was bound to `host`."""
 
@@ -50,6 +57,10 @@ class HostStatus:
     """How many routers are bound to it."""
     takes_routers: bool
     """It is heard, in service, connected, and its agent runs; whether a router fits is another question."""
+    holds_lease: bool
+    """Guarded routers can be planned for it: it said that it holds its lease, and was heard lately."""
+    arbiter: bool
+    """Leases are granted, and dead hosts buried, by its word among others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +73,10 @@ class RouterStatus:
     state: str
     """One word: unplaced, binding, withdrawing, planned, building, active, failed, waiting."""
     reason: str
+    standby: HostName | None = None
+    """The host that takes over by itself should `host` die, or is being made the one that does."""
+    standby_state: str = ""
+    """One word: ready, building, failed, silent, changing; "" without a standby."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

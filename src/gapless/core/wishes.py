@@ -5,13 +5,15 @@ does not matter in which order things happened, and a controller that starts in 
 
     its host is ...                            the router ...
     (never bound)                              goes to its first host                             SCHEDULE
-    dead, mode `reschedule`, brake off         moves at once                                      RESCHEDULE
+    dead, mode not `off`, brake off            moves at once                                      RESCHEDULE
     dead, brake engaged or mode `off`          stays, and says why
     deleted by an operator                     moves at once                                      DRAIN
     alive, and an operator wants it elsewhere  moves, or the operator is refused with the reason  MANUAL
     alive, and says that it cannot run it      moves if another can, else is retried there        RETRY
                                                (with mode `off` it stays; and see `core.tours`)
     alive, taken out of service                moves, a few at a time                             DRAIN
+
+That is how classic routers move. Of a guarded one, the last three say why it should go, and `core.standbys` how.
 """
 
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ class Stay:
     """Nothing to be decided; `reason` says what it waits for, "" if for nothing."""
 
     reason: str = ""
+    is_stuck: bool = False
+    """It waits for a host that can take it, or stand by for it, and there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,20 +70,27 @@ def wish_of(router: RouterRecord, home: Host | None, beliefs: Beliefs) -> Wish |
     if router.state is AssignmentState.WITHDRAWN:
         return Stay(reason=f"waits until it is stored that {router.leaving} has let go of it")
     if home is None or is_gone(home, beliefs):
-        return _without_home(router, home, beliefs)
+        return homeless(router, home, beliefs)
     if router.state is AssignmentState.WITHDRAWING:
         return Stay(reason=f"waits until {router.leaving} says that nothing of it is left there")
     if home.is_dead:
         return Stay(reason=f"{home.name} looks dead, but the brake is engaged: nothing moves for silence")
-    if router.wanted is not None:
-        return _manual(router, home)
-    if router.state is AssignmentState.FAILED and router.needs.mode is FailoverMode.RESCHEDULE:
-        return _retry(router, home)
-    if not home.admin_up:
-        return _drain(router, home)
+    if (wish := moving(router, home)) is not None:
+        return wish
     if router.state is AssignmentState.FAILED:
         return Stay(reason=f"{failing(router)} and goes on trying; this router's failover mode is off")
     return Stay(reason=router.refused)
+
+
+def moving(router: RouterRecord, home: Host) -> Wish | Stay | None:
+    """Why a router should leave a host that is alive, or why it cannot; None: nothing speaks against that host."""
+    if router.wanted is not None:
+        return _manual(router, home)
+    if router.state is AssignmentState.FAILED and router.needs.mode is not FailoverMode.OFF:
+        return _retry(router, home)
+    if not home.admin_up:
+        return _drain(router, home)
+    return None
 
 
 def _first(router: RouterRecord) -> Wish:
@@ -93,7 +104,8 @@ def _first(router: RouterRecord) -> Wish:
     )
 
 
-def _without_home(router: RouterRecord, home: Host | None, beliefs: Beliefs) -> Wish | Stay:
+def homeless(router: RouterRecord, home: Host | None, beliefs: Beliefs) -> Wish | Stay:
+    """What becomes of a router whose host is dead, or was deleted (None)."""
     if router.needs.mode is FailoverMode.OFF:
         if router.wanted is not None:
             return _named(router, router.wanted.host)

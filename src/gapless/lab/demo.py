@@ -11,33 +11,54 @@ from rich.console import Console
 from rich.table import Table
 
 from gapless.errors import GaplessError
-from gapless.lab import faults, output, report, result, shell, story, table
+from gapless.lab import faults, output, report, shell, story, table
 from gapless.lab.experiment import Outcome, experiment
 from gapless.lab.lab import Lab
+from gapless.lab.result import Result, Timeline
 from gapless.lab.runner import INTERRUPTED, first_of, run_until_signalled
-from gapless.lab.settings import LabSettings
+from gapless.lab.settings import CLASSIC, LabSettings
 from gapless.lab.view import View
+from gapless.model import lease
+from gapless.model.router import FailoverMode
 
 VICTIM = "host-2"
 FAULT = "agent-then-power"
 
 _INTRODUCTION = """\
-[bold]A host dies, its routers run elsewhere, the VMs talk again.[/bold]
+[bold]A host dies, others take its routers over, the VMs talk on.[/bold]
 {hosts} hosts carry {routers} routers: real namespaces, real nftables, the real `gapless server` and `gapless host`, \
 all on this machine, without root. A VM behind each router talks to the outside (SNAT), and the outside to it \
 (floating IP). Then {victim}'s agent is killed with -9, and its machine loses power.
 
 {patience}
 """
+_STANDBY = (
+    "Each router is active on one host and built on another, which stands by for it. Each host holds a lease that the "
+    "arbiters, {arbiters}, grant it each {interval_ms:g} ms for {lease_ms:g} ms. When it is over, and most of them "
+    "have buried the host, the standbys open the routers by themselves: nobody asks the controller."
+)
+_RESCHEDULE = (
+    "This is the classic way: hosts report each {report_s:g} s; after {dead_s:g} s of silence the controller calls a "
+    "host dead and gives its routers to other hosts, which build them."
+)
+_SHORT = " That is set short so that you need not wait: Neutron's own timing is {dead_s:g} s (--classic)."
 
 _NEXT = """\
 [bold]What to try next[/bold]
-  gapless demo --report story.html     the same, as a page with the traffic drawn over time
-  gapless demo --classic               with Neutron's own timing: 150 s of silence
-  gapless lab run --fault agent-kill   a fault that costs nothing; `gapless lab faults` lists them all
-  gapless lab up --hosts 3 --routers 6 leave a lab running, and look around: `gapless lab shell host-1`
-  docs/openstack-client.md             these steps by hand, with the openstack client\
+  gapless demo --report story.html      the same, as a page with the traffic drawn over time
+  gapless demo --mode {other:<17} {words}
+  gapless demo --classic                the classic way with Neutron's own timing: 150 s of silence
+  gapless lab run --fault sentinel-stop the host hangs instead; `gapless lab faults` lists what can be broken
+  gapless lab up --hosts 3 --routers 6  leave a lab running, and look around: `gapless lab shell host-1`
+  docs/openstack-client.md              these steps by hand, with the openstack client\
 """
+_OTHER = {
+    FailoverMode.STANDBY: (FailoverMode.RESCHEDULE, "without standbys: the controller moves the routers"),
+    FailoverMode.RESCHEDULE: (FailoverMode.STANDBY, "with standbys, which take over by themselves"),
+    FailoverMode.OFF: (FailoverMode.STANDBY, "with standbys, which take over by themselves"),
+}
+SAID = ("Rescheduling router", "looks dead", "took over router", "is made active anew", " is dead")
+"""Words of the controller's log about hosts that die and routers that move."""
 
 
 class DemoRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +91,8 @@ def main(argument: dict[str, Any]) -> int:
     if request.report_fd >= 0:
         output.write(request.report_fd, report.render(_page(shown)).encode())
         console.print(f"The report is in {request.report}\n")
-    console.print(_NEXT)
+    other, words = _OTHER[request.settings.mode]
+    console.print(_NEXT.format(other=other, words=words))
     return 0 if shown.outcome.result.ok else 1
 
 
@@ -96,7 +118,7 @@ async def _carry_out(settings: LabSettings, view: View) -> _Shown:
         return _Shown(
             outcome=outcome,
             names=names,
-            log=tuple(line for line in said if "Rescheduling router" in line or "looks dead" in line),
+            log=tuple(line for line in said if any(words in line for words in SAID)),
             example=await _look_inside(lab, outcome),
         )
 
@@ -117,24 +139,29 @@ async def _look_inside(lab: Lab, outcome: Outcome) -> str:
 
 def _introduction(settings: LabSettings) -> str:
     liveness = settings.liveness
-    classic = result.Patience.of(type(liveness)())
-    timing = (
-        f"Hosts report each {liveness.report_interval_s:g} s; after {liveness.dead_after_s:g} s of silence a host is "
-        f"dead and its routers move."
-    )
-    if liveness.dead_after_s < classic.dead_after_s:
-        timing += (
-            f" That is set short so that you need not wait: by default it is Neutron's {classic.dead_after_s:g} s "
-            "(--classic)."
+    if settings.has_standbys:
+        timing = _STANDBY.format(
+            arbiters="the three hosts"
+            if settings.hosts == 3
+            else "the two hosts and the controller's machine"
+            if settings.has_arbiter
+            else "some of the hosts",
+            interval_ms=lease.DEFAULT.interval_s * 1000,
+            lease_ms=lease.DEFAULT.lease_s * 1000,
         )
+    else:
+        timing = _RESCHEDULE.format(report_s=liveness.report_interval_s, dead_s=liveness.dead_after_s)
+        if liveness.dead_after_s < CLASSIC.dead_after_s:
+            timing += _SHORT.format(dead_s=CLASSIC.dead_after_s)
     return _INTRODUCTION.format(hosts=settings.hosts, routers=settings.routers, victim=VICTIM, patience=timing)
 
 
 def _tell(console: Console, shown: _Shown) -> None:
     found = shown.outcome.result
-    console.print("\n[bold]The story, in time order[/bold] (seconds after the fault)")
-    console.print(_timed(_moments(shown)))
-    console.print("[bold]What the controller said[/bold]")
+    moments = _moments(shown)
+    console.print(f"\n[bold]The story, in time order[/bold] ({_units(moments)})")
+    console.print(_timed(moments))
+    console.print("[bold]What the controller said[/bold]" + ("" if shown.log else ": nothing about it"))
     for line in shown.log:
         console.print(f"  {line}", soft_wrap=True, markup=False)
     if shown.example:
@@ -151,27 +178,32 @@ def _moments(shown: _Shown) -> list[story.Moment]:
     return story.tell(outcome.result.description, outcome.recording, outcome.struck_ns, struck, outcome.moves)
 
 
+def _units(moments: Sequence[story.Moment]) -> str:
+    taken = any(moment.after_missed_ms is not None for moment in moments)
+    return "seconds after the fault" + ("; milliseconds after the first beat missed" if taken else "")
+
+
 def _timed(moments: Sequence[story.Moment]) -> Table:
-    drawn = Table(box=None, padding=(0, 2), show_header=False)
+    drawn = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     drawn.add_column(justify="right", no_wrap=True)
+    taken = any(moment.after_missed_ms is not None for moment in moments)
+    if taken:
+        drawn.add_column(justify="right", no_wrap=True)
     drawn.add_column()
     for moment in moments:
         spans = moment.until_s is not None and moment.until_s - moment.at_s >= 0.001
         at = f"{moment.at_s:+.3f} to {moment.until_s:+.3f}" if spans else f"{moment.at_s:+.3f}"
-        drawn.add_row(at, moment.text)
+        ms = "" if moment.after_missed_ms is None else f"{moment.after_missed_ms:.1f} ms"
+        drawn.add_row(at, *([ms] if taken else []), moment.text)
     return drawn
 
 
 def _page(shown: _Shown) -> report.Page:
     outcome, found = shown.outcome, shown.outcome.result
-    gap, versions = found.gap_ms, found.versions
+    versions = found.versions
     return report.Page(
-        title="Gapless: a host dies, its routers run elsewhere",
-        summary=(
-            f"{found.moved} of {found.routers} routers moved; their traffic was away for {gap.median / 1000:.2f} s "
-            f"(median), {gap.max / 1000:.2f} s at most, of which {found.liveness.dead_after_s:g} s is the silence "
-            "after which a host counts as dead."
-        ),
+        title="Gapless: a host dies, others take its routers over",
+        summary=_summary(found),
         facts=(
             ("fault", found.description),
             ("struck at", found.at),
@@ -182,13 +214,43 @@ def _page(shown: _Shown) -> report.Page:
                 f"{found.probes.lost:,} lost; at most {found.probes.lateness_ms_max:g} ms late",
             ),
             ("gap", "the longest stretch without a reply"),
-            ("build", f"{found.timeline.build_ms_per_router:g} ms a router, all hosts together"),
+            ("double active frames", f"{found.double_active_frames}, of {found.wire.frames:,} that routers sent"),
+            *_spans(found.timeline),
             ("machine", f"{versions.cores} cores, {versions.processor}, Linux {versions.kernel}"),
             ("software", f"Gapless {versions.gapless}, Python {versions.python}, {versions.nft}"),
         ),
         recording=outcome.recording,
         zero_ns=outcome.struck_ns,
         names=shown.names,
-        marks=[report.Mark(at_s=moment.at_s, text=moment.text) for moment in _moments(shown)],
+        marks=[report.Mark(at_s=moment.at_s, text=_marked(moment)) for moment in _moments(shown)],
         log=shown.log,
     )
+
+
+def _marked(moment: story.Moment) -> str:
+    if not moment.after_missed_ms:
+        return moment.text
+    return f"{moment.text}: {moment.after_missed_ms:.1f} ms after the first beat missed"
+
+
+def _summary(found: Result) -> str:
+    gap, taken = found.gap_ms, found.timeline.takeover
+    moved = f"{found.moved} of {found.routers} routers moved; "
+    if taken is not None:
+        return (
+            f"{moved}their traffic was away for {gap.median:,.0f} ms (median), {gap.max:,.0f} ms at most. Their "
+            f"standbys took {taken.whole.max:,.0f} ms for it, from the first beat that the arbiters missed."
+        )
+    return (
+        f"{moved}their traffic was away for {gap.median / 1000:.2f} s (median), {gap.max / 1000:.2f} s at most, of "
+        f"which {found.liveness.dead_after_s:g} s is the silence after which a host counts as dead."
+    )
+
+
+def _spans(times: Timeline) -> list[tuple[str, str]]:
+    """Where the time went: what the takeover consists of, or what it takes to build a router."""
+    taken = times.takeover
+    if taken is None:
+        return [("build", f"{times.build_ms_per_router:g} ms a router, all hosts together")]
+    spans = (("silence", taken.silence), ("claim", taken.claim), ("open", taken.open), ("announce", taken.announce))
+    return [("takeover", ", ".join(f"{name} {spread.max:g} ms" for name, spread in spans) + " (at most)")]

@@ -19,6 +19,8 @@ class Phase(StrEnum):
     """Networks, routers, ports and floating IPs through the API, and VMs for them."""
     ROUTERS = "routers"
     """Waiting until every router is active."""
+    STANDBYS = "standbys"
+    """Waiting until every router has a standby that is ready."""
     TRAFFIC = "traffic"
     """Waiting until every probe is answered."""
     STEADY = "steady"

@@ -12,15 +12,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from gapless.errors import GaplessError
-from gapless.lab import events, result
+from gapless.lab import events, expect, result
 from gapless.lab.api import Item
 from gapless.lab.enter import LAB_DIR
 from gapless.lab.events import Phase
+from gapless.lab.expect import Bounds, Gap, Measured
 from gapless.lab.faults import Fault
 from gapless.lab.faults.base import MARGIN_S
 from gapless.lab.lab import Lab
 from gapless.lab.probes import Recording
 from gapless.lab.result import Patience, Probes, Result
+from gapless.lab.sniffer import Seen
 from gapless.lab.traffic import Traffic
 
 STEADY_S = 1.0
@@ -28,6 +30,7 @@ STEADY_S = 1.0
 BACK_WITHIN_S = 60.0
 """Patience for traffic, beyond the time after which routers move, plus a second a router."""
 MOST_MOVES = 10_000
+NO_BOUNDS = Bounds()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,25 +53,30 @@ class _Course:
     struck_ns: int = 0
     struck: datetime = field(default_factory=lambda: result.utc(time.time()))
     problems: list[str] = field(default_factory=list)
+    seen: Seen | None = None
 
 
-async def experiment(lab: Lab, fault: Fault) -> Outcome:
+async def experiment(lab: Lab, fault: Fault, bounds: Bounds = NO_BOUNDS) -> Outcome:
     """Carry it out on a lab that is built. Raises GaplessError when it cannot even begin."""
     await fault.prepare(lab)
+    await lab.standbys_ready()
     lab.watch.start()
     course = _Course(before=await lab.placement())
-    async with lab.traffic() as traffic:
+    async with lab.capture() as capture, lab.traffic() as traffic:
         _begin(lab, Phase.TRAFFIC, f"{len(traffic.flows)} probes, one each {traffic.interval_ms:g} ms")
         await traffic.all_answered(for_s=STEADY_S, timeout_s=BACK_WITHIN_S)
         await traffic.begin()
+        await capture.begin()
         _begin(lab, Phase.STEADY)
         await asyncio.sleep(STEADY_S)
         await _strike_and_heal(lab, fault, traffic, course)
         async with _noting(course):
             _begin(lab, Phase.CHECK)
             await lab.one_host_each()
+        async with _noting(course):
+            course.seen = await capture.end(LAB_DIR / "seen")
         recording = await traffic.end(LAB_DIR / "recording")
-    outcome = await _judged(lab, fault, course, recording)
+    outcome = await _judged(lab, fault, bounds, course, recording)
     _begin(lab, Phase.DONE)
     return outcome
 
@@ -95,7 +103,7 @@ async def _strike_and_heal(lab: Lab, fault: Fault, traffic: Traffic, course: _Co
             lab.listen(events.FaultHealed(at=time.monotonic(), name=fault.name, description=fault.describe()))
             _begin(lab, Phase.HEALED)
             # A harmless fault has to stay harmless for as long as a wrong decision would take to show.
-            hold_s = liveness.dead_after_s + MARGIN_S if fault.harmless else STEADY_S
+            hold_s = liveness.dead_after_s + MARGIN_S if _is_harmless(lab, fault) else STEADY_S
         await traffic.all_answered(for_s=max(hold_s, STEADY_S), timeout_s=patience_s)
         _begin(lab, Phase.BACK)
 
@@ -109,17 +117,33 @@ async def _noting(course: _Course) -> AsyncIterator[None]:
         course.problems.append(str(error))
 
 
-async def _judged(lab: Lab, fault: Fault, course: _Course, recording: Recording) -> Outcome:
+def _is_harmless(lab: Lab, fault: Fault) -> bool:
+    return fault.expects(lab.settings.mode).gap is Gap.NONE
+
+
+async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recording: Recording) -> Outcome:
     problems = course.problems
     after: Mapping[str, list[str]] = {}
     moves: list[Item] = []
     async with _noting(course):
         after = await lab.placement()
-        moves = [move for move in await lab.api.failovers(limit=MOST_MOVES) if _decided(move) >= course.struck]
-    if fault.harmless and recording.lost:
-        problems.append(f"{recording.lost} probes of {recording.sent} were lost to a fault that must cost nothing")
+        moves = [move for move in await lab.api.failovers(limit=MOST_MOVES) if result.decided(move) >= course.struck]
     struck = set(fault.names)
     affected = [router for router, hosts in course.before.items() if not struck or struck & set(hosts)]
+    moved = [router for router, hosts in course.before.items() if after.get(router) != hosts] if after else []
+    gaps = result.gaps(recording, affected)
+    wire = result.wire(course.seen, result.handovers(moves), recording.interval_ms)
+    measured = Measured(
+        affected=affected,
+        moved=moved,
+        gap_ms=gaps.max,
+        bystanders_ms=gaps.bystanders.max,
+        sent=recording.sent,
+        lost=recording.lost,
+        double_active_frames=result.double_active_frames(wire),
+        frames_missed=wire.missed,
+    )
+    problems += expect.problems(fault.expects(lab.settings.mode), bounds, measured)
     found = Result(
         ok=not problems,
         problems=problems,
@@ -127,11 +151,14 @@ async def _judged(lab: Lab, fault: Fault, course: _Course, recording: Recording)
         fault=fault.name,
         description=fault.describe(),
         mode=lab.settings.mode.value,
+        timing=lab.settings.timing,
         hosts=len(lab.hosts),
         routers=len(lab.tenants),
         affected=len(affected),
-        moved=sum(after.get(router) != hosts for router, hosts in course.before.items()) if after else 0,
-        gap_ms=result.gaps(recording, affected),
+        moved=len(moved),
+        gap_ms=gaps,
+        double_active_frames=measured.double_active_frames,
+        wire=wire,
         probes=Probes(
             sent=recording.sent,
             lost=recording.lost,
@@ -143,13 +170,8 @@ async def _judged(lab: Lab, fault: Fault, course: _Course, recording: Recording)
         versions=await asyncio.to_thread(result.versions),
     )
     return Outcome(
-        result=found, recording=recording, struck_ns=course.struck_ns, moves=tuple(sorted(moves, key=_decided))
+        result=found, recording=recording, struck_ns=course.struck_ns, moves=tuple(sorted(moves, key=result.decided))
     )
-
-
-def _decided(move: Item) -> datetime:
-    """When a move was decided."""
-    return next(datetime.fromisoformat(step["at"]) for step in move["timeline"] if step["step"] == "decided")
 
 
 def _begin(lab: Lab, phase: Phase, detail: str = "") -> None:

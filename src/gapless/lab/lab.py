@@ -8,21 +8,24 @@ async with Lab(LabSettings(hosts=3, routers=20)) as lab:
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Interface
 from types import TracebackType
 
 from gapless.errors import InvalidRequest, Unavailable
-from gapless.lab import events, layout, netns, probes, shell, tenants, watch, whereabouts
+from gapless.lab import answers, events, layout, netns, probes, shell, tenants, watch, whereabouts
 from gapless.lab.api import Api, Item
+from gapless.lab.capture import Capture
 from gapless.lab.events import Phase
 from gapless.lab.layout import Place
-from gapless.lab.nodes import AGENT_READY, Controller, Host, Node, PlainNode
+from gapless.lab.nodes import AGENT_READY, Controller, Host, Node, PlainNode, Service
 from gapless.lab.settings import LabSettings
+from gapless.lab.sniffer import Orders
 from gapless.lab.tenants import Tenant
 from gapless.lab.traffic import Traffic
 from gapless.lab.waiting import until
+from gapless.lab.whereabouts import Sighting
 from gapless.lab.wiring import Cable, Switch
 
 START_TIMEOUT_S = 60.0
@@ -63,11 +66,16 @@ class Lab:
         """Everything that the settings ask for, until every router is active."""
         await self.build_nodes()
         await self.start_controller()
+        if self.controller.arbiter is not None:
+            await self.controller.arbiter.start()
         await self.start_hosts(self.hosts.values())
         await self.hosts_alive()
+        if self.controller.arbiter is not None:
+            await self.arbiter_counts(self.controller.arbiter)
         if self.settings.routers:
             await self.add_tenants(self.settings.routers)
             await self.routers_active()
+            await self.standbys_ready()
 
     async def build_nodes(self) -> None:
         """Switches, cables, machines, the outside world: everything but the real processes."""
@@ -112,20 +120,32 @@ class Lab:
         self._begin(Phase.HOSTS)
         await _each(hosts, lambda host: host.start(self.controller.key))
 
+    async def arbiter_counts(self, arbiter: Service) -> None:
+        """Wait until the word of the controller's sentinel counts for leases."""
+
+        async def counts() -> bool:
+            arbiter.check()
+            return {host["name"] for host in await self.api.hosts() if host["arbiter"]} >= {layout.CONTROLLER}
+
+        await until(counts, "the controller's machine is an arbiter", START_TIMEOUT_S, arbiter.last_words)
+
     async def hosts_alive(self, *names: str) -> None:
-        """Wait until the controller says that these hosts (all, if none is named) take routers."""
+        """Wait until the controller says that these hosts (all, if none is named) take routers of the lab's mode."""
         wanted = set(names or self.hosts)
 
         async def alive() -> bool:
             for name in wanted:
                 self.hosts[name].sentinel.check()
-            taking = {host["name"] for host in await self.api.hosts() if host["takes_routers"]}
+            taking = {host["name"] for host in await self.api.hosts() if self._takes_routers(host)}
             ready = [name for name in wanted if self.hosts[name].sentinel.has_said(AGENT_READY)]
             count = sum(name in taking for name in ready)
             self._progress(Phase.HOSTS, count, len(wanted))
             return bool(count == len(wanted))
 
         await until(alive, f"the controller calls {', '.join(sorted(wanted))} alive", START_TIMEOUT_S)
+
+    def _takes_routers(self, host: Item) -> bool:
+        return bool(host["takes_routers"] and (host["holds_lease"] or not self.settings.has_standbys))
 
     async def add_tenants(self, count: int) -> list[Tenant]:
         """Create more tenants through the API, and their VMs; their routers may still be under construction."""
@@ -148,23 +168,43 @@ class Lab:
 
     async def routers_active(self, *, on: Callable[[str], bool] = lambda _: True) -> None:
         """Wait until the controller calls every tenant's router active, on hosts for which `on(host)` holds."""
-        self._begin(Phase.ROUTERS)
+
+        def lacks(router: Item) -> str:
+            fits = router["state"] == "active" and on(router["host"])
+            return "" if fits else f"{router['state']} on {router['host']}: {router['reason']}"
+
+        await self._every_router(Phase.ROUTERS, "is active", lacks)
+
+    async def standbys_ready(self) -> None:
+        """Wait until every router has a standby that is ready; at once where the mode or the hosts allow none."""
+        if not self.settings.has_standbys:
+            return
+        if sum(self._takes_routers(host) for host in await self.api.hosts() if host["name"] in self.hosts) < 2:
+            return
+
+        def lacks(router: Item) -> str:
+            word = router["standby_state"]
+            return "" if word == "ready" else f"{router['standby']} {word}: {router['reason']}"
+
+        await self._every_router(Phase.STANDBYS, "has a standby", lacks)
+
+    async def _every_router(self, phase: Phase, what: str, lacks: Callable[[Item], str]) -> None:
+        """Wait until every tenant's router lacks nothing, by what the controller says of it."""
         total = len(self.tenants)
         missing = dict.fromkeys((tenant.router_id for tenant in self.tenants), "not known to the controller")
 
-        async def active() -> bool:
-            for router in await self._routers_now():
-                fits = router["state"] == "active" and on(router["host"])
-                said = f"{router['router_id']} {router['state']} on {router['host']}: {router['reason']}"
-                missing[router["router_id"]] = "" if fits else said
+        async def fine() -> bool:
+            missing.update((router["router_id"], lacks(router)) for router in await self._routers_now())
             left = sum(bool(missing[tenant.router_id]) for tenant in self.tenants)
-            self._progress(Phase.ROUTERS, total - left, total)
+            self._progress(phase, total - left, total)
             return not left
 
         def why_not() -> str:
-            return "; ".join([said for said in missing.values() if said][:5])
+            return "; ".join([f"{router_id} {said}" for router_id, said in missing.items() if said][:5])
 
-        await until(active, "every router is active", ROUTERS_TIMEOUT_S + total, why_not)
+        if not await fine():
+            self._begin(phase)
+        await until(fine, f"every router {what}", ROUTERS_TIMEOUT_S + total, why_not)
 
     async def _routers_now(self) -> list[Item]:
         """What the controller says; nothing where it is away just now."""
@@ -175,11 +215,27 @@ class Lab:
 
     async def problems(self) -> list[str]:
         """What a look into every host finds wrong; empty when each router is on exactly one host, whole."""
-        return whereabouts.problems(self.tenants, await whereabouts.look(self.hosts.values()))
+        sightings = await whereabouts.look(self.hosts.values())
+        by_hand = [router["router_id"] for router in await self._routers_now()]
+        return whereabouts.problems(self.tenants, sightings, await self._active(sightings), by_hand)
 
     async def placement(self) -> dict[str, list[str]]:
-        """Router id -> the hosts that it is active on, by a look into every host."""
-        return whereabouts.placement(self.tenants, await whereabouts.look(self.hosts.values()))
+        """Router id -> the hosts that it is active on: by a look into every host, or by who answers where a router is
+        built on hosts on which it is not active.
+        """
+        return await self._active(await whereabouts.look(self.hosts.values()))
+
+    async def _active(self, sightings: Sequence[Sighting]) -> dict[str, list[str]]:
+        if self.settings.has_standbys:
+            return await self.answering()
+        return whereabouts.placement(self.tenants, sightings)
+
+    async def answering(self) -> dict[str, list[str]]:
+        """Router id -> the hosts that answer for its gateway address on the external network."""
+        ports = {host.place.ext_cable.port: name for name, host in self.hosts.items()}
+        addresses = {tenant.gateway_address: tenant.router_id for tenant in self.tenants}
+        found = await asyncio.to_thread(answers.who_answers, addresses, layout.EXT.name, ports)
+        return {router_id: sorted(found[address]) for address, router_id in addresses.items()}
 
     async def one_host_each(self, timeout_s: float = 30.0) -> None:
         """Wait until every router is on exactly one host. Raises Unavailable, naming what is wrong."""
@@ -215,6 +271,25 @@ class Lab:
             yield traffic
         finally:
             await traffic.close()
+
+    @asynccontextmanager
+    async def capture(self) -> AsyncIterator[Capture]:
+        """Every frame of every router that leaves a host, until the block is left."""
+        cables = [(cable, host.name) for host in self.hosts.values() for cable in host.place.cables]
+        capture = Capture(
+            Orders(
+                host_of_port={cable.port: name for cable, name in cables if cable.switch is not layout.MGMT},
+                router_of_mac=await tenants.macs(self.api, self.tenants),
+                deaf_to=Cable(layout.DATA, layout.COMPUTE).port,
+                ask_through=layout.EXT.name,
+                addresses=tuple(str(tenant.gateway_address) for tenant in self.tenants),
+            )
+        )
+        try:
+            await capture.start()
+            yield capture
+        finally:
+            await capture.close()
 
     # -- nodes ----------------------------------------------------------------------------------------------------
 

@@ -1,9 +1,11 @@
 """Who is where: the lab's switches, node names and addresses. The lab itself has an address on the management switch.
 
 management 10.77.0.0/16      data 10.78.0.0/16 (VXLAN)     external 198.18.0.0/16 (RFC 2544's range)
-  controller  10.77.0.1        compute  10.78.0.2            outside     198.18.0.1, the external gateway
-  the lab     10.77.0.2        host-N   10.78.1.N            far outside 198.51.100.10 (RFC 5737), behind it
-  host-N      10.77.1.N
+  controller  10.77.0.1        controller  10.78.0.1         outside     198.18.0.1, the external gateway
+  the lab     10.77.0.2        compute     10.78.0.2         far outside 198.51.100.10 (RFC 5737), behind it
+  host-N      10.77.1.N        host-N      10.78.1.N
+
+The controller is on the data network only where it is the third arbiter, for two hosts.
 """
 
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ CONTROLLER = "controller"
 COMPUTE = "compute"
 OUTSIDE = "outside"
 CONTROLLER_ADDRESS = IPv4Address("10.77.0.1")
+ARBITER_ADDRESS = IPv4Interface("10.78.0.1/16")
 LAB_ADDRESS = IPv4Interface("10.77.0.2/16")
 COMPUTE_ADDRESS = IPv4Interface("10.78.0.2/16")
 EXTERNAL_GATEWAY = IPv4Interface("198.18.0.1/16")

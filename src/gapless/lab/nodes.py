@@ -20,11 +20,14 @@ from gapless.lab.wiring import Cable
 
 GAPLESS = (sys.executable, "-m", "gapless")
 AGENT_MODULE = "gapless.agent"
+BEAT_MODULE = "gapless.sentinel.beat"
 AGENT_READY = "agent ready"
 """The one line of a log that the lab waits for: a host is given no routers before its agent has said it."""
 STATE = "state"
-"""Directory on a machine's disk."""
+ARBITER_STATE = "arbiter"
+"""Directories on a machine's disk."""
 KEY = "cluster.key"
+DATABASE = "gapless.db"
 ENDED_WITHIN_S = 20.0
 
 
@@ -55,7 +58,7 @@ class Service:
 
     def __init__(self, machine: Machine, role: str, argv: list[str]) -> None:
         self._machine = machine
-        self._argv = argv
+        self.argv = argv
         self.role = role
         self.log = machine.disk / f"{role}.log"
         self._process: asyncio.subprocess.Process | None = None
@@ -64,7 +67,7 @@ class Service:
     async def start(self) -> None:
         """Start it; it is not waited for."""
         self._log_begins = self.log.stat().st_size if self.log.exists() else 0
-        self._process = await self._machine.start(self._argv, self.log)
+        self._process = await self._machine.start(self.argv, self.log)
 
     @property
     def is_running(self) -> bool:
@@ -91,7 +94,7 @@ class Service:
 
     def process(self) -> Process | None:
         """The process itself, not the nsenter that waits for it; None when it is not there."""
-        wanted = set(self._argv)
+        wanted = set(self.argv)
         found = self._machine.find(*wanted)
         return found[0] if found else None
 
@@ -157,6 +160,20 @@ class Host:
         copy.chmod(0o600)
         await self.sentinel.start()
 
+    def fast_path(self) -> list[Process]:
+        """`gapless host`, and the process of its that keeps the lease, where it has one; nothing when neither runs."""
+        own = self.sentinel.process()
+        beats = [process for process in self.machine.processes() if any(BEAT_MODULE in word for word in process.argv)]
+        return [*([own] if own else []), *beats]
+
+    def signal_fast_path(self, number: signal.Signals) -> None:
+        """Send all of it a signal; nothing happens to what has ended."""
+        for process in self.fast_path():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, number)
+        if number is signal.SIGCONT:
+            self.sentinel.signal(number)  # and to who waits for it
+
     def agent(self) -> Process | None:
         """Its agent's process; None when there is none now."""
         found = self.machine.find(AGENT_MODULE)
@@ -172,10 +189,17 @@ class Controller:
         argv = [*GAPLESS, "server", "--state-dir", str(DISK / STATE)]
         # All addresses of this machine: hosts and lab come over the management switch, people on it use loopback.
         argv += ["--api", f"0.0.0.0:{API_PORT}", "--link", f"{layout.CONTROLLER_ADDRESS}:{LINK_PORT}"]
-        argv += ["--report-interval", f"{settings.report_interval_s:g}"]
+        argv += [*settings.server_options, "--report-interval", f"{settings.report_interval_s:g}"]
         argv += ["--agent-down-time", f"{settings.agent_down_time_s:g}"]
         argv += ["--brake-share", f"{settings.brake_share:g}", "--physical-mtu", str(layout.PHYSICAL_MTU)]
         self.server = Service(self.machine, "server", argv)
+        self.arbiter = Service(self.machine, "host", _arbiter()) if settings.has_arbiter else None
+        """A sentinel without routers."""
+
+    @property
+    def database(self) -> Path:
+        """SQLite's file, as the lab reaches it."""
+        return self.machine.disk / STATE / DATABASE
 
     @property
     def key(self) -> Path:
@@ -187,12 +211,21 @@ class Controller:
         return self.machine.inside()
 
     async def power_on(self) -> None:
-        """The machine and its cable; nothing runs on it yet."""
+        """The machine and its cables; nothing runs on it yet."""
         await self.machine.power_on()
         await shell.ip(Cable(layout.MGMT, self.name).plug())
         address = f"{layout.CONTROLLER_ADDRESS}/{layout.MGMT_NET.prefixlen}"
         lines = [f"address add {address} dev {layout.MGMT.interface}", f"link set {layout.MGMT.interface} up"]
+        if self.arbiter is not None:
+            await shell.ip(Cable(layout.DATA, self.name).plug())
+            lines += layout.addressed(layout.DATA.interface, layout.ARBITER_ADDRESS)
         await shell.ip(lines, inside=self.inside())
+
+
+def _arbiter() -> list[str]:
+    argv = [*GAPLESS, "host", "--name", layout.CONTROLLER, "--server", f"{layout.CONTROLLER_ADDRESS}:{LINK_PORT}"]
+    argv += ["--state-dir", str(DISK / ARBITER_STATE), "--key-file", str(DISK / STATE / KEY), "--capacity", "0"]
+    return [*argv, "--data-interface", layout.DATA.interface]
 
 
 def client_environment() -> dict[str, str]:

@@ -6,17 +6,19 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
 import msgspec
 
 from gapless import __version__
 from gapless.config import Liveness
+from gapless.lab.double_active import QUIET_S, Handover, double_active
+from gapless.lab.expect import Frames
 from gapless.lab.probes import Direction, Recording, percentile
+from gapless.lab.sniffer import Seen
 
-STEPS = ("last_heard", "decided", "bound", "sent", "built", "announced", "confirmed")
-"""A move's steps that are told apart here, in order."""
+HEARD = ("last_heard", "last_grant", "silent")
+"""Steps that tell what was heard of the old host: nobody has decided anything by then."""
 SPANS = {
     ("last_heard", "decided"): "detection",
     ("decided", "bound"): "bind",
@@ -25,6 +27,16 @@ SPANS = {
     ("built", "announced"): "announce",
     ("announced", "confirmed"): "confirm",
 }
+"""Of a move that the controller decided: from one step to the next."""
+TAKEOVER_SPANS = {
+    ("missed", "silent"): "silence",
+    ("silent", "buried"): "claim",
+    ("buried", "opened"): "open",
+    ("opened", "announced"): "announce",
+    ("missed", "announced"): "whole",
+    ("missed", "bound"): "recorded",
+}
+"""Of a takeover: the first beat that was missed, then what the successor did, by its own clock."""
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +81,34 @@ class Probes(msgspec.Struct, frozen=True, kw_only=True):
     lateness_ms_max: float
 
 
+class Wire(msgspec.Struct, frozen=True, kw_only=True):
+    """Frames of routers that left the hosts. `watched`: false when the capture failed. `missed`: those that it had no
+    room for.
+    """
+
+    watched: bool = True
+    frames: int
+    missed: int
+    double_active: dict[str, int]
+    """Router id -> its double active frames; routers without any are left out."""
+
+
+class TakeoverTimeline(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the time of takeovers went, in milliseconds, from the first beat that the arbiters missed."""
+
+    silence: Spread = Spread()
+    """Missed -> a quorum of arbiters says that the host is silent: the rest of its lease."""
+    claim: Spread = Spread()
+    """-> a quorum has buried it."""
+    open: Spread = Spread()
+    """-> the guard lets the routers' frames pass."""
+    announce: Spread = Spread()
+    """-> the router is announced; they are announced one after another."""
+    whole: Spread = Spread()
+    recorded: Spread = Spread()
+    """Missed -> in the controller's store."""
+
+
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     """Where the time went, over the routers that moved, in milliseconds."""
 
@@ -81,6 +121,8 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     announce: Spread = Spread()
     confirm: Spread = Spread()
     struck_to_confirmed: Spread = Spread()
+    takeover: TakeoverTimeline | None = None
+    """None: nothing was taken over."""
     build_ms_per_router: float = 0.0
     """From the first plan sent to the last router built, divided by the routers built."""
 
@@ -115,7 +157,7 @@ class Versions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """One experiment. `ok`: traffic is back, each router is on exactly one host, and a harmless fault cost nothing."""
+    """One experiment. `ok`: traffic is back, each router is on exactly one host, and what the fault promises held."""
 
     ok: bool
     problems: list[str]
@@ -124,15 +166,49 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     fault: str
     description: str
     mode: str
+    timing: str
     hosts: int
     routers: int
     affected: int
     moved: int
     gap_ms: Gaps
+    double_active_frames: Frames
+    """Frames of hosts whose tenure of a router was over; see `double_active`."""
+    wire: Wire
     probes: Probes
     liveness: Patience
     timeline: Timeline
     versions: Versions
+
+
+def wire(seen: Seen | None, handovers: Iterable[Handover], interval_ms: float) -> Wire:
+    """The judgement of the frames that were seen; None: the capture failed."""
+    if seen is None:
+        return Wire(watched=False, frames=0, missed=0, double_active={})
+    quiet_ns = int((QUIET_S + 3 * interval_ms / 1000) * 1e9)
+    wrong = double_active(seen.runs, handovers, quiet_ns)
+    counts = {router_id: sum(run.frames for run in of_router) for router_id, of_router in wrong.items()}
+    return Wire(frames=seen.frames, missed=seen.lost, double_active=counts)
+
+
+def double_active_frames(wire: Wire) -> Frames:
+    """How many; unknown, never 0, where frames were missed."""
+    return sum(wire.double_active.values()) if wire.watched and not wire.missed else "unknown"
+
+
+def handovers(moves: Iterable[Mapping[str, Any]]) -> list[Handover]:
+    """From the controller's records of moves: to whom a router was given, and when that was decided."""
+    return [
+        Handover(router_id=move["router_id"], host=move["to_host"], at_ns=int(decided(move).timestamp() * 1e9))
+        for move in moves
+        if move["to_host"]
+    ]
+
+
+def decided(move: Mapping[str, Any]) -> datetime:
+    """When a move was decided: its first step that somebody took."""
+    steps = [(step["step"] in HEARD, datetime.fromisoformat(step["at"])) for step in move["timeline"]]
+    return min(steps)[1]
 
 
 def gaps(recording: Recording, affected: Iterable[str]) -> Gaps:
@@ -161,12 +237,14 @@ def gaps(recording: Recording, affected: Iterable[str]) -> Gaps:
 def timeline(moves: Iterable[Mapping[str, Any]], struck: datetime) -> Timeline:
     """From the controller's records of the moves that the fault led to; steps without a time are left out."""
     spans: dict[str, list[float]] = {}
+    taken: dict[str, list[float]] = {}
     total, sent, built = [], [], []
     for move in moves:
         at = {step["step"]: datetime.fromisoformat(step["at"]) for step in move["timeline"]}
-        for pair in pairwise(STEPS):
-            if pair[0] in at and pair[1] in at:
-                spans.setdefault(SPANS[pair], []).append(_ms(at[pair[0]], at[pair[1]]))
+        names, of_kind = (TAKEOVER_SPANS, taken) if "missed" in at else (SPANS, spans)
+        for (start, end), name in names.items():
+            if start in at and end in at:
+                of_kind.setdefault(name, []).append(_ms(at[start], at[end]))
         if "confirmed" in at:
             total.append(_ms(struck, at["confirmed"]))
         if "sent" in at and "built" in at:
@@ -175,6 +253,7 @@ def timeline(moves: Iterable[Mapping[str, Any]], struck: datetime) -> Timeline:
     return Timeline(
         **{name: Spread.of(values) for name, values in spans.items()},
         struck_to_confirmed=Spread.of(total),
+        takeover=TakeoverTimeline(**{name: Spread.of(values) for name, values in taken.items()}) if taken else None,
         build_ms_per_router=round(_ms(min(sent), max(built)) / len(built), 1) if built else 0.0,
     )
 

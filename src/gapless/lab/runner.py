@@ -12,6 +12,7 @@ from rich.console import Console
 
 from gapless.errors import GaplessError
 from gapless.lab import faults, table
+from gapless.lab.expect import Bounds, Gap
 from gapless.lab.experiment import experiment
 from gapless.lab.lab import Lab
 from gapless.lab.result import Result
@@ -22,12 +23,22 @@ INTERRUPTED = 130
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line asked for. `result_fd`: a descriptor that the result is written to as JSON."""
+    """What the command line asked for. `result_fd`: a descriptor that the result is written to as JSON. `gap_ms`,
+    `bystanders_ms`: how long gaps of routers struck and not struck may be; 0 judges neither.
+    """
 
     settings: LabSettings
     fault: str
     hosts: tuple[str, ...] = ()
+    gap_ms: float = 0.0
+    bystanders_ms: float = 0.0
     result_fd: int = -1
+
+    @property
+    def bounds(self) -> Bounds:
+        """The caller's, whatever kind of gap the fault is expected to make."""
+        gap_ms = dict.fromkeys(Gap, self.gap_ms) if self.gap_ms else {}
+        return Bounds(gap_ms=gap_ms, bystanders_ms=self.bystanders_ms or None)
 
 
 def run_until_signalled(work: Coroutine[Any, Any, T]) -> T:
@@ -87,7 +98,8 @@ def main(argument: dict[str, Any]) -> int:
 async def _run(request: RunRequest, narrator: table.Narrator) -> Result:
     async with Lab(request.settings, narrator) as lab:
         await lab.build()
-        outcome = await experiment(lab, await faults.choose(lab, request.fault, request.hosts))
+        fault = await faults.choose(lab, request.fault, request.hosts)
+        outcome = await experiment(lab, fault, request.bounds)
         return outcome.result
 
 

@@ -1,5 +1,6 @@
 """What a lab is made with. Plain values, so that they travel as JSON into the namespaces."""
 
+from collections.abc import Mapping
 from math import inf
 
 import msgspec
@@ -7,12 +8,24 @@ import msgspec
 from gapless.config import Liveness
 from gapless.errors import InvalidRequest
 from gapless.lab import layout
-from gapless.model.router import FailoverMode
+from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
 
 QUICK = Liveness(report_interval_s=0.5, agent_down_time_s=2.0)
 """The lab's own: silence of 4 s means death. Neutron's are 30 s and 75 s, so 150 s (`--classic`)."""
 CLASSIC = Liveness()
 MOST_ROUTERS = 1000
+WITH_STANDBYS = frozenset({"standby"})
+"""Failover modes in which a router is built on more hosts than the one that it is active on."""
+TIMINGS: Mapping[str, tuple[str, ...]] = {"default": (), "fast": ("--timing", "fast")}
+"""Timing -> what it adds to the command line of `gapless server`, which tells the hosts."""
+
+
+def mode_of(name: str) -> FailoverMode:
+    """A failover mode by name. Raises InvalidRequest that names those there are."""
+    try:
+        return FailoverMode(name)
+    except ValueError:
+        raise InvalidRequest(f"there is no failover mode '{name}': {', '.join(FailoverMode)}") from None
 
 
 class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,11 +33,12 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     hosts: int = 3
     routers: int = 3
-    mode: FailoverMode = FailoverMode.RESCHEDULE
+    mode: FailoverMode = DEFAULT_FAILOVER_MODE
     report_interval_s: float = QUICK.report_interval_s
     agent_down_time_s: float = QUICK.agent_down_time_s
     brake_share: float = QUICK.brake_share
     interval_ms: float = 0.0
+    timing: str = "default"
 
     def __post_init__(self) -> None:
         if not 1 <= self.hosts <= layout.MOST_HOSTS:
@@ -33,7 +47,24 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidRequest(f"a lab has 0 to {MOST_ROUTERS} routers, not {self.routers}")
         if not (self.interval_ms == 0 or 1 <= self.interval_ms < inf):
             raise InvalidRequest(f"probes can be sent each 1 ms or slower, not each {self.interval_ms:g} ms")
+        if self.timing not in TIMINGS:
+            raise InvalidRequest(f"there is no timing '{self.timing}': {', '.join(TIMINGS)}")
         _ = self.liveness  # raises for numbers that do not fit each other
+
+    @property
+    def has_standbys(self) -> bool:
+        """Whether routers are built on more hosts than the one that they are active on."""
+        return self.mode in WITH_STANDBYS
+
+    @property
+    def has_arbiter(self) -> bool:
+        """Whether the controller's machine is a third arbiter: two hosts alone cannot take over from each other."""
+        return self.has_standbys and self.hosts == 2
+
+    @property
+    def server_options(self) -> tuple[str, ...]:
+        """What the settings add to the command line of `gapless server`."""
+        return TIMINGS[self.timing]
 
     @property
     def liveness(self) -> Liveness:

@@ -18,6 +18,7 @@ WORDS = {
     Phase.HOSTS: "hosts",
     Phase.TENANTS: "tenants",
     Phase.ROUTERS: "routers active",
+    Phase.STANDBYS: "standbys ready",
     Phase.TRAFFIC: "traffic",
     Phase.STEADY: "measuring while nothing is broken",
     Phase.FAULT: "fault",
@@ -106,7 +107,18 @@ def tables(result: Result) -> list[Table | str]:
         measured.add_row(f"  {_DIRECTIONS[Direction(direction)]}", *_row(spread))
     if result.routers > result.affected:
         measured.add_row(f"gap of the other {result.routers - result.affected}", *_row(gap.bystanders))
-    if result.moved:
+    if (taken := result.timeline.takeover) is not None:
+        measured.add_section()
+        for words, spread in (
+            ("silence: first beat missed -> lease over", taken.silence),
+            ("claim: -> a quorum has buried the host", taken.claim),
+            ("open: -> the guard lets its routers pass", taken.open),
+            ("announce: -> announced, one after another", taken.announce),
+            ("first beat missed -> announced", taken.whole),
+            ("first beat missed -> in the controller's store", taken.recorded),
+        ):
+            measured.add_row(words, *_row(spread))
+    elif result.moved:
         times = result.timeline
         measured.add_section()
         for words, spread in (
@@ -125,6 +137,7 @@ def tables(result: Result) -> list[Table | str]:
     said = (
         f"{result.moved} of {result.routers} routers moved. {probes.sent:,} probes sent, {probes.lost:,} lost; "
         f"one each {probes.interval_ms:g} ms in each direction, at most {probes.lateness_ms_max:g} ms late. "
+        f"Double active frames: {result.double_active_frames}, of {result.wire.frames:,} that routers sent. "
         f"Hosts report each {patience.report_interval_s:g} s and are dead after {patience.dead_after_s:g} s of silence."
     )
     return [measured, said, *verdict(result)]

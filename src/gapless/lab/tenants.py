@@ -18,6 +18,7 @@ from gapless.lab.probes import Direction, Flow
 from gapless.model.router import FailoverMode
 
 NAMESPACES_AT_ONCE = 4
+ROUTER_PORTS = ("network:router_interface", "network:router_gateway")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +149,13 @@ async def _create_one(api: Api, external_id: str, number: int, mode: FailoverMod
         gateway_address=IPv4Address(router["external_gateway_info"]["external_fixed_ips"][0]["ip_address"]),
         floating_address=IPv4Address(floating["floating_ip_address"]),
     )
+
+
+async def macs(api: Api, tenants: Sequence[Tenant]) -> dict[str, str]:
+    """MAC address -> router id, of every port of these tenants' routers."""
+    routers = {tenant.router_id for tenant in tenants}
+    ports = [port for owner in ROUTER_PORTS for port in await api.find("port", device_owner=owner)]
+    return {port["mac_address"]: port["device_id"] for port in ports if port["device_id"] in routers}
 
 
 async def plug_in_vms(tenants: Sequence[Tenant]) -> None:

@@ -79,7 +79,9 @@ class View:
                 self._tell(event.at, f"healed: {event.description}")
             case events.RouterMoved():
                 name = self._names.get(event.router_id, event.router_id[:8])
-                self._tell(event.at, f"{name} is bound to {event.to_host} now (was {event.from_host})")
+                self._tell(
+                    event.at, f"{name} is on {event.to_host} in the controller's list (was on {event.from_host})"
+                )
 
     def _enter(self, event: events.PhaseBegan) -> None:
         if self._phase is not None:

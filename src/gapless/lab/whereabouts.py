@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -68,17 +68,27 @@ def placement(tenants: Sequence[Tenant], sightings: Sequence[Sighting]) -> dict[
     return {tenant.router_id: hosts_of(tenant, sightings) for tenant in tenants}
 
 
-def problems(tenants: Sequence[Tenant], sightings: Sequence[Sighting]) -> list[str]:
-    """What is wrong, a sentence each: a router nowhere, on two hosts, half there, or one that nobody asked for."""
+def problems(
+    tenants: Sequence[Tenant],
+    sightings: Sequence[Sighting],
+    active: Mapping[str, Collection[str]],
+    others: Collection[str] = (),
+) -> list[str]:
+    """What is wrong, a sentence each: a router nowhere, on two hosts, half there, or one that nobody asked for.
+
+    `active`: router id -> the hosts that it is active on; those that it is built on may be more. `others`: routers that
+    somebody else asked for, about whom nothing is said.
+    """
     wrong = []
     for tenant in tenants:
-        hosts = hosts_of(tenant, sightings)
+        hosts = active[tenant.router_id]
         if len(hosts) != 1:
             wrong.append(f"{tenant.router_name} ({tenant.router_id}) is active on {', '.join(hosts) or 'no host'}")
-        seen = {address for one in sightings if one.router_id == tenant.router_id for address in one.addresses}
+        sighted = [one for one in sightings if one.router_id == tenant.router_id and one.host in hosts]
+        seen = {address for one in sighted for address in one.addresses}
         if hosts and (missing := tenant.router_addresses - seen):
             wrong.append(f"{tenant.router_name} ({tenant.router_id}) lacks {', '.join(map(str, sorted(missing)))}")
-    known = {tenant.router_id for tenant in tenants}
+    known = {*(tenant.router_id for tenant in tenants), *others}
     wrong += [
         f"{seen.host} has a router that nobody asked for: {seen.router_id}"
         for seen in sightings

@@ -2,11 +2,13 @@
 
 A switch has no port configuration, no snooping and no spanning tree: what arrives is learned from and forwarded.
 Cutting a cable sets its switch end down, so that, as with a pulled plug, the node sees the carrier go and the switch
-forgets the addresses behind the port.
+forgets the addresses behind the port. A cable that loses frames in one direction only keeps its carrier, as one broken
+fibre of two often does; and a switch that is split in two leaves every port its carrier too.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from gapless.lab import shell
 
@@ -60,3 +62,53 @@ async def cut(cables: Iterable[Cable]) -> None:
 async def mend(cables: Iterable[Cable]) -> None:
     """Plug them in again."""
     await shell.ip([f"link set {cable.port} up" for cable in cables])
+
+
+# At the switch's end, before it learns an address from a frame, and after it has chosen the port: "out" and "in" as the
+# node sees them.
+_ONE_WAY = """
+add table bridge cables
+add set bridge cables out_lost {{ type ifname; }}
+add set bridge cables in_lost {{ type ifname; }}
+add chain bridge cables arriving {{ type filter hook prerouting priority -300; }}
+add chain bridge cables leaving {{ type filter hook postrouting priority 300; }}
+flush table bridge cables
+add rule bridge cables arriving iifname @out_lost drop
+add rule bridge cables leaving oifname @in_lost drop
+{verb} element bridge cables {which} {{ {ports} }}
+"""
+
+
+class Direction(StrEnum):
+    """Which frames are lost, as the node sees them."""
+
+    OUT = "out_lost"
+    IN = "in_lost"
+
+
+async def lose(direction: Direction, cables: Iterable[Cable]) -> None:
+    """From now on these cables lose all frames in that direction, and none in the other."""
+    await _one_way("add", direction, cables)
+
+
+async def lose_no_more(direction: Direction, cables: Iterable[Cable]) -> None:
+    """They carry frames in that direction again."""
+    await _one_way("delete", direction, cables)
+
+
+async def _one_way(verb: str, direction: Direction, cables: Iterable[Cable]) -> None:
+    ports = ", ".join(f'"{cable.port}"' for cable in cables)
+    await shell.run("nft", "-f", "-", given=_ONE_WAY.format(verb=verb, which=direction.value, ports=ports))
+
+
+async def split(switch: Switch, cables: Iterable[Cable]) -> None:
+    """Let the switch fall into two: these cables on one half, all others on the other."""
+    half = Switch(f"{switch.name}-2", switch.interface)
+    await half.install()
+    await shell.ip([f"link set {cable.port} master {half.name}" for cable in cables])
+
+
+async def join(switch: Switch, cables: Iterable[Cable]) -> None:
+    """Make one switch of the two again."""
+    lines = [f"link set {cable.port} master {switch.name}" for cable in cables]
+    await shell.ip([*lines, f"link del {switch.name}-2"])

@@ -10,7 +10,7 @@ InstanceId = NewType("InstanceId", str)
 """UUID made by a host at its first start and kept on its disk: tells two machines with one name apart.
 It is also the id of the host's agent in the Neutron API."""
 Incarnation = NewType("Incarnation", int)
-"""Grows by one at each start of a host's sentinel, never falls; kept on the host's disk."""
+"""Grows with each start of a host's sentinel, of its beat, and each fencing; never falls; kept on the host's disk."""
 
 
 class AgentState(StrEnum):
@@ -37,3 +37,5 @@ class HostFacts:
     """VXLAN endpoint; None: it cannot carry tenant networks."""
     version: str = ""
     """Gapless's version on that host."""
+    lease_address: str | None = None
+    """"ADDRESS:PORT" of its lease datagrams; None: it takes no part in leases, and carries no guarded router."""

@@ -20,7 +20,14 @@ GATEWAY_PREFIX = "qg-"
 TENANT_PREFIX = "qr-"
 TAP_PREFIX = "tap"
 BRIDGE_PREFIX = "brq"
+VXLAN_PREFIX = "vxlan-"
 NAMESPACE_PREFIX = "qrouter-"
+GUARDED_GROUP = int.from_bytes(b"gapm", "big")
+"""The device group of a guarded router's taps: numbers that nobody else uses. The guard knows its taps by it."""
+DOOMED_GROUP = int.from_bytes(b"gapl", "big")
+"""The device group of links that are about to be deleted together."""
+GUARDED_GROUPS_MASK = 0xFFFFFFFE
+"""The bits that the guard looks at. A tap that moves to the doomed ones stays guarded until it is gone."""
 
 
 class NamespaceState(StrEnum):
@@ -61,6 +68,8 @@ class Tap:
     up: bool = True
     ours: bool = True
     """Made by Gapless: it carries our mark, or its other end is in a namespace of ours."""
+    guarded: bool = False
+    """In the device group GUARDED_GROUP: frames pass while the host's guard says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,6 +64,8 @@ class CreatePair:
     tap: str
     bridge: str
     mtu: int
+    guarded: bool = False
+    """The tap is under the host's guard from its first moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,13 +193,23 @@ class Plug:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeGuard:
+    """Put a tap under the host's guard, or take it from there."""
+
+    name: str
+    guarded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RaiseHostLink:
     """Set a link of the host up."""
 
     name: str
 
 
-HostOperation = CreateBridge | CreateVxlan | ChangePeers | DeleteHostLink | ChangeHostMtu | Plug | RaiseHostLink
+HostOperation = (
+    CreateBridge | CreateVxlan | ChangePeers | DeleteHostLink | ChangeHostMtu | Plug | ChangeGuard | RaiseHostLink
+)
 """Carried out in the host's own namespace."""
 InsideOperation = (
     ChangeSettings

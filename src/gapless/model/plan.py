@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
 
-from gapless.model.host import HostName
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import LeaseTiming, Panel, Tenure
 from gapless.model.router import Router, RouterId
 
 Epoch = NewType("Epoch", int)
@@ -22,12 +23,59 @@ class Assignment:
     epoch: Epoch
 
 
+class Role(StrEnum):
+    """What a host is to a guarded router."""
+
+    ACTIVE = "active"
+    """It forwards, at the epoch of its plan, for as long as it holds its lease."""
+    STANDBY = "standby"
+    """It has the router built, and nothing passes; it may have the right to succeed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """What a host may do with a router that only the holder of a lease forwards.
+
+    It is meant for one incarnation of the host: any other may do nothing with it but keep it built. With STANDBY and a
+    non-empty `after` the host has the right to become active at the router's epoch, once all tenures in it are buried.
+    """
+
+    role: Role
+    incarnation: Incarnation
+    after: tuple[Tenure, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRouter:
-    """A router that a host should run, and the epoch of the assignment that says so."""
+    """A router that a host should run, and the epoch of the assignment that says so.
+
+    `guarded` is None for a classic router (failover modes `reschedule` and `off`): it forwards without a lease. The
+    epoch of a standby is the one that it would be active at.
+    """
 
     router: Router
     epoch: Epoch
+    guarded: Guarded | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseAddress:
+    """Where a host's lease datagrams go: `address` is "ADDRESS:PORT"."""
+
+    host: HostName
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanelPlan:
+    """The arbiters, and where every host that takes part in leases is reached (arbiters and all others).
+
+    `timing` is everybody's: leases mean something only among hosts that count them alike.
+    """
+
+    panel: Panel
+    timing: LeaseTiming
+    addresses: tuple[LeaseAddress, ...]
 
 
 class RouterState(StrEnum):
@@ -64,6 +112,55 @@ class RouterReport:
     """With ACTIVE after a build; None where a running router was adopted or only changed."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forwarding:
+    """A guarded router that is open on a host: its frames pass as long as the host's lease lasts."""
+
+    router_id: RouterId
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeoverTimes:
+    """When the steps of a takeover were over, in milliseconds after the first beat that the arbiters missed.
+
+    All by the successor's own monotonic clock; `told_ms` is the moment at which this report was made.
+    """
+
+    buried_ms: float
+    """A quorum of arbiters had buried the host."""
+    opened_ms: float
+    """The router's frames pass here."""
+    told_ms: float
+    silent_ms: float | None = None
+    """A quorum had said that it is silent. None, as is `claimed_ms`: it was buried long before."""
+    claimed_ms: float | None = None
+    announced_ms: float | None = None
+    """None: not announced yet, or there was nothing to announce."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Takeover:
+    """This host became active for a router by its right to succeed `of`, at `epoch`."""
+
+    router_id: RouterId
+    epoch: Epoch
+    of: Tenure
+    times: TakeoverTimes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burial:
+    """An arbiter's answer to the controller's `Bury` with this `seq`.
+
+    `is_buried`: the tenure is over for good; if not, this arbiter has an unexpired grant for it.
+    """
+
+    tenure: Tenure
+    seq: int
+    is_buried: bool
+
+
 class MoveKind(StrEnum):
     """Why a router was bound anew."""
 
@@ -77,6 +174,10 @@ class MoveKind(StrEnum):
     """Its host was taken out of service by an operator (`admin_state_up` false)."""
     MANUAL = "manual"
     """An operator named the host."""
+    TAKEOVER = "takeover"
+    """Its host's lease ended, and its successor became active by itself."""
+    RESTART = "restart"
+    """Its host came back at a higher incarnation, with nothing forwarding, and nobody had taken over."""
 
 
 class MoveStep(StrEnum):
@@ -84,7 +185,16 @@ class MoveStep(StrEnum):
 
     LAST_HEARD = "last_heard"
     """The last report of the host it leaves reached the controller."""
+    MISSED = "missed"
+    """The arbiters missed the first beat of the host it leaves (the steps from here to OPENED: takeovers only)."""
+    SILENT = "silent"
+    """A quorum of arbiters had told the successor that that host is silent."""
     DECIDED = "decided"
+    """Where it goes: by the controller; in a takeover by the successor, which claims."""
+    BURIED = "buried"
+    """A quorum of arbiters had buried that host's tenure."""
+    OPENED = "opened"
+    """The router's frames pass on its new host."""
     BOUND = "bound"
     """The new assignment is in the store."""
     WITHDRAWN = "withdrawn"

@@ -14,10 +14,16 @@ RouterId = NewType("RouterId", str)
 class FailoverMode(StrEnum):
     """What happens to a router when its host dies."""
 
+    STANDBY = "standby"
+    """Another host has it built, and takes over by itself within a lease."""
     RESCHEDULE = "reschedule"
     """The controller rebinds it and the new host builds it: the classic way."""
     OFF = "off"
     """It stays where it is until somebody moves it or its host returns."""
+
+
+DEFAULT_FAILOVER_MODE = FailoverMode.STANDBY
+"""Of a router whose creator asked for nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

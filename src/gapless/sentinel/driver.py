@@ -16,19 +16,24 @@ from gapless.config import HostSettings
 from gapless.core.hostplan import HostPlan
 from gapless.errors import GaplessError, Refused
 from gapless.model.host import AgentState, HostFacts
+from gapless.model.plan import Burial, PanelPlan, RouterState
 from gapless.observe.log import LogFormat, get_logger
 from gapless.sentinel.desired import Desired, keep_on_disk, load_plan
 from gapless.sentinel.identity import Identity, StateDirectory
 from gapless.sentinel.link import Credentials, Link, Tempo
+from gapless.sentinel.pulse import Pulse, PulseListener
 from gapless.sentinel.reporting import Reporting
 from gapless.sentinel.supervise import RESTART, Patience, Supervisor
 from gapless.wire.local import AgentStart, encode_start
-from gapless.wire.messages import AgentReport, Report
+from gapless.wire.messages import AgentReport, Bury, Report
 
 DOUBT_AFTER_INTERVALS = 1
 """Report intervals without a session until the plan is in doubt. The controller calls a host dead at the earliest four
 intervals after its last report (agent_down_time is two or more of them, and dead is twice that). That report may be one
 interval old when the link breaks, and the break is noticed up to one and a half later: doubt comes before any move."""
+
+GUARD_WITHIN_S = 5.0
+"""Many times the longest lease."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +44,16 @@ class Knobs:
     patience: Patience | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commands:
+    """How the processes of a host are started, each given its end of its link."""
+
+    agent: Callable[[int], Sequence[str]]
+    beat: Callable[[int], Sequence[str]]
+
+
 class Sentinel:
-    """One host. It is the link's `Membership` and the supervisor's `AgentListener`."""
+    """One host. It is the link's `Membership`, the supervisor's `AgentListener` and the pulse's `PulseListener`."""
 
     def __init__(
         self,
@@ -50,7 +63,7 @@ class Sentinel:
         facts: HostFacts,
         key: bytes,
         *,
-        command: Callable[[int], Sequence[str]],
+        commands: Commands,
         knobs: Knobs | None = None,
     ) -> None:
         knobs = knobs or Knobs()
@@ -63,7 +76,13 @@ class Sentinel:
         self._doubt: asyncio.TimerHandle | None = None
         credentials = Credentials(facts=facts, incarnation=identity.incarnation, key=key)
         self._link = Link(settings.server, credentials, self, knobs.tempo)
-        self._supervisor = Supervisor(command, self._desired, self, pace=RESTART, patience=knobs.patience)
+        self._supervisor = Supervisor(commands.agent, self._desired, self, pace=RESTART, patience=knobs.patience)
+        self._pulse = None if facts.lease_address is None else _pulse(settings, state, facts, key, commands.beat, self)
+        self._tasks: asyncio.TaskGroup | None = None
+        self._is_beating = False
+        self._plan: HostPlan | None = None
+        """As the controller said it; None before that, and as long as it is in doubt."""
+        self._followed: HostPlan | None = None
         self._log = get_logger()
 
     async def run(self) -> None:
@@ -75,10 +94,27 @@ class Sentinel:
             cluster=self._identity.cluster,
             routers_on_disk=len(self._desired.plan.routers),
         )
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._supervisor.run())
-            tasks.create_task(self._link.run())
-            tasks.create_task(keep_on_disk(self._desired, self._state.plan_file))
+        async with asyncio.TaskGroup() as self._tasks:
+            if self._identity.cluster is not None:
+                self._begin_to_beat(self._identity.cluster)
+            self._tasks.create_task(self._supervisor.run())
+            self._tasks.create_task(self._link_once_withdrawn())
+            self._tasks.create_task(keep_on_disk(self._desired, self._state.plan_file))
+
+    async def _link_once_withdrawn(self) -> None:
+        """Who says hello at a higher incarnation says that the lower ones are over. So first the guard is made anew;
+        and where that cannot be, the longest lease is over by the time.
+        """
+        if self._pulse is not None and self._is_beating:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GUARD_WITHIN_S):
+                    await self._pulse.ready()
+        await self._link.run()
+
+    def _begin_to_beat(self, cluster: str) -> None:
+        if self._pulse is not None and self._tasks is not None and not self._is_beating:
+            self._is_beating = True
+            self._tasks.create_task(self._pulse.run(cluster))
 
     # --- from the control link
 
@@ -89,26 +125,59 @@ class Sentinel:
 
     async def joined(self, cluster: str) -> None:
         """First welcome ever: from now on this host belongs to that cluster."""
-        self._identity = await asyncio.to_thread(self._state.join, self._identity, cluster)
+        self._identity = await asyncio.to_thread(self._state.join, cluster)
+        self._begin_to_beat(cluster)
 
     def welcomed(self, report_interval_s: float) -> None:
         """A session began. The doubt about the plan, if any, stays until the controller has said it."""
         self._report_interval_s = report_interval_s
         self._reporting.session_began(report_interval_s, time.monotonic())
 
-    def planned(self, plan: HostPlan) -> None:
+    def planned(self, plan: HostPlan, *, heard: int, panel: PanelPlan | None) -> None:
         """The controller said what this host should run."""
         if self._doubt is not None:
             self._doubt.cancel()
             self._doubt = None
-        self._desired.follow(plan)
+        self._plan = plan
+        if self._pulse is not None:
+            version = self._pulse.plan(plan, heard=self._reporting.heard(heard), panel=panel)
+            self._reporting.guard_planned(version, plan.revision)
+        self._follow(plan)
+
+    def _follow(self, plan: HostPlan) -> None:
+        """Let the agent follow: once there is a guard for what needs one, and with what the guard still lets pass."""
+        if self._pulse is not None and not self._pulse.has_been_ready:
+            self._desired.follow(self._without_guard(plan))
+            return  # `guard_changed` follows all of it then; until then, no report is made from this plan.
+        self._followed = plan
+        self._desired.follow(self._with_what_is_open(plan))
         self._reporting.planned(self._desired.version, plan.revision, time.monotonic())
         self._report_is_sooner.set()
+
+    def _without_guard(self, plan: HostPlan) -> HostPlan:
+        """What may be done while there is no guard yet: nothing is built that needs one."""
+        known = self._desired.plan.routers
+        return HostPlan.of(
+            plan.revision,
+            [each for each in plan.routers.values() if each.guarded is None or each.router.id in known],
+        )
+
+    def _with_what_is_open(self, plan: HostPlan) -> HostPlan:
+        """A plan may lack a router that this host has just taken over, or has not closed yet: it is not torn down."""
+        is_open = {} if self._pulse is None else self._pulse.levels.open
+        known = self._desired.plan.routers
+        kept = [known[router_id] for router_id in is_open if router_id in known and router_id not in plan.routers]
+        return HostPlan.of(plan.revision, [*plan.routers.values(), *kept]) if kept else plan
+
+    def bury(self, asked: Bury) -> None:
+        """The controller claims a tenure at this host, as an arbiter."""
+        if self._pulse is not None:
+            self._pulse.bury(asked)
 
     def parted(self, error: GaplessError) -> None:
         """There is no session. After a while, or at once when refused, the plan is no longer to be trusted."""
         self._reporting.session_ended()
-        if not self._desired.is_confirmed:
+        if not self._desired.is_confirmed and self._plan is None:
             return
         if isinstance(error, Refused):
             self._fall_into_doubt()
@@ -117,6 +186,7 @@ class Sentinel:
             self._doubt = asyncio.get_running_loop().call_later(wait_s, self._fall_into_doubt)
 
     def _fall_into_doubt(self) -> None:
+        self._plan = None
         if not self._desired.is_confirmed:
             return
         self._desired.doubt()
@@ -137,6 +207,26 @@ class Sentinel:
                 async with asyncio.timeout(None if due_at is None else due_at - now):
                     await self._report_is_sooner.wait()
 
+    # --- from the beat
+
+    def guard_changed(self) -> None:
+        """What the beat says changed."""
+        assert self._pulse is not None
+        self._reporting.guard_is(self._pulse.levels, time.monotonic())
+        self._report_is_sooner.set()
+        if self._plan is None or not self._pulse.has_been_ready:
+            return
+        if (
+            self._plan is not self._followed
+            or self._with_what_is_open(self._plan).routers != self._desired.plan.routers
+        ):
+            self._follow(self._plan)
+
+    def buried(self, burial: Burial) -> None:
+        """This host answered the controller's claim."""
+        self._reporting.buried(burial, time.monotonic())
+        self._report_is_sooner.set()
+
     # --- from the agent
 
     def agent_is(self, state: AgentState, reason: str) -> None:
@@ -148,6 +238,34 @@ class Sentinel:
         """The agent reported on routers."""
         self._reporting.agent_said(report, time.monotonic())
         self._report_is_sooner.set()
+        if self._pulse is not None:
+            self._pulse.built([each.router_id for each in report.routers if each.state is RouterState.ACTIVE])
+
+
+def _pulse(
+    settings: HostSettings,
+    state: StateDirectory,
+    facts: HostFacts,
+    key: bytes,
+    command: Callable[[int], Sequence[str]],
+    listener: PulseListener,
+) -> Pulse:
+    assert facts.lease_address is not None
+    return Pulse(
+        command,
+        settings,
+        state,
+        listener,
+        name=facts.name,
+        address=facts.lease_address,
+        key=key,
+        panel=state.load_panel(),
+    )
+
+
+def beat_command(fd: int) -> Sequence[str]:
+    """The command line of a beat, given its end of its link; everything else comes over that."""
+    return sys.executable, "-P", "-m", "gapless.sentinel.beat", str(fd)
 
 
 def agent_command(settings: HostSettings, log_format: LogFormat) -> Callable[[int], Sequence[str]]:

@@ -7,6 +7,7 @@ itself: a host with a new instance is another machine to the controller, and som
 
 import fcntl
 import os
+import threading
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ import msgspec
 
 from gapless.errors import InvalidRequest, Unavailable
 from gapless.model.host import Incarnation, InstanceId
+from gapless.model.lease import NOBODY
+from gapless.model.plan import PanelPlan
 from gapless.sentinel.durable import write_durably
 
 
@@ -35,6 +38,7 @@ class StateDirectory:
     def __init__(self, path: Path) -> None:
         """Make the directory if need be, and lock it. Raises Unavailable or InvalidRequest with what to change."""
         self.path = path
+        self._writing = threading.Lock()
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(path / "sentinel.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -67,19 +71,59 @@ class StateDirectory:
 
     def begin_incarnation(self) -> Identity:
         """This start's identity, durable when this returns. Raises Unavailable (disk), InvalidRequest (damaged)."""
-        before = self._read()
-        if before is None:
-            now = Identity(instance=InstanceId(str(uuid.uuid4())), incarnation=Incarnation(1))
-        else:
-            now = replace(before, incarnation=Incarnation(before.incarnation + 1))
-        self._write(now)
-        return now
+        with self._writing:
+            before = self._read()
+            if before is None:
+                now = Identity(instance=InstanceId(str(uuid.uuid4())), incarnation=Incarnation(1))
+            else:
+                now = replace(before, incarnation=Incarnation(before.incarnation + 1))
+            self._write(now)
+            return now
 
-    def join(self, identity: Identity, cluster: str) -> Identity:
-        """Keep that this host belongs to `cluster` from now on. Blocks on the disk. Raises Unavailable."""
-        joined = replace(identity, cluster=cluster)
-        self._write(joined)
-        return joined
+    def next_incarnation(self, after: Incarnation = NOBODY) -> Incarnation:
+        """One that is higher than every one before, and than `after`: arbiters may know of a higher one than a disk
+        that was restored from a backup. Durable when this returns. Raises as `begin_incarnation`.
+        """
+        with self._writing:
+            before = self._read()
+            if before is None:
+                raise Unavailable(f"{self._identity_file} has vanished")
+            now = replace(before, incarnation=Incarnation(max(before.incarnation, after) + 1))
+            self._write(now)
+            return now.incarnation
+
+    @property
+    def panel_file(self) -> Path:
+        """Where the arbiters are kept."""
+        return self.path / "panel.json"
+
+    def keep_panel(self, panel: PanelPlan) -> None:
+        """Keep the arbiters, durable when this returns. Blocks on the disk. Raises Unavailable."""
+        write_durably(self.panel_file, msgspec.json.format(msgspec.json.encode(panel)) + b"\n")
+
+    def load_panel(self) -> PanelPlan | None:
+        """The arbiters as kept; None where there are none. Raises Unavailable, InvalidRequest (damaged)."""
+        try:
+            return msgspec.json.decode(self.panel_file.read_bytes(), type=PanelPlan)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Unavailable(f"{self.panel_file} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise InvalidRequest(
+                f"{self.panel_file} is damaged ({error}): remove it, and this host asks for no lease until the "
+                "controller names the arbiters again"
+            ) from error
+
+    def join(self, cluster: str) -> Identity:
+        """Keep that this host belongs to `cluster` from now on. Blocks on the disk. Raises as `begin_incarnation`."""
+        with self._writing:
+            before = self._read()
+            if before is None:
+                raise Unavailable(f"{self._identity_file} has vanished")
+            joined = replace(before, cluster=cluster)
+            self._write(joined)
+            return joined
 
     @property
     def _identity_file(self) -> Path:

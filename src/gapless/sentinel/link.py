@@ -23,9 +23,10 @@ from gapless.core.backoff import Backoff, Pace
 from gapless.core.hostplan import Difference, HostPlan
 from gapless.errors import Conflict, GaplessError, Refused, Unavailable
 from gapless.model.host import HostFacts, Incarnation
+from gapless.model.plan import PanelPlan
 from gapless.observe.log import get_logger
 from gapless.wire import messages, proof
-from gapless.wire.messages import PROTOCOL, Challenge, Change, FromController, Hello, Report, Snapshot, Welcome
+from gapless.wire.messages import PROTOCOL, Bury, Challenge, Change, FromController, Hello, Report, Snapshot, Welcome
 
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 """A snapshot of 1,000 routers has about 2 MB."""
@@ -70,8 +71,13 @@ class Membership(Protocol):
     def welcomed(self, report_interval_s: float) -> None:
         """A session began."""
 
-    def planned(self, plan: HostPlan) -> None:
-        """The controller said what this host should run."""
+    def planned(self, plan: HostPlan, *, heard: int, panel: PanelPlan | None) -> None:
+        """The controller said what this host should run, knowing the first `heard` reports of this session. `panel`:
+        the arbiters; None: as before.
+        """
+
+    def bury(self, asked: Bury) -> None:
+        """The controller claims a tenure at this host, as an arbiter."""
 
     def parted(self, error: GaplessError) -> None:
         """There is no session: it ended, or could not begin. `error` is Refused where somebody said no."""
@@ -254,6 +260,9 @@ class Link:
                         raise Conflict("a change of the plan arrived before the plan")
                     step = Difference(routers=message.routers, removed=message.removed)
                     plan = plan.followed_by(message.revision, step)
+                case Bury():
+                    self._membership.bury(message)
+                    continue
                 case _:
                     raise self._refusal(message) or Unavailable(
                         "it began the handshake anew in the middle of a session"
@@ -265,7 +274,7 @@ class Link:
                 changed=len(message.routers) if isinstance(message, Change) else None,
                 removed=len(message.removed) if isinstance(message, Change) else None,
             )
-            self._membership.planned(plan)
+            self._membership.planned(plan, heard=message.heard, panel=message.panel)
 
     async def _report(self, socket: ClientConnection) -> None:
         while True:

@@ -6,13 +6,17 @@ A full report says "there is nothing else of ours here", so there is none before
 
 The revision in a report is the one that the *agent* had when it last spoke, not the newest one that arrived: only a
 report made from a plan without a router proves that the host has let go of it. 0: made from no plan of this session.
+What the guard lets pass, and what was taken over, comes from the beat, with a revision of its own.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from gapless.model.host import AgentState
-from gapless.model.plan import Revision, RouterReport, RouterState
+from gapless.model.host import AgentState, Incarnation
+from gapless.model.lease import NOBODY
+from gapless.model.plan import Burial, Epoch, Forwarding, Revision, RouterReport, RouterState, Takeover
 from gapless.model.router import RouterId
+from gapless.sentinel.levels import Done, Levels
 from gapless.wire.messages import AgentReport, Report
 
 COALESCE_S = 0.005
@@ -29,6 +33,19 @@ class _Session:
     """The revision that each version of `Desired` stands for, as far as it came in this session."""
     wants_all: bool = False
     unheard: set[RouterId] = field(default_factory=set)
+    reports: int = 0
+    """Sent so far."""
+    guard_revisions: dict[int, Revision] = field(default_factory=dict)
+    """The revision that each version of the beat's plan stands for."""
+    told_forwarding: Mapping[RouterId, Epoch] | None = None
+    tenure: Incarnation = NOBODY
+    """Whose takeovers the following are about: each tenure counts its own from 1."""
+    told_takeovers: list[tuple[int, int]] = field(default_factory=list)
+    """(report, the takeover up to which it named all), both counted from 1."""
+    told_done: dict[RouterId, Done] = field(default_factory=dict)
+    """What was told last of each router's takeover."""
+    heard_takeover: int = 0
+    burials: list[Burial] = field(default_factory=list)
 
 
 class Reporting:
@@ -42,6 +59,7 @@ class Reporting:
         self._routers: dict[RouterId, RouterReport] = {}
         self._is_complete = False
         self._session: _Session | None = None
+        self._guard = Levels()
 
     # --- the agent
 
@@ -72,11 +90,42 @@ class Reporting:
         known = self._routers.get(report.router_id)
         return replace(report, epoch=known.epoch) if report.epoch == 0 and known is not None else report
 
+    # --- the guard
+
+    def guard_is(self, levels: Levels, now: float) -> None:
+        """What the beat says changed."""
+        self._guard = levels
+        if self._session is not None and levels.tenure != self._session.tenure:
+            self._session.tenure = levels.tenure
+            self._session.told_takeovers, self._session.heard_takeover = [], 0
+        self._hurry(now)
+
+    def buried(self, burial: Burial, now: float) -> None:
+        """This host buried a tenure for the controller of this session."""
+        if self._session is not None:
+            self._session.burials.append(burial)
+            self._hurry(now)
+
+    def guard_planned(self, version: int, revision: Revision) -> None:
+        """A plan of this session became `version` of what the beat works from."""
+        if self._session is not None:
+            self._session.guard_revisions[version] = revision
+
+    def heard(self, reports: int) -> int:
+        """The controller has taken in so many reports of this session: the last takeover that it knows from them."""
+        session = self._session
+        if session is None:
+            return 0
+        known = [takeover for report, takeover in session.told_takeovers if report <= reports]
+        session.heard_takeover = max([session.heard_takeover, *known])
+        session.told_takeovers = [each for each in session.told_takeovers if each[0] > reports]
+        return session.heard_takeover
+
     # --- the control link
 
     def session_began(self, interval_s: float, now: float) -> None:
         """The controller welcomed this host; the first report is due now."""
-        self._session = _Session(interval_s=interval_s, due_at=now)
+        self._session = _Session(interval_s=interval_s, due_at=now, tenure=self._guard.tenure)
 
     def planned(self, version: int, revision: Revision, now: float) -> None:
         """A plan of this session became `version` of `Desired`."""
@@ -109,7 +158,49 @@ class Reporting:
         session.revisions = {each: known for each, known in session.revisions.items() if each >= self._agent_version}
         if full and revision > 0:
             self._forget_removed()
-        return Report(revision=revision, agent=self._agent, agent_reason=self._agent_reason, routers=routers, full=full)
+        session.reports += 1
+        burials, session.burials = tuple(session.burials), []
+        return Report(
+            revision=revision,
+            agent=self._agent,
+            agent_reason=self._agent_reason,
+            routers=routers,
+            full=full,
+            leased=self._guard.leased,
+            guard_revision=self._guard_revision(session),
+            forwarding=self._forwarding(session),
+            takeovers=self._takeovers(session, now),
+            buried=burials,
+            uplink_trouble=self._guard.trouble,
+        )
+
+    def _guard_revision(self, session: _Session) -> Revision:
+        settled = self._guard.settled
+        session.guard_revisions = {each: known for each, known in session.guard_revisions.items() if each >= settled}
+        return session.guard_revisions.get(settled, Revision(0))
+
+    def _forwarding(self, session: _Session) -> tuple[Forwarding, ...] | None:
+        """All that is open, if that is news in this session."""
+        is_open = self._guard.open
+        if session.told_forwarding == is_open:
+            return None
+        session.told_forwarding = dict(is_open)
+        return tuple(Forwarding(router_id=router_id, epoch=epoch) for router_id, epoch in is_open.items())
+
+    def _takeovers(self, session: _Session, now: float) -> tuple[Takeover, ...]:
+        """Those in force that no plan of this session takes into account, and those of which there is more to tell."""
+        is_open, told = self._guard.open, session.told_done
+        due = [
+            done
+            for router_id, done in self._guard.takeovers.items()
+            # A plan may have raised the epoch since: it is the same opening.
+            if is_open.get(router_id, 0) >= done.takeover.epoch
+            and (done.number > session.heard_takeover or told.get(router_id) is not done)
+        ]
+        if self._guard.told_whole > max([session.heard_takeover, *(number for _, number in session.told_takeovers)]):
+            session.told_takeovers.append((session.reports, self._guard.told_whole))
+        told.update((done.takeover.router_id, done) for done in due)
+        return tuple(done.as_of(now) for done in due)
 
     def _revision(self) -> Revision:
         return Revision(0) if self._session is None else self._session.revisions.get(self._agent_version, Revision(0))

@@ -9,7 +9,6 @@ goes out, however many plans came in between. An agent that does not read delays
 
 import asyncio
 import contextlib
-import signal
 import socket
 import time
 from asyncio.subprocess import DEVNULL, Process
@@ -24,6 +23,7 @@ from gapless.model.host import AgentState
 from gapless.model.plan import Revision
 from gapless.observe.log import get_logger
 from gapless.sentinel.desired import Desired
+from gapless.sentinel.processes import how_it_ended
 from gapless.wire.local import LocalLink
 from gapless.wire.messages import AgentAlive, AgentPlan, AgentReport, AgentUnable, Change, FromAgent, from_agent
 
@@ -120,7 +120,7 @@ class Supervisor:
             status = await self._accompany(life)
         finally:
             await self._see_off(life)
-        return life.trouble or _how(status)
+        return life.trouble or how_it_ended(status)
 
     async def _start(self) -> _Life:
         ours, its = socket.socketpair()
@@ -229,13 +229,3 @@ def _whole(version: int, plan: HostPlan, *, confirmed: bool) -> AgentPlan | Chan
 def _difference(version: int, sent: HostPlan, plan: HostPlan) -> Change:
     step = sent.difference_to(plan)
     return Change(revision=Revision(version), routers=step.routers, removed=step.removed)
-
-
-def _how(status: int) -> str:
-    """How a process ended, from its exit status as `subprocess` tells it."""
-    if status >= 0:
-        return f"exit status {status}"
-    try:
-        return f"killed by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"killed by signal {-status}"

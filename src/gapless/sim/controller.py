@@ -14,7 +14,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from gapless.core.effects import Bind, Effect, PublishPlan, RecordStep, StoreWithdrawal
+from gapless.core.effects import (
+    AskArbiters,
+    Bind,
+    Effect,
+    PublishPlan,
+    RecordStep,
+    StorePanel,
+    StoreSuccession,
+    StoreWithdrawal,
+)
 from gapless.core.events import (
     BindingFailed,
     BindingStored,
@@ -22,15 +31,19 @@ from gapless.core.events import (
     HostConnected,
     HostDisconnected,
     HostReported,
+    PanelFailed,
+    PanelStored,
+    SuccessionFailed,
+    SuccessionStored,
     WithdrawalFailed,
     WithdrawalStored,
 )
+from gapless.core.fleet import Duty
 from gapless.core.liveness import Timing
 from gapless.core.planner import Planner
 from gapless.core.views import StoredHost
 from gapless.errors import Conflict, NotFound, StoreUnavailable
 from gapless.model.host import HostName
-from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 from gapless.sim.agenda import Agenda
 from gapless.sim.machine import Machine
@@ -63,7 +76,7 @@ class Watcher(Protocol):
     def turned(self) -> None:
         """The planner has handled something."""
 
-    def sending(self, host: HostName, plan: dict[RouterId, Epoch]) -> None:
+    def sending(self, host: HostName, plan: dict[RouterId, Duty]) -> None:
         """A plan leaves for a host."""
 
 
@@ -74,7 +87,9 @@ class Controller:
         self._agenda = agenda
         self._store = store
         self._watcher = watcher
-        self.planner = Planner(timing, now=agenda.now, hosts=store.hosts.values(), routers=store.routers())
+        self.planner = Planner(
+            timing, now=agenda.now, hosts=store.hosts.values(), routers=store.routers(), panel=store.panel
+        )
         self.is_alive = True
         self.crash_after: int | None = None
         """Die after this many more effects."""
@@ -136,8 +151,15 @@ class Controller:
         def connect() -> None:
             self._sessions[facts.name] = (session, machine)
             self._watcher.heard(facts.name)
-            event = HostConnected(id=self.name_event(), facts=facts, incarnation=incarnation, admin_up=admin_up)
-            self._take(event)
+            self._take(
+                HostConnected(
+                    id=self.name_event(),
+                    facts=facts,
+                    incarnation=incarnation,
+                    admin_up=admin_up,
+                    session=session.number,
+                )
+            )
 
         self._receive(connect)
 
@@ -229,6 +251,12 @@ class Controller:
                 self._write(effect, lambda: self._store.bind(effect, self._agenda.now), partial(self._bound, effect))
             case StoreWithdrawal():
                 self._write(effect, lambda: self._store.withdraw(effect), partial(self._withdrawn, effect))
+            case StoreSuccession():
+                self._write(effect, lambda: self._store.succeed(effect), partial(self._succeeded, effect))
+            case StorePanel():
+                self._write(effect, lambda: self._store.appoint(effect), partial(self._appointed, effect))
+            case AskArbiters():
+                self._ask(effect)
             case RecordStep():
                 self._store.record(effect, self._agenda.now)
             case PublishPlan():
@@ -236,7 +264,12 @@ class Controller:
             case _:
                 pass  # Lines of the log.
 
-    def _write(self, effect: Bind | StoreWithdrawal, write: Callable[[], None], answer: Callable[[str], Event]) -> None:
+    def _write(
+        self,
+        effect: Bind | StoreWithdrawal | StoreSuccession | StorePanel,
+        write: Callable[[], None],
+        answer: Callable[[str], Event],
+    ) -> None:
         failure = ""
         try:
             write()
@@ -261,10 +294,29 @@ class Controller:
             return WithdrawalFailed(id=name, router_id=effect.router_id, epoch=effect.epoch, reason=failure)
         return WithdrawalStored(id=name, router_id=effect.router_id, epoch=effect.epoch)
 
+    def _succeeded(self, effect: StoreSuccession, failure: str) -> Event:
+        name = self.name_event()
+        if failure:
+            return SuccessionFailed(id=name, router_id=effect.router_id, epoch=effect.epoch, reason=failure)
+        return SuccessionStored(id=name, router_id=effect.router_id, epoch=effect.epoch)
+
+    def _appointed(self, effect: StorePanel, failure: str) -> Event:
+        name = self.name_event()
+        if failure:
+            return PanelFailed(id=name, panel=effect.panel, reason=failure)
+        return PanelStored(id=name, panel=effect.panel)
+
+    def _ask(self, question: AskArbiters) -> None:
+        for host in question.arbiters:
+            if host in self._sessions:
+                session, machine = self._sessions[host]
+                session.carry(partial(machine.bury, question.tenure, question.seq))
+
     def _publish(self, host: HostName) -> None:
         if host not in self._sessions:
             return
         session, machine = self._sessions[host]
         plan, version = dict(self.planner.plan_of(host)), self.planner.plan_version(host)
+        heard = self.planner.heard(host, session.number)
         self._watcher.sending(host, plan)
-        session.carry(lambda: machine.take_plan(plan, version))
+        session.carry(lambda: machine.take_plan(plan, version, heard))

@@ -17,7 +17,7 @@ from gapless.core.events import (
 from gapless.core.liveness import Attention
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
-from gapless.sim.fleets import needs
+from gapless.sim.fleets import mode, needs
 from gapless.sim.machine import Machine
 from gapless.sim.store import QUICK_S
 from gapless.sim.world import World
@@ -26,7 +26,8 @@ from gapless.sim.world import World
 def schedule(world: World, lasting_s: float) -> None:
     """Put down which faults happen when, within `lasting_s`. Links stay clean in half of all fleets."""
     links_stay_clean = world.random.random() < 0.5
-    faults = [(fault, weight) for fault, weight in FAULTS if not (links_stay_clean and fault is cut_link)]
+    known = (*FAULTS, *LEASE_FAULTS) if world.has_leases else FAULTS
+    faults = [(fault, weight) for fault, weight in known if not (links_stay_clean and fault is cut_link)]
     for _ in range(world.random.randint(2, 14)):
         (fault,) = world.random.choices([each for each, _ in faults], [weight for _, weight in faults])
         world.agenda.at(world.random.uniform(5, lasting_s), _bind(fault, world))
@@ -47,6 +48,7 @@ def end_all(world: World) -> None:
         world.controller.go_on(timer_first=True)
     for machine in world.machines.values():
         machine.mend_link()
+        machine.mend_data()
         machine.start_agent()
         if not machine.is_on and world.random.random() < 0.7:
             machine.power_on()
@@ -218,7 +220,7 @@ def operator_forgets_host(world: World) -> None:
 
 def router_comes(world: World) -> None:
     """A router is created."""
-    made = needs(world.random, world.random.randint(100, 999))
+    made = needs(world.random, world.random.randint(100, 999), has_leases=world.has_leases)
     if made.router_id not in world.store.needs:
         world.want(made)
         world.tell(RouterWanted(id="api", needs=made))
@@ -229,6 +231,44 @@ def router_changes(world: World) -> None:
     router_id = _any_router(world)
     if router_id is not None:
         world.tell(RouterWanted(id="api", needs=world.store.needs[router_id]))
+
+
+def router_changes_mode(world: World) -> None:
+    """A router is to fail over otherwise than before."""
+    router_id = _any_router(world)
+    if router_id is not None:
+        changed = replace(world.store.needs[router_id], mode=mode(world.random, has_leases=world.has_leases))
+        world.store.needs[router_id] = changed
+        world.tell(RouterWanted(id="api", needs=changed))
+
+
+def cut_data(world: World) -> None:
+    """A host's lease datagrams are lost for a while."""
+    machine = _any_machine(world)
+    world.note(f"the data network of {machine.facts.name} is cut")
+    machine.cut_data()
+    world.agenda.after(world.random.uniform(0.1, 2 * world.timing.dead_after_s), machine.mend_data)
+
+
+def sentinel_restart(world: World) -> None:
+    """A host's sentinel is started anew."""
+    machine = _any_machine(world)
+    world.note(f"the sentinel of {machine.facts.name} is started anew")
+    machine.restart_sentinel()
+
+
+def cut_off(world: World) -> None:
+    """A host is cut off from everything."""
+    machine = _any_machine(world)
+    world.note(f"{machine.facts.name} is cut off")
+    machine.cut_data()
+    machine.cut_link()
+
+    def mend() -> None:
+        machine.mend_data()
+        machine.mend_link()
+
+    world.agenda.after(world.random.uniform(0.1, 3 * world.timing.dead_after_s), mend)
 
 
 def router_goes(world: World) -> None:
@@ -268,3 +308,12 @@ FAULTS: tuple[tuple[Callable[[World], None], int], ...] = (
     (router_changes, 1),
     (router_goes, 1),
 )
+
+LEASE_FAULTS: tuple[tuple[Callable[[World], None], int], ...] = (
+    (cut_data, 4),
+    (cut_off, 3),
+    (sentinel_restart, 4),
+    (router_changes_mode, 3),
+    (operator_moves, 3),
+)
+"""What happens besides, where hosts take part in leases."""

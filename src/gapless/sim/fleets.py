@@ -1,5 +1,6 @@
 """Fleets made from a seed: a few hosts and routers, no two fleets alike."""
 
+from dataclasses import replace
 from random import Random
 
 from gapless.core.events import RouterNeeds
@@ -7,16 +8,21 @@ from gapless.model.host import HostFacts, HostName, InstanceId
 from gapless.model.router import FailoverMode, RouterId
 from gapless.sim.world import Pace, World
 
+LEASE_PORT = 9698
 
-def fleet(seed: int) -> World:
-    """A fleet that has just been switched on."""
+
+def fleet(seed: int, *, has_leases: bool = False) -> World:
+    """A fleet that has just been switched on; with leases, most of its routers have standbys."""
     random = Random(seed)
     down_time_s = random.choice([4.0, 8.0, 20.0])
     world = World(random, Pace(report_interval_s=down_time_s / 2.5, agent_down_time_s=down_time_s))
+    world.has_leases = has_leases
     for number in range(1, random.randint(2, 5) + 1):
-        world.add_machine(_facts(random, number))
+        facts = _facts(random, number)
+        takes_part = has_leases and random.random() < 0.95
+        world.add_machine(replace(facts, lease_address=f"192.0.2.{number}:{LEASE_PORT}") if takes_part else facts)
     for number in range(1, random.randint(1, 8) + 1):
-        world.want(needs(random, number))
+        world.want(needs(random, number, has_leases=has_leases))
     world.begin()
     return world
 
@@ -32,11 +38,17 @@ def _facts(random: Random, number: int) -> HostFacts:
     )
 
 
-def needs(random: Random, number: int) -> RouterNeeds:
+def mode(random: Random, *, has_leases: bool) -> FailoverMode:
+    """How a router fails over."""
+    classic = FailoverMode.OFF if random.random() < 0.1 else FailoverMode.RESCHEDULE
+    return FailoverMode.STANDBY if has_leases and random.random() < 0.8 else classic
+
+
+def needs(random: Random, number: int, *, has_leases: bool = False) -> RouterNeeds:
     """What one router asks of a host: often nothing, now and then something that few hosts have."""
     return RouterNeeds(
         router_id=RouterId(f"r{number}"),
-        mode=FailoverMode.OFF if random.random() < 0.1 else FailoverMode.RESCHEDULE,
+        mode=mode(random, has_leases=has_leases),
         availability_zone_hints=("east",) if random.random() < 0.1 else (),
         physical_networks=frozenset({"external"}) if random.random() < 0.5 else frozenset(),
         needs_vxlan=random.random() < 0.5,

@@ -7,6 +7,8 @@ It keeps the rules that a real host keeps, since the planner relies on them:
 - A full report names everything that is there, half-built included, and says from which plan it was made.
 - A plan from disk is not confirmed: what runs is kept, nothing absent is built, until the controller has spoken.
 - The agent's death leaves the kernel as it is. A power failure leaves nothing.
+
+Where leases are made up as well (`sim.guard`), it has a guard, which says which of its guarded routers are open.
 """
 
 from collections.abc import Callable
@@ -15,10 +17,13 @@ from random import Random
 from typing import Protocol
 
 from gapless.core.events import HostReported
-from gapless.model.host import AgentState, HostFacts, Incarnation
-from gapless.model.plan import BuildTimes, Epoch, RouterReport, RouterState
+from gapless.core.fleet import Duty
+from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
+from gapless.model.lease import NOBODY, Tenure
+from gapless.model.plan import BuildTimes, Burial, Epoch, RouterReport, RouterState
 from gapless.model.router import RouterId
 from gapless.sim.agenda import Agenda
+from gapless.sim.guard import POLL_S, Guard, Leases
 from gapless.sim.session import Session
 
 RETRY_S = 5.0
@@ -31,6 +36,7 @@ class Surroundings(Protocol):
 
     agenda: Agenda
     random: Random
+    leases: Leases
 
     def connect(self, machine: "Machine", session: Session) -> bool:
         """Open a control link; whether a controller answered."""
@@ -50,6 +56,12 @@ class Surroundings(Protocol):
     def vanished(self, machine: "Machine", router_id: RouterId) -> None:
         """Nothing of it is left there."""
 
+    def opened(self, name: HostName, router_id: RouterId) -> None:
+        """A guarded router's frames pass on this host from now on."""
+
+    def righted(self, name: HostName) -> None:
+        """A host has other rights to succeed than before."""
+
 
 @dataclass(slots=True)
 class Presence:
@@ -57,6 +69,7 @@ class Presence:
 
     epoch: Epoch
     is_built: bool
+    is_guarded: bool = False
 
 
 class Machine:
@@ -71,8 +84,12 @@ class Machine:
         self.broken: set[RouterId] = set()
         """Routers that cannot be built here."""
         self.kernel: dict[RouterId, Presence] = {}
-        self.plan: dict[RouterId, Epoch] = {}
+        self.plan: dict[RouterId, Duty] = {}
         """On disk."""
+        self.guard = Guard(world.agenda, world.random, world.leases, world, facts.name)
+        self.guard.report = self._report
+        self.is_on_data = True
+        """Its lease datagrams arrive."""
         self.is_confirmed = False
         self.plan_version = 0
         self.session: Session | None = None
@@ -83,6 +100,8 @@ class Machine:
         self._life = 0
         """Grows with each death of agent or machine: what an earlier life had under way is void."""
         self._is_busy = False
+        self._boot = 0
+        """How often it was switched on."""
 
     # What can be done to it
 
@@ -90,14 +109,20 @@ class Machine:
         """Nothing runs; the plan of before is on the disk."""
         self.is_on = True
         self.incarnation = Incarnation(self.incarnation + 1)
+        self._boot += 1
         self.is_confirmed = False
+        self.guard.leased = NOBODY
+        self.guard.reborn(self.incarnation)
         self.start_agent()
         self._later(self._world.random.uniform(0, 1), self._connect)
         self._heartbeat()
+        if self.facts.lease_address is not None:
+            self._renew()
 
     def power_off(self) -> None:
         """Everything in memory is gone, the namespaces first of all. Nobody is told."""
         self.is_on = False
+        self.guard.reborn(NOBODY)
         for router_id in list(self.kernel):
             del self.kernel[router_id]
             self._world.vanished(self, router_id)
@@ -121,13 +146,49 @@ class Machine:
     def fail(self, router_id: RouterId) -> None:
         """A router that runs here breaks, and the agent sees it and cannot repair it."""
         there = self.kernel.get(router_id)
-        epoch = self.plan.get(router_id)
-        if there is None or not there.is_built or epoch is None:
+        duty = self.plan.get(router_id)
+        if there is None or not there.is_built or duty is None:
             return
         there.is_built = False
         self._retry_at[router_id] = self._world.agenda.now + RETRY_S
         self._later(RETRY_S, self._work)
-        self._report(RouterReport(router_id=router_id, epoch=epoch, state=RouterState.FAILED, reason="it broke"))
+        self._report(RouterReport(router_id=router_id, epoch=duty.epoch, state=RouterState.FAILED, reason="it broke"))
+
+    def restart_sentinel(self) -> None:
+        """The lease is not renewed for a moment; what was open closes with it, and the host comes back anew."""
+        if self.is_on:
+            self._lose_session()
+            self._fence()
+
+    def cut_data(self) -> None:
+        """The data network is cut: no lease."""
+        self.is_on_data = False
+
+    def mend_data(self) -> None:
+        """The data network is back."""
+        self.is_on_data = True
+
+    def _fence(self) -> None:
+        """Its lease is over. It goes on as another, with nothing open; its machine goes on running."""
+        self.incarnation = Incarnation(self.incarnation + 1)
+        self.guard.reborn(self.incarnation)
+
+    def _renew(self) -> None:
+        """The sentinel's beat: hold the lease, or be fenced; take over what may be."""
+        guard = self.guard
+        if guard.is_alive:
+            if not self.is_on_data:
+                self._world.leases.stop(guard.tenure)
+        elif guard.leased == guard.tenure.incarnation or (self.is_on_data and not guard.hold()):
+            self._fence()
+        guard.poll()
+        self._later(POLL_S * self._world.random.uniform(0.3, 1.5), self._renew)
+
+    def bury(self, tenure: Tenure, seq: int) -> None:
+        """The controller claims a tenure at this arbiter."""
+        if self.is_on and self.is_on_data:
+            answer = Burial(tenure=tenure, seq=seq, is_buried=self._world.leases.bury(tenure))
+            self._report(buried=(answer,))
 
     def cut_link(self) -> None:
         """The management network is cut: neither side hears the other, nor that the session is over."""
@@ -150,6 +211,7 @@ class Machine:
             if self._world.connect(self, session):
                 self.session = session
                 self.plan_version = 0
+                self.guard.session_began()
                 return
         if self.session is None:
             self._later(RECONNECT_S * self._world.random.uniform(0.5, 1.5), self._connect)
@@ -162,13 +224,16 @@ class Machine:
             if self.is_on:
                 self._later(RECONNECT_S * self._world.random.uniform(0.5, 1.5), self._connect)
 
-    def take_plan(self, plan: dict[RouterId, Epoch], version: int) -> None:
+    def take_plan(self, plan: dict[RouterId, Duty], version: int, heard: int) -> None:
         """The controller has spoken: this, and nothing else, should run here."""
         is_first = self.plan_version == 0
-        dropped = {router_id: self.plan[router_id] for router_id in self.plan.keys() - plan.keys() - self.kernel.keys()}
+        gone = self.plan.keys() - plan.keys() - self.kernel.keys()
+        dropped = {router_id: self.plan[router_id].epoch for router_id in gone}
         self.plan, self.plan_version, self.is_confirmed = plan, version, True
         self._planned_at = self._world.agenda.now
         self._world.planned(self)
+        if self.facts.lease_address is not None:
+            self.guard.plan(plan, version, heard)
         if self.agent_runs:
             self._adopt()
             self._report(*(self._removed(router_id, dropped[router_id]) for router_id in sorted(dropped)))
@@ -181,7 +246,7 @@ class Machine:
         self._report(full=self._world.random.random() < 0.3)
         self._later(self._report_interval_s, self._heartbeat)
 
-    def _report(self, *routers: RouterReport, full: bool = False) -> None:
+    def _report(self, *routers: RouterReport, full: bool = False, buried: tuple[Burial, ...] = ()) -> None:
         if self.session is None or not self.is_on:
             return
         full = full and self.agent_runs
@@ -192,6 +257,13 @@ class Machine:
             routers=self._everything() if full else routers,
             full=full,
             plan_version=self.plan_version,
+            session=self.session.number,
+            number=self.guard.next_number(),
+            leased=self.guard.leased,
+            guard_version=self.guard.version,
+            forwarding=self.guard.forwarding(),
+            takeovers=self.guard.takeovers(),
+            buried=buried,
         )
         session = self.session
         session.carry(lambda: self._world.deliver(session, event))
@@ -199,7 +271,9 @@ class Machine:
     def _everything(self) -> tuple[RouterReport, ...]:
         there = [self._state_of(router_id, presence) for router_id, presence in self.kernel.items()]
         failed = [
-            RouterReport(router_id=router_id, epoch=self.plan[router_id], state=RouterState.FAILED, reason="it broke")
+            RouterReport(
+                router_id=router_id, epoch=self.plan[router_id].epoch, state=RouterState.FAILED, reason="it broke"
+            )
             for router_id in self._retry_at
             if router_id in self.plan and router_id not in self.kernel
         ]
@@ -208,7 +282,7 @@ class Machine:
     def _state_of(self, router_id: RouterId, presence: Presence) -> RouterReport:
         if router_id in self._retry_at and router_id in self.plan:
             return RouterReport(
-                router_id=router_id, epoch=self.plan[router_id], state=RouterState.FAILED, reason="it broke"
+                router_id=router_id, epoch=self.plan[router_id].epoch, state=RouterState.FAILED, reason="it broke"
             )
         state = RouterState.ACTIVE if presence.is_built else RouterState.BUILDING
         return RouterReport(router_id=router_id, epoch=presence.epoch, state=state)
@@ -218,10 +292,16 @@ class Machine:
     def _adopt(self) -> None:
         """What runs and is in the plan is right, whatever epoch it was built at."""
         for router_id, presence in self.kernel.items():
-            epoch = self.plan.get(router_id)
-            if epoch is not None and epoch != presence.epoch and presence.is_built:
-                presence.epoch = epoch
-                self._report(RouterReport(router_id=router_id, epoch=epoch, state=RouterState.ACTIVE))
+            duty = self.plan.get(router_id)
+            if duty is None or not presence.is_built:
+                continue
+            if presence.is_guarded and duty.guarded is None:
+                presence.is_guarded = False
+                self._world.appeared(self, router_id)
+            presence.is_guarded = duty.guarded is not None
+            if duty.epoch != presence.epoch:
+                presence.epoch = duty.epoch
+                self._report(RouterReport(router_id=router_id, epoch=duty.epoch, state=RouterState.ACTIVE))
 
     def _work(self) -> None:
         """Begin the next piece of work; removing comes first."""
@@ -235,7 +315,7 @@ class Machine:
         for router_id in sorted(self.plan):
             there = self.kernel.get(router_id)
             if (there is None or not there.is_built) and self._retry_at.get(router_id, 0) <= now:
-                self._build(router_id, self.plan[router_id])
+                self._build(router_id, self.plan[router_id].epoch)
                 return
 
     def _remove(self, router_id: RouterId) -> None:
@@ -250,7 +330,7 @@ class Machine:
 
     def _build(self, router_id: RouterId, epoch: Epoch) -> None:
         started_at, planned_at = self._world.agenda.now, self._planned_at
-        self.kernel[router_id] = Presence(epoch, is_built=False)
+        self.kernel[router_id] = Presence(epoch, is_built=False, is_guarded=self.plan[router_id].guarded is not None)
         self._world.appeared(self, router_id)
         self._report(RouterReport(router_id=router_id, epoch=epoch, state=RouterState.BUILDING))
 
@@ -289,10 +369,10 @@ class Machine:
 
     def _later(self, delay_s: float, what: Callable[[], None], *, of_agent: bool = False) -> None:
         """Do something unless this life is over by then. The sentinel outlives its agent, not its machine."""
-        life, incarnation = self._life, self.incarnation
+        life, boot = self._life, self._boot
 
         def if_still_there() -> None:
-            if self.is_on and self.incarnation == incarnation and (not of_agent or self._life == life):
+            if self.is_on and self._boot == boot and (not of_agent or self._life == life):
                 what()
 
         self._world.agenda.after(delay_s, if_still_there)

@@ -1,19 +1,22 @@
 """What must be true whatever happens, judged from outside: by what is really in the kernels and in the store.
 
-1. Never does anything of one router exist on two living hosts at once, from the first step of a build to the last of
-   a removal. Excluded is exactly one case, the price of the classic way without a lease: a host that is alive but was
-   not heard for twice agent_down_time, because its management link was cut, is taken for dead; what it runs then, it
-   goes on running until it hears its plan again and has removed what moved (`_cut_off`, `_leftovers`).
+1. Never does anything of one router run on two living hosts at once, from the first step of a build to the last of
+   a removal; of a guarded one, never is it open on two hosts that hold their leases. Excluded is exactly one case, the
+   price of the classic way without a lease: a host that is alive but was
+   not heard for twice agent_down_time, because its management link was cut, is taken for dead; what it runs then
+   unguarded, it goes on running until it hears its plan again and has removed what moved (`_cut_off`, `_leftovers`).
 2. A router that was bound is bound for ever after.
 3. Epochs only grow, one by one; no plan that is sent holds an older one, or a router that is bound elsewhere; and what
    a host was told to run is never taken from it while it is bound there.
 4. When faults stop and time passes, every router that some host can run is active exactly once, on the host that it is
-   bound to; nobody stays on a host out of service that could leave it; nothing else runs anywhere (`unsettled`).
+   bound to, and a guarded one has a standby that is ready, if another host can be that; nobody stays on a host out of
+   service that could leave it; nothing else runs anywhere (`unsettled`).
 5. No host is held dead unless it was not heard for twice agent_down_time in which the controller was there and awake,
    and nothing moves for silence but from such a host.
 6. Nothing moves for silence while more than brake_share of the hosts look dead.
 7. No router waits for a host while there is one that has no objection.
-8. A router that fails wherever it is built is not moved on from host to host: `MOST_RETRIES` times, and then only after
+8. Never have two hosts the right to succeed with one router, and none has one that is not stored.
+9. A router that fails wherever it is built is not moved on from host to host: `MOST_RETRIES` times, and then only after
    a pause, or when there is a new host.
 """
 
@@ -21,15 +24,18 @@ from collections.abc import Mapping
 
 from gapless.core.effects import Bind, Effect, RecordStep, ReportHost, ReportPause
 from gapless.core.events import BrakeReleased, Event, HostForgotten, RouterNeeds
+from gapless.core.fleet import Duty
 from gapless.core.liveness import Attention, Timing
 from gapless.core.planner import Planner
 from gapless.core.tours import PAUSE_S
-from gapless.model.host import HostName
-from gapless.model.plan import Epoch, MoveKind, MoveStep
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Tenure
+from gapless.model.plan import Epoch, Guarded, MoveKind, MoveStep, Role
 from gapless.model.router import FailoverMode, RouterId
 from gapless.sim.agenda import Agenda
+from gapless.sim.guard import Leases
 from gapless.sim.machine import Machine
-from gapless.sim.store import FakeStore
+from gapless.sim.store import Binding, FakeStore
 
 MOST_RETRIES = 2
 """One host fails, and so does the next; once more if it was active in between, for too short to confirm a move."""
@@ -42,8 +48,16 @@ class Violated(Exception):
 class Oracles:
     """Watches controllers, kernels and the store."""
 
-    def __init__(self, agenda: Agenda, store: FakeStore, machines: Mapping[HostName, Machine], timing: Timing) -> None:
+    def __init__(
+        self,
+        agenda: Agenda,
+        store: FakeStore,
+        machines: Mapping[HostName, Machine],
+        timing: Timing,
+        leases: Leases,
+    ) -> None:
         self._agenda = agenda
+        self._leases = leases
         self._store = store
         self._machines = machines
         self._timing = timing
@@ -60,6 +74,8 @@ class Oracles:
         self._said_to_be_dead: set[HostName] = set()
         """By an operator who released the brake."""
         self._cut_off: set[HostName] = set()
+        self._classic_at_death: dict[HostName, set[RouterId]] = {}
+        """What was not (yet) guarded when such a host was taken for dead."""
         self._leftovers: set[tuple[HostName, RouterId]] = set()
         self._retried: dict[RouterId, dict[Epoch, float]] = {}
         """When each router left hosts that failed, since it was last confirmed to be active."""
@@ -153,19 +169,72 @@ class Oracles:
                 if now - since > late_s:
                     raise Violated(f"oracle 7: {router_id} waits since {since:.3f} although {host} can take it")
 
-    def sending(self, host: HostName, plan: dict[RouterId, Epoch]) -> None:
+    def sending(self, host: HostName, plan: dict[RouterId, Duty]) -> None:
         """A plan leaves for a host."""
         assert self._planner is not None
         views = self._planner.router_views()
-        for router_id, epoch in plan.items():
-            if not self._may_be_sent(host, router_id, epoch):
-                raise Violated(f"oracle 3: {host} is sent {router_id} at {epoch}: {self._store.bindings[router_id]}")
-            self._told.add((host, router_id, epoch))
+        for router_id, duty in plan.items():
+            if duty.guarded is not None:
+                self._check_guarded(host, router_id, duty.epoch, duty.guarded)
+            elif not self._may_be_sent(host, router_id, duty.epoch):
+                stored = self._store.bindings[router_id]
+                raise Violated(f"oracle 3: {host} is sent {router_id} at {duty.epoch}: {stored}")
+            if not duty.is_standby:
+                self._told.add((host, router_id, duty.epoch))
         for router_id, binding in self._store.bindings.items():
             if binding.host != host or router_id in plan or (host, router_id, binding.epoch) not in self._told:
                 continue
             if router_id in views and views[router_id].state != "binding":
                 raise Violated(f"oracle 3: {router_id} is taken from {host}, which it is bound to")
+
+    def _check_guarded(self, host: HostName, router_id: RouterId, epoch: Epoch, guarded: Guarded) -> None:
+        """A role is given only if it is stored; or if it was, and the store's next word on it is on its way."""
+        stored, tenure = self._store.bindings.get(router_id), Tenure(host, guarded.incarnation)
+        if stored is None or stored.incarnation is None:
+            return  # Deleted, or not guarded yet, or not any more: what a guard does then is to close.
+        is_reborn = host in self._machines and self._machines[host].incarnation > guarded.incarnation
+        if is_reborn or self._leases.is_buried(tenure):
+            return  # It is for a tenure that is over, and gives nothing.
+        bound = Tenure(stored.host, stored.incarnation)
+        is_next, is_old = (stored.standby == tenure and epoch == stored.epoch + 1), epoch < stored.epoch
+        if guarded.role is Role.ACTIVE:
+            is_left = stored.leaving is None or self._is_over(stored.leaving, stored.leaving_incarnation)
+            is_bound = (tenure, epoch) == (bound, stored.epoch) and is_left
+            if not (is_bound or is_next or is_old):
+                raise Violated(f"oracle 3: {host} is sent {router_id} at {epoch} to be active: {stored}")
+        elif guarded.after:
+            is_coming = (tenure, epoch) == (bound, stored.epoch)
+            if not ((is_next and guarded.after == (bound,)) or is_coming):
+                raise Violated(f"oracle 8: {host} is sent the right to {router_id} at {epoch}: {stored}")
+
+    def _is_over(self, host: HostName, incarnation: Incarnation | None) -> bool:
+        return incarnation is not None and self._leases.is_buried(Tenure(host, incarnation))
+
+    def opened(self, name: HostName, router_id: RouterId) -> None:
+        """A guarded router is open on a host."""
+        machine = self._machines[name]
+        for other in self._machines.values():
+            if other is machine or not other.is_on:
+                continue
+            was_classic = router_id in self._classic_at_death.get(other.facts.name, ())
+            if other.guard.forwards(router_id) and not (was_classic and self._is_excluded(other, router_id)):
+                raise Violated(f"oracle 1: {router_id} is open on {other.facts.name} and on {name}")
+            there = other.kernel.get(router_id)
+            if there is not None and not there.is_guarded and not self._is_excluded(other, router_id):
+                raise Violated(f"oracle 1: {router_id} runs on {other.facts.name} and is open on {name}")
+
+    def righted(self, name: HostName) -> None:
+        """A host has other rights than before. Two may have one each if one's begins only with the other's end."""
+        mine = self._machines[name].guard
+        for router_id, (_, after) in mine.rights.items():
+            for other in self._machines.values():
+                guard = other.guard
+                if guard is mine or not (other.is_on and guard.is_alive and mine.is_alive) or guard.tenure in after:
+                    continue
+                if router_id in guard.rights and mine.tenure not in guard.rights[router_id][1]:
+                    raise Violated(f"oracle 8: {name} and {other.facts.name} may succeed with {router_id}")
+                if guard.forwards(router_id):
+                    raise Violated(f"oracle 8: {name} may succeed {after}, but {router_id} is on {other.facts.name}")
 
     def _may_be_sent(self, host: HostName, router_id: RouterId, epoch: Epoch) -> bool:
         binding = self._store.bindings.get(router_id)
@@ -186,7 +255,10 @@ class Oracles:
     def appeared(self, machine: Machine, router_id: RouterId) -> None:
         """A host begins to build a router."""
         for other in self._machines.values():
-            if other is machine or not other.is_on or router_id not in other.kernel:
+            if other is machine or not other.is_on or machine.kernel[router_id].is_guarded:
+                continue
+            there = other.kernel.get(router_id)
+            if (there is None or there.is_guarded) and not other.guard.forwards(router_id):
                 continue
             if not self._is_excluded(machine, router_id) and not self._is_excluded(other, router_id):
                 raise Violated(f"oracle 1: {router_id} is on {other.facts.name} and on {machine.facts.name}")
@@ -207,6 +279,8 @@ class Oracles:
         self._dead.add(host)
         if host in self._machines and self._machines[host].is_on:
             self._cut_off.add(host)
+            bound = self._store.bindings.items()
+            self._classic_at_death[host] = {each for each, binding in bound if binding.incarnation is None}
 
     def _check_reschedule(self, effect: Bind) -> None:
         stored = self._store.bindings.get(effect.router_id)
@@ -225,7 +299,7 @@ class Oracles:
         holding = {
             view.host
             for view in self._planner.router_views().values()
-            if view.router_id in self._store.needs and self._store.needs[view.router_id].mode is FailoverMode.RESCHEDULE
+            if view.router_id in self._store.needs and self._store.needs[view.router_id].mode is not FailoverMode.OFF
         }
         return {
             host
@@ -246,14 +320,23 @@ class Oracles:
             if wrong := self._wrong_with(router_id, needs):
                 return f"oracle 4: {router_id} {wrong}"
         for name, machine in self._machines.items():
-            for router_id in machine.kernel:
+            for router_id, there in machine.kernel.items():
+                if there.is_guarded and router_id in machine.plan:
+                    continue  # Built, because its plan says so; what is open is looked at below.
                 binding = self._store.bindings.get(router_id)
                 if binding is None or binding.host != name:
                     return f"oracle 4: {router_id} runs on {name}, but is {binding}"
+            for router_id in machine.guard.active:
+                binding = self._store.bindings.get(router_id)
+                if machine.is_on and (binding is None or binding.host != name):
+                    return f"oracle 4: {router_id} is open on {name}, but is {binding}"
         return ""
 
     def _wrong_with(self, router_id: RouterId, needs: RouterNeeds) -> str:
         binding = self._store.bindings.get(router_id)
+        is_leased = needs.mode is FailoverMode.STANDBY or (binding is not None and binding.incarnation is not None)
+        if is_leased and not self._is_quorum_on():
+            return ""  # Nobody holds a lease, and nobody can be buried.
         able = [name for name in self._machines if self._is_able(name, needs)]
         if binding is None:
             return f"has no host, but {able} can take it" if able else ""
@@ -268,19 +351,42 @@ class Oracles:
         if not self._store.hosts[binding.host].admin_up and others:
             return f"is still on {binding.host}, which is out of service, but {others} can take it"
         there = home.kernel.get(router_id)
+        is_guarded = needs.mode is FailoverMode.STANDBY and home.facts.lease_address is not None
+        if is_guarded is not (binding.incarnation is not None):
+            return f"is to be guarded: {is_guarded}, but is {binding}"
         if there is not None and there.is_built and there.epoch == binding.epoch:
-            return ""
+            return self._wrong_with_guard(router_id, binding, others) if is_guarded else ""
         may_stay = router_id in home.broken and (not others or needs.mode is FailoverMode.OFF)
         return "" if may_stay else f"is not active on {binding.host} ({there}); {others} can take it"
+
+    def _wrong_with_guard(self, router_id: RouterId, binding: Binding, others: list[HostName]) -> str:
+        if not self._machines[binding.host].guard.forwards(router_id):
+            return f"is built on {binding.host} and not open: {binding}"
+        if binding.standby is None:
+            return f"has no standby, but {others} could be that" if others else ""
+        standby = self._machines[binding.standby.host]
+        there = standby.kernel.get(router_id)
+        is_ready = router_id in standby.guard.rights and there is not None and there.is_built
+        able = [name for name in others if name != binding.standby.host]
+        return f"has a standby that is not ready, but {able} could be that" if able and not is_ready else ""
 
     def _wrong_with_dead_home(self, needs: RouterNeeds, home: HostName, others: list[HostName]) -> str:
         if needs.mode is FailoverMode.OFF or not others or self._is_braked():
             return ""
         return f"is bound to {home}, which is dead, but {others} can take it"
 
+    def _is_quorum_on(self) -> bool:
+        """Whether enough arbiters are there to bury anybody."""
+        machines = self._machines
+        on = [name for name in machines if machines[name].is_on and name in self._store.hosts]
+        return self._store.panel is not None and self._store.panel.is_quorum(on)
+
     def _is_able(self, name: HostName, needs: RouterNeeds) -> bool:
         machine, stored = self._machines[name], self._store.hosts.get(name)
-        load = sum(binding.host == name for binding in self._store.bindings.values())
+        load = sum(
+            binding.host == name or (binding.standby is not None and binding.standby.host == name)
+            for binding in self._store.bindings.values()
+        )
         return (
             stored is not None
             and machine.is_on
@@ -288,6 +394,7 @@ class Oracles:
             and load < machine.facts.capacity
             and needs.router_id not in machine.broken
             and needs.physical_networks <= set(machine.facts.physical_networks)
+            and (needs.mode is not FailoverMode.STANDBY or machine.facts.lease_address is not None)
             and (not needs.needs_vxlan or machine.facts.data_address is not None)
             and (not needs.availability_zone_hints or machine.facts.availability_zone in needs.availability_zone_hints)
         )

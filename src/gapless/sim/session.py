@@ -1,8 +1,11 @@
 """A control link, made up: messages arrive in order and a little later, until it breaks, and then none does."""
 
 from collections.abc import Callable
+from itertools import count
 
 from gapless.sim.agenda import Agenda
+
+_NUMBERS = count(1)
 
 
 class Session:
@@ -11,6 +14,7 @@ class Session:
     def __init__(self, agenda: Agenda, delay_s: float) -> None:
         self._agenda = agenda
         self._delay_s = delay_s
+        self.number = next(_NUMBERS)
         self.is_broken = False
 
     def carry(self, deliver: Callable[[], None]) -> None:

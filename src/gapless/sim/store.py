@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field, replace
 
-from gapless.core.effects import Bind, RecordStep, StoreWithdrawal
+from gapless.core.effects import Bind, RecordStep, StorePanel, StoreSuccession, StoreWithdrawal
 from gapless.core.events import RouterNeeds
 from gapless.core.views import StoredHost, StoredRouter
 from gapless.errors import Conflict, NotFound, StoreUnavailable
-from gapless.model.host import HostName
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Panel, Tenure
 from gapless.model.plan import Epoch, MoveKind, MoveStep
 from gapless.model.router import RouterId
 
@@ -20,6 +21,9 @@ class Binding:
     host: HostName
     epoch: Epoch
     leaving: HostName | None
+    incarnation: Incarnation | None = None
+    leaving_incarnation: Incarnation | None = None
+    standby: Tenure | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,6 +42,7 @@ class FakeStore:
         self.needs: dict[RouterId, RouterNeeds] = {}
         self.bindings: dict[RouterId, Binding] = {}
         self.moves: dict[tuple[RouterId, Epoch], MoveRecord] = {}
+        self.panel: Panel | None = None
         self.answers_after_s = QUICK_S
         """How long after a write its answer comes."""
         self.is_failing = False
@@ -60,6 +65,9 @@ class FakeStore:
             epoch=binding.epoch,
             leaving_host=binding.leaving,
             open_move=move.kind if is_open else None,
+            incarnation=binding.incarnation,
+            leaving_incarnation=binding.leaving_incarnation,
+            standby=binding.standby,
         )
 
     def bind(self, effect: Bind, now: float) -> None:
@@ -75,7 +83,13 @@ class FakeStore:
             return
         if effect.epoch != epoch + 1:
             raise Conflict(f"router {effect.router_id} is at epoch {epoch}, so {effect.epoch} is stale")
-        self.bindings[effect.router_id] = Binding(host=effect.host, epoch=effect.epoch, leaving=effect.leaving_host)
+        self.bindings[effect.router_id] = Binding(
+            host=effect.host,
+            epoch=effect.epoch,
+            leaving=effect.leaving_host,
+            incarnation=effect.incarnation,
+            leaving_incarnation=effect.leaving_incarnation,
+        )
         steps = {MoveStep.DECIDED: now, MoveStep.BOUND: now}
         self.moves[effect.router_id, effect.epoch] = MoveRecord(kind=effect.kind, steps=steps)
         self._fail_after()
@@ -88,7 +102,24 @@ class FakeStore:
             raise NotFound(f"router {effect.router_id} was deleted")
         if stored.epoch != effect.epoch:
             raise Conflict(f"router {effect.router_id} is not at epoch {effect.epoch}")
-        self.bindings[effect.router_id] = Binding(host=stored.host, epoch=stored.epoch, leaving=None)
+        self.bindings[effect.router_id] = replace(stored, leaving=None, leaving_incarnation=None)
+        self._fail_after()
+
+    def succeed(self, effect: StoreSuccession) -> None:
+        """As `withdraw`."""
+        self._fail_before()
+        stored = self.bindings.get(effect.router_id)
+        if stored is None:
+            raise NotFound(f"router {effect.router_id} was deleted")
+        if stored.epoch != effect.epoch:
+            raise Conflict(f"router {effect.router_id} is not at epoch {effect.epoch}")
+        self.bindings[effect.router_id] = replace(stored, incarnation=effect.incarnation, standby=effect.standby)
+        self._fail_after()
+
+    def appoint(self, effect: StorePanel) -> None:
+        """Store the arbiters."""
+        self._fail_before()
+        self.panel = effect.panel
         self._fail_after()
 
     def record(self, effect: RecordStep, now: float) -> None:
@@ -105,13 +136,17 @@ class FakeStore:
         if self.is_failing and not self.fails_after_writing:
             raise StoreUnavailable("the database cannot be written")
 
-    def has(self, effect: Bind | StoreWithdrawal) -> bool:
+    def has(self, effect: Bind | StoreWithdrawal | StoreSuccession | StorePanel) -> bool:
         """Whether what a write was to bring about is so."""
+        if isinstance(effect, StorePanel):
+            return self.panel == effect.panel
         stored = self.bindings.get(effect.router_id)
         if stored is None or stored.epoch != effect.epoch:
             return False
         if isinstance(effect, StoreWithdrawal):
             return stored.leaving is None
+        if isinstance(effect, StoreSuccession):
+            return (stored.incarnation, stored.standby) == (effect.incarnation, effect.standby)
         return (stored.host, stored.leaving) == (effect.host, effect.leaving_host)
 
     def _fail_after(self) -> None:

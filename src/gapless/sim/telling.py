@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from gapless.core.effects import (
+    AskArbiters,
     Bind,
     Effect,
     EngageBrake,
@@ -11,12 +12,16 @@ from gapless.core.effects import (
     PublishPlan,
     RecordStep,
     ReleaseBrake,
+    ReportArbiters,
     ReportHost,
     ReportPause,
+    StorePanel,
+    StoreSuccession,
     StoreWithdrawal,
 )
 from gapless.core.events import Event
-from gapless.model.plan import Epoch
+from gapless.core.fleet import Duty
+from gapless.model.plan import Role
 from gapless.model.router import RouterId
 
 
@@ -29,6 +34,14 @@ def line(effect: Effect) -> str:
             return f"bind {effect.router_id} {way} at epoch {effect.epoch}{waits}: {effect.reason} [{effect.choice}]"
         case StoreWithdrawal():
             return f"store that {effect.router_id} has left {effect.leaving_host}: {effect.reason}"
+        case StoreSuccession():
+            guard = "unguarded" if effect.incarnation is None else f"guarded at {effect.incarnation}"
+            return f"store that {effect.router_id} is {guard}, {effect.standby or 'nobody'} succeeds: {effect.reason}"
+        case StorePanel():
+            sets = " and ".join("+".join(sorted(each)) for each in effect.panel.sets)
+            return f"store panel {effect.panel.version}, floor {effect.panel.floor}: {sets}: {effect.reason}"
+        case AskArbiters():
+            return f"ask {'+'.join(effect.arbiters) or 'nobody'} to bury {effect.tenure}"
         case PublishPlan():
             return f"send {effect.host} its plan: {effect.reason}"
         case RecordStep():
@@ -39,7 +52,7 @@ def line(effect: Effect) -> str:
             return f"{effect.router_id}: {effect.reason or 'waits for nothing'}"
         case ReportHost():
             return f"{effect.host} is {effect.standing}: {effect.reason}"
-        case ReportPause():
+        case ReportPause() | ReportArbiters():
             return effect.reason
         case EngageBrake():
             return f"brake engaged: {effect.reason}"
@@ -54,6 +67,15 @@ def news(event: Event) -> str:
     return " ".join([type(event).__name__, *(f"{name}={value}" for name, value in said.items())])
 
 
-def plan(routers: Mapping[RouterId, Epoch]) -> str:
+def plan(routers: Mapping[RouterId, Duty]) -> str:
     """A plan, as short as it gets."""
-    return ", ".join(f"{router_id}@{epoch}" for router_id, epoch in sorted(routers.items())) or "nothing"
+    return ", ".join(f"{router_id}@{_duty(duty)}" for router_id, duty in sorted(routers.items())) or "nothing"
+
+
+def _duty(duty: Duty) -> str:
+    guarded = duty.guarded
+    if guarded is None:
+        return str(duty.epoch)
+    if guarded.role is Role.ACTIVE:
+        return f"{duty.epoch} (active at {guarded.incarnation})"
+    return f"{duty.epoch} (after {'+'.join(map(str, guarded.after))})" if guarded.after else f"{duty.epoch} (built)"

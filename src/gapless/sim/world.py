@@ -5,12 +5,13 @@ from random import Random
 
 from gapless.core.effects import Effect
 from gapless.core.events import Event, HostReported, RouterNeeds
+from gapless.core.fleet import Duty
 from gapless.model.host import HostFacts, HostName
-from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 from gapless.sim import telling
 from gapless.sim.agenda import Agenda
 from gapless.sim.controller import Controller
+from gapless.sim.guard import Leases
 from gapless.sim.machine import Machine
 from gapless.sim.oracles import Oracles, Violated
 from gapless.sim.session import Session
@@ -42,12 +43,15 @@ class World:
         self.timing = timing
         self.agenda = Agenda()
         self.store = FakeStore()
+        self.leases = Leases(self.agenda)
         self.story: list[str] = []
         self.machines: dict[HostName, Machine] = {}
         self.controller: Controller | None = None
+        self.has_leases = False
+        """Whether its hosts take part in leases, and routers may be guarded."""
         self.is_ending = False
         """No new faults: whatever crashes now comes back."""
-        self.oracles = Oracles(self.agenda, self.store, self.machines, self.timing)
+        self.oracles = Oracles(self.agenda, self.store, self.machines, self.timing, self.leases)
 
     def add_machine(self, facts: HostFacts) -> Machine:
         """A host that is switched off yet."""
@@ -131,7 +135,7 @@ class World:
         """The planner has handled something."""
         self.oracles.turned()
 
-    def sending(self, host: HostName, plan: dict[RouterId, Epoch]) -> None:
+    def sending(self, host: HostName, plan: dict[RouterId, Duty]) -> None:
         """A plan leaves."""
         self.oracles.sending(host, plan)
 
@@ -149,6 +153,15 @@ class World:
         """A removal is over."""
         self.note(f"{machine.facts.name} has nothing left of {router_id}")
         self.oracles.vanished(machine, router_id)
+
+    def opened(self, name: HostName, router_id: RouterId) -> None:
+        """A guarded router is open."""
+        self.note(f"{name} opens {router_id}")
+        self.oracles.opened(name, router_id)
+
+    def righted(self, name: HostName) -> None:
+        """Rights changed."""
+        self.oracles.righted(name)
 
     def note(self, line: str) -> None:
         """A line of the story."""

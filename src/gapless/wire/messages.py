@@ -8,6 +8,7 @@ A session of the control link, host on the left:
         <- Snapshot         the whole plan at revision r
         -> Report(full)     every router of the plan; then one each report interval, and at once on a change
         <- Change           revision r+1, r+2, ...; a host that misses one closes the link and starts again
+        <- Bury             the controller claims a tenure at this arbiter, which answers in its next report
 
 JSON, because people read these at 3 a.m. in a capture; a plan of 1,000 routers is 2 MB once per connection.
 """
@@ -18,10 +19,11 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from gapless.model.host import AgentState, HostFacts, Incarnation
-from gapless.model.plan import PlannedRouter, Revision, RouterReport
+from gapless.model.lease import PanelVersion, Tenure
+from gapless.model.plan import Burial, Forwarding, PanelPlan, PlannedRouter, Revision, RouterReport, Takeover
 from gapless.model.router import RouterId
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Grows by one with every change that an older peer would misread."""
 MALFORMED_CHARS_MAX = 200
 
@@ -71,18 +73,40 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot"):
-    """The whole plan of a host: what is not in it must not run there."""
+    """The whole plan of a host: what is not in it must not run there.
+
+    `heard`: how many reports of this session the plan takes into account. A takeover that was reported later, or not
+    yet, is not undone by it. `panel` None: there are no arbiters yet.
+    """
 
     revision: Revision
     routers: tuple[PlannedRouter, ...]
+    heard: int = 0
+    panel: PanelPlan | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, tag="change"):
-    """What changed since revision - 1: routers to run as given here, routers to remove."""
+    """What changed since revision - 1: routers to run as given here, routers to remove.
+
+    `heard` as in a snapshot; `panel` None: as before.
+    """
 
     revision: Revision
     routers: tuple[PlannedRouter, ...] = ()
     removed: tuple[RouterId, ...] = ()
+    heard: int = 0
+    panel: PanelPlan | None = None
+
+
+class Bury(msgspec.Struct, frozen=True, kw_only=True, tag="bury"):
+    """The controller claims a tenure, as a successor does; an arbiter answers in a report at once (`Report.buried`).
+
+    It says nothing in its quiet time, or when `panel`, which the controller counts by, is below its floor.
+    """
+
+    tenure: Tenure
+    seq: int
+    panel: PanelVersion
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
@@ -90,6 +114,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
 
     `revision` is that of the plan which the agent worked from when it last spoke, not the newest one received (0: none
     of this session). So a full report without a router proves that it is gone only if that plan was without it too.
+
+    The rest is the guard's. `leased`: the newest incarnation at which this host held its lease (0: none since its
+    start); guarded routers are planned for that one only. `guard_revision` is that of the plan which the sentinel's
+    guard worked from (0: none of this session), panel and floor included. `forwarding`: every guarded router that is
+    open here; None: as in the report before; never None in the first report of a session. `takeovers`: those that no
+    plan of this session has answered yet. Reports of a session count from 1; a plan says by `heard` which it knows.
+    `uplink_trouble`: what of its uplinks this host has lost, in words.
     """
 
     revision: Revision
@@ -97,6 +128,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     agent_reason: str = ""
     routers: tuple[RouterReport, ...] = ()
     full: bool = False
+    leased: Incarnation = Incarnation(0)
+    guard_revision: Revision = Revision(0)
+    forwarding: tuple[Forwarding, ...] | None = None
+    takeovers: tuple[Takeover, ...] = ()
+    buried: tuple[Burial, ...] = ()
+    uplink_trouble: str = ""
 
 
 class AgentPlan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):
@@ -131,7 +168,7 @@ class AgentUnable(msgspec.Struct, frozen=True, kw_only=True, tag="agent-unable")
     reason: str
 
 
-FromController = Challenge | Welcome | Refused | Snapshot | Change
+FromController = Challenge | Welcome | Refused | Snapshot | Change | Bury
 FromHost = Hello | Declined | Report
 ToAgent = AgentPlan | Change
 """A Change follows on what this agent was sent before it, over any number of revisions; `confirmed` stays as it was."""

@@ -179,6 +179,34 @@ class Wires:
 
         return Tapped(self.at(name, make))
 
+    def hear(self, interface: str) -> "Tapped":
+        """Hear every frame of an interface of the host from now on."""
+        opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
+        opened.bind((interface, 0))
+        opened.settimeout(PATIENCE_S)
+        self.opened.append(opened)
+        return Tapped(opened)
+
+    def packets(self, interface: str) -> socket.socket:
+        """A socket that sends whole frames by an interface of the calling thread's namespace."""
+        opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        opened.bind((interface, 0))
+        self.opened.append(opened)
+        return opened
+
+    def with_physical(self, physical: dict[str, str]) -> HostSettings:
+        """The host's settings with other physical networks."""
+        return replace(self.settings, physical_networks=tuple(physical.items()))
+
+    @staticmethod
+    def eventually(holds: Callable[[], bool]) -> None:
+        """Look until it holds; fails after a while."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not holds():
+            if time.monotonic() > deadline:
+                pytest.fail("it did not come about")
+            time.sleep(0.01)
+
 
 @dataclass
 class Tapped:

@@ -25,10 +25,10 @@ from kernel_fixtures import (
 
 from gapless.agent import reconcile
 from gapless.agent.kernel import nft as nft_library
-from gapless.agent.kernel.netlink import Netlink, Request
 from gapless.agent.reconcile import Reconciler
 from gapless.config import HostSettings
 from gapless.errors import InvalidRequest, Unavailable
+from gapless.kernel.netlink import Netlink, Request
 
 pytestmark = pytest.mark.isolated
 

@@ -50,6 +50,8 @@ def test_a_run_says_what_it_found_to_people_and_machines(tmp_path: Path) -> None
     assert found.moved == found.affected > 0
     assert set(json.loads(file.read_bytes())["gap_ms"]) >= {"median", "p99", "max", "per_router"}
     assert len(found.gap_ms.per_router) == 3
+    assert json.loads(file.read_bytes())["double_active_frames"] == 0
+    assert "Double active frames: 0" in " ".join(done.stdout.split())
     assert found.gap_ms.max >= 1000 * found.liveness.dead_after_s / 2
     assert found.probes.sent > found.probes.lost > 0
     assert found.versions.kernel
@@ -148,6 +150,8 @@ def test_an_interrupted_run_says_what_was_going_on_and_leaves_nothing(tmp_path: 
         (("run", "--fault", "earthquake"), "there is no fault 'earthquake'"),
         (("run", "--hosts", "0"), "a lab has 1 to"),
         (("run", "--host", "host-7", "--hosts", "1", "--routers", "1"), "there is no host 'host-7'"),
+        (("run", "--mode", "sideways"), "there is no failover mode 'sideways'"),
+        (("run", "--timing", "leisurely"), "there is no timing 'leisurely'"),
         (("run", "--agent-down-time", "0.5"), "must be at least twice report_interval"),
         (("up", "--name", "../x"), "is no name for a lab"),
         (("down",), "no lab 'lab' is running"),

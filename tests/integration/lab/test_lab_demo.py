@@ -31,7 +31,7 @@ def run(*argv: str) -> "subprocess.CompletedProcess[str]":
 def test_the_demo_tells_the_story_and_writes_its_report(tmp_path: Path) -> None:
     """Also to /run, which the lab has one of its own of: here it is a tmpfs that nobody else sees."""
     page = tmp_path / "story.html"
-    demo = f"{sys.executable} -m gapless demo --hosts 3 --routers 3 --report /run/story.html"
+    demo = f"{sys.executable} -m gapless demo --hosts 3 --routers 6 --report /run/story.html"
     outside = f"mount -t tmpfs run /run && {demo} && cp /run/story.html {page}"
 
     shown = subprocess.run(
@@ -44,11 +44,27 @@ def test_the_demo_tells_the_story_and_writes_its_report(tmp_path: Path) -> None:
     )
 
     assert shown.returncode == 0, shown.stdout + shown.stderr
+    told = shown.stdout[shown.stdout.index("The story") :]
+    steps = ("the arbiters miss the first beat of host-2", "its lease is over", "has buried host-2", "traffic is back")
+    places = [told.index(words) for words in steps]
+    assert places == sorted(places), told
+    assert "0.0 ms  the arbiters miss" in told
+    assert "took over router" in told, "the controller's words"
+    assert "2 of 6 routers moved" in told, "six routers are spread over three hosts"
+    assert "qg-" in told, "the router on its new host, as `ip` shows it"
+    assert "gapless demo --mode reschedule" in told
+    assert 'class="lost"' in page.read_text()
+    assert "Their standbys took" in page.read_text()
+
+
+def test_the_demo_of_the_classic_way_tells_of_the_controller() -> None:
+    shown = run("-m", "gapless", "demo", "--hosts", "3", "--routers", "3", "--mode", "reschedule")
+
+    assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "because the agent did not report to the server in the last 4 seconds." in shown.stdout
     assert "traffic is back" in shown.stdout
     assert "1 of 3 routers moved" in shown.stdout, "three routers are spread over three hosts"
-    assert "qg-" in shown.stdout, "the router on its new host, as `ip` shows it"
-    assert 'class="lost"' in page.read_text()
+    assert "gapless demo --mode standby" in shown.stdout
 
 
 @pytest.mark.parametrize(
@@ -68,10 +84,23 @@ def test_what_the_demo_cannot_do_it_says_before_it_begins(words: tuple[str, ...]
 
 
 def test_the_benchmark_in_short(tmp_path: Path) -> None:
-    done = run("bench/run.py", "--routers", "2", "--runs", "1", "--out", str(tmp_path))
+    done = run("bench/reschedule.py", "--routers", "2", "--runs", "1", "--out", str(tmp_path))
 
     assert done.returncode == 0, done.stdout + done.stderr
     (table,) = tmp_path.glob("*.md")
     (found,) = tmp_path.glob("*.json")
     assert "| 2 | 1 | 1 |" in table.read_text()
     assert json.loads(found.read_text())["host_power"]["2"][0]["ok"] is True
+
+
+def test_the_benchmark_of_takeovers_in_short(tmp_path: Path) -> None:
+    argv = ["--routers", "2", "--runs", "1", "--timings", "default", "--out", str(tmp_path)]
+    done = run("bench/takeover.py", *argv)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    (table,) = tmp_path.glob("*.md")
+    (found,) = tmp_path.glob("*.json")
+    assert "| host-power | default | 2 | 1 |" in table.read_text()
+    (case,) = json.loads(found.read_text())
+    (only,) = case["runs"]
+    assert (only["double_active_frames"], only["timeline"]["takeover"]["claim"]["max"] > 0) == (0, True)

@@ -158,9 +158,9 @@ async def answered_anew(traffic: Traffic) -> Pulse:
     return await heard(traffic, lambda pulse: all(at > now for at in pulse.last_reply_ns), "each flow is answered")
 
 
-async def begun() -> Traffic:
+async def begun(interval_ms: float = 10) -> Traffic:
     """Traffic through a plain router, measured, with replies of this measurement."""
-    traffic = Traffic(await _vm_router_and_outside(), interval_ms=10)
+    traffic = Traffic(await _vm_router_and_outside(), interval_ms)
     await traffic.start()
     await traffic.all_answered(for_s=0.5, timeout_s=20)
     await traffic.begin()
@@ -169,8 +169,9 @@ async def begun() -> Traffic:
     return traffic
 
 
-async def test_the_measured_gap_is_the_outage_that_was_made() -> None:
-    traffic = await begun()
+@pytest.mark.parametrize("interval_ms", [1, 10])
+async def test_the_measured_gap_is_the_outage_that_was_made(interval_ms: float) -> None:
+    traffic = await begun(interval_ms)
     before = await answered_anew(traffic)
     router = ["nsenter", f"--net={netns.path_of('router')}", "--", "ip", "link", "set", "inside"]
     await shell.run(*router, "down")

@@ -92,6 +92,21 @@ def test_packages_that_cannot_be_installed_leave_apts_words(tree: Path, run: Run
     assert "could not install python3-venv" in done.stderr
 
 
+@pytest.mark.parametrize("user", ["0", "1000"])
+def test_nobody_is_stopped_for_what_only_some_tests_use(tree: Path, run: Run, user: str) -> None:
+    for name in ("ip", "nft", "ping", "unshare"):
+        stand_in(tree, name, "exit 0")
+    stand_in(tree, "spin", "exit 1")
+    stand_in(tree, "gcc", "exit 1")
+    stand_in(tree, "id", f"echo {user}")
+    stand_in(tree, "apt-get", f'echo "$@" >> {tree}/apt; exit 100')
+    done = run("prerequisites", "test")
+    assert (done.returncode, done.stderr) == (0, "")
+    last = done.stdout.splitlines()[-1]
+    assert last == "setup: some tests are skipped without these packages:  sudo apt-get install spin libc6-dev"
+    assert (tree / "apt").exists() == (user == "0")
+
+
 def test_a_venv_that_cannot_be_made_leaves_none(tree: Path, run: Run) -> None:
     body = f'case "$*" in *"-m venv"*) mkdir -p .venv/bin; echo "no room" >&2; exit 1;; esac; exec {python(run)} "$@"'
     failing = stand_in(tree, "python3-full", body)

@@ -61,7 +61,7 @@ class FakeKernel:
         with self._changed:
             return frozenset(self.routers)
 
-    def reconcile(self, router: Router) -> Outcome:
+    def reconcile(self, router: Router, guarded: bool = False) -> Outcome:
         began = time.monotonic()
         self._note(f"reconcile {router.id}")
         with self._changed:

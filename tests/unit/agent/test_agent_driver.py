@@ -194,10 +194,10 @@ async def test_one_routers_failure_never_stops_the_others_and_is_tried_again() -
 
 async def test_a_bug_met_by_one_router_is_told_and_stops_nothing(log_lines: list[str]) -> None:
     class Buggy(FakeKernel):
-        def reconcile(self, router: Router) -> Any:
+        def reconcile(self, router: Router, guarded: bool = False) -> Any:
             if router.id == "bad":
                 raise KeyError("mtu")
-            return super().reconcile(router)
+            return super().reconcile(router, guarded)
 
     async with agent(Buggy()) as bench:
         await bench.plan(planned("bad"), planned("good"))

@@ -1,5 +1,7 @@
 """What the agent works on next, told as transcripts: what came in, which jobs went out, what was said."""
 
+from dataclasses import replace
+
 import pytest
 from kernel_in_memory import planned
 
@@ -7,7 +9,9 @@ from gapless.agent.jobs import Done, Failed, Job, Reconcile, Remove, Result, Swe
 from gapless.agent.worklist import ECHO_S, PATIENT_TRIES, Worklist
 from gapless.core.backoff import Backoff, Pace
 from gapless.core.hostplan import HostPlan
-from gapless.model.plan import BuildTimes, PlannedRouter, Revision
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Tenure
+from gapless.model.plan import BuildTimes, Guarded, PlannedRouter, Revision, Role
 from gapless.model.router import RouterId
 
 TIMES = BuildTimes(started_ms=1, built_ms=2, announced_ms=3, verified_ms=4)
@@ -460,3 +464,80 @@ def test_an_adopted_router_is_active_at_the_epoch_of_the_newest_plan(moved_back:
     bench.plan(planned("a", epoch=moved_back))
     assert bench.work_off(RIGHT) == ["plan a", "sweep"]
     assert bench.said() == [f"a@{moved_back} active", "full"]
+
+
+# Guarded routers
+
+
+OF = Tenure(HostName("active"), Incarnation(4))
+BUILT_ONLY = Guarded(role=Role.STANDBY, incarnation=Incarnation(2))
+MAY_SUCCEED = replace(BUILT_ONLY, after=(OF,))
+ACTIVE_HERE = Guarded(role=Role.ACTIVE, incarnation=Incarnation(2))
+
+
+def guarded(role: Guarded | None, epoch: int = 1, content: str = "") -> PlannedRouter:
+    return replace(planned("r", epoch, content), guarded=role)
+
+
+def standing(role: Guarded | None = BUILT_ONLY) -> Bench:
+    """A router that was built, and said to be."""
+    bench = Bench()
+    bench.plan(guarded(role))
+    assert bench.work_off() == ["plan r", "sweep"]
+    assert bench.said() == ["r@1 active", "full"]
+    return bench
+
+
+@pytest.mark.parametrize("role", [MAY_SUCCEED, ACTIVE_HERE])
+def test_another_role_of_a_guarded_router_builds_nothing_and_is_said_at_its_epoch(role: Guarded) -> None:
+    bench = standing()
+    bench.plan(guarded(role, epoch=2))
+    assert bench.jobs() == []
+    assert bench.said() == ["r@2 active"]
+
+
+def test_after_a_change_of_role_the_next_one_and_a_change_of_content_are_told_apart() -> None:
+    bench = standing()
+    bench.plan(guarded(MAY_SUCCEED, epoch=2))
+    bench.plan(guarded(ACTIVE_HERE, epoch=2))
+    assert bench.jobs() == []
+    bench.plan(guarded(ACTIVE_HERE, epoch=2, content="new"))
+    assert bench.work_off() == ["plan r"]
+
+
+def test_a_role_with_new_content_is_built() -> None:
+    bench = standing()
+    bench.plan(guarded(ACTIVE_HERE, epoch=2, content="new"))
+    assert bench.work_off() == ["plan r"]
+    assert bench.said() == ["r@2 active"]
+
+
+@pytest.mark.parametrize(("was", "now"), [(None, ACTIVE_HERE), (ACTIVE_HERE, None)])
+def test_a_router_that_comes_under_the_guard_or_leaves_it_is_looked_at(
+    was: Guarded | None, now: Guarded | None
+) -> None:
+    """Its taps belong into another group."""
+    bench = standing(was)
+    bench.plan(guarded(now))
+    assert bench.work_off() == ["plan r"]
+
+
+def test_a_role_that_comes_while_it_is_built_is_no_proof_that_it_was() -> None:
+    bench = Bench()
+    bench.plan(guarded(BUILT_ONLY))
+    (build,) = bench.jobs()
+    bench.plan(guarded(ACTIVE_HERE, epoch=2))
+    assert bench.said() == ["r@1 building", "full"]
+    bench.end(build)
+    assert "r@2 active" not in bench.said(), "nobody has looked at it for this plan"
+    assert bench.work_off(RIGHT) == ["plan r", "sweep"]
+    assert bench.said() == ["r@2 active"]
+
+
+def test_a_role_does_not_make_a_router_right_that_failed() -> None:
+    bench = Bench()
+    bench.plan(guarded(BUILT_ONLY))
+    (build,) = bench.jobs()
+    bench.end(build, Failed(reason="no memory"))
+    bench.plan(guarded(MAY_SUCCEED, epoch=2))
+    assert bench.work_off() == ["plan r", "sweep"]

@@ -11,13 +11,14 @@ from sqlalchemy import event
 from websockets.asyncio.client import ClientConnection, connect
 
 from gapless.config import Address, Liveness
+from gapless.controller.session import Heard
 from gapless.controller.shell import Shell, assemble
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import RouterRow
 from gapless.core.hostplan import EMPTY_PLAN, Difference, HostPlan
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation, InstanceId
-from gapless.model.plan import Epoch, RouterReport, RouterState
-from gapless.model.router import RouterId
+from gapless.model.plan import Epoch, Revision, RouterReport, RouterState
+from gapless.model.router import FailoverMode, RouterId
 from gapless.wire.messages import (
     PROTOCOL,
     Challenge,
@@ -57,9 +58,10 @@ def facts_of(name: str, **other: Any) -> HostFacts:
 
 
 async def add_routers(store: Store, *names: str) -> list[RouterId]:
-    """Routers without any interface."""
+    """Routers without any interface, in the failover mode that asks nothing of hosts but to be heard."""
+    mode = FailoverMode.RESCHEDULE.value
     async with store.transaction() as session:
-        session.add_all(RouterRow(id=router_id(name), name=name) for name in names)
+        session.add_all(RouterRow(id=router_id(name), name=name, failover_mode=mode, ha=False) for name in names)
     return [router_id(name) for name in names]
 
 
@@ -123,6 +125,8 @@ class Bench:
     clock: Clock
     shell: Shell
     incarnations: dict[str, int] = field(default_factory=dict)
+    sessions: dict[str, int] = field(default_factory=dict)
+    reports: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     async def open(cls, store: Store, clock: Clock | None = None, liveness: Liveness = CLASSIC) -> "Bench":
@@ -153,25 +157,35 @@ class Bench:
         incarnation = Incarnation(self.incarnations.setdefault(name, 1))
         facts = facts_of(name, **other)
         await self.shell.book.register(facts, incarnation)
-        self.shell.driver.host_connected(facts, incarnation, self.clock.now)
+        self.sessions[name] = self.sessions.get(name, 0) + 1
+        self.reports[name] = 0
+        self.shell.driver.host_connected(facts, incarnation, self.sessions[name], self.clock.now)
         await self.report(name)
 
-    async def report(self, name: str, *routers: RouterReport, full: bool = True) -> None:
+    async def report(self, name: str, *routers: RouterReport, full: bool = True, **guard: Any) -> None:
         """A report, by default full and from the newest plan, of routers active as planned."""
         driver = self.shell.driver
         host = HostName(name)
         said = routers or tuple(
-            RouterReport(router_id=router, epoch=epoch, state=RouterState.ACTIVE)
-            for router, epoch in driver.plan_of(host).items()
+            RouterReport(router_id=router, epoch=duty.epoch, state=RouterState.ACTIVE)
+            for router, duty in driver.plan_of(host).items()
         )
-        report = Report(revision=1, agent=AgentState.RUNNING, routers=said, full=full)  # type: ignore[arg-type]
-        await driver.host_reported(host, report, driver.plan_version(host), self.clock.now)
+        report = Report(revision=Revision(1), agent=AgentState.RUNNING, routers=said, full=full, **guard)
+        self.reports[name] += 1
+        heard = Heard(
+            report=report,
+            plan_version=driver.plan_version(host),
+            guard_version=driver.plan_version(host),
+            session=self.sessions[name],
+            number=self.reports[name],
+        )
+        await driver.host_reported(host, heard, self.clock.now)
 
     def host_of(self, router: RouterId) -> HostName | None:
         return self.shell.pilot.routers()[router].host
 
     def plan(self, name: str) -> dict[RouterId, Epoch]:
-        return dict(self.shell.driver.plan_of(HostName(name)))
+        return {router: duty.epoch for router, duty in self.shell.driver.plan_of(HostName(name)).items()}
 
 
 @dataclass

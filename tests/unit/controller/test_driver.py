@@ -12,8 +12,20 @@ from gapless.controller.store import projection, records
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import RouterRow
 from gapless.errors import StoreUnavailable
-from gapless.model.host import HostName
-from gapless.model.plan import BuildTimes, Epoch, MoveStep, PlannedRouter, RouterReport, RouterState
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Tenure
+from gapless.model.plan import (
+    BuildTimes,
+    Epoch,
+    Forwarding,
+    MoveKind,
+    MoveStep,
+    PlannedRouter,
+    RouterReport,
+    RouterState,
+    Takeover,
+    TakeoverTimes,
+)
 from gapless.model.router import Router
 
 ONE, TWO, THREE = HostName("h1"), HostName("h2"), HostName("h3")
@@ -355,3 +367,35 @@ async def test_metrics_tell_of_moves_and_placement(store: Store) -> None:
     assert 'gapless_moves_total{kind="reschedule",outcome="begun"} 1.0' in page
     assert 'gapless_moves_total{kind="reschedule",outcome="confirmed"} 1.0' in page
     assert "gapless_detection_seconds_count 1.0" in page
+
+
+async def test_a_standby_takes_over_and_the_store_has_it(store: Store) -> None:
+    """From the first plan to the takeover's record, through the recorder and the real tables."""
+    async with store.transaction() as session:
+        session.add(RouterRow(id=router_id("r"), name="r", failover_mode="standby", ha=True))
+    bench = await Bench.open(store)
+    leased = {"leased": Incarnation(1), "forwarding": ()}
+    for name in ("h1", "h2"):
+        await bench.connect(name, lease_address=f"{name}:9698")
+        await bench.report(name, **leased)
+        await bench.settle()
+    await bench.pass_time(2)
+    async with store.reading() as session:
+        stored = (await records.bindings(session))[router_id("r")]
+        assert await records.panel(session) is not None
+    home, standby = stored.assignment.host, stored.standby
+    assert standby is not None
+    assert {home, standby.host} == {"h1", "h2"}
+    times = TakeoverTimes(silent_ms=200, claimed_ms=201, buried_ms=203, opened_ms=204, told_ms=250)
+    took = Takeover(router_id=router_id("r"), epoch=Epoch(2), of=Tenure(home, Incarnation(1)), times=times)
+    is_open = (Forwarding(router_id=router_id("r"), epoch=Epoch(2)),)
+    await bench.report(standby.host, leased=Incarnation(1), forwarding=is_open, takeovers=(took,))
+    await bench.settle()
+    async with store.reading() as session:
+        stored = (await records.bindings(session))[router_id("r")]
+        move = await records.move(session, router_id("r"), 2)
+    assert (stored.assignment.host, stored.assignment.epoch, stored.standby) == (standby.host, 2, None)
+    assert (move.kind, move.outcome) == (MoveKind.TAKEOVER, "confirmed")
+    steps = {each.step for each in move.timeline}
+    assert steps >= {"missed", "silent", "decided", "buried", "opened", "bound", "confirmed"}
+    assert bench.shell.pilot.routers()[router_id("r")].host == standby.host

@@ -29,7 +29,7 @@ from gapless.controller.store.engine import Store
 from gapless.errors import Unavailable
 from gapless.model.host import AgentState, HostName, InstanceId
 from gapless.model.plan import Revision
-from gapless.wire.messages import Change, Declined, Hello, Refused, Report, Welcome, encode, from_controller
+from gapless.wire.messages import PROTOCOL, Change, Declined, Hello, Refused, Report, Welcome, encode, from_controller
 from gapless.wire.proof import fresh_nonce, host_proof
 
 Log = list[dict[str, Any]]
@@ -129,7 +129,7 @@ async def test_another_protocol_is_refused(store: Store) -> None:
         answer = await greet(connection, facts_of("h1"), protocol=99)
         assert isinstance(answer, Refused)
         assert answer.code == "protocol"
-        assert "it speaks version 99 of the control link, this controller version 1" in answer.reason
+        assert "it speaks version 99 of the control link, this controller version 2" in answer.reason
 
 
 async def test_a_replayed_hello_is_refused(store: Store) -> None:
@@ -145,7 +145,7 @@ async def test_a_replayed_hello_is_refused(store: Store) -> None:
                 facts=facts,
                 incarnation=1,
             )
-            captured = encode(Hello(protocol=1, facts=facts, incarnation=1, nonce=nonce, proof=proof))
+            captured = encode(Hello(protocol=PROTOCOL, facts=facts, incarnation=1, nonce=nonce, proof=proof))
             await first.send(captured, text=True)
             assert isinstance(from_controller.decode(await first.recv(decode=False)), Welcome)
         async with dialled(port) as second:
@@ -161,7 +161,7 @@ async def test_facts_that_were_changed_on_the_way_are_refused(store: Store) -> N
         facts, nonce = facts_of("h1"), fresh_nonce()
         said = {"cluster": challenge.cluster, "server_nonce": challenge.nonce, "host_nonce": nonce, "incarnation": 1}
         proof = host_proof(KEY, facts=facts, **said)
-        forged = Hello(protocol=1, facts=replace(facts, capacity=1), incarnation=1, nonce=nonce, proof=proof)
+        forged = Hello(protocol=PROTOCOL, facts=replace(facts, capacity=1), incarnation=1, nonce=nonce, proof=proof)
         await connection.send(encode(forged), text=True)
         refused, _ = await last_words(connection)
         assert refused is not None

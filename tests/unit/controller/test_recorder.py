@@ -9,11 +9,11 @@ import pytest
 from shell_fakes import Bench, add_routers, delete_router, facts_of, router_id
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gapless.controller.recorder import Answers, Recorder
+from gapless.controller.recorder import Recorder, Write
 from gapless.controller.store import records
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import utc_now
-from gapless.core.effects import Bind, StoreWithdrawal
+from gapless.core.effects import Bind, StorePanel, StoreSuccession, StoreWithdrawal
 from gapless.errors import InvariantError, LostRace, StoreUnavailable
 from gapless.model.host import HostName, Incarnation
 from gapless.model.plan import Epoch, MoveKind, MoveStep
@@ -59,13 +59,13 @@ class Desk:
         self.recorder = Recorder(
             self.store,  # type: ignore[arg-type]  (the two doors of a Store are all that it uses)
             self.metrics,
-            Answers(
-                bound=lambda bind: self.answers.append(("bound", bind.epoch, "")),
-                not_bound=lambda bind, reason: self.answers.append(("not bound", bind.epoch, reason)),
-                withdrawn=lambda effect: self.answers.append(("withdrawn", effect.epoch, "")),
-                not_withdrawn=lambda effect, reason: self.answers.append(("not withdrawn", effect.epoch, reason)),
-            ),
+            self.answered,
         )
+
+    def answered(self, effect: Write, failure: str) -> None:
+        done = {Bind: "bound", StoreWithdrawal: "withdrawn", StoreSuccession: "succeeded", StorePanel: "appointed"}
+        number = effect.panel.version if isinstance(effect, StorePanel) else effect.epoch
+        self.answers.append((f"not {done[type(effect)]}" if failure else done[type(effect)], number, failure))
 
     def bind(self, epoch: int, host: str = "h1", name: str = "r", leaving: str | None = None) -> None:
         effect = Bind(

@@ -9,9 +9,10 @@ from sqlalchemy import event
 
 from gapless.controller.store import records
 from gapless.controller.store.engine import Store
-from gapless.core.effects import Bind, StoreWithdrawal
+from gapless.core.effects import Bind, StorePanel, StoreSuccession, StoreWithdrawal
 from gapless.errors import Conflict, LostRace, NotFound
 from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Panel, PanelVersion, Tenure
 from gapless.model.plan import Epoch, MoveKind, MoveStep
 
 AT = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -311,3 +312,76 @@ async def test_long_reasons_are_cut_not_refused(ready: Store) -> None:
     async with ready.reading() as session:
         move = await records.move(session, R, 1)
     assert len(move.reason) == len(move.detail) == 1024
+
+
+# Standbys and arbiters
+
+
+def succession(epoch: int, standby: Tenure | None, incarnation: int | None = 1) -> StoreSuccession:
+    guarded = None if incarnation is None else Incarnation(incarnation)
+    return StoreSuccession(
+        router_id=R, epoch=Epoch(epoch), incarnation=guarded, standby=standby, reason="so", cause="e-1"
+    )
+
+
+async def stored_binding(store: Store) -> records.StoredBinding:
+    async with store.reading() as session:
+        return (await records.bindings(session))[R]
+
+
+async def test_who_may_succeed_is_stored_and_ends_with_the_next_binding(ready: Store) -> None:
+    await bind(ready, bind_of("r", "h1", 1, incarnation=Incarnation(1)))
+    given = succession(1, Tenure(HostName("h2"), Incarnation(5)))
+    async with ready.transaction() as session:
+        await records.store_succession(session, given)
+    stored = await stored_binding(ready)
+    assert (stored.incarnation, stored.standby) == (1, Tenure(HostName("h2"), Incarnation(5)))
+    assert records.has(stored, given)
+    assert not records.has(stored, succession(1, None))
+
+    leaving = {"leaving_host": HostName("h1"), "leaving_incarnation": Incarnation(1)}
+    await bind(ready, bind_of("r", "h2", 2, incarnation=Incarnation(5), **leaving))
+    stored = await stored_binding(ready)
+    assert (stored.incarnation, stored.leaving_incarnation, stored.standby) == (5, 1, None)
+    async with ready.transaction() as session:
+        left = StoreWithdrawal(router_id=R, epoch=Epoch(2), leaving_host=HostName("h1"), reason="so", cause="e-1")
+        await records.store_withdrawal(session, left)
+    assert (await stored_binding(ready)).leaving_incarnation is None
+
+
+async def test_who_may_succeed_holds_only_for_the_epoch_that_it_was_decided_for(ready: Store) -> None:
+    with pytest.raises(NotFound, match="deleted before it had another standby"):
+        async with ready.transaction() as session:
+            await records.store_succession(session, succession(1, None))
+    await bind(ready, bind_of("r", "h1", 1))
+    with pytest.raises(Conflict, match="epoch 2 is stale"):
+        async with ready.transaction() as session:
+            await records.store_succession(session, succession(2, None))
+
+
+async def test_the_panel_is_one_and_only_grows(store: Store) -> None:
+    def level(version: int, floor: int, *sets: str) -> StorePanel:
+        chosen = tuple(frozenset(map(HostName, each.split())) for each in sets)
+        panel = Panel(version=PanelVersion(version), floor=PanelVersion(floor), sets=chosen)
+        return StorePanel(panel=panel, reason="so", cause="e-1")
+
+    async with store.transaction() as session:
+        assert await records.panel(session) is None
+    for each in (level(1, 1, "h1"), level(2, 1, "h1", "h1 h2 h3"), level(2, 2, "h1", "h1 h2 h3")):
+        async with store.transaction() as session:
+            await records.store_panel(session, each)
+        async with store.reading() as session:
+            assert await records.panel(session) == each.panel
+    with pytest.raises(Conflict, match="version 2, floor 2"):
+        async with store.transaction() as session:
+            await records.store_panel(session, level(2, 1, "h1"))
+
+
+async def test_a_takeover_s_record_begins_before_the_controller_heard_of_it(ready: Store) -> None:
+    await bind(ready, bind_of("r", "h1", 1, kind=MoveKind.TAKEOVER, decided_ago_s=0.049))
+    for step, at in ((MoveStep.MISSED, -250), (MoveStep.SILENT, -50), (MoveStep.BURIED, -47), (MoveStep.OPENED, -46)):
+        await record(ready, 1, step, ms(at))
+    async with ready.reading() as session:
+        move = await records.move(session, R, 1)
+    assert [each.step for each in move.timeline] == ["missed", "silent", "decided", "buried", "opened", "bound"]
+    assert move.total_ms == 250

@@ -3,19 +3,31 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from shell_fakes import PATIENCE_S, FakeHost, dialled, facts_of, router_id
 from websockets.asyncio.server import ServerConnection, serve
 
 from gapless.controller import session as session_module
-from gapless.controller.session import Session, SessionOver
+from gapless.controller.session import Heard, Session, SessionOver
+from gapless.core.fleet import Duty
 from gapless.errors import StoreUnavailable
-from gapless.model.host import AgentState, HostName
-from gapless.model.plan import Epoch, PlannedRouter, Revision
+from gapless.model.host import AgentState, HostName, Incarnation
+from gapless.model.lease import DEFAULT, Panel, PanelVersion, Tenure
+from gapless.model.plan import (
+    Epoch,
+    Guarded,
+    LeaseAddress,
+    PanelPlan,
+    PlannedRouter,
+    Revision,
+    Role,
+    Takeover,
+    TakeoverTimes,
+)
 from gapless.model.router import Router, RouterId
-from gapless.wire.messages import Change, Report, Snapshot
+from gapless.wire.messages import Bury, Change, Report, Snapshot
 
 A, B, C = (router_id(name) for name in "abc")
 
@@ -24,7 +36,7 @@ A, B, C = (router_id(name) for name in "abc")
 class Source:
     """What hosts should run, as a test says."""
 
-    plans: dict[str, dict[RouterId, Epoch]] = field(default_factory=dict)
+    plans: dict[str, dict[RouterId, Duty]] = field(default_factory=dict)
     content: dict[RouterId, str] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
     sent: list[tuple[RouterId, Epoch]] = field(default_factory=list)
@@ -32,17 +44,25 @@ class Source:
     read_began: asyncio.Event = field(default_factory=asyncio.Event)
     may_read: asyncio.Event = field(default_factory=asyncio.Event)
     is_away: bool = False
+    reports_heard: int = 0
+    arbiters: PanelPlan | None = None
 
     def __post_init__(self) -> None:
         self.may_read.set()
 
     def want(self, host: str, **routers: int) -> None:
         """`host` should run these routers at these epochs."""
-        self.plans[host] = {router_id(name): Epoch(epoch) for name, epoch in routers.items()}
+        self.plans[host] = {router_id(name): Duty(epoch=Epoch(epoch)) for name, epoch in routers.items()}
         self.versions[host] = self.versions.get(host, 0) + 1
 
-    def plan_of(self, host: HostName) -> Mapping[RouterId, Epoch]:
+    def plan_of(self, host: HostName) -> Mapping[RouterId, Duty]:
         return self.plans.get(host, {})
+
+    def heard(self, host: HostName, session: int) -> int:
+        return self.reports_heard
+
+    def panel(self) -> PanelPlan | None:
+        return self.arbiters
 
     def plan_version(self, host: HostName) -> int:
         return self.versions.get(host, 0)
@@ -69,15 +89,14 @@ class Line:
 
     session: Session
     host: FakeHost
-    reports: "asyncio.Queue[tuple[Report, int]]"
+    reports: "asyncio.Queue[Heard]"
     over: "asyncio.Future[SessionOver]"
 
     async def report(self, revision: int, *, full: bool = False) -> int:
         """Report on a revision; the plan version that the planner is told."""
         await self.host.say(Report(revision=Revision(revision), agent=AgentState.RUNNING, full=full))
         async with asyncio.timeout(PATIENCE_S):
-            _, version = await self.reports.get()
-        return version
+            return (await self.reports.get()).plan_version
 
 
 @pytest.fixture
@@ -92,10 +111,10 @@ async def linked(
     """A session between a real server and a real client, woken for its first plan."""
     made: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
     over: asyncio.Future[SessionOver] = asyncio.get_running_loop().create_future()
-    reports: asyncio.Queue[tuple[Report, int]] = asyncio.Queue()
+    reports: asyncio.Queue[Heard] = asyncio.Queue()
 
-    async def on_report(_: HostName, report: Report, version: int, __: float) -> None:
-        reports.put_nowait((report, version))
+    async def on_report(_: HostName, heard: Heard, __: float) -> None:
+        reports.put_nowait(heard)
 
     async def handle(connection: ServerConnection) -> None:
         session = Session(HostName(name), connection, source, on_report, dead_after_s, send_timeout_s)
@@ -284,3 +303,81 @@ async def test_ending_a_session_closes_it_with_its_reason(source: Source) -> Non
 async def test_a_link_on_which_nothing_comes_any_more_ends(source: Source) -> None:
     async with linked(source, dead_after_s=0.05) as line:
         assert (await line.over).cause == "silent"
+
+
+# Guards
+
+
+def guarded(role: Role, *after: Tenure) -> Guarded:
+    return Guarded(role=role, incarnation=Incarnation(1), after=after)
+
+
+async def test_a_role_that_changes_is_sent_without_reading_the_router_again(source: Source) -> None:
+    source.plans["h1"] = {A: Duty(epoch=Epoch(2), guarded=guarded(Role.STANDBY))}
+    async with linked(source) as line:
+        await line.host.next()
+        source.plans["h1"] = {A: Duty(epoch=Epoch(2), guarded=guarded(Role.ACTIVE))}
+        line.session.wake()
+        change = await line.host.next()
+        assert isinstance(change, Change)
+        assert [each.guarded for each in change.routers] == [guarded(Role.ACTIVE)]
+        assert source.reads == [{A}]
+
+
+async def test_a_takeover_is_answered_even_if_there_is_nothing_else_to_say(source: Source) -> None:
+    times = TakeoverTimes(buried_ms=1, opened_ms=2, told_ms=3)
+    of = Tenure(HostName("h2"), Incarnation(1))
+    took = Takeover(router_id=A, epoch=Epoch(2), of=of, times=times)
+    async with linked(source) as line:
+        await line.host.next()
+        await line.report(1)
+        await line.host.say(Report(revision=Revision(1), agent=AgentState.RUNNING, takeovers=(took,)))
+        heard = await line.reports.get()
+        assert (heard.number, heard.session) == (2, line.session.number)
+        line.session.wake()
+        source.reports_heard = 2
+        line.session.wake()
+        assert await line.host.next() == Change(revision=Revision(2), heard=2)
+
+
+async def test_the_panel_is_sent_when_it_is_another(source: Source) -> None:
+    h1 = HostName("h1")
+    panel = Panel(version=PanelVersion(1), floor=PanelVersion(1), sets=(frozenset({h1}),))
+    first = PanelPlan(timing=DEFAULT, panel=panel, addresses=(LeaseAddress(host=h1, address="192.0.2.1:9698"),))
+    source.arbiters = first
+    async with linked(source) as line:
+        snapshot = await line.host.next()
+        assert isinstance(snapshot, Snapshot)
+        assert snapshot.panel == first
+        source.want("h1", a=1)
+        line.session.wake()
+        change = await line.host.next()
+        assert isinstance(change, Change)
+        assert change.panel is None, "as before"
+        source.arbiters = replace(first, addresses=())
+        line.session.wake()
+        assert await line.host.next() == Change(revision=Revision(3), panel=source.arbiters)
+
+
+async def test_a_guard_s_answer_is_told_with_the_plan_that_it_worked_from(source: Source) -> None:
+    source.want("h1", a=1)
+    async with linked(source) as line:
+        await line.host.next()
+        source.want("h1", b=1)
+        line.session.wake()
+        await line.host.next()
+        await line.host.say(Report(revision=Revision(2), guard_revision=Revision(1), agent=AgentState.RUNNING))
+        heard = await line.reports.get()
+        assert (heard.plan_version, heard.guard_version) == (2, 1)
+        await line.host.say(Report(revision=Revision(2), guard_revision=Revision(9), agent=AgentState.RUNNING))
+        assert (await line.over).cause == "malformed"
+
+
+async def test_only_the_newest_question_on_a_tenure_is_put_to_an_arbiter(source: Source) -> None:
+    async with linked(source) as line:
+        await line.host.next()
+        for seq in (1, 2):
+            line.session.ask(Bury(tenure=Tenure(HostName("h2"), Incarnation(1)), seq=seq, panel=PanelVersion(1)))
+        asked = await line.host.next()
+        assert isinstance(asked, Bury)
+        assert asked.seq == 2

@@ -7,7 +7,16 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from gapless.config import Liveness
-from gapless.core.effects import Bind, Effect, ExplainRouter, RecordStep, ReportHost, StoreWithdrawal
+from gapless.core.effects import (
+    Bind,
+    Effect,
+    ExplainRouter,
+    RecordStep,
+    ReportHost,
+    StorePanel,
+    StoreSuccession,
+    StoreWithdrawal,
+)
 from gapless.core.events import (
     BindingFailed,
     BindingStored,
@@ -29,6 +38,7 @@ from gapless.model.router import FailoverMode, RouterId
 from gapless.sim.store import FakeStore
 
 Kind = TypeVar("Kind")
+Write = Bind | StoreWithdrawal | StoreSuccession | StorePanel
 TIMING = Liveness(report_interval_s=30, agent_down_time_s=75)
 ACTIVE, BUILDING, FAILED, REMOVED = (
     RouterState.ACTIVE,
@@ -55,7 +65,7 @@ class Rig:
         self.store = FakeStore()
         self.answers = True
         """Whether the store answers at once; otherwise see `answer`."""
-        self.unanswered: list[Bind | StoreWithdrawal] = []
+        self.unanswered: list[Write] = []
         self.said: list[Effect] = []
         self.planner = Planner(timing, now=0.0)
         for host in hosts:
@@ -70,14 +80,15 @@ class Rig:
         self.planner.check()
         for effect in effects:
             self.said.append(effect)
-            if isinstance(effect, Bind | StoreWithdrawal):
+            if isinstance(effect, Write):
                 self.unanswered.append(effect)
             elif isinstance(effect, RecordStep):
                 self.store.record(effect, self.now)
         while self.answers and self.unanswered:
             self.answer(self.unanswered[0])
 
-    def answer(self, effect: Bind | StoreWithdrawal) -> None:
+    def answer(self, effect: Write) -> None:
+        assert isinstance(effect, Bind | StoreWithdrawal)
         self.unanswered.remove(effect)
         event: Event
         try:
@@ -122,7 +133,7 @@ class Rig:
 
     def say(self, host: str, router_id: str, state: RouterState, reason: str = "", ms: float | None = None) -> None:
         """A host says how a router of its plan is, at the epoch of the plan (or the last one that it had)."""
-        epoch = self.planner.plan_of(HostName(host)).get(RouterId(router_id)) or self.epoch(router_id) - 1
+        epoch = self.plan(host).get(router_id) or self.epoch(router_id) - 1
         times = None if ms is None else BuildTimes(started_ms=0, built_ms=ms, announced_ms=ms, verified_ms=ms)
         self.report(
             host,
@@ -176,7 +187,7 @@ class Rig:
         return self.planner.router_views()[RouterId(router_id)].reason
 
     def plan(self, host: str) -> dict[str, int]:
-        return {str(router_id): int(epoch) for router_id, epoch in self.planner.plan_of(HostName(host)).items()}
+        return {str(router_id): int(duty.epoch) for router_id, duty in self.planner.plan_of(HostName(host)).items()}
 
     def all_said(self, kind: type[Kind]) -> list[Kind]:
         return [effect for effect in self.said if isinstance(effect, kind)]

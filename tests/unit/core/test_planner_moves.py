@@ -275,7 +275,7 @@ def test_an_operators_request_is_granted_or_refused() -> None:
     rig.want("r1")
     rig.forget()
     rig.move("r1", "h2")
-    refusal = "an operator asked to move it to h2; refused, since no host can take it: h2 is full (0 of 0)"
+    refusal = "an operator asked to move it to h2; refused, since no host can take it: h2 carries no routers"
     assert rig.explanations("r1") == [refusal]
     rig.pass_time(5, heard=["h1", "h2", "h3"])
     assert rig.reason("r1") == refusal, "it can still be read"

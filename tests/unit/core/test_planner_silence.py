@@ -174,7 +174,7 @@ def test_a_host_that_returns_before_anything_was_decided_keeps_its_routers() -> 
     rig = Rig(facts("h1"), facts("h2", capacity=0))
     rig.want("r1")
     rig.pass_time(200, heard=["h2"])
-    assert rig.reason("r1") == "h1 is dead, and no other host can take it: h2 is full (0 of 0)"
+    assert rig.reason("r1") == "h1 is dead, and no other host can take it: h2 carries no routers"
     rig.join("h1")
     assert rig.reason("r1").startswith("h1 has 0 of 1000")
     assert rig.explanations("r1")[-1] == ""

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
 
+import pytest
+
 from gapless.lab import report, story
 from gapless.lab.probes import Direction, Flow, Recording, Track
 
@@ -115,6 +117,35 @@ def test_the_story_is_in_time_order_and_tells_each_step_once() -> None:
     built = next(moment for moment in told if moment.text.startswith("built"))
     assert (built.at_s, built.until_s) == (0.6, 0.7)
     assert "on host-1 (2 routers)" in built.text
+
+
+def taken_over(late_s: float) -> list[dict[str, Any]]:
+    """Two routers whose takeover took 160 ms; the first reply is 1.001 s after the fault."""
+    steps = {"last_heard": -0.2, "missed": 0.842, "silent": 0.98, "buried": 0.99, "opened": 1.0, "announced": 1.002}
+    dated = {step: at + (0.0 if step == "last_heard" else late_s) for step, at in steps.items()}
+    return [move(**dated, decided=1.01, confirmed=1.03), move(**dated, decided=1.01, confirmed=1.04)]
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.02])
+def test_a_takeover_is_told_in_its_order_however_late_the_controller_heard_of_it(late_s: float) -> None:
+    told = story.tell("host-2 dies", recording(track(Direction.OUT)), STRUCK_NS, STRUCK, taken_over(late_s))
+
+    assert [moment.text.split(":")[0].split(" (")[0] for moment in told] == [
+        "the controller hears from host-2 for the last time",
+        "traffic stops",
+        "host-2 dies",
+        "the arbiters miss the first beat of host-2",
+        "its lease is over",
+        "a quorum of arbiters has buried host-2",
+        "the guards of host-1 let its routers pass",
+        "traffic is back",
+        "announced by gratuitous ARP",
+        "the controller hears that they are active",
+    ]
+    ms = {moment.text.split(" ")[0]: moment.after_missed_ms for moment in told}
+    assert [moment.after_missed_ms is not None for moment in told] == [False] * 3 + [True] * 4 + [False, True, False]
+    assert ms["announced"] == pytest.approx(160.0)
+    assert [" (2 routers)" in moment.text for moment in told][3:] == [False] * 3 + [True, False, True, True]
 
 
 def test_a_fault_that_nobody_felt_is_told_as_such() -> None:

@@ -4,7 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gapless.lab import result
+from gapless.lab.double_active import Handover, Run
 from gapless.lab.probes import Direction, Flow, Recording, Track
+from gapless.lab.sniffer import Seen
 
 MS = 1_000_000
 STRUCK = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -64,3 +66,81 @@ def test_a_move_that_is_not_over_counts_as_far_as_it_went() -> None:
 
 def test_no_moves_no_times() -> None:
     assert result.timeline([], STRUCK) == result.Timeline()
+
+
+def test_takeovers_have_a_timeline_of_their_own() -> None:
+    whole = result.timeline(
+        [
+            move(missed=10, silent=210, decided=210, buried=213, opened=214, announced=220, bound=260, confirmed=260),
+            move(missed=10, silent=212, decided=212, buried=213, opened=214, announced=240, bound=280, confirmed=280),
+        ],
+        STRUCK,
+    )
+    taken = whole.takeover
+    assert taken is not None
+    assert (taken.silence.median, taken.silence.max) == (200, 202)
+    assert (taken.claim.median, taken.claim.max) == (1, 3)
+    assert taken.open.max == 1
+    assert (taken.announce.median, taken.announce.max) == (6, 26)
+    assert (taken.whole.median, taken.whole.max) == (210, 230)
+    assert (taken.recorded.median, taken.recorded.max) == (250, 270)
+    assert whole.struck_to_confirmed.max == 280
+    assert (whole.detection, whole.bind, whole.build) == (result.Spread(),) * 3, "nobody decided that, and built"
+
+
+def test_a_takeover_that_is_not_announced_yet_counts_as_far_as_it_went() -> None:
+    taken = result.timeline([move(missed=10, silent=210, buried=213, opened=214)], STRUCK).takeover
+    assert taken is not None
+    assert (taken.silence.max, taken.claim.max, taken.open.max) == (200, 3, 1)
+    assert (taken.announce, taken.whole, taken.recorded) == (result.Spread(),) * 3
+
+
+def test_moves_and_takeovers_of_one_fault_are_not_mixed() -> None:
+    whole = result.timeline(
+        [
+            move(missed=10, silent=210, buried=213, opened=214, announced=220, bound=260),
+            move(last_heard=-100, decided=4000, bound=4010, sent=4015, built=4100, announced=4103, confirmed=4110),
+        ],
+        STRUCK,
+    )
+    assert whole.takeover is not None
+    assert (whole.takeover.announce.max, whole.announce.max) == (6, 3)
+    assert (whole.detection.max, whole.bind.max) == (4100, 10)
+
+
+def test_without_a_takeover_there_is_no_such_timeline() -> None:
+    assert result.timeline([move(last_heard=-100, decided=4000)], STRUCK).takeover is None
+
+
+def test_a_takeover_was_decided_when_its_host_was_buried_and_not_when_it_fell_silent() -> None:
+    taken = move(last_grant=-10, silent=210, buried=213, opened=214)
+    assert result.decided(taken) == STRUCK + timedelta(milliseconds=213)
+
+
+def test_frames_that_were_missed_make_the_figure_unknown_and_never_0() -> None:
+    run = Run(router_id="r1", host="a", first_ns=0, last_ns=MS, frames=2)
+    whole = result.wire(Seen(runs=(run,), frames=2, lost=0), [], interval_ms=10)
+    assert (whole, result.double_active_frames(whole)) == (result.Wire(frames=2, missed=0, double_active={}), 0)
+    holes = result.wire(Seen(runs=(run,), frames=2, lost=1), [], interval_ms=10)
+    assert result.double_active_frames(holes) == "unknown"
+    failed = result.wire(None, [], interval_ms=10)
+    assert not failed.watched
+    assert result.double_active_frames(failed) == "unknown"
+
+
+def test_a_recorded_move_says_to_whom_a_router_was_given_and_when() -> None:
+    moved = {"router_id": "r1", "to_host": "b", **move(last_heard=-100, decided=4000, bound=4010)}
+    (given,) = result.handovers([moved, {"router_id": "r2", "to_host": None, **move(decided=1)}])
+    assert (given.router_id, given.host) == ("r1", "b")
+    assert given.at_ns == int(STRUCK.timestamp() * 1e9) + 4000 * MS
+
+
+def test_the_wire_is_judged_with_what_was_recorded() -> None:
+    runs = tuple(
+        Run(router_id="r1", host=host, first_ns=at * MS, last_ns=at * MS, frames=3)
+        for at, host in ((0, "a"), (10, "b"), (500, "a"))
+    )
+    seen = Seen(runs=runs, frames=9, lost=0)
+    assert result.wire(seen, [], interval_ms=10).double_active == {"r1": 3}
+    given = Handover(router_id="r1", host="a", at_ns=400 * MS)
+    assert result.wire(seen, [given], interval_ms=10).double_active == {}

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import InvalidRequest
-from gapless.lab import faults, layout, room
+from gapless.lab import faults, layout, room, settings
 from gapless.lab.layout import Place
-from gapless.lab.settings import LabSettings
+from gapless.lab.nodes import Controller
+from gapless.lab.settings import LabSettings, mode_of
+from gapless.model.router import FailoverMode
 
 
 def test_every_node_has_its_own_address() -> None:
@@ -39,10 +41,11 @@ def test_names_of_switch_ends_fit_an_interface() -> None:
         ({"hosts": 5000}, "1 to"),
         ({"routers": -1}, "0 to"),
         ({"interval_ms": 0.1}, "each 1 ms or slower"),
+        ({"timing": "leisurely"}, "there is no timing 'leisurely': default"),
         ({"report_interval_s": 2.0, "agent_down_time_s": 3.0}, "at least twice"),
     ],
 )
-def test_what_cannot_be_is_refused_with_words(wrong: dict[str, float], words: str) -> None:
+def test_what_cannot_be_is_refused_with_words(wrong: dict[str, float | str], words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         LabSettings(**wrong)  # type: ignore[arg-type]  # the table holds several types
 
@@ -58,3 +61,15 @@ def test_a_lab_too_large_for_the_machine_is_refused_with_the_command_that_helps(
 def test_an_unknown_fault_is_answered_with_the_known_ones() -> None:
     with pytest.raises(InvalidRequest, match="host-power"):
         faults.kind_of("earthquake")
+
+
+def test_a_failover_mode_that_is_not_there_is_answered_with_those_that_are() -> None:
+    assert mode_of("off") is FailoverMode.OFF
+    with pytest.raises(InvalidRequest, match="there is no failover mode 'sideways': standby, reschedule, off"):
+        mode_of("sideways")
+
+
+def test_a_timing_is_what_it_adds_to_the_command_line_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "TIMINGS", {"default": (), "brisk": ("--pace", "brisk")})
+    with_it = Controller(LabSettings(timing="brisk")).server.argv
+    assert [each for each in with_it if each not in Controller(LabSettings()).server.argv] == ["--pace", "brisk"]

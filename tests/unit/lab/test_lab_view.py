@@ -60,7 +60,7 @@ def test_the_picture_shows_hosts_routers_and_who_is_silent() -> None:
     assert [line for line in picture.splitlines() if "host-2" in line and "dead" in line]
     assert [line for line in picture.splitlines() if "router-002" in line and "silent for 1.5 s" in line]
     assert [line for line in picture.splitlines() if "router-001" in line and "answers" in line]
-    assert "router-002 is bound to host-1 now (was host-2)" in picture
+    assert "router-002 is on host-1 in the controller's list (was on host-2)" in picture
 
 
 def test_in_a_log_each_event_is_a_line_with_its_time() -> None:
@@ -73,7 +73,7 @@ def test_in_a_log_each_event_is_a_line_with_its_time() -> None:
 
     assert [line for line in lines if "+1.5 s" in line and "1 of 2 routers answer" in line]
     assert [line for line in lines if "+2.0 s" in line and "the controller calls host-2 dead" in line]
-    assert [line for line in lines if "+2.5 s" in line and "router-002 is bound to host-1" in line]
+    assert [line for line in lines if "+2.5 s" in line and "router-002 is on host-1" in line]
 
 
 def test_many_routers_are_summed_up() -> None:

@@ -30,7 +30,7 @@ async def model_of(cloud: Cloud, router: Json) -> Router:
 
 
 async def test_a_bare_router(cloud: Cloud) -> None:
-    router = await cloud.router(name="r", admin_state_up=False)
+    router = await cloud.router(name="r", admin_state_up=False, failover_mode="reschedule")
     assert await model_of(cloud, router) == Router(id=router["id"], name="r", admin_up=False)
     assert await needs(cloud) == {
         router["id"]: RouterNeeds(router_id=router["id"], mode=FailoverMode.RESCHEDULE),

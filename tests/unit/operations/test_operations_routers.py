@@ -23,9 +23,9 @@ async def test_a_router_begins_with_nothing(cloud: Cloud) -> None:
         "admin_state_up": True,
         "external_gateway_info": None,
         "routes": [],
-        "ha": False,
+        "ha": True,
         "distributed": False,
-        "failover_mode": "reschedule",
+        "failover_mode": "standby",
         "flavor_id": None,
         "availability_zone_hints": [],
         "availability_zones": [],
@@ -37,7 +37,7 @@ async def test_a_router_begins_with_nothing(cloud: Cloud) -> None:
 
 async def test_what_can_be_changed(cloud: Cloud) -> None:
     router = await cloud.router()
-    values = {"name": "renamed", "description": "why", "admin_state_up": False, "failover_mode": "off", "ha": True}
+    values = {"name": "renamed", "description": "why", "admin_state_up": False, "failover_mode": "off", "ha": False}
     changed = await cloud.update("routers", router["id"], **values)
     assert changed.items() >= values.items()
     assert changed["revision_number"] > router["revision_number"]
@@ -55,6 +55,21 @@ async def test_ha_changes_only_while_the_router_is_down(cloud: Cloud) -> None:
         cloud.update("routers", router["id"], ha=False),
     )
     assert (await cloud.update("routers", router["id"], ha=False, admin_state_up=False))["ha"] is False
+
+
+async def test_ha_is_neutron_s_word_for_a_standby(cloud: Cloud) -> None:
+    router = await cloud.router(ha=True)
+    assert (router["ha"], router["failover_mode"]) == (True, "standby")
+    named = await cloud.router(failover_mode="standby")
+    assert named["ha"] is True
+    changed = await cloud.update("routers", named["id"], failover_mode="off")
+    assert (changed["ha"], changed["failover_mode"]) == (False, "off")
+    down = await cloud.update("routers", named["id"], admin_state_up=False, ha=True)
+    assert down["failover_mode"] == "standby"
+    assert (await cloud.update("routers", named["id"], ha=False))["failover_mode"] == "reschedule"
+    words = "ha is true exactly where failover_mode is standby; drop one of the two"
+    await cloud.refused(faults.BadRequest, words, cloud.router(ha=True, failover_mode="off"))
+    await cloud.refused(faults.BadRequest, words, cloud.update("routers", router["id"], failover_mode="off", ha=True))
 
 
 async def test_distributed_routers_are_refused(cloud: Cloud) -> None:

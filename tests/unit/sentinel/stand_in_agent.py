@@ -3,6 +3,7 @@
 usage: stand_in_agent.py BEHAVIOUR FD DIARY; each line of the diary is something that it saw or did.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -31,7 +32,10 @@ def say(message: AgentAlive | AgentReport | AgentUnable) -> None:
 def read(size: int) -> bytes:
     got = b""
     while len(got) < size:
-        more = link.recv(size - len(got))
+        try:
+            more = link.recv(size - len(got))
+        except ConnectionResetError:  # It ended without having read all that was said to it.
+            more = b""
         if not more:
             note("end")
             if behaviour == "stubborn":
@@ -74,4 +78,5 @@ while True:
     states = tuple(
         RouterReport(router_id=each.router.id, epoch=each.epoch, state=RouterState.ACTIVE) for each in message.routers
     )
-    say(AgentReport(revision=Revision(message.revision), routers=states, full=isinstance(message, AgentPlan)))
+    with contextlib.suppress(BrokenPipeError):  # It ended meanwhile, which the next read will see.
+        say(AgentReport(revision=Revision(message.revision), routers=states, full=isinstance(message, AgentPlan)))

@@ -36,7 +36,7 @@ def test_the_cluster_is_kept(tmp_path: Path) -> None:
     with StateDirectory(tmp_path) as state:
         identity = state.begin_incarnation()
         assert identity.cluster is None
-        assert state.join(identity, "c1").cluster == "c1"
+        assert state.join("c1").cluster == "c1"
     after = start(tmp_path)
     assert (after.cluster, after.incarnation) == ("c1", 2)
 

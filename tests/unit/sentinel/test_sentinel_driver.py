@@ -5,8 +5,8 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,11 @@ from fake_controller import CLUSTER, KEY, FakeController, controller, eventually
 from gapless.config import HostSettings
 from gapless.core.backoff import Pace
 from gapless.core.hostplan import HostPlan
-from gapless.model.host import AgentState, HostFacts, HostName
-from gapless.model.plan import Revision, RouterState
+from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
+from gapless.model.plan import Epoch, Forwarding, Guarded, PlannedRouter, Revision, Role, RouterState
+from gapless.model.router import RouterId
 from gapless.sentinel.desired import load_plan
-from gapless.sentinel.driver import Knobs, Sentinel
+from gapless.sentinel.driver import Commands, Knobs, Sentinel, beat_command
 from gapless.sentinel.identity import StateDirectory
 from gapless.sentinel.link import Tempo
 from gapless.sentinel.supervise import Patience
@@ -59,7 +60,9 @@ class Host:
 
 
 @contextlib.asynccontextmanager
-async def host(fake: FakeController, state_dir: Path, name: str = "net1") -> AsyncIterator[Host]:
+async def host(
+    fake: FakeController, state_dir: Path, name: str = "net1", beat: Callable[[int], Sequence[str]] | None = None
+) -> AsyncIterator[Host]:
     settings = HostSettings(name=name, state_dir=state_dir, key_file=state_dir / "key", server=fake.address)
     diary = str(state_dir / "diary")
     with StateDirectory(state_dir) as state:
@@ -68,9 +71,16 @@ async def host(fake: FakeController, state_dir: Path, name: str = "net1") -> Asy
             settings,
             state,
             identity,
-            HostFacts(name=HostName(name), instance=identity.instance),
+            HostFacts(
+                name=HostName(name),
+                instance=identity.instance,
+                lease_address=None if beat is None else "10.0.0.1:9698",
+            ),
             KEY,
-            command=lambda fd: [sys.executable, str(STAND_IN), "good", str(fd), diary],
+            commands=Commands(
+                agent=lambda fd: [sys.executable, str(STAND_IN), "good", str(fd), diary],
+                beat=beat or beat_command,
+            ),
             knobs=KNOBS,
         )
         running = asyncio.create_task(sentinel.run())
@@ -201,10 +211,12 @@ async def test_a_host_belongs_to_one_cluster_for_ever(tmp_path: Path, log_lines:
     async with controller(fake), host(fake, tmp_path) as it:
         await fake.session()
         await it.plan_on_disk("a")
+    before = len(it.diary())
     other = FakeController(cluster="another", snapshot=())
     async with controller(other), host(other, tmp_path) as it:
         await other.knocked(3)
-        assert not any("confirmed=True" in line for line in it.diary()[-2:])
+        await it.diary_has("confirmed=False a", after=before)
+        assert not any("confirmed=True" in line for line in it.diary()[before:])
         assert set(load_plan(it.plan_file).routers) == {"a"}
     assert other.hellos == []
     assert any(f"this host belongs to cluster {CLUSTER}" in line for line in log_lines)
@@ -222,3 +234,117 @@ async def test_two_hosts_never_share_a_state_directory(tmp_path: Path) -> None:
         with pytest.raises(Exception, match="another sentinel"):
             async with host(fake, tmp_path):
                 pass
+
+
+# --- with a beat
+
+BEAT = Path(__file__).with_name("stand_in_beat.py")
+
+
+def guarded(name: str, incarnation: int = 2) -> PlannedRouter:
+    return replace(planned(name), guarded=Guarded(role=Role.ACTIVE, incarnation=Incarnation(incarnation)))
+
+
+def with_beat(
+    fake: FakeController, state_dir: Path, behaviour: str = "good"
+) -> contextlib.AbstractAsyncContextManager[Host]:
+    beat = [sys.executable, str(BEAT), behaviour, "FD", str(state_dir / "beats"), str(state_dir)]
+    return host(fake, state_dir, beat=lambda fd: [str(fd) if word == "FD" else word for word in beat])
+
+
+async def test_guarded_routers_are_built_once_there_is_a_guard(tmp_path: Path) -> None:
+    fake = FakeController(snapshot=(planned("classic"), guarded("guarded")))
+    async with controller(fake), with_beat(fake, tmp_path, "mute") as it:
+        session = await fake.session()
+        report = await session.heard(lambda report: is_active(report, "classic"))
+        assert report.revision == 0, "it proves nothing about what is not built yet"
+        assert not any(line.endswith("guarded") for line in it.diary())
+
+
+@pytest.mark.parametrize("names", [(), ("a", "b")])
+async def test_a_plan_that_came_before_the_guard_is_followed_once_it_stands(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    """Also when it is what the disk says already: nothing."""
+    fake = FakeController(snapshot=tuple(map(guarded, names)))
+    for _ in range(2):
+        async with controller(fake), with_beat(fake, tmp_path) as it:
+            session = await fake.session()
+            report = await session.heard(lambda report: report.full and report.revision == 1)
+            assert report.guard_revision in (0, 1)
+            await it.plan_on_disk(*names)
+
+
+async def test_what_the_guard_lets_pass_is_reported_and_not_torn_down(tmp_path: Path) -> None:
+    fake = FakeController(snapshot=(guarded("open:x"), guarded("y")))
+    async with controller(fake), with_beat(fake, tmp_path) as it:
+        session = await fake.session()
+        told = await session.heard(lambda report: bool(report.forwarding))
+        assert told.forwarding == (Forwarding(router_id=RouterId("x"), epoch=Epoch(2)),)
+        # The stand-in opens what it is told was built; "x" is planned, taken over, and then not planned any more.
+        await session.change(guarded("x"))
+        await it.diary_has("['x'] -[]")
+        await session.change(removed=("x", "open:x"))
+        await it.diary_has("-['open:x']")
+        assert not any("'x'" in line.partition(" -")[2] for line in it.diary()), "it is open"
+        await session.change(guarded("close:x"))
+        await it.diary_has("-['x']")
+
+
+async def test_in_doubt_a_change_of_the_guard_makes_no_plan_trusted(tmp_path: Path) -> None:
+    fake = FakeController(snapshot=(guarded("open:x"), guarded("x")), report_interval_s=0.1)
+    async with contextlib.AsyncExitStack() as stack:
+        async with controller(fake):
+            it = await stack.enter_async_context(with_beat(fake, tmp_path))
+            session = await fake.session()
+            await session.heard(lambda report: bool(report.forwarding))
+            await session.change(removed=("x",))
+            await session.heard(lambda report: report.guard_revision == 2)
+        await eventually(lambda: any("confirmed=False" in line for line in it.diary()[2:]))
+        before = len(it.diary())
+        os.kill(int((tmp_path / "beats").read_text().split("pid ")[1].split()[0]), signal.SIGKILL)
+        await eventually(lambda: (tmp_path / "beats").read_text().count("pid ") > 1)
+        async with controller(fake):
+            await fake.session()
+            await it.diary_has("confirmed=True open:x x", after=before)
+        assert not any("confirmed=True" in line for line in it.diary()[before:-1])
+
+
+async def test_a_host_says_hello_at_its_new_incarnation_once_the_guard_was_made_anew(tmp_path: Path) -> None:
+    """What an earlier life left open is closed by then: nobody may hear that it is over before."""
+    fake = FakeController(snapshot=(guarded("a"),))
+    async with controller(fake), with_beat(fake, tmp_path) as it:
+        session = await fake.session()
+        await session.heard(lambda report: is_active(report, "a"))
+        await it.plan_on_disk("a")
+    fake.hellos.clear()
+    async with controller(fake), with_beat(fake, tmp_path, "patient") as it:
+        await eventually(lambda: len(begun(tmp_path)) == 2)
+        await it.diary_has("a", after=1)
+        assert fake.hellos == [], "the guard does not stand yet"
+        (tmp_path / "go").touch()
+        session = await fake.session()
+        assert session.hello.incarnation > 1
+
+
+async def test_a_host_whose_guard_cannot_be_made_says_hello_after_the_longest_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gapless.sentinel.driver.GUARD_WITHIN_S", 0.05)
+    fake = FakeController()
+    for behaviour in ("good", "mute", "unable", "crash"):
+        async with controller(fake), with_beat(fake, tmp_path, behaviour):
+            await fake.session()
+
+
+async def test_a_host_that_belongs_to_no_cluster_yet_waits_for_no_guard(tmp_path: Path) -> None:
+    """It never held a lease, and it learns by the link where it belongs."""
+    fake = FakeController()
+    async with controller(fake), with_beat(fake, tmp_path, "mute"):
+        await fake.session()
+
+
+def begun(state_dir: Path) -> list[str]:
+    """The beats that were told to begin."""
+    file = state_dir / "beats"
+    return [line for line in file.read_text().splitlines() if line.startswith("begin panel")] if file.exists() else []

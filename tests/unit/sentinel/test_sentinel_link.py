@@ -14,10 +14,10 @@ from gapless.core.backoff import Pace
 from gapless.core.hostplan import HostPlan
 from gapless.errors import GaplessError, Refused, Unavailable
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation, InstanceId
-from gapless.model.plan import Revision
+from gapless.model.plan import PanelPlan, Revision
 from gapless.sentinel.link import Credentials, Link, Tempo
 from gapless.wire import messages
-from gapless.wire.messages import Report, Welcome
+from gapless.wire.messages import Bury, Report, Welcome
 
 FACTS = HostFacts(name=HostName("net1"), instance=InstanceId("0f0e0d0c-0000-4000-8000-000000000001"))
 QUICK = Pace(first_s=0.01, most_s=0.05)
@@ -33,6 +33,7 @@ class Member:
     partings: list[GaplessError] = field(default_factory=list)
     welcomes: list[float] = field(default_factory=list)
     disk_is_full: bool = False
+    asked: list[Bury] = field(default_factory=list)
     reports: asyncio.Queue[Report] = field(default_factory=asyncio.Queue)
     _happened: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -45,8 +46,12 @@ class Member:
         self.welcomes.append(report_interval_s)
         self._notify()
 
-    def planned(self, plan: HostPlan) -> None:
+    def planned(self, plan: HostPlan, *, heard: int, panel: PanelPlan | None) -> None:
         self.plans.append(plan)
+        self._notify()
+
+    def bury(self, asked: Bury) -> None:
+        self.asked.append(asked)
         self._notify()
 
     def parted(self, error: GaplessError) -> None:

@@ -2,6 +2,22 @@
 
 import pytest
 
+from gapless.model.host import AgentState, HostName, Incarnation
+from gapless.model.lease import DEFAULT, Panel, PanelVersion, Tenure
+from gapless.model.plan import (
+    Burial,
+    Epoch,
+    Forwarding,
+    Guarded,
+    LeaseAddress,
+    PanelPlan,
+    PlannedRouter,
+    Revision,
+    Role,
+    Takeover,
+    TakeoverTimes,
+)
+from gapless.model.router import Router, RouterId
 from gapless.wire import messages
 from gapless.wire.messages import MALFORMED_CHARS_MAX, Malformed
 
@@ -21,3 +37,37 @@ def test_what_is_no_message_is_refused_in_few_words(direction: str, raw: bytes) 
     with pytest.raises(Malformed) as refusal:
         getattr(messages, direction).decode(raw)
     assert 0 < len(str(refusal.value)) <= MALFORMED_CHARS_MAX
+
+
+A, R = Tenure(HostName("a"), Incarnation(3)), RouterId("r")
+
+
+def test_what_standbys_need_arrives_as_it_was_sent() -> None:
+    panel = Panel(
+        version=PanelVersion(2), floor=PanelVersion(1), sets=(frozenset({A.host}), frozenset({HostName("b"), A.host}))
+    )
+    guarded = Guarded(role=Role.STANDBY, incarnation=Incarnation(7), after=(A,))
+    planned = PlannedRouter(router=Router(id=R, name="r"), epoch=Epoch(5), guarded=guarded)
+    addresses = (LeaseAddress(host=A.host, address="192.0.2.1:9698"),)
+    for sent in (
+        messages.Snapshot(
+            revision=Revision(1),
+            routers=(planned,),
+            heard=4,
+            panel=PanelPlan(timing=DEFAULT, panel=panel, addresses=addresses),
+        ),
+        messages.Bury(tenure=A, seq=9, panel=panel.version),
+    ):
+        assert messages.from_controller.decode(messages.encode(sent)) == sent
+    report = messages.Report(
+        revision=Revision(1),
+        agent=AgentState.RUNNING,
+        leased=Incarnation(7),
+        guard_revision=Revision(1),
+        forwarding=(Forwarding(router_id=R, epoch=Epoch(5)),),
+        takeovers=(
+            Takeover(router_id=R, epoch=Epoch(5), of=A, times=TakeoverTimes(buried_ms=2.5, opened_ms=3.5, told_ms=9.5)),
+        ),
+        buried=(Burial(tenure=A, seq=9, is_buried=True),),
+    )
+    assert messages.from_host.decode(messages.encode(report)) == report

@@ -12,14 +12,16 @@ from types import TracebackType
 from typing import Final, Self, assert_never
 
 from gapless.agent.kernel import arp, conntrack, links, netns, routing, ruleset
-from gapless.agent.kernel.netlink import Netlink, Request
 from gapless.agent.kernel.observe import Inside
 from gapless.core.desired import SETTINGS
 from gapless.errors import InvariantError, Unavailable
+from gapless.kernel.netlink import Netlink, Request
+from gapless.model.observed import GUARDED_GROUP
 from gapless.model.operation import (
     AddAddress,
     AddRoute,
     Announce,
+    ChangeGuard,
     ChangeHostMtu,
     ChangeLink,
     ChangePeers,
@@ -90,6 +92,8 @@ class HostHands:
             case Plug(name=name, bridge=bridge):
                 index = self.index_of(bridge)
                 self._pending.append(links.set_master(name, index))
+            case ChangeGuard(name=name, guarded=guarded):
+                self._pending.append(links.set_group(name, GUARDED_GROUP if guarded else 0))
             case RaiseHostLink(name=name):
                 self._pending.append(links.raise_link(name))
             case _:
@@ -181,6 +185,7 @@ class RouterHands:
                     | DeleteHostLink()
                     | ChangeHostMtu()
                     | Plug()
+                    | ChangeGuard()
                     | RaiseHostLink()
                 ):
                     self._flush_inside()
@@ -244,6 +249,7 @@ class RouterHands:
             mac=operation.mac,
             mtu=operation.mtu,
             namespace=self._namespace,
+            group=GUARDED_GROUP if operation.guarded else 0,
         )
         self._host.add_new(operation.tap, requests)
 

@@ -11,34 +11,18 @@ import contextlib
 import heapq
 import itertools
 import socket
-import struct
 import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 from typing import Final
 
+from gapless.kernel.arp import ETHERTYPE, frames
 from gapless.model.operation import Announce
 from gapless.model.router import RouterId
 
 REPEATS_S: Final = (0.1, 1.0)
 """When a burst is sent again, in seconds after the first time."""
-
-_ETHERTYPE = 0x0806
-_BROADCAST = b"\xff" * 6
-_REQUEST, _REPLY = 1, 2
-_ARP = struct.Struct("!HHBBH6s4s6s4s")
-
-
-def frames(mac: str, address: IPv4Address) -> tuple[bytes, bytes]:
-    """The two frames that announce `address` at `mac`: a request and a reply."""
-    source = bytes.fromhex(mac.replace(":", ""))
-    head = _BROADCAST + source + struct.pack("!H", _ETHERTYPE)
-    return (
-        head + _ARP.pack(1, 0x0800, 6, 4, _REQUEST, source, address.packed, b"\0" * 6, address.packed),
-        head + _ARP.pack(1, 0x0800, 6, 4, _REPLY, source, address.packed, source, address.packed),
-    )
 
 
 def open_socket() -> socket.socket:
@@ -83,6 +67,12 @@ class Announcer:
                 self._spent.append(by)
                 return
             heapq.heappush(self._bursts, _Burst(first, next(self._order), router_id, by, burst, tuple(later)))
+            self._change.notify()
+
+    def let_go(self, by: socket.socket) -> None:
+        """Close a socket by which nothing is announced, where that keeps nobody waiting."""
+        with self._change:
+            self._spent.append(by)
             self._change.notify()
 
     def forget(self, router_id: RouterId) -> None:
@@ -146,4 +136,4 @@ def _send(by: socket.socket, announcements: tuple[Announce, ...]) -> None:
         for address in announcement.addresses:
             for frame in frames(announcement.mac, address):
                 with contextlib.suppress(OSError):
-                    by.sendto(frame, (announcement.link, _ETHERTYPE))
+                    by.sendto(frame, (announcement.link, ETHERTYPE))

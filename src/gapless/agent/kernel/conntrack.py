@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from ipaddress import IPv4Address
 
-from gapless.agent.kernel.netlink import (
+from gapless.kernel.netlink import (
     ALREADY_GONE,
     NETFILTER,
     Netlink,

@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from gapless.agent.kernel.netlink import (
+from gapless.kernel.netlink import (
     ALREADY_GONE,
     APPEND,
     CREATE,
@@ -26,7 +26,7 @@ from gapless.agent.kernel.netlink import (
     u8,
     u32,
 )
-from gapless.model.observed import Vxlan
+from gapless.model.observed import DOOMED_GROUP, Vxlan
 
 OUR_MARK = "gapless:"
 
@@ -39,12 +39,11 @@ _OPERSTATE, _LINKINFO, _IFALIAS, _AF_SPEC = 16, 18, 20, 26
 _NET_NS_FD, _EXT_MASK, _LINK_NETNSID = 28, 29, 37
 _INFO_KIND, _INFO_DATA = 1, 2
 _VETH_PEER = 1
-_BR_FORWARD_DELAY, _BR_STP_STATE, _BR_MCAST_SNOOPING = 1, 5, 23
+_BR_FORWARD_DELAY, _BR_STP_STATE, _BR_MCAST_SNOOPING, _BR_BOOLEANS = 1, 5, 23, 46
+_NO_LINK_LOCAL_LEARNING = struct.pack("=II", 1, 1)
 _VX_ID, _VX_GROUP, _VX_LINK, _VX_LOCAL, _VX_LEARNING, _VX_PORT = 1, 2, 3, 4, 7, 15
 _INET_CONF, _CONF_FORWARDING = 1, 1
 _GROUP = 27
-_DOOMED = int.from_bytes(b"gapl", "big")
-"""A device group of links that are about to be deleted; a number that nobody else uses."""
 _SKIP_STATISTICS = 1 << 3
 _UP = 0x1
 _OPERATIONAL = 6
@@ -77,6 +76,7 @@ class KernelLink:
     """That namespace's number as seen from here; None: this one."""
     alias: str
     forwarding: bool
+    group: int = 0
     data: dict[int, bytes] = field(default_factory=dict)
 
     @property
@@ -109,6 +109,7 @@ def decode(body: bytes) -> KernelLink:
         peer_namespace=as_u32(peer_namespace) if peer_namespace is not None else None,
         alias=as_text(found.get(_IFALIAS, b"")),
         forwarding=_forwarding(found.get(_AF_SPEC, b"")),
+        group=as_u32(found.get(_GROUP, b"")),
         data=attributes(info.get(_INFO_DATA, b"")),
     )
 
@@ -164,9 +165,12 @@ def mark_loopback(mark: str) -> Request:
 
 
 def create_pair(
-    *, tap: str, mark: str, bridge_index: int, link: str, mac: str, mtu: int, namespace: int
+    *, tap: str, mark: str, bridge_index: int, link: str, mac: str, mtu: int, namespace: int, group: int = 0
 ) -> list[Request]:
-    """A veth pair: the tap here, plugged into a bridge; its peer at once in the namespace open as `namespace`."""
+    """A veth pair: the tap here, plugged into a bridge; its peer at once in the namespace open as `namespace`.
+
+    The tap is born into its device group: a guarded one is never seen without.
+    """
     peer = (
         _IFINFO.pack(0, 0, 0, 0, 0)
         + text(_IFNAME, link)
@@ -179,6 +183,7 @@ def create_pair(
         + text(_IFNAME, tap)
         + u32(_MTU, mtu)
         + u32(_MASTER, bridge_index)
+        + u32(_GROUP, group)
         + nested(_LINKINFO, text(_INFO_KIND, "veth"), nested(_INFO_DATA, attribute(_VETH_PEER, peer)))
     )
     about = f"create {tap} and {link}"
@@ -186,7 +191,10 @@ def create_pair(
 
 
 def create_bridge(name: str, mark: str, mtu: int) -> list[Request]:
-    """A bridge that forwards at once: no spanning tree, no delay, no multicast snooping (nobody queries)."""
+    """A bridge that forwards at once: no spanning tree, no delay, no multicast snooping (nobody queries).
+
+    It learns nothing from frames that bridges keep to themselves (LLDP): some of them pass no hook, so no guard.
+    """
     body = (
         _IFINFO.pack(0, 0, 0, 0, 0)
         + text(_IFNAME, name)
@@ -194,7 +202,13 @@ def create_bridge(name: str, mark: str, mtu: int) -> list[Request]:
         + nested(
             _LINKINFO,
             text(_INFO_KIND, "bridge"),
-            nested(_INFO_DATA, u32(_BR_FORWARD_DELAY, 0), u32(_BR_STP_STATE, 0), u8(_BR_MCAST_SNOOPING, 0)),
+            nested(
+                _INFO_DATA,
+                u32(_BR_FORWARD_DELAY, 0),
+                u32(_BR_STP_STATE, 0),
+                u8(_BR_MCAST_SNOOPING, 0),
+                attribute(_BR_BOOLEANS, _NO_LINK_LOCAL_LEARNING),
+            ),
         )
     )
     return [Request(NEWLINK, CREATE | EXCLUSIVE, body, f"create bridge {name}"), set_alias(name, mark)]
@@ -293,6 +307,11 @@ def set_master(name: str, bridge_index: int) -> Request:
     return Request(NEWLINK, 0, _named(name) + u32(_MASTER, bridge_index), f"plug {name} into its bridge")
 
 
+def set_group(name: str, group: int) -> Request:
+    """Move a link to a device group (0: the default one)."""
+    return Request(NEWLINK, 0, _named(name) + u32(_GROUP, group), f"move {name} to device group {group}")
+
+
 def raise_link(name: str) -> Request:
     """Set a link up."""
     return Request(NEWLINK, 0, _named(name, _UP, _UP), f"set {name} up")
@@ -306,10 +325,10 @@ def delete(name: str) -> Request:
 def delete_together(names: list[str]) -> list[Request]:
     """Delete links at once; fine if they are gone. One by one, each would wait for a grace period of the kernel."""
     moves = [
-        Request(NEWLINK, 0, _named(name) + u32(_GROUP, _DOOMED), f"gather {name} for deletion", ALREADY_GONE)
+        Request(NEWLINK, 0, _named(name) + u32(_GROUP, DOOMED_GROUP), f"gather {name} for deletion", ALREADY_GONE)
         for name in names
     ]
-    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(_GROUP, _DOOMED)
+    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(_GROUP, DOOMED_GROUP)
     return [*moves, Request(DELLINK, 0, body, f"delete {', '.join(names)}", ALREADY_GONE)] if names else []
 
 

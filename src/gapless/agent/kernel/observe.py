@@ -10,12 +10,13 @@ from typing import Final, Self
 
 from gapless.agent.kernel import arp, links, netns, routing, ruleset
 from gapless.agent.kernel.links import KernelLink
-from gapless.agent.kernel.netlink import Netlink
 from gapless.agent.kernel.nft import Nft
 from gapless.core.desired import SETTINGS, tap_of
 from gapless.errors import Unavailable
+from gapless.kernel.netlink import Netlink
 from gapless.model.observed import (
     GATEWAY_PREFIX,
+    GUARDED_GROUP,
     TENANT_PREFIX,
     HostLink,
     KernelRouter,
@@ -124,6 +125,7 @@ def _taps(host: Netlink, inside: dict[str, KernelLink], desired: KernelRouter) -
             peer=peer.name if peer is not None and is_pair else None,
             up=link.up,
             ours=link.is_ours or is_pair,
+            guarded=link.group == GUARDED_GROUP,
         )
     return taps
 

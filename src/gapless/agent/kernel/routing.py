@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from gapless.agent.kernel.netlink import (
+from gapless.kernel.netlink import (
     ALREADY_GONE,
     CREATE,
     EXCLUSIVE,

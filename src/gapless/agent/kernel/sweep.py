@@ -8,18 +8,11 @@ from collections.abc import Iterable
 
 from gapless.agent.kernel import links, netns
 from gapless.agent.kernel.links import KernelLink
-from gapless.agent.kernel.netlink import Netlink
-from gapless.core.desired import bridge_name
+from gapless.core.desired import bridge_name, vxlan_name
+from gapless.kernel.netlink import Netlink
 from gapless.model.network import Network
-from gapless.model.observed import BRIDGE_PREFIX, TAP_PREFIX
+from gapless.model.observed import BRIDGE_PREFIX, TAP_PREFIX, VXLAN_PREFIX
 from gapless.model.router import RouterId
-
-_VXLAN_PREFIX = "vxlan-"
-
-
-def vxlan_name(vni: int) -> str:
-    """The VXLAN device of a segment, as Neutron names it."""
-    return f"{_VXLAN_PREFIX}{vni}"
 
 
 def names_of(network: Network) -> tuple[str, ...]:
@@ -62,7 +55,7 @@ def _namespace_number(host: Netlink, router_id: RouterId) -> int | None:
 def delete_networks(host: Netlink, kept: frozenset[str], uplinks: frozenset[str]) -> None:
     """Delete bridges and VXLAN devices of ours whose names are not in `kept`, and release uplinks from them."""
     found = links.all_links(host)
-    stale_vxlans = {link.index for link in found if _is_stale(link, "vxlan", _VXLAN_PREFIX, kept)}
+    stale_vxlans = {link.index for link in found if _is_stale(link, "vxlan", VXLAN_PREFIX, kept)}
     stale_bridges = {link.index: link for link in found if _is_stale(link, "bridge", BRIDGE_PREFIX, kept)}
     in_use = {
         link.master

@@ -19,8 +19,8 @@ from typing import Final
 
 from gapless.agent.kernel import links, netns
 from gapless.agent.kernel.links import KernelLink
-from gapless.agent.kernel.netlink import Netlink
 from gapless.errors import Unavailable
+from gapless.kernel.netlink import Netlink
 from gapless.model.observed import NAMESPACE_PREFIX, TAP_PREFIX
 from gapless.model.router import RouterId
 

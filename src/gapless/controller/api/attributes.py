@@ -203,14 +203,13 @@ ROUTER = Resource(
             check=v.unique_texts(255), post=True, put=True, default=(), filters=False, sorts=False
         ),
         "availability_zones": UNFILTERED,
-        "ha": Attribute(check=v.boolean, post=True, put=True, default=False),
+        "ha": Attribute(check=v.boolean, post=True, put=True),
         "distributed": absent_switch("a distributed router"),
         "flavor_id": absent_value("a flavor"),
         "failover_mode": Attribute(
             check=v.one_of(*(str(each) for each in FailoverMode)),
             post=True,
             put=True,
-            default=str(FailoverMode.RESCHEDULE),
         ),
     },
 )

@@ -98,16 +98,18 @@ class Scheduler:
         return json_response({ROUTER.collection: shown(ROUTER, items)})
 
     async def agents_of_router(self, _: Request, id_: str) -> Response:
-        """GET /routers/{id}/l3-agents: the one agent that a router is bound to, or none yet."""
+        """GET /routers/{id}/l3-agents: the agent that a router is bound to, or none yet, and that of its standby."""
 
         async def work(session: AsyncSession) -> list[dict[str, Any]]:
             await _require_router(session, id_)
-            hosts = select(HostRow).join(BindingRow, BindingRow.host == HostRow.name)
-            rows = await session.scalars(hosts.where(BindingRow.router_id == id_))
-            return await self._agents.shown(session, rows)
+            bound = (await session.scalars(select(BindingRow).where(BindingRow.router_id == id_))).one_or_none()
+            if bound is None:
+                return []
+            hosts = select(HostRow).where(HostRow.name.in_([bound.host, bound.standby_host])).order_by(HostRow.name)
+            items = shown(AGENT, await self._agents.shown(session, await session.scalars(hosts)))
+            return [item | {"ha_state": _ha_state(bound, item["host"])} for item in items]
 
-        items = await self._transactions.read(work)
-        return json_response({AGENT.collection: [item | {"ha_state": None} for item in shown(AGENT, items)]})
+        return json_response({AGENT.collection: await self._transactions.read(work)})
 
     async def add(self, request: Request, id_: str) -> Response:
         """POST /agents/{id}/l3-routers `{"router_id": ...}`: move the router to this agent."""
@@ -145,6 +147,13 @@ class Scheduler:
             raise RouterReschedulingFailed(router_id, host, objections)
         self._steering.move_requested(RouterId(router_id), None)
         return no_content()
+
+
+def _ha_state(bound: BindingRow, host: str) -> str | None:
+    """As Neutron has it: None for a router without leases."""
+    if bound.incarnation is None:
+        return None
+    return "active" if bound.host == host else "standby"
 
 
 async def _require_router(session: AsyncSession, router_id: str) -> None:

@@ -13,7 +13,7 @@ from gapless.controller.operations.interfaces import Interfaces
 from gapless.controller.operations.ports import Ports
 from gapless.controller.operations.views import Json
 from gapless.controller.store.tables import HostRow, RouterRow
-from gapless.model.router import FailoverMode
+from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
 
 COLUMNS: lookup.Columns = {
     "id": RouterRow.id,
@@ -34,6 +34,7 @@ class Routers:
         if hints:
             _check_hints(hints, await _zones(session))
         _refuse_distributed(values)
+        mode = _mode(values, DEFAULT_FAILOVER_MODE)
         router = RouterRow(
             id=str(uuid4()),
             project_id=values.get("project_id") or "",
@@ -41,8 +42,8 @@ class Routers:
             description=values.get("description") or "",
             admin_state_up=values.get("admin_state_up", True),
             enable_snat=True,
-            ha=bool(values.get("ha") or False),
-            failover_mode=FailoverMode(values.get("failover_mode") or FailoverMode.RESCHEDULE).value,
+            ha=mode is FailoverMode.STANDBY,
+            failover_mode=mode.value,
             availability_zone_hints=hints,
             gateway_port=None,
             ports=[],
@@ -62,12 +63,10 @@ class Routers:
         router = await lookup.router(session, router_id)
         zones = await _zones(session)
         _refuse_distributed(values)
-        _set_ha(router, values)
+        _set_mode(router, values)
         if values.get("availability_zone_hints") is not None:
             _check_hints(values["availability_zone_hints"], zones)
             router.availability_zone_hints = list(values["availability_zone_hints"])
-        if values.get("failover_mode"):
-            router.failover_mode = FailoverMode(values["failover_mode"]).value
         for key in ("name", "description", "admin_state_up"):
             if key in values:
                 setattr(router, key, values[key])
@@ -141,13 +140,28 @@ def _refuse_distributed(values: Json) -> None:
         raise faults.BadRequest("router", "distributed routers are not supported")
 
 
-def _set_ha(router: RouterRow, values: Json) -> None:
-    wanted = values.get("ha")
-    if wanted is None or wanted == router.ha:
-        return
-    if values.get("admin_state_up", router.admin_state_up):
+def _mode(values: Json, current: FailoverMode) -> FailoverMode:
+    """The failover mode that is asked for, by its name or as Neutron says it: `ha` is true for a router with a standby.
+
+    Raises BadRequest where both are given and contradict each other.
+    """
+    ha, named = values.get("ha"), values.get("failover_mode")
+    if named is not None:
+        mode = FailoverMode(named)
+        if ha is not None and ha is not (mode is FailoverMode.STANDBY):
+            said = f"ha is true exactly where failover_mode is {FailoverMode.STANDBY}; drop one of the two"
+            raise faults.BadRequest("router", said)
+        return mode
+    if ha is None or ha is (current is FailoverMode.STANDBY):
+        return current
+    return FailoverMode.STANDBY if ha else FailoverMode.RESCHEDULE
+
+
+def _set_mode(router: RouterRow, values: Json) -> None:
+    mode = _mode(values, FailoverMode(router.failover_mode))
+    if values.get("ha") not in (None, router.ha) and values.get("admin_state_up", router.admin_state_up):
         raise faults.BadRequest(
             "router",
             "Cannot change HA attribute of active routers. Please set router admin_state_up to False prior to upgrade",
         )
-    router.ha = wanted
+    router.failover_mode, router.ha = mode.value, mode is FailoverMode.STANDBY

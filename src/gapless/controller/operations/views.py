@@ -9,6 +9,7 @@ from typing import Any
 
 from gapless.controller.store.tables import (
     AddressRow,
+    BindingRow,
     FloatingIpRow,
     NetworkRow,
     PortRow,
@@ -104,8 +105,14 @@ def router(row: RouterRow, zones: Mapping[str, str]) -> Json:
         "failover_mode": row.failover_mode,
         "flavor_id": None,
         "availability_zone_hints": list(row.availability_zone_hints),
-        "availability_zones": [] if row.binding is None else [zones.get(row.binding.host, DEFAULT_ZONE)],
+        "availability_zones": _zones_of(row.binding, zones),
     }
+
+
+def _zones_of(binding: BindingRow | None, zones: Mapping[str, str]) -> list[str]:
+    """Where the router is, active or standing by."""
+    hosts = [] if binding is None else [binding.host, binding.standby_host]
+    return sorted({zones.get(host, DEFAULT_ZONE) for host in hosts if host is not None})
 
 
 def floating_ip(row: FloatingIpRow) -> Json:

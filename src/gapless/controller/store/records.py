@@ -16,10 +16,11 @@ import msgspec
 from sqlalchemy import bindparam, case, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gapless.controller.store.tables import BindingRow, Cluster, HostRow, MoveRow, RouterRow
-from gapless.core.effects import Bind, StoreWithdrawal
+from gapless.controller.store.tables import BindingRow, Cluster, HostRow, MoveRow, PanelRow, RouterRow
+from gapless.core.effects import Bind, StorePanel, StoreSuccession, StoreWithdrawal
 from gapless.errors import Conflict, NotFound
 from gapless.model.host import HostFacts, HostName, Incarnation
+from gapless.model.lease import Panel, PanelVersion, Tenure
 from gapless.model.plan import Assignment, Epoch, MoveKind, MoveStep
 from gapless.model.router import RouterId
 
@@ -42,10 +43,13 @@ class HostRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBinding:
-    """A binding, and the living host that its router still has to leave."""
+    """A binding, the living host that its router still has to leave, and who may succeed its host."""
 
     assignment: Assignment
     leaving_host: HostName | None
+    incarnation: Incarnation | None = None
+    leaving_incarnation: Incarnation | None = None
+    standby: Tenure | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,12 +190,19 @@ async def bindings(session: AsyncSession, ids: Collection[RouterId] | None = Non
 
 def _binding(row: BindingRow) -> StoredBinding:
     assignment = Assignment(router_id=RouterId(row.router_id), host=HostName(row.host), epoch=Epoch(row.epoch))
+    standby = None
+    if row.standby_host is not None and row.standby_incarnation is not None:
+        standby = Tenure(HostName(row.standby_host), Incarnation(row.standby_incarnation))
     return StoredBinding(
-        assignment=assignment, leaving_host=None if row.leaving_host is None else HostName(row.leaving_host)
+        assignment=assignment,
+        leaving_host=None if row.leaving_host is None else HostName(row.leaving_host),
+        incarnation=None if row.incarnation is None else Incarnation(row.incarnation),
+        leaving_incarnation=None if row.leaving_incarnation is None else Incarnation(row.leaving_incarnation),
+        standby=standby,
     )
 
 
-def has(stored: StoredBinding | None, effect: Bind | StoreWithdrawal) -> bool:
+def has(stored: StoredBinding | None, effect: Bind | StoreWithdrawal | StoreSuccession) -> bool:
     """Whether what the effect was to bring about is so; `stored` is its router's binding."""
     if stored is None or stored.assignment.epoch != effect.epoch:
         return False
@@ -200,12 +211,14 @@ def has(stored: StoredBinding | None, effect: Bind | StoreWithdrawal) -> bool:
             return (stored.assignment.host, stored.leaving_host) == (effect.host, effect.leaving_host)
         case StoreWithdrawal():
             return stored.leaving_host is None
+        case StoreSuccession():
+            return (stored.incarnation, stored.standby) == (effect.incarnation, effect.standby)
 
 
 async def bind(session: AsyncSession, decided: Sequence[tuple[Bind, datetime]], at: datetime) -> None:
     """Store bindings, each of another router, and begin the records of their moves: all of them or, raising, none.
 
-    `decided` holds each with the time of its decision; `at` is now. Storing the same again changes `leaving_host` at
+    `decided` holds each with the time of its effect; `at` is now. Storing the same again changes `leaving_host` at
     most: a transaction may be stored although its writer saw it fail. Raises NotFound, naming a router, if it is gone,
     Conflict if its stored epoch is not the one before, LostRace if its host is gone.
     """
@@ -229,11 +242,14 @@ async def bind(session: AsyncSession, decided: Sequence[tuple[Bind, datetime]], 
             row = BindingRow(router_id=effect.router_id)
             session.add(row)
         row.host, row.epoch, row.leaving_host, row.bound_at = effect.host, effect.epoch, effect.leaving_host, at
+        row.incarnation, row.leaving_incarnation = effect.incarnation, effect.leaving_incarnation
+        row.standby_host, row.standby_incarnation = None, None
         session.add(_begun(effect, names[effect.router_id], decided_at, at))
     await session.flush()
 
 
-def _begun(effect: Bind, router_name: str, decided_at: datetime, at: datetime) -> MoveRow:
+def _begun(effect: Bind, router_name: str, taken_at: datetime, at: datetime) -> MoveRow:
+    decided_at = taken_at - timedelta(seconds=effect.decided_ago_s)
     return MoveRow(
         router_id=effect.router_id,
         epoch=effect.epoch,
@@ -244,7 +260,7 @@ def _begun(effect: Bind, router_name: str, decided_at: datetime, at: datetime) -
         cause=effect.cause,
         reason=effect.reason[:_REASON_LENGTH],
         detail=effect.choice[:_REASON_LENGTH],
-        last_heard_at=None if effect.silent_s is None else decided_at - timedelta(seconds=effect.silent_s),
+        last_heard_at=None if effect.silent_s is None else taken_at - timedelta(seconds=effect.silent_s),
         decided_at=decided_at,
         bound_at=at,
     )
@@ -255,18 +271,64 @@ async def store_withdrawal(session: AsyncSession, effect: StoreWithdrawal) -> No
 
     Raises NotFound if the router was deleted, Conflict if its stored epoch is another.
     """
+    values = {"leaving_host": None, "leaving_incarnation": None}
+    await _amend(session, effect, values, f"had left {effect.leaving_host}")
+
+
+async def store_succession(session: AsyncSession, effect: StoreSuccession) -> None:
+    """Store who may succeed the router's host, and at which incarnation that host guards it.
+
+    Raises NotFound if the router was deleted, Conflict if its stored epoch is another.
+    """
+    values = {
+        "incarnation": effect.incarnation,
+        "standby_host": None if effect.standby is None else effect.standby.host,
+        "standby_incarnation": None if effect.standby is None else effect.standby.incarnation,
+    }
+    await _amend(session, effect, values, "had another standby")
+
+
+async def _amend(
+    session: AsyncSession, effect: StoreWithdrawal | StoreSuccession, values: Mapping[str, Any], what: str
+) -> None:
+    """Change the binding, if it is still at the effect's epoch."""
     changed = await session.execute(
         update(BindingRow)
         .where(BindingRow.router_id == effect.router_id, BindingRow.epoch == effect.epoch)
-        .values(leaving_host=None)
+        .values(values)
         .returning(BindingRow.router_id)
     )
     if changed.one_or_none() is not None:
         return
     stored = await session.scalar(select(BindingRow.epoch).where(BindingRow.router_id == effect.router_id))
     if stored is None:
-        raise NotFound(f"router {effect.router_id} was deleted before it had left {effect.leaving_host}")
+        raise NotFound(f"router {effect.router_id} was deleted before it {what}")
     raise Conflict(f"router {effect.router_id} is at epoch {stored} in the store: epoch {effect.epoch} is stale")
+
+
+# Arbiters
+
+
+async def panel(session: AsyncSession) -> Panel | None:
+    """The arbiters; None if there never were any."""
+    row = await session.scalar(select(PanelRow))
+    if row is None:
+        return None
+    sets = tuple(frozenset(HostName(name) for name in each) for each in row.sets)
+    return Panel(version=PanelVersion(row.version), floor=PanelVersion(row.floor), sets=sets)
+
+
+async def store_panel(session: AsyncSession, effect: StorePanel) -> None:
+    """Store a level of the panel. Raises Conflict if a later one is stored."""
+    row = await session.scalar(select(PanelRow))
+    wanted = effect.panel
+    if row is None:
+        row = PanelRow(id=1)
+        session.add(row)
+    elif (row.version, row.floor) > (wanted.version, wanted.floor):
+        raise Conflict(f"the stored panel is version {row.version}, floor {row.floor}: {wanted.version} is stale")
+    row.version, row.floor, row.sets = wanted.version, wanted.floor, [sorted(each) for each in wanted.sets]
+    await session.flush()
 
 
 # Moves

@@ -25,6 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, relationship
 
+from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
+
 UUID = String(36)
 NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -215,9 +217,9 @@ class RouterRow(Timestamped, Table):
     __tablename__ = "routers"
     admin_state_up: Mapped[bool] = mapped_column(default=True)
     enable_snat: Mapped[bool] = mapped_column(default=True)
-    ha: Mapped[bool] = mapped_column(default=False)
-    """What the user asked for, shown as Neutron shows it; how a router fails over is `failover_mode`."""
-    failover_mode: Mapped[str] = mapped_column(String(16), default="reschedule")
+    ha: Mapped[bool] = mapped_column(default=DEFAULT_FAILOVER_MODE is FailoverMode.STANDBY)
+    """Neutron's word for failover mode `standby`; always true with that, and false with any other."""
+    failover_mode: Mapped[str] = mapped_column(String(16), default=DEFAULT_FAILOVER_MODE.value)
     availability_zone_hints: Mapped[list[Any]] = mapped_column(default=list)
     gateway_port_id: Mapped[str | None] = mapped_column(ForeignKey("ports.id"), unique=True)
     gateway_port: Mapped[PortRow | None] = relationship(foreign_keys=[gateway_port_id])
@@ -287,7 +289,25 @@ class BindingRow(Table):
     epoch: Mapped[int]
     leaving_host: Mapped[str | None] = mapped_column(String(255))
     """A living host that must confirm that nothing is left there before `host` may build; None once it has."""
+    incarnation: Mapped[int | None]
+    """That of `host` at which the router is guarded by its lease; None: a classic binding."""
+    leaving_incarnation: Mapped[int | None]
+    """That of `leaving_host`, where the router is guarded there."""
+    standby_host: Mapped[str | None] = mapped_column(String(255), index=True)
+    """The host that may succeed `host`, at `standby_incarnation`."""
+    standby_incarnation: Mapped[int | None]
     bound_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class PanelRow(Table):
+    """One row, once there is an arbiter: who the arbiters are (`model.lease.Panel`)."""
+
+    __tablename__ = "panel"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[int]
+    floor: Mapped[int]
+    sets: Mapped[list[Any]]
+    """One list of host names, or two while one set replaces the other."""
 
 
 class MoveRow(Table):
@@ -303,7 +323,11 @@ class MoveRow(Table):
     cause: Mapped[str] = mapped_column(String(64))
     reason: Mapped[str] = mapped_column(String(1024))
     last_heard_at: Mapped[datetime | None]
+    missed_at: Mapped[datetime | None]
+    silent_at: Mapped[datetime | None]
     decided_at: Mapped[datetime] = mapped_column(index=True)
+    buried_at: Mapped[datetime | None]
+    opened_at: Mapped[datetime | None]
     bound_at: Mapped[datetime | None]
     withdrawn_at: Mapped[datetime | None]
     sent_at: Mapped[datetime | None]

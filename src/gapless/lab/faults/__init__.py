@@ -4,7 +4,24 @@ from collections.abc import Iterable
 
 from gapless.errors import InvalidRequest, Unavailable
 from gapless.lab.faults.base import Fault, Reach
-from gapless.lab.faults.links import DataLink, ExtLink, HalfHosts, MgmtLink
+from gapless.lab.faults.control import (
+    ControllerKill,
+    ControllerStop,
+    ControllerThenPower,
+    DatabaseGone,
+    DatabaseThenPower,
+)
+from gapless.lab.faults.links import (
+    DataLink,
+    DataLinkIn,
+    DataLinkOut,
+    HalfHosts,
+    HostFlap,
+    MgmtLink,
+    Partition,
+    UplinkLost,
+    UplinksLost,
+)
 from gapless.lab.faults.machines import AgentThenPower, HostPower, HostReturn
 from gapless.lab.faults.namespaces import (
     AddressRemoved,
@@ -14,24 +31,45 @@ from gapless.lab.faults.namespaces import (
     RouteRemoved,
     RulesFlushed,
 )
-from gapless.lab.faults.processes import AgentKill, ControllerKill, ControllerStop, SentinelKill, SentinelStop
+from gapless.lab.faults.processes import (
+    AgentKill,
+    AgentStop,
+    ArbiterKill,
+    RestartAll,
+    SentinelKill,
+    SentinelStop,
+    TwoArbitersKill,
+)
 from gapless.lab.lab import Lab
+from gapless.lab.nodes import Host
 
 FAULTS: dict[str, type[Fault]] = {
     fault.name: fault
     for fault in (
         HostPower,
         AgentThenPower,
+        ControllerThenPower,
+        DatabaseThenPower,
         HostReturn,
         AgentKill,
+        AgentStop,
         SentinelKill,
         SentinelStop,
+        ArbiterKill,
+        TwoArbitersKill,
+        RestartAll,
         ControllerKill,
         ControllerStop,
+        DatabaseGone,
         MgmtLink,
-        DataLink,
-        ExtLink,
         HalfHosts,
+        DataLink,
+        DataLinkOut,
+        DataLinkIn,
+        HostFlap,
+        Partition,
+        UplinkLost,
+        UplinksLost,
         NamespaceBroken,
         NamespaceDeleted,
         LinkDown,
@@ -52,21 +90,38 @@ def kind_of(name: str) -> type[Fault]:
 
 
 async def choose(lab: Lab, name: str, hosts: Iterable[str] = ()) -> Fault:
-    """A fault by name on the hosts named, or on those that it would take: the busiest one, or more than half.
+    """A fault by name on the hosts named, or on those that it would take.
 
-    Raises InvalidRequest for unknown names, Unavailable for a host that has no power.
+    Raises InvalidRequest for unknown names and too few hosts, Unavailable for a host that has no power.
     """
     kind = kind_of(name)
     struck = [lab.host(each) for each in hosts]
     if kind.reach is Reach.CONTROLLER:
         return kind()
-    if not struck:
-        struck = (
-            list(lab.hosts.values())[: len(lab.hosts) // 2 + 1]
-            if kind.reach is Reach.MOST_HOSTS
-            else [await lab.busiest_host()]
-        )
+    struck = struck or await _usual(lab, kind)
     off = [host.name for host in struck if not host.machine.is_on]
     if off and kind is not HostReturn:
         raise Unavailable(f"{', '.join(off)} has no power")
     return kind(struck)
+
+
+async def _usual(lab: Lab, kind: type[Fault]) -> list[Host]:
+    """The hosts that a fault takes when nobody names any."""
+    hosts = list(lab.hosts.values())
+    match kind.reach:
+        case Reach.MOST_HOSTS:
+            return hosts[: len(hosts) // 2 + 1]
+        case Reach.ALL_HOSTS:
+            return [host for host in hosts if host.machine.is_on]
+        case Reach.HOST:
+            return [await lab.busiest_host()]
+    busiest = await lab.busiest_host()
+    others = [host for host in hosts if host is not busiest and host.machine.is_on]
+    wanted, chosen = {
+        Reach.ANOTHER: (1, others[:1]),
+        Reach.TWO_OTHERS: (2, others[:2]),
+        Reach.FEWER_HOSTS: (1, hosts[len(hosts) - len(hosts) // 2 :]),
+    }[kind.reach]
+    if len(chosen) < wanted:
+        raise InvalidRequest(f"{kind.name} needs more hosts than these: {', '.join(lab.hosts)}")
+    return chosen

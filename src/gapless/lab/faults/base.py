@@ -1,16 +1,32 @@
 """What a fault is: something that strikes and, where that makes sense, heals."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from typing import ClassVar
 
 from gapless.config import Liveness
+from gapless.lab.expect import Expected, Gap, Moves
 from gapless.lab.lab import Lab
 from gapless.lab.nodes import Host
+from gapless.model.router import FailoverMode
 
 MARGIN_S = 2.0
 """How much longer than the silence after which routers move a lasting fault lasts."""
+
+
+def in_mode(*, reschedule: Expected, standby: Expected) -> Mapping[str, Expected]:
+    """What a fault may cost, by the names of the failover modes."""
+    return {"reschedule": reschedule, "standby": standby}
+
+
+NOTHING = Expected(gap=Gap.NONE, moves=Moves.NONE)
+HARMLESS = in_mode(reschedule=NOTHING, standby=NOTHING)
+"""Traffic must not notice, and nothing may move."""
+TAKEN_OVER = Expected(gap=Gap.TAKEOVER, moves=Moves.STRUCK)
+RESCHEDULED = Expected(gap=Gap.RESCHEDULE, moves=Moves.STRUCK)
+STAYS = Expected(gap=Gap.LASTS, moves=Moves.NONE)
+"""Nobody sees a reason to move anything."""
 
 
 class Reach(Enum):
@@ -18,8 +34,15 @@ class Reach(Enum):
 
     HOST = auto()
     """The host with the most routers."""
+    ANOTHER = auto()
+    """One that is not the host with the most routers."""
+    TWO_OTHERS = auto()
+    """Two that are not."""
+    FEWER_HOSTS = auto()
+    """Half of the hosts, rounded down; the last ones."""
     MOST_HOSTS = auto()
     """More than half of the hosts."""
+    ALL_HOSTS = auto()
     CONTROLLER = auto()
 
 
@@ -30,8 +53,8 @@ class Fault(ABC):
     summary: ClassVar[str]
     """What is broken, for people."""
     reach: ClassVar[Reach] = Reach.HOST
-    harmless: ClassVar[bool] = False
-    """Traffic must not notice: not one probe may be lost."""
+    expected: ClassVar[Mapping[str, Expected]]
+    """Failover mode -> what must hold when it is over."""
     heals: ClassVar[bool] = False
     """Whether it ends by itself, after `hold_s`. What does not heal stays broken."""
 
@@ -51,6 +74,15 @@ class Fault(ABC):
         """Seconds from strike to heal; for what does not heal, the least time that traffic is looked at."""
         del liveness
         return 1.0
+
+    @classmethod
+    def expects(cls, mode: FailoverMode) -> Expected:
+        """What must hold in that mode. Without failover nothing moves, and what is broken stays broken until healed."""
+        if mode is FailoverMode.OFF:
+            rescheduled = cls.expected[FailoverMode.RESCHEDULE]
+            stays = rescheduled.gap in (Gap.NONE, Gap.REPAIR)
+            return Expected(gap=rescheduled.gap if stays else Gap.LASTS, moves=Moves.NONE)
+        return cls.expected[mode]
 
     async def prepare(self, lab: Lab) -> None:  # noqa: B027 -- most faults need nothing
         """What has to be so before the measurement begins."""

@@ -1,13 +1,18 @@
-"""Cables that are cut at the switch, and plugged in again."""
+"""Cables that are cut at the switch, or lose what goes one way, and are whole again."""
 
+import asyncio
 from abc import abstractmethod
 from typing import ClassVar
 
-from gapless.lab import wiring
-from gapless.lab.faults.base import Lasting, Reach
+from gapless.lab import layout, wiring
+from gapless.lab.expect import Expected, Gap, Moves
+from gapless.lab.faults.base import HARMLESS, NOTHING, STAYS, TAKEN_OVER, Fault, Lasting, Reach, in_mode
 from gapless.lab.lab import Lab
 from gapless.lab.layout import Place
-from gapless.lab.wiring import Cable
+from gapless.lab.wiring import Cable, Direction
+
+FLAP_S = 0.3
+FLAPS = 10
 
 
 class _Link(Lasting):
@@ -28,10 +33,13 @@ class _Link(Lasting):
 
 
 class MgmtLink(_Link):
-    """The controller no longer hears a host that forwards on: its routers move, and run twice until it is back."""
+    """The controller no longer hears a host that forwards on. In the mode `reschedule` its routers move, and run twice
+    until it is back: that mode has no fence against it.
+    """
 
     name: ClassVar[str] = "mgmt-link"
     summary = "a host's management cable is cut"
+    expected = in_mode(reschedule=Expected(gap=Gap.RESCHEDULE, moves=Moves.STRUCK, two_active=True), standby=NOTHING)
 
     @staticmethod
     def cable_of(place: Place) -> Cable:
@@ -45,14 +53,15 @@ class HalfHosts(MgmtLink):
     name: ClassVar[str] = "half-hosts"
     summary = "more than half of the hosts fall silent at once"
     reach = Reach.MOST_HOSTS
-    harmless = True
+    expected = HARMLESS
 
 
 class DataLink(_Link):
-    """Tenants' frames no longer reach a host; the controller still hears it."""
+    """Tenants' frames no longer reach a host, nor do other hosts' words; the controller still hears it."""
 
     name: ClassVar[str] = "data-link"
     summary = "a host's data cable is cut"
+    expected = in_mode(reschedule=STAYS, standby=TAKEN_OVER)
 
     @staticmethod
     def cable_of(place: Place) -> Cable:
@@ -60,13 +69,89 @@ class DataLink(_Link):
         return place.data_cable
 
 
-class ExtLink(_Link):
-    """The outside world no longer reaches a host; the controller still hears it."""
+class UplinkLost(_Link):
+    """The outside world no longer reaches a host; everybody else still does."""
 
-    name: ClassVar[str] = "ext-link"
+    name: ClassVar[str] = "uplink-lost"
     summary = "a host's external uplink is cut"
+    expected = in_mode(reschedule=STAYS, standby=TAKEN_OVER)
 
     @staticmethod
     def cable_of(place: Place) -> Cable:
         """To the external switch."""
         return place.ext_cable
+
+
+class UplinksLost(UplinkLost):
+    """No host has an uplink, so there is no better place, and nobody moves. They are lost within some milliseconds."""
+
+    name: ClassVar[str] = "uplinks-lost"
+    summary = "the external uplinks of all hosts are cut"
+    reach = Reach.ALL_HOSTS
+    expected = in_mode(reschedule=STAYS, standby=STAYS)
+
+
+class DataLinkOut(Lasting):
+    """Nothing that the host sends on the data network arrives anywhere; it hears all others, and its carrier stays."""
+
+    name: ClassVar[str] = "data-link-out"
+    summary = "a host's data cable loses all that the host sends"
+    expected = in_mode(reschedule=STAYS, standby=TAKEN_OVER)
+    direction: ClassVar[Direction] = Direction.OUT
+
+    async def strike(self, lab: Lab) -> None:
+        """Lose it, at the switch's end."""
+        del lab
+        await wiring.lose(self.direction, [host.place.data_cable for host in self.hosts])
+
+    async def heal(self, lab: Lab) -> None:
+        """Carry it again."""
+        await wiring.lose_no_more(self.direction, [host.place.data_cable for host in self.hosts])
+        await lab.hosts_alive(*self.names)
+
+
+class DataLinkIn(DataLinkOut):
+    """Nothing on the data network arrives at the host; all others hear it, and its carrier stays."""
+
+    name: ClassVar[str] = "data-link-in"
+    summary = "a host's data cable loses all that is sent to the host"
+    direction = Direction.IN
+
+
+class HostFlap(Fault):
+    """A loose plug: out for long enough to end a lease, and back before anybody has finished with that."""
+
+    name = "host-flap"
+    summary = f"a host's data cable is cut for {FLAP_S * 1000:g} ms, {FLAPS} times"
+    expected = in_mode(reschedule=STAYS, standby=Expected(gap=Gap.LASTS))
+
+    async def strike(self, lab: Lab) -> None:
+        """Out and in, out and in."""
+        del lab
+        cables = [host.place.data_cable for host in self.hosts]
+        for _ in range(FLAPS):
+            await wiring.cut(cables)
+            await asyncio.sleep(FLAP_S)
+            await wiring.mend(cables)
+            await asyncio.sleep(FLAP_S)
+
+
+class Partition(Lasting):
+    """The data network's switch falls into two: the fewer hosts are cut off from the others and from the VMs, and hear
+    each other. Every carrier stays, and the controller hears everybody.
+    """
+
+    name = "partition"
+    summary = "the data network falls into halves"
+    reach = Reach.FEWER_HOSTS
+    expected = in_mode(reschedule=STAYS, standby=TAKEN_OVER)
+
+    async def strike(self, lab: Lab) -> None:
+        """Split it."""
+        del lab
+        await wiring.split(layout.DATA, [host.place.data_cable for host in self.hosts])
+
+    async def heal(self, lab: Lab) -> None:
+        """Make it one again."""
+        await wiring.join(layout.DATA, [host.place.data_cable for host in self.hosts])
+        await lab.hosts_alive(*self.names)

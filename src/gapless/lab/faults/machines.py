@@ -4,7 +4,7 @@ import asyncio
 
 from gapless.config import Liveness
 from gapless.lab import wiring
-from gapless.lab.faults.base import Fault
+from gapless.lab.faults.base import HARMLESS, RESCHEDULED, TAKEN_OVER, Fault, in_mode
 from gapless.lab.faults.processes import AgentKill
 from gapless.lab.lab import Lab
 
@@ -16,6 +16,7 @@ class HostPower(Fault):
 
     name = "host-power"
     summary = "a host loses power"
+    expected = in_mode(reschedule=RESCHEDULED, standby=TAKEN_OVER)
 
     async def strike(self, lab: Lab) -> None:
         """Cables first: not a frame may leave a machine that has no power."""
@@ -25,7 +26,7 @@ class HostPower(Fault):
             host.machine.power_off()
 
 
-class AgentThenPower(Fault):
+class AgentThenPower(HostPower):
     """The story that operators tell: the agent dies, and a moment later its machine does."""
 
     name = "agent-then-power"
@@ -35,7 +36,7 @@ class AgentThenPower(Fault):
         """One, a moment, the other."""
         await AgentKill(self.hosts).strike(lab)
         await asyncio.sleep(MOMENT_S)
-        await HostPower(self.hosts).strike(lab)
+        await super().strike(lab)
 
 
 class HostReturn(Fault):
@@ -43,7 +44,7 @@ class HostReturn(Fault):
 
     name = "host-return"
     summary = "a host comes back after its routers have moved"
-    harmless = True
+    expected = HARMLESS
 
     def hold_s(self, liveness: Liveness) -> float:
         """It has been back for as long as would have killed it."""

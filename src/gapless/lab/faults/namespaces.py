@@ -9,16 +9,20 @@ from typing import ClassVar
 
 from gapless.errors import Unavailable
 from gapless.lab import shell
-from gapless.lab.faults.base import MARGIN_S, Fault
+from gapless.lab.expect import Expected, Gap, Moves
+from gapless.lab.faults.base import MARGIN_S, Fault, in_mode
 from gapless.lab.lab import Lab
 from gapless.lab.nodes import Host
 
+_REPAIRED = Expected(gap=Gap.REPAIR, moves=Moves.NONE)
 TENANT_PREFIX = "qr-"
 GATEWAY_PREFIX = "qg-"
 
 
 class _Namespace(Fault):
     """Strikes every router of the host."""
+
+    expected = in_mode(reschedule=_REPAIRED, standby=_REPAIRED)
 
     def hold_s(self, liveness: object) -> float:
         """Traffic has to stay good for a while: a repair that undoes itself would show."""

@@ -1,14 +1,17 @@
-"""Processes that are killed, or hang."""
+"""Processes of hosts that are killed, or hang."""
 
 import contextlib
 import os
 import signal
+from typing import ClassVar
 
 from gapless.config import Liveness
-from gapless.lab.faults.base import MARGIN_S, Fault, Lasting, Reach
+from gapless.lab.expect import Expected, Gap, Moves
+from gapless.lab.faults.base import HARMLESS, MARGIN_S, NOTHING, TAKEN_OVER, Fault, Lasting, Reach, in_mode
 from gapless.lab.lab import Lab
 from gapless.lab.nodes import Host
 from gapless.lab.waiting import until
+from gapless.sentinel.supervise import Patience
 
 FOUND_WITHIN_S = 20.0
 
@@ -18,7 +21,7 @@ class AgentKill(Fault):
 
     name = "agent-kill"
     summary = "a host's agent is killed with -9"
-    harmless = True
+    expected = HARMLESS
 
     def hold_s(self, liveness: Liveness) -> float:
         """Longer than a silent host may live."""
@@ -28,35 +31,53 @@ class AgentKill(Fault):
         """Kill it."""
         del lab
         for host in self.hosts:
-            await _kill_agent(host)
+            await _signal_agent(host, signal.SIGKILL)
 
 
-async def _kill_agent(host: Host) -> None:
+async def _signal_agent(host: Host, number: signal.Signals) -> None:
     """It may be between two lives just now: wait for the next one."""
 
-    async def killed() -> bool:
+    async def signalled() -> bool:
         agent = host.agent()
         if agent is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(agent.pid, signal.SIGKILL)
+                os.kill(agent.pid, number)
         return agent is not None
 
-    await until(killed, f"{host.name} has an agent to kill", FOUND_WITHIN_S, host.sentinel.last_words)
+    await until(signalled, f"{host.name} has an agent", FOUND_WITHIN_S, host.sentinel.last_words)
+
+
+class AgentStop(Fault):
+    """SIGSTOP of a host's agent. Its sentinel hears nothing from it, kills it, and starts another one."""
+
+    name = "agent-stop"
+    summary = "a host's agent hangs"
+    expected = HARMLESS
+
+    def hold_s(self, liveness: Liveness) -> float:
+        """Until its sentinel has lost patience, and longer than a silent host may live."""
+        return Patience().tick_s * Patience().silent_ticks + liveness.dead_after_s
+
+    async def strike(self, lab: Lab) -> None:
+        """Stop it."""
+        del lab
+        for host in self.hosts:
+            await _signal_agent(host, signal.SIGSTOP)
 
 
 class SentinelKill(Fault):
-    """kill -9 of `gapless host`, which the machine's init system starts again a moment later."""
+    """kill -9 of `gapless host` and its fast path, which the machine's init system starts again a moment later."""
 
-    name = "sentinel-kill"
+    name: ClassVar[str] = "sentinel-kill"
     summary = "a host's sentinel is killed with -9 and started again"
-    harmless = True
+    expected = in_mode(reschedule=NOTHING, standby=TAKEN_OVER)
     heals = True
 
     async def strike(self, lab: Lab) -> None:
         """Kill it."""
         del lab
         for host in self.hosts:
-            host.sentinel.signal(signal.SIGKILL)
+            host.signal_fast_path(signal.SIGKILL)
 
     async def heal(self, lab: Lab) -> None:
         """Start it again."""
@@ -66,62 +87,62 @@ class SentinelKill(Fault):
         await lab.hosts_alive(*self.names)
 
 
+class ArbiterKill(SentinelKill):
+    """One arbiter of three is away: everybody else goes on. Its own routers share its sentinel's fate."""
+
+    name: ClassVar[str] = "arbiter-kill"
+    summary = "the sentinel of a host other than the busiest is killed with -9 and started again"
+    reach = Reach.ANOTHER
+
+
+class TwoArbitersKill(SentinelKill):
+    """Two arbiters of three are away: no lease can be renewed, and nobody can be buried, until one of them is back."""
+
+    name: ClassVar[str] = "two-arbiters-kill"
+    summary = "the sentinels of two hosts other than the busiest are killed with -9 and started again"
+    reach = Reach.TWO_OTHERS
+    expected = in_mode(reschedule=NOTHING, standby=Expected(gap=Gap.LASTS))
+
+
+class RestartAll(SentinelKill):
+    """A careless upgrade: every host's processes are restarted at once."""
+
+    name: ClassVar[str] = "restart-all"
+    summary = "the sentinels and agents of all hosts are killed with -9 and started again, all at once"
+    reach = Reach.ALL_HOSTS
+    expected = in_mode(reschedule=NOTHING, standby=Expected(gap=Gap.LASTS))
+
+    async def strike(self, lab: Lab) -> None:
+        """Kill them all."""
+        await super().strike(lab)
+        for host in self.hosts:
+            agent = host.agent()
+            if agent is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(agent.pid, signal.SIGKILL)
+
+
 class SentinelStop(Lasting):
-    """SIGSTOP of `gapless host`: it says nothing, so its routers move, though the kernel there still forwards."""
+    """SIGSTOP of `gapless host` and its fast path: it says nothing, though the kernel there still forwards. In the mode
+    `reschedule` its routers move, and run twice until it goes on: that mode has no fence against it.
+    """
 
     name = "sentinel-stop"
     summary = "a host's sentinel hangs"
+    expected = in_mode(reschedule=Expected(gap=Gap.RESCHEDULE, moves=Moves.STRUCK, two_active=True), standby=TAKEN_OVER)
+
+    def hold_s(self, liveness: Liveness) -> float:
+        """Five seconds, or longer where hosts may be silent for longer."""
+        return max(5.0, super().hold_s(liveness))
 
     async def strike(self, lab: Lab) -> None:
         """Stop it."""
         del lab
         for host in self.hosts:
-            host.sentinel.signal(signal.SIGSTOP)
+            host.signal_fast_path(signal.SIGSTOP)
 
     async def heal(self, lab: Lab) -> None:
         """Let it go on."""
         for host in self.hosts:
-            host.sentinel.signal(signal.SIGCONT)
+            host.signal_fast_path(signal.SIGCONT)
         await lab.hosts_alive(*self.names)
-
-
-class ControllerKill(Fault):
-    """kill -9 of `gapless server`, and a restart."""
-
-    name = "controller-kill"
-    summary = "the controller is killed with -9 and started again"
-    reach = Reach.CONTROLLER
-    harmless = True
-    heals = True
-
-    def hold_s(self, liveness: Liveness) -> float:
-        """Away for long enough that every host would look dead to a controller that counted it."""
-        return liveness.dead_after_s
-
-    async def strike(self, lab: Lab) -> None:
-        """Kill it."""
-        lab.controller.server.signal(signal.SIGKILL)
-        await lab.controller.server.ended()
-
-    async def heal(self, lab: Lab) -> None:
-        """Start it again."""
-        await lab.start_controller()
-        await lab.hosts_alive(*(host.name for host in lab.hosts.values() if host.machine.is_on))
-
-
-class ControllerStop(Lasting):
-    """SIGSTOP of `gapless server` for longer than hosts may be silent. It must not blame them for that."""
-
-    name = "controller-stop"
-    summary = "the controller hangs"
-    reach = Reach.CONTROLLER
-    harmless = True
-
-    async def strike(self, lab: Lab) -> None:
-        """Stop it."""
-        lab.controller.server.signal(signal.SIGSTOP)
-
-    async def heal(self, lab: Lab) -> None:
-        """Let it go on."""
-        lab.controller.server.signal(signal.SIGCONT)
-        await lab.controller_answers()

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from gapless.agent.kernel import netlink
-from gapless.agent.kernel.netlink import Netlink, Request
 from gapless.errors import Unavailable
+from gapless.kernel import netlink
+from gapless.kernel.netlink import Netlink, Request
 
 
 def test_attributes_are_padded_and_found_again() -> None:

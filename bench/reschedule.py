@@ -1,6 +1,6 @@
-"""`make bench`: what a dead host costs, as distributions over several runs, with the machine and the commit.
+"""What a dead host costs where the controller reschedules, as distributions over runs, with machine and commit.
 
-    python bench/run.py [--routers 1,20,100] [--runs 5] [--out bench/results]
+    python bench/reschedule.py [--routers 1,20,100] [--runs 5] [--out bench/results]
 
 Each run is a lab of its own (`gapless lab run --fault host-power`), in turn over the sizes, so that a slow moment of
 the machine is shared out. Beside the sum, the parts: detection (set by the liveness settings, not by speed), binding,
@@ -9,14 +9,11 @@ and one table in Markdown.
 """
 
 import argparse
-import json
-import statistics
-import subprocess
 import sys
-import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from measuring import commit, measured, spread, write
 
 HERE = Path(__file__).parent
 HOSTS = 3
@@ -38,32 +35,18 @@ def main() -> int:
     builds = [_build_run(max(sizes)) for _ in range(options.runs)]
     text = _table(found, builds)
     print(f"\n{text}")
-    options.out.mkdir(parents=True, exist_ok=True)
-    name = f"reschedule-{datetime.now(UTC):%Y%m%d}-{_commit()}"
-    (options.out / f"{name}.md").write_text(text)
-    (options.out / f"{name}.json").write_text(json.dumps({"host_power": found, "build": builds}, indent=1) + "\n")
-    print(f"written to {options.out / name}.md and .json")
+    write(options.out, "reschedule", text, {"host_power": found, "build": builds})
     return 0 if all(run["ok"] for runs in found.values() for run in runs) else 1
 
 
 def _lab_run(routers: int) -> dict[str, Any]:
-    argv = ["lab", "run", "--hosts", str(HOSTS), "--routers", str(routers), "--fault", "host-power", "--json"]
-    return _measured([sys.executable, "-m", "gapless", *argv])
+    argv = ["lab", "run", "--hosts", str(HOSTS), "--routers", str(routers), "--fault", "host-power"]
+    argv += ["--mode", "reschedule", "--json"]
+    return measured([sys.executable, "-m", "gapless", *argv])
 
 
 def _build_run(routers: int) -> dict[str, Any]:
-    return _measured([sys.executable, str(HERE / "build_routers.py"), "--routers", str(routers), "--json"])
-
-
-def _measured(argv: list[str]) -> dict[str, Any]:
-    """Run a command whose last argument is to be a file for JSON; what it wrote there."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "result.json"
-        ended = subprocess.run([*argv, str(path)], capture_output=True, text=True, check=False)
-        if not path.exists():
-            sys.exit(f"{' '.join(argv)} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}")
-        result: dict[str, Any] = json.loads(path.read_text())
-        return result
+    return measured([sys.executable, str(HERE / "build_routers.py"), "--routers", str(routers), "--json"])
 
 
 def _table(found: dict[int, list[dict[str, Any]]], builds: list[dict[str, Any]]) -> str:
@@ -83,21 +66,21 @@ def _table(found: dict[int, list[dict[str, Any]]], builds: list[dict[str, Any]])
         cells = [
             str(size),
             str(len(runs)),
-            _spread([run["moved"] for run in runs]),
-            _spread([run["gap_ms"]["median"] for run in runs]),
-            _spread([run["gap_ms"]["max"] for run in runs]),
-            *(_spread([run["timeline"][step]["median"] for run in runs]) for step in _STEPS),
-            _spread([run["timeline"]["build_ms_per_router"] for run in runs]),
-            _spread([run["gap_ms"]["bystanders"]["max"] for run in runs]),
+            spread([run["moved"] for run in runs]),
+            spread([run["gap_ms"]["median"] for run in runs]),
+            spread([run["gap_ms"]["max"] for run in runs]),
+            *(spread([run["timeline"][step]["median"] for run in runs]) for step in _STEPS),
+            spread([run["timeline"]["build_ms_per_router"] for run in runs]),
+            spread([run["gap_ms"]["bystanders"]["max"] for run in runs]),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
         f"Building alone, {builds[0]['routers']} routers on one host, through the agent's code: "
-        f"{_spread([build['build_ms_per_router'] for build in builds])} ms a router; the kernel's own part, by bare "
-        f"requests: {_spread([build['floor_ms_per_router'] for build in builds])} ms.",
+        f"{spread([build['build_ms_per_router'] for build in builds])} ms a router; the kernel's own part, by bare "
+        f"requests: {spread([build['floor_ms_per_router'] for build in builds])} ms.",
         "",
-        f"Gapless {versions['gapless']} at {_commit()}, Python {versions['python']}, Linux {versions['kernel']}, "
+        f"Gapless {versions['gapless']} at {commit()}, Python {versions['python']}, Linux {versions['kernel']}, "
         f"{versions['cores']} cores ({versions['processor']}).",
         "",
     ]
@@ -105,18 +88,6 @@ def _table(found: dict[int, list[dict[str, Any]]], builds: list[dict[str, Any]])
 
 
 _STEPS = ("detection", "bind", "send", "build")
-
-
-def _spread(values: list[float]) -> str:
-    middle, least, most = statistics.median(values), min(values), max(values)
-    return f"{middle:,.1f} ({least:,.1f} to {most:,.1f})" if least != most else f"{middle:,g}"
-
-
-def _commit() -> str:
-    said = subprocess.run(
-        ["git", "-C", str(HERE), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    )
-    return said.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

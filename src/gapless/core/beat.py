@@ -1,0 +1,491 @@
+"""A host's beat: its lease, its part as an arbiter, its takeovers, and what it has active, as one machine.
+
+What a host does, in the order of this file: it renews its lease (`core.lease`), answers as an arbiter (`core.arbiter`),
+claims whom it may succeed (`core.takeover`), follows its plan, and opens and closes routers (`core.activeset`).
+
+The rule: whatever is active, and every right, belongs to one incarnation, and to the lease that it holds. When that
+lapses, or cannot be renewed any more, the host is fenced: it withdraws everything, takes a higher incarnation and asks
+for a lease anew. A sentinel that starts does the same, since the kernel may still hold what an earlier life left there.
+
+The invariants: nothing is renewed before everything of an earlier incarnation is withdrawn; nothing is opened but by
+an incarnation that has held its lease; a takeover is never undone by a plan that was made without having heard of it.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import Enum
+from typing import assert_never
+
+from gapless.core.activeset import ActiveSet, Opening
+from gapless.core.arbiter import Arbiter
+from gapless.core.beatevents import (
+    Activate,
+    Activated,
+    Announce,
+    ArbitersBack,
+    ArbitersLost,
+    BeatEffect,
+    BeatEvent,
+    BurialAnswered,
+    BurialAsked,
+    Counters,
+    Deactivate,
+    Deactivated,
+    Fenced,
+    GuardPlan,
+    HoldLease,
+    LeaseHeld,
+    NeedIncarnation,
+    News,
+    PanelStale,
+    Planned,
+    PlanSettled,
+    Reborn,
+    Received,
+    Send,
+    TakeoverTimes,
+    Tell,
+    TookOver,
+    UplinksSeen,
+    Withdraw,
+    Withdrawn,
+)
+from gapless.core.lease import Lease
+from gapless.core.takeover import Takeover
+from gapless.core.uplinks import TELL_INTERVALS, Heirs
+from gapless.errors import InvariantError
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import NOBODY, Datagram, DatagramKind, LeaseTiming, Panel, Tenure
+from gapless.model.plan import Epoch, Revision
+from gapless.model.router import RouterId
+
+_QUESTIONS = (DatagramKind.RENEW, DatagramKind.CLAIM, DatagramKind.ASK)
+
+
+class _Stage(Enum):
+    STARTING = 1
+    WITHDRAWING = 2
+    """Until the kernel's active set is empty."""
+    REBEARING = 3
+    """Until there is a higher incarnation."""
+    RENEWING = 4
+
+
+class Beat:
+    """One host, in one life of its sentinel.
+
+    `incarnation` is on the disk already and was never used. `panel` is the last one that this host was told (its floor
+    is a promise, so it is on the disk before it is told to anybody); None: it asks and answers nobody until a plan
+    brings one. `now` is monotonic seconds and never falls. The shell calls `on_deadline` when `next_deadline()` has
+    come, the first time at once: then a `Withdraw` is asked for, and nothing is renewed before it is done.
+    """
+
+    def __init__(
+        self, me: HostName, incarnation: Incarnation, timing: LeaseTiming, *, now: float, panel: Panel | None = None
+    ) -> None:
+        self.counters = Counters()
+        self.panel: Panel | None = None
+        """The one that it follows: to be kept on the disk before it is reported."""
+        self.settled: Revision | None = None
+        """The last plan of this incarnation that was settled."""
+        self.takeovers = 0
+        """How many takeovers of this incarnation were decided so far."""
+        self._me = Tenure(me, incarnation)
+        self._timing = timing
+        self._now = now
+        self._stage = _Stage.STARTING
+        self._highest_over = incarnation - 1
+        """What is known to be of no use for this host: a new incarnation is higher."""
+        self._lease = Lease(self._me, timing)
+        self._arbiter = Arbiter(timing, now, self.counters)
+        self._takeover = Takeover(timing, self.counters)
+        self._active = ActiveSet()
+        self._taken: dict[RouterId, tuple[int, Epoch]] = {}
+        """The routers that this incarnation took over: by which takeover, at which epoch."""
+        self._unsettled: Revision | None = None
+        self._next_renewal = now
+        self._arbiters: tuple[HostName, ...] = ()
+        self._granting: frozenset[HostName] = frozenset()
+        self._stale_told: set[HostName] = set()
+        self._renewals = 0
+        self._uplink_trouble = ""
+        self._resign_at = now
+        self._heirs = Heirs(timing.interval_s)
+        self._inbox: deque[Datagram] = deque()
+        """What this host says to itself, as holder, successor and arbiter in one."""
+        self._effects: list[BeatEffect] = []
+        if panel is not None:
+            self._follow(panel)
+
+    # Turns
+
+    def handle(self, event: BeatEvent, now: float) -> list[BeatEffect]:
+        """Take in one event."""
+        self._begin(now)
+        match event:
+            case Received():
+                self._hear(event.datagram)
+            case Planned():
+                self._plan(event.plan)
+            case Withdrawn():
+                self._withdrawn()
+            case Reborn():
+                self._reborn(event.incarnation)
+            case Activated() | Deactivated():
+                self._carried_out(event)
+            case BurialAsked():
+                self._answer_controller(event)
+            case UplinksSeen():
+                self._uplinks_are(event.trouble)
+            case _:
+                assert_never(event)
+        return self._end()
+
+    def on_deadline(self, now: float) -> list[BeatEffect]:
+        """Renew, judge the lease, hint, claim again: whatever is due."""
+        self._begin(now)
+        if self._stage is _Stage.STARTING:
+            self._stage = _Stage.WITHDRAWING
+            self._effects.append(Withdraw(reason="the sentinel starts: what an earlier life left active is over"))
+        if now >= self._next_renewal:
+            self._renew()
+        for to, subject, silent_s in self._arbiter.hint(now):
+            self._send(to, self._datagram(DatagramKind.SILENT, subject, silent_for_s=silent_s))
+        return self._end()
+
+    def next_deadline(self) -> float:
+        """When to call `on_deadline`, in monotonic seconds."""
+        times = [self._next_renewal, self._arbiter.next_deadline(), self._takeover.next_deadline()]
+        if self._stage is _Stage.RENEWING and self._lease.until is not None:
+            times.append(self._lease.until)
+        return min(times)
+
+    def _begin(self, now: float) -> None:
+        """The lease is judged first of all: nothing that comes too late may renew it."""
+        if now < self._now:
+            raise InvariantError(f"time fell from {self._now} to {now}")
+        self._now, self._effects = now, []
+        if self._stage is _Stage.RENEWING and self._lease.is_lapsed(now):
+            self._fence("its lease lapsed: no quorum of arbiters granted it in time")
+
+    def _end(self) -> list[BeatEffect]:
+        while self._inbox:
+            self._hear(self._inbox.popleft())
+        if self.panel is not None and self._stage is _Stage.RENEWING and self._takeover.next_deadline() <= self._now:
+            self._claim(self.panel)
+            return self._end()
+        self._move()
+        return self._effects
+
+    # The lease
+
+    @property
+    def tenure(self) -> Tenure | None:
+        """This host at its incarnation, once that has held a lease and until it is fenced; else None."""
+        return self._me if self._stage is _Stage.RENEWING and self._lease.until is not None else None
+
+    @property
+    def lease_until(self) -> float | None:
+        """When the lease ends, or ended; None: this incarnation never held one."""
+        return self._lease.until
+
+    def _renew(self) -> None:
+        """Ask every arbiter; also try again what failed, and tell which arbiters were lost."""
+        self._next_renewal = self._now + self._timing.interval_s
+        if self._stage is not _Stage.RENEWING or self.panel is None:
+            return
+        seq = self._lease.ask(self._now)
+        question = self._datagram(DatagramKind.RENEW, self._me, seq=seq)
+        for arbiter in self._arbiters:
+            self._send(arbiter, question)
+        for opening in self._active.failed():
+            self._open(opening, "it failed before")
+        self._count_arbiters()
+        self._renewals += 1
+        if self._renewals % TELL_INTERVALS == 0 and not self._uplink_trouble:
+            self._tell_whom_it_may_succeed()
+        self._resign_if_alone()
+
+    def _count_arbiters(self) -> None:
+        granting = frozenset(arbiter for arbiter in self._arbiters if self._lease.ends.get(arbiter, 0.0) > self._now)
+        if granting == self._granting:
+            return
+        if lost := self._granting - granting:
+            self._tell(ArbitersLost(arbiters=tuple(sorted(lost))))
+        if back := granting - self._granting:
+            self._tell(ArbitersBack(arbiters=tuple(sorted(back))))
+        self._granting = granting
+
+    def _hold(self) -> None:
+        """The lease lasts longer than it did."""
+        assert self._lease.until is not None
+        self._effects.append(HoldLease(until=self._lease.until))
+
+    def _fence(self, reason: str) -> None:
+        """This incarnation is over: nothing of it may stay."""
+        if self._lease.until is not None:
+            self._tell(Fenced(tenure=self._me, reason=reason))
+        self._highest_over = max(self._highest_over, self._me.incarnation)
+        self._stage = _Stage.WITHDRAWING
+        self._active = ActiveSet()
+        self._taken.clear()
+        self._takeover.give({})
+        self.takeovers, self.settled, self._unsettled = 0, None, None
+        self._granting = frozenset()
+        self._effects.append(Withdraw(reason=reason))
+
+    def _uplinks_are(self, trouble: str) -> None:
+        """Whoever counts on this host's uplinks hears at once when they are lost, and when they are back."""
+        if bool(trouble) != bool(self._uplink_trouble):
+            self._resign_at = self._now + self._timing.interval_s
+            self._uplink_trouble = trouble
+            self._tell_whom_it_may_succeed()
+        self._uplink_trouble = trouble
+
+    def _tell_whom_it_may_succeed(self) -> None:
+        if self.panel is not None:
+            for tenure, routers in self._takeover.heritage().items():
+                count = 0 if self._uplink_trouble else routers
+                self._send(tenure.host, self._datagram(DatagramKind.HEIR, tenure, seq=count))
+
+    def _resign_if_alone(self) -> None:
+        """Whoever takes everything over has a way out, and this host has none."""
+        if not self._uplink_trouble or self._now < self._resign_at or self.tenure is None:
+            return
+        if self._heirs.can_take(len(self._active.forwarding), self._now):
+            self._fence(f"it resigns: {self._uplink_trouble}, and its successors have their uplinks")
+
+    def _withdrawn(self) -> None:
+        if self._stage is not _Stage.WITHDRAWING:
+            raise InvariantError(f"withdrawn in stage {self._stage.name}: nobody asked for it")
+        if self._me.incarnation > self._highest_over:
+            self._start_renewing()
+        else:
+            self._stage = _Stage.REBEARING
+            self._effects.append(NeedIncarnation(after=Incarnation(self._highest_over)))
+
+    def _reborn(self, incarnation: Incarnation) -> None:
+        if self._stage is not _Stage.REBEARING or incarnation <= self._highest_over:
+            raise InvariantError(f"incarnation {incarnation} in stage {self._stage.name}, after {self._highest_over}")
+        self._me = Tenure(self._me.host, incarnation)
+        self._lease = Lease(self._me, self._timing)
+        self._heirs = Heirs(self._timing.interval_s)
+        self._start_renewing()
+
+    def _start_renewing(self) -> None:
+        self._stage = _Stage.RENEWING
+        self._renew()
+
+    # Datagrams
+
+    def _datagram(
+        self,
+        kind: DatagramKind,
+        subject: Tenure,
+        *,
+        seq: int = 0,
+        asker: Incarnation = NOBODY,
+        silent_for_s: float = 0.0,
+    ) -> Datagram:
+        assert self.panel is not None
+        return Datagram(
+            kind=kind,
+            sender=self._me,
+            panel=self.panel.version,
+            lease_s=self._timing.lease_s,
+            subject=subject,
+            seq=seq,
+            asker=asker,
+            silent_for_s=silent_for_s,
+        )
+
+    def _send(self, to: HostName, datagram: Datagram) -> None:
+        if to == self._me.host:
+            self._inbox.append(datagram)
+        else:
+            self._effects.append(Send(to=to, datagram=datagram))
+
+    def _hear(self, datagram: Datagram) -> None:
+        if datagram.lease_s != self._timing.lease_s:
+            self.counters.other_timings += 1
+        elif datagram.kind in _QUESTIONS:
+            self._answer(datagram)
+        elif datagram.kind is DatagramKind.HEIR:
+            if datagram.subject == self._me:
+                self._heirs.tell(datagram.sender.host, datagram.seq, self._now)
+        elif self.panel is None or datagram.sender.host not in self._arbiters:
+            self.counters.strangers += 1
+        elif datagram.kind is DatagramKind.SILENT:
+            self._hear_silence(datagram, self.panel)
+        elif self._stage is not _Stage.RENEWING or datagram.asker != self._me.incarnation:
+            if datagram.kind in (DatagramKind.BURIED, DatagramKind.ALIVE):
+                self.counters.late_answers += 1
+            else:
+                self.counters.late_grants += 1
+        else:
+            self._hear_answer(datagram, self.panel)
+
+    def _answer(self, datagram: Datagram) -> None:
+        """As an arbiter."""
+        sender, subject, seq = datagram.sender, datagram.subject, datagram.seq
+        kind: DatagramKind | None
+        if datagram.kind is DatagramKind.ASK:
+            if (silent_s := self._arbiter.silence_of(subject, datagram.panel, self._now)) is not None:
+                self._send(sender.host, self._datagram(DatagramKind.SILENT, subject, silent_for_s=silent_s))
+            return
+        if datagram.kind is DatagramKind.CLAIM:
+            kind = self._arbiter.claim(subject, datagram.panel, self._now)
+        elif (answer := self._arbiter.renew(sender, seq, datagram.panel, self._now)) is not None:
+            kind, subject = answer[0], Tenure(sender.host, answer[1])
+        else:
+            kind = None
+        if kind is not None:
+            self._send(sender.host, self._datagram(kind, subject, seq=seq, asker=sender.incarnation))
+
+    def _answer_controller(self, event: BurialAsked) -> None:
+        kind = self._arbiter.claim(event.tenure, event.panel, self._now)
+        if kind in (DatagramKind.BURIED, DatagramKind.ALIVE):
+            is_buried = kind is DatagramKind.BURIED
+            self._tell(BurialAnswered(tenure=event.tenure, seq=event.seq, is_buried=is_buried))
+
+    def _hear_answer(self, datagram: Datagram, panel: Panel) -> None:
+        arbiter, subject, seq = datagram.sender.host, datagram.subject, datagram.seq
+        match datagram.kind:
+            case DatagramKind.GRANT:
+                self._granted(arbiter, seq, panel)
+            case DatagramKind.REFUSE:
+                self._highest_over = max(self._highest_over, subject.incarnation)
+                if self._lease.refuse(arbiter, panel):
+                    self._fence(f"arbiters refuse it: every incarnation up to {subject.incarnation} is over")
+            case DatagramKind.STALE:
+                if arbiter not in self._stale_told:
+                    self._stale_told.add(arbiter)
+                    self._tell(PanelStale(arbiter=arbiter))
+            case DatagramKind.BURIED:
+                if self._takeover.bury(arbiter, subject, seq, panel, self._now):
+                    self._take_over()
+            case DatagramKind.ALIVE:
+                self._takeover.deny(arbiter, subject, seq, self._now)
+
+    def _granted(self, arbiter: HostName, seq: int, panel: Panel) -> None:
+        is_first = self._lease.until is None
+        longer = self._lease.grant(arbiter, seq, panel, self._now)
+        if longer is None:
+            self.counters.late_grants += 1
+        elif longer:
+            self._hold()
+            if is_first:
+                self._tell(LeaseHeld(tenure=self._me))
+                self._count_arbiters()
+
+    # Takeovers
+
+    def _hear_silence(self, datagram: Datagram, panel: Panel) -> None:
+        arbiter, subject = datagram.sender.host, datagram.subject
+        for news in self._takeover.hint(arbiter, subject, datagram.silent_for_s, panel, self._now):
+            self._tell(news)
+        for tenure, others in self._takeover.unsure(subject, panel, self._now):
+            question = self._datagram(DatagramKind.ASK, tenure)
+            for each in others:
+                self._send(each, question)
+
+    def _claim(self, panel: Panel) -> None:
+        for tenure, seq in self._takeover.due(panel, self._now):
+            question = self._datagram(DatagramKind.CLAIM, tenure, seq=seq)
+            for arbiter in self._arbiters:
+                self._send(arbiter, question)
+
+    def _take_over(self) -> None:
+        """Whatever this host has the right to by now becomes active: all that waited for one tenure at once."""
+        for tenure, routers in self._takeover.reap().items():
+            self.takeovers += 1
+            self._taken.update((router_id, (self.takeovers, epoch)) for router_id, epoch in routers.items())
+            self._active.want(routers)
+            self._open(Opening(routers, tenure, self.takeovers), f"{tenure} is buried")
+
+    # Plans
+
+    def _follow(self, panel: Panel) -> None:
+        """Follow a later panel. What was granted and answered before stays so, whoever asks by which panel."""
+        if not panel.follows(self.panel):
+            return
+        self._arbiter.floor = max(panel.floor, self._arbiter.floor or panel.floor)
+        self.panel = replace(panel, floor=self._arbiter.floor)
+        self._arbiters = panel.arbiters
+        self._stale_told.clear()
+        if self._stage is _Stage.RENEWING and self._lease.look(panel, self._now):
+            self._hold()
+
+    def _plan(self, plan: GuardPlan) -> None:
+        """Take in a plan: what it takes away is closed, what it gives is opened, and its rights are all there are."""
+        if plan.panel is not None:
+            self._follow(plan.panel)
+        if self.tenure is None or plan.incarnation != self.tenure.incarnation:
+            self.counters.other_plans += 1
+            return
+        unheard = {router_id: epoch for router_id, (number, epoch) in self._taken.items() if number > plan.heard}
+        active = {**plan.active, **unheard}
+        for router_id, epoch in self._active.forwarding.items():
+            if epoch > active.get(router_id, epoch):
+                self.counters.older_epochs += 1
+                active[router_id] = epoch
+        self._active.want_only(active)
+        self._taken = {router_id: taken for router_id, taken in self._taken.items() if router_id in active}
+        self._takeover.give({each: right for each, right in plan.rights.items() if each not in active})
+        self._unsettled = plan.revision
+        self._take_over()
+
+    # The kernel's active set
+
+    @property
+    def forwarding(self) -> Mapping[RouterId, Epoch]:
+        """All that is in the kernel's active set or may be: from the decision to open until it is closed."""
+        return self._active.forwarding
+
+    def _carried_out(self, event: Activated | Deactivated) -> None:
+        if self._stage is not _Stage.RENEWING:
+            return  # It was asked for by an incarnation that is over; the Withdraw comes after it.
+        if isinstance(event, Deactivated):
+            self._active.closed(event.routers)
+            return
+        opening = self._active.opened(failed=bool(event.reason))
+        if opening is None:
+            return
+        self._effects.append(Announce(routers=tuple(sorted(opening.routers)), cause=opening.cause))
+        if opening.cause is not None:
+            self._tell_takeover(opening, opening.cause)
+
+    def _tell_takeover(self, opening: Opening, tenure: Tenure) -> None:
+        burial = self._takeover.burial_of(tenure)
+        times = TakeoverTimes(
+            last_grant=burial.last_grant,
+            silent=burial.silent,
+            claimed=burial.silent,
+            buried=burial.buried,
+            opened=self._now,
+        )
+        self._tell(TookOver(number=opening.number, of=tenure, routers=opening.routers, times=times))
+
+    def _open(self, opening: Opening, reason: str) -> None:
+        if (asked := self._active.open_now(opening)) is not None:
+            self._effects.append(Activate(routers=asked.routers, cause=asked.cause, reason=reason))
+
+    def _move(self) -> None:
+        """Ask for what the active set needs; closing comes first."""
+        if closing := self._active.to_close():
+            self._effects.append(Deactivate(routers=closing, reason="its plan says so"))
+        if opening := self._active.to_open():
+            self._open(Opening(opening, None, 0), "its plan says so")
+        if self._unsettled is not None and self._active.is_settled:
+            self.settled, self._unsettled = self._unsettled, None
+            self._tell(PlanSettled(revision=self.settled))
+
+    def _tell(self, news: News) -> None:
+        self._effects.append(Tell(news=news))
+
+    def check(self) -> None:
+        """Raise InvariantError if an invariant does not hold."""
+        self._arbiter.check(self._now)
+        if self._active.forwarding and self.tenure is None:
+            raise InvariantError(f"{self._me} forwards {self._active.forwarding}, and holds no lease")

@@ -1,0 +1,305 @@
+"""Everything that can happen to a host's beat (`core.beat`), and everything that it can ask for or tell.
+
+Events are facts, effects are imperative, news are for the log and the controller. The shell's part of the contract:
+
+- It carries effects out one after another, in their order, and never those of an earlier life of the sentinel.
+- It reads the clock *after* it has taken a datagram from its socket, and hands that in as `now`.
+- It answers each Activate, Deactivate, Withdraw and NeedIncarnation exactly once, in order. Deactivate, Withdraw and
+  NeedIncarnation are tried until they succeed; an Activate may fail, and is then asked for again.
+- It lets the controller know an incarnation only after the `LeaseHeld` that names it: a tenure that never held a lease
+  may be buried, forgotten, and then granted after all, so nothing may ever be planned for it, or after it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Datagram, Panel, PanelVersion, Tenure
+from gapless.model.plan import Epoch, Revision
+from gapless.model.router import RouterId
+
+# What a host should run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Right:
+    """A host may make a router active at `epoch` once every tenure in `after` (at least one) is buried."""
+
+    epoch: Epoch
+    after: tuple[Tenure, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardPlan:
+    """A level: all that a host forwards, and all that it may take over, at one incarnation."""
+
+    revision: Revision
+    incarnation: Incarnation
+    """What the plan was made for. For any other it gives nothing but the panel."""
+    heard: int
+    """How many takeovers of this incarnation the plan takes into account: `Beat.takeovers` as it was, together with
+    `Beat.forwarding`, in the last report that its maker knew. A takeover with a higher number is not undone."""
+    panel: Panel | None
+    """None: as it was."""
+    active: Mapping[RouterId, Epoch]
+    rights: Mapping[RouterId, Right]
+
+
+# Events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A datagram arrived."""
+
+    datagram: Datagram
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """The controller, or at the start the disk (panel only), says what to run."""
+
+    plan: GuardPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """A `Withdraw` is done: the kernel's active set is empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reborn:
+    """A `NeedIncarnation` is done: the host's new incarnation is on its disk, and was never used."""
+
+    incarnation: Incarnation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activated:
+    """An `Activate` was carried out; with a `reason`, it failed and changed nothing."""
+
+    routers: tuple[RouterId, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deactivated:
+    """A `Deactivate` is done: these are not in the kernel's active set."""
+
+    routers: tuple[RouterId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BurialAsked:
+    """The controller claims a tenure, over the control link; answered by a `BurialAnswered`, or not at all in the quiet
+    time, or when `panel`, which the controller counts by, is below this arbiter's floor."""
+
+    tenure: Tenure
+    seq: int
+    panel: PanelVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UplinksSeen:
+    """How this host's uplinks are: what is lost, in words; "" if nothing is."""
+
+    trouble: str
+
+
+BeatEvent = UplinksSeen | Received | Planned | Withdrawn | Reborn | Activated | Deactivated | BurialAsked
+
+
+# News
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseHeld:
+    """The first lease of this tenure. From now on the controller may plan for it."""
+
+    tenure: Tenure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fenced:
+    """This tenure is over; the host returns at a higher incarnation, with nothing active."""
+
+    tenure: Tenure
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArbitersLost:
+    """These have no unexpired grant for this host any more."""
+
+    arbiters: tuple[HostName, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArbitersBack:
+    """These grant again."""
+
+    arbiters: tuple[HostName, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanelStale:
+    """An arbiter serves only hosts that follow a later panel than this one's: nothing is granted until it comes."""
+
+    arbiter: HostName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSilent:
+    """A quorum says so of a tenure that this host may succeed: it is claimed now."""
+
+    tenure: Tenure
+    silent_for_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeoverTimes:
+    """Seconds on this host's monotonic clock."""
+
+    last_grant: float
+    """About when the last grant expired at the arbiter that completed the quorum, from its `silent_for_s`."""
+    silent: float
+    """A quorum had said SILENT."""
+    claimed: float
+    """The first CLAIM left."""
+    buried: float
+    """A quorum had answered BURIED."""
+    opened: float
+    """The routers were in the kernel's active set."""
+    announced: float | None = None
+    """Filled in by the shell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TookOver:
+    """Routers of `of` are active here now. `number` counts this incarnation's takeovers, as they were decided."""
+
+    number: int
+    of: Tenure
+    routers: Mapping[RouterId, Epoch]
+    times: TakeoverTimes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSettled:
+    """What this plan takes away is closed, so it may be acknowledged, *together with* `Beat.forwarding`: a router that
+    was taken over before the plan came, and that its maker had not heard of, is still there."""
+
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BurialAnswered:
+    """To a `BurialAsked`: whether the tenure is buried here."""
+
+    tenure: Tenure
+    seq: int
+    is_buried: bool
+
+
+News = (
+    LeaseHeld | Fenced | ArbitersLost | ArbitersBack | PanelStale | HostSilent | TookOver | PlanSettled | BurialAnswered
+)
+
+
+# Effects
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send:
+    """Send a datagram; it may be lost. `to` is never this host."""
+
+    to: HostName
+    datagram: Datagram
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldLease:
+    """Let the kernel's lease end at `until`, an absolute time of this host's monotonic clock. If that is over when this
+    is carried out, it must revive nothing."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdraw:
+    """Empty the kernel's active set, whatever is in it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedIncarnation:
+    """Store an incarnation higher than `after` and than any that this host ever had; then say `Reborn`."""
+
+    after: Incarnation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activate:
+    """Put these routers into the kernel's active set, in one transaction."""
+
+    routers: Mapping[RouterId, Epoch]
+    cause: Tenure | None
+    """Whose burial brings it about; None: the plan says so."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deactivate:
+    """Take these routers out of the kernel's active set."""
+
+    routers: tuple[RouterId, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announce:
+    """Tell the networks of these routers where they are now."""
+
+    routers: tuple[RouterId, ...]
+    cause: Tenure | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tell:
+    """For the log and the controller."""
+
+    news: News
+
+
+BeatEffect = Send | HoldLease | Withdraw | NeedIncarnation | Activate | Deactivate | Announce | Tell
+
+
+@dataclass(slots=True)
+class Counters:
+    """Datagrams and plans that led to nothing, since the sentinel's start."""
+
+    late_grants: int = 0
+    """Answers to a renewal that is older than a lease, or of an earlier incarnation."""
+    late_answers: int = 0
+    """Answers to a claim that is over, older than the window, or of an earlier incarnation."""
+    old_senders: int = 0
+    """Renewals that are older than one already heard: late, or sent twice."""
+    quiet_drops: int = 0
+    """Questions that came in the arbiter's quiet time, or while it had no panel."""
+    stale_panels: int = 0
+    """Questions answered STALE."""
+    refusals: int = 0
+    """Renewals answered REFUSE."""
+    denials: int = 0
+    """Claims answered ALIVE."""
+    useless_hints: int = 0
+    """SILENT of a tenure after which this host has no right."""
+    strangers: int = 0
+    """Answers and hints of hosts that are no arbiters of this host's panel."""
+    other_timings: int = 0
+    """Questions of hosts whose lease is not as long as this one's."""
+    other_plans: int = 0
+    """Plans for another incarnation, or for one that has not held its lease."""
+    older_epochs: int = 0
+    """Routers of a plan at a lower epoch than the one at which they are active here already."""

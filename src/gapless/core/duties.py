@@ -1,0 +1,79 @@
+"""What each host has to do with a router, as a function of what is stored and under way.
+
+The rule: plans are levels. Nobody adds a router to a host's plan or takes it out; the state changes, and every plan
+becomes what this function says (`Ledger.sync`).
+
+    binding, state                              its host            the standby          the host that it leaves
+    classic, in plan                            runs it             -                    -
+    classic, withheld or waiting                -                   -                    (not in its plan)
+    guarded, in plan                            active              may succeed the host -
+    guarded, waits for the old host             may succeed the old -                    keeps it built
+    taken over, not stored yet                  keeps it built      active               -
+
+A standby's epoch is the one that it would be active at: the next. Keeping a router built gives no right at all; it is
+what the former active host does until another standby is there, since building anew is dear.
+"""
+
+from gapless.core.fleet import Duty, Fleet, Host
+from gapless.core.moves import IN_PLAN
+from gapless.core.routers import RouterRecord
+from gapless.core.succession import RightState
+from gapless.model.host import HostName
+from gapless.model.lease import NOBODY, Tenure
+from gapless.model.plan import Epoch, Guarded, Role
+from gapless.model.router import FailoverMode
+
+
+def duties(router: RouterRecord, fleet: Fleet) -> dict[HostName, Duty]:
+    """The duty of each host that has one."""
+    if router.host is None:
+        return {}
+    if router.succession.covered is None:
+        return _classic(router, router.host, fleet)
+    return _guarded(router, router.host)
+
+
+def _classic(router: RouterRecord, host: HostName, fleet: Fleet) -> dict[HostName, Duty]:
+    if router.state not in IN_PLAN or router.is_withheld:
+        return {}
+    return {host: Duty(epoch=router.epoch, guarded=_cover(router, fleet.get(host)))}
+
+
+def _cover(router: RouterRecord, home: Host | None) -> Guarded | None:
+    """A classic router that is to be a guarded one is guarded first; nobody may succeed before that is known."""
+    if router.needs.mode is not FailoverMode.STANDBY or home is None or not home.holds_lease:
+        return None
+    return Guarded(role=Role.ACTIVE, incarnation=home.leased)
+
+
+def _guarded(router: RouterRecord, host: HostName) -> dict[HostName, Duty]:
+    given: dict[HostName, Duty] = {}
+    succession, following = router.succession, Epoch(router.epoch + 1)
+    assert succession.covered is not None
+    if succession.former is not None:
+        given[succession.former] = _built(following)
+    if (standby := succession.standby) is not None:
+        after = (Tenure(host, succession.covered),) if succession.state is RightState.GIVEN else ()
+        given[standby.host] = _standby(standby, following, after)
+    bound = Tenure(host, succession.covered)
+    if router.state in IN_PLAN:
+        given[host] = _active(bound, router.epoch)
+    elif succession.leaving is not None:
+        assert router.leaving is not None
+        given[host] = _standby(bound, router.epoch, (Tenure(router.leaving, succession.leaving),))
+    if (took := succession.took) is not None:
+        given[host] = _built(Epoch(took.epoch + 1))
+        given[took.by.host] = _active(took.by, took.epoch)
+    return given
+
+
+def _active(tenure: Tenure, epoch: Epoch) -> Duty:
+    return Duty(epoch=epoch, guarded=Guarded(role=Role.ACTIVE, incarnation=tenure.incarnation))
+
+
+def _standby(tenure: Tenure, epoch: Epoch, after: tuple[Tenure, ...]) -> Duty:
+    return Duty(epoch=epoch, guarded=Guarded(role=Role.STANDBY, incarnation=tenure.incarnation, after=after))
+
+
+def _built(epoch: Epoch) -> Duty:
+    return Duty(epoch=epoch, guarded=Guarded(role=Role.STANDBY, incarnation=NOBODY))

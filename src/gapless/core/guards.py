@@ -1,0 +1,145 @@
+"""What a host's guard reports: its lease, which routers are open, what it took over, what it buried as an arbiter.
+
+The rule: a host is believed about its own guard, in the order in which it speaks within one connection; an older
+connection is not heard any more (`core.news`). A takeover is a fact: whoever had the right and used it is active, and
+no plan that knows of it says otherwise, stored or not.
+"""
+
+from dataclasses import replace
+
+from gapless.core.effects import ReportHost
+from gapless.core.events import HostReported
+from gapless.core.fleet import NOTHING, Host
+from gapless.core.ledger import Ledger
+from gapless.core.routers import RouterRecord
+from gapless.core.succession import MAY_SUCCEED, TookOver
+from gapless.model.lease import Tenure
+from gapless.model.plan import Epoch, MoveStep, Takeover, TakeoverTimes
+from gapless.model.router import RouterId
+
+
+def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
+    """Everything a report says of the guard; before what it says of routers."""
+    host.heard = event.number
+    if event.uplink_trouble != host.uplink_trouble:
+        host.uplink_trouble = event.uplink_trouble
+        ledger.lease_changed(host)
+        ledger.look_again()
+    _take_in_lease(ledger, host, event)
+    _take_in_takeovers(ledger, host, event)
+    if event.forwarding is not None:
+        is_open = {each.router_id: each.epoch for each in event.forwarding}
+        changed = is_open.items() ^ (host.forwarding or NOTHING).items()
+        host.forwarding = is_open
+        for router_id in sorted({router_id for router_id, _ in changed}):
+            _take_in_opening(ledger, host, router_id, is_open.get(router_id))
+    host.guard_version = max(host.guard_version, event.guard_version)
+    owing, host.owing = host.owing, set()  # Whoever still waits says so again.
+    ledger.look_at(*owing)
+    for answer in event.buried:
+        if ledger.burials.answered(host.name, answer, ledger.now):
+            mourn(ledger, answer.tenure)
+
+
+def mourn(ledger: Ledger, tenure: Tenure) -> None:
+    """A tenure is over for certain: look at everything that it had, or waited for that."""
+    waiting = ledger.burials.bury(tenure)
+    ledger.look_at(*waiting)
+    if host := ledger.fleet.get(tenure.host):
+        host.buried = max(host.buried, tenure.incarnation)
+        ledger.lease_changed(host)
+
+
+def _take_in_lease(ledger: Ledger, host: Host, event: HostReported) -> None:
+    if event.leased <= host.leased:
+        return
+    host.leased = event.leased
+    host.incarnation = max(host.incarnation, event.leased)
+    host.reborn = max(host.reborn, event.leased)
+    ledger.lease_changed(host)
+    ledger.look_again()
+
+
+def _take_in_takeovers(ledger: Ledger, host: Host, event: HostReported) -> None:
+    for said in event.takeovers:
+        mourn(ledger, said.of)
+        if router := ledger.routers.get(said.router_id):
+            _take_over(ledger, host, router, said.epoch, said.times)
+            _take_in_announcement(ledger, host, router, said)
+    if event.takeovers:  # It repeats them until a plan says that they were heard.
+        ledger.fleet.changed_plans.setdefault(host.name, "it took over")
+
+
+def _take_in_opening(ledger: Ledger, host: Host, router_id: RouterId, epoch: Epoch | None) -> None:
+    router = ledger.routers.get(router_id)
+    if router is None:
+        return
+    if epoch is not None:
+        _take_over(ledger, host, router, epoch, None)
+    ledger.look_at(router_id)
+
+
+def _take_over(ledger: Ledger, host: Host, router: RouterRecord, epoch: Epoch, times: TakeoverTimes | None) -> None:
+    """The router is open on a host; by its right to succeed, if it is not active there by a plan."""
+    succession = router.succession
+    if router.host == host.name and epoch == router.epoch and succession.leaving is not None:
+        assert router.leaving is not None
+        mourn(ledger, Tenure(router.leaving, succession.leaving))
+    if succession.took is not None or not router.is_guarded or (router.host == host.name and epoch <= router.epoch):
+        return
+    by = Tenure(host.name, host.leased)
+    if epoch == router.epoch + 1 and by == succession.standby and succession.state in MAY_SUCCEED:
+        assert router.host is not None
+        assert succession.covered is not None
+        mourn(ledger, Tenure(router.host, succession.covered))
+        succession.took = TookOver(by=by, epoch=epoch, times=times, heard_at=ledger.now)
+        ledger.sync(router, f"it took over router {router.id}")
+        ledger.look_at(router.id)
+    elif epoch > router.epoch:
+        wonder(ledger, host, router.id, epoch)
+
+
+def _take_in_announcement(ledger: Ledger, host: Host, router: RouterRecord, said: Takeover) -> None:
+    """It is announced when everything else of it may be stored already."""
+    succession, times = router.succession, said.times
+    if times.announced_ms is None:
+        return
+    if succession.took is not None and succession.took.epoch == said.epoch:
+        succession.took = replace(succession.took, times=times, heard_at=ledger.now)
+    elif router.host == host.name and router.epoch == said.epoch and not succession.is_announced:
+        succession.is_announced = True
+        ledger.record(router, MoveStep.ANNOUNCED, ago_s=max(0.0, (times.told_ms - times.announced_ms) / 1000))
+
+
+def record(ledger: Ledger, router: RouterRecord, took: TookOver) -> None:
+    """Tell the steps of a takeover, now that it is stored. The host's clock is not compared, only durations."""
+    router.succession.is_announced = took.times is not None and took.times.announced_ms is not None
+    if (times := took.times) is None:
+        return
+    steps = (
+        (MoveStep.MISSED, 0.0),
+        (MoveStep.SILENT, times.silent_ms),
+        (MoveStep.BURIED, times.buried_ms),
+        (MoveStep.OPENED, times.opened_ms),
+        (MoveStep.ANNOUNCED, times.announced_ms),
+    )
+    for step, after_ms in steps:
+        if after_ms is not None:
+            ledger.record(router, step, ago_s=ago_s(ledger, took, after_ms))
+
+
+def ago_s(ledger: Ledger, took: TookOver, after_ms: float) -> float:
+    """How long ago something was that happened so long after the first missed beat."""
+    told_ms = after_ms if took.times is None else took.times.told_ms
+    return max(0.0, ledger.now - took.heard_at + (told_ms - after_ms) / 1000)
+
+
+def wonder(ledger: Ledger, host: Host, router_id: RouterId, epoch: Epoch) -> None:
+    """A host knows a higher epoch than the store: somebody put back an old copy of the database."""
+    if not host.told_ahead:
+        host.told_ahead = True
+        reason = (
+            f"it knows router {router_id} at epoch {epoch}, which the store has never seen: was the database restored "
+            "from an old copy?"
+        )
+        ledger.emit(ReportHost(host=host.name, standing=host.standing, reason=reason, cause=ledger.cause))

@@ -1,0 +1,191 @@
+"""Which hosts are arbiters, and how one of them is replaced without two quorums that know nothing of each other.
+
+The rule: three arbiters, five from nine hosts on, one while there are fewer than three hosts; spread over zones. They
+stay as they are: an arbiter is replaced when it is dead and another host is there to be one, or when there are hosts
+enough for more arbiters. An even number is never better than the odd one below it.
+
+Replacing takes three levels, each stored, then published, then followed (`model.lease.Panel`):
+
+    v, floor f: {old}  ─1─►  v+1, floor v: {old},{new}  ─2─►  v+1, floor v+1: the same  ─3─►  v+2, floor v+1: {new}
+
+    1. when a change is due, and every host follows v. A quorum is a majority of both sets from now on.
+    2. when every host follows v+1, save those whose tenure the arbiters have buried.
+    3. when majorities of both sets have confirmed the floor, and every grant given before that is over (`quiet_s`).
+
+The invariant: no two quorums that are relied on at one time lack a common arbiter. A host that follows v holds no lease
+when v+2 is published: arbiters that have confirmed the floor v+1 do not serve it, and they are a majority of {old}.
+
+After Raft's joint consensus (Ongaro and Ousterhout 2014), with a floor in place of the log.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gapless.model.host import HostName
+from gapless.model.lease import DEFAULT, LeaseTiming, Panel, PanelVersion
+
+FIVE_FROM = 9
+"""Hosts from which on there are five arbiters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A host that takes part in leases, as the panel sees it."""
+
+    name: HostName
+    zone: str
+    is_able: bool
+    """It is heard and connected: it could be an arbiter."""
+    is_dead: bool
+    is_over: bool
+    """The arbiters have buried its tenure: it holds no lease, whatever it follows."""
+    follows: bool
+    """Its guard works from the panel as it was published last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextLevel:
+    """The panel to be stored and published next, and why."""
+
+    panel: Panel
+    reason: str
+
+
+class Arbiters:
+    """Leads from level to level. `panel` is the one that is stored, None before there was any host."""
+
+    def __init__(self, panel: Panel | None, lease: LeaseTiming = DEFAULT) -> None:
+        self.panel = panel
+        self._quiet_s = lease.quiet_s
+        self._confirmed_at: float | None = None
+
+    def stored(self, panel: Panel) -> None:
+        """This level is in the store, and to be published."""
+        self.panel = panel
+        self._confirmed_at = None
+
+    def judge(self, members: Sequence[Member], now: float) -> NextLevel | None:
+        """The next level, if it is time for one."""
+        panel = self.panel
+        if panel is None:
+            return _first(members)
+        if len(panel.sets) == 1:
+            return self._replace(panel, members)
+        if panel.floor < panel.version:
+            return self._raise_floor(panel, members)
+        return self._conclude(panel, members, now)
+
+    def awaited(self, members: Sequence[Member]) -> list[HostName]:
+        """Dead hosts that the next level waits for: whether their tenures are over is worth asking."""
+        panel = self.panel
+        if panel is None:
+            return []
+        is_due = len(panel.sets) == 2 or _chosen(panel.sets[0], members) != panel.sets[0]
+        return [each.name for each in members if is_due and each.is_dead and not each.follows and not each.is_over]
+
+    def _replace(self, panel: Panel, members: Sequence[Member]) -> NextLevel | None:
+        (old,) = panel.sets
+        new = _chosen(old, members)
+        if new == old or _laggards(members):
+            return None
+        joint = Panel(version=PanelVersion(panel.version + 1), floor=panel.version, sets=(old, new))
+        return NextLevel(panel=joint, reason=f"arbiters are to be {_names(new)} instead of {_names(old)}")
+
+    def _raise_floor(self, panel: Panel, members: Sequence[Member]) -> NextLevel | None:
+        if _laggards(members):
+            return None
+        raised = Panel(version=panel.version, floor=panel.version, sets=panel.sets)
+        return NextLevel(panel=raised, reason="every host asks the old arbiters and the new ones")
+
+    def _conclude(self, panel: Panel, members: Sequence[Member], now: float) -> NextLevel | None:
+        if not panel.is_quorum([each.name for each in members if each.follows]):
+            self._confirmed_at = None
+            return None
+        if self._confirmed_at is None:
+            self._confirmed_at = now
+        if now - self._confirmed_at < self._quiet_s:
+            return None
+        single = Panel(version=PanelVersion(panel.version + 1), floor=panel.version, sets=panel.sets[1:])
+        return NextLevel(panel=single, reason=f"arbiters are {_names(panel.sets[1])} from now on")
+
+
+class Shortage:
+    """Whether arbiters are too few for takeovers, told when that has lasted for `patience_s` and when it is over.
+
+    With two hosts there is one arbiter (two would be worse: either one's death would end every lease). It can bury the
+    other host, and nobody can bury it.
+    """
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._since: float | None = None
+        self._is_told = False
+
+    def judge(self, panel: Panel | None, members: Sequence[Member], now: float) -> str | None:
+        """What there is to tell now: the shortage, "" for its end, None for nothing new."""
+        said = _shortage(panel, members)
+        self._since = (now if self._since is None else self._since) if said else None
+        if said and self._since is not None and now - self._since < self._patience_s:
+            return None
+        if bool(said) is self._is_told:
+            return None
+        self._is_told = bool(said)
+        return said
+
+
+def _shortage(panel: Panel | None, members: Sequence[Member]) -> str:
+    if panel is None or len(members) < 2 or len(panel.arbiters) >= 3:
+        return ""
+    (only,) = panel.arbiters[:1]
+    others = ", ".join(sorted(each.name for each in members if each.name != only))
+    return (
+        f"{len(members)} hosts are too few for takeovers: {only} is the only arbiter, and should it die, nobody takes "
+        f"over from it, and {others} forwards nothing for guarded routers until it is back; for a third arbiter run "
+        "`gapless host --capacity 0` on the controller's machine"
+    )
+
+
+def _first(members: Sequence[Member]) -> NextLevel | None:
+    chosen = _chosen(frozenset(), members)
+    if not chosen:
+        return None
+    panel = Panel(version=PanelVersion(1), floor=PanelVersion(1), sets=(chosen,))
+    return NextLevel(panel=panel, reason=f"the first arbiters are {_names(chosen)}")
+
+
+def _chosen(current: frozenset[HostName], members: Sequence[Member]) -> frozenset[HostName]:
+    """The arbiters that there should be; `current` if nothing better is possible."""
+    zones = {each.name: each.zone for each in members}
+    kept = {each.name for each in members if each.name in current and not each.is_dead}
+    able = {each.name for each in members if each.is_able} - current
+    for size in sorted({_size(len(kept | able)), len(current)}, reverse=True):
+        if len(current) <= size <= len(kept | able) and (size != len(current) or kept != set(current)):
+            return _filled(kept, able, size, zones)
+    return current
+
+
+def _filled(kept: set[HostName], able: set[HostName], size: int, zones: dict[HostName, str]) -> frozenset[HostName]:
+    """`size` arbiters: those kept, and of those able ever another in the zone that has the fewest."""
+    chosen, left = set(kept), set(able)
+    while len(chosen) < size:
+        used = Counter(zones[name] for name in chosen)
+        best = min(left, key=lambda name: (used[zones[name]], name))
+        chosen.add(best)
+        left.discard(best)
+    return frozenset(chosen)
+
+
+def _size(hosts: int) -> int:
+    if hosts >= FIVE_FROM:
+        return 5
+    return 3 if hosts >= 3 else min(hosts, 1)
+
+
+def _laggards(members: Sequence[Member]) -> list[HostName]:
+    """Hosts that may hold a lease by an older level."""
+    return [each.name for each in members if not each.follows and not each.is_over]
+
+
+def _names(hosts: frozenset[HostName]) -> str:
+    return ", ".join(sorted(hosts))

@@ -1,0 +1,128 @@
+"""Who may succeed the host that a guarded router is active on, as one table.
+
+    NOBODY ──chosen──► CHOSEN ──stored──► GIVEN ──take──► TAKING ──ended──► TAKEN ──erased──► NOBODY
+      ▲                  │                  ├──ended (its tenure is over)─────► │
+      └────not stored────┘                  └──promoted (the router is bound to it now)──► NOBODY
+
+Theory: a host dies, and its successor becomes active without asking anybody, because it has the right to (the arbiters
+buried the host before). So the right is what must never be doubled, and it moves in two steps: it is taken from one
+host, who acknowledges or is over, that is stored, and only then is it given to another (Gray and Cheriton 1989: whoever
+may have been promised something is asked, or outlived).
+
+The rule: a right is given to a tenure, a host in one incarnation. It is stored before it is given (CHOSEN), and it is
+not over before that is known for certain: its host says that its guard works from a plan without the right, and that
+the router is not open there; or its host is at a higher incarnation; or the arbiters have buried it.
+
+The invariant: a router has one host at most that forwards it, and one at most that may begin to.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import inf
+
+from gapless.errors import InvariantError
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Tenure
+from gapless.model.plan import Epoch, RouterReport, RouterState, TakeoverTimes
+
+
+class RightState(StrEnum):
+    """How far the right to succeed has come."""
+
+    NOBODY = "nobody"
+    """Only a plan can make another host active."""
+    CHOSEN = "chosen"
+    """The next standby is being stored; it builds already."""
+    GIVEN = "given"
+    """Stored: its plan gives it the right."""
+    TAKING = "taking"
+    """Its plan gives the right no more; it has not said yet that it knows."""
+    TAKEN = "taken"
+    """It has lost the right for certain; that is being stored."""
+
+
+class Trigger(StrEnum):
+    """What moves a right from state to state."""
+
+    CHOSEN = "chosen"
+    STORED = "stored"
+    NOT_STORED = "not stored"
+    TAKE = "taken away"
+    ENDED = "ended"
+    """Acknowledged, or the tenure is over."""
+    ERASED = "erased"
+    PROMOTED = "promoted"
+
+
+_S, _T = RightState, Trigger
+
+TABLE: dict[tuple[RightState, Trigger], RightState] = {
+    (_S.NOBODY, _T.CHOSEN): _S.CHOSEN,
+    (_S.CHOSEN, _T.STORED): _S.GIVEN,
+    (_S.CHOSEN, _T.NOT_STORED): _S.NOBODY,
+    (_S.GIVEN, _T.TAKE): _S.TAKING,
+    (_S.GIVEN, _T.ENDED): _S.TAKEN,
+    (_S.GIVEN, _T.PROMOTED): _S.NOBODY,
+    (_S.TAKING, _T.ENDED): _S.TAKEN,
+    # It took over before it heard that it must not any more.
+    (_S.TAKING, _T.PROMOTED): _S.NOBODY,
+    (_S.TAKEN, _T.ERASED): _S.NOBODY,
+}
+
+MAY_SUCCEED = frozenset({_S.GIVEN, _S.TAKING})
+"""States in which the standby may have become active by itself."""
+
+
+def after(state: RightState, trigger: Trigger) -> RightState:
+    """The state that follows. Raises InvariantError for a pair that cannot happen."""
+    try:
+        return TABLE[state, trigger]
+    except KeyError:
+        raise InvariantError(f"a right to succeed that is {state} cannot be {trigger}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TookOver:
+    """A successor says that it became active, which is true whether or not it is stored."""
+
+    by: Tenure
+    epoch: Epoch
+    times: TakeoverTimes | None
+    """None: it says only that the router is open there; the story was told to a controller that is gone."""
+    heard_at: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Succession:
+    """What the planner keeps of one router's guard, beside its binding."""
+
+    covered: Incarnation | None = None
+    """The incarnation of its host at which it is guarded, as stored. None: a classic binding, forwarding unguarded."""
+    leaving: Incarnation | None = None
+    """That of the host that it leaves; None where it leaves none, or one on which it is not guarded."""
+    state: RightState = RightState.NOBODY
+    standby: Tenure | None = None
+    """Who has the right, or is being given it, or has not lost it for certain; None with NOBODY."""
+    taken_version: int = 0
+    """In TAKING: the first version of the standby's plan without the right."""
+    former: HostName | None = None
+    """A host that has it built, without any right: the first choice for the next standby. Not stored."""
+    took: TookOver | None = None
+    """A takeover that was heard of and is not stored yet."""
+    is_announced: bool = False
+    """The record of its last takeover says when it was announced."""
+    calm_until: float = -inf
+    """After a takeover, nothing is built elsewhere for a while."""
+    lost_at: float | None = None
+    """Since when its host is known to be over, with nobody to succeed it."""
+    said: dict[HostName, RouterReport] = field(default_factory=dict)
+    """The last word of each host that has it in its plan."""
+
+    def step(self, trigger: Trigger) -> None:
+        """Follow the table."""
+        self.state = after(self.state, trigger)
+
+    def word_of(self, host: HostName | None, epoch: Epoch) -> RouterState:
+        """What the host says of the router at this epoch; REMOVED if it said nothing."""
+        said = None if host is None else self.said.get(host)
+        return said.state if said is not None and said.epoch == epoch else RouterState.REMOVED

@@ -1,0 +1,110 @@
+"""What must hold when a fault is over, as data, and the judgement of what was measured. Pure.
+
+Beside what is said here, two things hold after every fault: traffic through every router is back, and each router is
+active on exactly one host. How long a gap of a kind may be is nobody's business here: it depends on timing and
+machine, so the bounds are the caller's.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+Frames = int | Literal["unknown"]
+"""How many frames; unknown where some were not seen."""
+
+
+class Gap(StrEnum):
+    """What a fault may cost the routers that it strikes."""
+
+    NONE = "none"
+    """Not one probe is lost, of no router."""
+    REPAIR = "repair"
+    """The router is repaired where it is."""
+    TAKEOVER = "takeover"
+    """The end of the lease, and a standby's start."""
+    RESCHEDULE = "reschedule"
+    """The silence after which a host is dead, and building elsewhere."""
+    LASTS = "lasts"
+    """It lasts as long as the fault, and what it takes to come back."""
+
+
+class Moves(StrEnum):
+    """Which routers are on another host when the fault is over."""
+
+    NONE = "none"
+    STRUCK = "struck"
+    """Those that were on a host struck, all of them, and no others."""
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What a fault may cost in one failover mode. `two_active`: the mode has no fence against it, and two hosts may
+    forward for one router."""
+
+    gap: Gap
+    moves: Moves = Moves.ANY
+    two_active: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How long gaps may be, in milliseconds; what is not named is not judged. `bystanders`: of routers not struck."""
+
+    gap_ms: Mapping[Gap, float] = field(default_factory=dict)
+    bystanders_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What came of a fault. Gaps in milliseconds; `lost` of `sent` probes."""
+
+    affected: Collection[str]
+    moved: Collection[str]
+    gap_ms: float
+    bystanders_ms: float
+    sent: int
+    lost: int
+    double_active_frames: Frames
+    frames_missed: int = 0
+    """How many the capture had no room for."""
+
+
+def problems(expected: Expected, bounds: Bounds, found: Measured) -> list[str]:
+    """What does not hold, a sentence each."""
+    wrong = []
+    if expected.gap is Gap.NONE and found.lost:
+        wrong.append(f"{found.lost} probes of {found.sent} were lost to a fault that must cost nothing")
+    most = bounds.gap_ms.get(expected.gap)
+    if most is not None and found.gap_ms > most:
+        wrong.append(f"a gap was {found.gap_ms:,.0f} ms long, and may be {most:,.0f} ms ({expected.gap})")
+    if bounds.bystanders_ms is not None and found.bystanders_ms > bounds.bystanders_ms:
+        wrong.append(
+            f"a router that was not struck had a gap of {found.bystanders_ms:,.0f} ms, and may have "
+            f"{bounds.bystanders_ms:,.0f} ms"
+        )
+    return wrong + _moves(expected.moves, set(found.affected), set(found.moved)) + _active(expected, found)
+
+
+def _moves(expected: Moves, affected: set[str], moved: set[str]) -> list[str]:
+    match expected:
+        case Moves.ANY:
+            return []
+        case Moves.NONE:
+            return [f"{len(moved)} routers moved, and none should have"] if moved else []
+        case Moves.STRUCK:
+            stayed, strays = affected - moved, moved - affected
+            return [
+                *([f"{len(stayed)} routers of {len(affected)} struck did not move"] if stayed else []),
+                *([f"{len(strays)} routers moved that were not struck"] if strays else []),
+            ]
+
+
+def _active(expected: Expected, found: Measured) -> list[str]:
+    if found.double_active_frames == "unknown":
+        why = f"{found.frames_missed} frames were not captured" if found.frames_missed else "the capture failed"
+        return [f"whether two hosts were active is unknown: {why}"]
+    if found.double_active_frames and not expected.two_active:
+        return [f"two hosts were active for one router: {found.double_active_frames} frames of the one that was over"]
+    return []

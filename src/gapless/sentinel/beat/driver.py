@@ -1,0 +1,335 @@
+"""A host's fast path without its sockets: datagrams, messages and deadlines in; datagrams, messages and the kernel out.
+
+    datagrams ─► Envelope ─► core.beat.Beat ─► Hands ─► guard, announcements
+    sentinel  ─► PlanParts ─►      │     └────► datagrams, messages to the sentinel
+
+The rule: nothing here waits, and one turn is short. What is long (a plan of 1,000 routers, their announcements) comes
+in parts, and the beat goes between them.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Address
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from gapless.core.beat import Beat
+from gapless.core.beatevents import (
+    ArbitersBack,
+    BeatEffect,
+    BeatEvent,
+    BurialAnswered,
+    BurialAsked,
+    Fenced,
+    NeedIncarnation,
+    PlanSettled,
+    Reborn,
+    Received,
+    Send,
+    Tell,
+    TookOver,
+    UplinksSeen,
+)
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Datagram, LeaseTiming
+from gapless.model.plan import Epoch, Forwarding, PanelPlan, Takeover
+from gapless.model.router import RouterId
+from gapless.sentinel.beat import words
+from gapless.sentinel.beat.hands import Announcing, Guarding, Hands
+from gapless.sentinel.beat.planning import Planning
+from gapless.wire import beat as wire
+from gapless.wire.lease import Dropped, Envelope
+
+ROUTERS_PER_MESSAGE = 250
+RHYTHM_S = 1.0
+
+Endpoint = tuple[str, int]
+_Item = TypeVar("_Item")
+
+
+class Watching(Protocol):
+    """`sentinel.beat.uplinks.Uplinks`. Nothing here waits."""
+
+    def watch(self, gateways: Iterable[tuple[str, IPv4Address]]) -> None:
+        """The gateways that routers of this host use."""
+
+    def trouble(self, now: float) -> str:
+        """What is lost, in words; "" if nothing is."""
+
+
+class Driver:
+    """One beat. `send` puts a datagram on its way to (address, port), `say` a message to the sentinel, `chat` one that
+    may be dropped when the sentinel does not read; none of them waits.
+    """
+
+    def __init__(
+        self,
+        begin: wire.Begin,
+        guard: Guarding,
+        announcer: Announcing,
+        uplinks: Watching,
+        *,
+        send: Callable[[Endpoint, bytes], None],
+        say: Callable[[msgspec.Struct], None],
+        chat: Callable[[msgspec.Struct], None],
+        clock: Callable[[], float],
+    ) -> None:
+        now = clock()
+        self._timing = LeaseTiming(interval_s=begin.interval_s, lease_s=begin.lease_s)
+        self._envelope = Envelope(bytes.fromhex(begin.key), begin.cluster, _zone(begin), begin.name)
+        panel = begin.panel.panel if begin.panel is not None else None
+        self._beat = Beat(begin.name, begin.incarnation, self._timing, now=now, panel=panel)
+        self._announcer = announcer
+        self._hands = Hands(guard, announcer, self)
+        self._planning = Planning()
+        self._send = send
+        self._say = say
+        self._chat = chat
+        self._clock = clock
+        self._addresses: dict[HostName, Endpoint] = {}
+        self._meet(begin.panel)
+        self._unnamed: set[RouterId] = set()
+        """Routers that a whole plan has not named so far."""
+        self._told_open: dict[RouterId, Epoch] = {}
+        self._uplinks = uplinks
+        self._trouble = ""
+        self._settled = 0
+        self._level: wire.Level | None = None
+        self._unannounced: dict[RouterId, TookOver] = {}
+        """The takeovers of routers that are not announced yet."""
+        self._takeovers = 0
+        """The highest number of a takeover of this tenure that was told."""
+        self._troubles: dict[str, str] = {}
+        self._dropped: Counter[str] = Counter()
+        self._rhythm_due = now + RHYTHM_S
+        self._beats = 0
+        self._latest_s = 0.0
+        self._now = now
+
+    # In
+
+    def received(self, raw: bytes, now: float) -> None:
+        """A datagram arrived."""
+        try:
+            datagram = self._envelope.open(raw)
+        except Dropped as error:
+            self._dropped[error.fault.value] += 1
+            return
+        self._handle(Received(datagram=datagram), now)
+
+    def told(self, message: wire.ToBeat, now: float) -> None:
+        """The sentinel said something."""
+        match message:
+            case wire.PlanPart():
+                self._plan(message, now)
+            case wire.Built():
+                self._hands.built(message.routers)
+            case wire.NewIncarnation():
+                self._handle(Reborn(incarnation=message.incarnation), now)
+            case wire.BurialQuestion():
+                self._handle(BurialAsked(tenure=message.tenure, seq=message.seq, panel=message.panel), now)
+            case wire.Begin():
+                raise ValueError("a beat begins once")
+
+    def next_deadline(self) -> float:
+        """When `on_deadline` is to be called, monotonic seconds."""
+        return self._beat.next_deadline()
+
+    def on_deadline(self, now: float) -> None:
+        """The beat."""
+        self._beats += 1
+        self._latest_s = max(self._latest_s, now - self._beat.next_deadline())
+        self._now = now
+        self._carry_out(self._beat.on_deadline(now), now)
+        if (trouble := self._uplinks.trouble(now)) != self._trouble:
+            self._trouble = trouble
+            self._chat(words.uplinks(trouble))
+            self._handle(UplinksSeen(trouble=trouble), now)
+        if now >= self._rhythm_due:
+            self._rhythm_due = now + RHYTHM_S
+            self._hands.look_after()
+            self._tell_rhythm()
+
+    def _tell_rhythm(self) -> None:
+        latest_ms = round(self._latest_s * 1000, 3)
+        self._chat(wire.Rhythm(beats=self._beats, latest_ms=latest_ms, dropped=dict(self._dropped)))
+        self._beats, self._latest_s = 0, 0.0
+
+    def _plan(self, part: wire.PlanPart, now: float) -> None:
+        self._meet(part.panel)
+        named = {router.router_id for router in part.routers}
+        self._envelope.know(tenure.host for router in part.routers for tenure in router.guarded.after)
+        self._unnamed = (set(self._hands.known) if part.whole else self._unnamed) - named
+        self._hands.plan(part.routers, (*part.removed, *(self._unnamed if part.last else ())))
+        if (planned := self._planning.take(part)) is not None:
+            self._unnamed = set()
+            self._uplinks.watch(self._hands.gateways())
+            self._handle(planned, now)
+            self._tell_epochs()
+
+    def _meet(self, panel: PanelPlan | None) -> None:
+        """The hosts that take part, and where they are."""
+        if panel is None:
+            return
+        self._envelope.know([each.host for each in panel.addresses])
+        self._envelope.know(panel.panel.arbiters)
+        self._addresses = {}
+        for each in panel.addresses:
+            if (endpoint := _endpoint(each.address)) is not None:
+                self._addresses[each.host] = endpoint
+            else:
+                what = f"host {each.host} is said to be reached at '{each.address}', which is no ADDRESS:PORT"
+                self._chat(wire.Said(level="warning", event=what))
+
+    # The core
+
+    def _handle(self, event: BeatEvent, now: float) -> None:
+        self._now = now
+        self._carry_out(self._beat.handle(event, now), now)
+
+    def _carry_out(self, effects: list[BeatEffect], now: float) -> None:
+        """Datagrams first: they wait for nothing. Then the kernel, whose answers may lead to more."""
+        pending = effects
+        while True:
+            kernel = []
+            for effect in pending:
+                match effect:
+                    case Send():
+                        self._post(effect.to, effect.datagram)
+                    case NeedIncarnation():
+                        self._say(wire.IncarnationNeeded(after=effect.after))
+                    case _:
+                        kernel.append(effect)
+            pending = []
+            for answer in self._hands.carry_out(kernel, now):
+                now = self._now = self._clock()  # The kernel took its time.
+                pending += self._beat.handle(answer, now)
+            if not pending:
+                break
+        self._tell_level()
+
+    def _post(self, to: HostName, datagram: Datagram) -> None:
+        address = self._addresses.get(to)
+        if address is None:
+            self._dropped["no address"] += 1
+            return
+        self._send(address, self._envelope.seal(to, datagram))
+
+    # Out (the hands' witness)
+
+    def opened(self, routers: Mapping[RouterId, Epoch]) -> None:
+        """These are about to pass."""
+        self._told_open |= routers
+        for part in _parts([Forwarding(router_id=each, epoch=epoch) for each, epoch in routers.items()]):
+            self._say(wire.Opened(routers=part))
+
+    def closed(self, routers: Iterable[RouterId]) -> None:
+        """These pass no more."""
+        routers = list(routers)
+        for router_id in routers:
+            self._unannounced.pop(router_id, None)
+            self._told_open.pop(router_id, None)
+        for part in _parts(routers):
+            self._say(wire.Closed(routers=part))
+
+    def _tell_epochs(self) -> None:
+        """A plan may raise the epoch of a router that stays open."""
+        raised = {
+            router_id: epoch
+            for router_id, epoch in self._beat.forwarding.items()
+            if self._told_open.get(router_id, epoch) != epoch
+        }
+        self.opened(raised)
+
+    def trouble(self, what: str, reason: str) -> None:
+        """Said once, and once more when it is over."""
+        if self._troubles.get(what, "") == reason:
+            return
+        if reason:
+            self._troubles[what] = reason
+            self._chat(wire.Said(level="error", event=f"cannot {what}; trying again", details={"reason": reason}))
+        else:
+            del self._troubles[what]
+            self._chat(wire.Said(level="info", event=f"can {what} again"))
+
+    def tell(self, news: Tell) -> None:
+        """What the core reports, once all before it is done."""
+        match news.news:
+            case PlanSettled(revision=revision):
+                self._settled = revision
+            case BurialAnswered() as answer:
+                said = wire.BurialAnswer(tenure=answer.tenure, seq=answer.seq, is_buried=answer.is_buried)
+                self._say(said)
+            case TookOver() as takeover:
+                self._chat(words.line(takeover))
+                self._tell_takeover(takeover, list(takeover.routers), None)
+                self._takeovers = max(self._takeovers, takeover.number)
+                self._unannounced |= dict.fromkeys(takeover.routers, takeover)
+            case ArbitersBack() as back:
+                self._chat(words.line(back))
+                # A partition healed: what was learnt on its other side may be wrong.
+                self._announcer.announce_again(self._hands.is_open)
+            case Fenced() as fenced:
+                self._chat(words.line(fenced))
+                self._unannounced, self._takeovers = {}, 0  # A new tenure counts its takeovers anew.
+            case spoken:
+                self._chat(words.line(spoken))
+
+    def announced(self, routers: tuple[RouterId, ...], unready: tuple[RouterId, ...], now: float) -> None:
+        """These were announced, which is the last step of a takeover: it is told once more. Of `unready`, not all was
+        there that is announced, and that step stays open.
+        """
+        for router_id in unready:
+            self._unannounced.pop(router_id, None)
+        told: dict[int, list[RouterId]] = {}
+        takeovers: dict[int, TookOver] = {}
+        for router_id in routers:
+            if takeover := self._unannounced.pop(router_id, None):
+                takeovers[takeover.number] = takeover
+                told.setdefault(takeover.number, []).append(router_id)
+        for number, of_one in told.items():
+            self._tell_takeover(takeovers[number], of_one, now)
+
+    def _tell_takeover(self, takeover: TookOver, routers: list[RouterId], announced: float | None) -> None:
+        times = words.since_missed(takeover.times, self._timing, announced=announced, told=announced or self._now)
+        said = [
+            Takeover(router_id=router_id, epoch=takeover.routers[router_id], of=takeover.of, times=times)
+            for router_id in routers
+        ]
+        for part in _parts(said):
+            self._say(wire.TookOver(number=takeover.number, takeovers=part))
+
+    def _tell_level(self) -> None:
+        tenure = self._beat.tenure
+        level = wire.Level(
+            tenure=tenure.incarnation if tenure is not None else Incarnation(0),
+            settled=self._settled,
+            panel=self._beat.panel,
+            takeovers=self._takeovers,
+            trouble=self._trouble,
+        )
+        if level != self._level:
+            self._level = level
+            self._say(level)
+
+
+def _zone(begin: wire.Begin) -> str:
+    """A lease means something only among hosts that count it alike, so the timing is part of the zone's name."""
+    return f"{begin.zone}/{begin.interval_s:g}/{begin.lease_s:g}"
+
+
+def _endpoint(text: str) -> Endpoint | None:
+    """ "ADDRESS:PORT" as a socket takes it; None where it is something else. A name would have to be asked for, and the
+    beat never waits.
+    """
+    host, _, port = text.rpartition(":")
+    try:
+        address, number = str(IPv4Address(host)), int(port)
+    except ValueError:
+        return None
+    return (address, number) if 0 < number < 65536 else None
+
+
+def _parts(items: list[_Item]) -> Iterable[tuple[_Item, ...]]:
+    return (tuple(items[at : at + ROUTERS_PER_MESSAGE]) for at in range(0, len(items), ROUTERS_PER_MESSAGE))

@@ -1,0 +1,314 @@
+"""Carries out what a beat asks of this machine: the guard's lease and active set, and announcements.
+
+The rule: effects on the kernel are carried out in their order. One that fails holds back those after it and is tried
+again, with three exceptions: an Activate is answered as failed, and the core asks again; a HoldLease waits for nothing,
+since the other routers need their lease whatever holds up one, and is out of date by the next beat; a Withdraw makes
+moot what waits before it. A guard that somebody else changed is put back before anything else, and said.
+
+Invariant: what the sentinel was told to be open (`is_open`) covers what the kernel's active set lets pass: it is told
+before the set grows, and taken back after it has shrunk.
+"""
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from ipaddress import IPv4Address
+from math import inf
+from typing import Protocol
+
+from gapless.core.beatevents import (
+    Activate,
+    Activated,
+    Announce,
+    BeatEvent,
+    Deactivate,
+    Deactivated,
+    HoldLease,
+    Tell,
+    Withdraw,
+    Withdrawn,
+)
+from gapless.errors import Conflict, GaplessError
+from gapless.model.plan import Epoch
+from gapless.model.router import RouterId
+from gapless.wire.beat import BeatRouter
+
+KernelEffect = HoldLease | Withdraw | Activate | Deactivate | Announce | Tell
+"""Those whose order matters: an announcement follows its opening, and news what they tell of."""
+
+
+class Guarding(Protocol):
+    """`sentinel.beat.guard.Guard`, as far as it is used here. Each call raises Unavailable, or Conflict."""
+
+    def extend(self, until_s: float) -> None:
+        """Let the lease end then."""
+
+    def activate(self, names: Iterable[str]) -> None:
+        """Let these taps pass frames."""
+
+    def deactivate(self, names: Iterable[str]) -> None:
+        """Let these taps pass none."""
+
+    def withdraw(self) -> None:
+        """Let nothing pass."""
+
+    def restore(self) -> None:
+        """Put the guard back as it should be."""
+
+
+class Announcing(Protocol):
+    """`sentinel.beat.announcements.Announcements`, as far as it is used here. Nothing here raises or waits."""
+
+    def prepare(self, router: BeatRouter) -> None:
+        """Have what there is to announce of this router ready: it is planned, or its interfaces are new."""
+
+    def forget(self, router_id: RouterId) -> None:
+        """It is not planned here any more."""
+
+    def announce(self, routers: Iterable[RouterId]) -> None:
+        """Announce these, in turn, and again after a while."""
+
+    def announce_again(self, routers: Iterable[RouterId]) -> None:
+        """Announce these once more, after all that is announced for the first time."""
+
+    def silence(self, routers: Iterable[RouterId]) -> None:
+        """Announce these no more."""
+
+
+class Witness(Protocol):
+    """Who is told what was done."""
+
+    def opened(self, routers: Mapping[RouterId, Epoch]) -> None:
+        """These are about to pass."""
+
+    def closed(self, routers: Iterable[RouterId]) -> None:
+        """These pass no more."""
+
+    def tell(self, news: Tell) -> None:
+        """All that came before this news is done."""
+
+    def trouble(self, what: str, reason: str) -> None:
+        """Something could not be done and is tried again; or could (`reason` empty)."""
+
+
+_KEEP, _PUT_BACK, _RENEW = "keep the guard", "put the guard back", "renew the lease in the kernel"
+_OPEN, _FIT = "open routers", "open or close ports of open routers"
+
+
+class Hands:
+    """One beat's."""
+
+    def __init__(self, guard: Guarding, announcer: Announcing, witness: Witness) -> None:
+        self._guard = guard
+        self._announcer = announcer
+        self._witness = witness
+        self._queue: deque[KernelEffect] = deque()
+        self._routers: dict[RouterId, BeatRouter] = {}
+        self._open: dict[RouterId, frozenset[str]] = {}
+        """Tap names that are, or may be, open for a router."""
+        self._unfit: set[RouterId] = set()
+        """Open routers whose ports are not those that are open."""
+        self._until = -inf
+        self._is_renewal_due = False
+        self._was_seen = False
+        """The guard was in use since `look_after`."""
+        self._is_broken = False
+        """Somebody else changed the guard: frames may pass that must not."""
+
+    @property
+    def is_held_up(self) -> bool:
+        """Something is to be tried again."""
+        return bool(self._queue or self._unfit or self._is_broken)
+
+    @property
+    def is_open(self) -> frozenset[RouterId]:
+        """Routers that the guard may let pass."""
+        return frozenset(self._open)
+
+    @property
+    def known(self) -> frozenset[RouterId]:
+        """Routers of the plan, as far as it has arrived."""
+        return frozenset(self._routers)
+
+    def gateways(self) -> set[tuple[str, IPv4Address]]:
+        """Uplinks and next hops of the routers that are known."""
+        return {router.gateway for router in self._routers.values() if router.gateway is not None}
+
+    def plan(self, routers: Iterable[BeatRouter], removed: Iterable[RouterId]) -> None:
+        """What is known of routers changed: ports that an open router gained are opened, lost ones are closed."""
+        for router in routers:
+            self._routers[router.router_id] = router
+            self._announcer.prepare(router)
+            if self._open.get(router.router_id, _taps(router)) != _taps(router):
+                self._unfit.add(router.router_id)
+        for router_id in removed:
+            if self._routers.pop(router_id, None) is not None and router_id not in self._open:
+                self._announcer.forget(router_id)  # One that is open is announced until it is closed.
+        self._fit()
+
+    def built(self, routers: Iterable[RouterId]) -> None:
+        """The interfaces or addresses of these are new; those that are open are announced."""
+        for router_id in routers:
+            if router := self._routers.get(router_id):
+                self._announcer.prepare(router)
+                if router_id in self._open:
+                    self._announcer.announce([router_id])
+
+    def look_after(self) -> None:
+        """Now and then: a guard that nobody used since is used, which shows whether somebody else changed it."""
+        if not self._was_seen:
+            self._try(_RENEW, lambda: self._guard.extend(self._until))
+        self._was_seen = False
+
+    def carry_out(self, effects: Iterable[KernelEffect], now: float) -> Iterator[BeatEvent]:
+        """Carry out these after what is held up, as far as possible; yields the answers."""
+        for effect in effects:
+            self._take_in(effect)
+        if self._is_broken:
+            with suppress(GaplessError):
+                self._put_back()
+        if self._is_renewal_due:
+            self._is_renewal_due = False
+            self._try(_RENEW, lambda: self._guard.extend(self._until))
+        self._fit()
+        while self._queue:
+            effect = self._queue[0]
+            try:
+                answer = self._do(effect)
+            except GaplessError as error:
+                self._witness.trouble(_what(effect), str(error))
+                return
+            self._witness.trouble(_what(effect), "")
+            self._queue.popleft()
+            if answer is not None:
+                yield answer
+
+    def _take_in(self, effect: KernelEffect) -> None:
+        match effect:
+            case HoldLease():
+                self._until, self._is_renewal_due = effect.until, True
+            case Withdraw():
+                self._until, self._is_renewal_due = -inf, False
+                self._unfit.clear()
+                self._announcer.silence(self._open)  # Whatever the kernel does: no announcement passes the guard.
+                self._queue = deque(waiting for waiting in self._queue if isinstance(waiting, Tell))
+                self._queue.append(effect)
+            case _:
+                self._queue.append(effect)
+
+    def _do(self, effect: KernelEffect) -> BeatEvent | None:
+        match effect:
+            case Withdraw():
+                self._change(self._guard.withdraw)
+                self._closed(tuple(self._open))
+                return Withdrawn()
+            case Activate():
+                return self._activate(effect.routers)
+            case Deactivate():
+                taps = self._taps_of(effect.routers)
+                self._change(lambda: self._guard.deactivate(taps))
+                self._closed(effect.routers)
+                return Deactivated(routers=effect.routers)
+            case Announce():
+                self._announcer.announce(effect.routers)
+                return None
+            case Tell():
+                self._witness.tell(effect)
+                return None
+            case HoldLease():
+                raise AssertionError("it is never queued")
+
+    def _activate(self, routers: Mapping[RouterId, Epoch]) -> Activated:
+        taps = {router_id: self._wanted(router_id) for router_id in routers}
+        self._witness.opened(routers)
+        try:
+            self._change(lambda: self._guard.activate(frozenset().union(*taps.values())))
+        except GaplessError as error:
+            self._witness.closed([router_id for router_id in routers if router_id not in self._open])
+            self._witness.trouble(_OPEN, str(error))
+            return Activated(routers=tuple(routers), reason=str(error))
+        self._witness.trouble(_OPEN, "")
+        self._open |= taps
+        return Activated(routers=tuple(routers))
+
+    def _fit(self) -> None:
+        """Open the ports that open routers gained, close those that they lost: each in one transaction."""
+        unfit = [router_id for router_id in self._unfit if router_id in self._open]
+        if not unfit:
+            self._unfit.clear()
+            return
+        wanted = {router_id: self._wanted(router_id) for router_id in unfit}
+        there = self._taps_of(unfit)
+        needed: frozenset[str] = frozenset().union(*wanted.values())
+        for router_id in unfit:  # They are closed with their router also when one of these fails.
+            self._open[router_id] |= wanted[router_id]
+        if self._try(_FIT, lambda: self._guard.activate(needed)) and self._try(
+            _FIT, lambda: self._guard.deactivate(there - needed)
+        ):
+            self._open |= wanted
+            self._unfit.clear()
+
+    def _closed(self, routers: Collection[RouterId]) -> None:
+        self._announcer.silence(routers)
+        for router_id in routers:
+            self._open.pop(router_id, None)
+            if router_id not in self._routers:
+                self._announcer.forget(router_id)
+        self._witness.closed(routers)
+
+    def _wanted(self, router_id: RouterId) -> frozenset[str]:
+        router = self._routers.get(router_id)
+        return self._open.get(router_id, frozenset()) if router is None else _taps(router)
+
+    def _taps_of(self, routers: Iterable[RouterId]) -> frozenset[str]:
+        return frozenset().union(*(self._open.get(router_id, frozenset()) for router_id in routers))
+
+    # The guard, which others may change
+
+    def _try(self, what: str, action: Callable[[], None]) -> bool:
+        """Whether it could be done; if not, that is said."""
+        try:
+            self._change(action)
+        except GaplessError as error:
+            self._witness.trouble(what, str(error))
+            return False
+        self._witness.trouble(what, "")
+        return True
+
+    def _change(self, action: Callable[[], None]) -> None:
+        """Do this to the guard; where somebody else changed that, put it back first. Raises GaplessError."""
+        if self._is_broken:
+            self._put_back()
+        self._was_seen = True
+        try:
+            action()
+        except Conflict as error:
+            self._is_broken = True
+            self._witness.trouble(_KEEP, str(error))
+            self._put_back()
+            action()
+
+    def _put_back(self) -> None:
+        """Frames may pass that must not: as long as this fails, it is tried before anything else."""
+        try:
+            self._guard.restore()
+        except GaplessError as error:
+            self._witness.trouble(_PUT_BACK, str(error))
+            raise
+        self._is_broken = False
+        self._witness.trouble(_PUT_BACK, "")
+        self._witness.trouble(_KEEP, "")
+
+
+def _taps(router: BeatRouter) -> frozenset[str]:
+    return frozenset(router.taps)
+
+
+def _what(effect: KernelEffect) -> str:
+    match effect:
+        case Withdraw():
+            return "withdraw every router"
+        case Deactivate():
+            return "close routers"
+        case _:
+            return "change the guard"

@@ -1,0 +1,141 @@
+"""nftables transactions by nfnetlink, answered before the call returns.
+
+Why not libnftables: a table can be *owned* by the socket that made it, and then nobody else changes it; the library
+keeps its socket to itself. And a renewal of the lease is two messages, encoded in microseconds.
+
+The rule: a transaction takes effect as a whole or not at all, and only while the ruleset's generation is the one that
+was expected: whoever changed any table of this namespace in between is noticed by the next transaction.
+
+Formats: linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h. Numbers are in network order.
+"""
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Self
+
+from gapless.errors import Conflict, Unavailable
+from gapless.kernel.netlink import ACK, NETFILTER, REQUEST, attribute, attributes
+
+SUBSYSTEM: Final = 10 << 8
+"""Of nftables, in the types of messages."""
+GENERAL: Final = struct.Struct("!BBH")
+"""struct nfgenmsg: family, version, and what depends on the message."""
+
+_GETGEN = 16
+_GENERATION_ID = 1
+_BATCH_BEGIN, _BATCH_END, _BATCH_GENERATION = 16, 17, 1
+_NETLINK_ERROR = 2
+_HEADER = struct.Struct("=IHHII")
+_SO_SNDBUFFORCE = 32
+_SEND_BUFFER_BYTES = 4 << 20
+_ANSWER_BYTES = 1 << 17
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a transaction: type within nftables, flags beside REQUEST, attributes."""
+
+    type: int
+    flags: int
+    body: bytes
+
+
+class Refusal(Unavailable):
+    """The kernel refused a transaction; `number` is its error."""
+
+    def __init__(self, number: int, about: str) -> None:
+        super().__init__(f"{about}: {os.strerror(number)}")
+        self.number = number
+
+
+class Transactions:
+    """A socket of the namespace in which it is made, for tables of family bridge; what it owns only it changes."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER)
+        self._socket.setblocking(False)
+        with suppress(PermissionError):  # a transaction is one send; without it, some thousand names fit
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND_BUFFER_BYTES)
+        self._sequence = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket; a table that it owned stays when it was made to persist."""
+        self._socket.close()
+
+    def generation(self) -> int:
+        """The number of the ruleset's present state; each transaction adds one. Raises Unavailable."""
+        self._sequence += 1
+        self._send(_pack(SUBSYSTEM | _GETGEN, REQUEST, self._sequence, GENERAL.pack(0, 0, 0)))
+        for kind, sequence, answer in self._answers():
+            if sequence == self._sequence and kind != _NETLINK_ERROR:
+                return int.from_bytes(attributes(answer, GENERAL.size)[_GENERATION_ID], "big")
+        raise Unavailable("the kernel told no generation of its nftables ruleset")
+
+    def commit(self, messages: Sequence[Message], generation: int, about: str) -> None:
+        """Carry `messages` out as one transaction, on a ruleset that is still at `generation`.
+
+        Raises Conflict when it is not, Refusal with the kernel's reason otherwise; then nothing was done.
+        """
+        first = self._sequence + 1
+        self._sequence = first + len(messages) + 1
+        begin = GENERAL.pack(socket.AF_UNSPEC, 0, SUBSYSTEM >> 8)
+        expected = attribute(_BATCH_GENERATION, struct.pack("!I", generation))
+        head = GENERAL.pack(socket.AF_BRIDGE, 0, 0)
+        packed = [_pack(_BATCH_BEGIN, REQUEST, first, begin + expected)]
+        for sequence, message in enumerate(messages, first + 1):
+            # Errors are answered for each message; the last one's answer says that all went well.
+            flags = message.flags | REQUEST | (ACK if sequence == self._sequence - 1 else 0)
+            packed.append(_pack(SUBSYSTEM | message.type, flags, sequence, head + message.body))
+        packed.append(_pack(_BATCH_END, REQUEST, self._sequence, begin))
+        self._send(b"".join(packed))
+        self._read_outcome(first, about)
+
+    def _read_outcome(self, first: int, about: str) -> None:
+        numbers = [
+            -struct.unpack_from("=i", answer)[0]
+            for kind, sequence, answer in self._answers()
+            if kind == _NETLINK_ERROR and sequence >= first
+        ]
+        if not numbers:
+            raise Unavailable(f"{about}: the kernel did not answer")
+        if errno.ERESTART in numbers:
+            raise Conflict(f"{about}: the nftables ruleset was changed by somebody else")
+        for number in filter(None, numbers):
+            raise Refusal(number, about)
+
+    def _send(self, packed: bytes) -> None:
+        try:
+            self._socket.send(packed)
+        except OSError as error:
+            raise Unavailable(f"the kernel took no nftables transaction: {error.strerror or error}") from error
+
+    def _answers(self) -> list[tuple[int, int, bytes]]:
+        """(type, sequence, body) of each answer. The kernel answers within the call that sends, so nobody waits."""
+        answers: list[tuple[int, int, bytes]] = []
+        while True:
+            try:
+                data = self._socket.recv(_ANSWER_BYTES)
+            except BlockingIOError:
+                return answers
+            except OSError as error:
+                raise Unavailable(f"an answer about nftables was lost: {error.strerror or error}") from error
+            offset = 0
+            while offset + _HEADER.size <= len(data):
+                length, kind, _, sequence, _ = _HEADER.unpack_from(data, offset)
+                answers.append((kind, sequence, data[offset + _HEADER.size : offset + length]))
+                offset += (length + 3) & ~3
+
+
+def _pack(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
+    return _HEADER.pack(_HEADER.size + len(body), kind, flags, sequence, 0) + body

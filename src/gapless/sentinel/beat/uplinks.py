@@ -1,0 +1,117 @@
+"""Looks at this host's uplinks: the carrier at each beat, the gateways by ARP each half second. Nothing here waits.
+
+The carrier is read by ioctl, which takes no RTNL; link notifications would tell of every tap of a thousand routers.
+A gateway is asked with an ARP probe, whose sender address is 0.0.0.0 (RFC 5227), so that nobody learns anything from
+it; once it has answered it is asked by unicast (RFC 1122, 2.3.2.1), so that no other router has to look at it. Answers
+are taken where they come out of the bridge that the uplink is a port of: a socket on the uplink itself would look at
+every frame of every router.
+"""
+
+import ctypes
+import fcntl
+import socket
+import struct
+from collections.abc import Iterable
+from contextlib import suppress
+from ipaddress import IPv4Address
+
+from gapless.core.uplinks import QUESTION_S, Reachability
+from gapless.errors import Unavailable
+from gapless.kernel import arp
+
+_SIOCGIFFLAGS, _SIOCGIFHWADDR = 0x8913, 0x8927  # linux/sockios.h
+_IFF_UP, _IFF_RUNNING = 0x1, 0x40  # linux/if.h
+_SO_ATTACH_FILTER = 26  # asm-generic/socket.h
+_ANSWERS_AT_ONCE = 64
+_BROADCAST = b"\xff" * 6
+
+_ONLY_ANSWERS = (
+    # Classic BPF (linux/filter.h): ARP, operation 2; everything else stays in the kernel.
+    (0x28, 0, 0, 12),
+    (0x15, 0, 3, arp.ETHERTYPE),
+    (0x28, 0, 0, 20),
+    (0x15, 0, 1, arp.REPLY),
+    (0x06, 0, 0, 64),
+    (0x06, 0, 0, 0),
+)
+
+
+class Uplinks:
+    """This host's uplinks. `interfaces` may be bridges of the operator's."""
+
+    def __init__(self, interfaces: Iterable[str]) -> None:
+        """Raises Unavailable where ARP cannot be spoken."""
+        self._interfaces = tuple(interfaces)
+        self._gateways: dict[tuple[str, IPv4Address], Reachability] = {}
+        self._macs: dict[IPv4Address, bytes] = {}
+        self._next_question = 0.0
+        try:
+            self._socket = _open()
+        except OSError as error:
+            raise Unavailable(f"gateways cannot be asked by ARP: {error.strerror}") from error
+
+    def watch(self, gateways: Iterable[tuple[str, IPv4Address]]) -> None:
+        """The gateways (interface, address) that routers of this host use: these, and no others."""
+        wanted = [each for each in gateways if each[0] in self._interfaces]
+        self._gateways = {each: self._gateways.get(each) or Reachability() for each in wanted}
+
+    def trouble(self, now: float) -> str:
+        """What is lost, in words; "" if nothing is. To be called at each beat."""
+        if lost := [name for name in self._interfaces if not self._has_carrier(name)]:
+            return f"no carrier on {', '.join(lost)}"
+        self._take_answers()
+        if now >= self._next_question:
+            self._next_question = now + QUESTION_S
+            for (name, gateway), reachability in self._gateways.items():
+                reachability.asked()
+                if reachability.is_doubtful:
+                    self._macs.pop(gateway, None)
+                self._ask(name, gateway)
+        silent = [str(gateway) for (_, gateway), each in self._gateways.items() if each.is_lost]
+        return f"no answer from gateway {', '.join(silent)}" if silent else ""
+
+    def close(self) -> None:
+        """Let go."""
+        self._socket.close()
+
+    def _has_carrier(self, name: str) -> bool:
+        try:
+            (flags,) = struct.unpack_from("=H", self._about(name, _SIOCGIFFLAGS), 16)
+        except OSError:
+            return False
+        return int(flags) & (_IFF_UP | _IFF_RUNNING) == _IFF_UP | _IFF_RUNNING
+
+    def _about(self, name: str, what: int) -> bytes:
+        return fcntl.ioctl(self._socket, what, struct.pack("16s24x", name.encode()))
+
+    def _ask(self, name: str, gateway: IPv4Address) -> None:
+        with suppress(OSError):  # The interface is down, or gone: a question that is not answered.
+            own = self._about(name, _SIOCGIFHWADDR)[18:24]
+            question = arp.probe(self._macs.get(gateway, _BROADCAST), own, gateway)
+            self._socket.sendto(question, (name, arp.ETHERTYPE))
+
+    def _take_answers(self) -> None:
+        with suppress(BlockingIOError):
+            for _ in range(_ANSWERS_AT_ONCE):
+                frame = self._socket.recv(64)
+                if len(frame) < arp.FRAME_BYTES:
+                    continue  # Anybody on a network of this host may send half a frame.
+                mac, answering = arp.answer(frame)
+                for (_, gateway), reachability in self._gateways.items():
+                    if gateway == answering:
+                        self._macs[gateway] = mac
+                        reachability.answered()
+
+
+def _open() -> socket.socket:
+    """A socket for ARP: it hears replies to this host on every interface, and sends through the one that is named."""
+    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.htons(arp.ETHERTYPE))
+    try:
+        opened.setblocking(False)
+        steps = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in _ONLY_ANSWERS))
+        program = struct.pack("HL", len(_ONLY_ANSWERS), ctypes.addressof(steps))
+        opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    except OSError:
+        opened.close()
+        raise
+    return opened

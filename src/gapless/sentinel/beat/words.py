@@ -1,0 +1,82 @@
+"""What a beat's news read like: in the log, and as figures for the controller."""
+
+from gapless.core.beatevents import (
+    ArbitersBack,
+    ArbitersLost,
+    Fenced,
+    HostSilent,
+    LeaseHeld,
+    PanelStale,
+    TakeoverTimes,
+    TookOver,
+)
+from gapless.model import plan
+from gapless.model.lease import LeaseTiming
+from gapless.wire.beat import Said
+
+Spoken = LeaseHeld | Fenced | ArbitersLost | ArbitersBack | PanelStale | HostSilent | TookOver
+
+
+def line(news: Spoken) -> Said:
+    """The line that an operator reads."""
+    match news:
+        case LeaseHeld():
+            return _said("info", "this host holds its lease", tenure=news.tenure)
+        case Fenced():
+            return _said("warning", f"this host is fenced: {news.reason}; nothing forwards here", tenure=news.tenure)
+        case ArbitersLost():
+            return _said("warning", "arbiters do not grant this host's lease any more", arbiters=_list(news.arbiters))
+        case ArbitersBack():
+            return _said("info", "arbiters grant this host's lease", arbiters=_list(news.arbiters))
+        case PanelStale():
+            what = "this host does not know the present arbiters yet and waits for the controller to name them"
+            return _said("warning", what, said_by=news.arbiter)
+        case HostSilent():
+            what = f"host {news.tenure.host} is silent; this host claims its routers"
+            return _said("warning", what, tenure=news.tenure, silent_for=f"{news.silent_for_s * 1000:.0f} ms")
+        case TookOver():
+            what = f"took over {len(news.routers)} routers of {news.of.host}"
+            return _said("warning", what, tenure=news.of, after=_after(news.times))
+
+
+def uplinks(trouble: str) -> Said:
+    """That an uplink was lost, or is back."""
+    if trouble:
+        return _said("warning", f"this host has lost its way out: {trouble}")
+    return _said("info", "this host has its way out again")
+
+
+def _said(level: str, event: str, **details: object) -> Said:
+    return Said(level=level, event=event, details={key: str(value) for key, value in details.items()})
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return ", ".join(names)
+
+
+def _after(times: TakeoverTimes) -> str:
+    start = times.last_grant or times.silent or times.claimed or times.buried
+    return f"{(times.opened - start) * 1000:.1f} ms after its last grant ended"
+
+
+def since_missed(
+    times: TakeoverTimes, timing: LeaseTiming, *, announced: float | None, told: float
+) -> plan.TakeoverTimes:
+    """The steps in milliseconds after the first beat that the arbiters missed.
+
+    That beat was due one interval after the last renewal, whose grant an arbiter counts for `timing.arbiter_s`.
+    """
+    first = times.silent or times.claimed or times.buried
+    missed = first if times.last_grant is None else times.last_grant - timing.arbiter_s + timing.interval_s
+
+    def ms(moment: float) -> float:
+        return round((moment - missed) * 1000, 3)
+
+    return plan.TakeoverTimes(
+        silent_ms=ms(first),
+        claimed_ms=ms(times.claimed or times.buried),
+        buried_ms=ms(times.buried),
+        opened_ms=ms(times.opened),
+        told_ms=ms(told),
+        announced_ms=None if announced is None else ms(announced),
+    )

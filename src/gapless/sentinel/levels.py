@@ -1,0 +1,43 @@
+"""What a beat said last: levels, kept by the sentinel for its reports. They end with the beat's successor."""
+
+from dataclasses import dataclass, field, replace
+
+from gapless.model.host import Incarnation
+from gapless.model.lease import NOBODY
+from gapless.model.plan import Epoch, Takeover
+from gapless.model.router import RouterId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A takeover, and when (monotonic seconds) the beat told of it: `times.told_ms` is of that moment."""
+
+    number: int
+    takeover: Takeover
+    told_at: float
+
+    def as_of(self, now: float) -> Takeover:
+        """The same, told now."""
+        later_ms = (now - self.told_at) * 1000
+        return replace(
+            self.takeover, times=replace(self.takeover.times, told_ms=self.takeover.times.told_ms + later_ms)
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Levels:
+    """What the beat said last."""
+
+    tenure: Incarnation = NOBODY
+    """At which this host holds its lease; 0: at none."""
+    leased: Incarnation = NOBODY
+    """The newest at which it held one."""
+    trouble: str = ""
+    """What of this host's uplinks is lost."""
+    settled: int = 0
+    """`Wanted.version` of the last plan of which all that it takes away is closed."""
+    open: dict[RouterId, Epoch] = field(default_factory=dict)
+    takeovers: dict[RouterId, Done] = field(default_factory=dict)
+    """Of the present tenure: the last one of each router, as last told."""
+    told_whole: int = 0
+    """Takeovers up to this number were told whole."""

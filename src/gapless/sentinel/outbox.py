@@ -1,0 +1,53 @@
+"""What waits to be said to a beat, besides its plan: levels too, so that a beat that does not read costs no memory."""
+
+import asyncio
+
+from gapless.model.host import Incarnation
+from gapless.model.lease import Tenure
+from gapless.model.router import RouterId
+from gapless.wire.beat import Built, BurialQuestion, NewIncarnation, ToBeat
+
+ROUTERS_PER_MESSAGE = 50
+"""The beat looks at each: a thousand at once would hold it up."""
+
+
+class Outbox:
+    """Of one beat."""
+
+    def __init__(self) -> None:
+        self._built: dict[RouterId, None] = {}
+        self._questions: dict[Tenure, BurialQuestion] = {}
+        self._incarnation: Incarnation | None = None
+        self._filled = asyncio.Event()
+
+    def built(self, routers: tuple[RouterId, ...]) -> None:
+        """The interfaces of these are new."""
+        if routers:
+            self._built |= dict.fromkeys(routers)
+            self._filled.set()
+
+    def ask(self, question: BurialQuestion) -> None:
+        """Ask about a tenure; an older question about it, if it waits still, is not needed any more."""
+        self._questions[question.tenure] = question
+        self._filled.set()
+
+    def bear(self, incarnation: Incarnation) -> None:
+        """This incarnation is on the disk."""
+        self._incarnation = incarnation
+        self._filled.set()
+
+    async def next(self) -> ToBeat:
+        """The most urgent message, once there is one."""
+        while True:
+            await self._filled.wait()
+            if self._incarnation is not None:
+                incarnation, self._incarnation = self._incarnation, None
+                return NewIncarnation(incarnation=incarnation)
+            if self._questions:
+                return self._questions.pop(next(iter(self._questions)))
+            if self._built:
+                some = tuple(self._built)[:ROUTERS_PER_MESSAGE]
+                for router_id in some:
+                    del self._built[router_id]
+                return Built(routers=some)
+            self._filled.clear()

@@ -1,0 +1,385 @@
+"""Keeps one beat running: starts it, gives it the plan, keeps what it says as levels, and stores what must outlive it.
+
+The beat is the host's fast path, a process of its own (`sentinel.beat`), so that nothing that this one does (decoding
+a plan of 1,000 routers, waiting for a disk) can make it late. When a beat ends, the kernel lets the host's lease run
+out, the successors take over, and the next beat begins at a higher incarnation with nothing open.
+
+The rule: what outlives a beat is stored before the beat hears of it: its incarnation, because no tenure may be used
+twice, and the panel, because its floor is a promise of this host as an arbiter.
+"""
+
+import asyncio
+import contextlib
+import time
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol, TypeVar, assert_never
+
+from gapless.config import HostSettings
+from gapless.core.backoff import Backoff, Pace
+from gapless.core.hostplan import EMPTY_PLAN, HostPlan
+from gapless.errors import Conflict, GaplessError, Unavailable
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import DEFAULT, NOBODY
+from gapless.model.plan import Burial, PanelPlan
+from gapless.model.router import RouterId
+from gapless.observe.log import Logger, get_logger
+from gapless.sentinel import beatplan
+from gapless.sentinel.levels import Done, Levels
+from gapless.sentinel.outbox import Outbox
+from gapless.sentinel.processes import how_it_ended
+from gapless.wire import beat as wire
+from gapless.wire.messages import Bury
+from gapless.wire.packets import WaitingEnd, packet_pair
+
+RESTART = Pace(first_s=0.05, most_s=5.0, settled_s=10.0)
+READY_WITHIN_S = 30.0
+RETRY_S = 5.0
+"""How long after a failed write the next one is tried."""
+LATE_SHARE = 0.5
+"""A beat that is later than this share of the lease is worth a line in the log."""
+SAY_LATE_AGAIN_S = 60.0
+
+Written = TypeVar("Written")
+
+
+class Keeping(Protocol):
+    """What outlives a beat: `identity.StateDirectory`. Each call blocks on the disk and raises Unavailable."""
+
+    def next_incarnation(self, after: Incarnation = NOBODY) -> Incarnation:
+        """One that is higher than every one before, and than `after`, durable."""
+
+    def keep_panel(self, panel: PanelPlan) -> None:
+        """Keep the panel."""
+
+
+class PulseListener(Protocol):
+    """Who is told that levels of the pulse changed."""
+
+    def guard_changed(self) -> None:
+        """What is open, the lease, the plan that is settled, or takeovers: look at the pulse."""
+
+    def buried(self, burial: Burial) -> None:
+        """This host, as an arbiter, buried a tenure for the controller."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the beat should work from. `version` grows with each change, over all beats."""
+
+    version: int = 0
+    plan: HostPlan = EMPTY_PLAN
+    heard: int = 0
+    panel: PanelPlan | None = None
+
+
+class Pulse:
+    """Runs beats, one after another, until cancelled."""
+
+    def __init__(
+        self,
+        command: Callable[[int], Sequence[str]],
+        settings: HostSettings,
+        keeping: Keeping,
+        listener: PulseListener,
+        *,
+        name: HostName,
+        address: str,
+        key: bytes,
+        panel: PanelPlan | None = None,
+        pace: Pace = RESTART,
+        retry_s: float = RETRY_S,
+        ready_within_s: float = READY_WITHIN_S,
+    ) -> None:
+        self._command = command
+        self._settings = settings
+        self._keeping = keeping
+        self._listener = listener
+        self._name, self._address, self._key = name, address, key
+        self._wanted = Wanted(panel=panel)
+        self._kept = panel
+        """The panel on the disk."""
+        self._timing = DEFAULT if panel is None else panel.timing
+        """What the beat counts by."""
+        self._changed = asyncio.Event()
+        self._backoff = Backoff(pace)
+        self._retry_s, self._ready_within_s = retry_s, ready_within_s
+        self._ready = asyncio.Event()
+        self._outbox = Outbox()
+        self._needed: asyncio.Queue[Incarnation] = asyncio.Queue()
+        """A beat asks for one incarnation, and waits."""
+        self._late_said_at = -SAY_LATE_AGAIN_S
+        self.levels = Levels()
+        self.has_been_ready = False
+        """The guard stands, and stays even if the beat ends: guarded routers may be built."""
+        self._log = get_logger()
+
+    async def ready(self) -> None:
+        """Return once the guard stands, with nothing open."""
+        await self._ready.wait()
+
+    def plan(self, plan: HostPlan, *, heard: int, panel: PanelPlan | None) -> int:
+        """What to work from now; `heard` as in `PlanPart`, `panel` None: as before. Returns its version."""
+        now = self._wanted
+        self._wanted = Wanted(
+            version=now.version + 1, plan=plan, heard=heard, panel=_latest(now.panel, panel, self._log)
+        )
+        self._changed.set()
+        return self._wanted.version
+
+    def built(self, routers: Sequence[RouterId]) -> None:
+        """The agent has made the interfaces of these."""
+        self._outbox.built(tuple(routers))
+
+    def bury(self, asked: Bury) -> None:
+        """The controller claims a tenure."""
+        self._outbox.ask(wire.BurialQuestion(tenure=asked.tenure, seq=asked.seq, panel=asked.panel))
+
+    async def run(self, cluster: str) -> None:
+        """Until cancelled: one beat after another."""
+        while True:
+            began_at = time.monotonic()
+            how = await self._one_life(cluster)
+            wait_s = self._backoff.after(time.monotonic() - began_at)
+            self._log.error(
+                f"the beat ended ({how}); starting it again in {wait_s * 1000:.0f} ms; guarded routers stop here when "
+                "the lease ends, and their successors take over"
+            )
+            self._tenure_is(NOBODY)
+            self._listener.guard_changed()
+            await asyncio.sleep(wait_s)
+            if self._kept is not None and self._kept.timing != self._timing:
+                # As an arbiter, this host has promised what is counted by the old timing.
+                await asyncio.sleep(self._timing.quiet_s)
+                self._timing = self._kept.timing
+
+    async def _one_life(self, cluster: str) -> str:
+        try:
+            incarnation = await asyncio.to_thread(self._keeping.next_incarnation)
+            process, link = await self._start()
+        except OSError as error:
+            return f"it cannot be started: {error.strerror}"
+        except GaplessError as error:
+            return f"it cannot be started: {error}"
+        try:
+            return await self._accompany(process, link, cluster, incarnation)
+        finally:
+            link.close()
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def _start(self) -> tuple[Process, WaitingEnd[wire.FromBeat]]:
+        ours, its = packet_pair()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command(its.fileno()), pass_fds=(its.fileno(),), stdin=DEVNULL, process_group=0
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            its.close()
+        return process, WaitingEnd(ours, wire.from_beat)
+
+    async def _accompany(
+        self, process: Process, link: WaitingEnd[wire.FromBeat], cluster: str, incarnation: Incarnation
+    ) -> str:
+        """Stay with a beat until it is gone; returns how it ended."""
+        self._outbox, self._needed = Outbox(), asyncio.Queue()
+        begin = wire.Begin(
+            key=self._key.hex(),
+            cluster=cluster,
+            zone="",
+            name=self._name,
+            incarnation=incarnation,
+            address=self._address,
+            interval_s=self._timing.interval_s,
+            lease_s=self._timing.lease_s,
+            panel=self._kept,
+            uplinks=tuple(interface for _, interface in self._settings.physical_networks),
+        )
+        work = [
+            asyncio.create_task(self._listen(link, process)),
+            asyncio.create_task(self._feed(link, begin)),
+            asyncio.create_task(self._answer(link)),
+            asyncio.create_task(self._bear()),
+        ]
+        try:
+            done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+            if work[0] not in done:  # Its last words say more than a send that failed.
+                await asyncio.wait(work[:1], timeout=1.0)
+        finally:
+            for task in work:
+                task.cancel()
+            results = await asyncio.gather(*work, return_exceptions=True)
+        ended = [result for result in results if isinstance(result, Exception)]
+        ended.sort(key=lambda error: not isinstance(error, GaplessError))
+        return next((str(error) if isinstance(error, GaplessError) else repr(error) for error in ended), "")
+
+    # To the beat
+
+    async def _feed(self, link: WaitingEnd[wire.FromBeat], begin: wire.Begin) -> None:
+        """Bring the beat to the newest plan, and keep it there."""
+        await link.send(begin)
+        await self._ready.wait()
+        sent: Wanted | None = None
+        tenure = NOBODY
+        while True:
+            self._changed.clear()
+            wanted, leased = self._wanted, self.levels.tenure
+            # A host without a lease has closed all there is, and needs to hear nothing until it holds one.
+            begins = leased not in (NOBODY, tenure)
+            if wanted.version and (begins or sent is None or wanted.version != sent.version):
+                await self._send_plan(link, None if begins else sent, wanted, leased)
+                sent, tenure = wanted, leased
+            await self._changed.wait()
+
+    async def _send_plan(
+        self, link: WaitingEnd[wire.FromBeat], sent: Wanted | None, wanted: Wanted, incarnation: Incarnation
+    ) -> None:
+        panel = wanted.panel
+        if panel is not None and panel != self._kept:
+            await self._keep(panel)
+            if panel.timing != self._timing:
+                raise Conflict("the controller names another timing of the lease")
+        for part in beatplan.parts(
+            sent.plan if sent is not None else None,
+            wanted.plan,
+            self._settings,
+            version=wanted.version,
+            incarnation=incarnation,
+            heard=wanted.heard,
+            panel=panel if sent is None or sent.panel != panel else None,
+        ):
+            await link.send(part)
+
+    async def _keep(self, panel: PanelPlan) -> None:
+        """On the disk before anybody acts on it. As long as that fails, the plan waits."""
+        what = "the arbiters cannot be kept on disk; the new plan waits"
+        await self._insist(partial(self._keeping.keep_panel, panel), what)
+        self._kept = panel
+
+    async def _bear(self) -> None:
+        """A higher incarnation when one is needed. As long as there is none, this host is no holder, but an arbiter."""
+        what = "no new incarnation can be kept on disk; this host asks for no lease until then"
+        while True:
+            higher = partial(self._keeping.next_incarnation, await self._needed.get())
+            self._outbox.bear(await self._insist(higher, what))
+
+    async def _insist(self, write: Callable[[], Written], what: str) -> Written:
+        """Write, and as long as that fails try again; said once, and once more when it is over."""
+        has_failed = False
+        while True:
+            try:
+                written = await asyncio.to_thread(write)
+            except GaplessError as error:
+                if not has_failed:
+                    self._log.error(what, reason=str(error))
+                has_failed = True
+                await asyncio.sleep(self._retry_s)
+                continue
+            if has_failed:
+                self._log.info("the disk takes what it did not")
+            return written
+
+    async def _answer(self, link: WaitingEnd[wire.FromBeat]) -> None:
+        await self._ready.wait()
+        while True:
+            await link.send(await self._outbox.next())
+
+    # From the beat
+
+    async def _listen(self, link: WaitingEnd[wire.FromBeat], process: Process) -> None:
+        """Until the beat is gone. Raises Unavailable with the reason."""
+        self._ready.clear()
+        try:
+            async with asyncio.timeout(self._ready_within_s) as patience:
+                while (message := await link.receive()) is not None:
+                    if isinstance(message, wire.Ready):
+                        patience.reschedule(None)
+                    self._take_in(message, process.pid)
+        except TimeoutError:
+            raise Unavailable(f"it was not ready within {self._ready_within_s:g} s") from None
+        finally:
+            self._ready.clear()
+        raise Unavailable(how_it_ended(await process.wait()))
+
+    def _take_in(self, message: wire.FromBeat, pid: int) -> None:
+        match message:
+            case wire.IncarnationNeeded():
+                self._needed.put_nowait(message.after)
+            case wire.Ready():
+                self._begin_anew(message, pid)
+            case wire.Unable():
+                raise Unavailable(message.reason)
+            case wire.Opened():
+                self.levels.open |= {each.router_id: each.epoch for each in message.routers}
+                self._listener.guard_changed()
+            case wire.Closed():
+                for router_id in message.routers:
+                    self.levels.open.pop(router_id, None)
+                self._listener.guard_changed()
+            case wire.Level():
+                self._level(message)
+            case wire.TookOver():
+                now = time.monotonic()
+                self.levels.takeovers |= {
+                    each.router_id: Done(number=message.number, takeover=each, told_at=now)
+                    for each in message.takeovers
+                }
+                self._listener.guard_changed()
+            case wire.BurialAnswer():
+                self._listener.buried(Burial(tenure=message.tenure, seq=message.seq, is_buried=message.is_buried))
+            case wire.Said():
+                getattr(self._log, message.level)(message.event, **message.details)
+            case wire.Rhythm():
+                self._judge(message)
+            case _:
+                assert_never(message)
+
+    def _begin_anew(self, ready: wire.Ready, pid: int) -> None:
+        """The guard was made anew: nothing of the beat before is open any more."""
+        self.levels = Levels(leased=self.levels.leased)
+        self._log.info("the guard stands; the beat goes", pid=pid, terms=ready.terms, lease_s=self._timing.lease_s)
+        self._ready.set()
+        self.has_been_ready = True
+        self._listener.guard_changed()
+
+    def _level(self, level: wire.Level) -> None:
+        self._tenure_is(level.tenure)
+        self.levels.settled, self.levels.told_whole, self.levels.trouble = level.settled, level.takeovers, level.trouble
+        self._listener.guard_changed()
+
+    def _tenure_is(self, tenure: Incarnation) -> None:
+        """Each tenure counts its takeovers anew: what was heard is of the one before."""
+        if tenure == self.levels.tenure:
+            return
+        self._wanted = replace(self._wanted, heard=0)
+        self.levels.tenure, self.levels.leased = tenure, tenure or self.levels.leased
+        self.levels.takeovers, self.levels.told_whole = {}, 0
+        self._changed.set()
+
+    def _judge(self, rhythm: wire.Rhythm) -> None:
+        """Say when the beat is late: one that is later than the lease costs takeovers."""
+        now = time.monotonic()
+        if rhythm.latest_ms / 1000 < LATE_SHARE * self._timing.lease_s or now - self._late_said_at < SAY_LATE_AGAIN_S:
+            return
+        self._late_said_at = now
+        self._log.warning(
+            f"the beat was {rhythm.latest_ms:.0f} ms late; a lease lasts {self._timing.lease_s * 1000:.0f} ms: this "
+            "machine is busy, see real-time priority in the manual"
+        )
+
+
+def _latest(known: PanelPlan | None, said: PanelPlan | None, log: Logger) -> PanelPlan | None:
+    """What to follow. A panel is never replaced by an earlier one: its floor was promised."""
+    if known is None or said is None:
+        return said or known
+    if not known.panel.follows(said.panel):
+        return said
+    what = "the controller names arbiters of an earlier version than this host has promised to follow; they stay"
+    log.error(what, version=known.panel.version, said=said.panel.version)
+    return replace(said, panel=known.panel)

@@ -1,0 +1,313 @@
+"""A machine with its clock, disk and kernel, and the sentinel's shell that runs a real beat on it.
+
+The shell keeps the contract of `core.beatevents`: it reads the clock after it has taken an event, carries effects out
+in order, keeps panel and incarnation on the disk before anybody hears of them. It can be stopped anywhere, also between
+a decision and the carrying out of its effects; the kernel and its lease run on meanwhile.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+from gapless.core.beat import Beat
+from gapless.core.beatevents import (
+    Activate,
+    Activated,
+    Announce,
+    BeatEffect,
+    BeatEvent,
+    BurialAnswered,
+    Deactivate,
+    Deactivated,
+    GuardPlan,
+    HoldLease,
+    NeedIncarnation,
+    Planned,
+    Reborn,
+    Received,
+    Send,
+    Tell,
+    UplinksSeen,
+    Withdraw,
+    Withdrawn,
+)
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Datagram, LeaseTiming, Panel, Tenure
+from gapless.model.plan import Epoch, Revision
+from gapless.model.router import RouterId
+from gapless.sim.agenda import Agenda
+from gapless.sim.lease.clock import Clock
+from gapless.sim.lease.kernel import Kernel
+from gapless.sim.lease.network import Network
+from gapless.sim.session import Session
+
+RECONNECT_S = 0.05
+WAKE_LATE_S = 1e-6
+"""So that rounding never wakes a sentinel before its deadline."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a host says of itself, as a level."""
+
+    tenure: Tenure | None
+    settled: Revision | None
+    forwarding: Mapping[RouterId, Epoch]
+    takeovers: int
+    panel: Panel | None
+
+
+class Surroundings(Protocol):
+    """What a machine finds around it."""
+
+    agenda: Agenda
+    network: Network
+
+    def connect(self, machine: "Machine") -> Session | None:
+        """Open a control link, if there is a way."""
+
+    def lost(self, machine: "Machine", session: Session) -> None:
+        """The sentinel's end of the control link is gone."""
+
+    def report(self, machine: "Machine", report: Report) -> None:
+        """Put a report on the control link."""
+
+    def answered(self, machine: "Machine", answer: BurialAnswered) -> None:
+        """Put an arbiter's answer to the controller on the control link."""
+
+    def carried_out(self, machine: "Machine", effect: BeatEffect) -> None:
+        """The kernel, or the log, has changed."""
+
+
+class Machine:
+    """One host. Everything that a fault can do to it is a method."""
+
+    def __init__(self, name: HostName, timing: LeaseTiming, rate: float, panel: Panel, world: Surroundings) -> None:
+        self.name = name
+        self.rate = rate
+        self.world = world
+        self.timing = timing
+        self.clock = Clock(rate, began=0.0, shows=1000.0)
+        self.kernel = Kernel()
+        self.incarnation = Incarnation(0)
+        """On disk."""
+        self.panel = panel
+        """On disk."""
+        self.is_on = True
+        self.is_linked = True
+        self.sentinel: Sentinel | None = None
+        self.activations_to_fail = 0
+        self.has_uplinks = True
+        """Whether its routers reach anybody. Its datagrams go another way."""
+        world.network.attach(name, self._receive)
+
+    @property
+    def now(self) -> float:
+        """What its clock shows."""
+        return self.clock.local(self.world.agenda.now)
+
+    def forwards(self, router_id: RouterId) -> bool:
+        """Whether a frame of that router passes now."""
+        return self.is_on and router_id in self.kernel.active and self.kernel.is_alive(self.now)
+
+    def start(self) -> None:
+        """A sentinel starts, if there is none."""
+        if self.is_on and self.sentinel is None:
+            self.incarnation = Incarnation(self.incarnation + 1)
+            self.sentinel = Sentinel(self)
+            self.sentinel.run()
+            if not self.has_uplinks:
+                self.see_uplinks(are_there=False)
+            self.sentinel.connect()
+
+    def kill(self) -> None:
+        """The sentinel dies at once; the kernel stays as it is."""
+        if self.sentinel is not None:
+            self.sentinel.end()
+            self.sentinel = None
+
+    def power_off(self) -> None:
+        """Everything but the disk is gone."""
+        self.kill()
+        self.is_on = False
+        self.kernel = Kernel()
+
+    def power_on(self) -> None:
+        """The machine boots: its clock begins anew."""
+        if not self.is_on:
+            self.is_on = True
+            self.clock = Clock(self.rate, began=self.world.agenda.now, shows=1.0)
+        self.start()
+
+    def see_uplinks(self, *, are_there: bool) -> None:
+        """The uplinks are lost, or back."""
+        self.has_uplinks = are_there
+        self.hear(UplinksSeen(trouble="" if are_there else "no carrier"))
+
+    def _receive(self, datagram: Datagram) -> None:
+        self.hear(Received(datagram=datagram))
+
+    def hear(self, event: BeatEvent) -> None:
+        """Something arrives for its sentinel, if there is one."""
+        if self.sentinel is not None:
+            self.sentinel.take(event)
+
+
+class Sentinel:
+    """One life of the process."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._world = machine.world
+        self._agenda = machine.world.agenda
+        self.beat = Beat(machine.name, machine.incarnation, machine.timing, now=machine.now, panel=machine.panel)
+        self.session: Session | None = None
+        self.plan: GuardPlan | None = None
+        """The last one that the beat was handed."""
+        self.paused_until = 0.0
+        self.stall: tuple[str, float] | None = None
+        """Stop, for so long, before the next effect of that kind."""
+        self._is_over = False
+        self._is_running = False
+        self._is_first = True
+        self._inbox: deque[BeatEvent] = deque()
+        self._effects: deque[tuple[float, BeatEffect]] = deque()
+        self._wakes_at = 0.0
+        self._told: Report | None = None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it does nothing now."""
+        return self._agenda.now < self.paused_until
+
+    def end(self) -> None:
+        """Nothing of this life happens any more."""
+        self._is_over = True
+        self.disconnect()
+
+    def pause(self, for_s: float) -> None:
+        """SIGSTOP for a while."""
+        self.paused_until = max(self.paused_until, self._agenda.now + for_s)
+        self._agenda.at(self.paused_until, self.run)
+
+    def take(self, event: BeatEvent) -> None:
+        """Something happened; if the process is stopped, it waits in a socket."""
+        self._inbox.append(event)
+        if not self._is_running:
+            self.run()
+
+    def run(self) -> None:
+        """Do everything that there is to do."""
+        if self._is_over or self._is_running:
+            return
+        self._is_running = True
+        while not self._is_over and not self.is_paused and self._step():
+            pass
+        self._is_running = False
+        if not self._is_over and not self.is_paused:
+            self._report()
+            self._set_alarm()
+
+    def _step(self) -> bool:
+        """One effect, or else one event, or else the deadline; whether there was anything to do."""
+        machine, beat = self.machine, self.beat
+        if self._effects:
+            if self.stall is not None and self.stall[0] == type(self._effects[0][1]).__name__:
+                for_s, self.stall = self.stall[1], None
+                self.pause(for_s)
+                return False
+            decided_at, effect = self._effects.popleft()
+            self._carry_out(effect, decided_at)
+            return True
+        now = machine.now
+        if self._inbox:
+            event = self._inbox.popleft()
+            if isinstance(event, Planned):
+                self.plan = event.plan
+                if self.plan.panel is not None and self.plan.panel.follows(machine.panel):
+                    machine.panel = self.plan.panel
+            effects = beat.handle(event, now)
+        elif beat.next_deadline() <= now:
+            effects = beat.on_deadline(now)
+        else:
+            return False
+        self._effects.extend((now, effect) for effect in effects)
+        return True
+
+    def _carry_out(self, effect: BeatEffect, decided_at: float) -> None:
+        machine, kernel = self.machine, self.machine.kernel
+        match effect:
+            case Send():
+                self._world.network.send(machine.name, effect.to, effect.datagram)
+                return
+            case HoldLease():
+                kernel.hold(effect.until, machine.now, decided_at=decided_at)
+            case Withdraw():
+                kernel.withdraw(is_first=self._is_first)
+                self._is_first = False
+                self._inbox.append(Withdrawn())
+            case NeedIncarnation():
+                machine.incarnation = Incarnation(max(machine.incarnation, effect.after) + 1)
+                self._inbox.append(Reborn(incarnation=machine.incarnation))
+            case Activate():
+                fails = machine.activations_to_fail > 0
+                machine.activations_to_fail -= fails
+                if not fails:
+                    kernel.active.update(effect.routers)
+                self._inbox.append(Activated(routers=tuple(effect.routers), reason="no memory" if fails else ""))
+            case Deactivate():
+                for router_id in effect.routers:
+                    kernel.active.pop(router_id, None)
+                self._inbox.append(Deactivated(routers=effect.routers))
+            case Tell():
+                if isinstance(effect.news, BurialAnswered):
+                    self._world.answered(machine, effect.news)
+            case Announce():
+                pass
+            case _:
+                assert_never(effect)
+        self._world.carried_out(machine, effect)
+
+    def _set_alarm(self) -> None:
+        wakes_at = self.machine.clock.real(self.beat.next_deadline()) + WAKE_LATE_S
+        if not self._agenda.now < self._wakes_at <= wakes_at:
+            self._wakes_at = wakes_at
+            self._agenda.at(wakes_at, self.run)
+
+    # The control link
+
+    def connect(self) -> None:
+        """Try until there is one."""
+        if self._is_over or self.session is not None:
+            return
+        self.session = self._world.connect(self.machine)
+        if self.session is None:
+            self._agenda.after(RECONNECT_S, self.connect)
+            return
+        self._told = None
+        self.run()
+
+    def disconnect(self) -> None:
+        """This end of the link is gone."""
+        if self.session is not None:
+            session, self.session = self.session, None
+            session.break_off()
+            self._world.lost(self.machine, session)
+            if not self._is_over:
+                self._agenda.after(RECONNECT_S, self.connect)
+
+    def _report(self) -> None:
+        if self.session is None:
+            return
+        beat = self.beat
+        report = Report(
+            tenure=beat.tenure,
+            settled=beat.settled,
+            forwarding=beat.forwarding,
+            takeovers=beat.takeovers,
+            panel=beat.panel,
+        )
+        if report != self._told:
+            self._told = report
+            self._world.report(self.machine, report)

@@ -1,0 +1,186 @@
+"""Messages between a sentinel and its beat, one a packet (`wire.packets`).
+
+        -> Begin            who this host is, the cluster's key, where to listen, the timing
+        <- Ready            the guard is in the kernel, with nothing active
+        -> PlanPart ...     the plan, in parts of a few dozen routers; the one that is `last` puts it into force
+        <- Opened, Closed   what the guard lets pass, as it changes; <- Level  lease, panel and plan, as they change
+        <- IncarnationNeeded    this tenure is over  -> Incarnation   a higher one is on the disk
+        <- TookOver, BurialAnswer, Said, Rhythm
+
+Everything about 1,000 routers travels in parts: the beat must never be held up by decoding a large message.
+"""
+
+from ipaddress import IPv4Address
+
+import msgspec
+
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Panel, PanelVersion, Tenure
+from gapless.model.plan import Epoch, Forwarding, Guarded, PanelPlan, Takeover
+from gapless.model.router import RouterId
+from gapless.wire.messages import Decoder
+
+
+class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin"):
+    """The first message. `key`: the cluster's, in hex; `address`: where lease datagrams arrive, "ADDRESS:PORT"."""
+
+    key: str
+    cluster: str
+    zone: str
+    name: HostName
+    incarnation: Incarnation
+    address: str
+    interval_s: float
+    lease_s: float
+    panel: PanelPlan | None = None
+    """As kept on the disk."""
+    uplinks: tuple[str, ...] = ()
+    """Interfaces of the physical networks."""
+
+
+class BeatPort(msgspec.Struct, frozen=True, kw_only=True):
+    """A port of a guarded router, as it is announced."""
+
+    link: str
+    """Its interface inside the router's namespace."""
+    mac: str
+    addresses: tuple[IPv4Address, ...]
+    bridge: str
+    way_out: str
+    """The interface that leads away from this host: an uplink, a VXLAN device, or the operator's bridge."""
+
+
+class BeatRouter(msgspec.Struct, frozen=True, kw_only=True):
+    """A guarded router of this host's plan."""
+
+    router_id: RouterId
+    epoch: Epoch
+    guarded: Guarded
+    taps: tuple[str, ...]
+    """What the guard opens."""
+    ports: tuple[BeatPort, ...]
+    gateway: tuple[str, IPv4Address] | None = None
+    """The uplink and the next hop of its default route."""
+
+
+class PlanPart(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):
+    """Routers to change and to drop since the part before; `whole`: and forget all that was there before this part.
+
+    `heard`: how many takeovers of this incarnation (`TookOver.number`) the plan takes into account.
+    """
+
+    revision: int
+    incarnation: Incarnation
+    heard: int
+    last: bool
+    whole: bool = False
+    panel: PanelPlan | None = None
+    routers: tuple[BeatRouter, ...] = ()
+    removed: tuple[RouterId, ...] = ()
+
+
+class Built(msgspec.Struct, frozen=True, kw_only=True, tag="built"):
+    """The agent has built these (anew), so their interfaces are there."""
+
+    routers: tuple[RouterId, ...]
+
+
+class NewIncarnation(msgspec.Struct, frozen=True, kw_only=True, tag="incarnation"):
+    """A higher incarnation is on the disk, and was never used."""
+
+    incarnation: Incarnation
+
+
+class BurialQuestion(msgspec.Struct, frozen=True, kw_only=True, tag="bury"):
+    """The controller claims a tenure; `panel` is the version that it counts by."""
+
+    tenure: Tenure
+    seq: int
+    panel: PanelVersion
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
+    """The guard is in the kernel, with nothing active. `terms`: the priority that this process has, in words."""
+
+    terms: str
+
+
+class Unable(msgspec.Struct, frozen=True, kw_only=True, tag="unable"):
+    """Its last word: it cannot do its work on this host, and why."""
+
+    reason: str
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True, tag="opened"):
+    """The guard lets these pass while the lease lasts."""
+
+    routers: tuple[Forwarding, ...]
+
+
+class Closed(msgspec.Struct, frozen=True, kw_only=True, tag="closed"):
+    """The guard lets these pass no more."""
+
+    routers: tuple[RouterId, ...]
+
+
+class Level(msgspec.Struct, frozen=True, kw_only=True, tag="level"):
+    """How things are, after all that was said before."""
+
+    tenure: Incarnation
+    """At which this host has held its lease; 0: none yet, or fenced."""
+    settled: int
+    """The last plan (`PlanPart.revision`) of which all that it takes away is closed; 0: none."""
+    panel: Panel | None
+    """The one that is followed."""
+    takeovers: int = 0
+    """Takeovers of this tenure up to this number (`TookOver.number`) were told of whole."""
+    trouble: str = ""
+    """What of this host's uplinks is lost."""
+
+
+class IncarnationNeeded(msgspec.Struct, frozen=True, kw_only=True, tag="incarnation-needed"):
+    """The tenure up to `after` is over: store a higher incarnation."""
+
+    after: Incarnation
+
+
+class TookOver(msgspec.Struct, frozen=True, kw_only=True, tag="took-over"):
+    """Routers that became active here by right; in parts, all with one `number`, until a `Level` says so. Told once
+    more when announced.
+    """
+
+    number: int
+    takeovers: tuple[Takeover, ...]
+
+
+class BurialAnswer(msgspec.Struct, frozen=True, kw_only=True, tag="buried"):
+    """To a BurialQuestion: whether it is buried here."""
+
+    tenure: Tenure
+    seq: int
+    is_buried: bool
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True, tag="said"):
+    """A line for the log, which the beat itself never writes: a log that is not read must not hold it up."""
+
+    level: str
+    event: str
+    details: dict[str, str] = {}
+
+
+class Rhythm(msgspec.Struct, frozen=True, kw_only=True, tag="rhythm"):
+    """How the beat kept time since the last one of these, about once a second."""
+
+    beats: int
+    latest_ms: float
+    """How much the latest beat was late."""
+    dropped: dict[str, int] = {}
+    """Datagrams dropped since the start, by reason."""
+
+
+ToBeat = Begin | PlanPart | Built | NewIncarnation | BurialQuestion
+FromBeat = Ready | Unable | Opened | Closed | Level | IncarnationNeeded | TookOver | BurialAnswer | Said | Rhythm
+
+to_beat: Decoder[ToBeat] = Decoder(ToBeat)
+from_beat: Decoder[FromBeat] = Decoder(FromBeat)

@@ -1,0 +1,261 @@
+"""A guarded router as the agent builds it: silent until it is activated, then announced where it matters."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+from kernel_fixtures import (
+    BRIDGE_A,
+    BRIDGE_OUT,
+    FLOATING_IP,
+    GATEWAY_IP,
+    NAMESPACE,
+    OUTSIDE,
+    PORT_A,
+    PORT_OUT,
+    QG,
+    ROUTER_ID,
+    TAP_A,
+    TAP_OUT,
+    Tapped,
+    Wires,
+    arp,
+    ip,
+    ip_json,
+    router,
+)
+
+from gapless.agent.kernel import netns
+from gapless.agent.reconcile import Reconciler
+from gapless.core.desired import tap_name
+from gapless.model.observed import GUARDED_GROUP
+from gapless.model.router import RouterId
+from gapless.sentinel.beat.announce import Announcer, Burst
+from gapless.sentinel.beat.guard import Guard
+from gapless.sentinel.beat.preparing import ports_of
+
+pytestmark = pytest.mark.isolated
+
+ROUTER = router((FLOATING_IP, "10.0.0.5"))
+PHYSICAL = {"external": "ext0"}
+TAPS = [tap_name(port.id) for port in (*ROUTER.ports, PORT_OUT)]
+END = b"\xff" * 6 + b"\x02\0\0\0\0\x77" + b"\x88\xb6" + b"the end of what was sent".ljust(46, b"\0")
+
+
+def is_end(frame: bytes) -> bool:
+    return frame == END
+
+
+def send_end(wires: Wires, namespace: str | None, link: str) -> None:
+    """A last frame, behind everything that was sent before it."""
+    opened = wires.packets(link) if namespace is None else wires.at(namespace, lambda: wires.packets(link))
+    opened.send(END)
+
+
+def found_at(bridge: str, mac: str) -> str | None:
+    """The port at which a bridge looks for an address."""
+    entries = subprocess.run(["bridge", "fdb", "show", "br", bridge], capture_output=True, text=True, check=True)
+    ports = [it.split()[2] for it in entries.stdout.splitlines() if it.startswith(mac) and " self" not in it]
+    return ports[0] if ports else None
+
+
+@pytest.fixture
+def guard(wires: Wires) -> Iterator[Guard]:
+    with Guard() as made:
+        made.install()
+        made.extend(time.monotonic() + 600)
+        yield made
+
+
+@pytest.fixture
+def announcer(host: Reconciler) -> Iterator[Announcer]:
+    made = Announcer()
+    yield made
+    made.close()
+
+
+def announce(announcer: Announcer) -> Burst:
+    return announcer.burst([ROUTER_ID], lambda: None)
+
+
+def prepare(announcer: Announcer, physical: dict[str, str] = PHYSICAL) -> None:
+    announcer.prepare(ROUTER_ID, ports_of(ROUTER, physical))
+    announcer.settle()
+
+
+def announced(frames: list[bytes]) -> set[tuple[str, str]]:
+    """(MAC address, address) pairs of gratuitous ARP among these frames."""
+    heard = filter(None, map(arp, frames))
+    return {(mac, sender) for _, mac, sender, target in heard if sender == target}
+
+
+def test_a_standby_is_built_whole_and_speaks_when_it_is_activated(wires: Wires, host: Reconciler, guard: Guard) -> None:
+    host.reconcile(ROUTER, guarded=True)
+    assert wires.ping("outside", GATEWAY_IP).returncode != 0
+    assert wires.ping("vm1", "10.0.0.1").returncode != 0
+    guard.activate(TAPS)
+    assert wires.reaches("outside", GATEWAY_IP)
+    assert wires.reaches("vm1", OUTSIDE)
+    guard.withdraw()
+    assert wires.ping("outside", GATEWAY_IP).returncode != 0
+    assert not host.reconcile(ROUTER, guarded=True).changed
+
+
+def test_a_tap_in_the_wrong_group_is_put_right(host: Reconciler) -> None:
+    def groups() -> set[str]:
+        return {str(ip_json(f"link show {tap}")[0]["group"]) for tap in TAPS}
+
+    host.reconcile(ROUTER)
+    assert groups() == {"default"}
+    outcome = host.reconcile(ROUTER, guarded=True)
+    assert groups() == {str(GUARDED_GROUP)}
+    assert outcome.what.count("ChangeGuard") == len(TAPS)
+    assert not outcome.announced
+    ip(f"link set {TAP_A} group 0")
+    assert host.reconcile(ROUTER, guarded=True).what == f"ChangeGuard {TAP_A}"
+    ip(f"link delete {TAP_A}")
+    host.reconcile(ROUTER, guarded=True)
+    assert groups() == {str(GUARDED_GROUP)}
+    host.reconcile(ROUTER)
+    assert groups() == {"default"}
+
+
+def test_the_agent_announces_no_guarded_router_though_it_might_speak(
+    wires: Wires, host: Reconciler, guard: Guard
+) -> None:
+    """Whoever succeeds may have it open already when the agent builds it anew: the beat announces, nobody else."""
+    guard.activate(TAPS)
+    outside = wires.tap("outside", "ext0")
+    assert host.reconcile(ROUTER, guarded=True).changed
+    assert wires.reaches("outside", GATEWAY_IP), "the guard lets it speak"
+    host.close()  # What it would repeat is not sent any more, and what it sent is before the end.
+    send_end(wires, None, "ext0")
+    assert announced(outside.until(is_end)) == set()
+
+
+def test_the_agent_announces_a_classic_router(wires: Wires, host: Reconciler) -> None:
+    outside = wires.tap("outside", "ext0")
+    host.reconcile(ROUTER)
+    send_end(wires, None, "ext0")
+    assert announced(outside.until(is_end)) == {(PORT_OUT.mac, GATEWAY_IP), (PORT_OUT.mac, FLOATING_IP)}
+
+
+def test_announcements_leave_by_the_way_out_and_reach_no_other_port(
+    wires: Wires, host: Reconciler, guard: Guard, announcer: Announcer
+) -> None:
+    host.reconcile(ROUTER, guarded=True)
+    prepare(announcer)
+    assert announcer.is_ready(ROUTER_ID)
+    guard.activate(TAPS)
+    ip("link add beside type veth peer name other")
+    ip(f"link set beside master {BRIDGE_OUT} up")
+    ip("link set other up")
+    outside, vm, beside = wires.tap("outside", "ext0"), wires.tap("vm1", "net0"), wires.hear("other")
+    assert announce(announcer) == Burst(frames=3 + 2 * (2 + 2))
+    send_end(wires, None, "ext0")
+    send_end(wires, None, BRIDGE_OUT)
+    send_end(wires, None, "vxlan-100")
+    assert announced(outside.until(is_end)) == {(PORT_OUT.mac, GATEWAY_IP), (PORT_OUT.mac, FLOATING_IP)}
+    assert announced(vm.until(is_end)) == {(PORT_A.mac, "10.0.0.1")}
+    assert beside.until(is_end) == [END]
+
+
+def test_the_local_bridges_look_for_the_router_at_its_tap(
+    wires: Wires, host: Reconciler, guard: Guard, announcer: Announcer
+) -> None:
+    host.reconcile(ROUTER, guarded=True)
+    prepare(announcer)
+    elsewhere = wires.at("outside", lambda: wires.packets("ext0"))
+    elsewhere.send(b"\xff" * 6 + bytes.fromhex(PORT_OUT.mac.replace(":", "")) + b"\x88\xb6" + bytes(46))
+    wires.eventually(lambda: found_at(BRIDGE_OUT, PORT_OUT.mac) == "ext0")
+    announce(announcer)
+    assert found_at(BRIDGE_OUT, PORT_OUT.mac) == "ext0"  # a standby's frames teach nothing
+    guard.activate(TAPS)
+    announce(announcer)
+    wires.eventually(lambda: found_at(BRIDGE_OUT, PORT_OUT.mac) == TAP_OUT)
+    wires.eventually(lambda: found_at(BRIDGE_A, PORT_A.mac) == TAP_A)
+
+
+def test_a_router_that_is_built_or_rebuilt_later_is_made_ready_then(
+    wires: Wires, host: Reconciler, guard: Guard, announcer: Announcer
+) -> None:
+    prepare(announcer)
+    assert not announcer.is_ready(ROUTER_ID)
+    assert announce(announcer).unready == [ROUTER_ID]
+    host.reconcile(ROUTER, guarded=True)
+    announce(announcer)  # finds that it is not ready, and asks for it
+    announcer.settle()
+    assert announcer.is_ready(ROUTER_ID)
+    ip(f"link delete {QG}", inside=NAMESPACE)
+    host.reconcile(ROUTER, guarded=True)
+    burst = announce(announcer)
+    assert burst.lost == 1
+    assert burst.unready == [ROUTER_ID]
+    announcer.settle()
+    assert announce(announcer).lost == 0
+    host.remove(ROUTER_ID)
+    host.reconcile(ROUTER, guarded=True)
+    prepare(announcer)
+    guard.activate(TAPS)
+    assert announce(announcer) == Burst(frames=11)
+    wires.eventually(lambda: found_at(BRIDGE_OUT, PORT_OUT.mac) == TAP_OUT)
+
+
+def test_a_forgotten_router_is_announced_no_more(host: Reconciler, announcer: Announcer) -> None:
+    host.reconcile(ROUTER, guarded=True)
+    announcer.prepare(ROUTER_ID, ports_of(ROUTER, PHYSICAL))
+    announcer.forget(ROUTER_ID)  # before its answer came
+    announcer.settle()
+    assert announce(announcer) == Burst(unready=[ROUTER_ID])
+    prepare(announcer)
+    announcer.forget(ROUTER_ID)
+    assert announce(announcer) == Burst(unready=[ROUTER_ID])
+    host.remove(ROUTER_ID)
+
+
+def test_an_operators_bridge_is_left_by_its_ports_that_are_no_taps(
+    wires: Wires, host: Reconciler, guard: Guard, announcer: Announcer
+) -> None:
+    ip("link add theirs type bridge mcast_snooping 0 forward_delay 0")
+    ip("link set ext0 master theirs up")
+    ip("link set theirs up")
+    physical = {"external": "theirs"}
+    settings = wires.with_physical(physical)
+    operated = Reconciler(settings)
+    operated.reconcile(ROUTER, guarded=True)
+    prepare(announcer, physical)
+    guard.activate(TAPS)
+    outside, inside = wires.tap("outside", "ext0"), wires.tap(NAMESPACE, QG)
+    assert announce(announcer).unready == []
+    send_end(wires, None, "theirs")
+    assert announced(outside.until(is_end)) == {(PORT_OUT.mac, GATEWAY_IP), (PORT_OUT.mac, FLOATING_IP)}
+    assert announced(inside.until(is_end)) == set()
+    wires.eventually(lambda: found_at("theirs", PORT_OUT.mac) == TAP_OUT)
+    operated.close()
+
+
+def test_breath_is_drawn_during_a_long_burst(host: Reconciler, announcer: Announcer) -> None:
+    host.reconcile(ROUTER, guarded=True)
+    prepare(announcer)
+    breaths: list[float] = []
+    burst = announcer.burst([ROUTER_ID] * 2000, lambda: breaths.append(time.monotonic()))
+    assert burst.frames == 2000 * 11
+    assert len(breaths) > 2
+
+
+def test_unknown_routers_hold_nothing_up(announcer: Announcer) -> None:
+    assert announcer.burst([RouterId("nobody")], lambda: None) == Burst(unready=[RouterId("nobody")])
+
+
+def test_our_bridges_learn_nothing_from_lldp(wires: Wires, host: Reconciler, guard: Guard) -> None:
+    """It is one that no hook of the bridge sees."""
+    host.reconcile(ROUTER, guarded=True)
+    mac = "02:00:00:00:00:0e"
+    inside = netns.enter(netns.path_of(ROUTER_ID), lambda: wires.packets(QG))
+    inside.send(bytes.fromhex("0180c200000e") + bytes.fromhex(mac.replace(":", "")) + b"\x88\xcc" + bytes(46))
+    inside.close()
+    heard: Tapped = wires.hear(TAP_OUT)
+    send_end(wires, NAMESPACE, QG)
+    heard.until(is_end)
+    assert found_at(BRIDGE_OUT, mac) is None

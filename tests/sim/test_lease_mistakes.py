@@ -1,0 +1,157 @@
+"""Each rule of the lease is needed: a beat or shell without it must violate an oracle within a bounded number of seeds.
+
+A test that fails here says which rule the simulation would not miss.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from gapless.core.beat import Beat
+from gapless.core.claim import Claim
+from gapless.core.lease import Lease
+from gapless.core.takeover import Takeover
+from gapless.model.lease import LeaseTiming, Panel, PanelVersion
+from gapless.sim.lease.controller import Controller
+from gapless.sim.lease.kernel import Kernel
+from gapless.sim.lease.run import run
+
+SEEDS = 1000
+FIRST = {"no_quiet_time": 150, "no_window": 650, "planned_before_its_first_lease": 150}
+"""Where to begin, if not at 1: some mistakes need a coincidence that few fleets have."""
+Patch = pytest.MonkeyPatch
+
+
+def grants_count_from_receipt(patch: Patch) -> None:
+    """The holder counts a grant from when it comes, not from when it was asked for."""
+
+    def grant(self: Lease, arbiter: str, seq: int, panel: Panel, now: float) -> bool | None:
+        if seq not in self._sent or self.is_lapsed(now):
+            return None
+        self.ends[arbiter] = now + self._lease_s
+        return self.look(panel, now)
+
+    patch.setattr(Lease, "grant", grant)
+
+
+def no_quiet_time(patch: Patch) -> None:
+    """An arbiter that restarted, and forgot, answers at once."""
+    patch.setattr(LeaseTiming, "quiet_s", 0.0)
+
+
+def no_window(patch: Patch) -> None:
+    """A claim counts answers of any age."""
+    patch.setattr(LeaseTiming, "window_s", 1e9)
+
+
+def minority_claims(patch: Patch) -> None:
+    """One arbiter's answer is enough."""
+    bury = Claim.bury
+
+    def bury_at_once(self: Claim, *arguments: object) -> bool:
+        bury(self, *arguments)
+        return True
+
+    patch.setattr(Claim, "bury", bury_at_once)
+
+
+def lapsed_is_renewed(patch: Patch) -> None:
+    """A lease that lapsed goes on when grants come again."""
+    next_deadline = Beat.next_deadline
+    patch.setattr(Lease, "is_lapsed", lambda self, now: False)
+    patch.setattr(Beat, "next_deadline", lambda self: max(next_deadline(self), self._now + 0.01))
+
+
+def restart_keeps_active_set(patch: Patch) -> None:
+    """A sentinel that starts leaves in the kernel what an earlier life activated."""
+    withdraw = Kernel.withdraw
+
+    def withdraw_later(self: Kernel, *, is_first: bool) -> None:
+        if not is_first:
+            withdraw(self, is_first=False)
+
+    patch.setattr(Kernel, "withdraw", withdraw_later)
+
+
+def relative_timeout(patch: Patch) -> None:
+    """The kernel's lease is given as so many seconds from when it is written, not as an absolute end."""
+
+    def hold(self: Kernel, until: float, now: float, *, decided_at: float) -> None:
+        self._until = now + until - decided_at
+
+    patch.setattr(Kernel, "hold", hold)
+
+
+def given_before_acknowledged(patch: Patch) -> None:
+    """What is taken from a host is given to another one before the first has acknowledged it."""
+
+    def take_at_once(self: Controller, router_id: str, index: int) -> None:
+        actors = self.chains[router_id].actors
+        if index < len(actors):
+            del actors[index]
+            self._publish()
+
+    patch.setattr(Controller, "take", take_at_once)
+
+
+def new_panel_alone_at_once(patch: Patch) -> None:
+    """The new arbiters alone, before the old ones have stopped serving those who know only them."""
+
+    def replace_panel(self: Controller, arbiters: frozenset[str]) -> None:
+        version = PanelVersion(self.panel.version + 1)
+        self.panel = Panel(version=version, floor=self.panel.floor, sets=(arbiters,))
+        self._publish()
+
+    patch.setattr(Controller, "replace_panel", replace_panel)
+
+
+def no_drift(patch: Patch) -> None:
+    """An arbiter counts a grant for as long as its holder does, as if their clocks were one."""
+    patch.setattr(LeaseTiming, "arbiter_s", property(lambda self: self.lease_s))
+
+
+def plans_undo_takeovers(patch: Patch) -> None:
+    """A plan is followed although its maker had not heard of a takeover."""
+    plan_ = Beat._plan
+    patch.setattr(Beat, "_plan", lambda self, plan: plan_(self, replace(plan, heard=1000)))
+
+
+def rights_survive(patch: Patch) -> None:
+    """A host keeps its rights through a new incarnation."""
+    give = Takeover.give
+    patch.setattr(Takeover, "give", lambda self, rights: give(self, rights) if rights else None)
+
+
+def planned_before_its_first_lease(patch: Patch) -> None:
+    """The controller plans for a tenure that has not held a lease yet."""
+    patch.setattr(Beat, "tenure", property(lambda self: self._me if self._stage.name == "RENEWING" else None))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        grants_count_from_receipt,
+        no_quiet_time,
+        no_window,
+        minority_claims,
+        lapsed_is_renewed,
+        restart_keeps_active_set,
+        relative_timeout,
+        given_before_acknowledged,
+        new_panel_alone_at_once,
+        no_drift,
+        plans_undo_takeovers,
+        rights_survive,
+        planned_before_its_first_lease,
+    ],
+)
+def test_a_mistake_is_caught(mistake: Callable[[Patch], None], monkeypatch: Patch) -> None:
+    mistake(monkeypatch)
+    first = FIRST.get(mistake.__name__, 1)
+    for seed in range(first, first + SEEDS):
+        violation = run(seed).violation
+        if violation:
+            assert violation.startswith(("oracle 1", "oracle 3")), f"seed {seed}: {violation}"
+            return
+    pytest.fail(f"{SEEDS} seeds went well although: {mistake.__doc__}")

@@ -1,0 +1,116 @@
+"""The granting side: its two promises, and what it says unasked."""
+
+import pytest
+
+from gapless.core.arbiter import HINTS_FOR_S, QUICK_HINTS, Arbiter
+from gapless.core.beatevents import Counters
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import DEFAULT, DatagramKind, PanelVersion, Tenure
+
+H, S = HostName("h"), HostName("s")
+V = PanelVersion(3)
+SOON = 0.001
+
+
+def tenure(incarnation: int, host: HostName = H) -> Tenure:
+    return Tenure(host, Incarnation(incarnation))
+
+
+@pytest.fixture
+def arbiter() -> Arbiter:
+    """One that has been awake since 0."""
+    made = Arbiter(DEFAULT, -DEFAULT.quiet_s, Counters())
+    made.floor = V
+    return made
+
+
+def test_it_says_nothing_in_its_quiet_time_nor_without_a_panel() -> None:
+    counters = Counters()
+    arbiter = Arbiter(DEFAULT, 0.0, counters)
+    assert arbiter.renew(tenure(1), 1, V, 100.0) is None
+    arbiter = Arbiter(DEFAULT, 0.0, counters)
+    arbiter.floor = V
+    almost = DEFAULT.quiet_s - SOON
+    assert arbiter.renew(tenure(1), 1, V, almost) is None
+    assert arbiter.claim(tenure(1), V, almost) is None
+    assert counters.quiet_drops == 3
+    assert arbiter.renew(tenure(1), 1, V, DEFAULT.quiet_s) == (DatagramKind.GRANT, 1)
+
+
+def test_a_grant_lasts_from_receipt_and_a_little_longer_than_for_its_holder(arbiter: Arbiter) -> None:
+    arbiter.renew(tenure(1), 1, V, 1.0)
+    assert DEFAULT.arbiter_s > DEFAULT.lease_s
+    assert arbiter.claim(tenure(1), V, 1.0 + DEFAULT.arbiter_s - SOON) is DatagramKind.ALIVE
+    assert arbiter.claim(tenure(1), V, 1.0 + DEFAULT.arbiter_s) is DatagramKind.BURIED
+    arbiter.check(2.0)
+
+
+def test_what_is_buried_is_refused_with_all_below_it(arbiter: Arbiter) -> None:
+    arbiter.claim(tenure(3), V, 1.0)
+    assert arbiter.renew(tenure(3), 9, V, 1.1) == (DatagramKind.REFUSE, 3)
+    assert arbiter.renew(tenure(2), 9, V, 1.1) == (DatagramKind.REFUSE, 3)
+    arbiter.claim(tenure(1), V, 1.2)
+    assert arbiter.renew(tenure(3), 10, V, 1.3) == (DatagramKind.REFUSE, 3), "burying never takes back"
+    assert arbiter.renew(tenure(4), 1, V, 1.4) == (DatagramKind.GRANT, 4)
+
+
+def test_a_higher_incarnation_says_itself_that_the_lower_is_over(arbiter: Arbiter) -> None:
+    arbiter.renew(tenure(1), 5, V, 1.0)
+    arbiter.renew(tenure(1, S), 1, V, 1.0)
+    arbiter.renew(tenure(2), 1, V, 1.01)
+    assert arbiter.claim(tenure(1), V, 1.02) is DatagramKind.BURIED
+    assert arbiter.renew(tenure(1), 6, V, 1.03) == (DatagramKind.REFUSE, 1)
+    assert arbiter.claim(tenure(2), V, 1.04) is DatagramKind.ALIVE
+    assert arbiter.hint(1.04) == [(S, tenure(1), pytest.approx(0.03))], "whoever may succeed the lower need not wait"
+
+
+def test_a_renewal_that_comes_late_or_twice_grants_nothing(arbiter: Arbiter) -> None:
+    arbiter.renew(tenure(1), 5, V, 1.0)
+    assert arbiter.renew(tenure(1), 5, V, 1.1) is None
+    assert arbiter.renew(tenure(1), 4, V, 1.1) is None
+    assert arbiter.claim(tenure(1), V, 1.0 + DEFAULT.arbiter_s) is DatagramKind.BURIED
+
+
+def test_who_follows_a_panel_below_the_floor_is_told_so_and_nothing_else(arbiter: Arbiter) -> None:
+    old = PanelVersion(V - 1)
+    assert arbiter.renew(tenure(1), 1, old, 1.0) == (DatagramKind.STALE, 1)
+    assert arbiter.claim(tenure(1), old, 1.0) is DatagramKind.STALE
+    assert arbiter.renew(tenure(1), 1, V, 1.1) == (DatagramKind.GRANT, 1), "it was not buried"
+
+
+def test_an_expired_grant_is_told_to_every_other_holder_at_once_then_seldom_then_not(arbiter: Arbiter) -> None:
+    arbiter.renew(tenure(1), 1, V, 1.0)
+    expires = 1.0 + DEFAULT.arbiter_s
+    assert arbiter.next_deadline() == expires
+    seq, now, said = 0, expires, 0
+    while now < expires + HINTS_FOR_S + 2:
+        seq += 1
+        arbiter.renew(tenure(1, S), seq, V, now)
+        hints = arbiter.hint(now)
+        assert {to for to, _, _ in hints} <= {S}
+        said += len(hints)
+        now += DEFAULT.interval_s if now < expires + 2 else 1.0
+    assert QUICK_HINTS + 300 < said < QUICK_HINTS + HINTS_FOR_S + 2
+
+
+def test_a_host_that_is_heard_again_is_not_hinted_at(arbiter: Arbiter) -> None:
+    arbiter.renew(tenure(1), 1, V, 1.0)
+    arbiter.renew(tenure(1, S), 1, V, 1.2)
+    assert arbiter.hint(1.25)
+    arbiter.renew(tenure(1), 2, V, 1.26)
+    assert arbiter.hint(1.35) == []
+
+
+def test_asked_it_hints_at_what_it_never_granted_but_not_at_what_is_alive(arbiter: Arbiter) -> None:
+    assert arbiter.silence_of(tenure(4), V, 1.0) == 0.0
+    arbiter.renew(tenure(4), 1, V, 1.0)
+    assert arbiter.silence_of(tenure(4), V, 1.0) is None
+    assert arbiter.silence_of(tenure(3), V, 1.0) == 0.0, "a higher one says that it is over"
+    assert arbiter.silence_of(tenure(4), V, 1.5 + DEFAULT.arbiter_s) == pytest.approx(0.5)
+    assert arbiter.renew(tenure(4), 2, V, 3.0) == (DatagramKind.GRANT, 4), "asking buries nothing"
+
+
+def test_asked_in_its_quiet_time_it_says_nothing() -> None:
+    arbiter = Arbiter(DEFAULT, 0.0, Counters())
+    arbiter.floor = V
+    assert arbiter.silence_of(tenure(1), V, DEFAULT.quiet_s - SOON) is None

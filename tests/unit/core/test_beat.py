@@ -1,0 +1,267 @@
+"""A host's beat, as a transcript: what it is told, what it asks for."""
+
+from dataclasses import replace
+
+import pytest
+from beat_rig import DEAD, ME, PANEL, R1, R2, A, B, C, L, Rig, news, right
+
+from gapless.core.beatevents import (
+    Activate,
+    Activated,
+    Announce,
+    ArbitersLost,
+    BurialAnswered,
+    BurialAsked,
+    Deactivate,
+    Deactivated,
+    Fenced,
+    HoldLease,
+    LeaseHeld,
+    NeedIncarnation,
+    PanelStale,
+    PlanSettled,
+    Reborn,
+    Send,
+    Tell,
+    TookOver,
+    Withdraw,
+    Withdrawn,
+)
+from gapless.errors import InvariantError
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import DEFAULT, DatagramKind, Panel, PanelVersion, Tenure
+from gapless.model.plan import Epoch, Revision
+
+
+@pytest.fixture
+def rig() -> Rig:
+    """A host that holds its lease."""
+    made = Rig()
+    made.hold()
+    return made
+
+
+# Start and lease
+
+
+def test_a_start_withdraws_before_it_asks_for_anything() -> None:
+    rig = Rig()
+    assert [type(each) for each in rig.tick()] == [Withdraw]
+    assert rig.tick(DEFAULT.interval_s) == []
+    asked = rig.do(Withdrawn())
+    assert [each.to for each in asked if isinstance(each, Send)] == [A, B, C]
+
+
+def test_the_first_lease_is_told_and_every_longer_one_goes_to_the_kernel() -> None:
+    rig = Rig()
+    effects = rig.hold()
+    assert HoldLease(until=rig.now + L) in effects
+    assert LeaseHeld(tenure=rig.me) in news(effects)
+    assert rig.beat.tenure == rig.me
+    seq = rig.renew()
+    rig.say(DatagramKind.GRANT, A, rig.me, seq=seq)
+    assert rig.say(DatagramKind.GRANT, C, rig.me, seq=seq) == [HoldLease(until=rig.now + L)]
+
+
+def test_a_lapsed_host_withdraws_takes_a_higher_incarnation_and_has_nothing(rig: Rig) -> None:
+    rig.plan(active={R1: Epoch(1)})
+    rig.do(Activated(routers=(R1,)))
+    fenced = rig.tick(L)
+    assert isinstance(news(fenced)[0], Fenced)
+    assert [type(each) for each in fenced if not isinstance(each, Tell | Send)] == [Withdraw]
+    assert (rig.beat.tenure, rig.beat.forwarding) == (None, {})
+    rig.do(Deactivated(routers=(R1,)))  # What was under way is answered still.
+    assert rig.do(Withdrawn()) == [NeedIncarnation(after=Incarnation(1))]
+    asked = rig.do(Reborn(incarnation=Incarnation(5)))
+    assert {each.datagram.subject for each in asked if isinstance(each, Send)} == {Tenure(ME, Incarnation(5))}
+
+
+def test_a_grant_that_comes_with_the_lapse_does_not_undo_it(rig: Rig) -> None:
+    seq = rig.renew()
+    rig.say(DatagramKind.GRANT, A, rig.me, seq=seq)
+    rig.now += L - DEFAULT.interval_s
+    effects = rig.say(DatagramKind.GRANT, B, rig.me, seq=seq)
+    assert isinstance(news(effects)[0], Fenced)
+    assert rig.beat.counters.late_grants == 1
+
+
+def test_an_answer_to_an_earlier_incarnation_counts_for_nothing(rig: Rig) -> None:
+    rig.tick(L)
+    rig.do(Withdrawn())
+    rig.do(Reborn(incarnation=Incarnation(2)))
+    for arbiter in (A, B, C):
+        rig.say(DatagramKind.GRANT, arbiter, rig.me, seq=1)
+        rig.say(DatagramKind.BURIED, arbiter, DEAD, seq=1)
+    assert rig.beat.tenure is None
+    assert (rig.beat.counters.late_grants, rig.beat.counters.late_answers) == (3, 3)
+
+
+def test_a_refused_host_takes_an_incarnation_above_all_that_is_over() -> None:
+    rig = Rig()
+    rig.tick()
+    rig.do(Withdrawn())
+    assert any(isinstance(each, Withdraw) for each in rig.say(DatagramKind.REFUSE, A, Tenure(ME, Incarnation(7))))
+    assert rig.do(Withdrawn()) == [NeedIncarnation(after=Incarnation(7))]
+
+
+def test_an_arbiter_whose_grant_is_over_is_told(rig: Rig) -> None:
+    rig.stay(L)
+    for _ in range(4):
+        seq = rig.renew()
+        rig.say(DatagramKind.GRANT, A, rig.me, seq=seq)
+        rig.say(DatagramKind.GRANT, B, rig.me, seq=seq)
+    assert news(rig.tick(DEFAULT.interval_s)) == [ArbitersLost(arbiters=(C,))]
+
+
+def test_a_host_that_is_an_arbiter_asks_itself_without_a_datagram() -> None:
+    rig = Rig(me=A)
+    rig.tick()
+    assert [each.to for each in rig.do(Withdrawn()) if isinstance(each, Send)] == [B, C]
+    rig.tick(DEFAULT.quiet_s)
+    seq = rig.renew()
+    effects = rig.say(DatagramKind.GRANT, B, rig.me, seq=seq)
+    assert LeaseHeld(tenure=rig.me) in news(effects)
+
+
+def test_time_never_falls_and_answers_are_asked_for(rig: Rig) -> None:
+    with pytest.raises(InvariantError):
+        rig.beat.on_deadline(0.0)
+    with pytest.raises(InvariantError):
+        rig.do(Withdrawn())
+    with pytest.raises(InvariantError):
+        rig.do(Reborn(incarnation=Incarnation(9)))
+
+
+# Plans
+
+
+def test_a_plan_opens_what_it_gives_announces_it_and_is_settled(rig: Rig) -> None:
+    effects = rig.plan(active={R1: Epoch(1)})
+    assert isinstance(effects[0], Activate)
+    assert (effects[0].routers, effects[0].cause) == ({R1: 1}, None)
+    assert news(effects) == [PlanSettled(revision=Revision(1))]
+    assert rig.do(Activated(routers=(R1,))) == [Announce(routers=(R1,), cause=None)]
+
+
+def test_a_plan_that_takes_is_settled_when_the_router_is_closed(rig: Rig) -> None:
+    rig.plan(active={R1: Epoch(1)})
+    rig.do(Activated(routers=(R1,)))
+    effects = rig.plan(revision=Revision(2))
+    assert [type(each) for each in effects] == [Deactivate]
+    assert rig.beat.settled == 1
+    assert news(rig.do(Deactivated(routers=(R1,)))) == [PlanSettled(revision=Revision(2))]
+    assert (rig.beat.settled, rig.beat.forwarding) == (2, {})
+
+
+def test_a_plan_for_another_incarnation_gives_only_its_panel(rig: Rig) -> None:
+    later = Panel(version=PanelVersion(2), floor=PanelVersion(1), sets=(frozenset({A}),))
+    assert rig.plan(incarnation=Incarnation(2), active={R1: Epoch(1)}, panel=later) == []
+    assert (rig.beat.forwarding, rig.beat.panel, rig.beat.settled) == ({}, later, None)
+    assert rig.beat.counters.other_plans == 1
+
+
+def test_a_plan_before_the_first_lease_gives_nothing() -> None:
+    rig = Rig(panel=None)
+    rig.tick()
+    rig.do(Withdrawn())
+    rig.plan(active={R1: Epoch(1)}, panel=PANEL)
+    assert (rig.beat.forwarding, rig.beat.panel) == ({}, PANEL)
+
+
+def test_an_earlier_panel_is_not_followed(rig: Rig) -> None:
+    later = Panel(version=PanelVersion(3), floor=PanelVersion(2), sets=(frozenset({A, B, C}),))
+    rig.plan(panel=later)
+    rig.plan(panel=PANEL)
+    assert rig.beat.panel == later
+
+
+def test_what_cannot_be_opened_is_tried_again_with_the_next_renewal(rig: Rig) -> None:
+    rig.plan(active={R1: Epoch(1)})
+    assert rig.do(Activated(routers=(R1,), reason="no memory")) == []
+    effects = rig.tick(DEFAULT.interval_s)
+    assert [each.routers for each in effects if isinstance(each, Activate)] == [{R1: 1}]
+
+
+# Takeovers
+
+
+def test_a_takeover_opens_all_of_a_tenure_at_once_and_tells_its_times(rig: Rig) -> None:
+    rig.plan(rights={R1: right(5), R2: right(6)})
+    (activate,) = rig.take_over()
+    assert isinstance(activate, Activate)
+    assert (activate.routers, activate.cause) == ({R1: 5, R2: 6}, DEAD)
+    opened = rig.do(Activated(routers=(R1, R2)))
+    assert opened[0] == Announce(routers=(R1, R2), cause=DEAD)
+    (told,) = news(opened)
+    assert isinstance(told, TookOver)
+    assert (told.number, told.of, told.times.buried, told.times.opened) == (1, DEAD, rig.now, rig.now)
+
+
+def test_a_plan_that_has_not_heard_of_a_takeover_does_not_undo_it(rig: Rig) -> None:
+    rig.plan(rights={R1: right(5)})
+    rig.take_over()
+    rig.do(Activated(routers=(R1,)))
+    assert rig.beat.takeovers == 1
+    effects = rig.plan(revision=Revision(2), heard=0)
+    assert news(effects) == [PlanSettled(revision=Revision(2))]
+    assert rig.beat.forwarding == {R1: 5}
+    assert any(isinstance(each, Deactivate) for each in rig.plan(revision=Revision(3), heard=1))
+
+
+def test_a_plan_that_had_not_heard_again_after_one_that_had_undoes_nothing_either(rig: Rig) -> None:
+    rig.plan(rights={R1: right(5)})
+    rig.take_over()
+    rig.do(Activated(routers=(R1,)))
+    rig.plan(heard=1, active={R1: Epoch(5)})
+    rig.plan(heard=0)
+    assert rig.beat.forwarding == {R1: 5}
+
+
+def test_a_right_is_gone_with_its_incarnation(rig: Rig) -> None:
+    rig.plan(rights={R1: right(5)})
+    rig.tick(L)
+    rig.do(Withdrawn())
+    rig.do(Reborn(incarnation=Incarnation(2)))
+    rig.me = Tenure(ME, Incarnation(2))
+    assert rig.say(DatagramKind.SILENT, A, DEAD) == []
+    assert rig.say(DatagramKind.SILENT, B, DEAD) == []
+    assert rig.beat.counters.useless_hints == 2
+
+
+def test_an_older_epoch_than_what_is_active_is_not_acted_on(rig: Rig) -> None:
+    rig.plan(active={R1: Epoch(5)})
+    rig.do(Activated(routers=(R1,)))
+    rig.plan(active={R1: Epoch(4)})
+    assert rig.beat.forwarding == {R1: 5}
+    assert rig.beat.counters.older_epochs == 1
+
+
+# Arbiters, and who is not heard
+
+
+def test_it_answers_the_controller_as_it_answers_others(rig: Rig) -> None:
+    asked = BurialAsked(tenure=DEAD, seq=3, panel=PANEL.version)
+    assert rig.do(asked) == [], "it is quiet still"
+    rig.stay(DEFAULT.quiet_s)
+    assert news(rig.do(asked)) == [BurialAnswered(tenure=DEAD, seq=3, is_buried=True)]
+    assert rig.do(replace(asked, panel=PanelVersion(0))) == []
+
+
+def test_it_grants_what_others_ask(rig: Rig) -> None:
+    rig.stay(DEFAULT.quiet_s)
+    other = Tenure(A, Incarnation(1))
+    (answer,) = rig.say(DatagramKind.RENEW, A, other, seq=9)
+    assert isinstance(answer, Send)
+    assert (answer.to, answer.datagram.kind, answer.datagram.seq) == (A, DatagramKind.GRANT, 9)
+    assert (answer.datagram.subject, answer.datagram.asker) == (other, 1)
+
+
+def test_it_says_once_of_each_arbiter_that_its_panel_is_stale(rig: Rig) -> None:
+    assert news(rig.say(DatagramKind.STALE, A, rig.me, seq=1)) == [PanelStale(arbiter=A)]
+    assert rig.say(DatagramKind.STALE, A, rig.me, seq=2) == []
+
+
+def test_strangers_and_other_timings_are_counted_and_not_heard(rig: Rig) -> None:
+    assert rig.say(DatagramKind.GRANT, HostName("x"), rig.me, seq=1) == []
+    assert rig.say(DatagramKind.RENEW, A, Tenure(A, Incarnation(1)), seq=1, lease_s=9.0) == []
+    assert (rig.beat.counters.strangers, rig.beat.counters.other_timings) == (1, 1)

@@ -1,0 +1,86 @@
+"""What a fault promises, held against what was measured."""
+
+from dataclasses import replace
+
+import pytest
+
+from gapless.lab.expect import Bounds, Expected, Gap, Measured, Moves, problems
+from gapless.lab.faults import FAULTS
+from gapless.lab.faults.base import RESCHEDULED
+from gapless.model.router import FailoverMode
+
+GOOD = Measured(
+    affected=["r1", "r2"],
+    moved=["r1", "r2"],
+    gap_ms=4000,
+    bystanders_ms=20,
+    sent=100,
+    lost=10,
+    double_active_frames=0,
+)
+ANYTHING = Expected(gap=Gap.LASTS)
+
+
+def test_what_was_promised_held() -> None:
+    assert problems(RESCHEDULED, Bounds(gap_ms={Gap.RESCHEDULE: 5000}, bystanders_ms=50), GOOD) == []
+
+
+def test_a_fault_that_must_cost_nothing_lost_a_probe() -> None:
+    (said,) = problems(Expected(gap=Gap.NONE), Bounds(), GOOD)
+    assert said == "10 probes of 100 were lost to a fault that must cost nothing"
+    assert problems(Expected(gap=Gap.NONE), Bounds(), replace(GOOD, lost=0)) == []
+
+
+def test_a_gap_is_judged_by_the_bound_of_its_kind_and_by_no_other() -> None:
+    (said,) = problems(RESCHEDULED, Bounds(gap_ms={Gap.RESCHEDULE: 3999}), GOOD)
+    assert said == "a gap was 4,000 ms long, and may be 3,999 ms (reschedule)"
+    assert problems(RESCHEDULED, Bounds(gap_ms={Gap.TAKEOVER: 100}), GOOD) == []
+
+
+def test_a_router_that_was_not_struck_is_judged_by_its_own_bound() -> None:
+    (said,) = problems(ANYTHING, Bounds(bystanders_ms=19), GOOD)
+    assert "that was not struck" in said
+
+
+@pytest.mark.parametrize(
+    ("moves", "moved", "words"),
+    [
+        (Moves.NONE, ["r1"], "1 routers moved, and none should have"),
+        (Moves.STRUCK, ["r1"], "1 routers of 2 struck did not move"),
+        (Moves.STRUCK, ["r1", "r2", "r3"], "1 routers moved that were not struck"),
+    ],
+)
+def test_who_moved_is_who_should_have(moves: Moves, moved: list[str], words: str) -> None:
+    assert problems(Expected(gap=Gap.LASTS, moves=moves), Bounds(), replace(GOOD, moved=moved)) == [words]
+    assert problems(ANYTHING, Bounds(), replace(GOOD, moved=moved)) == []
+
+
+def test_two_hosts_active_at_once_fail_a_run_unless_the_mode_has_no_fence_against_the_fault() -> None:
+    twice = replace(GOOD, double_active_frames=7)
+    (said,) = problems(ANYTHING, Bounds(), twice)
+    assert said == "two hosts were active for one router: 7 frames of the one that was over"
+    assert problems(replace(ANYTHING, two_active=True), Bounds(), twice) == []
+
+
+def test_a_capture_with_holes_fails_a_run_and_says_so() -> None:
+    blind = replace(GOOD, double_active_frames="unknown", frames_missed=3)
+    for expected in (ANYTHING, replace(ANYTHING, two_active=True)):
+        (said,) = problems(expected, Bounds(), blind)
+        assert said == "whether two hosts were active is unknown: 3 frames were not captured"
+        (said,) = problems(expected, Bounds(), replace(blind, frames_missed=0))
+        assert said == "whether two hosts were active is unknown: the capture failed"
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_fault_says_what_it_may_cost_in_every_mode(name: str) -> None:
+    kind = FAULTS[name]
+    for mode in FailoverMode:
+        assert kind.expects(mode).gap in Gap
+    assert set(kind.expected) == {"reschedule", "standby"}
+    assert not kind.expected["standby"].two_active, "a standby has a fence against everything"
+    assert kind.expects(FailoverMode.OFF).moves is Moves.NONE
+
+
+def test_without_failover_what_would_have_moved_lasts() -> None:
+    assert FAULTS["host-power"].expects(FailoverMode.OFF).gap is Gap.LASTS
+    assert FAULTS["agent-kill"].expects(FailoverMode.OFF).gap is Gap.NONE

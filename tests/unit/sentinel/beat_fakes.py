@@ -1,0 +1,125 @@
+"""A guard and an announcer that run in memory and fail when told to, and what a beat's routers look like."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from math import inf
+
+from gapless.errors import Conflict, GaplessError, Unavailable
+from gapless.model.host import Incarnation
+from gapless.model.lease import Tenure
+from gapless.model.plan import Epoch, Guarded, Role
+from gapless.model.router import RouterId
+from gapless.sentinel.beat.announce import Burst
+from gapless.sentinel.beat.preparing import Port
+from gapless.wire.beat import BeatRouter
+
+X, Y, Z = RouterId("x"), RouterId("y"), RouterId("z")
+
+
+def router(
+    router_id: RouterId,
+    *taps: str,
+    role: Role = Role.ACTIVE,
+    epoch: int = 1,
+    incarnation: int = 1,
+    after: tuple[Tenure, ...] = (),
+) -> BeatRouter:
+    guarded = Guarded(role=role, incarnation=Incarnation(incarnation), after=after)
+    return BeatRouter(
+        router_id=router_id, epoch=Epoch(epoch), guarded=guarded, taps=taps or (f"tap-{router_id}",), ports=()
+    )
+
+
+@dataclass
+class FakeGuard:
+    """The kernel's active set and lease. `fail_next` says what the next calls of a name raise, one after another."""
+
+    active: set[str] = field(default_factory=set)
+    until: float = -inf
+    is_there: bool = True
+    """False: somebody else removed the guard, and everything passes."""
+    calls: list[str] = field(default_factory=list)
+    fail_next: dict[str, list[GaplessError]] = field(default_factory=dict)
+    before: Callable[[str], None] = lambda _: None
+
+    def extend(self, until_s: float) -> None:
+        self._call("extend")
+        self.until = until_s
+
+    def activate(self, names: Iterable[str]) -> None:
+        wanted = set(names)
+        if wanted - self.active:
+            self._call("activate")
+        self.active |= wanted
+
+    def deactivate(self, names: Iterable[str]) -> None:
+        unwanted = set(names)
+        if unwanted & self.active:
+            self._call("deactivate")
+        self.active -= unwanted
+
+    def withdraw(self) -> None:
+        self._call("withdraw")
+        self.until, self.active = -inf, set()
+
+    def restore(self) -> None:
+        self._call("restore")
+        self.is_there = True
+
+    def fails(self, name: str, *errors: GaplessError) -> None:
+        self.fail_next[name] = list(errors) or [Unavailable(f"{name} is not to be had")]
+
+    def is_taken_away(self) -> None:
+        self.is_there = False
+
+    def passes(self, now: float) -> set[str]:
+        """Taps whose frames pass."""
+        return set(self.active) if now < self.until else set()
+
+    def _call(self, name: str) -> None:
+        self.before(name)
+        self.calls.append(name)
+        if errors := self.fail_next.get(name):
+            raise errors.pop(0)
+        if not self.is_there and name != "restore":
+            raise Conflict("the guard was removed by somebody else")
+
+
+@dataclass
+class FakeAnnouncer:
+    """Announces into a list; some routers are not ready."""
+
+    sent: list[RouterId] = field(default_factory=list)
+    chunks: list[list[RouterId]] = field(default_factory=list)
+    prepared: list[RouterId] = field(default_factory=list)
+    ports: dict[RouterId, tuple[Port, ...]] = field(default_factory=dict)
+    forgotten: list[RouterId] = field(default_factory=list)
+    unready: set[RouterId] = field(default_factory=set)
+
+    def prepare(self, router_id: RouterId, ports: Sequence[Port]) -> None:
+        self.prepared.append(router_id)
+        self.ports[router_id] = tuple(ports)
+
+    def forget(self, router_id: RouterId) -> None:
+        self.forgotten.append(router_id)
+
+    def burst(self, routers: Iterable[RouterId], breathe: Callable[[], None]) -> Burst:
+        chunk = list(routers)
+        self.chunks.append(chunk)
+        self.sent += [each for each in chunk if each not in self.unready]
+        return Burst(unready=[each for each in chunk if each in self.unready])
+
+
+@dataclass
+class FakeUplinks:
+    """Uplinks that are there until a test says what is lost."""
+
+    lost: str = ""
+    watched: list[tuple[str, IPv4Address]] = field(default_factory=list)
+
+    def watch(self, gateways: Iterable[tuple[str, IPv4Address]]) -> None:
+        self.watched = list(gateways)
+
+    def trouble(self, now: float) -> str:
+        return self.lost

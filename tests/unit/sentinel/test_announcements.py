@@ -1,0 +1,126 @@
+"""Announcements in turn: what was just opened first, a few at a time, and nothing that was closed meanwhile."""
+
+from beat_fakes import FakeAnnouncer, X, Y, Z, router
+
+from gapless.model.router import RouterId
+from gapless.sentinel.beat.announcements import ROUTERS_AT_ONCE, Announcements
+from gapless.sentinel.beat.repeats import REPEATS_S
+from gapless.wire.beat import BeatPort, BeatRouter
+
+
+class Bench:
+    """Announcements on a clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.announcer = FakeAnnouncer()
+        self.it = Announcements(self.announcer, lambda: self.now)
+        self.told: list[tuple[tuple[RouterId, ...], tuple[RouterId, ...], float]] = []
+        self.it.announced = lambda *told: self.told.append(told)
+
+    def work(self) -> list[RouterId]:
+        """What one turn sends."""
+        before = len(self.announcer.sent)
+        self.it.work()
+        return self.announcer.sent[before:]
+
+    def after(self, wait_s: float) -> list[RouterId]:
+        """What one turn sends later."""
+        self.now += wait_s
+        return self.work()
+
+
+def many(count: int) -> list[RouterId]:
+    return [RouterId(f"{number:03}") for number in range(count)]
+
+
+def test_first_at_once_and_again_after_a_while() -> None:
+    bench = Bench()
+    assert bench.it.next_deadline() is None
+    bench.it.announce([X, Y])
+    assert bench.it.next_deadline() == bench.now
+    assert bench.work() == [X, Y]
+    assert bench.told == [((X, Y), (), 100.0)]
+    assert bench.it.next_deadline() == 100.0 + REPEATS_S[0]
+    assert bench.work() == []
+    assert bench.after(REPEATS_S[0]) == [X, Y]
+    assert bench.after(REPEATS_S[1]) == [X, Y]
+    assert bench.after(100) == []
+    assert bench.it.next_deadline() is None
+    assert len(bench.told) == 1, "repeats are nobody's news"
+
+
+def test_a_thousand_come_in_chunks_in_their_order() -> None:
+    bench = Bench()
+    bench.it.announce(many(1000))
+    while bench.it.next_deadline() == bench.now:
+        assert len(bench.work()) <= ROUTERS_AT_ONCE
+    assert bench.announcer.sent == many(1000)
+
+
+def test_what_was_just_opened_comes_before_repeats() -> None:
+    bench = Bench()
+    bench.it.announce(many(20))
+    for _ in range(3):
+        bench.work()
+    assert bench.after(REPEATS_S[0]) == many(20)[:8]
+    bench.it.announce([X])
+    assert bench.work() == [X]
+    assert [*bench.work(), *bench.work()] == many(20)[8:]
+
+
+def test_what_is_closed_is_announced_no_more_wherever_it_waits() -> None:
+    bench = Bench()
+    bench.it.announce([*many(8), X, Y, Z])
+    bench.work()
+    bench.it.silence([RouterId("000"), X])
+    assert bench.work() == [Y, Z]
+    bench.it.silence([Y])
+    assert bench.after(REPEATS_S[0]) == [*many(8)[1:], Z]
+    bench.it.silence([Z])
+    assert bench.after(REPEATS_S[1]) == many(8)[1:]
+
+
+def test_what_is_opened_again_is_announced_again() -> None:
+    bench = Bench()
+    bench.it.announce([X])
+    bench.it.silence([X])
+    bench.it.announce([X])
+    assert bench.work() == [X]
+    assert bench.after(REPEATS_S[0]) == [X]
+
+
+def test_a_router_waits_once_however_often_it_is_asked_for() -> None:
+    bench = Bench()
+    for _ in range(1000):
+        bench.it.announce([X, Y])
+        bench.it.announce_again([X, Y, Z])
+    assert [bench.work(), bench.work(), bench.work()] == [[X, Y], [Z], []]
+
+
+def test_what_was_not_ready_is_told_apart() -> None:
+    bench = Bench()
+    bench.announcer.unready = {Y}
+    bench.it.announce([X, Y])
+    bench.work()
+    assert bench.told == [((X,), (Y,), 100.0)]
+    bench.announcer.unready = set()
+    assert bench.after(REPEATS_S[0]) == [X, Y]
+
+
+def test_a_port_without_a_way_out_is_not_prepared() -> None:
+    bench = Bench()
+    ports = tuple(
+        BeatPort(link="qr-1", mac="02:00:00:00:00:01", addresses=(), bridge="b", way_out=way_out)
+        for way_out in ("vxlan-1", "")
+    )
+    plain = router(X)
+    bench.it.prepare(BeatRouter(router_id=X, epoch=plain.epoch, guarded=plain.guarded, taps=plain.taps, ports=ports))
+    assert [port.way_out for port in bench.announcer.ports[X]] == ["vxlan-1"]
+
+
+def test_a_forgotten_router_is_silent_and_let_go() -> None:
+    bench = Bench()
+    bench.it.announce([X])
+    bench.it.forget(X)
+    assert (bench.work(), bench.announcer.forgotten) == ([], [X])

@@ -1,0 +1,472 @@
+"""Three beats on virtual time and a network in memory: who forwards, who takes over, and what each sentinel hears."""
+
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from itertools import count
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+from beat_fakes import FakeAnnouncer, FakeGuard, X, Y, Z, router
+
+from gapless.errors import Unavailable
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import DEFAULT, DRIFT, Panel, PanelVersion, Tenure
+from gapless.model.plan import LeaseAddress, PanelPlan, Role
+from gapless.model.router import RouterId
+from gapless.sentinel.beat.announcements import Announcements
+from gapless.sentinel.beat.driver import ROUTERS_PER_MESSAGE, Driver, Endpoint
+from gapless.wire import beat as wire
+from gapless.wire.beat import BeatRouter, PlanPart
+
+Message = TypeVar("Message", bound=msgspec.Struct)
+NAMES = tuple(HostName(f"h{number}") for number in (1, 2, 3))
+TRAVEL_S = 0.0002
+SOON_S = 10 * DEFAULT.arbiter_s
+
+
+def panel(*, address: Callable[[int], str] = "10.0.0.{}:9698".format) -> PanelPlan:
+    return PanelPlan(
+        timing=DEFAULT,
+        panel=Panel(version=PanelVersion(1), floor=PanelVersion(1), sets=(frozenset(NAMES),)),
+        addresses=tuple(LeaseAddress(host=name, address=address(n)) for n, name in enumerate(NAMES, 1)),
+    )
+
+
+@dataclass
+class FakeUplinks:
+    """Uplinks that are lost when a test says so."""
+
+    lost: str = ""
+    watched: set[tuple[str, IPv4Address]] = field(default_factory=set)
+
+    def watch(self, gateways: Iterable[tuple[str, IPv4Address]]) -> None:
+        self.watched = set(gateways)
+
+    def trouble(self, now: float) -> str:
+        return self.lost
+
+
+@dataclass
+class Host:
+    """One beat with a guard in memory, and a sentinel that gives it incarnations; everything said is kept."""
+
+    name: HostName
+    guard: FakeGuard = field(default_factory=FakeGuard)
+    announcer: FakeAnnouncer = field(default_factory=FakeAnnouncer)
+    uplinks: FakeUplinks = field(default_factory=FakeUplinks)
+    said: list[msgspec.Struct] = field(default_factory=list)
+    incarnation: int = 0
+    is_up: bool = True
+    gives_incarnations: bool = True
+    driver: Driver = None  # type: ignore[assignment] # made by the net
+    announcements: Announcements = None  # type: ignore[assignment] # made by the net
+
+    def heard(self, kind: type[Message]) -> list[Message]:
+        return [each for each in self.said if isinstance(each, kind)]
+
+    @property
+    def level(self) -> wire.Level:
+        return self.heard(wire.Level)[-1]
+
+    @property
+    def told_open(self) -> dict[RouterId, int]:
+        """What its sentinel takes for open."""
+        is_open: dict[RouterId, int] = {}
+        for each in self.said:
+            if isinstance(each, wire.Opened):
+                is_open |= {one.router_id: one.epoch for one in each.routers}
+            if isinstance(each, wire.Closed):
+                is_open = {one: epoch for one, epoch in is_open.items() if one not in each.routers}
+        return is_open
+
+
+class Net:
+    """The network, the clock, and the rule that no router passes on two hosts."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.hosts = {name: Host(name) for name in NAMES}
+        self._wire: list[tuple[float, int, Endpoint, bytes]] = []
+        self._numbers = count()
+        for host in self.hosts.values():
+            self.begin(host, panel())
+
+    def begin(self, host: Host, panel: PanelPlan | None = None) -> None:
+        """A new life of its beat. `panel`: as kept on the disk."""
+        host.incarnation += 1
+        host.guard.withdraw()
+        host.said.clear()
+        host.announcements = Announcements(host.announcer, lambda: self.now)
+        begin = wire.Begin(
+            key=bytes(32).hex(),
+            cluster="cloud",
+            zone="",
+            name=host.name,
+            incarnation=Incarnation(host.incarnation),
+            address="10.0.0.1:9698",
+            interval_s=DEFAULT.interval_s,
+            lease_s=DEFAULT.lease_s,
+            panel=panel,
+        )
+        host.driver = Driver(
+            begin,
+            host.guard,
+            host.announcements,
+            host.uplinks,
+            send=lambda to, raw: self._send(host, to, raw),
+            say=host.said.append,
+            chat=host.said.append,
+            clock=lambda: self.now,
+        )
+        host.announcements.announced = host.driver.announced
+        host.is_up = True
+
+    def _send(self, by: Host, to: Endpoint, raw: bytes) -> None:
+        if by.is_up:
+            heapq.heappush(self._wire, (self.now + TRAVEL_S, next(self._numbers), to, raw))
+
+    def run(self, seconds: float = SOON_S, *, until: Callable[[], bool] = lambda: False) -> None:
+        """Let time pass."""
+        end = self.now + seconds
+        while not until():
+            due = [each.driver.next_deadline() for each in self.hosts.values() if each.is_up]
+            due += [self._wire[0][0]] if self._wire else []
+            due += [at for each in self.hosts.values() if each.is_up and (at := each.announcements.next_deadline())]
+            if min(due) > end:
+                self.now = end
+                return
+            self.now = max(self.now, min(due))
+            self._turn()
+            self.check()
+
+    def _turn(self) -> None:
+        for host in self.hosts.values():
+            if host.is_up and self.now >= host.driver.next_deadline():
+                host.driver.on_deadline(self.now)
+        while self._wire and self._wire[0][0] <= self.now:
+            _, _, (address, _), raw = heapq.heappop(self._wire)
+            host = self.hosts[NAMES[int(address.rpartition(".")[2]) - 1]]
+            if host.is_up:
+                host.driver.received(raw, self.now)
+        for host in self.hosts.values():
+            if host.is_up:
+                host.announcements.work()
+                self._bear(host)
+
+    def _bear(self, host: Host) -> None:
+        needed = [each for each in host.heard(wire.IncarnationNeeded) if each.after >= host.incarnation]
+        if needed and host.gives_incarnations:
+            host.incarnation = max(each.after for each in needed) + 1
+            self.tell(host, wire.NewIncarnation(incarnation=Incarnation(host.incarnation)))
+
+    def tell(self, host: Host, message: wire.ToBeat) -> None:
+        host.driver.told(message, self.now)
+        self.check()
+
+    def check(self) -> None:
+        passing = [tap for host in self.hosts.values() for tap in host.guard.passes(self.now)]
+        assert len(passing) == len(set(passing)), f"two hosts let the same pass: {passing}"
+        for host in self.hosts.values():
+            assert {tap.removeprefix("tap-") for tap in host.guard.active} <= host.told_open.keys()
+
+    def holds(self) -> None:
+        """Run until every host that is up holds its lease."""
+        self.run(until=lambda: all(host.said and _tenure(host) for host in self.hosts.values() if host.is_up))
+        assert all(_tenure(host) for host in self.hosts.values() if host.is_up)
+
+    def plan(self, host: Host, *routers: BeatRouter, revision: int, whole: bool = True, **more: Any) -> None:
+        """In one part for each router, so that whatever comes between the parts matters."""
+        for number, part in enumerate([[each] for each in routers] or [[]]):
+            is_last = number == max(len(routers), 1) - 1
+            self.tell(
+                host, plan_part(part, revision, host.incarnation, last=is_last, whole=whole and not number, **more)
+            )
+
+
+def plan_part(
+    routers: Iterable[BeatRouter], revision: int, incarnation: int, *, heard: int = 0, **more: Any
+) -> PlanPart:
+    return PlanPart(
+        revision=revision, incarnation=Incarnation(incarnation), heard=heard, routers=tuple(routers), **more
+    )
+
+
+def _tenure(host: Host) -> int:
+    return host.level.tenure if host.heard(wire.Level) else 0
+
+
+@pytest.fixture
+def net() -> Net:
+    made = Net()
+    made.holds()
+    return made
+
+
+def active(net: Net, *routers: RouterId) -> tuple[Host, Host]:
+    """These are active on the first host, and the second one may succeed it."""
+    first, second = net.hosts[NAMES[0]], net.hosts[NAMES[1]]
+    of = Tenure(first.name, Incarnation(first.incarnation))
+    net.plan(first, *(router(each, incarnation=first.incarnation) for each in routers), revision=1)
+    net.plan(
+        second,
+        *(router(each, role=Role.STANDBY, epoch=2, incarnation=second.incarnation, after=(of,)) for each in routers),
+        revision=1,
+    )
+    net.run(DEFAULT.interval_s)
+    assert first.told_open == dict.fromkeys(routers, 1)
+    assert (second.told_open, second.level.settled) == ({}, 1)
+    return first, second
+
+
+def test_every_host_begins_with_nothing_and_comes_to_hold_its_lease() -> None:
+    net = Net()
+    net.holds()
+    for host in net.hosts.values():
+        assert host.guard.until > net.now
+        assert host.level == wire.Level(tenure=Incarnation(1), settled=0, panel=panel().panel, takeovers=0)
+
+
+def test_a_host_that_never_heard_of_arbiters_waits_until_a_plan_names_them(net: Net) -> None:
+    host = net.hosts[NAMES[0]]
+    net.begin(host)
+    net.run()
+    assert host.level == wire.Level(tenure=Incarnation(0), settled=0, panel=None)
+    net.tell(host, plan_part([], 1, 0, last=True, whole=True, panel=panel()))
+    net.holds()
+
+
+def test_a_dead_host_is_succeeded_and_the_sentinel_hears_of_each_step(net: Net) -> None:
+    first, second = active(net, X, Y)
+    first.is_up = False
+    second.said.clear()
+    net.run(until=lambda: len(second.heard(wire.TookOver)) == 2)
+    kinds = [type(each) for each in second.said if not isinstance(each, wire.Said | wire.Rhythm)]
+    assert kinds == [wire.Opened, wire.TookOver, wire.Level, wire.TookOver], "told before it opened, and once announced"
+    opened, announced = second.heard(wire.TookOver)
+    for told in (opened, announced):
+        assert [(each.router_id, each.epoch, each.of.host) for each in told.takeovers] == [(X, 2, "h1"), (Y, 2, "h1")]
+    assert opened.takeovers[0].times.announced_ms is None
+    times = announced.takeovers[0].times
+    assert times.silent_ms is not None
+    assert times.announced_ms is not None
+    assert DEFAULT.lease_s * 1000 * (1 - DRIFT) - 60 < times.silent_ms <= times.buried_ms <= times.opened_ms
+    assert times.opened_ms <= times.announced_ms == times.told_ms < 300
+    assert second.announcer.sent == [X, Y]
+    assert second.level.takeovers == 1
+    assert second.guard.passes(net.now) == {"tap-x", "tap-y"}
+    assert not first.guard.passes(net.now)
+
+
+def test_what_was_not_ready_is_never_told_as_announced(net: Net) -> None:
+    first, second = active(net, X, Y)
+    second.announcer.unready = {Y}
+    first.is_up = False
+    net.run(until=lambda: len(second.heard(wire.TookOver)) == 2)
+    assert [each.router_id for each in second.heard(wire.TookOver)[1].takeovers] == [X]
+    net.run(3.0)
+    assert len(second.heard(wire.TookOver)) == 2
+
+
+def test_a_host_that_was_paused_returns_fenced_and_higher(net: Net) -> None:
+    first, second = active(net, X)
+    first.is_up = False
+    net.run(until=lambda: bool(second.heard(wire.TookOver)))
+    first.is_up, first.gives_incarnations = True, False
+    net.run()
+    assert (first.told_open, _tenure(first), first.guard.active) == ({}, 0, set())
+    assert first.heard(wire.IncarnationNeeded) == [wire.IncarnationNeeded(after=Incarnation(1))]
+    first.gives_incarnations = True
+    net.run()
+    assert (_tenure(first), first.told_open) == (2, {})
+    assert second.told_open == {X: 2}
+    net.plan(first, router(X), revision=2)
+    assert first.told_open == {}, "a plan for an incarnation that is over gives nothing"
+
+
+def test_without_its_arbiters_a_host_closes_by_itself_and_said_so(net: Net) -> None:
+    first, _ = active(net, X)
+    net.hosts[NAMES[1]].is_up = net.hosts[NAMES[2]].is_up = False
+    net.run(until=lambda: _tenure(first) == 0)
+    assert (first.told_open, first.guard.active) == ({}, set())
+    assert any("fenced" in line.event for line in first.heard(wire.Said))
+
+
+def test_a_thousand_are_told_in_parts_and_counted_when_they_are_whole(net: Net) -> None:
+    many = [RouterId(f"{number:04}") for number in range(1000)]
+    first, second = active(net, *many)
+    first.is_up = False
+    second.said.clear()
+    net.run(until=lambda: bool(second.heard(wire.Level)))
+    assert len(second.told_open) == 1000, "all open at once, whatever is announced when"
+    told = [type(each) for each in second.said if not isinstance(each, wire.Said | wire.Rhythm)]
+    assert told[:9] == [wire.Opened] * 4 + [wire.TookOver] * 4 + [wire.Level], "the level comes after all of it"
+    assert sum(len(each.takeovers) for each in second.heard(wire.TookOver)[:4]) == 1000
+    assert all(len(each.routers) <= ROUTERS_PER_MESSAGE for each in second.heard(wire.Opened))
+    assert second.level.takeovers == 1
+    assert len(second.announcer.sent) < 1000
+    net.run()
+    assert len(second.announcer.sent) >= 1000
+
+
+def test_a_plan_that_had_not_heard_of_a_takeover_does_not_undo_it(net: Net) -> None:
+    first, second = active(net, X, Y)
+    first.is_up = False
+    net.run(until=lambda: bool(second.heard(wire.TookOver)))
+    net.plan(second, router(Z), revision=2)
+    assert second.told_open == {X: 2, Y: 2, Z: 1}
+    assert second.level.settled == 2
+    assert not second.announcer.forgotten, "what is open is announced until it is closed"
+    net.plan(second, router(Z), revision=3, heard=1)
+    assert second.told_open == {Z: 1}
+    assert set(second.announcer.forgotten) == {X, Y}
+
+
+def test_an_uplink_that_is_lost_is_told_and_gateways_are_watched(net: Net) -> None:
+    first, _ = active(net, X)
+    gateway = ("eth2", IPv4Address("203.0.113.1"))
+    net.plan(first, msgspec.structs.replace(router(X), gateway=gateway), revision=2)
+    assert first.uplinks.watched == {gateway}
+    first.uplinks.lost = "eth2 has no carrier"
+    net.run(0.2)
+    assert first.level.trouble == "eth2 has no carrier"
+    first.uplinks.lost = ""
+    net.run(0.2)
+    assert first.level.trouble == ""
+
+
+def test_each_tenure_counts_its_takeovers_anew(net: Net) -> None:
+    first, second = active(net, X)
+    first.is_up = False
+    net.run(until=lambda: bool(second.heard(wire.TookOver)))
+    second.is_up = False
+    net.run()
+    net.begin(first, panel())
+    second.is_up = True
+    net.run()
+    assert (_tenure(second), second.level.takeovers) == (2, 0)
+    of = Tenure(first.name, Incarnation(first.incarnation))
+    standby = router(X, role=Role.STANDBY, epoch=4, incarnation=2, after=(of,))
+    net.plan(second, standby, revision=5)
+    second.said.clear()
+    first.is_up = False
+    net.run(until=lambda: bool(second.heard(wire.TookOver)))
+    assert (second.heard(wire.TookOver)[0].number, second.level.takeovers) == (1, 1)
+
+
+def test_a_plan_is_settled_once_all_that_it_takes_away_is_closed(net: Net) -> None:
+    first, _ = active(net, X, Y)
+    first.guard.fails("deactivate", Unavailable("no"), Unavailable("no"))
+    net.plan(first, router(X), revision=2)
+    assert (first.level.settled, first.told_open.keys()) == (1, {X, Y})
+    net.run(2 * DEFAULT.interval_s)
+    assert (first.level.settled, first.told_open) == (2, {X: 1})
+    lines = [line.event for line in first.heard(wire.Said)]
+    assert [line for line in lines if "close" in line] == [
+        "cannot close routers; trying again",
+        "can close routers again",
+    ]
+
+
+def test_a_higher_epoch_of_an_open_router_is_told(net: Net) -> None:
+    first, _ = active(net, X)
+    net.plan(first, router(X, epoch=3), revision=2)
+    assert first.told_open == {X: 3}
+    assert first.guard.calls.count("activate") == 1
+
+
+def test_only_what_changed_is_said(net: Net) -> None:
+    first, _ = active(net, X)
+    before = len(first.said)
+    net.run(0.9)
+    assert [type(each) for each in first.said[before:] if not isinstance(each, wire.Rhythm)] == []
+
+
+def test_a_whole_plan_lets_go_of_what_it_does_not_name(net: Net) -> None:
+    first, _ = active(net, X, Y)
+    first.announcer.forgotten.clear()
+    net.plan(first, router(Y), router(Z), revision=2)
+    assert first.announcer.forgotten == [X]
+    assert first.told_open == {Y: 1, Z: 1}
+
+
+def test_a_part_of_a_plan_changes_nothing_yet(net: Net) -> None:
+    first, _ = active(net, X)
+    net.tell(first, plan_part([router(Y)], 2, 1, last=False, whole=True))
+    net.run(0.1)
+    assert first.told_open == {X: 1}
+    net.tell(first, plan_part([router(Z)], 2, 1, last=True))
+    assert first.told_open == {Y: 1, Z: 1}
+
+
+def test_arbiters_that_come_back_have_what_is_open_announced_anew(net: Net) -> None:
+    first, _ = active(net, X)
+    net.run(2.0)
+    net.hosts[NAMES[2]].is_up = False
+    net.run()
+    first.announcer.sent.clear()
+    net.begin(net.hosts[NAMES[2]], panel())
+    net.run(until=lambda: bool(first.announcer.sent))
+    assert first.announcer.sent == [X]
+
+
+def test_the_controller_is_answered_by_an_arbiter(net: Net) -> None:
+    first, second = active(net, X)
+    of = Tenure(first.name, Incarnation(1))
+    net.run()
+    net.tell(second, wire.BurialQuestion(tenure=of, seq=7, panel=PanelVersion(1)))
+    first.is_up = False
+    net.run()
+    net.tell(second, wire.BurialQuestion(tenure=of, seq=8, panel=PanelVersion(1)))
+    assert second.heard(wire.BurialAnswer) == [
+        wire.BurialAnswer(tenure=of, seq=7, is_buried=False),
+        wire.BurialAnswer(tenure=of, seq=8, is_buried=True),
+    ]
+
+
+def test_garbage_is_counted_and_changes_nothing(net: Net) -> None:
+    first, _ = active(net, X)
+    for raw in (b"", b"GL", bytes(144), b"GL\x01\x01" + bytes(140), b"x" * 1500):
+        first.driver.received(raw, net.now)
+    net.run(1.5)
+    assert {"malformed": 4, "forged": 1}.items() <= first.heard(wire.Rhythm)[-1].dropped.items()
+    assert first.told_open == {X: 1}
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "host.example:9698", "10.0.0.1", "10.0.0.1:", "10.0.0.1:0", "10.0.0.1:70000", "10.0.0.1:x", "[::1]:1"],
+)
+def test_an_address_that_is_none_is_said_and_nobody_asks_for_a_name(net: Net, address: str) -> None:
+    first, _ = active(net, X)
+    net.tell(first, plan_part([], 2, 1, last=True, panel=panel(address=lambda _: address)))
+    assert any("no ADDRESS:PORT" in line.event for line in first.heard(wire.Said))
+    first.driver.on_deadline(first.driver.next_deadline())
+    net.run(1.5)
+    assert first.heard(wire.Rhythm)[-1].dropped["no address"] > 0
+
+
+def test_a_successor_knows_whom_it_succeeds_by_its_plan(net: Net) -> None:
+    _, second = active(net, X)
+    gone = Tenure(HostName("no longer among the addresses"), Incarnation(3))
+    net.plan(second, router(Y, role=Role.STANDBY, epoch=2, after=(gone,)), revision=2)
+    net.run()
+    assert second.told_open == {}
+
+
+def test_a_beat_begins_once(net: Net) -> None:
+    begin = wire.Begin(
+        key="", cluster="", zone="", name=NAMES[0], incarnation=Incarnation(1), address="", interval_s=1, lease_s=4
+    )
+    with pytest.raises(ValueError, match="begins once"):
+        net.tell(net.hosts[NAMES[0]], begin)
+
+
+def test_how_the_beat_kept_time_is_told_each_second(net: Net) -> None:
+    host = net.hosts[NAMES[0]]
+    net.run(3.0)
+    rhythms = host.heard(wire.Rhythm)
+    assert len(rhythms) in (3, 4)
+    assert all(rhythm.beats > 0 for rhythm in rhythms)

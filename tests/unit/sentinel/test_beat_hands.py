@@ -1,0 +1,285 @@
+"""A beat's hands on a guard that fails in each way: what waits, what does not, and what is never said too late."""
+
+from collections.abc import Iterable, Mapping
+
+import pytest
+from beat_fakes import FakeAnnouncer, FakeGuard, X, Y, Z, router
+
+from gapless.core.beatevents import (
+    Activate,
+    Activated,
+    Announce,
+    ArbitersLost,
+    BeatEvent,
+    Deactivate,
+    Deactivated,
+    HoldLease,
+    Tell,
+    Withdraw,
+    Withdrawn,
+)
+from gapless.errors import Conflict, InvalidRequest, Unavailable
+from gapless.model.plan import Epoch
+from gapless.model.router import RouterId
+from gapless.sentinel.beat.announcements import Announcements
+from gapless.sentinel.beat.hands import Hands, KernelEffect
+
+NEWS = Tell(news=ArbitersLost(arbiters=()))
+WITHDRAW = Withdraw(reason="its lease lapsed")
+
+
+class Bench:
+    """Hands, with a diary of what the witness was told; nothing is open that it was not told of."""
+
+    def __init__(self) -> None:
+        self.guard = FakeGuard(before=self.check)
+        self.announcer = FakeAnnouncer()
+        self.announcements = Announcements(self.announcer, lambda: 0.0)
+        self.told: set[RouterId] = set()
+        self.diary: list[str] = []
+        self.hands = Hands(self.guard, self.announcements, self)
+        self.now = 0.0
+        self.hands.plan([router(each) for each in (X, Y, Z)], [])
+
+    def check(self, call: str = "") -> None:
+        assert self.hands.is_open <= self.told
+        assert self.guard.active <= {f"tap-{each}" for each in self.told} | {"tap-new"}, f"opened untold, at {call}"
+
+    def opened(self, routers: Mapping[RouterId, Epoch]) -> None:
+        self.told |= routers.keys()
+        self.diary.append(f"opened {' '.join(routers)}")
+
+    def closed(self, routers: Iterable[RouterId]) -> None:
+        self.told -= set(routers)
+        self.diary.append(f"closed {' '.join(routers)}")
+
+    def tell(self, news: Tell) -> None:
+        self.diary.append("news")
+
+    def trouble(self, what: str, reason: str) -> None:
+        if reason:
+            self.diary.append(f"cannot {what}")
+
+    def do(self, *effects: KernelEffect) -> list[BeatEvent]:
+        answers = list(self.hands.carry_out(effects, self.now))
+        self.check()
+        return answers
+
+    def announced(self) -> list[RouterId]:
+        while self.announcements.next_deadline() == 0.0:
+            self.announcements.work()
+        sent, self.announcer.sent = self.announcer.sent, []
+        return sent
+
+
+def activate(*routers: RouterId) -> Activate:
+    return Activate(routers=dict.fromkeys(routers, Epoch(1)), cause=None, reason="its plan says so")
+
+
+def deactivate(*routers: RouterId) -> Deactivate:
+    return Deactivate(routers=routers, reason="its plan says so")
+
+
+def test_a_life_without_trouble() -> None:
+    bench = Bench()
+    assert bench.do(WITHDRAW) == [Withdrawn()]
+    assert bench.do(HoldLease(until=1.0), activate(X, Y)) == [Activated(routers=(X, Y))]
+    assert (bench.guard.until, bench.guard.active, bench.hands.is_open) == (1.0, {"tap-x", "tap-y"}, {X, Y})
+    assert bench.do(Announce(routers=(X, Y), cause=None), NEWS) == []
+    assert bench.announced() == [X, Y]
+    assert bench.do(deactivate(X)) == [Deactivated(routers=(X,))]
+    assert (bench.guard.active, bench.hands.is_open, bench.hands.is_held_up) == ({"tap-y"}, {Y}, False)
+    assert bench.diary == ["closed ", "opened x y", "news", "closed x"]
+
+
+def test_the_witness_is_told_before_the_guard_opens_and_after_it_closed() -> None:
+    bench = Bench()
+    bench.guard.before = lambda call: bench.diary.append(call)
+    bench.do(activate(X))
+    bench.do(deactivate(X))
+    assert bench.diary == ["opened x", "activate", "deactivate", "closed x"]
+
+
+@pytest.mark.parametrize(("effect", "call"), [(WITHDRAW, "withdraw"), (deactivate(X), "deactivate")])
+def test_what_closes_is_tried_until_it_is_done_and_holds_back_what_follows(effect: KernelEffect, call: str) -> None:
+    bench = Bench()
+    bench.do(HoldLease(until=1.0), activate(X))
+    bench.guard.fails(call, Unavailable("no"), Unavailable("no"))
+    assert bench.do(effect, activate(Y), NEWS) == []
+    assert bench.hands.is_held_up
+    assert bench.do() == []
+    assert bench.hands.is_open == {X}
+    assert bench.diary[1].startswith("cannot ")
+    assert [type(answer) for answer in bench.do()] == [
+        Withdrawn if effect is WITHDRAW else Deactivated,
+        Activated,
+    ]
+    assert bench.guard.active == {"tap-y"}
+    assert bench.diary[-3:] == ["closed x", "opened y", "news"]
+
+
+def test_a_router_that_cannot_be_closed_costs_the_others_no_lease() -> None:
+    bench = Bench()
+    bench.do(HoldLease(until=1.0), activate(X, Y))
+    bench.guard.fails("deactivate", *[Unavailable("no")] * 100)
+    for beat in range(100):
+        assert bench.do(HoldLease(until=2.0 + beat), *([deactivate(X)] if beat == 0 else [])) == []
+    assert bench.guard.until == 101.0
+    assert bench.guard.calls.count("extend") == 101, "one a beat, and none waits"
+    assert bench.do() == [Deactivated(routers=(X,))]
+
+
+def test_a_withdrawal_makes_moot_what_waits_before_it() -> None:
+    bench = Bench()
+    bench.do(HoldLease(until=1.0), activate(X, Y))
+    bench.guard.fails("deactivate", *[Unavailable("for ever")] * 100)
+    bench.do(deactivate(X), activate(Z), NEWS, Announce(routers=(Y,), cause=None))
+    assert bench.do(WITHDRAW) == [Withdrawn()]
+    assert (bench.guard.active, bench.hands.is_open, bench.announced()) == (set(), set(), [])
+    assert bench.diary[-2:] == ["news", "closed x y"], "what happened before is still told"
+
+
+def test_nothing_is_announced_from_the_moment_of_a_withdrawal_even_if_the_kernel_refuses_it() -> None:
+    bench = Bench()
+    bench.do(HoldLease(until=1.0), activate(X), Announce(routers=(X,), cause=None))
+    bench.guard.fails("withdraw")
+    assert bench.do(WITHDRAW) == []
+    assert bench.announced() == []
+
+
+def test_an_activation_that_fails_is_answered_and_said_and_leaves_nothing_told() -> None:
+    bench = Bench()
+    bench.guard.fails("activate")
+    assert bench.do(activate(X), NEWS) == [Activated(routers=(X,), reason="activate is not to be had")]
+    assert bench.diary == ["opened x", "closed x", "cannot open routers", "news"]
+    assert bench.hands.is_open == set()
+    assert bench.do(activate(X)) == [Activated(routers=(X,))]
+
+
+def test_more_than_the_guard_can_take_is_answered_too() -> None:
+    bench = Bench()
+    bench.guard.fails("activate", InvalidRequest("more than 32768 router ports"))
+    assert bench.do(activate(X)) == [Activated(routers=(X,), reason="more than 32768 router ports")]
+
+
+def test_a_lease_that_cannot_be_written_is_out_of_date_by_the_next_beat() -> None:
+    bench = Bench()
+    bench.guard.fails("extend")
+    assert bench.do(HoldLease(until=1.0), NEWS) == []
+    assert bench.diary == ["cannot renew the lease in the kernel", "news"]
+    bench.do()
+    assert bench.guard.calls == ["extend"]
+    bench.do(HoldLease(until=2.0))
+    assert bench.guard.until == 2.0
+
+
+@pytest.mark.parametrize(
+    ("effect", "call"),
+    [
+        (HoldLease(until=2.0), "extend"),
+        (WITHDRAW, "withdraw"),
+        (deactivate(X), "deactivate"),
+        (activate(Y), "activate"),
+    ],
+)
+def test_a_guard_that_somebody_removed_is_put_back_at_once(effect: KernelEffect, call: str) -> None:
+    bench = Bench()
+    bench.do(HoldLease(until=1.0), activate(X))
+    bench.guard.is_taken_away()
+    bench.guard.calls.clear()
+    answers = bench.do(effect)
+    assert bench.guard.calls == [call, "restore", call]
+    assert not any(getattr(answer, "reason", "") for answer in answers)
+    assert "cannot keep the guard" in bench.diary
+
+
+def test_a_guard_that_cannot_be_put_back_is_tried_before_anything_else() -> None:
+    bench = Bench()
+    bench.do(HoldLease(until=1.0), activate(X))
+    bench.guard.is_taken_away()
+    bench.guard.fails("restore", Conflict("again"), Unavailable("no"), Unavailable("no"))
+    assert bench.do(deactivate(X)) == []
+    bench.guard.calls.clear()
+    assert bench.do() == []
+    assert bench.guard.calls[0] == "restore"
+    assert "cannot put the guard back" in bench.diary
+    assert bench.do() == [Deactivated(routers=(X,))]
+    assert bench.guard.is_there
+
+
+def test_a_guard_that_nobody_uses_is_looked_after() -> None:
+    bench = Bench()
+    bench.do(WITHDRAW)
+    bench.hands.look_after()
+    bench.guard.is_taken_away()
+    bench.guard.calls.clear()
+    bench.hands.look_after()
+    assert bench.guard.is_there
+    assert bench.guard.until < 0, "that prolongs nothing"
+    bench.do(HoldLease(until=5.0))
+    bench.guard.calls.clear()
+    bench.hands.look_after()
+    assert bench.guard.calls == [], "the beat has used it"
+
+
+def test_an_open_router_gains_and_loses_ports() -> None:
+    bench = Bench()
+    bench.do(activate(X))
+    bench.hands.plan([router(X, "tap-x", "tap-new")], [])
+    assert bench.guard.active == {"tap-x", "tap-new"}
+    bench.hands.plan([router(X, "tap-new")], [])
+    assert bench.guard.active == {"tap-new"}
+    bench.hands.plan([router(Y, "tap-y", "tap-more")], [])
+    assert bench.guard.active == {"tap-new"}, "a closed one opens nothing"
+    bench.do(deactivate(X))
+    assert bench.guard.active == set()
+
+
+@pytest.mark.parametrize("call", ["activate", "deactivate"])
+def test_ports_that_could_not_be_changed_are_tried_again(call: str) -> None:
+    bench = Bench()
+    bench.do(activate(X))
+    bench.guard.fails(call)
+    bench.hands.plan([router(X, "tap-new")], [])
+    assert bench.hands.is_held_up
+    bench.do()
+    assert bench.guard.active == {"tap-new"}
+    assert not bench.hands.is_held_up
+
+
+def test_a_port_that_was_opened_halfway_is_closed_with_its_router() -> None:
+    bench = Bench()
+    bench.do(activate(X))
+    bench.guard.fails("deactivate", *[Unavailable("no")] * 2)
+    bench.hands.plan([router(X, "tap-new")], [])
+    assert bench.guard.active == {"tap-x", "tap-new"}
+    assert bench.do(deactivate(X)) == [Deactivated(routers=(X,))]
+    assert bench.guard.active == set()
+
+
+def test_an_open_router_whose_plan_is_gone_is_announced_until_it_is_closed() -> None:
+    bench = Bench()
+    bench.do(activate(X), Announce(routers=(X,), cause=None))
+    bench.hands.plan([], [X, Y])
+    assert bench.announcer.forgotten == [Y]
+    assert bench.announced() == [X]
+    assert bench.guard.active == {"tap-x"}
+    bench.do(deactivate(X))
+    assert bench.announcer.forgotten == [Y, X]
+
+
+def test_a_router_is_opened_that_is_not_described_yet() -> None:
+    bench = Bench()
+    new = RouterId("new")
+    assert bench.do(activate(new)) == [Activated(routers=(new,))]
+    bench.hands.plan([router(new)], [])
+    assert bench.guard.active == {"tap-new"}
+
+
+def test_what_was_built_anew_is_announced_if_it_is_open() -> None:
+    bench = Bench()
+    bench.do(activate(X))
+    bench.announcer.prepared.clear()
+    bench.hands.built([X, Y, RouterId("unknown")])
+    assert bench.announcer.prepared == [X, Y]
+    assert bench.announced() == [X]
