@@ -115,10 +115,10 @@ class DatagramKind(IntEnum):
     """To question `seq`: no grant to `subject` is unexpired here, and none will be given."""
     ALIVE = 8
     """To question `seq`: `subject` has an unexpired grant here."""
-    ASK = 10
-    """`sender`, told SILENT by too few, asks whether `subject` has an unexpired grant; the answer is SILENT if not."""
     HEIR = 9
     """A hint, unasked: `sender` has uplinks for `seq` routers of `subject` that it may take over."""
+    ASK = 10
+    """`sender`, told SILENT by too few, asks whether `subject` has an unexpired grant; the answer is SILENT if not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
