@@ -1,9 +1,6 @@
 """Which tenures are over for certain, and how the controller finds out: it claims at the arbiters, as a successor does.
 
-The rule: an arbiter buries a tenure for which it has no unexpired grant, and never grants it anything again, for as
-long as it remembers. It forgets when it restarts, and then says nothing for longer than `window_s`. So a quorum of
-answers to questions that were asked within `window_s` shows that there was an instant at which all of them had buried
-it; at that instant it held no lease, and it cannot have got one since (a lapsed incarnation is never renewed).
+The rule: what a quorum of answers proves, and which of them count together, is said in `core.claim`.
 
 The invariant: what is over stays over. Silence of any length makes nothing over.
 
@@ -16,13 +13,12 @@ from dataclasses import dataclass, field
 from math import inf
 
 from gapless.core.backoff import Backoff, Pace
+from gapless.core.claim import Claim
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT, LeaseTiming, Panel, PanelVersion, Tenure
 from gapless.model.plan import Burial
 from gapless.model.router import RouterId
 
-KEPT = 10
-"""Of how many questions the times are kept: with a second between them, far more than a window."""
 PACE = Pace(first_s=1.0, most_s=30.0)
 """How long until a tenure is claimed again."""
 
@@ -41,20 +37,18 @@ class Question:
 class _Claim:
     """One tenure that somebody wants buried."""
 
+    counted: Claim
     again_at: float = -inf
     backoff: Backoff = field(default_factory=lambda: Backoff(PACE))
     routers: set[RouterId] = field(default_factory=set)
     """Who waits for it, besides the panel."""
-    asked: dict[int, float] = field(default_factory=dict)
-    buried: dict[HostName, float] = field(default_factory=dict)
-    """When the newest question was decided on to which the arbiter answered that it has buried the tenure."""
 
 
 class Burials:
     """Remembers what is over, and claims what is wanted."""
 
     def __init__(self, lease: LeaseTiming = DEFAULT) -> None:
-        self._window_s = lease.window_s
+        self._lease = lease
         self._over: dict[HostName, Incarnation] = {}
         self._claims: dict[Tenure, _Claim] = {}
         self._panel: Panel | None = None
@@ -76,7 +70,7 @@ class Burials:
     def want(self, tenure: Tenure, *routers: RouterId) -> None:
         """Find out whether it is over; asked until it is, or until `forget`."""
         if not self.is_over(tenure):
-            self._claims.setdefault(tenure, _Claim()).routers.update(routers)
+            self._claims.setdefault(tenure, _Claim(Claim(self._lease))).routers.update(routers)
 
     def forget(self, tenure: Tenure) -> None:
         """Nobody wants to know of this tenure any more: it was heard."""
@@ -87,8 +81,7 @@ class Burials:
         if panel != self._panel:
             self._panel = panel
             for claim in self._claims.values():
-                claim.asked.clear()
-                claim.buried.clear()
+                claim.counted = Claim(self._lease)
         if panel is None:
             return []
         asked = tuple(sorted(set(panel.arbiters) & set(reachable)))
@@ -98,18 +91,16 @@ class Burials:
     def _question(self, tenure: Tenure, panel: Panel, asked: tuple[HostName, ...], now: float) -> Question:
         self._count += 1
         claim = self._claims[tenure]
-        claim.asked[self._count], claim.again_at = now, now + claim.backoff.after()
-        while len(claim.asked) > KEPT:
-            del claim.asked[next(iter(claim.asked))]
+        claim.counted.ask(self._count, now)
+        claim.again_at = now + claim.backoff.after()
         return Question(tenure=tenure, seq=self._count, panel=panel.version, arbiters=asked)
 
     def answered(self, arbiter: HostName, answer: Burial, now: float) -> bool:
         """An arbiter's word; whether the tenure is over by it. Then `bury` it."""
         claim = self._claims.get(answer.tenure)
-        if claim is None or self._panel is None or (asked_at := claim.asked.get(answer.seq)) is None:
+        if claim is None or self._panel is None or not claim.counted.has_asked(answer.seq, now):
             return False
         if not answer.is_buried:
-            claim.buried.pop(arbiter, None)
+            claim.counted.deny(arbiter)
             return False
-        claim.buried[arbiter] = max(asked_at, claim.buried.get(arbiter, asked_at))
-        return self._panel.is_quorum([each for each, at in claim.buried.items() if at >= now - self._window_s])
+        return claim.counted.bury(arbiter, answer.seq, self._panel, now)

@@ -7,7 +7,7 @@ which a quorum's answers all lie within `window_s`. No arbiter of that quorum ha
 when it answered; none since, for it remembers the burial, or it has restarted after its answer and is quiet still. A
 holder without a quorum of grants, be it for a moment, is fenced for good (`core.lease`), so what is over stays over.
 
-A successor claims so over datagrams (`core.takeover`), the controller by the same rule (`core.burials`). A tenure that
+A successor claims over datagrams (`core.takeover`), the controller over its links (`core.burials`). A tenure that
 never held a lease must not be claimed: it has nothing to lapse, and is granted after all once the arbiters forgot.
 """
 
@@ -39,3 +39,7 @@ class Claim:
         sent = self._sent[seq]
         self._answers[arbiter] = max(sent, self._answers.get(arbiter, sent))
         return panel.is_quorum([each for each, at in self._answers.items() if now - at <= self._window_s])
+
+    def deny(self, arbiter: HostName) -> None:
+        """An arbiter has an unexpired grant after all: what it answered before does not count any more."""
+        self._answers.pop(arbiter, None)
