@@ -1,16 +1,15 @@
 """The lab's end of the prober: starts it, hears its pulses, waits for traffic, fetches the recording."""
 
 import asyncio
-import sys
 import time
-from asyncio.subprocess import PIPE
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from gapless.errors import Unavailable
-from gapless.lab import probes, shell
+from gapless.lab import probes
+from gapless.lab.measurer import Measurer
 from gapless.lab.probes import Flow, Orders, Pulse, Recording
 
 END_TIMEOUT_S = 30.0
@@ -20,35 +19,26 @@ PULSE_TIMEOUT_S = 10.0
 _SEE = "; its words are on standard error"
 
 
-class Traffic:
+class Traffic(Measurer):
     """Probes through a set of routers, from `start` to `end`. `on_pulse` hears every pulse."""
+
+    module, name, writes = "gapless.lab.prober", "the prober", "its recording"
 
     def __init__(
         self, flows: Sequence[Flow], interval_ms: float, *, on_pulse: Callable[[Pulse], None] | None = None
     ) -> None:
+        super().__init__()
         self.flows = tuple(flows)
         self.interval_ms = interval_ms
         self.pulse: Pulse | None = None
         self._on_pulse = on_pulse
-        self.process: asyncio.subprocess.Process | None = None
         self._listener: asyncio.Task[None] | None = None
         self._news = asyncio.Condition()
 
     async def start(self) -> None:
         """Begin to send."""
-        self.process = await shell.spawn(sys.executable, "-m", "gapless.lab.prober", stdin=PIPE, stdout=PIPE)
-        orders = Orders(flows=self.flows, interval_ms=self.interval_ms)
-        await self._tell(msgspec.json.encode(orders) + b"\n")
-        self._listener = asyncio.create_task(self._listen(self.process), name="prober")
-
-    async def _tell(self, line: bytes) -> None:
-        if self.process is None or self.process.stdin is None:
-            raise Unavailable("the prober is not running")
-        try:
-            self.process.stdin.write(line)
-            await self.process.stdin.drain()
-        except OSError as error:
-            raise Unavailable(f"the prober does not listen any more ({error.strerror}){_SEE}") from error
+        process = await self.launch(Orders(flows=self.flows, interval_ms=self.interval_ms))
+        self._listener = asyncio.create_task(self._listen(process), name="prober")
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
@@ -60,10 +50,6 @@ class Traffic:
                 self._news.notify_all()
         async with self._news:
             self._news.notify_all()
-
-    async def begin(self) -> None:
-        """Forget what was recorded so far: the measurement begins now."""
-        await self._tell(b"begin\n")
 
     def answered(self, pulse: Pulse) -> list[bool]:
         """Per flow: is it answered now?"""
@@ -112,24 +98,12 @@ class Traffic:
 
     async def end(self, path: Path) -> Recording:
         """Stop sending and fetch what was recorded, through the file `path`. Raises Unavailable; it is over even so."""
-        await self._tell(f"end {path}\n".encode())
-        assert self.process is not None
-        try:
-            async with asyncio.timeout(END_TIMEOUT_S):
-                status = await self.process.wait()
-        except TimeoutError:
-            raise Unavailable(f"the prober did not write its recording within {END_TIMEOUT_S:g} s") from None
-        finally:
-            await self.close()
-        if status != 0:
-            raise Unavailable(f"the prober ended with status {status}")
+        await self.finish(path, END_TIMEOUT_S)
         return await asyncio.to_thread(probes.read, path)
 
     async def close(self) -> None:
         """End the prober, whatever it is doing. Safe to call twice."""
-        process, self.process = self.process, None
-        if process is not None:
-            await shell.end(process)
+        await super().close()
         if self._listener is not None:
             await self._listener
             self._listener = None
