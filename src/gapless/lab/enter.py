@@ -7,14 +7,16 @@ pid 1 (`first`) ends, however it ends, the kernel removes it all. There is no cl
 forbids it. So this module is the supervisor between the two worlds: `python -m gapless.lab.enter [--register FILE] --
 COMMAND...` It passes signals on, keeps the file that says where the lab is, and ends with the command's status.
 
-The path is the same for root and for everyone else. See user_namespaces(7) for the id maps, pid_namespaces(7) for what
-the end of a pid 1 means.
+The path is the same for root and for everyone else, but for one thing: whoever may raise limits allows the lab's beats
+real-time priority and locked memory first, since in a user namespace only the limits count (sched(7), mlock(2)). See
+user_namespaces(7) for the id maps, pid_namespaces(7) for what the end of a pid 1 means.
 """
 
 import contextlib
 import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -32,6 +34,8 @@ FORBIDDEN = 77
 """Exit status when this machine does not allow user namespaces."""
 KILL_AFTER_S = 15.0
 """How long a lab may take to end after SIGTERM before it is ended with SIGKILL, which cleans up as well."""
+REAL_TIME_PRIORITY = 50
+"""The highest that a process of the lab may take, where that can be allowed: the beat's."""
 LAB_DIR = Path("/run/lab")
 """Inside: everything the lab writes. /run is a private tmpfs there."""
 
@@ -90,6 +94,14 @@ def _advice(failure: str) -> str:
         f"this machine forbids user namespaces ({failure}); in a container they need "
         "--security-opt seccomp=unconfined --security-opt apparmor=unconfined --cap-add SYS_ADMIN, or --privileged"
     )
+
+
+def _allow_real_time() -> None:
+    """Let what runs in the lab be scheduled first and lock its memory, if the caller may allow that."""
+    unlimited = resource.RLIM_INFINITY
+    for limit, most in ((resource.RLIMIT_RTPRIO, REAL_TIME_PRIORITY), (resource.RLIMIT_MEMLOCK, unlimited)):
+        with contextlib.suppress(ValueError, OSError):  # an ordinary user: as real hosts without the capabilities
+            resource.setrlimit(limit, (most, most))
 
 
 def _unshare() -> None:
@@ -186,6 +198,7 @@ def supervise(argv: Sequence[str], register: Path | None) -> int:
     Changes the calling process for good (it becomes part of the user namespace): call it in a process of its own.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _allow_real_time()
     try:
         _unshare()
     except OSError as error:

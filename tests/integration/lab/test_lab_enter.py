@@ -64,6 +64,12 @@ def test_the_command_is_root_of_a_machine_with_no_network() -> None:
     assert done.stdout.split() == ["1", "0", "1", "lab", "netns"]
 
 
+def test_real_time_priority_is_allowed_by_who_may_allow_it() -> None:
+    raised = subprocess.run(["prlimit", "--rtprio=50:50", "sh", "-c", "ulimit -r"], capture_output=True, check=False)
+    allowed = raised if raised.returncode == 0 else subprocess.run(["sh", "-c", "ulimit -r"], capture_output=True)
+    assert run("sh", "-c", "ulimit -r").stdout == allowed.stdout.decode()
+
+
 def test_the_exit_status_is_the_commands() -> None:
     assert run("sh", "-c", "exit 7").returncode == 7
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
 import pytest
 from beat_fakes import FakeAnnouncer, FakeGuard, X, Y, Z, router
 
@@ -23,6 +24,7 @@ from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 from gapless.sentinel.beat.announcements import Announcements
 from gapless.sentinel.beat.hands import Hands, KernelEffect
+from gapless.wire.beat import BeatPort
 
 NEWS = Tell(news=ArbitersLost(arbiters=()))
 WITHDRAW = Withdraw(reason="its lease lapsed")
@@ -274,6 +276,14 @@ def test_a_router_is_opened_that_is_not_described_yet() -> None:
     assert bench.do(activate(new)) == [Activated(routers=(new,))]
     bench.hands.plan([router(new)], [])
     assert bench.guard.active == {"tap-new"}
+
+
+def test_a_plan_prepares_the_announcements_that_it_changes_and_no_others() -> None:
+    bench = Bench()
+    bench.announcer.prepared.clear()
+    grown = BeatPort(link="qr-2", mac="fa:16:3e:00:00:02", addresses=(), bridge="brq2", way_out="vxlan-2")
+    bench.hands.plan([router(X, epoch=7), msgspec.structs.replace(router(Y), ports=(grown,))], [])
+    assert bench.announcer.prepared == [Y]
 
 
 def test_what_was_built_anew_is_announced_if_it_is_open() -> None:

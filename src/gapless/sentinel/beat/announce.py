@@ -31,6 +31,10 @@ from gapless.sentinel.beat.preparing import Frame, Port, Ready, get_ready, packe
 
 CHUNK_S: Final = 0.0005
 """How long frames are sent in one go. One takes some microseconds."""
+BREATH_S: Final = 0.001
+"""How long preparing pauses after each router. Who always works waits longest for a busy machine's processor, and here
+would make the beat wait for Python's lock meanwhile.
+"""
 
 _MSG_DONTWAIT = 0x40
 _SIOCGIFHWADDR = 0x8927
@@ -198,6 +202,7 @@ class _Hands:
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
             work()
+            time.sleep(BREATH_S)
 
 
 def _send(descriptor: int, frame: Frame) -> int:

@@ -60,7 +60,7 @@ class Announcing(Protocol):
     """`sentinel.beat.announcements.Announcements`, as far as it is used here. Nothing here raises or waits."""
 
     def prepare(self, router: BeatRouter) -> None:
-        """Have what there is to announce of this router ready: it is planned, or its interfaces are new."""
+        """Have what there is to announce of this router ready: its ports are planned otherwise, or are new."""
 
     def forget(self, router_id: RouterId) -> None:
         """It is not planned here any more."""
@@ -137,8 +137,10 @@ class Hands:
     def plan(self, routers: Iterable[BeatRouter], removed: Iterable[RouterId]) -> None:
         """What is known of routers changed: ports that an open router gained are opened, lost ones are closed."""
         for router in routers:
+            known = self._routers.get(router.router_id)
             self._routers[router.router_id] = router
-            self._announcer.prepare(router)
+            if known is None or known.ports != router.ports:
+                self._announcer.prepare(router)
             if self._open.get(router.router_id, _taps(router)) != _taps(router):
                 self._unfit.add(router.router_id)
         for router_id in removed:
