@@ -75,6 +75,10 @@ def run(
     agent_down_time: DownTime = QUICK.agent_down_time_s,
     classic: Classic = False,
     interval: Interval = 0.0,
+    hold: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds that the fault lasts, or is looked at; 0: as it needs."),
+    ] = 0.0,
     gap_ms: Annotated[
         float, typer.Option(min=0, help="Fail when a router struck has a longer gap; 0: any length will do.")
     ] = 0.0,
@@ -92,7 +96,16 @@ def run(
     for number in range(repeat):
         if repeat > 1:
             print(f"run {number + 1} of {repeat}")
-        status, found = _run_once(settings, fault, tuple(host or ()), gap_ms, bystanders_ms)
+        status, found = _run_once(
+            RunRequest(
+                settings=settings,
+                fault=fault,
+                hosts=tuple(host or ()),
+                hold_s=hold,
+                gap_ms=gap_ms,
+                bystanders_ms=bystanders_ms,
+            )
+        )
         if found is None:
             raise typer.Exit(status)
         results.append(found)
@@ -104,18 +117,9 @@ def run(
     raise typer.Exit(0 if all(found.ok for found in results) else 1)
 
 
-def _run_once(
-    settings: LabSettings, fault: str, hosts: tuple[str, ...], gap_ms: float, bystanders_ms: float
-) -> tuple[int, Result | None]:
+def _run_once(request: RunRequest) -> tuple[int, Result | None]:
     with TemporaryFile() as file:
-        request = RunRequest(
-            settings=settings,
-            fault=fault,
-            hosts=hosts,
-            gap_ms=gap_ms,
-            bystanders_ms=bystanders_ms,
-            result_fd=file.fileno(),
-        )
+        request = msgspec.structs.replace(request, result_fd=file.fileno())
         argv = enter.call("gapless.lab.runner:main", msgspec.to_builtins(request))
         process = subprocess.Popen(enter.command(argv), pass_fds=[file.fileno()])
         status = _wait(process)

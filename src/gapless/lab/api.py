@@ -55,6 +55,10 @@ class Api:
         """Plug a subnet (`subnet_id`) or port (`port_id`) into a router."""
         await self._request("PUT", f"/routers/{router_id}/add_router_interface", body)
 
+    async def remove_interface(self, router_id: str, **body: str) -> None:
+        """Unplug a subnet (`subnet_id`) or port (`port_id`) from a router."""
+        await self._request("PUT", f"/routers/{router_id}/remove_router_interface", body)
+
     async def routers(self) -> list[Item]:
         """Where each router is, in what state, and why, as the planner sees it."""
         return await self._items("/gapless/routers", "routers")

@@ -56,8 +56,18 @@ class _Course:
     seen: Seen | None = None
 
 
-async def experiment(lab: Lab, fault: Fault, bounds: Bounds = NO_BOUNDS) -> Outcome:
-    """Carry it out on a lab that is built. Raises GaplessError when it cannot even begin."""
+async def experiment(lab: Lab, fault: Fault, bounds: Bounds = NO_BOUNDS, hold_s: float = 0.0) -> Outcome:
+    """Carry it out on a lab that is built. Raises GaplessError when it cannot even begin.
+
+    `hold_s`: how many seconds a fault lasts that heals, and what comes of any other is looked at; 0: as it says itself.
+    """
+    try:
+        return await _experiment(lab, fault, bounds, hold_s or fault.hold_s(lab.settings.liveness))
+    finally:
+        await fault.let_go(lab)
+
+
+async def _experiment(lab: Lab, fault: Fault, bounds: Bounds, hold_s: float) -> Outcome:
     await fault.prepare(lab)
     await lab.standbys_ready()
     lab.watch.start()
@@ -69,7 +79,9 @@ async def experiment(lab: Lab, fault: Fault, bounds: Bounds = NO_BOUNDS) -> Outc
         await capture.begin()
         _begin(lab, Phase.STEADY)
         await asyncio.sleep(STEADY_S)
-        await _strike_and_heal(lab, fault, traffic, course)
+        await _strike_and_heal(lab, fault, traffic, course, hold_s)
+        async with _noting(course):
+            await fault.let_go(lab)
         async with _noting(course):
             _begin(lab, Phase.CHECK)
             await lab.one_host_each()
@@ -81,9 +93,8 @@ async def experiment(lab: Lab, fault: Fault, bounds: Bounds = NO_BOUNDS) -> Outc
     return outcome
 
 
-async def _strike_and_heal(lab: Lab, fault: Fault, traffic: Traffic, course: _Course) -> None:
+async def _strike_and_heal(lab: Lab, fault: Fault, traffic: Traffic, course: _Course, hold_s: float) -> None:
     liveness = lab.settings.liveness
-    hold_s = fault.hold_s(liveness)
     patience_s = BACK_WITHIN_S + liveness.dead_after_s + len(lab.tenants)
     async with _noting(course):
         _begin(lab, Phase.FAULT, fault.describe())

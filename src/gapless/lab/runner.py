@@ -23,13 +23,16 @@ INTERRUPTED = 130
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line asked for. `result_fd`: a descriptor that the result is written to as JSON. `gap_ms`,
-    `bystanders_ms`: how long gaps of routers struck and not struck may be; 0 judges neither.
+    """What the command line asked for.
+
+    `hold_s`: as in `experiment`. `gap_ms`, `bystanders_ms`: how long gaps of routers struck and not struck may be; 0
+    judges neither. `result_fd`: a descriptor that the result is written to as JSON.
     """
 
     settings: LabSettings
     fault: str
     hosts: tuple[str, ...] = ()
+    hold_s: float = 0.0
     gap_ms: float = 0.0
     bystanders_ms: float = 0.0
     result_fd: int = -1
@@ -99,7 +102,7 @@ async def _run(request: RunRequest, narrator: table.Narrator) -> Result:
     async with Lab(request.settings, narrator) as lab:
         await lab.build()
         fault = await faults.choose(lab, request.fault, request.hosts)
-        outcome = await experiment(lab, fault, request.bounds)
+        outcome = await experiment(lab, fault, request.bounds, request.hold_s)
         return outcome.result
 
 

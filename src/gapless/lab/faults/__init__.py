@@ -22,6 +22,7 @@ from gapless.lab.faults.links import (
     UplinkLost,
     UplinksLost,
 )
+from gapless.lab.faults.load import BusyThenPower, CpuHogs
 from gapless.lab.faults.machines import AgentThenPower, HostPower, HostReturn
 from gapless.lab.faults.namespaces import (
     AddressRemoved,
@@ -50,6 +51,7 @@ FAULTS: dict[str, type[Fault]] = {
         AgentThenPower,
         ControllerThenPower,
         DatabaseThenPower,
+        BusyThenPower,
         HostReturn,
         AgentKill,
         AgentStop,
@@ -62,6 +64,7 @@ FAULTS: dict[str, type[Fault]] = {
         ControllerStop,
         DatabaseGone,
         MgmtLink,
+        CpuHogs,
         HalfHosts,
         DataLink,
         DataLinkOut,

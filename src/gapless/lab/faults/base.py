@@ -47,7 +47,7 @@ class Reach(Enum):
 
 
 class Fault(ABC):
-    """One thing to break. An experiment prepares, strikes, holds, heals, and judges by what the fault promises."""
+    """One thing to break. An experiment prepares, strikes, holds, heals, lets go, and judges by what it promises."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
@@ -86,6 +86,9 @@ class Fault(ABC):
 
     async def prepare(self, lab: Lab) -> None:  # noqa: B027 -- most faults need nothing
         """What has to be so before the measurement begins."""
+
+    async def let_go(self, lab: Lab) -> None:  # noqa: B027 -- most faults have begun nothing
+        """End what `prepare` began: when traffic is back, or the experiment has failed. It may be called twice."""
 
     @abstractmethod
     async def strike(self, lab: Lab) -> None:
