@@ -67,6 +67,8 @@ class Measured:
     sent: int
     lost: int
     double_active_frames: Frames
+    must_affect: bool = False
+    """Whether it is for routers that the fault was aimed."""
     frames_missed: int = 0
     """How many the capture had no room for."""
 
@@ -74,6 +76,8 @@ class Measured:
 def problems(expected: Expected, bounds: Bounds, found: Measured) -> list[str]:
     """What does not hold, a sentence each."""
     wrong = []
+    if found.must_affect and not found.affected:
+        wrong.append("no router was active on a host that was struck, so nothing was measured")
     if expected.gap is Gap.NONE and found.lost:
         wrong.append(f"{found.lost} probes of {found.sent} were lost to a fault that must cost nothing")
     most = bounds.gap_ms.get(expected.gap)

@@ -31,6 +31,14 @@ def test_a_fault_that_must_cost_nothing_lost_a_probe() -> None:
     assert problems(Expected(gap=Gap.NONE), Bounds(), replace(GOOD, lost=0)) == []
 
 
+def test_a_fault_that_hit_no_router_measured_nothing() -> None:
+    missed = replace(GOOD, affected=[], moved=[])
+    assert problems(RESCHEDULED, Bounds(), replace(missed, must_affect=True)) == [
+        "no router was active on a host that was struck, so nothing was measured"
+    ]
+    assert problems(RESCHEDULED, Bounds(), missed) == []
+
+
 def test_a_gap_is_judged_by_the_bound_of_its_kind_and_by_no_other() -> None:
     (said,) = problems(RESCHEDULED, Bounds(gap_ms={Gap.RESCHEDULE: 3999}), GOOD)
     assert said == "a gap was 4,000 ms long, and may be 3,999 ms (reschedule)"
