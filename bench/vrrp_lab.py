@@ -120,12 +120,7 @@ async def _strike(lab: Lab, victim: Host, capture: Capture, orders: Measurement)
         routers=orders.routers,
         gap_ms=result.gaps(recording, [tenant.router_id for tenant in lab.tenants]),
         double_active_frames=result.double_active_frames(wire),
-        probes=Probes(
-            sent=recording.sent,
-            lost=recording.lost,
-            interval_ms=recording.interval_ms,
-            lateness_ms_max=round(recording.lateness_ms, 1),
-        ),
+        probes=result.probes(recording),
         versions=result.versions(),
         keepalived=await _version(),
     )

@@ -210,7 +210,7 @@ def _page(shown: _Shown) -> report.Page:
             ("mode", found.mode),
             (
                 "probes",
-                f"{found.probes.sent:,} sent, one each {found.probes.interval_ms:g} ms in each direction; "
+                f"{found.probes.sent:,} sent in {found.probes.flows} flows, one each {found.probes.interval_ms:g} ms; "
                 f"{found.probes.lost:,} lost; at most {found.probes.lateness_ms_max:g} ms late",
             ),
             ("gap", "the longest stretch without a reply"),

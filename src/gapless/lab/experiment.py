@@ -21,7 +21,7 @@ from gapless.lab.faults import Fault
 from gapless.lab.faults.base import MARGIN_S, Reach
 from gapless.lab.lab import Lab
 from gapless.lab.probes import Recording
-from gapless.lab.result import Patience, Probes, Result
+from gapless.lab.result import Patience, Result
 from gapless.lab.sniffer import Seen
 from gapless.lab.traffic import Traffic
 
@@ -171,12 +171,7 @@ async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recor
         gap_ms=gaps,
         double_active_frames=measured.double_active_frames,
         wire=wire,
-        probes=Probes(
-            sent=recording.sent,
-            lost=recording.lost,
-            interval_ms=recording.interval_ms,
-            lateness_ms_max=round(recording.lateness_ms, 1),
-        ),
+        probes=result.probes(recording),
         liveness=Patience.of(lab.settings.liveness),
         timeline=result.timeline(moves, course.struck),
         versions=await asyncio.to_thread(result.versions),

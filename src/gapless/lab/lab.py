@@ -258,12 +258,12 @@ class Lab:
     @property
     def interval_ms(self) -> float:
         """What the probes are sent at: as set, or the finest that this many allow."""
-        return self.settings.interval_ms or probes.interval_ms_for(2 * len(self.tenants))
+        return self.settings.interval_ms or probes.interval_ms_for(len(tenants.probed(self.tenants)))
 
     @asynccontextmanager
     async def traffic(self) -> AsyncIterator[Traffic]:
-        """Probes through every tenant's router, in both directions, until the block is left."""
-        flows = [flow for tenant in self.tenants for flow in tenant.flows()]
+        """Probes through the tenants' routers (see `tenants.probed`), until the block is left."""
+        flows = tenants.probed(self.tenants)
         interval_ms = self.interval_ms
         traffic = Traffic(flows, interval_ms, on_pulse=lambda pulse: self.listen(watch.seen(pulse, flows, interval_ms)))
         try:

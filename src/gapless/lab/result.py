@@ -73,8 +73,13 @@ class Gaps(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Probes(msgspec.Struct, frozen=True, kw_only=True):
-    """How it was measured. `lateness_ms_max`: the most that a request left behind its time."""
+    """How it was measured: through how many routers, in how many flows, each with a probe each `interval_ms`.
 
+    `lateness_ms_max`: the most that a request left behind its time.
+    """
+
+    routers: int
+    flows: int
     sent: int
     lost: int
     interval_ms: float
@@ -209,6 +214,18 @@ def decided(move: Mapping[str, Any]) -> datetime:
     """When a move was decided: its first step that somebody took."""
     steps = [(step["step"] in HEARD, datetime.fromisoformat(step["at"])) for step in move["timeline"]]
     return min(steps)[1]
+
+
+def probes(recording: Recording) -> Probes:
+    """How it was measured."""
+    return Probes(
+        routers=len({track.flow.router_id for track in recording.tracks}),
+        flows=len(recording.tracks),
+        sent=recording.sent,
+        lost=recording.lost,
+        interval_ms=recording.interval_ms,
+        lateness_ms_max=round(recording.lateness_ms, 1),
+    )
 
 
 def gaps(recording: Recording, affected: Iterable[str]) -> Gaps:

@@ -136,7 +136,8 @@ def tables(result: Result) -> list[Table | str]:
         )
     said = (
         f"{result.moved} of {result.routers} routers moved. {probes.sent:,} probes sent, {probes.lost:,} lost; "
-        f"one each {probes.interval_ms:g} ms in each direction, at most {probes.lateness_ms_max:g} ms late. "
+        f"{probes.flows} flows through {probes.routers} routers, a probe each {probes.interval_ms:g} ms, "
+        f"at most {probes.lateness_ms_max:g} ms late. "
         f"Double active frames: {result.double_active_frames}, of {result.wire.frames:,} that routers sent. "
         f"Hosts report each {patience.report_interval_s:g} s and are dead after {patience.dead_after_s:g} s of silence."
     )

@@ -18,6 +18,8 @@ from gapless.lab.probes import Direction, Flow
 from gapless.model.router import FailoverMode
 
 NAMESPACES_AT_ONCE = 4
+MOST_PROBED = 100
+"""Routers that probes go through."""
 ROUTER_PORTS = ("network:router_interface", "network:router_gateway")
 
 
@@ -68,6 +70,16 @@ class Tenant:
             target=str(self.floating_address),
         )
         return outward, inward
+
+
+def probed(tenants: Sequence[Tenant]) -> list[Flow]:
+    """Both flows of each tenant. Of more than `MOST_PROBED`, a sample spread over all, out and in by turns: fine probes
+    through some routers say more than coarse ones through all.
+    """
+    if len(tenants) <= MOST_PROBED:
+        return [flow for tenant in tenants for flow in tenant.flows()]
+    chosen = [tenants[number * len(tenants) // MOST_PROBED] for number in range(MOST_PROBED)]
+    return [tenant.flows()[number % 2] for number, tenant in enumerate(chosen)]
 
 
 async def external_network(api: Api) -> str:

@@ -1,12 +1,14 @@
 """What a gap is, to the nanosecond; and that a recording is read as it was written."""
 
 from array import array
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from gapless.lab import probes
 from gapless.lab.probes import Direction, Flow, Header, Recording, Track
+from gapless.lab.tenants import Tenant, probed
 
 MS = 1_000_000
 FLOW = Flow(router_id="r1", direction=Direction.OUT, netns="vm-1", source="192.168.10.3", target="198.51.100.10")
@@ -50,8 +52,8 @@ def test_a_skipped_request_is_neither_sent_nor_lost() -> None:
 
 def test_many_probes_are_sent_less_often() -> None:
     assert probes.interval_ms_for(2) == 10
-    assert probes.interval_ms_for(40) == 10
-    assert probes.interval_ms_for(200) == 50
+    assert probes.interval_ms_for(100) == 10
+    assert probes.interval_ms_for(200) == 20
 
 
 def test_percentiles_are_of_the_values_themselves() -> None:
@@ -79,3 +81,29 @@ def test_a_recording_that_was_cut_short_is_refused(tmp_path: Path) -> None:
         probes.write(file, header, [array("q", [101, 111, 0]), array("q", [102])])
     with pytest.raises(EOFError):
         probes.read(tmp_path / "recording")
+
+
+def test_of_many_routers_a_sample_is_probed_in_both_directions() -> None:
+    def tenant(number: int) -> Tenant:
+        address = IPv4Address(number)
+        return Tenant(
+            number=number,
+            router_id=f"r{number}",
+            router_name="",
+            network_id="",
+            vni=number,
+            mtu=1450,
+            vm_port_id="",
+            vm_mac="",
+            vm_addresses=(address, address),
+            subnet_gateway=address,
+            gateway_address=address,
+            floating_address=address,
+        )
+
+    few, many = [tenant(n) for n in range(100)], [tenant(n) for n in range(1000)]
+    assert {(flow.router_id, flow.direction) for flow in probed(few)} == {
+        (f"r{n}", direction) for n in range(100) for direction in Direction
+    }
+    assert [flow.router_id for flow in probed(many)] == [f"r{n}" for n in range(0, 1000, 10)]
+    assert [flow.direction for flow in probed(many)] == [Direction.OUT, Direction.IN] * 50

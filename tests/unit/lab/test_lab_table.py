@@ -36,7 +36,7 @@ def result(timeline: Timeline, moved: int = 2) -> Result:
         gap_ms=Gaps(median=260, p99=270, max=270, per_router={}, directions={}, bystanders=Spread()),
         double_active_frames=0,
         wire=Wire(frames=100, missed=0, double_active={}),
-        probes=Probes(sent=1000, lost=30, interval_ms=10, lateness_ms_max=1),
+        probes=Probes(routers=2, flows=4, sent=1000, lost=30, interval_ms=10, lateness_ms_max=1),
         liveness=Patience(report_interval_s=1, agent_down_time_s=2, dead_after_s=4),
         timeline=timeline,
         versions=Versions(gapless="", python="", kernel="", nft="", iproute2="", cores=2, processor=""),
