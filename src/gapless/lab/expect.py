@@ -62,10 +62,14 @@ class Measured:
 
     affected: Collection[str]
     moved: Collection[str]
+    recorded: int
+    """Moves from one host to another that the controller recorded."""
     gap_ms: float
     bystanders_ms: float
     sent: int
     lost: int
+    answered_within_ms: float
+    """A gap that is no longer is none: the probes' interval, their lateness, a busy machine's pause."""
     double_active_frames: Frames
     must_affect: bool = False
     """Whether it is for routers that the fault was aimed."""
@@ -80,6 +84,9 @@ def problems(expected: Expected, bounds: Bounds, found: Measured) -> list[str]:
         wrong.append("no router was active on a host that was struck, so nothing was measured")
     if expected.gap is Gap.NONE and found.lost:
         wrong.append(f"{found.lost} probes of {found.sent} were lost to a fault that must cost nothing")
+    longest = max(found.gap_ms, found.bystanders_ms)
+    if expected.gap is Gap.NONE and longest > found.answered_within_ms:
+        wrong.append(f"nothing was answered for {longest:,.0f} ms, of a fault that must cost nothing")
     most = bounds.gap_ms.get(expected.gap)
     if most is not None and found.gap_ms > most:
         wrong.append(f"a gap was {found.gap_ms:,.0f} ms long, and may be {most:,.0f} ms ({expected.gap})")
@@ -88,6 +95,8 @@ def problems(expected: Expected, bounds: Bounds, found: Measured) -> list[str]:
             f"a router that was not struck had a gap of {found.bystanders_ms:,.0f} ms, and may have "
             f"{bounds.bystanders_ms:,.0f} ms"
         )
+    if expected.moves is Moves.NONE and found.recorded and not found.moved:
+        wrong.append(f"{found.recorded} moves were recorded, there and back, and none should have been")
     return wrong + _moves(expected.moves, set(found.affected), set(found.moved)) + _active(expected, found)
 
 

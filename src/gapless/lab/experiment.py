@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from gapless.errors import GaplessError
-from gapless.lab import events, expect, result
+from gapless.lab import events, expect, probes, result
 from gapless.lab.api import Item
 from gapless.lab.enter import LAB_DIR
 from gapless.lab.events import Phase
@@ -135,18 +135,23 @@ def _is_harmless(lab: Lab, fault: Fault) -> bool:
 async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recording: Recording) -> Outcome:
     problems = course.problems
     after: Mapping[str, list[str]] = {}
+    earlier: list[Item] = []
     moves: list[Item] = []
     async with _noting(course):
         after = await lab.placement()
-        moves = [move for move in await lab.api.failovers(limit=MOST_MOVES) if result.decided(move) >= course.struck]
+        for move in await lab.api.failovers(limit=MOST_MOVES):
+            (moves if result.decided(move) >= course.struck else earlier).append(move)
     struck = set(fault.names)
     affected = [router for router, hosts in course.before.items() if not struck or struck & set(hosts)]
     moved = [router for router, hosts in course.before.items() if after.get(router) != hosts] if after else []
     gaps = result.gaps(recording, affected)
     wire = result.wire(course.seen, result.handovers(moves), recording.interval_ms)
+    known = {tenant.router_id for tenant in lab.tenants}
     measured = Measured(
         affected=affected,
         moved=moved,
+        recorded=sum(result.is_move(move) and move["router_id"] in known for move in moves),
+        answered_within_ms=probes.answered_within_ms(recording.interval_ms) + recording.lateness_ms,
         gap_ms=gaps.max,
         bystanders_ms=gaps.bystanders.max,
         sent=recording.sent,
@@ -168,6 +173,7 @@ async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recor
         routers=len(lab.tenants),
         affected=len(affected),
         moved=len(moved),
+        taken_over_before=result.takeovers(earlier),
         gap_ms=gaps,
         double_active_frames=measured.double_active_frames,
         wire=wire,

@@ -16,8 +16,9 @@ from gapless.lab.double_active import QUIET_S, Handover, double_active
 from gapless.lab.expect import Frames
 from gapless.lab.probes import Direction, Recording, percentile
 from gapless.lab.sniffer import Seen
+from gapless.model.plan import MoveKind, MoveStep
 
-HEARD = ("last_heard", "last_grant", "silent")
+HEARD = frozenset({MoveStep.LAST_HEARD, MoveStep.MISSED, MoveStep.SILENT})
 """Steps that tell what was heard of the old host: nobody has decided anything by then."""
 SPANS = {
     ("last_heard", "decided"): "detection",
@@ -75,13 +76,14 @@ class Gaps(msgspec.Struct, frozen=True, kw_only=True):
 class Probes(msgspec.Struct, frozen=True, kw_only=True):
     """How it was measured: through how many routers, in how many flows, each with a probe each `interval_ms`.
 
-    `lateness_ms_max`: the most that a request left behind its time.
+    `lateness_ms_max`: the most that a request left behind its time. `skipped`: those late by a whole interval.
     """
 
     routers: int
     flows: int
     sent: int
     lost: int
+    skipped: int
     interval_ms: float
     lateness_ms_max: float
 
@@ -176,6 +178,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     routers: int
     affected: int
     moved: int
+    taken_over_before: int
+    """Takeovers while the lab was built, when nothing was broken: this machine was too busy for the timing."""
     gap_ms: Gaps
     double_active_frames: Frames
     """Frames of hosts whose tenure of a router was over; see `double_active`."""
@@ -202,12 +206,30 @@ def double_active_frames(wire: Wire) -> Frames:
 
 
 def handovers(moves: Iterable[Mapping[str, Any]]) -> list[Handover]:
-    """From the controller's records of moves: to whom a router was given, and when that was decided."""
+    """From the controller's records of moves: to whom a router was given, and when: from then on it may forward.
+
+    In a takeover that is not when the successor claims, but when a quorum has buried the host before it.
+    """
     return [
-        Handover(router_id=move["router_id"], host=move["to_host"], at_ns=int(decided(move).timestamp() * 1e9))
+        Handover(router_id=move["router_id"], host=move["to_host"], at_ns=round(_given(move).timestamp() * 1e6) * 1000)
         for move in moves
         if move["to_host"]
     ]
+
+
+def _given(move: Mapping[str, Any]) -> datetime:
+    buried = [step["at"] for step in move["timeline"] if step["step"] == MoveStep.BURIED]
+    return datetime.fromisoformat(buried[0]) if buried else decided(move)
+
+
+def is_move(move: Mapping[str, Any]) -> bool:
+    """Whether a record tells of a router that went from one host to another."""
+    return bool(move["from_host"]) and move["to_host"] not in (None, move["from_host"])
+
+
+def takeovers(moves: Iterable[Mapping[str, Any]]) -> int:
+    """How many of these records are of takeovers."""
+    return sum(move["kind"] == MoveKind.TAKEOVER for move in moves)
 
 
 def decided(move: Mapping[str, Any]) -> datetime:
@@ -223,6 +245,7 @@ def probes(recording: Recording) -> Probes:
         flows=len(recording.tracks),
         sent=recording.sent,
         lost=recording.lost,
+        skipped=sum(not sent for track in recording.tracks for sent in track.sent),
         interval_ms=recording.interval_ms,
         lateness_ms_max=round(recording.lateness_ms, 1),
     )

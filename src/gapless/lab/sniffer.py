@@ -7,8 +7,8 @@ Which router's, and which host's cable, is looked up here. The kernel stamps eac
 shared with this process: a thousand frames cost one wake-up.
 
 A host that forwards where nobody sends it anything would not be noticed. So the gateway addresses of routers are asked
-for in turn, by broadcast ARP requests that every host hears (probes as of RFC 5227: without a sender's address, so that
-nobody learns anything from them). The more ports a host has, the more each one costs it, and the fewer there are.
+for in turn, by ARP requests that every router hears (see `answers`). The more ports a host has, the more each one costs
+it, and the fewer there are.
 
 **What the ring has no room for is counted by the kernel and told**: then nobody knows how often two were active.
 
@@ -38,9 +38,12 @@ from gapless.lab.packets import Line
 from gapless.lab.ring import RETIRE_MS, Ring
 
 READY = b"ready\n"
-ASK_EACH_S = 0.05
-ASK_EACH_S_A_ROUTER = 0.0005
-"""With a thousand routers a request costs every host some milliseconds, so there are two a second."""
+ASK_EACH_S = 0.005
+ASK_EACH_S_A_ROUTER = 0.00005
+"""A host that forwards for too long does so with all its routers: whichever is asked for betrays it. So what counts is
+the time between two requests, of whichever router: 5 ms up to a hundred of them, 50 ms for a thousand, where each one
+costs every host a millisecond.
+"""
 SNAP_BYTES = 64
 """As much of a frame as is kept: with VXLAN's headers, up to the inner source."""
 

@@ -134,6 +134,10 @@ def tables(result: Result) -> list[Table | str]:
         measured.add_row(
             "build per router: first sent -> last built, divided", f"{times.build_ms_per_router:,.1f}", "", ""
         )
+    before = (
+        f"[yellow]{result.taken_over_before} takeovers before the fault, while the lab was built: this machine is too "
+        f"busy for the timing '{result.timing}'[/yellow]"
+    )
     said = (
         f"{result.moved} of {result.routers} routers moved. {probes.sent:,} probes sent, {probes.lost:,} lost; "
         f"{probes.flows} flows through {probes.routers} routers, a probe each {probes.interval_ms:g} ms, "
@@ -141,7 +145,7 @@ def tables(result: Result) -> list[Table | str]:
         f"Double active frames: {result.double_active_frames}, of {result.wire.frames:,} that routers sent. "
         f"Hosts report each {patience.report_interval_s:g} s and are dead after {patience.dead_after_s:g} s of silence."
     )
-    return [measured, said, *verdict(result)]
+    return [measured, said, *([before] if result.taken_over_before else []), *verdict(result)]
 
 
 def verdict(result: Result) -> list[str]:

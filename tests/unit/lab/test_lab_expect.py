@@ -12,10 +12,12 @@ from gapless.model.router import FailoverMode
 GOOD = Measured(
     affected=["r1", "r2"],
     moved=["r1", "r2"],
+    recorded=2,
     gap_ms=4000,
     bystanders_ms=20,
     sent=100,
     lost=10,
+    answered_within_ms=5000,
     double_active_frames=0,
 )
 ANYTHING = Expected(gap=Gap.LASTS)
@@ -29,6 +31,17 @@ def test_a_fault_that_must_cost_nothing_lost_a_probe() -> None:
     (said,) = problems(Expected(gap=Gap.NONE), Bounds(), GOOD)
     assert said == "10 probes of 100 were lost to a fault that must cost nothing"
     assert problems(Expected(gap=Gap.NONE), Bounds(), replace(GOOD, lost=0)) == []
+
+
+def test_a_fault_that_must_cost_nothing_held_probes_up_without_losing_one() -> None:
+    held_up = replace(GOOD, lost=0, gap_ms=200, bystanders_ms=900, answered_within_ms=300)
+    (said,) = problems(Expected(gap=Gap.NONE), Bounds(), held_up)
+    assert said == "nothing was answered for 900 ms, of a fault that must cost nothing"
+
+
+def test_what_moved_away_and_back_has_moved() -> None:
+    (said,) = problems(Expected(gap=Gap.LASTS, moves=Moves.NONE), Bounds(), replace(GOOD, moved=[], recorded=2))
+    assert said == "2 moves were recorded, there and back, and none should have been"
 
 
 def test_a_fault_that_hit_no_router_measured_nothing() -> None:

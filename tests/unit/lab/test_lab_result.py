@@ -7,6 +7,7 @@ from gapless.lab import result
 from gapless.lab.double_active import Handover, Run
 from gapless.lab.probes import Direction, Flow, Recording, Track
 from gapless.lab.sniffer import Seen
+from gapless.model.plan import MoveStep
 
 MS = 1_000_000
 STRUCK = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -18,6 +19,7 @@ def track(router_id: str, direction: Direction, *replied_ms: int) -> Track:
 
 
 def move(**after_ms: float) -> dict[str, Any]:
+    assert set(after_ms) <= set(MoveStep), "no record has such a step"
     steps = [{"step": name, "at": (STRUCK + timedelta(milliseconds=ms)).isoformat()} for name, ms in after_ms.items()]
     return {"timeline": steps}
 
@@ -112,9 +114,20 @@ def test_without_a_takeover_there_is_no_such_timeline() -> None:
     assert result.timeline([move(last_heard=-100, decided=4000)], STRUCK).takeover is None
 
 
-def test_a_takeover_was_decided_when_its_host_was_buried_and_not_when_it_fell_silent() -> None:
-    taken = move(last_grant=-10, silent=210, buried=213, opened=214)
-    assert result.decided(taken) == STRUCK + timedelta(milliseconds=213)
+def test_a_takeover_is_decided_by_the_successor_and_its_frames_are_right_once_the_host_is_buried() -> None:
+    taken = move(missed=10, silent=210, decided=211, buried=213, opened=214)
+    assert result.decided(taken) == STRUCK + timedelta(milliseconds=211)
+    (given,) = result.handovers([{"router_id": "r1", "to_host": "b", **taken}])
+    assert given.at_ns == int(STRUCK.timestamp() * 1e9) + 213 * MS
+
+
+def test_a_record_is_a_move_when_the_router_went_to_another_host() -> None:
+    assert result.is_move({"from_host": "a", "to_host": "b"})
+    assert not any(
+        result.is_move({"from_host": came_from, "to_host": went_to})
+        for came_from, went_to in ((None, "b"), ("a", None), ("a", "a"))
+    )
+    assert result.takeovers([{"kind": "takeover"}, {"kind": "schedule"}]) == 1
 
 
 def test_frames_that_were_missed_make_the_figure_unknown_and_never_0() -> None:

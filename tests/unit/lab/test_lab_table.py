@@ -20,7 +20,7 @@ def spread(ms: float) -> Spread:
     return Spread(median=ms, p99=ms, max=ms)
 
 
-def result(timeline: Timeline, moved: int = 2) -> Result:
+def result(timeline: Timeline, moved: int = 2, taken_over_before: int = 0) -> Result:
     return Result(
         ok=True,
         problems=[],
@@ -33,10 +33,11 @@ def result(timeline: Timeline, moved: int = 2) -> Result:
         routers=6,
         affected=2,
         moved=moved,
+        taken_over_before=taken_over_before,
         gap_ms=Gaps(median=260, p99=270, max=270, per_router={}, directions={}, bystanders=Spread()),
         double_active_frames=0,
         wire=Wire(frames=100, missed=0, double_active={}),
-        probes=Probes(routers=2, flows=4, sent=1000, lost=30, interval_ms=10, lateness_ms_max=1),
+        probes=Probes(routers=2, flows=4, sent=1000, lost=30, skipped=0, interval_ms=10, lateness_ms_max=1),
         liveness=Patience(report_interval_s=1, agent_down_time_s=2, dead_after_s=4),
         timeline=timeline,
         versions=Versions(gapless="", python="", kernel="", nft="", iproute2="", cores=2, processor=""),
@@ -75,6 +76,12 @@ def test_a_move_that_the_controller_decided_is_shown_by_its_own_steps() -> None:
     assert shown["detection: last heard -> decided"] == "4,000.0"
     assert shown["build: -> built (several at a time)"] == "80.0"
     assert not any("first beat missed" in words for words in shown)
+
+
+def test_takeovers_before_anything_was_broken_are_said() -> None:
+    shown = [part for part in table.tables(result(Timeline(), taken_over_before=3)) if isinstance(part, str)]
+    assert any("3 takeovers before the fault" in part and "'default'" in part for part in shown)
+    assert not any("before the fault" in part for part in table.tables(result(Timeline())) if isinstance(part, str))
 
 
 def test_where_nothing_moved_there_are_no_steps() -> None:
