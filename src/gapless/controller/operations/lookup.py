@@ -19,6 +19,7 @@ from gapless.controller.store.tables import (
     SubnetRow,
     Table,
 )
+from gapless.errors import NotFound
 
 R = TypeVar("R", bound=Table)
 Filters = Mapping[str, Sequence[Any]]
@@ -60,65 +61,53 @@ _ALLOCATING = (selectinload(NetworkRow.subnets).selectinload(SubnetRow.pools),)
 
 async def network(session: AsyncSession, network_id: str) -> NetworkRow:
     """A network with its subnets and their pools. Raises NetworkNotFound."""
-    row = await _one(session, select(NetworkRow).where(NetworkRow.id == network_id), _ALLOCATING)
-    if row is None:
-        raise faults.NetworkNotFound(network_id)
-    return row
+    missing = faults.NetworkNotFound(network_id)
+    return await _required(session, NetworkRow, NetworkRow.id == network_id, _ALLOCATING, missing)
 
 
 async def network_around(session: AsyncSession, subnet_id: str) -> tuple[NetworkRow, SubnetRow]:
     """The network of a subnet, as from `network`, and that one of its subnets. Raises SubnetNotFound."""
     named = select(SubnetRow.network_id).where(SubnetRow.id == subnet_id).scalar_subquery()
-    row = await _one(session, select(NetworkRow).where(NetworkRow.id == named), _ALLOCATING)
-    if row is None:
-        raise faults.SubnetNotFound(subnet_id)
+    missing = faults.SubnetNotFound(subnet_id)
+    row = await _required(session, NetworkRow, NetworkRow.id == named, _ALLOCATING, missing)
     return row, next(subnet for subnet in row.subnets if subnet.id == subnet_id)
 
 
 async def subnet(session: AsyncSession, subnet_id: str) -> SubnetRow:
     """A subnet with its pools and network. Raises SubnetNotFound."""
-    row = await _one(session, select(SubnetRow).where(SubnetRow.id == subnet_id), SUBNET)
-    if row is None:
-        raise faults.SubnetNotFound(subnet_id)
-    return row
+    return await _required(session, SubnetRow, SubnetRow.id == subnet_id, SUBNET, faults.SubnetNotFound(subnet_id))
 
 
 async def port(session: AsyncSession, port_id: str) -> PortRow:
     """A port with its addresses and network. Raises PortNotFound."""
-    row = await _one(session, select(PortRow).where(PortRow.id == port_id), PORT)
-    if row is None:
-        raise faults.PortNotFound(port_id)
-    return row
+    return await _required(session, PortRow, PortRow.id == port_id, PORT, faults.PortNotFound(port_id))
 
 
 async def router(session: AsyncSession, router_id: str) -> RouterRow:
     """A router with everything that belongs to it. Raises RouterNotFound."""
-    row = await _one(session, select(RouterRow).where(RouterRow.id == router_id), ROUTER)
-    if row is None:
-        raise faults.RouterNotFound(router_id)
-    return row
+    return await _required(session, RouterRow, RouterRow.id == router_id, ROUTER, faults.RouterNotFound(router_id))
 
 
 async def connected_router(session: AsyncSession, router_id: str) -> RouterRow:
     """A router with what it is connected to, and nothing else. Raises RouterNotFound."""
-    row = await _one(session, select(RouterRow).where(RouterRow.id == router_id), CONNECTIONS)
-    if row is None:
-        raise faults.RouterNotFound(router_id)
-    return row
+    return await _required(session, RouterRow, RouterRow.id == router_id, CONNECTIONS, faults.RouterNotFound(router_id))
 
 
 async def floating_ip(session: AsyncSession, floating_ip_id: str) -> FloatingIpRow:
     """A floating IP with both of its ports. Raises FloatingIPNotFound."""
-    row = await _one(session, select(FloatingIpRow).where(FloatingIpRow.id == floating_ip_id), FLOATING_IP)
-    if row is None:
-        raise faults.FloatingIPNotFound(floating_ip_id)
-    return row
+    missing = faults.FloatingIPNotFound(floating_ip_id)
+    return await _required(session, FloatingIpRow, FloatingIpRow.id == floating_ip_id, FLOATING_IP, missing)
 
 
-async def _one(session: AsyncSession, query: Select[R], options: Iterable[ORMOption]) -> R | None:
+async def _required(
+    session: AsyncSession, kind: type[R], which: ColumnElement[bool], options: Iterable[ORMOption], missing: NotFound
+) -> R:
     # What the session holds already is read anew, so that relations are what is stored by now.
-    found = await session.scalars(query.options(*options).execution_options(populate_existing=True))
-    return found.one_or_none()
+    query = select(kind).where(which).options(*options).execution_options(populate_existing=True)
+    row = (await session.scalars(query)).one_or_none()
+    if row is None:
+        raise missing
+    return row
 
 
 async def matching(
