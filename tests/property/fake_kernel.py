@@ -10,6 +10,7 @@ from gapless.model.operation import (
     AddAddress,
     AddRoute,
     Announce,
+    AttachSteering,
     ChangeGuard,
     ChangeHostMtu,
     ChangeLink,
@@ -29,6 +30,8 @@ from gapless.model.operation import (
     RemoveAddress,
     RemoveRoute,
     RestoreConnected,
+    Steer,
+    Unsteer,
 )
 
 
@@ -51,6 +54,7 @@ class FakeKernel:
         self.links = dict(state.links)
         self.taps = dict(state.taps)
         self.routes = set(state.routes)
+        self.steering = set(state.steering)
 
     @property
     def state(self) -> KernelRouter:
@@ -61,6 +65,7 @@ class FakeKernel:
             links=dict(self.links),
             taps=dict(self.taps),
             routes=frozenset(self.routes),
+            steering=frozenset(self.steering),
         )
 
     def carry_out(self, operation: Operation) -> None:
@@ -90,7 +95,15 @@ class FakeKernel:
             case ChangeHostMtu(name=name, mtu=mtu):
                 self.taps[name] = replace(self._tap(name), mtu=mtu)
             case Plug(name=name, bridge=bridge):
-                self.taps[name] = replace(self._tap(name), bridge=bridge)
+                self.taps[name] = replace(self._tap(name), bridge=bridge, steering_mac=None)
+            case AttachSteering(name=name, mac=mac):
+                self._require(self._tap(name).bridge is not None, "it is no bridge port")
+                self.taps[name] = replace(self._tap(name), steering_mac=mac)
+            case Steer(entries=entries):
+                self.steering |= entries
+            case Unsteer(entries=entries):
+                self._require(entries <= self.steering, "it is not in the table")
+                self.steering -= entries
             case ChangeGuard(name=name, guarded=guarded):
                 self.taps[name] = replace(self._tap(name), guarded=guarded)
             case RaiseHostLink(name=name):

@@ -24,11 +24,13 @@ from gapless.model.observed import (
     Ruleset,
     Tap,
 )
-from gapless.model.operation import Announce, LoadRules, Operation, RaiseLink
+from gapless.model.operation import Announce, AttachSteering, LoadRules, Operation, RaiseLink
 from gapless.model.router import FloatingIp, Gateway, Route, Router, RouterId, RouterPort
+from gapless.model.steering import Outside
 
 ROUTER = RouterId("0f0f0f0f-0000-4000-8000-000000000001")
 BRIDGES = {NetworkId(f"net{number}"): f"brqnet{number}" for number in range(4)}
+OUTSIDE = Outside(uplink="vxlan-4", inlets=frozenset({"vxlan-4"}))
 BROKEN = Ruleset(fingerprint="")
 
 
@@ -101,7 +103,8 @@ def desired_of(router: Router) -> KernelRouter:
     fingerprint = str((router.admin_up, router.gateway, sorted(pairs)))
     ruleset = Ruleset(fingerprint=fingerprint, floating=pairs if router.gateway and router.admin_up else frozenset())
     # Whether a router is guarded has nothing to do with the rest of it: any of its properties will do.
-    return desired_router(router, ruleset, BRIDGES, guarded=router.gateway is not None and router.gateway.snat)
+    guarded = router.gateway is not None and router.gateway.snat
+    return desired_router(router, ruleset, BRIDGES, guarded, OUTSIDE)
 
 
 def external(state: KernelRouter) -> set[tuple[str, IPv4Interface]]:
@@ -158,10 +161,23 @@ def switch_guard(kernel: FakeKernel, number: int) -> None:
         kernel.taps[name] = replace(kernel.taps[name], guarded=not kernel.taps[name].guarded)
 
 
+def lose_steering(kernel: FakeKernel, number: int) -> None:
+    for entry in sorted(kernel.steering)[number % 3 :: 2]:
+        kernel.steering.discard(entry)
+
+
+def detach(kernel: FakeKernel, number: int) -> None:
+    name = _pick(kernel.taps, number)
+    if name is not None:
+        kernel.taps[name] = replace(kernel.taps[name], steering_mac=None)
+
+
 def unplug(kernel: FakeKernel, number: int) -> None:
     name = _pick(kernel.taps, number)
     if name is not None:
-        kernel.taps[name] = replace(kernel.taps[name], bridge=None if number % 2 else "elsewhere", mtu=900)
+        kernel.taps[name] = replace(
+            kernel.taps[name], bridge=None if number % 2 else "elsewhere", mtu=900, steering_mac=None
+        )
 
 
 def garble_link(kernel: FakeKernel, number: int) -> None:
@@ -235,6 +251,8 @@ DAMAGES: list[Callable[[FakeKernel, int], None]] = [
     take_tap_down,
     unplug,
     switch_guard,
+    lose_steering,
+    detach,
     garble_link,
     swap_addresses,
     misroute,
@@ -326,6 +344,8 @@ def check_step(operation: Operation, state: KernelRouter, desired: KernelRouter)
             assert state.ruleset == desired.ruleset
             assert state.taps[tap_of(name)].bridge == desired.taps[tap_of(name)].bridge
             assert state.taps[tap_of(name)].guarded == desired.taps[tap_of(name)].guarded
+        case AttachSteering():
+            assert desired.steering <= state.steering
         case Announce(link=name, tap=tap, mac=mac, addresses=addresses):
             assert set(addresses) <= {held.ip for held in state.links[name].addresses}
             assert state.links[name].up

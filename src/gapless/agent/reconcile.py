@@ -17,7 +17,14 @@ from typing import Final
 
 from gapless.agent.kernel import arp, links, netns, nft, ruleset, sweep
 from gapless.agent.kernel.apply import HostHands, RouterHands
-from gapless.agent.kernel.observe import data_address, namespace_state, observe_router, observe_segment
+from gapless.agent.kernel.observe import (
+    data_address,
+    namespace_state,
+    observe_router,
+    observe_segment,
+    ports_but_taps,
+)
+from gapless.agent.kernel.steering import FRESH_S, Steering
 from gapless.config import HostSettings
 from gapless.core.desired import bridge_name, desired_router, vxlan_name
 from gapless.core.diff import diff
@@ -34,8 +41,19 @@ from gapless.model.observed import (
     Segment,
     Vxlan,
 )
-from gapless.model.operation import AddRoute, Announce, ChangePeers, CreateVxlan, Operation, RemoveRoute
+from gapless.model.operation import (
+    AddRoute,
+    Announce,
+    ChangePeers,
+    CreateVxlan,
+    Operation,
+    RemoveRoute,
+    Steer,
+    SteeringOperation,
+    Unsteer,
+)
 from gapless.model.router import Router, RouterId
+from gapless.model.steering import Outside
 from gapless.observe.log import get_logger
 
 _ROUNDS: Final = 2
@@ -74,6 +92,9 @@ class Reconciler:
         self._turns: dict[NetworkId, threading.Lock] = {}
         self._turns_lock = threading.Lock()
         self._announcer = arp.Announcer()
+        self._steering = Steering()
+        self._ports: dict[str, tuple[float, frozenset[str]]] = {}
+        """Of operators' bridges: when they were looked at, and their ports that are no taps of ours."""
         self._unreadable: set[RouterId] = set()
         self._log = get_logger()
 
@@ -109,9 +130,12 @@ class Reconciler:
         host's beat announces it when it opens it.
         """
         started_s = time.monotonic()
+        self._steering.expect(router.id)
         with Netlink() as host:
             bridges, what = self._ensure_networks(host, router)
-            desired = desired_router(router, ruleset.render(router), bridges, guarded)
+            outside = self._outside(host, router)
+            desired = desired_router(router, ruleset.render(router), bridges, guarded, outside)
+            self._steering.want(router.id, desired.steering)
             outcome = self._converge(host, router.id, desired, started_s, announces=not guarded)
         if not what:
             return outcome
@@ -134,9 +158,12 @@ class Reconciler:
             else:
                 self._announcer.let_go(by)
 
-        with RouterHands(host, path, router_id, announce) as hands:
+        def observed() -> KernelRouter:
+            return replace(observe_router(host, hands.inside, desired), steering=self._steering.observe(router_id))
+
+        with RouterHands(host, path, router_id, announce, self._steer) as hands:
             for _ in range(_ROUNDS):
-                plan = diff(desired, observe_router(host, hands.inside, desired))
+                plan = diff(desired, observed())
                 if not plan:
                     break
                 hands.carry_out(plan)
@@ -144,7 +171,7 @@ class Reconciler:
                 announced_s = time.monotonic()
                 built_s = built_s if announced else announced_s
             else:
-                left = diff(desired, observe_router(host, hands.inside, desired))
+                left = diff(desired, observed())
                 if left:
                     raise Unavailable(f"the kernel is not as it should be after building: {_words(left)}")
         return Outcome(
@@ -157,6 +184,13 @@ class Reconciler:
             what=what,
         )
 
+    def _steer(self, operation: SteeringOperation) -> None:
+        match operation:
+            case Steer(entries=entries):
+                self._steering.put(entries)
+            case Unsteer(entries=entries):
+                self._steering.take_out(entries)
+
     def remove(self, router_id: RouterId) -> None:
         """Remove every trace of a router; nothing happens when there is none. Raises Unavailable with the reason."""
         self._announcer.forget(router_id)
@@ -168,6 +202,7 @@ class Reconciler:
             elif _is_ours(router_id):
                 _delete_links_inside(router_id)
                 netns.delete(path)
+        self._steering.forget(router_id)
 
     def sweep(self, keep: Iterable[Network]) -> None:
         """Remove our bridges and VXLAN devices of networks that are not in `keep`, and stray ends of ours.
@@ -178,10 +213,12 @@ class Reconciler:
         with Netlink() as host:
             sweep.delete_stray_taps(host)
             sweep.delete_networks(host, kept, uplinks=frozenset(self._physical.values()))
+        self._steering.sweep()
 
     def close(self) -> None:
         """Stop what runs in the background. Routers go on running."""
         self._announcer.close()
+        self._steering.close()
 
     def _ensure_networks(self, host: Netlink, router: Router) -> tuple[dict[NetworkId, str], list[str]]:
         """Make the networks that a router needs; returns the bridge of each, and what had to be done, in short."""
@@ -235,6 +272,21 @@ class Reconciler:
                 if found is not None and found.kind == "bridge":
                     return Segment(network_id=network.id, bridge=interface, mtu=network.mtu)
                 return Segment(network_id=network.id, bridge=bridge, mtu=network.mtu, uplink=interface)
+
+    def _outside(self, host: Netlink, router: Router) -> Outside | None:
+        """How a router's external network comes to this host; None: it has none."""
+        if router.gateway is None or not router.admin_up:
+            return None
+        segment = self._segment(host, router.gateway.port.network)
+        if not segment.is_operators:
+            uplink = segment.vxlan.name if segment.vxlan is not None else segment.uplink
+            return Outside(uplink=uplink, inlets=frozenset(filter(None, (uplink,))))
+        looked_at, ports = self._ports.get(segment.bridge, (-FRESH_S, frozenset()))
+        now = time.monotonic()
+        if now - looked_at >= FRESH_S:
+            ports = ports_but_taps(host, segment.bridge)
+            self._ports[segment.bridge] = now, ports
+        return Outside(uplink=next(iter(ports)) if len(ports) == 1 else None, inlets=ports, only_arp=True)
 
     def _vxlan(self, host: Netlink, network: Network) -> Vxlan:
         if self._settings.data_interface is None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
+from gapless.core.steering import entries_of, steering_mac
 from gapless.model.network import NetworkId, PortId
 from gapless.model.observed import (
     BRIDGE_PREFIX,
@@ -19,6 +20,7 @@ from gapless.model.observed import (
     Tap,
 )
 from gapless.model.router import Gateway, Router, RouterPort
+from gapless.model.steering import Entry, Outside
 
 SETTINGS: Mapping[str, str] = {
     "ipv4/ip_forward": "1",
@@ -75,9 +77,15 @@ def vxlan_name(vni: int) -> str:
 
 
 def desired_router(
-    router: Router, ruleset: Ruleset, bridges: Mapping[NetworkId, str], guarded: bool = False
+    router: Router,
+    ruleset: Ruleset,
+    bridges: Mapping[NetworkId, str],
+    guarded: bool = False,
+    outside: Outside | None = None,
 ) -> KernelRouter:
     """What `router` looks like in a kernel. `bridges` names the bridge of each of its networks on this host.
+
+    `outside` is how its external network comes to this host; without it nothing is steered.
 
     A router that is administratively down is a namespace with rules that drop everything, and no interface.
     """
@@ -100,17 +108,29 @@ def desired_router(
             bridge=bridges[port.network.id],
             peer=name,
             guarded=guarded,
+            steering_mac=steering_mac(port.mac) if outside is not None and name.startswith(GATEWAY_PREFIX) else None,
         )
         for name, port, _ in ports
     }
+    routes = _routes(router)
     return KernelRouter(
         namespace=NamespaceState.OURS,
         settings=SETTINGS,
         ruleset=ruleset,
         links=links,
         taps=taps,
-        routes=_routes(router),
+        routes=routes,
+        steering=_steering(router, routes, outside) if outside is not None else frozenset(),
     )
+
+
+def _steering(router: Router, routes: frozenset[KernelRoute], outside: Outside) -> frozenset[Entry]:
+    if router.gateway is None:
+        return frozenset()
+    port = router.gateway.port
+    addresses = {*(held.ip for held in port.addresses), *(floating.address for floating in router.floating_ips)}
+    next_hops = {route.next_hop for route in routes if route.link == gateway_link(port.id)}
+    return entries_of(port, tap_name(port.id), addresses, next_hops, outside)
 
 
 def _routes(router: Router) -> frozenset[KernelRoute]:

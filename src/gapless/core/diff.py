@@ -8,7 +8,8 @@ The rule: every prefix of a plan is safe, because an agent may be killed after a
 3. A link comes up when all its addresses are on it; routes follow, because the kernel takes them on live links only,
    and connected routes before others, because a next hop must be reachable.
 4. New routes before old ones go: no destination is without one in between.
-5. Announcements come last: what they promise is true by then.
+5. The steering table knows a router's addresses before its tap is taken out of floods, and after they are gone.
+6. Announcements come last: what they promise is true by then.
 
 Invariant: applying a plan leads to desired, the diff of desired and desired is empty, and nothing foreign is named.
 What the kernel drops by itself (routes of a link that lost its last address, a tap whose peer goes) is reckoned with.
@@ -24,6 +25,7 @@ from gapless.model.operation import (
     AddAddress,
     AddRoute,
     Announce,
+    AttachSteering,
     ChangeGuard,
     ChangeHostMtu,
     ChangeLink,
@@ -43,6 +45,8 @@ from gapless.model.operation import (
     RemoveAddress,
     RemoveRoute,
     RestoreConnected,
+    Steer,
+    Unsteer,
 )
 
 
@@ -60,11 +64,14 @@ def diff(desired: KernelRouter, observed: KernelRouter) -> tuple[Operation, ...]
         *_remove_stale_addresses(desired, observed, kept),
         *_rules(desired, observed),
         *_settings(desired, observed),
+        *_steer(desired, observed),
         *_pairs(desired, observed, kept),
+        *_attach(desired, observed, kept),
         *_addresses(desired, observed, kept),
         *_raise(desired, observed, kept),
         *restored,
         *_routes(desired, observed, kept, replaced={it.subnet for it in restored}),
+        *_unsteer(desired, observed),
         *_announcements(desired, observed, kept),
     )
 
@@ -167,6 +174,26 @@ def _change_pair(link: Link, tap: Tap, was_link: Link, was_tap: Tap) -> Iterator
         yield ChangeHostMtu(name=tap.name, mtu=tap.mtu)
     if tap.bridge is not None and tap.bridge != was_tap.bridge:
         yield Plug(name=tap.name, bridge=tap.bridge)
+
+
+def _steer(desired: KernelRouter, observed: KernelRouter) -> Iterator[Operation]:
+    if missing := desired.steering - observed.steering:
+        yield Steer(entries=missing)
+
+
+def _unsteer(desired: KernelRouter, observed: KernelRouter) -> Iterator[Operation]:
+    if extra := observed.steering - desired.steering:
+        yield Unsteer(entries=extra)
+
+
+def _attach(desired: KernelRouter, observed: KernelRouter, kept: frozenset[str]) -> Iterator[Operation]:
+    """A tap that is new to its bridge is a port like any other there."""
+    for name in sorted(desired.links):
+        tap = desired.taps[tap_of(name)]
+        was = observed.taps.get(tap.name) if name in kept else None
+        is_there = was is not None and was.bridge == tap.bridge and was.steering_mac == tap.steering_mac
+        if tap.steering_mac is not None and not is_there:
+            yield AttachSteering(name=tap.name, mac=tap.steering_mac)
 
 
 def _addresses(desired: KernelRouter, observed: KernelRouter, kept: frozenset[str]) -> Iterator[Operation]:

@@ -1,10 +1,9 @@
-"""Who answers for an address, found out on the wire: an ARP request to all, and the cables from which answers come.
+"""Who answers for an address, found out on the wire: a broadcast ARP request, and the cables from which answers come.
 
 What is built in a host's namespaces does not say who is active: a standby has the same addresses, and something keeps
 its frames off the wire. An answer that arrives at the switch does. The request is a probe as of RFC 5227, without a
-sender's address, so that nobody learns anything from it. It goes to a group address, not to the broadcast address: a
-host hands a broadcast to the one tap where its bridge saw that router last, and a router that is active where it should
-not be would not be heard.
+sender's address, so that nobody learns anything from it. A host hands it to the router's tap, wherever its bridge saw
+the router's MAC address last, so a router that is active where it should not be answers as well.
 """
 
 import select
@@ -24,8 +23,6 @@ _ARP = struct.Struct("!HHBBH6s4s6s4s")
 _ARP_AT = 14
 _ARP_TYPE = struct.pack("!H", packets.ETH_P_ARP)
 _REQUEST, _REPLY = 1, 2
-_ALL = bytes.fromhex("03000000c0de")
-"""Locally administered and a group, of no protocol's: bridges flood it, kernels take ARP from it."""
 _ARP_ONLY = (
     (packets.LD_H, None, None, 12),
     (packets.JEQ, None, 3, packets.ETH_P_ARP),
@@ -36,7 +33,7 @@ _ARP_ONLY = (
 
 def probe(own: bytes, wanted: IPv4Address) -> bytes:
     """The request as a frame; `own`: the sender's MAC address."""
-    ethernet = _ALL + own + _ARP_TYPE
+    ethernet = b"\xff" * 6 + own + _ARP_TYPE
     return ethernet + _ARP.pack(1, 0x0800, 6, 4, _REQUEST, own, bytes(4), bytes(6), wanted.packed)
 
 

@@ -7,8 +7,7 @@ Which router's, and which host's cable, is looked up here. The kernel stamps eac
 shared with this process: a thousand frames cost one wake-up.
 
 A host that forwards where nobody sends it anything would not be noticed. So the gateway addresses of routers are asked
-for in turn, by ARP requests that every router hears (see `answers`). The more ports a host has, the more each one costs
-it, and the fewer there are.
+for in turn, by ARP requests that a host hands to the router's tap, wherever its bridge believes it (see `answers`).
 
 **What the ring has no room for is counted by the kernel and told**: then nobody knows how often two were active.
 
@@ -39,10 +38,8 @@ from gapless.lab.ring import RETIRE_MS, Ring
 
 READY = b"ready\n"
 ASK_EACH_S = 0.005
-ASK_EACH_S_A_ROUTER = 0.00005
 """A host that forwards for too long does so with all its routers: whichever is asked for betrays it. So what counts is
-the time between two requests, of whichever router: 5 ms up to a hundred of them, 50 ms for a thousand, where each one
-costs every host a millisecond.
+the time between two requests, of whichever router.
 """
 SNAP_BYTES = 64
 """As much of a frame as is kept: with VXLAN's headers, up to the inner source."""
@@ -107,7 +104,6 @@ class Asker:
 
     def __init__(self, addresses: Sequence[str], through: str) -> None:
         self._addresses = cycle(addresses)
-        self._each_s = max(ASK_EACH_S, len(addresses) * ASK_EACH_S_A_ROUTER)
         self.due = time.monotonic() if addresses else inf
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         if addresses:
@@ -117,7 +113,7 @@ class Asker:
         """Ask, if it is due."""
         if now < self.due:
             return
-        self.due = max(self.due + self._each_s, now)
+        self.due = max(self.due + ASK_EACH_S, now)
         own: bytes = self._socket.getsockname()[-1]
         self._socket.send(answers.probe(own, IPv4Address(next(self._addresses))))
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from gapless.model.network import NetworkId
+from gapless.model.steering import Entry
 
 NAME_LENGTH = 11
 """How much of a UUID an interface name carries: the kernel allows 15 characters."""
@@ -70,6 +71,8 @@ class Tap:
     """Made by Gapless: it carries our mark, or its other end is in a namespace of ours."""
     guarded: bool = False
     """In the device group GUARDED_GROUP: frames pass while the host's guard says so."""
+    steering_mac: str | None = None
+    """The bridge sends frames to this address here, and floods no multicasts to it; None: a port like any other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,8 @@ class KernelRouter:
     links: Mapping[str, Link] = field(default_factory=dict)
     taps: Mapping[str, Tap] = field(default_factory=dict)
     routes: frozenset[KernelRoute] = frozenset()
+    steering: frozenset[Entry] = frozenset()
+    """What the host's steering table holds for it."""
 
 
 ABSENT = KernelRouter(namespace=NamespaceState.ABSENT)

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from gapless.model.network import NetworkId
 from gapless.model.observed import KernelRoute, Ruleset, Vxlan
+from gapless.model.steering import Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +202,28 @@ class ChangeGuard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttachSteering:
+    """Let the bridge send frames to `mac` to this tap, and flood no multicasts to it."""
+
+    name: str
+    mac: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steer:
+    """Put entries of one router into the host's steering table, in one transaction."""
+
+    entries: frozenset[Entry]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsteer:
+    """Take entries of one router out of the host's steering table, as far as no other router needs them."""
+
+    entries: frozenset[Entry]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RaiseHostLink:
     """Set a link of the host up."""
 
@@ -208,7 +231,15 @@ class RaiseHostLink:
 
 
 HostOperation = (
-    CreateBridge | CreateVxlan | ChangePeers | DeleteHostLink | ChangeHostMtu | Plug | ChangeGuard | RaiseHostLink
+    CreateBridge
+    | CreateVxlan
+    | ChangePeers
+    | DeleteHostLink
+    | ChangeHostMtu
+    | Plug
+    | ChangeGuard
+    | AttachSteering
+    | RaiseHostLink
 )
 """Carried out in the host's own namespace."""
 InsideOperation = (
@@ -227,4 +258,6 @@ InsideOperation = (
     | Announce
 )
 """Carried out in the router's namespace."""
-Operation = CreateNamespace | ClaimNamespace | CreatePair | HostOperation | InsideOperation
+SteeringOperation = Steer | Unsteer
+"""Carried out in the host's steering table."""
+Operation = CreateNamespace | ClaimNamespace | CreatePair | HostOperation | InsideOperation | SteeringOperation

@@ -334,9 +334,13 @@ def test_not_one_packet_is_lost_while_a_router_is_adopted_and_floating_ips_come_
 def full_plan(host: Reconciler, wanted: Router) -> tuple[KernelRouter, tuple[Operation, ...]]:
     """What a router should look like, and the plan from what is there."""
     with Netlink() as netlink:
-        desired = desired_router(wanted, ruleset.render(wanted), host._ensure_networks(netlink, wanted)[0])
-        with RouterHands(netlink, netns.path_of(ROUTER_ID), ROUTER_ID, _close) as hands:
-            return desired, diff(desired, observe_router(netlink, hands.inside, desired))
+        bridges, _ = host._ensure_networks(netlink, wanted)
+        outside = host._outside(netlink, wanted)
+        desired = desired_router(wanted, ruleset.render(wanted), bridges, outside=outside)
+        host._steering.want(ROUTER_ID, desired.steering)
+        steering = host._steering.observe(ROUTER_ID)
+        with RouterHands(netlink, netns.path_of(ROUTER_ID), ROUTER_ID, _close, host._steer) as hands:
+            return desired, diff(desired, replace(observe_router(netlink, hands.inside, desired), steering=steering))
 
 
 def _close(by: "object", _: list[Announce]) -> None:
@@ -346,7 +350,8 @@ def _close(by: "object", _: list[Announce]) -> None:
 def apply_prefix(host: Reconciler, wanted: Router, length: int) -> None:
     """What an agent did that was killed after so many operations."""
     _, plan = full_plan(host, wanted)
-    with Netlink() as netlink, RouterHands(netlink, netns.path_of(ROUTER_ID), ROUTER_ID, _close) as hands:
+    path = netns.path_of(ROUTER_ID)
+    with Netlink() as netlink, RouterHands(netlink, path, ROUTER_ID, _close, host._steer) as hands:
         hands.carry_out(plan[:length])
 
 

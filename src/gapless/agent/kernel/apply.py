@@ -21,6 +21,7 @@ from gapless.model.operation import (
     AddAddress,
     AddRoute,
     Announce,
+    AttachSteering,
     ChangeGuard,
     ChangeHostMtu,
     ChangeLink,
@@ -45,6 +46,9 @@ from gapless.model.operation import (
     RemoveAddress,
     RemoveRoute,
     RestoreConnected,
+    Steer,
+    SteeringOperation,
+    Unsteer,
 )
 
 _CARRIER_TIMEOUT_S: Final = 2.0
@@ -94,6 +98,9 @@ class HostHands:
                 self._pending.append(links.set_master(name, index))
             case ChangeGuard(name=name, guarded=guarded):
                 self._pending.append(links.set_group(name, GUARDED_GROUP if guarded else 0))
+            case AttachSteering(name=name, mac=mac):
+                index = self.index_of(name)
+                self._pending += [links.send_to_port(name, index, mac), links.keep_multicasts_from(name)]
             case RaiseHostLink(name=name):
                 self._pending.append(links.raise_link(name))
             case _:
@@ -140,14 +147,23 @@ class RouterHands:
     """Carries out one router's operations, on the host and in its namespace."""
 
     def __init__(
-        self, host: Netlink, path: Path, mark: str, announce: Callable[[socket.socket, list[Announce]], None]
+        self,
+        host: Netlink,
+        path: Path,
+        mark: str,
+        announce: Callable[[socket.socket, list[Announce]], None],
+        steer: Callable[[SteeringOperation], None],
     ) -> None:
-        """`mark`: the id that its taps carry. `announce` is given a plan's announcements and a socket for them."""
+        """`mark`: the id that its taps carry. `announce` is given a plan's announcements and a socket for them.
+
+        `steer` changes the host's steering table.
+        """
         self.inside: Inside | None = None
         self._host = HostHands(host)
         self._path = path
         self._mark = mark
         self._announce = announce
+        self._steer = steer
         self._pending: list[Request] = []
         self._announcements: list[Announce] = []
         self._indices: dict[str, int] = {}
@@ -186,10 +202,14 @@ class RouterHands:
                     | ChangeHostMtu()
                     | Plug()
                     | ChangeGuard()
+                    | AttachSteering()
                     | RaiseHostLink()
                 ):
                     self._flush_inside()
                     self._host.carry_out(operation)
+                case Steer() | Unsteer():
+                    self._flush()
+                    self._steer(operation)
                 case _:
                     self._carry_out_inside(operation)
         self._flush()

@@ -14,6 +14,7 @@ from gapless.kernel.netlink import (
     APPEND,
     CREATE,
     EXCLUSIVE,
+    REPLACE,
     Netlink,
     Request,
     as_text,
@@ -37,7 +38,8 @@ _GETNSID = 90
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER = 1, 3, 4, 5, 10
 _OPERSTATE, _LINKINFO, _IFALIAS, _AF_SPEC = 16, 18, 20, 26
 _NET_NS_FD, _EXT_MASK, _LINK_NETNSID = 28, 29, 37
-_INFO_KIND, _INFO_DATA = 1, 2
+_INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
+_PORT_FLOODS_MULTICASTS = 27
 _VETH_PEER = 1
 _BR_FORWARD_DELAY, _BR_STP_STATE, _BR_MCAST_SNOOPING, _BR_BOOLEANS = 1, 5, 23, 46
 _NO_LINK_LOCAL_LEARNING = struct.pack("=II", 1, 1)
@@ -50,8 +52,8 @@ _OPERATIONAL = 6
 
 _IFINFO = struct.Struct("=BxHiII")
 _NDMSG = struct.Struct("=BxHiHBB")
-_NTF_SELF = 0x02
-_NUD_PERMANENT = 0x80
+_NTF_SELF, _NTF_MASTER = 0x02, 0x04
+_NUD_STATIC, _NUD_PERMANENT = 0x40, 0x80
 _NDA_DST, _NDA_LLADDR, _NDA_IFINDEX = 1, 2, 8
 _EVERYWHERE = b"\0" * 6
 """The MAC address of a VXLAN device's forwarding entries for frames that are flooded."""
@@ -77,6 +79,8 @@ class KernelLink:
     alias: str
     forwarding: bool
     group: int = 0
+    takes_multicasts: bool = True
+    """Of a bridge port: multicasts that nobody asked for are flooded to it."""
     data: dict[int, bytes] = field(default_factory=dict)
 
     @property
@@ -110,6 +114,7 @@ def decode(body: bytes) -> KernelLink:
         alias=as_text(found.get(_IFALIAS, b"")),
         forwarding=_forwarding(found.get(_AF_SPEC, b"")),
         group=as_u32(found.get(_GROUP, b"")),
+        takes_multicasts=attributes(info.get(_INFO_SLAVE_DATA, b"")).get(_PORT_FLOODS_MULTICASTS, b"\1")[:1] != b"\0",
         data=attributes(info.get(_INFO_DATA, b"")),
     )
 
@@ -305,6 +310,48 @@ def set_mac(name: str, mac: str) -> Request:
 def set_master(name: str, bridge_index: int) -> Request:
     """Make a link a port of a bridge (0: of none)."""
     return Request(NEWLINK, 0, _named(name) + u32(_MASTER, bridge_index), f"plug {name} into its bridge")
+
+
+def keep_multicasts_from(name: str) -> Request:
+    """Flood no multicasts to a bridge port. Unknown unicast frames and broadcasts still are."""
+    port = nested(_INFO_SLAVE_DATA, u8(_PORT_FLOODS_MULTICASTS, 0))
+    body = _named(name) + nested(_LINKINFO, text(_INFO_SLAVE_KIND, "bridge"), port)
+    return Request(NEWLINK, 0, body, f"flood no multicasts to {name}")
+
+
+def send_to_port(name: str, index: int, mac: str) -> Request:
+    """Let a port's bridge send frames to `mac` there for good, in place of any other port."""
+    header = _NDMSG.pack(socket.AF_BRIDGE, 0, index, _NUD_STATIC, _NTF_MASTER, 0)
+    body = header + attribute(_NDA_LLADDR, bytes.fromhex(mac.replace(":", "")))
+    return Request(NEWNEIGH, CREATE | REPLACE, body, f"send frames to {mac} to {name}")
+
+
+def ports_sent_to(netlink: Netlink, wanted: list[tuple[int, str]]) -> frozenset[int]:
+    """Of (index of a bridge port, MAC address), the ports to which their bridge sends that address for good."""
+    requests = [
+        Request(
+            GETNEIGH,
+            0,
+            _NDMSG.pack(socket.AF_BRIDGE, 0, index, 0, _NTF_MASTER, 0)
+            + attribute(_NDA_LLADDR, bytes.fromhex(mac.replace(":", ""))),
+            f"look for {mac}",
+            ALREADY_GONE,
+        )
+        for index, mac in wanted
+    ]
+    found = set()
+    for (index, _), answer in zip(wanted, netlink.ask(requests), strict=True):
+        for message in answer.messages:
+            _, _, port, state, _, _ = _NDMSG.unpack_from(message)
+            if port == index and state & _NUD_STATIC:
+                found.add(index)
+    return frozenset(found)
+
+
+def ports_of(netlink: Netlink, bridge_index: int) -> list[KernelLink]:
+    """The ports of a bridge."""
+    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(_MASTER, bridge_index) + u32(_EXT_MASK, _SKIP_STATISTICS)
+    return [decode(message) for message in netlink.dump(GETLINK, body, "list a bridge's ports")]
 
 
 def set_group(name: str, group: int) -> Request:

@@ -16,7 +16,7 @@ from typing import Any, Self
 from gapless.config import NFTABLES_LIBRARY, NFTABLES_PACKAGE
 from gapless.errors import Unavailable
 
-_OUTPUT_JSON = 1 << 4
+_OUTPUT_JSON, _OUTPUT_TERSE = 1 << 4, 1 << 11
 _turn = threading.Lock()
 
 
@@ -45,7 +45,8 @@ def load(name: str = NFTABLES_LIBRARY) -> ctypes.CDLL:
 class Nft:
     """An nftables context of the namespace in which it is made."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, terse: bool = False) -> None:
+        """`terse`: listings leave out what is in sets and maps; it is not read then."""
         self._library = load()
         with _turn:
             self._context: int | None = self._library.nft_ctx_new(0)
@@ -53,7 +54,7 @@ class Nft:
                 raise Unavailable("libnftables made no context")
             self._library.nft_ctx_buffer_output(self._context)
             self._library.nft_ctx_buffer_error(self._context)
-            self._library.nft_ctx_output_set_flags(self._context, _OUTPUT_JSON)
+            self._library.nft_ctx_output_set_flags(self._context, _OUTPUT_JSON | (_OUTPUT_TERSE if terse else 0))
 
     def __enter__(self) -> Self:
         return self

@@ -17,6 +17,7 @@ from gapless.kernel.netlink import Netlink
 from gapless.model.observed import (
     GATEWAY_PREFIX,
     GUARDED_GROUP,
+    TAP_PREFIX,
     TENANT_PREFIX,
     HostLink,
     KernelRouter,
@@ -112,6 +113,7 @@ def _taps(host: Netlink, inside: dict[str, KernelLink], desired: KernelRouter) -
     names = sorted({*desired.taps, *by_tap})
     found = links.find(host, [*names, *sorted(bridges)]) if names else {}
     bridge_names = {found[name].index: name for name in bridges if name in found}
+    attached = _attached(host, found, desired)
     taps = {}
     for name in names:
         link, peer = found.get(name), by_tap.get(name)
@@ -126,8 +128,35 @@ def _taps(host: Netlink, inside: dict[str, KernelLink], desired: KernelRouter) -
             up=link.up,
             ours=link.is_ours or is_pair,
             guarded=link.group == GUARDED_GROUP,
+            steering_mac=attached.get(name),
         )
     return taps
+
+
+def _attached(host: Netlink, found: dict[str, KernelLink], desired: KernelRouter) -> dict[str, str]:
+    """Of taps that are to be sent steered frames, those that are, with the address of these."""
+    wanted = {
+        found[name].index: tap
+        for name, tap in desired.taps.items()
+        if tap.steering_mac is not None and name in found and found[name].master
+    }
+    if not wanted:
+        return {}
+    sent_to = links.ports_sent_to(host, [(index, str(tap.steering_mac)) for index, tap in wanted.items()])
+    return {
+        tap.name: str(tap.steering_mac)
+        for index, tap in wanted.items()
+        if index in sent_to and not found[tap.name].takes_multicasts
+    }
+
+
+def ports_but_taps(host: Netlink, bridge: str) -> frozenset[str]:
+    """The ports of a bridge that are no taps of ours."""
+    found = links.find(host, [bridge]).get(bridge)
+    if found is None:
+        return frozenset()
+    ports = links.ports_of(host, found.index)
+    return frozenset(port.name for port in ports if not (port.is_ours and port.name.startswith(TAP_PREFIX)))
 
 
 def observe_segment(host: Netlink, segment: Segment) -> ObservedSegment:

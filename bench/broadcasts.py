@@ -1,0 +1,223 @@
+"""What a broadcast on an external network costs a host, with 1, 100 and 1,000 routers: steered, and on a plain bridge.
+
+    python bench/broadcasts.py [--routers 1,100,1000] [--frames 100] [--output DIRECTORY]
+
+Re-executes itself in a user namespace of its own, so it needs no root and leaves nothing behind. It makes a bridge with
+an uplink and that many taps, steers by the code that the agent steers by, and sends ARP in by the uplink.
+
+A veth pair delivers in the context of the sender: bridging, flooding, filtering and what the receivers' kernels do with
+a frame is in the processor time of the sending thread. Only what a flood leaves for later is not: the kernel's thread
+for soft interrupts of that processor does it, so its time is added (with what it does for others meanwhile). Both ways
+run in turns in one process, and the ratio is what holds on other machines. The other ends of the taps are in one
+namespace, and there is no guard, which would drop a flooded frame at each tap of a standby.
+
+A flood to 1,000 taps can be more than the processor's queue of received frames holds (1,000 by default,
+net.core.netdev_max_backlog): then taps miss it, and the next frame finds no room. That one is sent again.
+"""
+
+import argparse
+import errno
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import measuring
+from gapless.agent.kernel import links
+from gapless.agent.kernel.steering import FAMILY, TABLE, Steering
+from gapless.core.steering import entries_of, steering_mac
+from gapless.kernel.netlink import Netlink
+from gapless.model.network import Network, NetworkId, NetworkType, PortId
+from gapless.model.router import RouterId, RouterPort
+from gapless.model.steering import Outside
+
+INSIDE = "GAPLESS_BENCH_INSIDE"
+PAUSE_S = 0.002
+NETWORK = Network(id=NetworkId("external"), type=NetworkType.FLAT, mtu=1500, physical_network="external")
+NEXT_HOP = IPv4Address("10.0.0.1")
+OUTSIDE = Outside(uplink="uplink", inlets=frozenset({"uplink"}))
+ELSEWHERE = bytes.fromhex("fa163eff0001")
+ROUNDS = 5
+KINDS = ("request to a router here", "gratuitous ARP of a router elsewhere", "gratuitous ARP of the next hop")
+
+
+def main() -> int:
+    """Measure, print, maybe write."""
+    given = arguments()
+    if INSIDE not in os.environ:
+        os.execvpe("unshare", ["unshare", "-Urnm", sys.executable, *sys.argv], os.environ | {INSIDE: "1"})
+    run("mount -t tmpfs none /run")
+    Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
+    lines = ["| routers | frame | plain, µs | steered, µs | plain / steered |", "|---|---|---|---|---|"]
+    figures: dict[str, dict[str, dict[str, list[float]]]] = {}
+    run("ip link add out type bridge mcast_snooping 0 forward_delay 0")
+    run("ip link add uplink master out type veth peer name wire")
+    run("ip netns add inside")
+    for link in ("lo", "out", "uplink", "wire"):
+        run(f"ip link set {link} up")
+    there = 0
+    with Netlink() as host:
+        for routers in given.routers:
+            add_taps(there, routers)
+            there = routers
+            figures[str(routers)] = measure(host, routers, given.frames)
+            for kind, found in figures[str(routers)].items():
+                plain, steered = found["plain"], found["steered"]
+                ratio = measuring.spread([a / b for a, b in zip(plain, steered, strict=True)])
+                lines.append(
+                    f"| {routers:,} | {kind} | {measuring.spread(plain)} | {measuring.spread(steered)} | {ratio} |"
+                )
+    text = "\n".join(lines) + "\n"
+    print(f"processor time of the sender for each frame, {os.uname().machine}, Linux {os.uname().release}\n\n{text}")
+    if given.output is not None:
+        measuring.write(given.output, "broadcasts", text, figures)
+    return 0
+
+
+def arguments() -> argparse.Namespace:
+    """What to measure."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--routers", type=lambda said: sorted(map(int, said.split(","))), default=[1, 100, 1000])
+    parser.add_argument("--frames", type=int, default=100, help="in one go, of which there are ten of each kind")
+    parser.add_argument("--output", type=Path, help="where the results go")
+    return parser.parse_args()
+
+
+def port(number: int) -> RouterPort:
+    """The gateway port of a router."""
+    return RouterPort(
+        id=PortId(f"{number:08x}-ab"),
+        network=NETWORK,
+        mac=f"fa:16:3e:00:{number >> 8:02x}:{number & 255:02x}",
+        addresses=(),
+    )
+
+
+def tap(number: int) -> str:
+    """Its tap."""
+    return f"tap{number:08x}-ab"
+
+
+def address(number: int) -> IPv4Address:
+    """Its address."""
+    return IPv4Address("10.1.0.0") + number
+
+
+def add_taps(first: int, end: int) -> None:
+    """Taps with other ends that are up, and have their routers' MAC addresses."""
+    commands = []
+    for number in range(first, end):
+        peer = f"qg{number}"
+        commands.append(
+            f"link add {tap(number)} master out type veth peer name {peer} address {port(number).mac} netns inside"
+        )
+        commands.append(f"link set {tap(number)} up")
+    run("ip -batch -", "\n".join(commands))
+    run("ip -n inside -batch -", "\n".join(f"link set qg{number} up" for number in range(first, end)))
+
+
+def measure(host: Netlink, routers: int, frames: int) -> dict[str, dict[str, list[float]]]:
+    """Microseconds a frame, by kind and way; five of each."""
+    asked = routers - 1
+    wire = packed("02:00:00:00:00:01")
+    sent = {
+        KINDS[0]: frame(wire, NEXT_HOP, address(asked)),
+        KINDS[1]: frame(ELSEWHERE, IPv4Address("10.9.9.9"), IPv4Address("10.9.9.9")),
+        KINDS[2]: frame(wire, NEXT_HOP, NEXT_HOP),
+    }
+    found: dict[str, dict[str, list[float]]] = {kind: {"plain": [], "steered": []} for kind in KINDS}
+    softirq = pinned()
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as opened:
+        opened.bind(("wire", 0))
+        for _ in range(ROUNDS):
+            for way in ("plain", "steered"):
+                if way == "steered":
+                    steer(host, routers)
+                for kind, packet in sent.items():
+                    found[kind][way].append(processor_us(opened, packet, frames, softirq))
+            unsteer(routers)
+    return found
+
+
+def steer(host: Netlink, routers: int) -> None:
+    """As the agent does it, router by router."""
+    steering = Steering()
+    found = links.find(host, [tap(number) for number in range(routers)])
+    for number in range(routers):
+        it, name = port(number), tap(number)
+        entries = entries_of(it, name, [address(number)], [NEXT_HOP], OUTSIDE)
+        steering.want(RouterId(name), entries)
+        steering.put(entries)
+        mac = steering_mac(it.mac)
+        host.carry_out([links.send_to_port(name, found[name].index, mac), links.keep_multicasts_from(name)])
+    steering.close()
+
+
+def unsteer(routers: int) -> None:
+    """A plain bridge again."""
+    run(f"nft delete table {FAMILY} {TABLE}")
+    run("bridge -batch -", "\n".join(f"link set dev {tap(number)} mcast_flood on" for number in range(routers)))
+
+
+def frame(sender: bytes, source: IPv4Address, target: IPv4Address) -> bytes:
+    """A broadcast ARP request."""
+    head = b"\xff" * 6 + sender + b"\x08\x06" + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
+    return (head + sender + source.packed + bytes(6) + target.packed).ljust(60, b"\0")
+
+
+def packed(mac: str) -> bytes:
+    """A MAC address's six bytes."""
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def processor_us(opened: socket.socket, packet: bytes, frames: int, softirq: Path) -> float:
+    """Processor time for each of so many frames. A pause after each lets what was left for later be done."""
+    spent_ns = []
+    for _ in range(2):
+        begin = time.thread_time_ns() + later_ns(softirq)
+        for _ in range(frames):
+            while not was_sent(opened, packet):
+                time.sleep(PAUSE_S)
+            time.sleep(PAUSE_S)
+        spent_ns.append(time.thread_time_ns() + later_ns(softirq) - begin)
+    return min(spent_ns) / frames / 1000
+
+
+def was_sent(opened: socket.socket, packet: bytes) -> bool:
+    """Send; false where there was no room for the frame."""
+    try:
+        opened.send(packet)
+    except OSError as error:
+        if error.errno != errno.ENOBUFS:
+            raise
+        return False
+    return True
+
+
+def later_ns(softirq: Path) -> int:
+    """Processor time of the kernel's thread for soft interrupts of this processor."""
+    return int((softirq / "schedstat").read_text().split()[0])
+
+
+def pinned() -> Path:
+    """Stay on one processor; the directory in /proc of its thread for soft interrupts."""
+    processor = min(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {processor})
+    name = f"ksoftirqd/{processor}\n"
+    found = (it.parent for it in Path("/proc").glob("[0-9]*/comm") if it.read_text() == name)
+    return next(found)
+
+
+def run(command: str, words: str = "") -> None:
+    """Run a command that has to work."""
+    done = subprocess.run(command.split(), input=words, capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode:
+        raise SystemExit(f"{command}: {done.stderr or done.stdout}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
