@@ -35,7 +35,9 @@ _SO_TIMESTAMPNS = 35
 LAST_REPLIES_S = 1.0
 """How long to wait, after the last request, for replies under way."""
 _BATCH = 64
-"""Replies read from one socket before the loop looks at the clock again."""
+"""Replies read from one socket, or requests sent, before the loop looks around again: what it cannot keep up with must
+not keep it from saying so.
+"""
 
 
 @dataclass(slots=True)
@@ -107,7 +109,9 @@ class Prober:
     def _send_due(self) -> None:
         now = time.monotonic_ns()
         interval_ns = self._spacing_ns * len(self.probes)
-        while (due := self.due_ns()) <= now:
+        for _ in range(_BATCH):
+            if (due := self.due_ns()) > now:
+                return
             probe = self.probes[self._turn % len(self.probes)]
             self._turn += 1
             self._lateness_ns = max(self._lateness_ns, now - due)
