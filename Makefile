@@ -49,14 +49,17 @@ sim: setup  ## planner, leases and hosts on virtual time, many seeds (SEEDS=1000
 model:  ## every state of the lease protocol, with Spin (ARGS=--mutations: each rule taken away)
 	@docs/model/check $(ARGS)
 
-bench: setup  ## takeovers (ARGS for these), then rescheduling, as distributions
-	@scripts/prerequisites
-	$(PY) bench/takeover.py $(ARGS)
-	$(PY) bench/reschedule.py
+bench: setup  ## takeovers (ARGS for these), beside keepalived, rescheduling: distributions
+	@scripts/prerequisites bench
+	@status=0; \
+	$(PY) bench/takeover.py $(ARGS) || status=1; \
+	$(PY) bench/peers.py || status=1; \
+	$(PY) bench/reschedule.py || status=1; \
+	exit $$status
 
-bench-peers: setup  ## the same fault with keepalived instead (needs keepalived)
-	@scripts/prerequisites
-	$(PY) bench/vrrp.py $(ARGS)
+bench-peers: setup  ## only Gapless and keepalived side by side (ARGS= for bench/peers.py)
+	@scripts/prerequisites bench
+	$(PY) bench/peers.py $(ARGS)
 
 lock:  ## pin the newest versions that fit, with hashes (needs uv)
 	scripts/lock

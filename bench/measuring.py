@@ -3,7 +3,6 @@
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,13 +12,21 @@ from typing import Any
 HERE = Path(__file__).parent
 
 
+class NothingMeasuredError(SystemExit):
+    """A command wrote no result. Whoever does not expect that ends with what it said."""
+
+
 def measured(argv: Sequence[str]) -> dict[str, Any]:
-    """Run a command whose last argument is to be a file for JSON; what it wrote there. Ends this process if nothing."""
+    """Run a command whose last argument is to be a file for JSON; what it wrote there.
+
+    Raises NothingMeasuredError, with what it said, if that is nothing.
+    """
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "result.json"
         ended = subprocess.run([*argv, str(path)], capture_output=True, text=True, check=False)
         if not path.exists() or not path.stat().st_size:
-            sys.exit(f"{' '.join(argv)} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}")
+            said = f"{' '.join(argv)} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}"
+            raise NothingMeasuredError(said)
         result: dict[str, Any] = json.loads(path.read_text())
         return result
 
@@ -38,10 +45,11 @@ def commit() -> str:
     return said.stdout.strip() or "unknown"
 
 
-def write(directory: Path, what: str, text: str, figures: object) -> None:
-    """The table as Markdown, the figures as JSON, both named by day and commit."""
+def write(directory: Path, what: str, text: str, figures: object, picture: str = "") -> None:
+    """The table as Markdown, the figures as JSON, the picture (SVG) if there is one; named by day and commit."""
     directory.mkdir(parents=True, exist_ok=True)
     name = f"{what}-{datetime.now(UTC):%Y%m%d}-{commit()}"
-    (directory / f"{name}.md").write_text(text)
-    (directory / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n")
-    print(f"written to {directory / name}.md and .json")
+    files = {"md": text, "json": json.dumps(figures, indent=1) + "\n", **({"svg": picture} if picture else {})}
+    for kind, content in files.items():
+        (directory / f"{name}.{kind}").write_text(content)
+    print(f"written to {directory / name}, as .{', .'.join(files)}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from measuring import HERE, commit, measured, spread, write
+from real_time import real_time
 
 HOSTS = 3
 _STEPS = ("silence", "claim", "open", "announce", "whole", "recorded")
@@ -32,11 +33,12 @@ def main() -> int:
     sizes = [int(size) for size in options.routers.split(",")]
     cases: list[_Case] = list(product(options.faults.split(","), options.timings.split(","), sizes))
     found: dict[_Case, list[dict[str, Any]]] = {case: [] for case in cases}
-    for turn in range(options.runs):
-        for case in cases:
-            print(f"run {turn + 1} of {options.runs}: {', '.join(map(str, case))} routers", flush=True)
-            found[case].append(_lab_run(*case))
-    text = _table(found)
+    with real_time() as given:
+        for turn in range(options.runs):
+            for case in cases:
+                print(f"run {turn + 1} of {options.runs}: {', '.join(map(str, case))} routers", flush=True)
+                found[case].append(_lab_run(*case))
+    text = _table(found, given.words)
     print(f"\n{text}")
     named = [{"fault": case[0], "timing": case[1], "routers": case[2], "runs": runs} for case, runs in found.items()]
     write(options.out, "takeover", text, named)
@@ -48,7 +50,7 @@ def _lab_run(fault: str, timing: str, routers: int) -> dict[str, Any]:
     return measured([sys.executable, "-m", "gapless", *argv, "--timing", timing, "--json"])
 
 
-def _table(found: dict[_Case, list[dict[str, Any]]]) -> str:
+def _table(found: dict[_Case, list[dict[str, Any]]], real_time_words: str) -> str:
     one = next(iter(found.values()))[0]
     versions = one["versions"]
     lines = [
@@ -82,6 +84,8 @@ def _table(found: dict[_Case, list[dict[str, Any]]]) -> str:
         "",
         f"Gapless {versions['gapless']} at {commit()}, Python {versions['python']}, Linux {versions['kernel']}, "
         f"{versions['cores']} cores ({versions['processor']}).",
+        "",
+        f"{real_time_words[:1].upper()}{real_time_words[1:]}.",
         "",
     ]
     return "\n".join(lines)

@@ -23,9 +23,11 @@ import msgspec
 
 from gapless.config import VXLAN_PORT, HostSettings
 from gapless.errors import GaplessError
-from gapless.lab import layout, result, shell, tenants, whereabouts, wiring
+from gapless.lab import expect, layout, result, shell, tenants, whereabouts, wiring
 from gapless.lab.capture import Capture
 from gapless.lab.enter import LAB_DIR
+from gapless.lab.expect import Bounds, Frames, Measured
+from gapless.lab.faults.base import TAKEN_OVER
 from gapless.lab.lab import Lab
 from gapless.lab.machine import DISK
 from gapless.lab.nodes import Host
@@ -52,10 +54,11 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
-    """What to measure; the result goes to the file `result`."""
+    """What to measure, with a probe each `interval_ms`; the result goes to the file `result`."""
 
     timing: Timing
     routers: int
+    interval_ms: float
     result: str
 
 
@@ -65,7 +68,9 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     timing: Timing
     routers: int
     gap_ms: Gaps
-    double_active_frames: int | str
+    double_active_frames: Frames
+    problems: list[str]
+    """What does not hold, judged as a takeover of Gapless is."""
     probes: Probes
     versions: Versions
     keepalived: str
@@ -77,14 +82,14 @@ def main(argument: dict[str, Any]) -> int:
     try:
         found = asyncio.run(_measure(orders))
     except GaplessError as error:
-        print(f"bench/vrrp.py: {error}", file=sys.stderr)
+        print(f"bench/vrrp_lab.py: {error}", file=sys.stderr)
         return 1
     Path(orders.result).write_bytes(msgspec.json.encode(found))
     return 0
 
 
 async def _measure(orders: Measurement) -> Found:
-    async with Lab(LabSettings(hosts=2, routers=0)) as lab:
+    async with Lab(LabSettings(hosts=2, routers=0, interval_ms=orders.interval_ms)) as lab:
         await lab.build_nodes()
         lab.tenants = [_tenant(number + 1) for number in range(orders.routers)]
         await tenants.plug_in_vms(lab.tenants)
@@ -114,12 +119,24 @@ async def _strike(lab: Lab, victim: Host, capture: Capture, orders: Measurement)
         await traffic.all_answered(for_s=STEADY_S, timeout_s=PATIENCE_S)
         seen = await capture.end(LAB_DIR / "seen")
         recording = await traffic.end(LAB_DIR / "recording")
-    wire = result.wire(seen, [], recording.interval_ms)
+    routers = [tenant.router_id for tenant in lab.tenants]
+    gaps, wire = result.gaps(recording, routers), result.wire(seen, [], recording.interval_ms)
+    measured = Measured(
+        affected=routers,
+        moved=routers,
+        gap_ms=gaps.max,
+        bystanders_ms=gaps.bystanders.max,
+        sent=recording.sent,
+        lost=recording.lost,
+        double_active_frames=result.double_active_frames(wire),
+        frames_missed=wire.missed,
+    )
     return Found(
         timing=orders.timing,
         routers=orders.routers,
-        gap_ms=result.gaps(recording, [tenant.router_id for tenant in lab.tenants]),
-        double_active_frames=result.double_active_frames(wire),
+        gap_ms=gaps,
+        double_active_frames=measured.double_active_frames,
+        problems=expect.problems(TAKEN_OVER, Bounds(), measured),
         probes=result.probes(recording),
         versions=result.versions(),
         keepalived=await _version(),

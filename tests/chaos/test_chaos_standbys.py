@@ -56,6 +56,21 @@ async def test_two_hosts_take_over_from_each_other_with_an_arbiter_on_the_contro
         assert lab.controller.machine.router_namespaces() == {}
 
 
+@pytest.mark.parametrize("hosts", [2, 3])
+async def test_packed_routers_stay_where_they_are_when_others_join_and_all_move_when_their_host_dies(
+    hosts: int,
+) -> None:
+    async with running_lab(hosts=hosts, routers=3, mode=STANDBY, packed=True) as lab:
+        assert set(map(tuple, (await lab.placement()).values())) == {("host-1",)}
+        assert {router["standby_state"] for router in await lab.api.routers()} == {"ready"}
+        assert [move for move in await lab.api.failovers(limit=100) if move["from_host"]] == []
+        outcome = await strike(lab, "host-power", bounds=GENEROUS)
+        assert outcome.result.problems == []
+        assert "host-1" in outcome.result.description
+        assert outcome.result.moved == outcome.result.affected == outcome.result.routers == 3
+        assert {move["from_host"] for move in outcome.moves} == {"host-1"}
+
+
 async def test_two_hosts_alone_are_told_what_they_lack() -> None:
     async with running_lab(hosts=2, routers=0, mode=CLASSIC) as lab:
 

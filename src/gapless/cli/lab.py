@@ -34,6 +34,10 @@ Classic = Annotated[bool, typer.Option("--classic", help="Neutron's own patience
 Interval = Annotated[
     float, typer.Option("--interval-ms", "--interval", help="Milliseconds between probes; 0: as many allow.")
 ]
+Packed = Annotated[
+    bool,
+    typer.Option("--packed", help="All routers on the first host; the others join when those run, as standbys."),
+]
 Name = Annotated[str, typer.Option(help="Which lab, if there are several.")]
 FAULT_HELP = "What to break; see `gapless lab faults`."
 
@@ -46,6 +50,7 @@ def _settings(
     report: float,
     down: float,
     classic: bool,
+    packed: bool,
     interval_ms: float = 0.0,
 ) -> LabSettings:
     if classic:
@@ -58,6 +63,7 @@ def _settings(
         report_interval_s=report,
         agent_down_time_s=down,
         interval_ms=interval_ms,
+        packed=packed,
     )
     room.check(settings)
     return settings
@@ -69,6 +75,7 @@ def run(
     host: Annotated[list[str] | None, typer.Option(help="Host to strike; else the one with the most routers.")] = None,
     hosts: Hosts = 3,
     routers: Routers = 3,
+    packed: Packed = False,
     mode: Mode = DEFAULT_FAILOVER_MODE.value,
     timing: Timing = "default",
     report_interval: ReportInterval = QUICK.report_interval_s,
@@ -90,7 +97,7 @@ def run(
 ) -> None:
     """Build a lab, break something, measure, take it away. Exit 0: traffic is back, each router is on one host."""
     faults.kind_of(fault)
-    settings = _settings(hosts, routers, mode, timing, report_interval, agent_down_time, classic, interval)
+    settings = _settings(hosts, routers, mode, timing, report_interval, agent_down_time, classic, packed, interval)
     file = output.opened(json, "what was found") if json else -1
     results = []
     for number in range(repeat):
@@ -140,6 +147,7 @@ def _wait(process: "subprocess.Popen[bytes]") -> int:
 def up(
     hosts: Hosts = 3,
     routers: Routers = 3,
+    packed: Packed = False,
     mode: Mode = DEFAULT_FAILOVER_MODE.value,
     timing: Timing = "default",
     report_interval: ReportInterval = QUICK.report_interval_s,
@@ -148,7 +156,7 @@ def up(
     name: Name = "lab",
 ) -> None:
     """Build a lab and leave it running in the background."""
-    settings = _settings(hosts, routers, mode, timing, report_interval, agent_down_time, classic)
+    settings = _settings(hosts, routers, mode, timing, report_interval, agent_down_time, classic, packed)
     read_end, write_end = os.pipe()
     request = UpRequest(settings=settings, ready_fd=write_end)
     argv = enter.call("gapless.lab.standing:main", msgspec.to_builtins(request))

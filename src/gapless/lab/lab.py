@@ -19,7 +19,7 @@ from gapless.lab.api import Api, Item
 from gapless.lab.capture import Capture
 from gapless.lab.events import Phase
 from gapless.lab.layout import Place
-from gapless.lab.nodes import AGENT_READY, Controller, Host, Node, PlainNode, Service
+from gapless.lab.nodes import AGENT_READY, Controller, Host, Node, PlainNode, settled_arbiters
 from gapless.lab.settings import LabSettings
 from gapless.lab.sniffer import Orders
 from gapless.lab.tenants import Tenant
@@ -32,6 +32,8 @@ START_TIMEOUT_S = 60.0
 ROUTERS_TIMEOUT_S = 120.0
 """Plus a second a router."""
 HOSTS_AT_ONCE = 8
+ENOUGH_ARBITERS = 3
+"""For takeovers."""
 
 
 class Lab:
@@ -68,14 +70,25 @@ class Lab:
         await self.start_controller()
         if self.controller.arbiter is not None:
             await self.controller.arbiter.start()
-        await self.start_hosts(self.hosts.values())
-        await self.hosts_alive()
-        if self.controller.arbiter is not None:
-            await self.arbiter_counts(self.controller.arbiter)
+        first = list(self.hosts)[: 1 if self.settings.packed else None]
+        others = list(self.hosts)[len(first) :]
+        await self._join(first)
         if self.settings.routers:
             await self.add_tenants(self.settings.routers)
             await self.routers_active()
+        # One after another: an arbiter that has just started says nothing for a while, and two such are most of three.
+        for name in others:
+            await self._join([name])
+        if self.settings.routers:
             await self.standbys_ready()
+            await self.routers_active(on=lambda name: name in first)
+
+    async def _join(self, names: Sequence[str]) -> None:
+        """Start these hosts, and wait until they take routers and the arbiters are settled."""
+        await self.start_hosts(self.hosts[name] for name in names)
+        await self.hosts_alive(*names)
+        if self.settings.has_standbys:
+            await self.arbiters_settled()
 
     async def build_nodes(self) -> None:
         """Switches, cables, machines, the outside world: everything but the real processes."""
@@ -120,14 +133,23 @@ class Lab:
         self._begin(Phase.HOSTS)
         await _each(hosts, lambda host: host.start(self.controller.key))
 
-    async def arbiter_counts(self, arbiter: Service) -> None:
-        """Wait until the word of the controller's sentinel counts for leases."""
+    async def arbiters_settled(self) -> None:
+        """Wait until there are as many arbiters as the sentinels that run allow, one or three at least, and no old set
+        is asked beside the new one: while a single one is replaced, its death ends every lease.
+        """
+        server = self.controller.server
+        sentinels = [host.sentinel for host in self.hosts.values()]
+        if self.controller.arbiter is not None:
+            sentinels.append(self.controller.arbiter)
+        running = [sentinel for sentinel in sentinels if sentinel.is_running]
 
-        async def counts() -> bool:
-            arbiter.check()
-            return {host["name"] for host in await self.api.hosts() if host["arbiter"]} >= {layout.CONTROLLER}
+        async def settled() -> bool:
+            for sentinel in running:
+                sentinel.check()
+            log = await asyncio.to_thread(server.log.read_text, errors="replace")
+            return len(settled_arbiters(log)) >= (ENOUGH_ARBITERS if len(running) >= ENOUGH_ARBITERS else 1)
 
-        await until(counts, "the controller's machine is an arbiter", START_TIMEOUT_S, arbiter.last_words)
+        await until(settled, "there are arbiters enough", START_TIMEOUT_S, server.last_words)
 
     async def hosts_alive(self, *names: str) -> None:
         """Wait until the controller says that these hosts (all, if none is named) take routers of the lab's mode."""

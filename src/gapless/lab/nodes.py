@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import sys
@@ -22,7 +23,10 @@ GAPLESS = (sys.executable, "-m", "gapless")
 AGENT_MODULE = "gapless.agent"
 BEAT_MODULE = "gapless.sentinel.beat"
 AGENT_READY = "agent ready"
-"""The one line of a log that the lab waits for: a host is given no routers before its agent has said it."""
+"""A line of a log that the lab waits for: a host is given no routers before its agent has said it."""
+_ARBITERS = re.compile(r"Arbiters: .*(?= version=)")
+_SETTLED = re.compile(r"Arbiters: (?:the first arbiters are (.*)|arbiters are (.*) from now on)")
+"""The other: levels between two sets of arbiters are spoken of in other words."""
 STATE = "state"
 ARBITER_STATE = "arbiter"
 """Directories on a machine's disk."""
@@ -220,6 +224,12 @@ class Controller:
             await shell.ip(Cable(layout.DATA, self.name).plug())
             lines += layout.addressed(layout.DATA.interface, layout.ARBITER_ADDRESS)
         await shell.ip(lines, inside=self.inside())
+
+
+def settled_arbiters(log: str) -> frozenset[str]:
+    """The arbiters by the server's log; empty while one set of them replaces another, or before there are any."""
+    said = _SETTLED.fullmatch((_ARBITERS.findall(log) or [""])[-1])
+    return frozenset((said[1] or said[2]).split(", ")) if said else frozenset()
 
 
 def _arbiter() -> list[str]:

@@ -29,7 +29,9 @@ def mode_of(name: str) -> FailoverMode:
 
 
 class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How many of what, and how patient. `interval_ms` 0: the finest that this many probes allow."""
+    """How many of what, and how patient. `interval_ms` 0: the finest that this many probes allow. `packed`: all routers
+    on the first host; the others join when those run, as standbys.
+    """
 
     hosts: int = 3
     routers: int = 3
@@ -39,6 +41,7 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
     brake_share: float = QUICK.brake_share
     interval_ms: float = 0.0
     timing: str = "default"
+    packed: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.hosts <= layout.MOST_HOSTS:
