@@ -23,7 +23,7 @@ import msgspec
 
 from gapless.config import VXLAN_PORT, HostSettings
 from gapless.errors import GaplessError
-from gapless.lab import expect, layout, result, shell, tenants, whereabouts, wiring
+from gapless.lab import expect, layout, probes, result, shell, tenants, whereabouts, wiring
 from gapless.lab.capture import Capture
 from gapless.lab.enter import LAB_DIR
 from gapless.lab.expect import Bounds, Frames, Measured
@@ -124,10 +124,12 @@ async def _strike(lab: Lab, victim: Host, capture: Capture, orders: Measurement)
     measured = Measured(
         affected=routers,
         moved=routers,
+        recorded=0,
         gap_ms=gaps.max,
         bystanders_ms=gaps.bystanders.max,
         sent=recording.sent,
         lost=recording.lost,
+        answered_within_ms=probes.answered_within_ms(recording.interval_ms) + recording.lateness_ms,
         double_active_frames=result.double_active_frames(wire),
         frames_missed=wire.missed,
     )

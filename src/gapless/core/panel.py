@@ -8,7 +8,9 @@ Replacing takes three levels, each stored, then published, then followed (`model
 
     v, floor f: {old}  ─1─►  v+1, floor v: {old},{new}  ─2─►  v+1, floor v+1: the same  ─3─►  v+2, floor v+1: {new}
 
-    1. when a change is due, and every host follows v. A quorum is a majority of both sets from now on.
+    1. when a change is due, and every host has followed v for `quiet_s`: a host that has just begun is a silent arbiter
+       for so long, and two of them would be a majority that grants nobody anything. A quorum is a majority of both sets
+       from now on.
     2. when every host follows v+1, save those whose tenure the arbiters have buried.
     3. when majorities of both sets have confirmed the floor, and every grant given before that is over (`quiet_s`).
 
@@ -59,11 +61,13 @@ class Arbiters:
         self.panel = panel
         self._quiet_s = lease.quiet_s
         self._confirmed_at: float | None = None
+        self._due: tuple[frozenset[HostName], float] | None = None
+        """The arbiters that there should be, and since when every host follows so that there could."""
 
     def stored(self, panel: Panel) -> None:
         """This level is in the store, and to be published."""
         self.panel = panel
-        self._confirmed_at = None
+        self._confirmed_at = self._due = None
 
     def judge(self, members: Sequence[Member], now: float) -> NextLevel | None:
         """The next level, if it is time for one."""
@@ -71,7 +75,7 @@ class Arbiters:
         if panel is None:
             return _first(members)
         if len(panel.sets) == 1:
-            return self._replace(panel, members)
+            return self._replace(panel, members, now)
         if panel.floor < panel.version:
             return self._raise_floor(panel, members)
         return self._conclude(panel, members, now)
@@ -84,10 +88,15 @@ class Arbiters:
         is_due = len(panel.sets) == 2 or _chosen(panel.sets[0], members) != panel.sets[0]
         return [each.name for each in members if is_due and each.is_dead and not each.follows and not each.is_over]
 
-    def _replace(self, panel: Panel, members: Sequence[Member]) -> NextLevel | None:
+    def _replace(self, panel: Panel, members: Sequence[Member], now: float) -> NextLevel | None:
         (old,) = panel.sets
         new = _chosen(old, members)
         if new == old or _laggards(members):
+            self._due = None
+            return None
+        if self._due is None or self._due[0] != new:
+            self._due = new, now
+        if now - self._due[1] < self._quiet_s:
             return None
         joint = Panel(version=PanelVersion(panel.version + 1), floor=panel.version, sets=(old, new))
         return NextLevel(panel=joint, reason=f"arbiters are to be {_names(new)} instead of {_names(old)}")

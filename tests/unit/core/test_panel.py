@@ -34,7 +34,7 @@ def arbiters(panel: Panel | None) -> Arbiters:
 def chosen(*members: Member, now: set[str] = frozenset()) -> set[str]:  # type: ignore[assignment]
     """Whom the next level leads to."""
     keeper = arbiters(of(" ".join(sorted(now))) if now else None)
-    following = keeper.judge(members, 0.0)
+    following = keeper.judge(members, 0.0) or keeper.judge(members, DEFAULT.quiet_s)
     return set(following.panel.sets[-1]) if following is not None else set(now)
 
 
@@ -68,6 +68,21 @@ def test_arbiters_stay_until_one_is_dead_and_another_is_there() -> None:
     assert chosen(member("h1"), member("h2"), member("h4"), now=now) == {"h1", "h2", "h4"}, "one that was deleted"
 
 
+def test_two_newcomers_are_no_majority_as_long_as_they_are_silent() -> None:
+    keeper = arbiters(of("h1"))
+    hosts = [member("h1"), member("h2"), replace(member("h3"), follows=False)]
+    assert keeper.judge(hosts, 0.0) is None
+    hosts[2] = member("h3")
+    assert keeper.judge(hosts, 1.0) is None
+    assert keeper.judge(hosts, 1.0 + DEFAULT.quiet_s / 2) is None
+    restarted = [*hosts[:2], replace(member("h3"), follows=False)]
+    assert keeper.judge(restarted, 1.3) is None
+    assert keeper.judge(hosts, 1.5) is None, "counted anew"
+    joint = keeper.judge(hosts, 1.501 + DEFAULT.quiet_s)
+    assert joint is not None
+    assert joint.panel.sets == (frozenset({"h1"}), frozenset({"h1", "h2", "h3"}))
+
+
 def test_a_replacement_leads_over_three_levels() -> None:
     keeper = arbiters(of("h1 h2 h3", version=1, floor=1))
     hosts = [member("h1"), member("h2"), dead("h3"), member("h4")]
@@ -75,7 +90,8 @@ def test_a_replacement_leads_over_three_levels() -> None:
     assert keeper.awaited(hosts) == ["h3"]
     hosts[2] = dead("h3", is_over=True)
 
-    joint = keeper.judge(hosts, 0.0)
+    assert keeper.judge(hosts, 0.0) is None, "h4 may have begun just now, and be silent yet"
+    joint = keeper.judge(hosts, DEFAULT.quiet_s)
     assert joint is not None
     assert joint.panel == of("h1 h2 h3", "h1 h2 h4", version=2, floor=1)
     keeper.stored(joint.panel)
