@@ -2,10 +2,12 @@
 
 The beat is the host's fast path, a process of its own (`sentinel.beat`), so that nothing that this one does (decoding
 a plan of 1,000 routers, waiting for a disk) can make it late. When a beat ends, the kernel lets the host's lease run
-out, the successors take over, and the next beat begins at a higher incarnation with nothing open.
+out, the successors take over, and the next beat begins at a higher incarnation with nothing open. One that hangs is
+ended.
 
 The rule: what outlives a beat is stored before the beat hears of it: its incarnation, because no tenure may be used
-twice, and the panel, because its floor is a promise of this host as an arbiter.
+twice, and the panel, because its floor is a promise of this host as an arbiter. Before the first beat of this process
+and after each change of the timing, it waits until what was promised by any other timing is over.
 """
 
 import asyncio
@@ -22,7 +24,7 @@ from gapless.core.backoff import Backoff, Pace
 from gapless.core.hostplan import EMPTY_PLAN, HostPlan
 from gapless.errors import Conflict, GaplessError, Unavailable
 from gapless.model.host import HostName, Incarnation
-from gapless.model.lease import DEFAULT, NOBODY
+from gapless.model.lease import DEFAULT, NOBODY, TIMINGS
 from gapless.model.plan import Burial, PanelPlan
 from gapless.model.router import RouterId
 from gapless.observe.log import Logger, get_logger
@@ -36,6 +38,11 @@ from gapless.wire.packets import WaitingEnd, packet_pair
 
 RESTART = Pace(first_s=0.05, most_s=5.0, settled_s=10.0)
 READY_WITHIN_S = 30.0
+RHYTHM_WITHIN_S = 5.0
+"""A beat that says nothing of its rhythm for so long hangs."""
+LOOKS = 5
+"""How often it is looked for that in this time."""
+LONGEST_QUIET_S = max(timing.quiet_s for timing in TIMINGS.values())
 RETRY_S = 5.0
 """How long after a failed write the next one is tried."""
 LATE_SHARE = 0.5
@@ -92,6 +99,7 @@ class Pulse:
         pace: Pace = RESTART,
         retry_s: float = RETRY_S,
         ready_within_s: float = READY_WITHIN_S,
+        rhythm_within_s: float = RHYTHM_WITHIN_S,
     ) -> None:
         self._command = command
         self._settings = settings
@@ -106,6 +114,8 @@ class Pulse:
         self._changed = asyncio.Event()
         self._backoff = Backoff(pace)
         self._retry_s, self._ready_within_s = retry_s, ready_within_s
+        self._rhythm_within_s = rhythm_within_s
+        self._rhythms = 0
         self._ready = asyncio.Event()
         self._outbox = Outbox()
         self._needed: asyncio.Queue[Incarnation] = asyncio.Queue()
@@ -139,6 +149,10 @@ class Pulse:
 
     async def run(self, cluster: str) -> None:
         """Until cancelled: one beat after another."""
+        if self._kept is not None:
+            # What is on the disk may be a timing that no beat has followed yet: an earlier life of this process was
+            # killed while it waited, and had promised by another one.
+            await asyncio.sleep(LONGEST_QUIET_S - self._timing.quiet_s)
         while True:
             began_at = time.monotonic()
             how = await self._one_life(cluster)
@@ -206,10 +220,11 @@ class Pulse:
             asyncio.create_task(self._feed(link, begin)),
             asyncio.create_task(self._answer(link)),
             asyncio.create_task(self._bear()),
+            asyncio.create_task(self._watch()),
         ]
         try:
             done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
-            if work[0] not in done:  # Its last words say more than a send that failed.
+            if not {work[0], work[-1]} & done:  # Its last words say more than a send that failed.
                 await asyncio.wait(work[:1], timeout=1.0)
         finally:
             for task in work:
@@ -307,6 +322,18 @@ class Pulse:
             self._ready.clear()
         raise Unavailable(how_it_ended(await process.wait()))
 
+    async def _watch(self) -> None:
+        """Raises Unavailable when the beat hangs. Looks are counted, not time: after this process was stopped itself,
+        what the beat said meanwhile is read first.
+        """
+        await self._ready.wait()
+        missed = 0
+        while missed < LOOKS:
+            before = self._rhythms
+            await asyncio.sleep(self._rhythm_within_s / LOOKS)
+            missed = 0 if self._rhythms > before else missed + 1
+        raise Unavailable(f"it hangs: it said nothing of its rhythm for {self._rhythm_within_s:g} s")
+
     def _take_in(self, message: wire.FromBeat, pid: int) -> None:
         match message:
             case wire.IncarnationNeeded():
@@ -314,7 +341,10 @@ class Pulse:
             case wire.Ready():
                 self._begin_anew(message, pid)
             case wire.Unable():
-                raise Unavailable(message.reason)
+                reason, _, story = message.reason.partition("\n")
+                if story:
+                    self._log.error("what the beat heard and did before it ended", exception=story)
+                raise Unavailable(reason)
             case wire.Opened():
                 self.levels.open |= {each.router_id: each.epoch for each in message.routers}
                 self._listener.guard_changed()
@@ -336,6 +366,7 @@ class Pulse:
             case wire.Said():
                 getattr(self._log, message.level)(message.event, **message.details)
             case wire.Rhythm():
+                self._rhythms += 1
                 self._judge(message)
             case _:
                 assert_never(message)

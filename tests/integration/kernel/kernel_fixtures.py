@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from fcntl import ioctl
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Any, TypeVar
@@ -315,3 +316,16 @@ def host(wires: Wires) -> Iterator[Reconciler]:
     reconciler = Reconciler(wires.settings)
     yield reconciler
     reconciler.close()
+
+
+def spy_on_ioctl(monkeypatch: pytest.MonkeyPatch, *modules: str) -> list[bytes]:
+    """What these modules of the beat ask the kernel by ioctl from now on, as it grows: each with the name first."""
+    asked: list[bytes] = []
+
+    def spying(descriptor: int, what: int, about: bytes) -> bytes:
+        asked.append(about)
+        return ioctl(descriptor, what, about)
+
+    for module in modules:
+        monkeypatch.setattr(f"gapless.sentinel.beat.{module}.ioctl", spying)
+    return asked

@@ -1,6 +1,8 @@
 """A guarded router as the agent builds it: silent until it is activated, then announced where it matters."""
 
+import queue
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 
@@ -12,6 +14,7 @@ from kernel_fixtures import (
     GATEWAY_IP,
     NAMESPACE,
     OUTSIDE,
+    PATIENCE_S,
     PORT_A,
     PORT_OUT,
     QG,
@@ -24,16 +27,18 @@ from kernel_fixtures import (
     ip,
     ip_json,
     router,
+    spy_on_ioctl,
 )
 
 from gapless.agent.kernel import netns
 from gapless.agent.reconcile import Reconciler
 from gapless.core.desired import tap_name
+from gapless.kernel.netlink import Netlink
 from gapless.model.observed import GUARDED_GROUP
 from gapless.model.router import RouterId
 from gapless.sentinel.beat.announce import Announcer, Burst
 from gapless.sentinel.beat.guard import Guard
-from gapless.sentinel.beat.preparing import ports_of
+from gapless.sentinel.beat.preparing import Port, Ready, get_ready, ports_of
 
 pytestmark = pytest.mark.isolated
 
@@ -75,8 +80,8 @@ def announcer(host: Reconciler) -> Iterator[Announcer]:
     made.close()
 
 
-def announce(announcer: Announcer) -> Burst:
-    return announcer.burst([ROUTER_ID], lambda: None)
+def announce(announcer: Announcer, turn: int = 0) -> Burst:
+    return announcer.burst([ROUTER_ID], lambda: None, turn)
 
 
 def prepare(announcer: Announcer, physical: dict[str, str] = PHYSICAL) -> None:
@@ -152,13 +157,34 @@ def test_announcements_leave_by_the_way_out_and_reach_no_other_port(
     ip(f"link set beside master {BRIDGE_OUT} up")
     ip("link set other up")
     outside, vm, beside = wires.tap("outside", "ext0"), wires.tap("vm1", "net0"), wires.hear("other")
-    assert announce(announcer) == Burst(frames=3 + 2 * (2 + 2))
+    assert announce(announcer, turn=2) == Burst(frames=3 + 2 * (2 + 2))
     send_end(wires, None, "ext0")
     send_end(wires, None, BRIDGE_OUT)
     send_end(wires, None, "vxlan-100")
     assert announced(outside.until(is_end)) == {(PORT_OUT.mac, GATEWAY_IP), (PORT_OUT.mac, FLOATING_IP)}
     assert announced(vm.until(is_end)) == {(PORT_A.mac, "10.0.0.1")}
     assert beside.until(is_end) == [END]
+
+
+def test_the_first_time_one_frame_a_mac_address_leaves_and_the_rest_follows_in_the_repeats(
+    wires: Wires, host: Reconciler, guard: Guard, announcer: Announcer
+) -> None:
+    """That is all that switches need in a takeover, where no MAC address changes."""
+    host.reconcile(ROUTER, guarded=True)
+    prepare(announcer)
+    guard.activate(TAPS)
+    outside = wires.tap("outside", "ext0")
+    heard = []
+    for turn in range(3):
+        announce(announcer, turn)
+        send_end(wires, None, "ext0")
+        heard.append([(about[0], about[2]) for about in map(arp, outside.until(is_end)) if about is not None])
+    request, reply = 1, 2
+    assert heard == [
+        [(request, GATEWAY_IP)],
+        [(request, GATEWAY_IP), (request, FLOATING_IP)],
+        [(request, GATEWAY_IP), (reply, GATEWAY_IP), (request, FLOATING_IP), (reply, FLOATING_IP)],
+    ]
 
 
 def test_the_local_bridges_look_for_the_router_at_its_tap(
@@ -198,8 +224,81 @@ def test_a_router_that_is_built_or_rebuilt_later_is_made_ready_then(
     host.reconcile(ROUTER, guarded=True)
     prepare(announcer)
     guard.activate(TAPS)
-    assert announce(announcer) == Burst(frames=11)
+    assert announce(announcer) == Burst(frames=6)
     wires.eventually(lambda: found_at(BRIDGE_OUT, PORT_OUT.mac) == TAP_OUT)
+
+
+class Gate:
+    """Lets preparations begin one by one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.began: queue.SimpleQueue[RouterId] = queue.SimpleQueue()
+        self._go = threading.Semaphore(0)
+        monkeypatch.setattr("gapless.sentinel.beat.announce.get_ready", self._get_ready)
+
+    def _get_ready(self, host: Netlink, router_id: RouterId, ports: tuple[Port, ...], was: Ready | None) -> Ready:
+        self.began.put(router_id)
+        assert self._go.acquire(timeout=PATIENCE_S)
+        return get_ready(host, router_id, ports, was)
+
+    def lets(self, times: int) -> None:
+        """So many may begin and end."""
+        self._go.release(times)
+
+
+def test_a_router_that_is_needed_is_prepared_once_and_before_all_others(
+    host: Reconciler, guard: Guard, announcer: Announcer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The successor has just been restarted, and prepares for seconds, when it has to announce."""
+    host.reconcile(ROUTER, guarded=True)
+    gate = Gate(monkeypatch)
+    others = [RouterId(f"other-{number}") for number in range(3)]
+    for each in others:
+        announcer.prepare(each, ())
+    assert gate.began.get(timeout=PATIENCE_S) == others[0]
+    announcer.prepare(ROUTER_ID, ports_of(ROUTER, PHYSICAL))
+    for _ in range(3):  # The first time, and both repeats.
+        assert announce(announcer).unready == [ROUTER_ID]
+    assert announcer.is_preparing
+    gate.lets(4)
+    announcer.settle()
+    assert [gate.began.get_nowait() for _ in range(3)] == [ROUTER_ID, *others[1:]]
+    assert set(announcer.became_whole()) == {ROUTER_ID, *others}
+    assert not announcer.is_preparing
+    assert gate.began.empty()
+    assert announce(announcer).unready == []
+    assert announcer.became_whole() == []
+
+
+def test_what_changed_while_it_was_prepared_is_prepared_once_more(
+    host: Reconciler, guard: Guard, announcer: Announcer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.reconcile(ROUTER, guarded=True)
+    gate = Gate(monkeypatch)
+    announcer.prepare(ROUTER_ID, ())
+    assert gate.began.get(timeout=PATIENCE_S) == ROUTER_ID
+    for _ in range(100):
+        announcer.prepare(ROUTER_ID, ports_of(ROUTER, PHYSICAL))
+    gate.lets(2)
+    announcer.settle()
+    assert not announcer.is_ready(ROUTER_ID), "the answer was for other ports"
+    announcer.settle()
+    assert announcer.is_ready(ROUTER_ID)
+    assert gate.began.get_nowait() == ROUTER_ID
+    assert gate.began.empty(), "a hundred wishes are one"
+
+
+def test_a_bridge_that_is_gone_is_asked_about_by_index_alone(
+    host: Reconciler, guard: Guard, announcer: Announcer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To ask by its name would make the kernel look for a module while the beat waits."""
+    host.reconcile(ROUTER, guarded=True)
+    prepare(announcer)
+    ip(f"link delete {BRIDGE_A}")
+    asked = spy_on_ioctl(monkeypatch, "announce", "interfaces")
+    assert announce(announcer).unready == [ROUTER_ID]
+    assert asked
+    assert not [about for about in asked if about.startswith(BRIDGE_A.encode())]
 
 
 def test_a_forgotten_router_is_announced_no_more(host: Reconciler, announcer: Announcer) -> None:
@@ -227,7 +326,7 @@ def test_an_operators_bridge_is_left_by_its_ports_that_are_no_taps(
     prepare(announcer, physical)
     guard.activate(TAPS)
     outside, inside = wires.tap("outside", "ext0"), wires.tap(NAMESPACE, QG)
-    assert announce(announcer).unready == []
+    assert announce(announcer, turn=1).unready == []
     send_end(wires, None, "theirs")
     assert announced(outside.until(is_end)) == {(PORT_OUT.mac, GATEWAY_IP), (PORT_OUT.mac, FLOATING_IP)}
     assert announced(inside.until(is_end)) == set()
@@ -240,7 +339,7 @@ def test_breath_is_drawn_during_a_long_burst(host: Reconciler, announcer: Announ
     prepare(announcer)
     breaths: list[float] = []
     burst = announcer.burst([ROUTER_ID] * 2000, lambda: breaths.append(time.monotonic()))
-    assert burst.frames == 2000 * 11
+    assert burst.frames == 2000 * 6
     assert len(breaths) > 2
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 import pytest
-from kernel_fixtures import OUTSIDE, Wires, arp, ip, ip_json
+from kernel_fixtures import OUTSIDE, Wires, arp, ip, ip_json, spy_on_ioctl
 
 from gapless.core.uplinks import MISSES, QUESTION_S
 from gapless.kernel.arp import ETHERTYPE, REPLY, REQUEST
@@ -79,6 +79,31 @@ def test_an_interface_that_is_down_or_gone_has_no_carrier(watch: Watch) -> None:
     ip("link set ext0 down")
     assert watch.look() == "no carrier on ext0"
     ip("link delete ext0")
+    assert watch.look() == "no carrier on ext0"
+
+
+def test_an_interface_that_is_gone_is_never_asked_about_by_name(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel would look for a module of that name, while the beat waits."""
+    watch.answered()
+    ip("link delete ext0")
+    asked = spy_on_ioctl(monkeypatch, "uplinks", "interfaces")
+    for _ in range(10):
+        assert watch.look() == "no carrier on ext0"
+    assert len(asked) == 10
+    assert not any(about.startswith(b"ext0") for about in asked)
+
+
+def test_an_interface_that_is_made_anew_or_renamed_is_found(watch: Watch) -> None:
+    watch.answered()
+    ip("link delete ext0")
+    assert watch.look() == "no carrier on ext0"
+    ip("link add ext0 type veth peer name other0")
+    ip("link set other0 up")
+    ip("link set ext0 up")
+    Wires.eventually(lambda: watch.look() == "")
+    ip("link set ext0 down")
+    ip("link set ext0 name elsewhere0")
+    ip("link set elsewhere0 up")
     assert watch.look() == "no carrier on ext0"
 
 

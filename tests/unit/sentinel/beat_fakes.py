@@ -88,7 +88,7 @@ class FakeGuard:
 
 @dataclass
 class FakeAnnouncer:
-    """Announces into a list; some routers are not ready."""
+    """Announces into a list; some routers are not ready, and some become it."""
 
     sent: list[RouterId] = field(default_factory=list)
     chunks: list[list[RouterId]] = field(default_factory=list)
@@ -96,6 +96,21 @@ class FakeAnnouncer:
     ports: dict[RouterId, tuple[Port, ...]] = field(default_factory=dict)
     forgotten: list[RouterId] = field(default_factory=list)
     unready: set[RouterId] = field(default_factory=set)
+    whole: list[RouterId] = field(default_factory=list)
+    turns: list[int] = field(default_factory=list)
+    """Of each chunk."""
+
+    @property
+    def is_preparing(self) -> bool:
+        return bool(self.unready)
+
+    def become_whole(self, *routers: RouterId) -> None:
+        self.unready -= set(routers)
+        self.whole += routers
+
+    def became_whole(self) -> list[RouterId]:
+        whole, self.whole = self.whole, []
+        return whole
 
     def prepare(self, router_id: RouterId, ports: Sequence[Port]) -> None:
         self.prepared.append(router_id)
@@ -104,8 +119,9 @@ class FakeAnnouncer:
     def forget(self, router_id: RouterId) -> None:
         self.forgotten.append(router_id)
 
-    def burst(self, routers: Iterable[RouterId], breathe: Callable[[], None]) -> Burst:
+    def burst(self, routers: Iterable[RouterId], breathe: Callable[[], None], turn: int = 0) -> Burst:
         chunk = list(routers)
+        self.turns.append(turn)
         self.chunks.append(chunk)
         self.sent += [each for each in chunk if each not in self.unready]
         return Burst(unready=[each for each in chunk if each in self.unready])

@@ -26,6 +26,7 @@ link: BeatEnd[wire.ToBeat] = BeatEnd(socket.socket(fileno=int(sys.argv[2])), wir
 incarnation = Incarnation(0)
 panel: Panel | None = None
 settled = 0
+RHYTHM_S = 0.1
 
 
 def note(line: str) -> None:
@@ -48,7 +49,8 @@ def level(tenure: int, takeovers: int = 0) -> None:
 
 
 def receive() -> wire.ToBeat:
-    select.select([link.socket], [], [])
+    while not select.select([link.socket], [], [], RHYTHM_S)[0]:
+        link.send(wire.Rhythm(beats=1, latest_ms=0))
     message = link.receive()
     assert message is not None
     return message
@@ -77,10 +79,14 @@ def obey(order: str) -> None:
             link.send(wire.Rhythm(beats=20, latest_ms=150))
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
         case "garble":
             link.socket.send(b"no message")
         case "unable":
             link.send(wire.Unable(reason="the guard is gone"))
+        case "err":
+            link.send(wire.Unable(reason="time fell\n1.0 <- a deadline\n1.1 -> Withdraw()"))
 
 
 begin = receive()

@@ -3,7 +3,7 @@
 from beat_fakes import FakeAnnouncer, X, Y, Z, router
 
 from gapless.model.router import RouterId
-from gapless.sentinel.beat.announcements import ROUTERS_AT_ONCE, Announcements
+from gapless.sentinel.beat.announcements import LATE_MOST, LOOK_S, ROUTERS_AT_ONCE, Announcements
 from gapless.sentinel.beat.repeats import REPEATS_S
 from gapless.wire.beat import BeatPort, BeatRouter
 
@@ -15,7 +15,7 @@ class Bench:
         self.now = 100.0
         self.announcer = FakeAnnouncer()
         self.it = Announcements(self.announcer, lambda: self.now)
-        self.told: list[tuple[tuple[RouterId, ...], tuple[RouterId, ...], float]] = []
+        self.told: list[tuple[tuple[RouterId, ...], float]] = []
         self.it.announced = lambda *told: self.told.append(told)
 
     def work(self) -> list[RouterId]:
@@ -29,6 +29,14 @@ class Bench:
         self.now += wait_s
         return self.work()
 
+    def rest(self) -> list[RouterId]:
+        """What the turns after it send, until nothing is due."""
+        before = len(self.announcer.sent)
+        self.it.work()
+        while self.it.next_deadline() == self.now:
+            self.it.work()
+        return self.announcer.sent[before:]
+
 
 def many(count: int) -> list[RouterId]:
     return [RouterId(f"{number:03}") for number in range(count)]
@@ -40,13 +48,14 @@ def test_first_at_once_and_again_after_a_while() -> None:
     bench.it.announce([X, Y])
     assert bench.it.next_deadline() == bench.now
     assert bench.work() == [X, Y]
-    assert bench.told == [((X, Y), (), 100.0)]
+    assert bench.told == [((X, Y), 100.0)]
     assert bench.it.next_deadline() == 100.0 + REPEATS_S[0]
     assert bench.work() == []
     assert bench.after(REPEATS_S[0]) == [X, Y]
-    assert bench.after(REPEATS_S[1]) == [X, Y]
+    assert [*bench.after(REPEATS_S[1]), *bench.work()] == [X, Y]
     assert bench.after(100) == []
     assert bench.it.next_deadline() is None
+    assert bench.announcer.turns == [0, 1, 2, 2]
     assert len(bench.told) == 1, "repeats are nobody's news"
 
 
@@ -54,7 +63,7 @@ def test_a_thousand_come_in_chunks_in_their_order() -> None:
     bench = Bench()
     bench.it.announce(many(1000))
     while bench.it.next_deadline() == bench.now:
-        assert len(bench.work()) <= ROUTERS_AT_ONCE
+        assert len(bench.work()) <= ROUTERS_AT_ONCE[0]
     assert bench.announcer.sent == many(1000)
 
 
@@ -63,10 +72,10 @@ def test_what_was_just_opened_comes_before_repeats() -> None:
     bench.it.announce(many(20))
     for _ in range(3):
         bench.work()
-    assert bench.after(REPEATS_S[0]) == many(20)[:8]
+    assert bench.after(REPEATS_S[0]) == many(20)[:2]
     bench.it.announce([X])
     assert bench.work() == [X]
-    assert [*bench.work(), *bench.work()] == many(20)[8:]
+    assert [each for _ in range(9) for each in bench.work()] == many(20)[2:]
 
 
 def test_what_is_closed_is_announced_no_more_wherever_it_waits() -> None:
@@ -76,9 +85,9 @@ def test_what_is_closed_is_announced_no_more_wherever_it_waits() -> None:
     bench.it.silence([RouterId("000"), X])
     assert bench.work() == [Y, Z]
     bench.it.silence([Y])
-    assert bench.after(REPEATS_S[0]) == [*many(8)[1:], Z]
+    assert [*bench.after(REPEATS_S[0]), *bench.rest()] == [*many(8)[1:], Z]
     bench.it.silence([Z])
-    assert bench.after(REPEATS_S[1]) == many(8)[1:]
+    assert [*bench.after(REPEATS_S[1]), *bench.rest()] == many(8)[1:]
 
 
 def test_what_is_opened_again_is_announced_again() -> None:
@@ -98,14 +107,59 @@ def test_a_router_waits_once_however_often_it_is_asked_for() -> None:
     assert [bench.work(), bench.work(), bench.work()] == [[X, Y], [Z], []]
 
 
-def test_what_was_not_ready_is_told_apart() -> None:
+def test_what_was_not_ready_is_announced_as_soon_as_it_is_and_before_all_others() -> None:
+    """The successor had just been restarted, and its announcements take longer to prepare than the repeats last."""
     bench = Bench()
-    bench.announcer.unready = {Y}
+    bench.announcer.unready = {X, Y, Z}
+    bench.it.announce([X, Y, Z])
+    bench.work()
+    for wait_s in REPEATS_S:
+        bench.after(wait_s)
+        bench.rest()
+    assert (bench.announcer.sent, bench.told) == ([], [((), 100.0)])
+    assert bench.it.next_deadline() == bench.now + LOOK_S
+    bench.it.announce(many(8))
+    bench.announcer.become_whole(Y, X)
+    assert bench.work() == [Y, X]
+    assert bench.told[1:] == [((Y, X), bench.now)]
+    assert bench.work() == many(8)
+    assert [*bench.after(REPEATS_S[0]), *bench.rest()] == [Y, X, *many(8)], "they are repeated like any other"
+
+
+def test_what_was_closed_meanwhile_is_not_announced_when_it_is_ready() -> None:
+    bench = Bench()
+    bench.announcer.unready = {X, Y}
     bench.it.announce([X, Y])
     bench.work()
-    assert bench.told == [((X,), (Y,), 100.0)]
-    bench.announcer.unready = set()
-    assert bench.after(REPEATS_S[0]) == [X, Y]
+    bench.it.silence([X])
+    bench.announcer.become_whole(X, Y, Z)
+    bench.it.silence([Y])
+    assert bench.rest() == []
+    assert bench.it.next_deadline() == 100.0 + REPEATS_S[0], "nothing is awaited any more"
+
+
+def test_what_is_said_to_be_ready_and_is_not_is_tried_some_times() -> None:
+    bench = Bench()
+    bench.announcer.unready = {X}
+    bench.it.announce([X])
+    for _ in range(100):
+        bench.announcer.whole = [X]
+        bench.rest()
+    assert len(bench.announcer.chunks) == 1 + LATE_MOST
+    bench.it.announce([X])
+    bench.announcer.become_whole(X)
+    assert bench.work() == [X]
+
+
+def test_nobody_looks_for_what_nobody_prepares() -> None:
+    bench = Bench()
+    bench.announcer.unready = {X}
+    bench.it.announce([X])
+    bench.work()
+    for wait_s in REPEATS_S:
+        bench.after(wait_s)
+    bench.announcer.unready = set()  # as far as it could be, which is not enough
+    assert bench.it.next_deadline() is None
 
 
 def test_a_port_without_a_way_out_is_not_prepared() -> None:

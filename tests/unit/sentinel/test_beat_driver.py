@@ -11,19 +11,24 @@ import msgspec
 import pytest
 from beat_fakes import FakeAnnouncer, FakeGuard, X, Y, Z, router
 
-from gapless.errors import Unavailable
+from gapless.errors import InvariantError, Unavailable
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT, DRIFT, Panel, PanelVersion, Tenure
 from gapless.model.plan import LeaseAddress, PanelPlan, Role
 from gapless.model.router import RouterId
 from gapless.sentinel.beat.announcements import Announcements
 from gapless.sentinel.beat.driver import ROUTERS_PER_MESSAGE, Driver, Endpoint
+from gapless.sentinel.beat.hands import ROUTERS_AT_ONCE
+from gapless.sentinel.beat.healed import ABSENT_LEASES
+from gapless.sentinel.beat.story import CHARACTERS, MOMENTS
 from gapless.wire import beat as wire
 from gapless.wire.beat import BeatRouter, PlanPart
 
 Message = TypeVar("Message", bound=msgspec.Struct)
 NAMES = tuple(HostName(f"h{number}") for number in (1, 2, 3))
 TRAVEL_S = 0.0002
+TICK_S = 1e-6
+"""Each reading of a clock is later than the one before, as real ones are."""
 SOON_S = 10 * DEFAULT.arbiter_s
 
 
@@ -99,7 +104,7 @@ class Net:
         host.incarnation += 1
         host.guard.withdraw()
         host.said.clear()
-        host.announcements = Announcements(host.announcer, lambda: self.now)
+        host.announcements = Announcements(host.announcer, self.clock)
         begin = wire.Begin(
             key=bytes(32).hex(),
             cluster="cloud",
@@ -119,10 +124,14 @@ class Net:
             send=lambda to, raw: self._send(host, to, raw),
             say=host.said.append,
             chat=host.said.append,
-            clock=lambda: self.now,
+            clock=self.clock,
         )
         host.announcements.announced = host.driver.announced
         host.is_up = True
+
+    def clock(self) -> float:
+        self.now += TICK_S
+        return self.now
 
     def _send(self, by: Host, to: Endpoint, raw: bytes) -> None:
         if by.is_up:
@@ -135,6 +144,7 @@ class Net:
             due = [each.driver.next_deadline() for each in self.hosts.values() if each.is_up]
             due += [self._wire[0][0]] if self._wire else []
             due += [at for each in self.hosts.values() if each.is_up and (at := each.announcements.next_deadline())]
+            due += [self.now for each in self.hosts.values() if each.is_up and each.driver.has_more]
             if min(due) > end:
                 self.now = end
                 return
@@ -153,6 +163,7 @@ class Net:
                 host.driver.received(raw, self.now)
         for host in self.hosts.values():
             if host.is_up:
+                host.driver.go_on()
                 host.announcements.work()
                 self._bear(host)
 
@@ -260,7 +271,7 @@ def test_a_dead_host_is_succeeded_and_the_sentinel_hears_of_each_step(net: Net) 
     assert not first.guard.passes(net.now)
 
 
-def test_what_was_not_ready_is_never_told_as_announced(net: Net) -> None:
+def test_what_was_not_ready_is_told_as_announced_once_it_is(net: Net) -> None:
     first, second = active(net, X, Y)
     second.announcer.unready = {Y}
     first.is_up = False
@@ -268,6 +279,10 @@ def test_what_was_not_ready_is_never_told_as_announced(net: Net) -> None:
     assert [each.router_id for each in second.heard(wire.TookOver)[1].takeovers] == [X]
     net.run(3.0)
     assert len(second.heard(wire.TookOver)) == 2
+    second.announcer.become_whole(Y)
+    net.run(DEFAULT.interval_s)
+    assert [each.router_id for each in second.heard(wire.TookOver)[2].takeovers] == [Y]
+    assert second.announcer.sent[-1] == Y
 
 
 def test_a_host_that_was_paused_returns_fenced_and_higher(net: Net) -> None:
@@ -337,6 +352,23 @@ def test_an_uplink_that_is_lost_is_told_and_gateways_are_watched(net: Net) -> No
     assert first.level.trouble == ""
 
 
+def test_a_beat_that_starts_while_its_uplink_is_down_says_so_and_holds_its_lease(net: Net) -> None:
+    host = net.hosts[NAMES[0]]
+    host.uplinks.lost = "eth2 has no carrier"
+    net.begin(host, panel())
+    net.holds()
+    assert (_tenure(host), host.level.trouble) == (2, "eth2 has no carrier")
+
+
+def test_a_turn_that_fences_may_see_a_lost_uplink(net: Net) -> None:
+    first, _ = active(net, X)
+    first.is_up = False
+    net.run(2 * DEFAULT.lease_s)
+    first.is_up, first.uplinks.lost = True, "eth2 has no carrier"
+    first.driver.on_deadline(net.now)
+    assert (first.told_open, first.level.trouble) == ({}, "eth2 has no carrier")
+
+
 def test_each_tenure_counts_its_takeovers_anew(net: Net) -> None:
     first, second = active(net, X)
     first.is_up = False
@@ -370,6 +402,18 @@ def test_a_plan_is_settled_once_all_that_it_takes_away_is_closed(net: Net) -> No
     ]
 
 
+def test_a_thousand_are_closed_in_parts_and_the_lease_is_renewed_between_them(net: Net) -> None:
+    many = [RouterId(f"{number:04}") for number in range(1000)]
+    first, _ = active(net, *many)
+    first.guard.calls.clear()
+    net.plan(first, router(X), revision=2)
+    assert (len(first.told_open), first.guard.calls) == (1000 - ROUTERS_AT_ONCE, ["deactivate"])
+    assert first.driver.has_more
+    net.run(DEFAULT.interval_s)
+    assert first.guard.calls.count("deactivate") == 1000 / ROUTERS_AT_ONCE
+    assert (first.level.settled, first.told_open, first.driver.has_more) == (2, {X: 1}, False)
+
+
 def test_a_higher_epoch_of_an_open_router_is_told(net: Net) -> None:
     first, _ = active(net, X)
     net.plan(first, router(X, epoch=3), revision=2)
@@ -401,15 +445,29 @@ def test_a_part_of_a_plan_changes_nothing_yet(net: Net) -> None:
     assert first.told_open == {Y: 1, Z: 1}
 
 
-def test_arbiters_that_come_back_have_what_is_open_announced_anew(net: Net) -> None:
+def test_an_arbiter_that_comes_back_after_long_has_what_is_open_announced_anew(net: Net) -> None:
     first, _ = active(net, X)
     net.run(2.0)
     net.hosts[NAMES[2]].is_up = False
-    net.run()
+    net.run((ABSENT_LEASES + 2) * DEFAULT.lease_s)
     first.announcer.sent.clear()
     net.begin(net.hosts[NAMES[2]], panel())
     net.run(until=lambda: bool(first.announcer.sent))
     assert first.announcer.sent == [X]
+
+
+def test_an_arbiter_that_flaps_has_nothing_announced(net: Net) -> None:
+    first, _ = active(net, X)
+    net.run(2.0)
+    first.announcer.sent.clear()
+    returns = len([line for line in first.heard(wire.Said) if "arbiters grant" in line.event])
+    for _ in range(5):
+        net.hosts[NAMES[2]].is_up = False
+        net.run(2 * DEFAULT.lease_s)
+        net.hosts[NAMES[2]].is_up = True
+        net.run(2 * DEFAULT.lease_s)
+    assert len([line for line in first.heard(wire.Said) if "arbiters grant" in line.event]) == returns + 5
+    assert first.announcer.sent == []
 
 
 def test_the_controller_is_answered_by_an_arbiter(net: Net) -> None:
@@ -454,6 +512,19 @@ def test_a_successor_knows_whom_it_succeeds_by_its_plan(net: Net) -> None:
     net.plan(second, router(Y, role=Role.STANDBY, epoch=2, after=(gone,)), revision=2)
     net.run()
     assert second.told_open == {}
+
+
+def test_a_beat_that_finds_a_mistake_tells_its_recent_story(net: Net) -> None:
+    first, _ = active(net, X)
+    with pytest.raises(InvariantError) as raised:
+        first.driver.on_deadline(net.now - 1.0)
+    what, *story = str(raised.value).splitlines()
+    assert what.startswith("time fell")
+    assert len(story) == MOMENTS
+    assert all(len(line) < CHARACTERS + 30 for line in story)
+    assert story[-1].endswith("<- a deadline")
+    assert any("-> Activate(" in line for line in story)
+    assert any("<- Received(datagram=Datagram(kind=<DatagramKind.GRANT" in line for line in story)
 
 
 def test_a_beat_begins_once(net: Net) -> None:

@@ -23,7 +23,7 @@ from gapless.errors import Conflict, InvalidRequest, Unavailable
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 from gapless.sentinel.beat.announcements import Announcements
-from gapless.sentinel.beat.hands import Hands, KernelEffect
+from gapless.sentinel.beat.hands import ROUTERS_AT_ONCE, Hands, KernelEffect
 from gapless.wire.beat import BeatPort
 
 NEWS = Tell(news=ArbitersLost(arbiters=()))
@@ -129,6 +129,32 @@ def test_a_router_that_cannot_be_closed_costs_the_others_no_lease() -> None:
     assert bench.guard.until == 101.0
     assert bench.guard.calls.count("extend") == 101, "one a beat, and none waits"
     assert bench.do() == [Deactivated(routers=(X,))]
+
+
+def test_many_are_closed_some_at_a_time_and_answered_once() -> None:
+    bench = Bench()
+    many = tuple(RouterId(f"{number}") for number in range(2 * ROUTERS_AT_ONCE + 1))
+    bench.hands.plan([router(each) for each in many], [])
+    bench.do(HoldLease(until=1.0), activate(*many))
+    assert bench.do(deactivate(*many), activate(X), NEWS) == []
+    assert (len(bench.hands.is_open), bench.hands.has_more) == (ROUTERS_AT_ONCE + 1, True)
+    bench.guard.fails("deactivate")
+    assert bench.do(HoldLease(until=2.0)) == []
+    assert not bench.hands.has_more, "what failed waits for the next beat"
+    assert bench.guard.until == 2.0
+    assert bench.do() == []
+    assert bench.do() == [Deactivated(routers=many), Activated(routers=(X,))]
+    assert (bench.hands.is_open, bench.guard.active, bench.hands.has_more) == ({X}, {"tap-x"}, False)
+
+
+def test_a_withdrawal_comes_before_what_is_left_to_close() -> None:
+    bench = Bench()
+    many = tuple(RouterId(f"{number}") for number in range(2 * ROUTERS_AT_ONCE))
+    bench.hands.plan([router(each) for each in many], [])
+    bench.do(activate(*many))
+    bench.do(deactivate(*many))
+    assert bench.do(WITHDRAW) == [Withdrawn()]
+    assert (bench.hands.is_open, bench.hands.has_more, bench.do()) == (set(), False, [])
 
 
 def test_a_withdrawal_makes_moot_what_waits_before_it() -> None:

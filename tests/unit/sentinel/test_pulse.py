@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from gapless.core.backoff import Pace
 from gapless.core.hostplan import HostPlan
 from gapless.errors import Unavailable
 from gapless.model.host import HostName, Incarnation
-from gapless.model.lease import DEFAULT, NOBODY, Panel, PanelVersion, Tenure
+from gapless.model.lease import DEFAULT, FAST, NOBODY, LeaseTiming, Panel, PanelVersion, Tenure
 from gapless.model.plan import Burial, Epoch, Guarded, LeaseAddress, PanelPlan, PlannedRouter, Revision, Role
 from gapless.model.router import Router, RouterId
 from gapless.sentinel.identity import StateDirectory
@@ -27,9 +28,9 @@ PACE = Pace(first_s=0.01, most_s=0.05)
 OF = Tenure(HostName("net9"), Incarnation(4))
 
 
-def panel(version: int, address: str = "10.0.0.1:9698") -> PanelPlan:
+def panel(version: int, address: str = "10.0.0.1:9698", timing: LeaseTiming = DEFAULT) -> PanelPlan:
     return PanelPlan(
-        timing=DEFAULT,
+        timing=timing,
         panel=Panel(version=PanelVersion(version), floor=PanelVersion(version), sets=(frozenset({HostName("net1")}),)),
         addresses=(LeaseAddress(host=HostName("net1"), address=address),),
     )
@@ -51,8 +52,11 @@ class Disk:
     is_full: bool = False
     refused: int = 0
     panels: list[int] = field(default_factory=list)
+    asked_at: list[float] = field(default_factory=list)
+    """When a beat was to begin, or began anew."""
 
     def next_incarnation(self, after: Incarnation = NOBODY) -> Incarnation:
+        self.asked_at.append(time.monotonic())
         self._write()
         return self.state.next_incarnation(after)
 
@@ -107,7 +111,11 @@ class Bench:
 
 @contextlib.asynccontextmanager
 async def pulse(
-    tmp_path: Path, *behaviours: str, panel: PanelPlan | None = None, ready_within_s: float = 60.0
+    tmp_path: Path,
+    *behaviours: str,
+    panel: PanelPlan | None = None,
+    ready_within_s: float = 60.0,
+    rhythm_within_s: float = 60.0,
 ) -> AsyncIterator[Bench]:
     """Beats that behave as named, one after another; the last one for ever."""
     left = list(behaviours or ["good"])
@@ -131,6 +139,7 @@ async def pulse(
             pace=PACE,
             retry_s=0.01,
             ready_within_s=ready_within_s,
+            rhythm_within_s=rhythm_within_s,
         )
         running = asyncio.create_task(bench.pulse.run("cloud"))
         try:
@@ -229,6 +238,14 @@ async def test_the_panel_is_on_the_disk_before_a_beat_hears_of_it(tmp_path: Path
     assert bench.disk.panels == [1, 2], "it is written when it is new"
 
 
+async def test_the_first_beat_waits_until_promises_of_any_timing_are_over(tmp_path: Path) -> None:
+    """The sentinel before was killed after it had stored the shorter timing, and before its arbiter's quiet time."""
+    began_at = time.monotonic()
+    async with pulse(tmp_path, panel=panel(1, timing=FAST)) as bench:
+        await bench.holds(2)
+    assert bench.disk.asked_at[0] - began_at + FAST.quiet_s >= DEFAULT.quiet_s
+
+
 async def test_a_full_disk_delays_the_plan_that_names_the_arbiters(tmp_path: Path, log_lines: list[str]) -> None:
     async with pulse(tmp_path, panel=panel(1)) as bench:
         await bench.holds(2)
@@ -312,6 +329,16 @@ async def test_a_beat_that_does_not_come_up_is_started_again_and_why_is_said(
         assert not bench.pulse.has_been_ready
 
 
+async def test_a_beat_that_hangs_is_ended_and_replaced_and_that_is_said_in_one_line(
+    tmp_path: Path, log_lines: list[str]
+) -> None:
+    async with pulse(tmp_path, rhythm_within_s=3.0) as bench:
+        await bench.holds(2)
+        await bench.obeys("stop:")
+        await bench.holds(3)
+    assert len([line for line in log_lines if "it said nothing of its rhythm for 3 s" in line]) == 1
+
+
 @pytest.mark.parametrize(("order", "said"), [("garble:", "is no message"), ("unable:", "the guard is gone")])
 async def test_a_beat_that_errs_is_replaced(tmp_path: Path, log_lines: list[str], order: str, said: str) -> None:
     async with pulse(tmp_path) as bench:
@@ -319,6 +346,17 @@ async def test_a_beat_that_errs_is_replaced(tmp_path: Path, log_lines: list[str]
         await bench.obeys(order)
         await bench.holds(3)
     assert any(said in line for line in log_lines)
+
+
+async def test_the_story_of_a_beat_that_erred_is_told_below_its_line(tmp_path: Path, log_lines: list[str]) -> None:
+    async with pulse(tmp_path) as bench:
+        await bench.holds(2)
+        await bench.obeys("err:")
+        await bench.holds(3)
+    told = "\n".join(log_lines)
+    assert "the beat ended (time fell)" in told
+    assert "1.0 <- a deadline" in told
+    assert "1.1 -> Withdraw()" in told
 
 
 async def test_a_beat_that_does_not_read_costs_no_memory(tmp_path: Path) -> None:

@@ -1,32 +1,35 @@
 """Announcements: frames that say where a router's addresses are now, sent to where it matters and nowhere else.
 
 **Never through the bridge**, which would copy each broadcast to all its ports: milliseconds where there are a thousand.
-What is sent instead, see `preparing`; all of it is made beforehand, and a burst only sends.
+What is sent instead, see `preparing`; all of it is made beforehand, and a burst only sends. Of each router one
+preparation is under way at most; a router that a burst needs is prepared before all others.
 
 The rule: the thread that sends waits for nothing. Sockets are opened, and closed (which takes a grace period of the
 kernel), by a thread of their own; frames are sent by index, as a name that is gone would make the kernel look for a
-module. A frame that the kernel does not take is one that a repeat makes up for.
+module, and interfaces are asked about by index too. A frame that the kernel does not take is one that a repeat makes up
+for.
 
 Invariant: what is ready belongs to the thread that sends; no socket is closed that it may still use.
 """
 
 import ctypes
 import errno
-import itertools
 import queue
 import resource
-import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fcntl import ioctl
+from functools import partial
 from typing import Final
 
 from gapless.errors import Unavailable
 from gapless.kernel.netlink import Netlink
 from gapless.model.router import RouterId
+from gapless.sentinel.beat.interfaces import name_of
 from gapless.sentinel.beat.preparing import Frame, Port, Ready, get_ready, packet_socket
 
 CHUNK_S: Final = 0.0005
@@ -37,7 +40,7 @@ would make the beat wait for Python's lock meanwhile.
 """
 
 _MSG_DONTWAIT = 0x40
-_SIOCGIFHWADDR = 0x8927
+_SIOCGIFHWADDR = 0x8927  # linux/sockios.h
 _GONE = frozenset({errno.ENXIO, errno.ENODEV})
 
 # It never waits, so it keeps Python's lock: to get that back from another thread takes longer than to send.
@@ -46,7 +49,23 @@ _sendto.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int
 _sendto.restype = ctypes.c_ssize_t
 
 
-Answers = queue.SimpleQueue[tuple[int, RouterId, Ready]]
+@dataclass(slots=True, eq=False)
+class _Wish:
+    """To have a router ready. The thread that prepares reads `version`, and then the rest."""
+
+    router_id: RouterId
+    ports: tuple[Port, ...] = ()
+    version: int = 0
+    """Grows with each reason to look anew."""
+    ready: Ready | None = None
+    is_under_way: bool = False
+    """A preparation was asked for, and its answer was not taken yet."""
+    is_waiting: bool = False
+    """... and has not begun."""
+
+
+Answers = queue.SimpleQueue[tuple[_Wish, int, Ready | None]]
+"""Each with the version of the wish that it is for; None: the kernel did not tell."""
 
 
 @dataclass(slots=True)
@@ -57,7 +76,7 @@ class Burst:
     lost: int = 0
     """Those of them that the kernel did not take."""
     unready: list[RouterId] = field(default_factory=list)
-    """Routers of which not everything was ready. It is prepared anew by the time of the repeats."""
+    """Routers of which not everything was ready. They are prepared anew, before all others: see `became_whole`."""
 
 
 class Announcer:
@@ -65,10 +84,9 @@ class Announcer:
 
     def __init__(self) -> None:
         _allow_descriptors()
-        self._wanted: dict[RouterId, tuple[int, tuple[Port, ...]]] = {}
-        """With a number for each wish: an answer to an older one is not used."""
-        self._numbers = itertools.count()
-        self._ready: dict[RouterId, Ready] = {}
+        self._wishes: dict[RouterId, _Wish] = {}
+        self._under_way = 0
+        self._whole: list[RouterId] = []
         self._socket = packet_socket()
         self._answers: Answers = queue.SimpleQueue()
         self._hands = _Hands(self._answers)
@@ -76,33 +94,49 @@ class Announcer:
     def prepare(self, router_id: RouterId, ports: Sequence[Port]) -> None:
         """Get ready to announce a router. Call it again when it was built, repaired or changed."""
         self._take_answers()
-        number, wanted = next(self._numbers), tuple(ports)
-        self._wanted[router_id] = number, wanted
-        self._hands.prepare(number, router_id, wanted, self._ready.get(router_id))
+        wish = self._wishes.setdefault(router_id, _Wish(router_id))
+        wish.ports = tuple(ports)
+        wish.version += 1
+        self._ask_for(wish)
 
     def forget(self, router_id: RouterId) -> None:
         """Announce a router no more, and let go of its namespace."""
         self._take_answers()
-        self._wanted.pop(router_id, None)
-        self._put_away(self._ready.pop(router_id, None), None)
+        if (wish := self._wishes.pop(router_id, None)) is not None:
+            self._put_away(wish.ready, None)
 
     def is_ready(self, router_id: RouterId) -> bool:
         """Whether everything is there that a burst needs for a router."""
         self._take_answers()
-        ready = self._ready.get(router_id)
-        return ready is not None and ready.is_whole
+        wish = self._wishes.get(router_id)
+        return wish is not None and wish.ready is not None and wish.ready.is_whole
 
-    def burst(self, routers: Iterable[RouterId], breathe: Callable[[], None]) -> Burst:
-        """Announce these routers now, the most urgent first; `breathe` is called every `CHUNK_S`."""
+    @property
+    def is_preparing(self) -> bool:
+        """Whether preparations are under way: `became_whole` may have something to tell soon."""
+        return self._under_way > 0
+
+    def became_whole(self) -> list[RouterId]:
+        """Routers that were made ready since this was asked last, with nothing missing."""
+        self._take_answers()
+        whole, self._whole = self._whole, []
+        return whole
+
+    def burst(self, routers: Iterable[RouterId], breathe: Callable[[], None], turn: int = 0) -> Burst:
+        """Announce these routers now, the most urgent first; `breathe` is called every `CHUNK_S`.
+
+        `turn`: which of `Ready.passes` is sent, 0 the first time.
+        """
         self._take_answers()
         done = Burst()
-        bridges: dict[str, bytes | None] = {}
+        bridges: dict[int, bytes | None] = {}
         pause_at = time.monotonic() + CHUNK_S
         for router_id in routers:
-            ready = self._ready.get(router_id)
+            wish = self._wishes.get(router_id)
+            ready = wish.ready if wish is not None else None
             is_whole = ready is not None and ready.is_whole
-            for descriptor, frame in self._frames(ready, bridges) if ready is not None else ():
-                error = _send(descriptor, frame)
+            for descriptor, frame in self._frames(ready, turn, bridges) if ready is not None else ():
+                error = _send(descriptor, frame) if frame is not None else errno.ENODEV
                 done.frames += 1
                 done.lost += error != 0
                 is_whole = is_whole and error not in _GONE
@@ -112,8 +146,9 @@ class Announcer:
             if not is_whole:
                 done.unready.append(router_id)
         for router_id in done.unready:
-            if router_id in self._wanted:
-                self.prepare(router_id, self._wanted[router_id][1])
+            if (wish := self._wishes.get(router_id)) is not None:
+                self._ask_for(wish)
+                self._hands.hurry(wish)
         return done
 
     def settle(self, timeout_s: float = 30.0) -> None:
@@ -123,43 +158,62 @@ class Announcer:
 
     def close(self) -> None:
         """Let go of everything."""
-        for router_id in tuple(self._wanted):
+        for router_id in tuple(self._wishes):
             self.forget(router_id)
         self._hands.close()
         self._take_answers()
         self._socket.close()
 
-    def _frames(self, ready: Ready, bridges: dict[str, bytes | None]) -> Iterator[tuple[int, Frame]]:
-        """Each frame and the descriptor that it is sent with; local bridges first, that is one frame a port."""
+    def _frames(self, ready: Ready, turn: int, bridges: dict[int, bytes | None]) -> Iterator[tuple[int, Frame | None]]:
+        """Each frame and the descriptor that it is sent with, None where its bridge is gone; local bridges first."""
         if ready.inside is not None:
             inside = ready.inside.fileno()
             for nudge in ready.nudges:
                 if nudge.bridge not in bridges:
                     bridges[nudge.bridge] = self._address_of(nudge.bridge)
                 address = bridges[nudge.bridge]
-                if address is not None:
-                    yield inside, Frame(address + nudge.rest, nudge.by)
+                yield inside, Frame(address + nudge.rest, nudge.by) if address is not None else None
         out = self._socket.fileno()
-        for frame in ready.frames:
+        for frame in ready.passes[turn]:
             yield out, frame
 
-    def _address_of(self, bridge: str) -> bytes | None:
-        """A bridge's MAC address now: it may change with each port. By ioctl, which takes no RTNL."""
+    def _address_of(self, bridge: int) -> bytes | None:
+        """A bridge's MAC address now: it may change with each port. By ioctls that take no RTNL; by the name that it
+        has now, since a name that is gone would make the kernel look for a module.
+        """
         try:
-            return ioctl(self._socket, _SIOCGIFHWADDR, struct.pack("16s24x", bridge.encode()))[18:24]
+            name = name_of(self._socket.fileno(), bridge)
+            return ioctl(self._socket, _SIOCGIFHWADDR, name + bytes(24))[18:24]
         except OSError:
             return None
+
+    def _ask_for(self, wish: _Wish) -> None:
+        """Have it prepared, unless that is under way: what is newer then is looked at after its answer."""
+        if not wish.is_under_way:
+            wish.is_under_way = wish.is_waiting = True
+            self._under_way += 1
+            self._hands.prepare(wish)
 
     def _take_answers(self) -> None:
         with suppress(queue.Empty):
             while True:
-                number, router_id, ready = self._answers.get_nowait()
-                known = self._ready.get(router_id)
-                if number == self._wanted.get(router_id, (None,))[0]:
-                    self._put_away(known, ready)
-                    self._ready[router_id] = ready
-                else:
-                    self._put_away(ready, known)
+                self._take(*self._answers.get_nowait())
+
+    def _take(self, wish: _Wish, version: int, ready: Ready | None) -> None:
+        wish.is_under_way = False
+        self._under_way -= 1
+        is_wanted = self._wishes.get(wish.router_id) is wish
+        if not is_wanted:
+            self._put_away(ready, None)
+        elif ready is not None and ready.ports != wish.ports:
+            self._put_away(ready, wish.ready)
+        elif ready is not None:
+            self._put_away(wish.ready, ready)
+            wish.ready = ready
+            if ready.is_whole:
+                self._whole.append(wish.router_id)
+        if is_wanted and version != wish.version:
+            self._ask_for(wish)
 
     def _put_away(self, was: Ready | None, now: Ready | None) -> None:
         if was is not None and was.inside is not None and (now is None or now.inside is not was.inside):
@@ -172,17 +226,18 @@ class _Hands:
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._urgent: deque[_Wish] = deque()
         self._host = Netlink()
         self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
         self._thread.start()
 
-    def prepare(self, number: int, router_id: RouterId, ports: tuple[Port, ...], was: Ready | None) -> None:
-        def prepare() -> None:
-            # What the kernel does not tell now stays as it was; the next burst asks for it anew.
-            with suppress(Unavailable):
-                self._answers.put((number, router_id, get_ready(self._host, router_id, ports, was)))
+    def prepare(self, wish: _Wish) -> None:
+        self._work.put(partial(self._prepare, wish))
 
-        self._work.put(prepare)
+    def hurry(self, wish: _Wish) -> None:
+        """It comes before what was asked for earlier."""
+        if wish.is_waiting:
+            self._urgent.append(wish)
 
     def close_later(self, ready: Ready) -> None:
         if ready.inside is not None:
@@ -201,8 +256,19 @@ class _Hands:
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
+            while self._urgent:
+                self._prepare(self._urgent.popleft())
             work()
-            time.sleep(BREATH_S)
+
+    def _prepare(self, wish: _Wish) -> None:
+        if not wish.is_waiting:
+            return  # It was hurried, and its turn comes once more.
+        wish.is_waiting = False
+        version, ports, ready = wish.version, wish.ports, None
+        with suppress(Unavailable):  # What the kernel does not tell now stays as it was.
+            ready = get_ready(self._host, wish.router_id, ports, wish.ready)
+        self._answers.put((wish, version, ready))
+        time.sleep(BREATH_S)
 
 
 def _send(descriptor: int, frame: Frame) -> int:

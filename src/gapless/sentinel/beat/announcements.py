@@ -1,7 +1,9 @@
 """Announcements in turn: which routers are announced next, a few at a time between beats, and again later.
 
-The rule: what was just opened comes before repeats. A chunk takes well under a millisecond, and the loop goes on with
-the beat after each.
+The rule: what was just opened comes before repeats, and first of all what was opened and could not be announced, as
+soon as it can. A chunk takes well under a millisecond, and the loop goes on with the beat after each.
+
+Invariant: a router that was asked for, and not silenced since, was announced, waits in a queue, or is not whole.
 """
 
 import time
@@ -15,7 +17,12 @@ from gapless.sentinel.beat.preparing import Port
 from gapless.sentinel.beat.repeats import Repeats
 from gapless.wire.beat import BeatRouter
 
-ROUTERS_AT_ONCE = 8
+ROUTERS_AT_ONCE = (8, 2, 1)
+"""The first time, and at each repeat, which has more frames."""
+LOOK_S = 0.01
+"""How often it is looked whether a router that could not be announced can be now."""
+LATE_MOST = 10
+"""So often a router that is said to be ready and cannot be announced is tried; then it has to be asked for anew."""
 
 
 class Announcing(Protocol):
@@ -27,25 +34,34 @@ class Announcing(Protocol):
     def forget(self, router_id: RouterId) -> None:
         """Let go of a router."""
 
-    def burst(self, routers: Iterable[RouterId], breathe: Callable[[], None]) -> Burst:
-        """Announce these now."""
+    def burst(self, routers: Iterable[RouterId], breathe: Callable[[], None], turn: int = 0) -> Burst:
+        """Announce these now; `turn`: 0 the first time, then the number of the repeat."""
+
+    def became_whole(self) -> list[RouterId]:
+        """Routers that were made ready since this was asked last."""
+
+    @property
+    def is_preparing(self) -> bool:
+        """Whether `became_whole` may have something to tell soon."""
 
 
 class Announcements:
-    """Of one beat. `announced` is told of each router's first announcement after it was asked for: of those that were
-    announced whole, and of those of which something was not there (yet).
-    """
+    """Of one beat. `announced` is told of routers once all of them that is announced first was sent."""
 
     def __init__(self, announcer: Announcing, clock: Callable[[], float] = time.monotonic) -> None:
         self._announcer = announcer
         self._clock = clock
         self._repeats = Repeats()
-        # Each router is in a queue once, in the order of the first wish.
-        self._first: dict[RouterId, None] = {}
+        # Each router is in a queue once, in the order of the first wish, with its turn: 0, or the number of a repeat.
+        self._first: dict[RouterId, int] = {}
         self._burst: dict[RouterId, None] = {}
         """Announced since `_first` was empty: they are repeated together."""
-        self._again: dict[RouterId, None] = {}
-        self.announced: Callable[[tuple[RouterId, ...], tuple[RouterId, ...], float], None] = lambda *_: None
+        self._again: dict[RouterId, int] = {}
+        self._unready: dict[RouterId, int] = {}
+        """Asked for, and not announced whole yet: how often they were said to be ready."""
+        self._late: dict[RouterId, int] = {}
+        """Those of them that can be announced now."""
+        self.announced: Callable[[tuple[RouterId, ...], float], None] = lambda *_: None
 
     def prepare(self, router: BeatRouter) -> None:
         """Have what there is to announce of this router ready."""
@@ -64,44 +80,67 @@ class Announcements:
     def announce(self, routers: Iterable[RouterId]) -> None:
         """Announce these as soon as the beat leaves time, in their order, and again later."""
         for router_id in routers:
-            self._first.setdefault(router_id)
+            self._first.setdefault(router_id, 0)
+            self._unready.pop(router_id, None)
             self._again.pop(router_id, None)
 
     def announce_again(self, routers: Iterable[RouterId]) -> None:
         """Announce these once more, when nothing else waits."""
-        self._again |= {router_id: None for router_id in routers if router_id not in self._first}
+        for router_id in routers:
+            if router_id not in self._first:
+                self._again.setdefault(router_id, 0)
 
     def silence(self, routers: Iterable[RouterId]) -> None:
         """Announce these no more, also if their turn had not come."""
         for router_id in routers:
-            for queue in (self._first, self._burst, self._again):
+            for queue in (self._late, self._first, self._again):
                 queue.pop(router_id, None)
+            self._burst.pop(router_id, None)
+            self._unready.pop(router_id, None)
             self._repeats.forget(router_id)
 
     def next_deadline(self) -> float | None:
         """When `work` has something to do, monotonic seconds; None: nothing waits."""
-        if self._first or self._again:
-            return self._clock()
-        return self._repeats.next_deadline()
+        now = self._clock()
+        if self._late or self._first or self._again:
+            return now
+        repeat = self._repeats.next_deadline()
+        if self._unready and self._announcer.is_preparing:
+            return now + LOOK_S if repeat is None else min(repeat, now + LOOK_S)
+        return repeat
 
     def work(self) -> None:
         """Send one chunk, if one is due."""
-        if not self._first:
-            self.announce_again(self._repeats.due(self._clock()))
-            if self._again:
-                self._send(self._again)
+        for router_id in self._announcer.became_whole():
+            if router_id not in self._first and self._unready.get(router_id, LATE_MOST) < LATE_MOST:
+                self._unready[router_id] += 1
+                self._late[router_id] = 0
+        if waiting := self._late or self._first:
+            self._send_first(waiting)
             return
-        chunk, unready = self._send(self._first)
+        self._again |= self._repeats.due(self._clock())
+        if self._again:
+            self._send(self._again)
+
+    def _send_first(self, waiting: dict[RouterId, int]) -> None:
+        chunk = self._send(waiting)
         self._burst |= dict.fromkeys(chunk)
         now = self._clock()
-        self.announced(tuple(router_id for router_id in chunk if router_id not in unready), unready, now)
+        self.announced(tuple(router_id for router_id in chunk if router_id not in self._unready), now)
         if not self._first:
             self._repeats.begin(self._burst, now)
             self._burst = {}
 
-    def _send(self, waiting: dict[RouterId, None]) -> tuple[list[RouterId], tuple[RouterId, ...]]:
-        """Announce the first few; returns them, and those of them that were not whole."""
-        chunk = list(islice(waiting, ROUTERS_AT_ONCE))
+    def _send(self, waiting: dict[RouterId, int]) -> list[RouterId]:
+        """Announce the first few that have the turn of the first one; returns them."""
+        turn = next(iter(waiting.values()))
+        chunk = list(islice((each for each in waiting if waiting[each] == turn), ROUTERS_AT_ONCE[turn]))
         for router_id in chunk:
             del waiting[router_id]
-        return chunk, tuple(self._announcer.burst(chunk, lambda: None).unready)
+        unready = set(self._announcer.burst(chunk, lambda: None, turn).unready)
+        for router_id in chunk:
+            if router_id in unready:
+                self._unready.setdefault(router_id, 0)
+            else:
+                self._unready.pop(router_id, None)
+        return chunk

@@ -17,6 +17,7 @@ import msgspec
 from gapless.core.beat import Beat
 from gapless.core.beatevents import (
     ArbitersBack,
+    ArbitersLost,
     BeatEffect,
     BeatEvent,
     BurialAnswered,
@@ -31,13 +32,16 @@ from gapless.core.beatevents import (
     TookOver,
     UplinksSeen,
 )
+from gapless.errors import InvariantError
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Datagram, LeaseTiming
 from gapless.model.plan import Epoch, Forwarding, PanelPlan, Takeover
 from gapless.model.router import RouterId
 from gapless.sentinel.beat import words
 from gapless.sentinel.beat.hands import Announcing, Guarding, Hands
+from gapless.sentinel.beat.healed import Healed
 from gapless.sentinel.beat.planning import Planning
+from gapless.sentinel.beat.story import Story
 from gapless.wire import beat as wire
 from gapless.wire.lease import Dropped, Envelope
 
@@ -83,6 +87,8 @@ class Driver:
         self._announcer = announcer
         self._hands = Hands(guard, announcer, self)
         self._planning = Planning()
+        self._story = Story()
+        self._healed = Healed(self._timing.lease_s)
         self._send = send
         self._say = say
         self._chat = chat
@@ -141,15 +147,27 @@ class Driver:
         self._beats += 1
         self._latest_s = max(self._latest_s, now - self._beat.next_deadline())
         self._now = now
-        self._carry_out(self._beat.on_deadline(now), now)
+        self._carry_out(self._turn(None, now), now)
         if (trouble := self._uplinks.trouble(now)) != self._trouble:
             self._trouble = trouble
             self._chat(words.uplinks(trouble))
-            self._handle(UplinksSeen(trouble=trouble), now)
+            self._handle(UplinksSeen(trouble=trouble), self._clock())  # The kernel took its time.
+        if self._healed.is_due(now):
+            self._announcer.announce_again(self._hands.is_open)
         if now >= self._rhythm_due:
             self._rhythm_due = now + RHYTHM_S
             self._hands.look_after()
             self._tell_rhythm()
+
+    @property
+    def has_more(self) -> bool:
+        """More is to be done at once; `go_on` does the next part."""
+        return self._hands.has_more
+
+    def go_on(self) -> None:
+        """Do the next part of what does not fit into one turn."""
+        if self.has_more:
+            self._carry_out([], self._clock())
 
     def _tell_rhythm(self) -> None:
         latest_ms = round(self._latest_s * 1000, 3)
@@ -186,7 +204,17 @@ class Driver:
 
     def _handle(self, event: BeatEvent, now: float) -> None:
         self._now = now
-        self._carry_out(self._beat.handle(event, now), now)
+        self._carry_out(self._turn(event, now), now)
+
+    def _turn(self, event: BeatEvent | None, now: float) -> list[BeatEffect]:
+        """The core's; None: a deadline has come. Raises InvariantError with the recent story."""
+        self._story.heard(event or "a deadline", now)
+        try:
+            effects = self._beat.handle(event, now) if event is not None else self._beat.on_deadline(now)
+        except InvariantError as error:
+            raise InvariantError(f"{error}\n{self._story}") from error
+        self._story.did(effects, now)
+        return effects
 
     def _carry_out(self, effects: list[BeatEffect], now: float) -> None:
         """Datagrams first: they wait for nothing. Then the kernel, whose answers may lead to more."""
@@ -204,7 +232,7 @@ class Driver:
             pending = []
             for answer in self._hands.carry_out(kernel, now):
                 now = self._now = self._clock()  # The kernel took its time.
-                pending += self._beat.handle(answer, now)
+                pending += self._turn(answer, now)
             if not pending:
                 break
         self._tell_level()
@@ -266,22 +294,20 @@ class Driver:
                 self._tell_takeover(takeover, list(takeover.routers), None)
                 self._takeovers = max(self._takeovers, takeover.number)
                 self._unannounced |= dict.fromkeys(takeover.routers, takeover)
+            case ArbitersLost() as lost:
+                self._chat(words.line(lost))
+                self._healed.lost(lost.arbiters, self._now)
             case ArbitersBack() as back:
                 self._chat(words.line(back))
-                # A partition healed: what was learnt on its other side may be wrong.
-                self._announcer.announce_again(self._hands.is_open)
+                self._healed.back(back.arbiters, self._now)
             case Fenced() as fenced:
                 self._chat(words.line(fenced))
                 self._unannounced, self._takeovers = {}, 0  # A new tenure counts its takeovers anew.
             case spoken:
                 self._chat(words.line(spoken))
 
-    def announced(self, routers: tuple[RouterId, ...], unready: tuple[RouterId, ...], now: float) -> None:
-        """These were announced, which is the last step of a takeover: it is told once more. Of `unready`, not all was
-        there that is announced, and that step stays open.
-        """
-        for router_id in unready:
-            self._unannounced.pop(router_id, None)
+    def announced(self, routers: tuple[RouterId, ...], now: float) -> None:
+        """These were announced, which is the last step of a takeover: it is told once more."""
         told: dict[int, list[RouterId]] = {}
         takeovers: dict[int, TookOver] = {}
         for router_id in routers:

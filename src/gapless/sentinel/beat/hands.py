@@ -5,6 +5,9 @@ again, with three exceptions: an Activate is answered as failed, and the core as
 since the other routers need their lease whatever holds up one, and is out of date by the next beat; a Withdraw makes
 moot what waits before it. A guard that somebody else changed is put back before anything else, and said.
 
+The second rule: one turn is short. Routers are closed some at a time, since each name costs; to withdraw is one
+transaction however many there are, as is to open, because a takeover is one.
+
 Invariant: what the sentinel was told to be open (`is_open`) covers what the kernel's active set lets pass: it is told
 before the set grows, and taken back after it has shrunk.
 """
@@ -12,6 +15,7 @@ before the set grows, and taken back after it has shrunk.
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from math import inf
 from typing import Protocol
@@ -33,8 +37,22 @@ from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 from gapless.wire.beat import BeatRouter
 
+ROUTERS_AT_ONCE = 100
+"""How many are closed in one turn: a fraction of a millisecond."""
+
 KernelEffect = HoldLease | Withdraw | Activate | Deactivate | Announce | Tell
 """Those whose order matters: an announcement follows its opening, and news what they tell of."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Closing:
+    """A part of a Deactivate; the last one has the answer to all of it."""
+
+    routers: tuple[RouterId, ...]
+    answer: Deactivated | None
+
+
+_Waiting = Withdraw | Activate | _Closing | Announce | Tell
 
 
 class Guarding(Protocol):
@@ -102,7 +120,7 @@ class Hands:
         self._guard = guard
         self._announcer = announcer
         self._witness = witness
-        self._queue: deque[KernelEffect] = deque()
+        self._queue: deque[_Waiting] = deque()
         self._routers: dict[RouterId, BeatRouter] = {}
         self._open: dict[RouterId, frozenset[str]] = {}
         """Tap names that are, or may be, open for a router."""
@@ -114,6 +132,8 @@ class Hands:
         """The guard was in use since `look_after`."""
         self._is_broken = False
         """Somebody else changed the guard: frames may pass that must not."""
+        self.has_more = False
+        """More can be done at once, after the beat if that is due."""
 
     @property
     def is_held_up(self) -> bool:
@@ -163,7 +183,8 @@ class Hands:
         self._was_seen = False
 
     def carry_out(self, effects: Iterable[KernelEffect], now: float) -> Iterator[BeatEvent]:
-        """Carry out these after what is held up, as far as possible; yields the answers."""
+        """Carry out these after what is held up, as far as possible in one turn; yields the answers."""
+        self.has_more = False
         for effect in effects:
             self._take_in(effect)
         if self._is_broken:
@@ -174,16 +195,19 @@ class Hands:
             self._try(_RENEW, lambda: self._guard.extend(self._until))
         self._fit()
         while self._queue:
-            effect = self._queue[0]
+            first = self._queue[0]
             try:
-                answer = self._do(effect)
+                answer = self._do(first)
             except GaplessError as error:
-                self._witness.trouble(_what(effect), str(error))
+                self._witness.trouble(_what(first), str(error))
                 return
-            self._witness.trouble(_what(effect), "")
+            self._witness.trouble(_what(first), "")
             self._queue.popleft()
             if answer is not None:
                 yield answer
+            elif isinstance(first, _Closing):
+                self.has_more = True
+                return
 
     def _take_in(self, effect: KernelEffect) -> None:
         match effect:
@@ -195,10 +219,12 @@ class Hands:
                 self._announcer.silence(self._open)  # Whatever the kernel does: no announcement passes the guard.
                 self._queue = deque(waiting for waiting in self._queue if isinstance(waiting, Tell))
                 self._queue.append(effect)
+            case Deactivate():
+                self._queue += _parts(effect)
             case _:
                 self._queue.append(effect)
 
-    def _do(self, effect: KernelEffect) -> BeatEvent | None:
+    def _do(self, effect: _Waiting) -> BeatEvent | None:
         match effect:
             case Withdraw():
                 self._change(self._guard.withdraw)
@@ -206,19 +232,17 @@ class Hands:
                 return Withdrawn()
             case Activate():
                 return self._activate(effect.routers)
-            case Deactivate():
+            case _Closing():
                 taps = self._taps_of(effect.routers)
                 self._change(lambda: self._guard.deactivate(taps))
                 self._closed(effect.routers)
-                return Deactivated(routers=effect.routers)
+                return effect.answer
             case Announce():
                 self._announcer.announce(effect.routers)
                 return None
             case Tell():
                 self._witness.tell(effect)
                 return None
-            case HoldLease():
-                raise AssertionError("it is never queued")
 
     def _activate(self, routers: Mapping[RouterId, Epoch]) -> Activated:
         taps = {router_id: self._wanted(router_id) for router_id in routers}
@@ -306,11 +330,19 @@ def _taps(router: BeatRouter) -> frozenset[str]:
     return frozenset(router.taps)
 
 
-def _what(effect: KernelEffect) -> str:
+def _parts(asked: Deactivate) -> Iterator[_Closing]:
+    count = max(len(asked.routers), 1)
+    for start in range(0, count, ROUTERS_AT_ONCE):
+        end = start + ROUTERS_AT_ONCE
+        answer = Deactivated(routers=asked.routers) if end >= count else None
+        yield _Closing(asked.routers[start:end], answer)
+
+
+def _what(effect: _Waiting) -> str:
     match effect:
         case Withdraw():
             return "withdraw every router"
-        case Deactivate():
+        case _Closing():
             return "close routers"
         case _:
             return "change the guard"

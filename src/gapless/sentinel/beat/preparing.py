@@ -4,8 +4,12 @@ For each port of a router there are
 
 1. a nudge: one frame from inside the router's namespace to the bridge's own address. The bridge learns on the tap where
    the port's MAC address is, in place of the way out, where it was while another host was active. It goes no further.
-2. gratuitous ARP for each address, to leave straight by the interfaces that lead away from this host (an uplink, a
-   VXLAN device), so that switches and the other hosts' bridges learn.
+2. gratuitous ARP, to leave straight by the interfaces that lead away from this host (an uplink, a VXLAN device), so
+   that switches and the other hosts' bridges learn. They learn MAC addresses, which stay the same in a takeover: so one
+   frame for each MAC address and way out is all that is urgent. What neighbours may have missed otherwise follows in
+   the repeats: the other addresses, then also the reply form, which some devices heed alone.
+
+Interfaces are known by index from here on: to ask by a name that is gone makes the kernel look for a module.
 """
 
 import socket
@@ -20,10 +24,12 @@ from typing import Final
 from gapless.core.desired import bridge_name, gateway_link, tenant_link, vxlan_name
 from gapless.errors import Unavailable
 from gapless.kernel import arp, netns
-from gapless.kernel.netlink import Netlink, Request, as_text, attributes, text, u32
+from gapless.kernel.netlink import Netlink, as_text, attributes
 from gapless.model.network import NetworkType
 from gapless.model.observed import TAP_PREFIX
 from gapless.model.router import Router, RouterId, RouterPort
+from gapless.sentinel.beat import interfaces
+from gapless.sentinel.beat.interfaces import Link
 
 NUDGE_ETHERTYPE: Final = 0x88B5
 """No protocol's: IEEE 802, local experimental. Nobody listens, so nobody minds."""
@@ -33,9 +39,7 @@ _SEND_BUFFER_BYTES = 4 << 20
 _SO_SNDBUFFORCE = 32
 _SIOCGIFINDEX = 0x8933
 _LINK_ADDRESS = struct.Struct("=HHiHBB8s")
-_IFINFO = struct.Struct("=BxHiII")
-_GETLINK, _IFNAME, _MASTER, _LINKINFO, _EXT_MASK, _INFO_KIND = 18, 3, 10, 18, 29, 1
-_SKIP_STATISTICS = 1 << 3
+_LINKINFO, _INFO_KIND = 18, 1  # linux/if_link.h
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +65,9 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Nudge:
-    """What follows the bridge's address in a frame to it."""
+    """What follows the bridge's address in a frame to it. `bridge`: its index."""
 
-    bridge: str
+    bridge: int
     rest: bytes
     by: bytes
 
@@ -73,7 +77,8 @@ class Ready:
     """What is sent for one router."""
 
     ports: tuple[Port, ...]
-    frames: tuple[Frame, ...]
+    passes: tuple[tuple[Frame, ...], ...]
+    """Gratuitous ARP: one frame for each MAC address and way out; requests for each address; requests and replies."""
     nudges: tuple[Nudge, ...]
     inside: socket.socket | None
     """In the router's namespace; None where that does not exist (yet)."""
@@ -83,7 +88,7 @@ class Ready:
     @property
     def is_whole(self) -> bool:
         """Whether all that is needed was there."""
-        leaving = {frame.data[6:12] for frame in self.frames}
+        leaving = {frame.data[6:12] for frame in self.passes[0]}
         return len(self.nudges) == len(self.ports) and len(leaving) == len({port.mac for port in self.ports})
 
 
@@ -133,22 +138,30 @@ def get_ready(host: Netlink, router_id: RouterId, ports: tuple[Port, ...], was: 
 
     Raises Unavailable when the kernel does not say which interfaces there are.
     """
-    ways = {port.way_out: _ways_out(host, port.way_out) for port in ports}
-    frames = tuple(
-        Frame(frame, _leaving_by(index, arp.ETHERTYPE))
-        for port in ports
-        for address in port.addresses
-        for frame in arp.frames(port.mac, address)
-        for index in ways[port.way_out].indices
-    )
+    links = interfaces.find(host, {name for port in ports for name in (port.way_out, port.bridge)})
+    ways = {port.way_out: _ways_out(host, port.way_out, links.get(port.way_out)) for port in ports}
     inside, namespace = _socket_inside(router_id, was)
     indices = {port.link: _index_of(inside, port.link) for port in ports} if inside is not None else {}
     nudges = tuple(
-        Nudge(ways[port.way_out].bridge or port.bridge, _to_bridge(port.mac), _leaving_by(index, NUDGE_ETHERTYPE))
+        Nudge(bridge, _to_bridge(port.mac), _leaving_by(index, NUDGE_ETHERTYPE))
         for port in ports
         if (index := indices.get(port.link))
+        and (bridge := ways[port.way_out].bridge or _index_in(links.get(port.bridge))) is not None
     )
-    return Ready(ports, frames, nudges, inside, namespace)
+    return Ready(ports, _passes(ports, ways), nudges, inside, namespace)
+
+
+def _passes(ports: tuple[Port, ...], ways: Mapping[str, "_WaysOut"]) -> tuple[tuple[Frame, ...], ...]:
+    """What leaves the first time, and at each repeat."""
+    leaving = [
+        (place, [Frame(data, _leaving_by(index, arp.ETHERTYPE)) for data in arp.frames(port.mac, address)])
+        for port in ports
+        for index in ways[port.way_out].indices
+        for place, address in enumerate(port.addresses)
+    ]
+    first = tuple(request for place, (request, _) in leaving if place == 0)
+    requests = tuple(request for _, (request, _) in leaving)
+    return first, requests, tuple(frame for _, both in leaving for frame in both)
 
 
 def _socket_inside(router_id: RouterId, was: Ready | None) -> tuple[socket.socket | None, tuple[int, int] | None]:
@@ -166,27 +179,23 @@ def _socket_inside(router_id: RouterId, was: Ready | None) -> tuple[socket.socke
 @dataclass(frozen=True, slots=True)
 class _WaysOut:
     indices: tuple[int, ...]
-    bridge: str | None
-    """The bridge, where an operator's own was named as the way out."""
+    bridge: int | None
+    """The index of the bridge, where an operator's own was named as the way out."""
 
 
-def _ways_out(host: Netlink, name: str) -> _WaysOut:
-    body = _IFINFO.pack(0, 0, 0, 0, 0) + text(_IFNAME, name) + u32(_EXT_MASK, _SKIP_STATISTICS)
-    answer = host.ask([Request(_GETLINK, 0, body, f"look for {name}")])[0]
-    if answer.error or not answer.messages:
+def _index_in(link: Link | None) -> int | None:
+    return None if link is None else link[0]
+
+
+def _ways_out(host: Netlink, name: str, found: Link | None) -> _WaysOut:
+    if found is None:
         return _WaysOut((), None)
-    index, link = _decode(answer.messages[0])
+    index, link = found
     if as_text(attributes(link.get(_LINKINFO, b"")).get(_INFO_KIND, b"")) != "bridge":
         return _WaysOut((index,), None)
-    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(_MASTER, index) + u32(_EXT_MASK, _SKIP_STATISTICS)
-    members = [_decode(message) for message in host.dump(_GETLINK, body, f"list the ports of {name}")]
-    leading_away = (index for index, member in members if not as_text(member[_IFNAME]).startswith(TAP_PREFIX))
-    return _WaysOut(tuple(leading_away), name)
-
-
-def _decode(message: bytes) -> tuple[int, dict[int, bytes]]:
-    _, _, index, _, _ = _IFINFO.unpack_from(message)
-    return index, attributes(message, _IFINFO.size)
+    ports = interfaces.ports_of(host, name, index)
+    leading_away = (index for index, port in ports if not as_text(port[interfaces.IFNAME]).startswith(TAP_PREFIX))
+    return _WaysOut(tuple(leading_away), index)
 
 
 def _index_of(inside: socket.socket, link: str) -> int:

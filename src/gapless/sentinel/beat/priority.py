@@ -14,7 +14,8 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # asm-generic/mman.h
 PRIORITY = 50
 """Of SCHED_FIFO: above everything ordinary, in the middle of the range, as threaded interrupts are. This process's
-other threads have the one below: whoever holds Python's lock must not be held up by what is ordinary.
+other threads have the one below, and so have those that they start (to visit a namespace): whoever holds Python's lock
+must not be held up by what is ordinary.
 """
 
 
@@ -33,7 +34,7 @@ def _be_scheduled_first() -> str:
     others = {thread.native_id for thread in threading.enumerate() if thread.native_id is not None} - {beat}
     try:
         for thread, priority in ((beat, PRIORITY), *((other, PRIORITY - 1) for other in others)):
-            os.sched_setscheduler(thread, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
+            os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(priority))
     except PermissionError:
         pass
     else:

@@ -43,15 +43,15 @@ class Repeats:
         """When something is due next, at the earliest; None: nothing is."""
         return self._bursts[0][0] if self._bursts else None
 
-    def due(self, now: float) -> tuple[RouterId, ...]:
-        """The routers to announce again by `now`, each once; they are told once."""
-        routers: dict[RouterId, None] = {}
+    def due(self, now: float) -> dict[RouterId, int]:
+        """The routers to announce again by `now`, each with the number of its latest repeat that is due (from 1)."""
+        routers: dict[RouterId, int] = {}
         while self._bursts and self._bursts[0][0] <= now:
-            _, number, _, burst = heapq.heappop(self._bursts)
+            _, number, place, burst = heapq.heappop(self._bursts)
             for router_id in burst:
                 if self._newest.get(router_id) == number:
-                    routers[router_id] = None
+                    routers[router_id] = place + 1
                     self._left[router_id] -= 1
                     if not self._left[router_id]:
                         self.forget(router_id)
-        return tuple(routers)
+        return routers

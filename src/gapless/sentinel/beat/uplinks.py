@@ -1,6 +1,7 @@
 """Looks at this host's uplinks: the carrier at each beat, the gateways by ARP each half second. Nothing here waits.
 
 The carrier is read by ioctl, which takes no RTNL; link notifications would tell of every tap of a thousand routers.
+Before an interface is asked about by name, it is made sure that it exists (`interfaces`).
 A gateway is asked with an ARP probe, whose sender address is 0.0.0.0 (RFC 5227), so that nobody learns anything from
 it; once it has answered it is asked by unicast (RFC 1122, 2.3.2.1), so that no other router has to look at it. Answers
 are taken where they come out of the bridge that the uplink is a port of: a socket on the uplink itself would look at
@@ -8,16 +9,17 @@ every frame of every router.
 """
 
 import ctypes
-import fcntl
 import socket
 import struct
 from collections.abc import Iterable
 from contextlib import suppress
+from fcntl import ioctl
 from ipaddress import IPv4Address
 
 from gapless.core.uplinks import QUESTION_S, Reachability
 from gapless.errors import Unavailable
 from gapless.kernel import arp
+from gapless.sentinel.beat.interfaces import Watched
 
 _SIOCGIFFLAGS, _SIOCGIFHWADDR = 0x8913, 0x8927  # linux/sockios.h
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40  # linux/if.h
@@ -40,14 +42,16 @@ class Uplinks:
     """This host's uplinks. `interfaces` may be bridges of the operator's."""
 
     def __init__(self, interfaces: Iterable[str]) -> None:
-        """Raises Unavailable where ARP cannot be spoken."""
+        """Raises Unavailable where ARP cannot be spoken, or the kernel does not tell which interfaces there are."""
         self._interfaces = tuple(interfaces)
         self._gateways: dict[tuple[str, IPv4Address], Reachability] = {}
         self._macs: dict[IPv4Address, bytes] = {}
         self._next_question = 0.0
+        self._existing = Watched(self._interfaces)
         try:
             self._socket = _open()
         except OSError as error:
+            self._existing.close()
             raise Unavailable(f"gateways cannot be asked by ARP: {error.strerror}") from error
 
     def watch(self, gateways: Iterable[tuple[str, IPv4Address]]) -> None:
@@ -72,9 +76,12 @@ class Uplinks:
 
     def close(self) -> None:
         """Let go."""
+        self._existing.close()
         self._socket.close()
 
     def _has_carrier(self, name: str) -> bool:
+        if not self._existing.is_there(self._socket.fileno(), name):
+            return False
         try:
             (flags,) = struct.unpack_from("=H", self._about(name, _SIOCGIFFLAGS), 16)
         except OSError:
@@ -82,7 +89,7 @@ class Uplinks:
         return int(flags) & (_IFF_UP | _IFF_RUNNING) == _IFF_UP | _IFF_RUNNING
 
     def _about(self, name: str, what: int) -> bytes:
-        return fcntl.ioctl(self._socket, what, struct.pack("16s24x", name.encode()))
+        return ioctl(self._socket.fileno(), what, struct.pack("16s24x", name.encode()))
 
     def _ask(self, name: str, gateway: IPv4Address) -> None:
         with suppress(OSError):  # The interface is down, or gone: a question that is not answered.

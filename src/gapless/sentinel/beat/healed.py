@@ -1,0 +1,43 @@
+"""When a partition that healed is worth announcing everything that is open: what was learnt on its other side may be
+wrong. Pure: no clock, nothing is sent from here.
+
+The rule: only the return of an arbiter that was lost for `ABSENT_LEASES` counts, since the repeats of announcements
+cover shorter absences; and all is announced once in `APART_S` at most, since a network that flaps would be flooded, and
+frames by the thousand make beats late. A return that comes too soon waits for its time.
+"""
+
+from collections.abc import Iterable
+from math import inf
+
+from gapless.model.host import HostName
+
+ABSENT_LEASES = 5
+APART_S = 5.0
+
+
+class Healed:
+    """Of one beat. Times are monotonic seconds."""
+
+    def __init__(self, lease_s: float) -> None:
+        self._absent_s = ABSENT_LEASES * lease_s
+        self._lost: dict[HostName, float] = {}
+        self._last = -inf
+        self._due = inf
+
+    def lost(self, arbiters: Iterable[HostName], now: float) -> None:
+        """These grant no more."""
+        for arbiter in arbiters:
+            self._lost.setdefault(arbiter, now)
+
+    def back(self, arbiters: Iterable[HostName], now: float) -> None:
+        """These grant again."""
+        lost = [self._lost.pop(arbiter, now) for arbiter in arbiters]
+        if now - min(lost, default=now) >= self._absent_s:
+            self._due = min(self._due, max(now, self._last + APART_S))
+
+    def is_due(self, now: float) -> bool:
+        """Whether everything is to be announced now; said once."""
+        if now < self._due:
+            return False
+        self._last, self._due = now, inf
+        return True

@@ -1,0 +1,42 @@
+"""When everything that is open is announced once more because a partition healed."""
+
+from gapless.model.host import HostName
+from gapless.sentinel.beat.healed import ABSENT_LEASES, APART_S, Healed
+
+A, B = HostName("a"), HostName("b")
+LEASE_S = 0.2
+ABSENT_S = ABSENT_LEASES * LEASE_S
+
+
+def test_a_long_absence_counts_and_once() -> None:
+    healed = Healed(LEASE_S)
+    healed.lost([A, B], 10.0)
+    healed.lost([A], 10.5)
+    healed.back([A], 10.0 + ABSENT_S)
+    assert healed.is_due(10.0 + ABSENT_S)
+    assert not healed.is_due(100.0)
+
+
+def test_a_short_absence_does_not_count() -> None:
+    healed = Healed(LEASE_S)
+    healed.lost([A], 10.0)
+    healed.back([A], 10.0 + ABSENT_S - 0.01)
+    assert not healed.is_due(100.0)
+
+
+def test_who_grants_for_the_first_time_was_not_lost() -> None:
+    healed = Healed(LEASE_S)
+    healed.back([A], 10.0)
+    assert not healed.is_due(100.0)
+
+
+def test_what_comes_too_soon_waits_for_its_time() -> None:
+    healed = Healed(LEASE_S)
+    for lost in (10.0, 12.0, 14.0):
+        healed.lost([A], lost)
+        healed.back([A], lost + ABSENT_S)
+        assert healed.is_due(lost + ABSENT_S) == (lost == 10.0)
+    first = 10.0 + ABSENT_S
+    assert not healed.is_due(first + APART_S - 0.01)
+    assert healed.is_due(first + APART_S)
+    assert not healed.is_due(100.0)
