@@ -3,12 +3,16 @@
 
 Outside, such a test is one pytest process inside a lab, and its outcome; so no test can touch the machine's own
 networks, and whatever a test leaves is gone with its namespaces. A directory's conftest.py asks for this by importing
-the hook. Where the machine forbids namespaces, tests of both kinds are left out as `namespaces.leave_out` says.
+the hook. Where the machine forbids namespaces, tests of both kinds are left out as `namespaces.leave_out` says; and so
+is a test that was skipped inside.
 """
 
 import subprocess
 import sys
+import tempfile
 from functools import cache
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -43,10 +47,22 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def run_inside(item: pytest.Item) -> None:
     if reason := why_forbidden():
         namespaces.leave_out(reason)
-    options = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=short"]
-    argv = [sys.executable, "-m", "pytest", *options, item.nodeid]
-    # A little sooner than the timeout out here, so that a test that hangs says where.
-    argv += ["-o", "timeout=240"]
-    done = subprocess.run(enter.command(argv), cwd=item.config.rootpath, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.fail(f"inside the lab (status {done.returncode}):\n{done.stdout}{done.stderr}", pytrace=False)
+    with tempfile.TemporaryDirectory() as directory:
+        told = Path(directory, "outcome.xml")
+        options = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=short", f"--junitxml={told}"]
+        argv = [sys.executable, "-m", "pytest", *options, item.nodeid]
+        # A little sooner than the timeout out here, so that a test that hangs says where.
+        argv += ["-o", "timeout=240"]
+        done = subprocess.run(
+            enter.command(argv), cwd=item.config.rootpath, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            pytest.fail(f"inside the lab (status {done.returncode}):\n{done.stdout}{done.stderr}", pytrace=False)
+        if reason := why_skipped(told):
+            namespaces.leave_out(f"inside the lab: {reason}")
+
+
+def why_skipped(told: Path) -> str:
+    """The reason, by pytest's JUnit report of one test; "" when it ran. One that failed as expected ran."""
+    left_out = [each for each in ElementTree.parse(told).iter("skipped") if each.get("type") == "pytest.skip"]
+    return ", ".join(each.get("message", "") for each in left_out)

@@ -60,7 +60,12 @@ async def everything_works(lab: Lab) -> None:
 async def test_the_controller_is_killed_in_the_middle_of_a_reschedule() -> None:
     async with running_lab(hosts=3, routers=9, mode=CLASSIC) as lab:
         victim = await lab.busiest_host()
+        survivors = [host for host in lab.hosts.values() if host is not victim]
         await (await choose(lab, "host-power", [victim.name])).strike(lab)
+        await standing(lab, victim, "silent")
+        # Nothing can be built from here on: the agents hang for some seconds, until their sentinels lose patience.
+        for host in survivors:
+            signal_agent(host, signal.SIGSTOP)
 
         async def begun() -> bool:
             return said(lab.controller.server, "Rescheduling router")
@@ -69,16 +74,25 @@ async def test_the_controller_is_killed_in_the_middle_of_a_reschedule() -> None:
         lab.controller.server.signal(signal.SIGKILL)
         await lab.controller.server.ended()
         await lab.start_controller()
+        moves = [move for move in await lab.api.failovers() if move["from_host"] == victim.name]
+        assert {(move["kind"], move["outcome"]) for move in moves} == {("reschedule", "running")}
 
+        for host in survivors:
+            signal_agent(host, signal.SIGCONT)
         await lab.routers_active(on=lambda name: name != victim.name)
         await everything_works(lab)
+
+
+def signal_agent(host: Host, number: signal.Signals) -> None:
+    agent = host.agent()
+    assert agent is not None
+    os.kill(agent.pid, number)
 
 
 @pytest.mark.thorough
 async def test_changes_resume_after_the_controller_was_killed() -> None:
     async with running_lab(hosts=2, routers=1, mode=CLASSIC) as lab:
-        found = (await strike(lab, "controller-kill")).result
-        assert found.problems == []
+        await strike(lab, "controller-kill")
         await lab.add_tenants(1)
         await everything_works(lab)
 

@@ -29,6 +29,8 @@ STEADY_S = 1.0
 """How long everything has to be answered before and after; and how long is measured before the fault."""
 BACK_WITHIN_S = 60.0
 """Patience for traffic, beyond the time after which routers move, plus a second a router."""
+UNDONE_WITHIN_S = 10.0
+"""Patience for healing when the experiment is broken off: whoever waits for that may be about to end the lab."""
 MOST_MOVES = 10_000
 NO_BOUNDS = Bounds()
 
@@ -63,6 +65,21 @@ async def experiment(lab: Lab, fault: Fault, bounds: Bounds = NO_BOUNDS, hold_s:
     """
     try:
         return await _experiment(lab, fault, bounds, hold_s or fault.hold_s(lab.settings.liveness))
+    except BaseException as error:
+        try:
+            async with asyncio.timeout(UNDONE_WITHIN_S):
+                await _undo(lab, fault)
+        except (GaplessError, TimeoutError) as why:
+            error.add_note(f"and the fault goes on: {str(why) or 'there was no time to heal it'}")
+        raise
+
+
+async def _undo(lab: Lab, fault: Fault) -> None:
+    """Heal what has been struck and not healed, and end what was begun: nothing, where that has been done."""
+    try:
+        if fault.heals and fault.is_on:
+            await fault.heal(lab)
+            fault.is_on = False
     finally:
         await fault.let_go(lab)
 
@@ -81,7 +98,7 @@ async def _experiment(lab: Lab, fault: Fault, bounds: Bounds, hold_s: float) -> 
         await asyncio.sleep(STEADY_S)
         await _strike_and_heal(lab, fault, traffic, course, hold_s)
         async with _noting(course):
-            await fault.let_go(lab)
+            await _undo(lab, fault)
         async with _noting(course):
             _begin(lab, Phase.CHECK)
             await lab.one_host_each()
@@ -99,6 +116,7 @@ async def _strike_and_heal(lab: Lab, fault: Fault, traffic: Traffic, course: _Co
     async with _noting(course):
         _begin(lab, Phase.FAULT, fault.describe())
         course.struck_ns, course.struck = time.monotonic_ns(), result.utc(time.time())
+        fault.is_on = True
         await fault.strike(lab)
         struck = events.FaultStruck(
             at=time.monotonic(),
@@ -111,6 +129,7 @@ async def _strike_and_heal(lab: Lab, fault: Fault, traffic: Traffic, course: _Co
         if fault.heals:
             await asyncio.sleep(hold_s)
             await fault.heal(lab)
+            fault.is_on = False
             lab.listen(events.FaultHealed(at=time.monotonic(), name=fault.name, description=fault.describe()))
             _begin(lab, Phase.HEALED)
             # A harmless fault has to stay harmless for as long as a wrong decision would take to show.

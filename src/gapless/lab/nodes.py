@@ -89,6 +89,10 @@ class Service:
             lines.seek(self._log_begins)
             return words in lines.read()
 
+    def count(self, words: str) -> int:
+        """How many times its log has these words, over all its starts."""
+        return self.log.read_text(errors="replace").count(words)
+
     def last_words(self, lines: int = 12) -> str:
         """The end of its log, for messages."""
         if not self.log.exists():
@@ -167,8 +171,11 @@ class Host:
     def fast_path(self) -> list[Process]:
         """`gapless host`, and the process of its that keeps the lease, where it has one; nothing when neither runs."""
         own = self.sentinel.process()
-        beats = [process for process in self.machine.processes() if any(BEAT_MODULE in word for word in process.argv)]
-        return [*([own] if own else []), *beats]
+        return [*([own] if own else []), *self.beats()]
+
+    def beats(self) -> list[Process]:
+        """The process that keeps the lease; nothing when it does not run."""
+        return [process for process in self.machine.processes() if any(BEAT_MODULE in word for word in process.argv)]
 
     def signal_fast_path(self, number: signal.Signals) -> None:
         """Send all of it a signal; nothing happens to what has ended."""

@@ -75,8 +75,9 @@ add chain bridge cables leaving {{ type filter hook postrouting priority 300; }}
 flush table bridge cables
 add rule bridge cables arriving iifname @out_lost drop
 add rule bridge cables leaving oifname @in_lost drop
-{verb} element bridge cables {which} {{ {ports} }}
+add element bridge cables {which} {{ {ports} }}
 """
+_BOTH_WAYS = "delete element bridge cables {which} {{ {ports} }}"
 
 
 class Direction(StrEnum):
@@ -88,17 +89,17 @@ class Direction(StrEnum):
 
 async def lose(direction: Direction, cables: Iterable[Cable]) -> None:
     """From now on these cables lose all frames in that direction, and none in the other."""
-    await _one_way("add", direction, cables)
+    await _one_way(_ONE_WAY, direction, cables)
 
 
 async def lose_no_more(direction: Direction, cables: Iterable[Cable]) -> None:
-    """They carry frames in that direction again."""
-    await _one_way("delete", direction, cables)
+    """They carry frames in that direction again; nothing changes for those that do."""
+    await _one_way(_ONE_WAY + _BOTH_WAYS, direction, cables)
 
 
-async def _one_way(verb: str, direction: Direction, cables: Iterable[Cable]) -> None:
+async def _one_way(rules: str, direction: Direction, cables: Iterable[Cable]) -> None:
     ports = ", ".join(f'"{cable.port}"' for cable in cables)
-    await shell.run("nft", "-f", "-", given=_ONE_WAY.format(verb=verb, which=direction.value, ports=ports))
+    await shell.run("nft", "-f", "-", given=rules.format(which=direction.value, ports=ports))
 
 
 async def split(switch: Switch, cables: Iterable[Cable]) -> None:

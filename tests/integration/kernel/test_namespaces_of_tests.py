@@ -56,22 +56,53 @@ def test_lab(): raise AssertionError("it ran outside")
 """
 
 
+SKIPPING = """
+import pytest
+
+@pytest.mark.lab
+def test_skipped(): pytest.skip("there is no cake")
+
+@pytest.mark.lab
+@pytest.mark.xfail(reason="it is known", strict=True)
+def test_known(): raise AssertionError("this is known")
+"""
+
+
 @pytest.mark.parametrize(
     ("ci", "status", "outcome"), [("", 0, {"skipped": 3}), ("true", 1, {"failed": 2, "error": 1})], ids=["person", "CI"]
 )
 def test_where_namespaces_are_forbidden_people_skip_and_ci_fails(
     tmp_path: Path, ci: str, status: int, outcome: dict[str, int]
 ) -> None:
-    (tmp_path / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
-    (tmp_path / "chaos").mkdir()
-    (tmp_path / "chaos/conftest.py").write_text((ROOT / "tests/chaos/conftest.py").read_text())
-    (tmp_path / "chaos/test_forbidden.py").write_text(FORBIDDEN)
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", ROOT / "pyproject.toml"]
-    options = ["--rootdir", tmp_path, tmp_path]
-    env = {**os.environ, "CI": ci, "PYTHONPATH": str(ROOT / "tests")}
-    done = subprocess.run([*argv, *options], env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = pytest_in(tmp_path, FORBIDDEN, ci)
     assert done.returncode == status, done.stdout + done.stderr
     for word, count in outcome.items():
         assert f"{count} {word}" in done.stdout
     assert "it ran outside" not in done.stdout
     assert "no namespaces here" in done.stdout
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize(
+    ("ci", "status", "outcome"), [("", 0, {"skipped": 1, "passed": 1}), ("true", 1, {"failed": 1, "passed": 1})]
+)
+def test_what_was_skipped_inside_a_lab_did_not_pass(
+    tmp_path: Path, ci: str, status: int, outcome: dict[str, int]
+) -> None:
+    done = pytest_in(tmp_path, SKIPPING, ci)
+    assert done.returncode == status, done.stdout + done.stderr
+    for word, count in outcome.items():
+        assert f"{count} {word}" in done.stdout
+    assert "there is no cake" in done.stdout
+
+
+def pytest_in(directory: Path, tests: str, ci: str) -> "subprocess.CompletedProcess[str]":
+    """Run these tests as those of a directory whose conftest.py asks for labs."""
+    (directory / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
+    (directory / "chaos").mkdir()
+    (directory / "chaos/conftest.py").write_text((ROOT / "tests/chaos/conftest.py").read_text())
+    (directory / "chaos/test_these.py").write_text(tests)
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", ROOT / "pyproject.toml"]
+    options = ["--rootdir", directory, directory]
+    env = {**os.environ, "CI": ci, "PYTHONPATH": str(ROOT / "tests")}
+    return subprocess.run([*argv, *options], env=env, capture_output=True, text=True, timeout=60, check=False)

@@ -39,24 +39,21 @@ def mounts() -> str:
     return Path("/proc/self/mountinfo").read_text()
 
 
-@pytest.mark.parametrize("mode", ["standby", "reschedule"])
-def test_a_run_says_what_it_found_to_people_and_machines(tmp_path: Path, mode: str) -> None:
+def test_a_run_says_what_it_found_to_people_and_machines(tmp_path: Path) -> None:
     before = mounts()
     file = tmp_path / "found.json"
-    size = ("--hosts", "3", "--routers", "3", "--mode", mode)
+    size = ("--hosts", "3", "--routers", "3")
     done = gapless("lab", "run", *size, "--fault", "host-power", *QUICK, "--json", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "traffic is back" in done.stdout
     found = msgspec.json.decode(file.read_bytes(), type=Result)
-    assert (found.fault, found.hosts, found.routers, found.mode) == ("host-power", 3, 3, mode)
+    assert (found.fault, found.hosts, found.routers, found.mode) == ("host-power", 3, 3, "standby")
     assert found.moved == found.affected > 0
     assert set(json.loads(file.read_bytes())["gap_ms"]) >= {"median", "p99", "max", "per_router"}
     assert len(found.gap_ms.per_router) == 3
     assert json.loads(file.read_bytes())["double_active_frames"] == 0
     assert "Double active frames: 0" in " ".join(done.stdout.split())
-    assert (found.timeline.takeover is not None) is (mode == "standby")
-    if mode == "reschedule":  # Silence decides.
-        assert found.gap_ms.max >= 1000 * found.liveness.dead_after_s / 2
+    assert found.timeline.takeover is not None
     assert found.probes.sent > found.probes.lost > 0
     assert found.versions.kernel
     assert mounts() == before

@@ -7,19 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gapless.lab import enter
-
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 300
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _allowed() -> None:
-    reason = enter.why_forbidden()
-    if reason:
-        pytest.skip(reason)
 
 
 def run(*argv: str) -> "subprocess.CompletedProcess[str]":

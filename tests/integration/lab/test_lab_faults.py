@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from gapless.errors import InvalidRequest
-from gapless.lab import layout, linux, netns, shell
+from gapless.errors import InvalidRequest, Unavailable
+from gapless.lab import claims, layout, linux, netns, shell
 from gapless.lab.faults import FAULTS, choose
 from gapless.lab.lab import Lab
 from gapless.lab.layout import Place
 from gapless.lab.nodes import Host, Service
 from gapless.lab.settings import LabSettings
 from gapless.lab.waiting import until
+from gapless.model.lease import DatagramKind
+from gapless.model.router import FailoverMode
+from gapless.wire import lease
 
 pytestmark = pytest.mark.lab
 
@@ -41,6 +44,9 @@ class Plug:
     def say(self) -> None:
         own: bytes = self._socket.getsockname()[-1]
         self._socket.send(b"\xff" * 6 + own + struct.pack("!H", ETHERTYPE) + self.node.encode().ljust(50))
+
+    def send(self, frame: bytes) -> None:
+        self._socket.send(frame)
 
     def heard(self, last: str) -> set[str]:
         """Whose words arrived, until those of `last` did."""
@@ -173,6 +179,40 @@ async def test_uplinks_lost_are_those_of_all_hosts_and_no_other_cables(wired: tu
     await fault.heal(lab)
     for host in lab.hosts.values():
         assert "LOWER_UP" in await shell.run(*host.inside(), "ip", "link", "show", layout.EXT.interface)
+
+
+def lease_datagram(kind: DatagramKind) -> bytes:
+    """A frame with the beginning of a datagram of the lease: all that is in the clear."""
+    ethernet = b"\xff" * 6 + bytes(6) + struct.pack("!H", 0x0800)
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 200, 0, 0, 64, socket.IPPROTO_UDP, 0, bytes(4), bytes(4))
+    return ethernet + ip + bytes(8) + lease.MAGIC + bytes((lease.VERSION, kind)) + bytes(140)
+
+
+async def test_the_first_claim_is_heard_with_whose_it_is_and_nothing_else_is_one(wired: tuple[Lab, Plugs]) -> None:
+    lab, plugs = wired
+    with claims.listening({host.place.data_cable.port: name for name, host in lab.hosts.items()}) as heard:
+        plugs["host-1"].say()
+        plugs["host-1"].send(lease_datagram(DatagramKind.RENEW))
+        plugs["compute"].send(lease_datagram(DatagramKind.CLAIM))  # of no host
+        with pytest.raises(Unavailable, match="no host has claimed"):
+            await heard.first(0.2)
+        plugs["host-1"].send(lease_datagram(DatagramKind.SILENT))
+        plugs["host-3"].send(lease_datagram(DatagramKind.CLAIM))
+        plugs["host-2"].send(lease_datagram(DatagramKind.CLAIM))
+        assert await heard.first(PATIENCE_S) == "host-3"
+        assert await heard.first(PATIENCE_S) == "host-2"
+
+
+async def test_nobody_dies_of_a_claim_where_nobody_claims() -> None:
+    lab = Lab(LabSettings(hosts=2, routers=0, mode=FailoverMode.RESCHEDULE))
+    with pytest.raises(InvalidRequest, match="--mode standby"):
+        await FAULTS["successor-dies"]([lab.host("host-1")]).prepare(lab)
+
+
+async def test_what_a_cable_never_lost_can_be_healed_as_well(wired: tuple[Lab, Plugs]) -> None:
+    lab, plugs = wired
+    await FAULTS["data-link-out"]([lab.host("host-1")]).heal(lab)
+    everybody_hears_everybody(plugs)
 
 
 async def test_a_flapping_link_goes_and_comes_as_often_as_it_says(

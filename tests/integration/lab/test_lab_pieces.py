@@ -185,7 +185,9 @@ async def test_the_measured_gap_is_the_outage_that_was_made(interval_ms: float) 
         last = silence.last_reply_ns[number]
         outage = gap(track.replied, before.last_reply_ns[number], after.last_reply_ns[number])
         assert outage.begin_ns == last
-        assert outage.end_ns > up
+        # Neither longer nor shorter: no reply is within it, and the first one after the cable is back is its end.
+        assert outage.end_ns == min(at for at in track.replied if at > up)
+        assert [at for at in track.replied if last < at < outage.end_ns] == []
         # Only a machine that stood still for even longer has another gap to tell of.
         assert recording.gaps()[track.flow.router_id, track.flow.direction].ms >= outage.ms
     assert recording.lost > 0

@@ -19,7 +19,7 @@ def test_they_are_read_from_the_words_of_every_level() -> None:
     """The words come from the panel itself: from the first arbiter, by way of two sets, to three."""
     arbiters, members = Arbiters(None), [member("a")]
     log, found = "something else\n", []
-    for now in (0.0, 1.0, 2.0, 3.0, 100.0):
+    for now in (0.0, 1.0, 2.0, 3.0, 4.0, 100.0):
         if (level := arbiters.judge(members, now)) is not None:
             arbiters.stored(level.panel)
             log += line(level.reason) + "and more\n"

@@ -41,6 +41,7 @@ from gapless.lab.faults.processes import (
     SentinelStop,
     TwoArbitersKill,
 )
+from gapless.lab.faults.successor import SuccessorDies
 from gapless.lab.lab import Lab
 from gapless.lab.nodes import Host
 
@@ -52,6 +53,7 @@ FAULTS: dict[str, type[Fault]] = {
         ControllerThenPower,
         DatabaseThenPower,
         BusyThenPower,
+        SuccessorDies,
         HostReturn,
         AgentKill,
         AgentStop,

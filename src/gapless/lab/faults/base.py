@@ -60,6 +60,8 @@ class Fault(ABC):
 
     def __init__(self, hosts: Iterable[Host] = ()) -> None:
         self.hosts = tuple(hosts)
+        self.is_on = False
+        """Whether it has struck, perhaps not all of it, and is not healed yet. The experiment says so."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,7 +97,7 @@ class Fault(ABC):
         """Break it, as fast as it can be."""
 
     async def heal(self, lab: Lab) -> None:  # noqa: B027 -- what does not heal has nothing to do
-        """Make it whole again; nothing for what does not heal."""
+        """Make it whole again; nothing for what does not heal. It may have struck half-way only."""
 
 
 class Lasting(Fault):

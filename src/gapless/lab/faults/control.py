@@ -40,6 +40,7 @@ class ControllerKill(Fault):
 
     async def heal(self, lab: Lab) -> None:
         """Start it again."""
+        await lab.controller.server.ended()
         await lab.start_controller()
         await lab.hosts_alive(*(host.name for host in lab.hosts.values() if host.machine.is_on))
 

@@ -130,9 +130,11 @@ class HostFlap(Fault):
         del lab
         cables = [host.place.data_cable for host in self.hosts]
         for _ in range(FLAPS):
-            await wiring.cut(cables)
-            await asyncio.sleep(FLAP_S)
-            await wiring.mend(cables)
+            try:
+                await wiring.cut(cables)
+                await asyncio.sleep(FLAP_S)
+            finally:
+                await wiring.mend(cables)
             await asyncio.sleep(FLAP_S)
 
 

@@ -6,10 +6,11 @@ import os
 import sys
 from asyncio.subprocess import Process
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from itertools import count
 
-from gapless.errors import Unavailable
+from gapless.errors import NotFound, Unavailable
 from gapless.lab import layout, shell
 from gapless.lab.api import Api
 from gapless.lab.faults.base import HARMLESS, RESCHEDULED, TAKEN_OVER, Lasting, Reach, in_mode
@@ -24,6 +25,7 @@ BUILDERS = 4
 STANDING = 3
 """How many of its tenants each builder leaves standing, before it removes the oldest."""
 UNDER_WAY_WITHIN_S = 60.0
+TRY_AGAIN_S = 0.2
 
 
 class CpuHogs(Lasting):
@@ -62,7 +64,9 @@ class BusyThenPower(HostPower):
         super().__init__(hosts)
         self._work: list[asyncio.Task[None]] = []
         self._numbers = count(1)
-        self._removed = 0
+        self._made = self._removed = 0
+        self._made_before: int | None = None
+        """How many when it struck."""
 
     async def prepare(self, lab: Lab) -> None:
         """Begin to build, and wait until routers are deleted as well."""
@@ -75,48 +79,73 @@ class BusyThenPower(HostPower):
 
         await until(under_way, "routers are built and deleted", UNDER_WAY_WITHIN_S)
 
+    async def strike(self, lab: Lab) -> None:
+        """While they build."""
+        self._made_before = self._made
+        await super().strike(lab)
+
     async def let_go(self, lab: Lab) -> None:
-        """Stop building. What stands then stays. Raises what ended a builder before."""
+        """Stop building. What stands then stays. Raises what ended a builder before, and Unavailable when nothing was
+        built since it struck: then it was no busy machine."""
         del lab
         work, self._work = self._work, []
+        made_before, self._made_before = self._made_before, None
         for task in work:
             task.cancel()
         ended = await asyncio.gather(*work, return_exceptions=True)
         for error in (how for how in ended if isinstance(how, Exception)):
             raise error
+        if made_before is not None and made_before == self._made:
+            raise Unavailable(f"nothing was built while {', '.join(self.names)} died")
 
     async def _build(self, lab: Lab) -> None:
         external = (await lab.api.find("network", name="public"))[0]["id"]
         standing: deque[_Tenancy] = deque()
+        going: deque[_Tenancy] = deque()
         while True:
-            # Whose host has just died has its request refused for a moment: the next tenant is tried.
-            with contextlib.suppress(Unavailable):
-                standing.append(
-                    await _Tenancy.made(lab.api, external, f"busy-{next(self._numbers)}", lab.settings.mode)
-                )
-                if len(standing) > STANDING:
-                    await standing.popleft().removed(lab.api)
+            # Whose host has just died has its request refused for a moment: what is half made is removed.
+            try:
+                while going:
+                    await going[0].remove()
+                    going.popleft()
                     self._removed += 1
+                tenancy = _Tenancy(lab.api)
+                going.append(tenancy)
+                await tenancy.make(external, f"busy-{next(self._numbers)}", lab.settings.mode)
+                going.remove(tenancy)
+                standing.append(tenancy)
+                self._made += 1
+                if len(standing) > STANDING:
+                    going.append(standing.popleft())
+            except Unavailable:
+                await asyncio.sleep(TRY_AGAIN_S)
 
 
 class _Tenancy:
     """A network and a router that come and go."""
 
-    def __init__(self, network: str, subnet: str, router: str) -> None:
-        self._network, self._subnet, self._router = network, subnet, router
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._undo: list[Callable[[], Awaitable[None]]] = []
 
-    @classmethod
-    async def made(cls, api: Api, external: str, name: str, mode: str) -> "_Tenancy":
+    async def make(self, external: str, name: str, mode: str) -> None:
+        """Raises Unavailable; what there is by then can be removed."""
+        api = self._api
         network = await api.create("network", name=name)
+        self._undo.append(partial(api.delete, "network", network["id"]))
         subnet = await api.create(
             "subnet", name=name, network_id=network["id"], ip_version=4, cidr=str(layout.TENANT_NET)
         )
         gateway = {"network_id": external}
         router = await api.create("router", name=name, external_gateway_info=gateway, failover_mode=str(mode))
+        self._undo.append(partial(api.delete, "router", router["id"]))
+        # One that is refused may have been plugged in even so, and one that is not there is as good as removed.
+        self._undo.append(partial(api.remove_interface, router["id"], subnet_id=subnet["id"]))
         await api.add_interface(router["id"], subnet_id=subnet["id"])
-        return cls(network["id"], subnet["id"], router["id"])
 
-    async def removed(self, api: Api) -> None:
-        await api.remove_interface(self._router, subnet_id=self._subnet)
-        await api.delete("router", self._router)
-        await api.delete("network", self._network)
+    async def remove(self) -> None:
+        """All that there is of it. Raises Unavailable; it can be called again."""
+        while self._undo:
+            with contextlib.suppress(NotFound):
+                await self._undo[-1]()
+            self._undo.pop()

@@ -1,0 +1,73 @@
+"""The second failure at the worst moment: whoever is about to take over dies of it."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable
+
+from gapless.errors import InvalidRequest
+from gapless.lab import claims
+from gapless.lab.expect import Expected, Gap
+from gapless.lab.faults.base import RESCHEDULED, in_mode
+from gapless.lab.faults.machines import HostPower
+from gapless.lab.lab import Lab
+from gapless.lab.nodes import Host
+from gapless.lab.waiting import until
+
+CLAIMED_WITHIN_S = 20.0
+ENDED = "the beat ended"
+"""What a sentinel logs when its beat is gone, after all that the beat has said."""
+NOTICED_WITHIN_S = 10.0
+
+
+class SuccessorDies(HostPower):
+    """A host loses power, and the first successor that claims its routers loses its fast path at that moment. The
+    machine's init system starts it again a moment later, as in `sentinel-kill`.
+
+    Of three arbiters two are away then, so all hosts stop until one of them is back.
+    """
+
+    name = "successor-dies"
+    summary = "a host loses power, and the first that claims its routers is killed with -9 and started again"
+    expected = in_mode(reschedule=RESCHEDULED, standby=Expected(gap=Gap.LASTS))
+    heals = True
+
+    def __init__(self, hosts: Iterable[Host] = ()) -> None:
+        super().__init__(hosts)
+        self.successor: Host | None = None
+        """Who claimed, and died of it."""
+        self.claimed_at = 0.0
+        """When that was heard, in seconds of wall-clock time."""
+
+    async def prepare(self, lab: Lab) -> None:
+        """Raises InvalidRequest where nobody succeeds."""
+        if not lab.settings.has_standbys:
+            raise InvalidRequest(f"{self.name} needs hosts that take over by themselves: --mode standby")
+
+    async def strike(self, lab: Lab) -> None:
+        """Take the power, hear the first claim, kill whose it is: its beat first, for that is what takes over."""
+        others = [host for host in lab.hosts.values() if host.machine.is_on and host not in self.hosts]
+        beats = {host.name: host.beats() for host in others}
+        said = {host.name: host.sentinel.count(ENDED) for host in others}
+        with claims.listening({host.place.data_cable.port: host.name for host in others}) as heard:
+            await super().strike(lab)
+            name = await heard.first(CLAIMED_WITHIN_S)
+        self.claimed_at = time.time()
+        for beat in beats[name]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(beat.pid, signal.SIGKILL)
+        self.successor = successor = lab.host(name)
+
+        async def noticed() -> bool:
+            return successor.sentinel.count(ENDED) > said[name]
+
+        await until(noticed, f"{name} has noticed that its beat is gone", NOTICED_WITHIN_S)
+        successor.signal_fast_path(signal.SIGKILL)
+
+    async def heal(self, lab: Lab) -> None:
+        """Start the successor again; the host stays without power."""
+        if self.successor is not None:
+            await self.successor.sentinel.ended()
+            await lab.start_hosts([self.successor])
+        await lab.hosts_alive(*(host.name for host in lab.hosts.values() if host.machine.is_on))
