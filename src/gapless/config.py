@@ -86,6 +86,8 @@ class ServerSettings:
     """How soon hosts notice that one of them is gone; they hear of it from the controller."""
     physical_mtu: int = 1500
     """MTU of the hosts' data network in bytes; VXLAN networks get 50 less."""
+    keep_moves_days: float = 90.0
+    """How long the records of moves are kept; 0: for ever."""
     vni_first: int = 1
     vni_last: int = 16_777_215
 

@@ -8,10 +8,11 @@ from math import inf
 
 import pytest
 
-from gapless.core import reports, wishes
+from gapless.core import news, reports, wishes
 from gapless.core.binding import Binding
 from gapless.core.brake import Brake
 from gapless.core.effects import StoreSuccession, StoreWithdrawal
+from gapless.core.events import HostConnected
 from gapless.core.fleet import Host
 from gapless.core.ledger import Ledger
 from gapless.core.liveness import Attention, Silence
@@ -21,8 +22,9 @@ from gapless.core.standbys import Answer, Standbys
 from gapless.core.succession import RightState, Trigger
 from gapless.core.tours import Tour
 from gapless.core.wishes import Beliefs, Stay, Wish
-from gapless.model.lease import Tenure
+from gapless.model.lease import NOBODY, Tenure
 from gapless.sim.run import run
+from gapless.sim.store import FakeStore
 
 SEEDS = 2000
 FIRST = {"any_report_will_do": 2500, "touring": 680}
@@ -117,7 +119,7 @@ def off_means_nothing(patch: Patch) -> None:
 
 def given_before_acknowledged(patch: Patch) -> None:
     """A host is taken at its plan's word: what it was told to close counts as closed."""
-    patch.setattr(Standbys, "_has_closed", lambda self, host, router, version: True)
+    patch.setattr(Standbys, "_has_closed", lambda self, host, router, incarnation, version: True)
 
 
 def given_before_stored(patch: Patch) -> None:
@@ -144,6 +146,28 @@ def silence_is_the_end(patch: Patch) -> None:
     patch.setattr(Standbys, "_is_over", is_over_or_dead)
 
 
+def a_name_is_a_machine(patch: Patch) -> None:
+    """Another machine under a host's name says that the one before is over."""
+    patch.setattr(Host, "has_outlived", lambda self, incarnation: incarnation < self.reborn)
+    meet = news._meet
+
+    def believe(ledger: Ledger, host: Host, event: HostConnected) -> None:
+        host.reborn = max(host.reborn, event.incarnation)
+        meet(ledger, host, event)
+
+    patch.setattr(news, "_meet", believe)
+
+
+def a_name_is_its_guard(patch: Patch) -> None:
+    """What another machine says of its guard counts for the one before."""
+    patch.setattr(Host, "is_of", lambda self, incarnation: True)
+
+
+def names_are_forgotten(patch: Patch) -> None:
+    """Another machine under a host's name begins at 1, as any machine."""
+    patch.setattr(FakeStore, "name", lambda self, facts, incarnation: NOBODY)
+
+
 def nobody_stands_by_again(patch: Patch) -> None:
     """A router that lost its standby gets no other."""
     patch.setattr(Ledger, "drop_standby", _drop_for_good(Ledger.drop_standby))
@@ -164,6 +188,9 @@ def _drop_for_good(drop: Callable[[Ledger, RouterRecord, Trigger], None]) -> Cal
         (given_before_acknowledged, ("oracle 1", "oracle 8")),
         (given_before_stored, ("oracle 8", "a right to succeed")),
         (silence_is_the_end, ("oracle 1", "oracle 3", "oracle 8")),
+        (a_name_is_a_machine, ("oracle 1", "oracle 3", "oracle 8")),
+        (a_name_is_its_guard, ("oracle 1", "oracle 8")),
+        (names_are_forgotten, ("oracle 1", "oracle 3", "oracle 4", "oracle 8")),
         (nobody_stands_by_again, "oracle 4"),
     ],
 )

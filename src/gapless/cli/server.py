@@ -102,6 +102,17 @@ def server(
             help="MTU of the network between hosts. Tenant networks (VXLAN) get 50 less.",
         ),
     ] = 1500,
+    keep_moves: Annotated[
+        float,
+        typer.Option(
+            envvar="GAPLESS_KEEP_MOVES",
+            metavar="DAYS",
+            min=0.0,
+            max=36500.0,
+            help="How long the records of moves are kept, which `gapless failovers` shows; 0: for ever. A router's "
+            "last move is always kept.",
+        ),
+    ] = 90.0,
     log_format: Annotated[
         LogFormat, typer.Option(envvar="GAPLESS_LOG_FORMAT", help="text for people, json for collectors.")
     ] = LogFormat.TEXT,
@@ -136,6 +147,7 @@ def server(
         ),
         lease=TIMINGS[timing.value],
         physical_mtu=physical_mtu,
+        keep_moves_days=keep_moves,
     )
     configure("controller", log_format)
     from gapless.controller.server import main  # late: --help should not wait for half a second of imports

@@ -85,12 +85,14 @@ class Driver:
         sessions: Sessions,
         metrics: Metrics,
         clock: Callable[[], float],
+        keep_moves_days: float = 0.0,
     ) -> None:
         self.planner = planner
         self.recorder = Recorder(
             store,
             metrics,
             self._answered,
+            keep_moves_days=keep_moves_days,
         )
         self._store = store
         self._roster = roster

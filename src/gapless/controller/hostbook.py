@@ -2,13 +2,18 @@
 
 A host that is known must not depend on the store to come back: with the database gone a hundred hosts reconnect at
 once, and their reports matter more than their rows. What could not be written is written with the next round.
+
+A host without a row was deleted by an operator. Mostly that is known already; if not, the deletion was stored although
+its transaction was seen to fail, and whoever asks (`on_gone`) hears of it here.
 """
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 
 from gapless.controller.store import records
 from gapless.controller.store.engine import Store
+from gapless.controller.store.records import NameRecord
 from gapless.controller.store.tables import utc_now
 from gapless.errors import LostRace, StoreUnavailable
 from gapless.model.host import HostFacts, HostName, Incarnation
@@ -26,17 +31,26 @@ class HostBook:
         self._every_s = every_s
         self._heard: dict[HostName, datetime] = {}
         self._greeted: dict[HostName, tuple[HostFacts, Incarnation]] = {}
+        self._names: dict[HostName, NameRecord] = {}
         self._trouble = Ailment()
+        self.on_gone: Callable[[HostName], None] = lambda name: None
+        """Told of a host that is heard and has no row."""
 
-    async def register(self, facts: HostFacts, incarnation: Incarnation) -> None:
+    async def register(self, facts: HostFacts, record: NameRecord) -> None:
         """Store a machine that is new under its name. Raises StoreUnavailable or LostRace."""
         async with self._store.transaction() as session:
-            await records.save_host(session, facts, incarnation, utc_now())
+            await records.save_host(session, facts, record.started, utc_now())
+            await records.save_names(session, {facts.name: record})
 
-    def greeted(self, facts: HostFacts, incarnation: Incarnation) -> None:
+    def greeted(self, facts: HostFacts, record: NameRecord) -> None:
         """A known machine connected: store what it says with the next round."""
-        self._greeted[facts.name] = (facts, incarnation)
+        self._greeted[facts.name] = (facts, record.started)
         self._heard[facts.name] = utc_now()
+        self.risen(facts.name, record)
+
+    def risen(self, name: HostName, record: NameRecord) -> None:
+        """A host has a higher incarnation: stored with the next round, also if the host is deleted before."""
+        self._names[name] = record
 
     def heard(self, name: HostName) -> None:
         """A report of the host arrived."""
@@ -57,13 +71,15 @@ class HostBook:
         """Write what has gathered. What cannot be written stays for the next round."""
         greeted, self._greeted = self._greeted, {}
         heard, self._heard = self._heard, {}
-        if not heard:
+        names, self._names = self._names, {}
+        if not heard and not names:
             return
         try:
             for each in greeted.values():
                 await self._write_host(*each)
             async with self._store.transaction() as session:
-                await records.save_heartbeats(session, heard)
+                gone = await records.save_heartbeats(session, heard)
+                await records.save_names(session, names)
         except StoreUnavailable as error:
             self._metrics.store_failures.labels(job="hosts").inc()
             self._trouble.persists(
@@ -73,8 +89,14 @@ class HostBook:
             )
             self._greeted = {**greeted, **self._greeted}
             self._heard = {**heard, **self._heard}
+            self._names = {**names, **self._names}
             return
         self._trouble.ends(get_logger().info, "Hosts and heartbeats are stored again")
+        for name in sorted(gone):
+            get_logger().warning(
+                "A host that an operator deleted is heard: it has to come back as a new one", host=name
+            )
+            self.on_gone(name)
 
     async def _write_host(self, facts: HostFacts, incarnation: Incarnation) -> None:
         """Each in a transaction of its own, so that one that does not fit keeps no other from being written.

@@ -23,6 +23,7 @@ from gapless.controller.refusals import Refusals
 from gapless.controller.roster import Admission, Refusal, RefusalCode, Roster
 from gapless.controller.session import SEND_TIMEOUT_S, Heard, Malformed, PlanSource, Session, decode
 from gapless.controller.sessions import Sessions
+from gapless.controller.store.records import NameRecord
 from gapless.controller.store.tables import utc_now
 from gapless.errors import Conflict, StoreUnavailable, Unavailable
 from gapless.model.host import HostFacts, HostName, Incarnation
@@ -122,8 +123,7 @@ class Link:
         """The supervisor of one connection: however it ends, it ends alone."""
         try:
             guest = await self._handshake(connection)
-            await self._admit(guest)
-            await self._serve(connection, guest)
+            await self._serve(connection, guest, await self._admit(guest))
         except _TurnedAway as turned:
             await self._refuse(connection, turned)
         except ConnectionClosed:
@@ -196,26 +196,28 @@ class Link:
             incarnation=hello.incarnation,
         )
 
-    async def _admit(self, guest: "_Guest") -> None:
+    async def _admit(self, guest: "_Guest") -> NameRecord:
         """Give the machine its name, and have it stored: at once if it is new, else with the next round."""
         facts, incarnation = guest.hello.facts, guest.hello.incarnation
         admission = self._considered(guest)
         if self._roster.is_known(facts):
-            self._roster.admit(facts, incarnation, guest.received_s, utc_now())
-            self._book.greeted(facts, incarnation)
-            return
+            record = self._roster.admit(facts, incarnation, guest.received_s, utc_now())
+            self._book.greeted(facts, record)
+            return record
         async with self._newcomers:  # two newcomers with one name: the second finds the first
             self._considered(guest)
-            await self._book.register(facts, incarnation)
+            await self._book.register(facts, self._roster.name_record(facts, incarnation))
             admission = self._considered(guest)  # the one that had the name may have come back meanwhile
-            self._roster.admit(facts, incarnation, guest.received_s, utc_now())
+            record = self._roster.admit(facts, incarnation, guest.received_s, utc_now())
         if admission.replaces:
             self._log.warning(
                 "Another machine takes over the name of a dead host",
                 host=facts.name,
                 instance=facts.instance,
                 replaces=admission.replaces,
+                incarnations_above=record.outlived,
             )
+        return record
 
     def _considered(self, guest: "_Guest") -> Admission:
         hello = guest.hello
@@ -224,19 +226,21 @@ class Link:
             raise _TurnedAway(verdict.code, verdict.reason, host=_printable(hello.facts.name))
         return verdict
 
-    async def _serve(self, connection: ServerConnection, guest: "_Guest") -> None:
+    async def _serve(self, connection: ServerConnection, guest: "_Guest", record: NameRecord) -> None:
         """Open the host's session, and stay until it is over."""
         hello, host = guest.hello, guest.hello.facts.name
         proof = server_proof(self._key, **self._said(hello, guest.nonce))
-        welcome = Welcome(cluster=self._cluster, proof=proof, report_interval_s=self._report_interval_s)
+        welcome = Welcome(
+            cluster=self._cluster, proof=proof, report_interval_s=self._report_interval_s, outlived=record.outlived
+        )
         await connection.send(encode(welcome), text=True)
         connection.protocol.max_message_size = LARGEST_REPORT
         session = Session(host, connection, self._plans, self._heard, self._dead_after_s, self._send_timeout_s)
-        log = self._log.bind(host=host, incarnation=hello.incarnation)
+        log = self._log.bind(host=host, incarnation=record.started)
         log.info("Host connected", peer=_peer(connection), instance=hello.facts.instance)
         try:
             self._sessions.add(session)
-            self._ears.host_connected(hello.facts, hello.incarnation, session.number, guest.received_s)
+            self._ears.host_connected(hello.facts, record.started, session.number, guest.received_s)
             self._metrics.links.set(len(self._sessions))
             over = await session.run()
         finally:
@@ -251,6 +255,8 @@ class Link:
     async def _heard(self, host: HostName, heard: Heard, received_s: float) -> None:
         self._roster.heard(host, received_s, utc_now())
         self._book.heard(host)
+        if (record := self._roster.leased(host, heard.report.leased)) is not None:
+            self._book.risen(host, record)
         await self._ears.host_reported(host, heard, received_s)
 
     async def _refuse(self, connection: ServerConnection, turned: "_TurnedAway") -> None:

@@ -2,7 +2,8 @@
 
 A call from the API is a hint to look: the store has it already. What a router asks for is read from the store again
 before the planner hears of it, several at once; with the store away it is read later. So that no hint can be lost for
-ever, everything is compared with the store now and then (`AUDIT_S`).
+ever, everything is compared with the store now and then (`AUDIT_S`); and what must never be in the planner is looked
+for all the time, in slices.
 """
 
 import asyncio
@@ -34,6 +35,9 @@ from gapless.observe.log import get_logger
 from gapless.observe.metrics import Metrics
 
 AUDIT_S = 300.0
+CHECK_S = 1.0
+CHECKED_AT_ONCE = 500
+"""Routers whose invariants are checked each `CHECK_S`: for some milliseconds nobody else has the loop."""
 STORE_RETRY_S = 1.0
 
 
@@ -66,6 +70,7 @@ class Pilot:
         """Deleted while something was being read: what was read of them is not true any more."""
         self._moves: list[MoveRequested] = []
         self._look = asyncio.Event()
+        self._audit_s, self._check_s = clock() + AUDIT_S, clock() + CHECK_S
         self._trouble = Ailment()
         metrics.before_page(self._show)
 
@@ -147,18 +152,30 @@ class Pilot:
     # Reading
 
     async def run(self) -> None:
-        """Read what changed whenever something did, and everything now and then, for ever."""
-        audit_s = self._clock() + AUDIT_S
+        """Read what changed whenever something did, and everything now and then, for ever. The clock is looked at
+        first: writes without end keep nothing else from its turn.
+        """
         while True:
+            if not await self.turn():
+                await asyncio.sleep(STORE_RETRY_S)
+            if self._look.is_set():
+                continue
             try:
-                async with asyncio.timeout(max(0.0, audit_s - self._clock())):
+                async with asyncio.timeout(max(0.0, min(self._audit_s, self._check_s) - self._clock())):
                     await self._look.wait()
             except TimeoutError:
-                audit_s = self._clock() + AUDIT_S
-                await self.audit()
-                continue
-            if not await self.read_changed():
-                await asyncio.sleep(STORE_RETRY_S)
+                pass
+
+    async def turn(self) -> bool:
+        """Do what is due by the clock, and then what was asked for; false if that has to be done again later."""
+        now = self._clock()
+        if now >= self._check_s:
+            self._check_s = now + CHECK_S
+            self._driver.planner.check_slice(CHECKED_AT_ONCE)
+        if now >= self._audit_s:
+            self._audit_s = now + AUDIT_S
+            await self.audit()
+        return await self.read_changed() if self._look.is_set() else True
 
     async def read_changed(self) -> bool:
         """Tell the planner and the sessions what changed; false if that has to be done again."""
@@ -174,8 +191,7 @@ class Pilot:
         return True
 
     async def audit(self) -> None:
-        """Find what no hint told of, and what must never be. Raises InvariantError for the latter."""
-        self._driver.planner.check()
+        """Find what no hint told of."""
         await self._read(None)
 
     async def _read(self, ids: set[RouterId] | None) -> bool:

@@ -14,12 +14,14 @@ its control link meanwhile.
 An epoch that is stale although this is the only writer means that planner and store have parted: that is a bug, or
 somebody changed the database. It cannot be answered, only ended (InvariantError): what is stored is what counts.
 
-Steps of moves are for people: they wait for a database that is away, up to a bound, and never hold up a binding.
+Steps of moves are for people: they wait for a database that is away, up to a bound, and never hold up a binding. Moves
+older than is wanted are deleted now and then, a few at a time.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -42,6 +44,11 @@ BATCH = 100
 """Effects in one transaction: enough that the disk's sync costs little, few enough that the first need not wait."""
 RETRY = Pace(first_s=1.0, most_s=10.0)
 MOST_STEPS = 100_000
+PRUNE_S = 3600.0
+"""How often moves that are too old are looked for."""
+PRUNED_AT_ONCE = 500
+PRUNE_AGAIN_S = 1.0
+"""How soon after a batch that was full."""
 _LONGEST_AGO_S = 30 * 86_400.0
 """A host's own times are believed up to a month: they are for people, and must not break a calendar."""
 
@@ -58,7 +65,9 @@ Answer = Callable[[Write, str], None]
 class Recorder:
     """Takes effects at once, stores them in its own task (`run`), answers."""
 
-    def __init__(self, store: Store, metrics: Metrics, answer: Answer) -> None:
+    def __init__(self, store: Store, metrics: Metrics, answer: Answer, *, keep_moves_days: float = 0.0) -> None:
+        """`keep_moves_days`: how long the records of moves are kept; 0: for ever."""
+        self._keep_moves = timedelta(days=keep_moves_days)
         self._store = store
         self._metrics = metrics
         self._answer = answer
@@ -92,13 +101,32 @@ class Recorder:
 
     async def run(self) -> None:
         """Store what is taken, for ever."""
-        backoff = Backoff(RETRY)
+        backoff, loop = Backoff(RETRY), asyncio.get_running_loop()
+        prune_s = loop.time()
         while True:
-            await self._work.wait()
-            if await self.flush():
-                backoff.reset()
-            else:
-                await asyncio.sleep(backoff.after())
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(max(prune_s, loop.time()) if self._keep_moves else None):
+                    await self._work.wait()
+            if self._work.is_set():
+                if await self.flush():
+                    backoff.reset()
+                else:
+                    await asyncio.sleep(backoff.after())
+            if self._keep_moves and loop.time() >= prune_s:
+                prune_s = loop.time() + (PRUNE_AGAIN_S if await self.prune() else PRUNE_S)
+
+    async def prune(self) -> bool:
+        """Delete moves that are too old; whether there may be more of them."""
+        try:
+            async with self._store.transaction() as session:
+                pruned = await records.prune_moves(session, utc_now() - self._keep_moves, PRUNED_AT_ONCE)
+        except StoreUnavailable as error:
+            self._metrics.store_failures.labels(job="pruning").inc()
+            self._log.warning("Old moves cannot be deleted; tried again in an hour", reason=str(error))
+            return False
+        if pruned:
+            self._log.info(f"Deleted the records of {pruned} moves that are older than {self._keep_moves.days} days")
+        return pruned == PRUNED_AT_ONCE
 
     async def flush(self) -> bool:
         """Store all that was taken; false if something is left because the database is away.

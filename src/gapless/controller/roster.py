@@ -4,19 +4,24 @@ The rule: a name belongs to one machine at a time. Another machine gets it only 
 routers are bound to names: two machines under one name would build the same routers. At the controller's start every
 stored host counts as heard just now, because nobody can have been heard while the controller was away.
 
+What outlives a machine is its name: arbiters, rights and burials know hosts by that and an incarnation. So each
+machine that ever gets a name has a range of incarnations of its own (`model.host.MACHINE_STEP`), above all that was
+heard of the machines before it (`NameRecord`), also after the host was deleted.
+
 Pure: time comes in as an argument, monotonic seconds.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from ipaddress import AddressValueError, IPv4Address
 from uuid import UUID
 
-from gapless.controller.store.records import HostRecord
-from gapless.model.host import HostFacts, HostName, Incarnation, InstanceId
+from gapless.controller.store.records import HostRecord, NameRecord
+from gapless.model.host import HostFacts, HostName, Incarnation, InstanceId, others_up_to
+from gapless.model.lease import NOBODY
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?", re.ASCII)
 _LARGEST = 2**53
@@ -74,8 +79,17 @@ class _Known:
 class Roster:
     """Every host of the cluster, and the machine behind its name."""
 
-    def __init__(self, stored: Mapping[HostName, HostRecord], *, dead_after_s: float, now: float) -> None:
+    def __init__(
+        self,
+        stored: Mapping[HostName, HostRecord],
+        names: Mapping[HostName, NameRecord] | None = None,
+        *,
+        dead_after_s: float,
+        now: float,
+    ) -> None:
+        """`names`: also of hosts that were deleted."""
         self._dead_after_s = dead_after_s
+        self._names = {name: _name_record(host) for name, host in stored.items()} | dict(names or {})
         self._known = {
             name: _Known(
                 instance=host.facts.instance, incarnation=host.incarnation, admin_up=host.admin_up, heard_s=now
@@ -95,9 +109,39 @@ class Roster:
             return Admission()
         if known.instance != facts.instance:
             return self._other_machine(facts, known, now)
-        if incarnation < known.incarnation:
+        if self._went_back(facts, incarnation):
             return _stale(facts, incarnation, known.incarnation)
         return Admission()
+
+    def name_record(self, facts: HostFacts, incarnation: Incarnation) -> NameRecord:
+        """What is to be known of the name once this machine connects under it: `started` is the incarnation that counts
+        as its own, `outlived` what it has to be above. To be stored before the machine hears of it.
+        """
+        known = self._names.get(facts.name)
+        if known is None:
+            return NameRecord(instance=facts.instance, started=incarnation, highest=incarnation, outlived=NOBODY)
+        outlived = known.outlived
+        if known.instance != facts.instance or self._went_back(facts, incarnation):
+            outlived = others_up_to(known.highest)
+        started = max(incarnation, Incarnation(outlived + 1))
+        return NameRecord(
+            instance=facts.instance, started=started, highest=max(known.highest, started), outlived=outlived
+        )
+
+    def _went_back(self, facts: HostFacts, incarnation: Incarnation) -> bool:
+        """Whether a machine is at an earlier start than it was: its state directory is an old copy."""
+        known = self._names.get(facts.name)
+        if known is None or known.instance != facts.instance:
+            return False
+        return max(incarnation, known.outlived + 1) < known.started
+
+    def leased(self, name: HostName, incarnation: Incarnation) -> NameRecord | None:
+        """A host held its lease at this incarnation; what is known of its name, if that is news and can be."""
+        known = self._names.get(name)
+        if known is None or not known.highest < incarnation < _LARGEST:
+            return None
+        self._names[name] = replace(known, highest=incarnation)
+        return self._names[name]
 
     def _other_machine(self, facts: HostFacts, known: _Known, now: float) -> Admission | Refusal:
         silent_s = now - known.heard_s
@@ -113,16 +157,18 @@ class Roster:
             ),
         )
 
-    def admit(self, facts: HostFacts, incarnation: Incarnation, now: float, at: datetime) -> None:
+    def admit(self, facts: HostFacts, incarnation: Incarnation, now: float, at: datetime) -> NameRecord:
         """This machine has the name from now on; `at` is `now` on the wall clock, for people."""
         before = self._known.get(facts.name)
+        record = self._names[facts.name] = self.name_record(facts, incarnation)
         self._known[facts.name] = _Known(
             instance=facts.instance,
-            incarnation=incarnation,
+            incarnation=record.started,
             admin_up=before is None or before.admin_up,
             heard_s=now,
             heard_at=at,
         )
+        return record
 
     def heard(self, name: HostName, now: float, at: datetime) -> None:
         """A message of the host arrived. A name that was forgotten meanwhile is ignored."""
@@ -136,7 +182,7 @@ class Roster:
             known.heard_s = max(known.heard_s, min(now, known.heard_s + seconds))
 
     def forget(self, name: HostName) -> None:
-        """The host was deleted: its name is free."""
+        """The host was deleted: its name is free. What its incarnations were is not forgotten."""
         self._known.pop(name, None)
 
     def is_known(self, facts: HostFacts) -> bool:
@@ -158,6 +204,11 @@ class Roster:
         """Wall-clock time of the host's last message; None if there was none since the controller's start."""
         known = self._known.get(name)
         return None if known is None else known.heard_at
+
+
+def _name_record(host: HostRecord) -> NameRecord:
+    """Of a host that nothing else is known of."""
+    return NameRecord(instance=host.facts.instance, started=host.incarnation, highest=host.incarnation, outlived=NOBODY)
 
 
 def _impossible(facts: HostFacts, incarnation: Incarnation) -> str:

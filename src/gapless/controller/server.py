@@ -82,7 +82,14 @@ async def _run_on(
 ) -> None:
     """Put the parts together and run them until `stop`, or until one of them fails."""
     clock = asyncio.get_running_loop().time
-    shell = await assemble(store, key=secret, liveness=settings.liveness, lease=settings.lease, clock=clock)
+    shell = await assemble(
+        store,
+        key=secret,
+        liveness=settings.liveness,
+        lease=settings.lease,
+        clock=clock,
+        keep_moves_days=settings.keep_moves_days,
+    )
     app = create_app(store=store, settings=settings, steering=shell.pilot, metrics=shell.metrics)
     api = _Api(
         uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=3)

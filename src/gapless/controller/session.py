@@ -12,7 +12,7 @@ a takeover gets an answer even if nothing else is to be said: until then the hos
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Protocol
@@ -141,10 +141,15 @@ class Session:
         """The plan may have changed."""
         self._woken.set()
 
-    def look_at(self, changed: Collection[RouterId]) -> None:
+    def look_at(self, changed: Set[RouterId]) -> None:
         """These routers should be built otherwise than before; the host may have none of them."""
-        # One that is not in the plan now is read when it enters it.
-        if stale := (self.source.plan_of(self.host).keys() | self._sent.routers.keys()) & set(changed):
+        # One that is not in the plan now is read when it enters it. Changes are few, plans are long, hosts are many.
+        plan, sent = self.source.plan_of(self.host), self._sent.routers
+        if len(changed) <= len(plan):
+            stale = {router_id for router_id in changed if router_id in plan or router_id in sent}
+        else:
+            stale = {router_id for known in (plan, sent) for router_id in known if router_id in changed}
+        if stale:
             self._stale |= stale
             self._woken.set()
 

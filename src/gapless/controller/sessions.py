@@ -1,6 +1,6 @@
 """The control links that are open now, at most one a host."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Set
 
 from gapless.controller.session import Session
 from gapless.model.host import HostName
@@ -43,7 +43,7 @@ class Sessions:
         if session := self._open.get(host):
             session.ask(question)
 
-    def look_at(self, changed: Collection[RouterId]) -> None:
+    def look_at(self, changed: Set[RouterId]) -> None:
         """These routers should be built otherwise than before, wherever they run."""
         for session in self:
             session.look_at(changed)

@@ -58,13 +58,19 @@ class Shell:
 
 
 async def assemble(
-    store: Store, *, key: bytes, liveness: Timing, lease: LeaseTiming = DEFAULT, clock: Callable[[], float]
+    store: Store,
+    *,
+    key: bytes,
+    liveness: Timing,
+    lease: LeaseTiming = DEFAULT,
+    clock: Callable[[], float],
+    keep_moves_days: float = 0.0,
 ) -> Shell:
     """Read the store and put the parts together. `clock` is the loop's; raises StoreUnavailable."""
     metrics = Metrics()
     levels = await _levels(store)
     now = clock()
-    roster = Roster(levels.hosts, dead_after_s=liveness.dead_after_s, now=now)
+    roster = Roster(levels.hosts, levels.names, dead_after_s=liveness.dead_after_s, now=now)
     sessions = Sessions()
     book = HostBook(store, metrics, every_s=max(1.0, min(liveness.report_interval_s, 30.0)))
     planner = Planner(
@@ -75,7 +81,15 @@ async def assemble(
         panel=levels.panel,
         lease=lease,
     )
-    driver = Driver(planner, store=store, roster=roster, sessions=sessions, metrics=metrics, clock=clock)
+    driver = Driver(
+        planner,
+        store=store,
+        roster=roster,
+        sessions=sessions,
+        metrics=metrics,
+        clock=clock,
+        keep_moves_days=keep_moves_days,
+    )
     pilot = Pilot(
         driver,
         store=store,
@@ -86,6 +100,7 @@ async def assemble(
         needs=levels.needs,
         clock=clock,
     )
+    book.on_gone = pilot.host_forgotten
     link = Link(
         key=key,
         cluster=levels.cluster,
@@ -115,6 +130,7 @@ class _Levels:
 
     cluster: str
     hosts: dict[HostName, records.HostRecord]
+    names: dict[HostName, records.NameRecord]
     needs: dict[RouterId, RouterNeeds]
     bindings: dict[RouterId, records.StoredBinding]
     open_moves: dict[RouterId, MoveKind]
@@ -152,6 +168,7 @@ async def _levels(store: Store) -> _Levels:
         return _Levels(
             cluster=await records.cluster_id(session),
             hosts=await records.hosts(session),
+            names=await records.names(session),
             needs=await projection.needs(session),
             bindings=await records.bindings(session),
             open_moves=await records.open_moves(session),

@@ -6,8 +6,9 @@ arbiter says nothing for `quiet_s`. By then every grant of before is over, and e
 before has been decided (`LeaseTiming.window_s`). Burials need no ballots, since they are monotone.
 
 The rule: a tenure is granted unless it is below the lowest incarnation of its host that may be; burying raises that,
-and so does hearing a higher one, which says itself that those below it are over. A claim is denied only by an
-unexpired grant to that incarnation or a lower one.
+and so does hearing a higher one, which says itself that those below it are over. Another machine under the same name
+(`model.host.machine_of`) says nothing of the one before, so it is granted nothing until that one's grant has expired.
+A claim is denied only by an unexpired grant to that incarnation or a lower one.
 
 The invariant: `lowest` never falls, and no grant is unexpired to a tenure that is buried here.
 
@@ -20,7 +21,7 @@ from math import inf
 
 from gapless.core.beatevents import Counters
 from gapless.errors import InvariantError
-from gapless.model.host import HostName, Incarnation
+from gapless.model.host import HostName, Incarnation, machine_of
 from gapless.model.lease import DatagramKind, LeaseTiming, PanelVersion, Tenure
 
 QUICK_HINTS = 20
@@ -71,6 +72,9 @@ class Arbiter:
             self._counters.refusals += 1
             return DatagramKind.REFUSE, Incarnation(lowest - 1)
         grant = self._grants.get(host)
+        if grant is not None and grant.until > now and machine_of(incarnation) > machine_of(grant.incarnation):
+            self._counters.namesakes += 1
+            return None
         if grant is None or incarnation > grant.incarnation:
             if grant is not None:
                 self._hints[host] = _Hints(grant.incarnation, since=now, next_at=now)

@@ -38,6 +38,7 @@ from gapless.core.beatevents import (
     LeaseHeld,
     NeedIncarnation,
     News,
+    Outlived,
     PanelStale,
     Planned,
     PlanSettled,
@@ -132,6 +133,8 @@ class Beat:
                 self._withdrawn()
             case Reborn():
                 self._reborn(event.incarnation)
+            case Outlived():
+                self._outlived(event.up_to)
             case Activated() | Deactivated():
                 self._carried_out(event)
             case BurialAsked():
@@ -266,12 +269,20 @@ class Beat:
             self._effects.append(NeedIncarnation(after=Incarnation(self._highest_over)))
 
     def _reborn(self, incarnation: Incarnation) -> None:
-        if self._stage is not _Stage.REBEARING or incarnation <= self._highest_over:
-            raise InvariantError(f"incarnation {incarnation} in stage {self._stage.name}, after {self._highest_over}")
+        if self._stage is not _Stage.REBEARING:
+            raise InvariantError(f"incarnation {incarnation} in stage {self._stage.name}: nobody asked for it")
+        if incarnation <= self._highest_over:  # More was heard of since it was asked for.
+            self._effects.append(NeedIncarnation(after=Incarnation(self._highest_over)))
+            return
         self._me = Tenure(self._me.host, incarnation)
         self._lease = Lease(self._me, self._timing)
         self._heirs = Heirs(self._timing.interval_s)
         self._start_renewing()
+
+    def _outlived(self, up_to: Incarnation) -> None:
+        self._highest_over = max(self._highest_over, up_to)
+        if self._stage is _Stage.RENEWING and self._me.incarnation <= up_to:
+            self._fence(f"another machine had this host's name, at incarnations up to {up_to}")
 
     def _start_renewing(self) -> None:
         self._stage = _Stage.RENEWING

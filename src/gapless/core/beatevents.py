@@ -75,6 +75,13 @@ class Reborn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outlived:
+    """The controller says that incarnations up to this one belong to other machines that had this host's name."""
+
+    up_to: Incarnation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Activated:
     """An `Activate` was carried out; with a `reason`, it failed and changed nothing."""
 
@@ -106,7 +113,7 @@ class UplinksSeen:
     trouble: str
 
 
-BeatEvent = UplinksSeen | Received | Planned | Withdrawn | Reborn | Activated | Deactivated | BurialAsked
+BeatEvent = UplinksSeen | Received | Planned | Withdrawn | Reborn | Outlived | Activated | Deactivated | BurialAsked
 
 
 # News
@@ -289,6 +296,8 @@ class Counters:
     """Questions that came in the arbiter's quiet time, or while it had no panel."""
     stale_panels: int = 0
     """Questions answered STALE."""
+    namesakes: int = 0
+    """Renewals of another machine while the one that had its name before has an unexpired grant."""
     refusals: int = 0
     """Renewals answered REFUSE."""
     denials: int = 0

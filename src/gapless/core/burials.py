@@ -15,7 +15,7 @@ from math import inf
 from gapless.core.backoff import Backoff, Pace
 from gapless.core.claim import Claim
 from gapless.model.host import HostName, Incarnation
-from gapless.model.lease import DEFAULT, LeaseTiming, Panel, PanelVersion, Tenure
+from gapless.model.lease import DEFAULT, NOBODY, LeaseTiming, Panel, PanelVersion, Tenure
 from gapless.model.plan import Burial
 from gapless.model.router import RouterId
 
@@ -56,7 +56,11 @@ class Burials:
 
     def is_over(self, tenure: Tenure) -> bool:
         """Whether it is known to be buried."""
-        return tenure.incarnation <= self._over.get(tenure.host, 0)
+        return tenure.incarnation <= self.up_to(tenure.host)
+
+    def up_to(self, host: HostName) -> Incarnation:
+        """The highest incarnation of a host's name that is known to be buried; whoever has the name now."""
+        return self._over.get(host, NOBODY)
 
     def bury(self, tenure: Tenure) -> set[RouterId]:
         """It is over for certain: the arbiters said so, to the controller or to a successor. Who waited for that."""

@@ -2,7 +2,7 @@
 
 The rule: a router runs on one host at most; a guarded one may be built on others. Only `plan` and `unplan` change
 plans, and each change raises the host's `plan_version`, by which a later report proves what the host knew when it made
-it.
+it. Versions never begin anew, also when a host was deleted and is back: what waits for one waits for the name's.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from math import inf
 from types import MappingProxyType
 
 from gapless.core.liveness import Silence, Standing
-from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
+from gapless.model.host import AgentState, HostFacts, HostName, Incarnation, machine_of
 from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch, Guarded, Role
 from gapless.model.router import RouterId
@@ -59,7 +59,8 @@ class Host:
     heard: int = 0
     """The number of its last report in this connection."""
     reborn: Incarnation = field(default=Incarnation(0))
-    """Every lower incarnation of this machine is over: it said so itself, by being at this one."""
+    """Every lower incarnation of this machine is over: it said so itself, by being at this one. Of another machine that
+    had its name before, it says nothing."""
     leased: Incarnation = field(default=Incarnation(0))
     """The newest incarnation at which it said that it held its lease; 0: not known."""
     buried: Incarnation = field(default=Incarnation(0))
@@ -111,7 +112,15 @@ class Host:
     @property
     def holds_lease(self) -> bool:
         """Whether guarded routers can be planned for it: it is at the incarnation at which it held its lease last."""
-        return self.buried < self.leased == self.incarnation
+        return self.buried < self.leased == self.incarnation and self.leased >= self.reborn
+
+    def is_of(self, incarnation: Incarnation) -> bool:
+        """Whether that is an incarnation of its machine, and not of another that had its name."""
+        return machine_of(incarnation) == machine_of(self.incarnation)
+
+    def has_outlived(self, incarnation: Incarnation) -> bool:
+        """Whether its machine says that this incarnation is over; False: it is not known, nor is it of another one."""
+        return incarnation < self.reborn and machine_of(incarnation) == machine_of(self.reborn)
 
     @property
     def tenure(self) -> Tenure:
@@ -159,6 +168,8 @@ class Fleet:
 
     def __init__(self) -> None:
         self._hosts: dict[HostName, Host] = {}
+        self._forgotten_version = 0
+        """The highest version of the plan of any host that is not known any more."""
         self.changed_plans: dict[HostName, str] = {}
         """Hosts whose plan, or a router in it, changed since this was last emptied; the first reason of each."""
         self.changed_standings: set[HostName] = set()
@@ -173,13 +184,16 @@ class Fleet:
 
     def add(self, host: Host) -> Host:
         """A host is known from now on."""
+        host.plan_version += self._forgotten_version
         self._hosts[host.name] = host
         return host
 
     def forget(self, name: HostName) -> Host | None:
         """A host is not known any more."""
         self.changed_plans.pop(name, None)
-        return self._hosts.pop(name, None)
+        if (host := self._hosts.pop(name, None)) is not None:
+            self._forgotten_version = max(self._forgotten_version, host.plan_version)
+        return host
 
     def plan(self, name: HostName, router_id: RouterId, duty: Duty, *, reason: str, unsent: bool) -> bool:
         """The host has this duty; false if it had it before, or is not known."""

@@ -13,6 +13,7 @@ from gapless.core.fleet import NOTHING, Host
 from gapless.core.ledger import Ledger
 from gapless.core.routers import RouterRecord
 from gapless.core.succession import MAY_SUCCEED, TookOver
+from gapless.model.host import MACHINE_STEP, Incarnation, machine_of
 from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch, MoveStep, Takeover, TakeoverTimes
 from gapless.model.router import RouterId
@@ -42,7 +43,11 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
 
 
 def mourn(ledger: Ledger, tenure: Tenure) -> None:
-    """A tenure is over for certain: look at everything that it had, or waited for that."""
+    """A tenure is over for certain: look at everything that it had, or waited for that. Said of each router that a host
+    takes over, so what is known costs nothing.
+    """
+    if ledger.burials.is_over(tenure):
+        return
     waiting = ledger.burials.bury(tenure)
     ledger.look_at(*waiting)
     if host := ledger.fleet.get(tenure.host):
@@ -56,6 +61,9 @@ def _take_in_lease(ledger: Ledger, host: Host, event: HostReported) -> None:
     host.leased = event.leased
     host.incarnation = max(host.incarnation, event.leased)
     host.reborn = max(host.reborn, event.leased)
+    if before := machine_of(event.leased) * MACHINE_STEP:
+        # An arbiter grants nothing to another machine before what it granted the one before has expired.
+        mourn(ledger, Tenure(host.name, Incarnation(before)))
     ledger.lease_changed(host)
     ledger.look_again()
 
@@ -95,8 +103,20 @@ def _take_over(ledger: Ledger, host: Host, router: RouterRecord, epoch: Epoch, t
         succession.took = TookOver(by=by, epoch=epoch, times=times, heard_at=ledger.now)
         ledger.sync(router, f"it took over router {router.id}")
         ledger.look_at(router.id)
+    elif epoch == router.epoch + 1 and _has_lost_its_right(host, router):
+        # It took over, and is over: it was fenced before it could say so. Nobody has the router open.
+        assert router.host is not None
+        assert succession.covered is not None
+        mourn(ledger, Tenure(router.host, succession.covered))
+        ledger.look_at(router.id)
     elif epoch > router.epoch:
         wonder(ledger, host, router.id, epoch)
+
+
+def _has_lost_its_right(host: Host, router: RouterRecord) -> bool:
+    """Whether an earlier incarnation of the host may have taken the router over."""
+    lost = router.succession.lost
+    return lost is not None and lost.host == host.name and host.has_outlived(lost.incarnation)
 
 
 def _take_in_announcement(ledger: Ledger, host: Host, router: RouterRecord, said: Takeover) -> None:

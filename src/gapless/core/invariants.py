@@ -1,5 +1,6 @@
 """What must be true of the ledger after every event; each function raises InvariantError with what is not."""
 
+from collections import deque
 from collections.abc import Mapping
 
 from gapless.core.duties import duties
@@ -16,22 +17,55 @@ from gapless.model.router import RouterId
 
 
 class Invariants:
-    """Checks a ledger again and again; it remembers what may only grow."""
+    """Checks a ledger again and again, as a whole or in slices; it remembers what may only grow."""
 
     def __init__(self) -> None:
-        self._highest: dict[RouterId, Epoch] = {}
+        self._highest: dict[RouterId, tuple[RouterRecord, Epoch]] = {}
+        self._routers_left: deque[RouterId] = deque()
+        self._hosts_left: deque[HostName] = deque()
+        """What the tour of slices has still to look at."""
 
     def check(self, ledger: Ledger) -> None:
         """Everything. Costs as much as there are routers and hosts."""
         for router in ledger.routers.values():
-            self._check_growth(router)
-            _check_router(ledger, router)
-        self._highest = {router.id: router.epoch for router in ledger.routers.values()}
+            self._check_one(ledger, router)
+        self._forget_deleted(ledger)
         for host in ledger.fleet:
             _check_host(ledger, host)
 
+    def check_slice(self, ledger: Ledger, most: int) -> bool:
+        """Go on where the last slice ended, for as much as `most` routers cost; true at the end of a tour of all."""
+        if not self._routers_left and not self._hosts_left:
+            self._routers_left.extend(ledger.routers)
+            self._hosts_left.extend(host.name for host in ledger.fleet)
+        while self._routers_left and most > 0:
+            most -= 1
+            if router := ledger.routers.get(self._routers_left.popleft()):
+                self._check_one(ledger, router)
+        while self._hosts_left and most > 0:
+            host = ledger.fleet.get(self._hosts_left.popleft())
+            most -= 1
+            if host is not None:
+                most -= len(host.plan)
+                _check_host(ledger, host)
+        if self._routers_left or self._hosts_left:
+            return False
+        self._forget_deleted(ledger)
+        return True
+
+    def _forget_deleted(self, ledger: Ledger) -> None:
+        if len(self._highest) > len(ledger.routers):
+            self._highest = {each: known for each, known in self._highest.items() if each in ledger.routers}
+
+    def _check_one(self, ledger: Ledger, router: RouterRecord) -> None:
+        self._check_growth(router)
+        _check_router(ledger, router)
+        self._highest[router.id] = router, router.epoch
+
     def _check_growth(self, router: RouterRecord) -> None:
-        highest = self._highest.get(router.id, 0)
+        known, highest = self._highest.get(router.id, (None, 0))
+        if known is not router:
+            return  # It is new, maybe under the id of one that was deleted.
         if router.epoch < highest:
             raise InvariantError(f"router {router.id} fell from epoch {highest} to {router.epoch}")
         if highest and router.host is None:

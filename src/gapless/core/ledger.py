@@ -24,6 +24,10 @@ from gapless.model.lease import Tenure
 from gapless.model.plan import MoveStep
 from gapless.model.router import RouterId
 
+STANDBY_TURNS = 32
+"""Routers for which a standby is looked for in one turn of the planner, and that are looked at with each tick, though
+nobody said that there is room for one."""
+
 
 class Ledger:
     """Hosts, routers, and the effects of the event that is being handled."""
@@ -45,6 +49,10 @@ class Ledger:
         self._waiting: set[RouterId] = set()
         self._queue: dict[RouterId, None] = {}
         """Routers that wait for a turn to get a standby, longest first."""
+        self._without: dict[RouterId, None] = {}
+        """Routers that run, and wait for a host that can stand by for them."""
+        self._is_again_due = False
+        self._turns_left = STANDBY_TURNS
         self._alarms: list[tuple[float, RouterId]] = []
         self._next_alarm: dict[RouterId, float] = {}
         self.census_due = True
@@ -84,6 +92,7 @@ class Ledger:
         """A host is known from now on. What was bound to its name all along is bound to it."""
         silence = Silence(counted_from=self.now)
         host = self.fleet.add(Host(facts=facts, incarnation=incarnation, admin_up=admin_up, silence=silence))
+        host.buried = self.burials.up_to(host.name)
         for router in self.routers.values():
             standby = router.succession.standby
             if router.host == host.name:
@@ -106,7 +115,15 @@ class Ledger:
 
     def look_again(self) -> None:
         """A host can take more than before: see whether it can take what waits."""
-        self._unsettled |= self._waiting
+        self._is_again_due = True
+
+    def _look_at_what_waits(self) -> None:
+        """What runs and lacks a standby only takes turns: there may be tens of thousands of them."""
+        self._is_again_due = False
+        self._unsettled |= self._waiting - self._without.keys() - self._queue.keys()
+        self._queue |= self._without
+        self._without = {}
+        self.next_standby(STANDBY_TURNS)
 
     def waiting_for_a_host(self) -> list[RouterId]:
         """What `look_again` would look at and that waits for nothing else."""
@@ -116,6 +133,15 @@ class Ledger:
     def wait_for_a_turn(self, router: RouterRecord) -> None:
         """Every host that could stand by has enough to build; looked at again by `next_standby`."""
         self._queue[router.id] = None
+
+    def wait_for_a_standby(self, router: RouterRecord) -> None:
+        """No host can stand by for it; looked at again when that may be otherwise, and it is its turn."""
+        self._without[router.id] = None
+
+    def take_turn(self) -> bool:
+        """Whether a standby may still be looked for in this turn of the planner: that costs a look at every host."""
+        self._turns_left -= 1
+        return self._turns_left >= 0
 
     def next_standby(self, most: int = 8) -> None:
         """A host may have time for one more standby: look at those that have waited longest."""
@@ -139,7 +165,12 @@ class Ledger:
 
     def take_unsettled(self) -> list[RouterRecord]:
         """The routers to look at, in the order of their ids."""
+        if self._is_again_due:
+            self._look_at_what_waits()
         ids, self._unsettled = sorted(self._unsettled), set()
+        self._turns_left = STANDBY_TURNS
+        for router_id in ids:
+            self._without.pop(router_id, None)
         return [self.routers[router_id] for router_id in ids if router_id in self.routers]
 
     # What is said
@@ -227,6 +258,7 @@ class Ledger:
     def bind(self, router: RouterRecord, bind: Bind) -> None:
         """A new binding is stored, maybe with a host that has to let go of the router first."""
         succession, came_from = router.succession, router.host
+        succession.lost = None
         if succession.standby is not None:
             succession.step(RightTrigger.PROMOTED)
             self._set_standby(router, None)
@@ -310,6 +342,7 @@ class Ledger:
         self.end_coming(router)
         self._waiting.discard(router.id)
         self._queue.pop(router.id, None)
+        self._without.pop(router.id, None)
         del self.routers[router.id]
 
     def end_coming(self, router: RouterRecord) -> None:
@@ -345,6 +378,7 @@ class Ledger:
     def end_right(self, router: RouterRecord) -> None:
         """The standby has lost the right for certain. It may keep the router built until there is another."""
         assert router.succession.standby is not None
+        router.succession.lost = router.succession.standby
         router.succession.step(RightTrigger.ENDED)
         self.sync(router, f"it must not succeed {router.host} with router {router.id} any more")
 

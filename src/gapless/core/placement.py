@@ -132,28 +132,54 @@ STANDBYS_AT_ONCE = 4
 """Standbys that a host builds at a time: they must not get in the way of what runs there."""
 
 
-def place_standby(
-    needs: RouterNeeds, home: Host, hosts: Iterable[Host], *, avoid: Collection[HostName], now: float
-) -> tuple[Placement, bool]:
-    """Choose the host that stands by for a router on `home`; and whether waiting for a turn would help.
+class StandbyPlacing:
+    """The choices of standbys of one turn of the planner, in which what hosts can do stays the same, and loads grow.
 
-    The rule: when a host dies, each of the others gets as many of its routers as any other. So of the hosts that can
-    take it, those in another zone than `home` come first, then those that stand by for the fewest of its routers, then
-    those with the fewest routers of all kinds.
+    So the hosts that suit one kind of router are found once, as in `Placing`, and a host that has enough to build is
+    not looked at again in the turn.
     """
-    others = [host for host in hosts if host is not home]
-    able = [host for host in others if not objection(host, needs, avoid)]
-    if not able:
-        why = _enumerate([(objection(host, needs, avoid), host.name) for host in others]) or "there is no other host"
-        return Placement(host=None, reason=why), False
-    ready = [host for host in able if len(host.preparing) < STANDBYS_AT_ONCE and host.calm_until <= now]
-    if not ready:
-        return Placement(host=None, reason="hosts that can stand by build others first"), True
-    zone = home.facts.availability_zone
-    best = min(
-        ready, key=lambda each: (each.facts.availability_zone == zone, home.shares[each.name], each.load, each.name)
-    )
-    return Placement(host=best, reason=_praise(best, len(able))), False
+
+    def __init__(self, hosts: Iterable[Host], now: float) -> None:
+        self._hosts = tuple(hosts)
+        self._now = now
+        self._able: dict[_Kind, list[Host]] = {}
+        self._ready: dict[_Kind, list[Host]] = {}
+        self._nobody: dict[tuple[_Kind, HostName, HostName | None, frozenset[HostName]], str] = {}
+
+    def place(
+        self, needs: RouterNeeds, home: Host, *, instead_of: HostName | None, avoid: Collection[HostName]
+    ) -> tuple[Placement, bool]:
+        """Choose the host that stands by for a router on `home`; and whether waiting for a turn would help.
+
+        The rule: when a host dies, each of the others gets as many of its routers as any other. So of the hosts that
+        can take it, those in another zone than `home` come first, then those that stand by for the fewest of its
+        routers, then those with the fewest routers of all kinds.
+        """
+        kind = _kind(needs)
+        if kind not in self._able:
+            self._able[kind] = [host for host in self._hosts if not objection(host, needs)]
+            self._ready[kind] = [host for host in self._able[kind] if host.calm_until <= self._now]
+        ready = self._ready[kind] = [host for host in self._ready[kind] if len(host.preparing) < STANDBYS_AT_ONCE]
+        excluded = {home.name, instead_of, *avoid}
+        if chosen := [host for host in ready if host.name not in excluded and not host.is_full]:
+            zone, shares = home.facts.availability_zone, home.shares
+            best = min(
+                chosen, key=lambda each: (each.facts.availability_zone == zone, shares[each.name], each.load, each.name)
+            )
+            return Placement(host=best, reason=_praise(best, len(self._able[kind]) - (home in self._able[kind]))), False
+        if any(host.name not in excluded and not host.is_full for host in self._able[kind]):
+            return Placement(host=None, reason="hosts that can stand by build others first"), True
+        return Placement(host=None, reason=self._why_nobody(needs, home.name, instead_of, frozenset(avoid))), False
+
+    def _why_nobody(
+        self, needs: RouterNeeds, home: HostName, instead_of: HostName | None, avoid: frozenset[HostName]
+    ) -> str:
+        key = (_kind(needs), home, instead_of, avoid)
+        if key not in self._nobody:
+            others = [host for host in self._hosts if host.name not in (home, instead_of)]
+            objections = [(objection(host, needs, avoid), host.name) for host in others]
+            self._nobody[key] = _enumerate(objections) or "there is no other host"
+        return self._nobody[key]
 
 
 def _enumerate(objections: list[tuple[str, HostName]]) -> str:

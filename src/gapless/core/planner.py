@@ -45,7 +45,7 @@ from gapless.core.events import (
 )
 from gapless.core.fleet import Duty, Fleet, Host
 from gapless.core.invariants import Invariants
-from gapless.core.ledger import Ledger
+from gapless.core.ledger import STANDBY_TURNS, Ledger
 from gapless.core.liveness import Attention, Standing, Timing, excused_s
 from gapless.core.panel import Arbiters, Member, Shortage
 from gapless.core.placement import Placement, Placing, objection
@@ -64,9 +64,6 @@ from gapless.model.router import FailoverMode, RouterId
 LOOK_AGAIN_S = 60.0
 """How often everything that waits for a host is looked at without any reason. Each change that may help such a router
 looks at it at once; should one ever be forgotten, the router waits a minute, and not for ever."""
-
-STANDBY_TURNS = 32
-"""Routers without a standby that are looked at with each tick, though nobody said that there is room for one."""
 
 _URGENCY = (MoveKind.RESCHEDULE, MoveKind.RESTART, MoveKind.SCHEDULE, MoveKind.RETRY, MoveKind.MANUAL, MoveKind.DRAIN)
 """Who chooses first where room is short: what runs nowhere before what does."""
@@ -211,6 +208,7 @@ class Planner:
         """See what every router wishes about which something changed, and grant it where that is possible."""
         beliefs = self._beliefs()
         wishes: list[tuple[int, RouterRecord, Wish]] = []
+        self._standbys.begin_turn()
         for router in self._ledger.take_unsettled():
             if router.asked is not None:
                 continue  # Its answer looks at it again.
@@ -422,6 +420,13 @@ class Planner:
         """Raise InvariantError, with the recent story, if an invariant does not hold. Costs a look at everything."""
         try:
             self._invariants.check(self._ledger)
+        except InvariantError as error:
+            raise self._with_story(error) from error
+
+    def check_slice(self, most: int) -> bool:
+        """As `check`, of about `most` routers, going on where the last slice ended; true at the end of each tour."""
+        try:
+            return self._invariants.check_slice(self._ledger, most)
         except InvariantError as error:
             raise self._with_story(error) from error
 

@@ -26,7 +26,7 @@ from gapless.core.fleet import Host
 from gapless.core.ledger import Ledger
 from gapless.core.liveness import Standing
 from gapless.core.moves import LEAVING, AssignmentState
-from gapless.core.placement import misfit, objection, place_standby
+from gapless.core.placement import StandbyPlacing, misfit, objection
 from gapless.core.routers import RouterRecord
 from gapless.core.succession import RightState, TookOver, Trigger
 from gapless.core.wishes import Beliefs, Stay, Wish, homeless, moving
@@ -51,6 +51,11 @@ class Standbys:
     def __init__(self, ledger: Ledger, binding: Binding) -> None:
         self._ledger = ledger
         self._binding = binding
+        self._placing: StandbyPlacing | None = None
+
+    def begin_turn(self) -> None:
+        """What hosts can do may have changed."""
+        self._placing = None
 
     def settle(self, router: RouterRecord, beliefs: Beliefs) -> Answer:
         """Look at a guarded router for which nothing is being stored."""
@@ -129,7 +134,7 @@ class Standbys:
         if router.state is AssignmentState.WITHDRAWING and succession.leaving is not None:
             if self._is_over(Tenure(leaving, succession.leaving)):
                 self._ledger.let_go(router, confirmed=False)
-            elif old is not None and self._has_closed(old, router, router.leaving_version):
+            elif old is not None and self._has_closed(old, router, succession.leaving, router.leaving_version):
                 self._ledger.let_go(router, confirmed=True)
         if self._binding.settle_withdrawal(router):
             return None
@@ -162,7 +167,7 @@ class Standbys:
         is_closed = (
             succession.state is RightState.TAKING
             and host is not None
-            and self._has_closed(host, router, succession.taken_version)
+            and self._has_closed(host, router, standby.incarnation, succession.taken_version)
         )
         if is_closed or self._is_over(standby):
             self._ledger.end_right(router)
@@ -182,7 +187,7 @@ class Standbys:
         if succession.state is RightState.GIVEN:
             return self._take(router)
         home = self._ledger.fleet.get(router.host)
-        if self._is_over(bound) or (home is not None and not home.inability):
+        if self._is_over(bound) or (home is not None and not home.inability and home.is_of(bound.incarnation)):
             return self._store(router, None, None, "it need not be guarded any more")
         if home is None or home.is_dead:
             self._ask_whether_over(bound, router, beliefs)
@@ -324,7 +329,9 @@ class Standbys:
         """`waits`: for its turn; else for a host, maybe one that it keeps away from for a while."""
         if waits:
             self._ledger.wait_for_a_turn(router)
-        elif avoided := router.hosts.waiting(self._ledger.now):
+            return
+        self._ledger.wait_for_a_standby(router)
+        if avoided := router.hosts.waiting(self._ledger.now):
             self._ledger.look_later(router, min(avoided.values()))
 
     def _former(self, router: RouterRecord) -> Host | None:
@@ -345,9 +352,16 @@ class Standbys:
     def _next(self, router: RouterRecord, home: Host) -> tuple[Host | None, str, bool]:
         """Who could stand by instead, why (not), and whether it is a matter of waiting for a turn."""
         standby = router.succession.standby
-        others = [host for host in self._ledger.fleet if standby is None or host.name != standby.host]
-        avoid = router.hosts.waiting(self._ledger.now)
-        placement, waits = place_standby(router.needs, home, others, avoid=avoid, now=self._ledger.now)
+        if not self._ledger.take_turn():
+            return None, "others get a standby first", True
+        if self._placing is None:
+            self._placing = StandbyPlacing(self._ledger.fleet, self._ledger.now)
+        placement, waits = self._placing.place(
+            router.needs,
+            home,
+            instead_of=None if standby is None else standby.host,
+            avoid=router.hosts.waiting(self._ledger.now),
+        )
         return placement.host, placement.reason, waits
 
     def _why_unsuitable(self, router: RouterRecord, host: Host) -> str:
@@ -465,10 +479,14 @@ class Standbys:
 
     def _is_over(self, tenure: Tenure) -> bool:
         host = self._ledger.fleet.get(tenure.host)
-        return (host is not None and host.reborn > tenure.incarnation) or self._ledger.burials.is_over(tenure)
+        return (host is not None and host.has_outlived(tenure.incarnation)) or self._ledger.burials.is_over(tenure)
 
-    def _has_closed(self, host: Host, router: RouterRecord, version: int) -> bool:
-        """Whether the host's guard works from this version of its plan, or a later one, and the router is not open."""
+    def _has_closed(self, host: Host, router: RouterRecord, incarnation: Incarnation, version: int) -> bool:
+        """Whether the host's guard works from this version of its plan, or a later one, and the router is not open; at
+        this incarnation or a later one of the same machine.
+        """
+        if not host.is_of(incarnation):
+            return False
         if host.guard_version >= version and host.forwarding is not None:
             return router.id not in host.forwarding
         host.owing.add(router.id)

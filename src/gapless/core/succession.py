@@ -105,6 +105,8 @@ class Succession:
     """Who has the right, or is being given it, or has not lost it for certain; None with NOBODY."""
     taken_version: int = 0
     """In TAKING: the first version of the standby's plan without the right."""
+    lost: Tenure | None = None
+    """Who had the right last at this epoch and has lost it for certain; it may have used it before. Not stored."""
     former: HostName | None = None
     """A host that has it built, without any right: the first choice for the next standby. Not stored."""
     took: TookOver | None = None

@@ -12,6 +12,20 @@ It is also the id of the host's agent in the Neutron API."""
 Incarnation = NewType("Incarnation", int)
 """Grows with each start of a host's sentinel, of its beat, and each fencing; never falls; kept on the host's disk."""
 
+MACHINE_STEP = 1_000_000
+"""Each machine that ever has a host's name counts its incarnations in a range of its own, so many long. Who is at one
+of a later range was told so by the controller, and says nothing of the machines before it."""
+
+
+def machine_of(incarnation: Incarnation) -> int:
+    """The how-manieth machine of its name counts here, from 0."""
+    return incarnation // MACHINE_STEP
+
+
+def others_up_to(incarnation: Incarnation) -> Incarnation:
+    """Where the range of an incarnation ends: another machine that gets the name begins above."""
+    return Incarnation((machine_of(incarnation) + 1) * MACHINE_STEP)
+
 
 class AgentState(StrEnum):
     """What the sentinel says of the agent that it supervises."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from gapless.config import HostSettings
 from gapless.core.hostplan import HostPlan
 from gapless.errors import GaplessError, Refused
-from gapless.model.host import AgentState, HostFacts
+from gapless.model.host import AgentState, HostFacts, Incarnation
 from gapless.model.plan import Burial, PanelPlan, RouterState
 from gapless.observe.log import LogFormat, get_logger
 from gapless.sentinel.desired import Desired, keep_on_disk, load_plan
@@ -122,6 +122,11 @@ class Sentinel:
     def cluster(self) -> str | None:
         """The cluster that this host belongs to."""
         return self._identity.cluster
+
+    def outlives(self, up_to: Incarnation) -> None:
+        """Other machines had this host's name: what arbiters know of them must not be taken for this one's."""
+        if self._pulse is not None:
+            self._pulse.outlive(up_to)
 
     async def joined(self, cluster: str) -> None:
         """First welcome ever: from now on this host belongs to that cluster."""

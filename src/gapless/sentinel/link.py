@@ -34,6 +34,8 @@ TRANSIENT_REFUSALS = frozenset({"busy", "late"})
 """Codes of refusals that pass without anybody doing anything."""
 
 
+LARGEST_INCARNATION = 2**53
+"""What a controller takes for impossible in a hello."""
 RETRY = Pace(first_s=0.2, most_s=1.0, settled_s=10.0, jitter=0.5)
 REFUSED = Pace(first_s=5.0, most_s=60.0, jitter=0.5)
 
@@ -64,6 +66,9 @@ class Membership(Protocol):
     @property
     def cluster(self) -> str | None:
         """The cluster that this host belongs to, if it was ever welcomed."""
+
+    def outlives(self, up_to: Incarnation) -> None:
+        """Incarnations up to this one belong to other machines that had this host's name. Said before `joined`."""
 
     async def joined(self, cluster: str) -> None:
         """This host belongs to `cluster` from now on; durable on return. Raises Unavailable."""
@@ -202,6 +207,8 @@ class Link:
             )
         if not 0 < welcome.report_interval_s < 86_400:
             raise Refused(f"it asks for a report each {welcome.report_interval_s} s, which cannot be")
+        if not 0 <= welcome.outlived < LARGEST_INCARNATION:
+            raise Refused(f"it says that incarnations up to {welcome.outlived} are over, which cannot be")
         return welcome
 
     async def _check(self, socket: ClientConnection, challenge: Challenge) -> None:
@@ -222,6 +229,7 @@ class Link:
             )
 
     async def _join(self, welcome: Welcome) -> None:
+        self._membership.outlives(welcome.outlived)
         if self._membership.cluster is None:
             await self._membership.joined(welcome.cluster)
         self._refused.reset()

@@ -5,7 +5,7 @@ import asyncio
 from gapless.model.host import Incarnation
 from gapless.model.lease import Tenure
 from gapless.model.router import RouterId
-from gapless.wire.beat import Built, BurialQuestion, NewIncarnation, ToBeat
+from gapless.wire.beat import Built, BurialQuestion, NewIncarnation, Outlived, ToBeat
 
 ROUTERS_PER_MESSAGE = 50
 """The beat looks at each: a thousand at once would hold it up."""
@@ -18,6 +18,7 @@ class Outbox:
         self._built: dict[RouterId, None] = {}
         self._questions: dict[Tenure, BurialQuestion] = {}
         self._incarnation: Incarnation | None = None
+        self._outlived: Incarnation | None = None
         self._filled = asyncio.Event()
 
     def built(self, routers: tuple[RouterId, ...]) -> None:
@@ -36,10 +37,18 @@ class Outbox:
         self._incarnation = incarnation
         self._filled.set()
 
+    def outlive(self, up_to: Incarnation) -> None:
+        """Incarnations up to this one belong to other machines."""
+        self._outlived = up_to
+        self._filled.set()
+
     async def next(self) -> ToBeat:
         """The most urgent message, once there is one."""
         while True:
             await self._filled.wait()
+            if self._outlived is not None:
+                up_to, self._outlived = self._outlived, None
+                return Outlived(up_to=up_to)
             if self._incarnation is not None:
                 incarnation, self._incarnation = self._incarnation, None
                 return NewIncarnation(incarnation=incarnation)

@@ -120,6 +120,8 @@ class Pulse:
         self._outbox = Outbox()
         self._needed: asyncio.Queue[Incarnation] = asyncio.Queue()
         """A beat asks for one incarnation, and waits."""
+        self._outlived = NOBODY
+        """Incarnations up to this one belong to other machines that had this host's name."""
         self._late_said_at = -SAY_LATE_AGAIN_S
         self.levels = Levels()
         self.has_been_ready = False
@@ -147,6 +149,12 @@ class Pulse:
         """The controller claims a tenure."""
         self._outbox.ask(wire.BurialQuestion(tenure=asked.tenure, seq=asked.seq, panel=asked.panel))
 
+    def outlive(self, up_to: Incarnation) -> None:
+        """Incarnations up to this one belong to other machines: the beat, and each one after it, has a higher one."""
+        if up_to > self._outlived:
+            self._outlived = up_to
+            self._outbox.outlive(up_to)
+
     async def run(self, cluster: str) -> None:
         """Until cancelled: one beat after another."""
         if self._kept is not None:
@@ -171,7 +179,7 @@ class Pulse:
 
     async def _one_life(self, cluster: str) -> str:
         try:
-            incarnation = await asyncio.to_thread(self._keeping.next_incarnation)
+            incarnation = await asyncio.to_thread(self._keeping.next_incarnation, self._outlived)
             process, link = await self._start()
         except OSError as error:
             return f"it cannot be started: {error.strerror}"
@@ -203,6 +211,8 @@ class Pulse:
     ) -> str:
         """Stay with a beat until it is gone; returns how it ended."""
         self._outbox, self._needed = Outbox(), asyncio.Queue()
+        if incarnation <= self._outlived:  # It was said while the beat was being started.
+            self._outbox.outlive(self._outlived)
         begin = wire.Begin(
             key=self._key.hex(),
             cluster=cluster,

@@ -144,7 +144,9 @@ class Controller:
 
     def admit(self, session: Session, machine: Machine, *, admin_up: bool) -> None:
         """A host opens its control link."""
-        facts, incarnation = machine.facts, machine.incarnation
+        facts = machine.facts
+        machine.welcome(self._store.name(facts, machine.incarnation))
+        incarnation = machine.incarnation
         self._opened.append((session, machine))
         self._store.hosts[facts.name] = StoredHost(facts=facts, incarnation=incarnation, admin_up=admin_up)
 

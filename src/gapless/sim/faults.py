@@ -46,6 +46,8 @@ def end_all(world: World) -> None:
     if world.controller is not None:
         world.controller.crash_after = None
         world.controller.go_on(timer_first=True)
+    for ghost in world.ghosts:
+        ghost.power_off()
     for machine in world.machines.values():
         machine.mend_link()
         machine.mend_data()
@@ -271,6 +273,17 @@ def cut_off(world: World) -> None:
     world.agenda.after(world.random.uniform(0.1, 3 * world.timing.dead_after_s), mend)
 
 
+def machine_replaced(world: World) -> None:
+    """Another machine gets a host's name. The one before is switched off, or only cut off from the controller."""
+    machine = _any_machine(world)
+    name = machine.facts.name
+    if world.random.random() < 0.5:
+        machine.power_off()
+    world.note(f"another machine is to be {name}; the one before is {'still on' if machine.is_on else 'off'}")
+    another = world.replace_machine(name)
+    world.agenda.after(world.random.uniform(0.5, 3 * world.timing.dead_after_s), lambda: _switch_on(world, another))
+
+
 def router_goes(world: World) -> None:
     """A router is deleted."""
     router_id = _any_router(world)
@@ -315,5 +328,6 @@ LEASE_FAULTS: tuple[tuple[Callable[[World], None], int], ...] = (
     (sentinel_restart, 4),
     (router_changes_mode, 3),
     (operator_moves, 3),
+    (machine_replaced, 3),
 )
 """What happens besides, where hosts take part in leases."""

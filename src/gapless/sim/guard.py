@@ -15,7 +15,7 @@ from random import Random
 from typing import Protocol
 
 from gapless.core.fleet import Duty
-from gapless.model.host import HostName, Incarnation
+from gapless.model.host import HostName, Incarnation, machine_of
 from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import Epoch, Forwarding, Role, Takeover, TakeoverTimes
 from gapless.model.router import RouterId
@@ -44,6 +44,16 @@ class Leases:
             return False
         self._held[tenure.host] = tenure.incarnation
         return True
+
+    def has_to_wait(self, tenure: Tenure) -> bool:
+        """Whether another machine of its name has a lease still. That one is not renewed any more: arbiters that have
+        heard of the later machine drop what it says.
+        """
+        before = Tenure(tenure.host, self._held.get(tenure.host, NOBODY))
+        if machine_of(tenure.incarnation) <= machine_of(before.incarnation):
+            return False
+        self.stop(before)
+        return self.is_alive(before)
 
     def stop(self, tenure: Tenure) -> None:
         """It is not renewed any more: it lasts a lease, and never comes back."""
@@ -76,7 +86,7 @@ class Leases:
 class Watcher(Protocol):
     """Looks at every guard."""
 
-    def opened(self, name: HostName, router_id: RouterId) -> None:
+    def opened(self, tenure: Tenure, router_id: RouterId) -> None:
         """A router's frames pass on this host from now on."""
 
     def righted(self, name: HostName) -> None:
@@ -120,6 +130,10 @@ class Guard:
         self.active.clear()
         self.rights.clear()
         self._taken.clear()
+
+    def has_to_wait(self) -> bool:
+        """Whether the machine that had this name before has a lease still."""
+        return self._leases.has_to_wait(self.tenure)
 
     def hold(self) -> bool:
         """The arbiters grant it its lease; false if they never will at this incarnation."""
@@ -200,7 +214,7 @@ class Guard:
         is_new = router_id not in self.active
         self.active[router_id] = epoch
         if is_new:
-            self._watcher.opened(self._name, router_id)
+            self._watcher.opened(self.tenure, router_id)
 
     # What it says
 

@@ -56,7 +56,7 @@ class Surroundings(Protocol):
     def vanished(self, machine: "Machine", router_id: RouterId) -> None:
         """Nothing of it is left there."""
 
-    def opened(self, name: HostName, router_id: RouterId) -> None:
+    def opened(self, tenure: Tenure, router_id: RouterId) -> None:
         """A guarded router's frames pass on this host from now on."""
 
     def righted(self, name: HostName) -> None:
@@ -80,6 +80,10 @@ class Machine:
         self.incarnation = Incarnation(0)
         self.is_on = False
         self.is_linked = True
+        self.is_member = True
+        """It knows what its incarnations have to be above. A machine that was installed anew does not."""
+        self.is_replaced = False
+        """Another machine has its name: nobody will mend it."""
         self.agent_runs = False
         self.broken: set[RouterId] = set()
         """Routers that cannot be built here."""
@@ -107,6 +111,8 @@ class Machine:
 
     def power_on(self) -> None:
         """Nothing runs; the plan of before is on the disk."""
+        if self.is_replaced:
+            return
         self.is_on = True
         self.incarnation = Incarnation(self.incarnation + 1)
         self._boot += 1
@@ -179,10 +185,13 @@ class Machine:
         if guard.is_alive:
             if not self.is_on_data:
                 self._world.leases.stop(guard.tenure)
-        elif guard.leased == guard.tenure.incarnation or (self.is_on_data and not guard.hold()):
+        elif guard.leased == guard.tenure.incarnation or (self._may_ask() and not guard.hold()):
             self._fence()
         guard.poll()
         self._later(POLL_S * self._world.random.uniform(0.3, 1.5), self._renew)
+
+    def _may_ask(self) -> bool:
+        return self.is_member and self.is_on_data and not self.guard.has_to_wait()
 
     def bury(self, tenure: Tenure, seq: int) -> None:
         """The controller claims a tenure at this arbiter."""
@@ -197,13 +206,20 @@ class Machine:
 
     def mend_link(self) -> None:
         """The management network is back."""
-        self.is_linked = True
+        self.is_linked = not self.is_replaced
 
     def lose_controller(self) -> None:
         """The session is over: the controller went away."""
         self._lose_session()
 
     # The control link
+
+    def welcome(self, outlived: Incarnation) -> None:
+        """The controller says what its incarnations have to be above."""
+        self.is_member = True
+        if self.incarnation <= outlived:
+            self.incarnation = Incarnation(outlived + 1)
+            self.guard.reborn(self.incarnation)
 
     def _connect(self) -> None:
         if self.session is None and self.is_linked:

@@ -20,7 +20,7 @@
    a pause, or when there is a new host.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gapless.core.effects import Bind, Effect, RecordStep, ReportHost, ReportPause
 from gapless.core.events import BrakeReleased, Event, HostForgotten, RouterNeeds
@@ -28,8 +28,8 @@ from gapless.core.fleet import Duty
 from gapless.core.liveness import Attention, Timing
 from gapless.core.planner import Planner
 from gapless.core.tours import PAUSE_S
-from gapless.model.host import HostName, Incarnation
-from gapless.model.lease import Tenure
+from gapless.model.host import HostName, Incarnation, machine_of
+from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import Epoch, Guarded, MoveKind, MoveStep, Role
 from gapless.model.router import FailoverMode, RouterId
 from gapless.sim.agenda import Agenda
@@ -55,11 +55,14 @@ class Oracles:
         machines: Mapping[HostName, Machine],
         timing: Timing,
         leases: Leases,
+        ghosts: Sequence[Machine] = (),
     ) -> None:
+        """`ghosts`: machines that run on although others have their names; guarded routers must not care."""
         self._agenda = agenda
         self._leases = leases
         self._store = store
         self._machines = machines
+        self._ghosts = ghosts
         self._timing = timing
         self._planner: Planner | None = None
         self._highest: dict[RouterId, Epoch] = {}
@@ -192,7 +195,8 @@ class Oracles:
         stored, tenure = self._store.bindings.get(router_id), Tenure(host, guarded.incarnation)
         if stored is None or stored.incarnation is None:
             return  # Deleted, or not guarded yet, or not any more: what a guard does then is to close.
-        is_reborn = host in self._machines and self._machines[host].incarnation > guarded.incarnation
+        now = self._machines[host].incarnation if host in self._machines else NOBODY
+        is_reborn = now > guarded.incarnation and machine_of(now) == machine_of(guarded.incarnation)
         if is_reborn or self._leases.is_buried(tenure):
             return  # It is for a tenure that is over, and gives nothing.
         bound = Tenure(stored.host, stored.incarnation)
@@ -210,16 +214,16 @@ class Oracles:
     def _is_over(self, host: HostName, incarnation: Incarnation | None) -> bool:
         return incarnation is not None and self._leases.is_buried(Tenure(host, incarnation))
 
-    def opened(self, name: HostName, router_id: RouterId) -> None:
+    def opened(self, tenure: Tenure, router_id: RouterId) -> None:
         """A guarded router is open on a host."""
-        machine = self._machines[name]
-        for other in self._machines.values():
-            if other is machine or not other.is_on:
+        name = tenure.host
+        for other in (*self._machines.values(), *self._ghosts):
+            if other.guard.tenure == tenure or not other.is_on:
                 continue
             was_classic = router_id in self._classic_at_death.get(other.facts.name, ())
             if other.guard.forwards(router_id) and not (was_classic and self._is_excluded(other, router_id)):
                 raise Violated(f"oracle 1: {router_id} is open on {other.facts.name} and on {name}")
-            there = other.kernel.get(router_id)
+            there = None if other.is_replaced else other.kernel.get(router_id)
             if there is not None and not there.is_guarded and not self._is_excluded(other, router_id):
                 raise Violated(f"oracle 1: {router_id} runs on {other.facts.name} and is open on {name}")
 
@@ -227,7 +231,7 @@ class Oracles:
         """A host has other rights than before. Two may have one each if one's begins only with the other's end."""
         mine = self._machines[name].guard
         for router_id, (_, after) in mine.rights.items():
-            for other in self._machines.values():
+            for other in (*self._machines.values(), *self._ghosts):
                 guard = other.guard
                 if guard is mine or not (other.is_on and guard.is_alive and mine.is_alive) or guard.tenure in after:
                     continue

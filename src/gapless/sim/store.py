@@ -6,8 +6,8 @@ from gapless.core.effects import Bind, RecordStep, StorePanel, StoreSuccession, 
 from gapless.core.events import RouterNeeds
 from gapless.core.views import StoredHost, StoredRouter
 from gapless.errors import Conflict, NotFound, StoreUnavailable
-from gapless.model.host import HostName, Incarnation
-from gapless.model.lease import Panel, Tenure
+from gapless.model.host import HostFacts, HostName, Incarnation, InstanceId, others_up_to
+from gapless.model.lease import NOBODY, Panel, Tenure
 from gapless.model.plan import Epoch, MoveKind, MoveStep
 from gapless.model.router import RouterId
 
@@ -26,6 +26,15 @@ class Binding:
     standby: Tenure | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Name:
+    """What is known of a host's name for ever."""
+
+    instance: InstanceId
+    highest: Incarnation
+    outlived: Incarnation
+
+
 @dataclass(slots=True, kw_only=True)
 class MoveRecord:
     """A row of the moves table."""
@@ -38,6 +47,7 @@ class FakeStore:
     """Survives every crash of the controller."""
 
     def __init__(self) -> None:
+        self.names: dict[HostName, Name] = {}
         self.hosts: dict[HostName, StoredHost] = {}
         self.needs: dict[RouterId, RouterNeeds] = {}
         self.bindings: dict[RouterId, Binding] = {}
@@ -48,6 +58,16 @@ class FakeStore:
         self.is_failing = False
         self.fails_after_writing = False
         """The nasty case: the write is done, and then the connection to the database breaks. Only reading tells."""
+
+    def name(self, facts: HostFacts, incarnation: Incarnation) -> Incarnation:
+        """A machine connects under its name; returns what its incarnations have to be above."""
+        known = self.names.get(facts.name)
+        if known is None:
+            known = Name(instance=facts.instance, highest=incarnation, outlived=NOBODY)
+        outlived = known.outlived if known.instance == facts.instance else others_up_to(known.highest)
+        highest = max(known.highest, incarnation, Incarnation(outlived + 1))
+        self.names[facts.name] = Name(instance=facts.instance, highest=highest, outlived=outlived)
+        return outlived
 
     def routers(self) -> list[StoredRouter]:
         """Everything a controller reads of routers when it starts."""

@@ -1,12 +1,15 @@
 """One fleet: hosts, routers, a controller that comes and goes, and the story of what happens to them all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from gapless.core.effects import Effect
 from gapless.core.events import Event, HostReported, RouterNeeds
 from gapless.core.fleet import Duty
-from gapless.model.host import HostFacts, HostName
+from gapless.core.liveness import Standing
+from gapless.core.views import StoredHost
+from gapless.model.host import HostFacts, HostName, InstanceId
+from gapless.model.lease import Tenure
 from gapless.model.router import RouterId
 from gapless.sim import telling
 from gapless.sim.agenda import Agenda
@@ -46,16 +49,31 @@ class World:
         self.leases = Leases(self.agenda)
         self.story: list[str] = []
         self.machines: dict[HostName, Machine] = {}
+        self.ghosts: list[Machine] = []
+        """Machines that run on although others have their names."""
         self.controller: Controller | None = None
         self.has_leases = False
         """Whether its hosts take part in leases, and routers may be guarded."""
         self.is_ending = False
         """No new faults: whatever crashes now comes back."""
-        self.oracles = Oracles(self.agenda, self.store, self.machines, self.timing, self.leases)
+        self.oracles = Oracles(self.agenda, self.store, self.machines, self.timing, self.leases, self.ghosts)
 
     def add_machine(self, facts: HostFacts) -> Machine:
         """A host that is switched off yet."""
         machine = self.machines[facts.name] = Machine(self, facts, self.timing.report_interval_s)
+        return machine
+
+    def replace_machine(self, name: HostName) -> Machine:
+        """Another machine gets the name; it is switched off yet. The one before, if it runs, goes on by itself."""
+        before = self.machines[name]
+        before.is_replaced = True
+        before.cut_link()
+        if before.is_on:
+            self.ghosts.append(before)
+        instance = InstanceId(f"{before.facts.instance}'")
+        machine = self.add_machine(replace(before.facts, instance=instance))
+        machine.is_member = False
+        machine.broken |= before.broken
         return machine
 
     def want(self, needs: RouterNeeds) -> None:
@@ -97,8 +115,15 @@ class World:
         if self.controller is None:
             return False
         stored = self.store.hosts.get(machine.facts.name)
+        if stored is not None and stored.facts.instance != machine.facts.instance and not self._is_dead(stored):
+            return False  # The name is another machine's.
         self.controller.admit(session, machine, admin_up=stored is None or stored.admin_up)
         return True
+
+    def _is_dead(self, host: StoredHost) -> bool:
+        assert self.controller is not None
+        view = self.controller.planner.host_views(self.agenda.now).get(host.facts.name)
+        return view is None or view.standing == Standing.DEAD
 
     def deliver(self, session: Session, report: HostReported) -> None:
         """A report arrives."""
@@ -147,17 +172,19 @@ class World:
     def appeared(self, machine: Machine, router_id: RouterId) -> None:
         """A build begins."""
         self.note(f"{machine.facts.name} begins to build {router_id}")
-        self.oracles.appeared(machine, router_id)
+        if not machine.is_replaced:
+            self.oracles.appeared(machine, router_id)
 
     def vanished(self, machine: Machine, router_id: RouterId) -> None:
         """A removal is over."""
         self.note(f"{machine.facts.name} has nothing left of {router_id}")
-        self.oracles.vanished(machine, router_id)
+        if not machine.is_replaced:
+            self.oracles.vanished(machine, router_id)
 
-    def opened(self, name: HostName, router_id: RouterId) -> None:
+    def opened(self, tenure: Tenure, router_id: RouterId) -> None:
         """A guarded router is open."""
-        self.note(f"{name} opens {router_id}")
-        self.oracles.opened(name, router_id)
+        self.note(f"{tenure} opens {router_id}")
+        self.oracles.opened(tenure, router_id)
 
     def righted(self, name: HostName) -> None:
         """Rights changed."""

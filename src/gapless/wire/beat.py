@@ -5,6 +5,7 @@
         -> PlanPart ...     the plan, in parts of a few dozen routers; the one that is `last` puts it into force
         <- Opened, Closed   what the guard lets pass, as it changes; <- Level  lease, panel and plan, as they change
         <- IncarnationNeeded    this tenure is over  -> Incarnation   a higher one is on the disk
+        -> Outlived         other machines had this host's name, at incarnations up to this one
         <- TookOver, BurialAnswer, Said, Rhythm
 
 Everything about 1,000 routers travels in parts: the beat must never be held up by decoding a large message.
@@ -89,6 +90,12 @@ class NewIncarnation(msgspec.Struct, frozen=True, kw_only=True, tag="incarnation
     """A higher incarnation is on the disk, and was never used."""
 
     incarnation: Incarnation
+
+
+class Outlived(msgspec.Struct, frozen=True, kw_only=True, tag="outlived"):
+    """Incarnations up to this one belong to other machines that had this host's name: it has to be at a higher one."""
+
+    up_to: Incarnation
 
 
 class BurialQuestion(msgspec.Struct, frozen=True, kw_only=True, tag="bury"):
@@ -179,7 +186,7 @@ class Rhythm(msgspec.Struct, frozen=True, kw_only=True, tag="rhythm"):
     """Datagrams dropped since the start, by reason."""
 
 
-ToBeat = Begin | PlanPart | Built | NewIncarnation | BurialQuestion
+ToBeat = Begin | PlanPart | Built | NewIncarnation | Outlived | BurialQuestion
 FromBeat = Ready | Unable | Opened | Closed | Level | IncarnationNeeded | TookOver | BurialAnswer | Said | Rhythm
 
 to_beat: Decoder[ToBeat] = Decoder(ToBeat)

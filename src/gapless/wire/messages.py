@@ -58,11 +58,16 @@ class Declined(msgspec.Struct, frozen=True, kw_only=True, tag="declined"):
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
-    """The host may stay. It reports each `report_interval_s` seconds, and at once when something changed."""
+    """The host may stay. It reports each `report_interval_s` seconds, and at once when something changed.
+
+    `outlived`: incarnations up to this one belong to other machines that had this host's name; it asks for a lease at
+    a higher one only.
+    """
 
     cluster: str
     proof: str
     report_interval_s: float
+    outlived: Incarnation = Incarnation(0)
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):

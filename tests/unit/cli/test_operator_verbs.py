@@ -100,7 +100,7 @@ async def controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     anywhere = Address(host="127.0.0.1", port=0)
     stop = asyncio.Event()
     ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
-    settings = ServerSettings(state_dir=tmp_path, api=anywhere, link=anywhere)
+    settings = ServerSettings(state_dir=tmp_path, api=anywhere, link=anywhere, keep_moves_days=0)
     task = asyncio.create_task(server.run(settings, stop, ready.set_result))
     await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
     monkeypatch.setenv("GAPLESS_API", f"http://{(await ready).api}")

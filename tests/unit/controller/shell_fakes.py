@@ -156,7 +156,7 @@ class Bench:
         """A host connects, and says that its agent runs."""
         incarnation = Incarnation(self.incarnations.setdefault(name, 1))
         facts = facts_of(name, **other)
-        await self.shell.book.register(facts, incarnation)
+        await self.shell.book.register(facts, self.shell.link._roster.name_record(facts, incarnation))
         self.sessions[name] = self.sessions.get(name, 0) + 1
         self.reports[name] = 0
         self.shell.driver.host_connected(facts, incarnation, self.sessions[name], self.clock.now)

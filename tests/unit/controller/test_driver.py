@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from shell_fakes import Bench, Trouble, add_routers, an_id, delete_router, router_id
 
+from gapless.controller.pilot import AUDIT_S, CHECK_S
 from gapless.controller.store import projection, records
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import RouterRow
-from gapless.errors import StoreUnavailable
+from gapless.errors import InvariantError, StoreUnavailable
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
 from gapless.model.plan import (
@@ -298,6 +299,25 @@ async def test_what_no_hint_told_is_found_by_the_audit(store: Store) -> None:
 
     assert bench.host_of(new) is not None
     assert router_id("gone") not in bench.shell.pilot.routers()
+
+
+async def test_steady_writes_keep_neither_the_audit_nor_the_check_from_their_turns(store: Store) -> None:
+    bench = await a_router_on_one(store, "r")
+    (new,) = await add_routers(store, "new")
+    pilot = bench.shell.pilot
+    bench.clock.now += AUDIT_S
+    pilot.routers_changed([router_id("r")])
+    assert await pilot.turn()
+    await bench.settle()
+    assert bench.host_of(new) is not None
+
+    (another,) = await add_routers(store, "another")
+    bench.clock.now += CHECK_S
+    pilot.routers_changed([router_id("r")])
+    bench.shell.driver.planner._ledger.routers[new].host = None  # What must never be.
+    with pytest.raises(InvariantError, match="bound, yet unbound"):
+        await pilot.turn()
+    assert another not in pilot.routers(), "it is not time for the audit yet"
 
 
 async def test_a_drained_hosts_router_is_given_away_only_when_it_has_let_go(store: Store) -> None:

@@ -27,7 +27,7 @@ from gapless.controller.shell import Shell
 from gapless.controller.store import records
 from gapless.controller.store.engine import Store
 from gapless.errors import Unavailable
-from gapless.model.host import AgentState, HostName, InstanceId
+from gapless.model.host import MACHINE_STEP, AgentState, HostName, Incarnation, InstanceId
 from gapless.model.plan import Revision
 from gapless.wire.messages import PROTOCOL, Change, Declined, Hello, Refused, Report, Welcome, encode, from_controller
 from gapless.wire.proof import fresh_nonce, host_proof
@@ -292,6 +292,26 @@ async def test_another_machine_may_have_the_name_of_a_dead_host(store: Store, lo
             assert (await records.hosts(session))[H1].facts.instance == OTHER_MACHINE
 
 
+async def test_another_machine_is_told_what_it_has_to_be_above_also_after_the_agent_was_deleted(store: Store) -> None:
+    async with listening(store) as (shell, port):
+        async with fake_host(port, "h1", incarnation=9) as host:
+            await host.say(Report(revision=host.plan.revision, agent=AgentState.RUNNING, leased=Incarnation(12)))
+        await shell.write_the_rest()
+        async with store.transaction() as session:
+            await session.delete(await session.get_one(records.HostRow, "h1"))
+        shell.pilot.host_forgotten(H1)
+    async with listening(store) as (shell, port):
+        for again in (False, True):  # As long as it is the same machine, it is told the same.
+            async with dialled(port) as connection:
+                answer = await greet(connection, facts_of("h1", instance=OTHER_MACHINE))
+                assert isinstance(answer, Welcome)
+                assert answer.outlived == MACHINE_STEP, again
+        shell.driver.turn()
+        assert shell.driver.planner._ledger.fleet.get(H1).incarnation == MACHINE_STEP + 1  # type: ignore[union-attr]
+        async with store.reading() as session:
+            assert (await records.hosts(session))[H1].incarnation == MACHINE_STEP + 1
+
+
 async def test_the_same_machine_reconnecting_replaces_its_old_link(store: Store) -> None:
     async with listening(store) as (shell, port), fake_host(port, "h1") as before, fake_host(port, "h1") as after:
         assert await before.closed() == "the host opened a new control link"
@@ -435,6 +455,22 @@ async def test_a_forgotten_host_is_sent_away_and_may_come_back_as_a_new_one(stor
         assert await host.closed() == "an operator deleted this host's agent"
         async with fake_host(port, facts_of("h1", instance=OTHER_MACHINE)):
             pass
+
+
+async def test_a_host_whose_deletion_was_stored_but_reported_as_failed_comes_back_as_a_new_one(store: Store) -> None:
+    """Nobody was told: the API saw its transaction fail."""
+    async with listening(store) as (shell, port), fake_host(port, "h1") as host:
+        async with store.transaction() as session:
+            await session.delete(await session.get_one(records.HostRow, "h1"))
+        shell.book.heard(H1)
+        await shell.book.write()
+        assert await host.closed() == "an operator deleted this host's agent"
+        await works(port, "h1")
+        async with store.reading() as session:
+            assert H1 in await records.hosts(session)
+        shell.book.heard(H1)
+        await shell.book.write()
+        assert shell.link._roster.is_known(host.facts), "once is enough"
 
 
 async def test_an_address_in_use_is_one_clear_line(store: Store) -> None:

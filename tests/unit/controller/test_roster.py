@@ -8,7 +8,7 @@ from shell_fakes import facts_of
 
 from gapless.controller.roster import Admission, Refusal, RefusalCode, Roster
 from gapless.controller.store.records import HostRecord
-from gapless.model.host import HostFacts, HostName, Incarnation, InstanceId
+from gapless.model.host import MACHINE_STEP, HostFacts, HostName, Incarnation, InstanceId
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 OTHER = InstanceId("11111111-1111-4111-8111-111111111111")
@@ -125,3 +125,53 @@ def test_impossible_facts_are_refused(facts: HostFacts) -> None:
 @pytest.mark.parametrize("incarnation", [-1, 2**53, 10**30])
 def test_impossible_incarnations_are_refused(incarnation: int) -> None:
     assert refused(roster().consider(H1, Incarnation(incarnation), 1)).code is RefusalCode.MALFORMED
+
+
+# Names and incarnations
+
+
+def up_to(made: Roster, facts: HostFacts, incarnation: int) -> tuple[int, int]:
+    """What it has to be above, and at which incarnation it counts."""
+    record = made.name_record(facts, Incarnation(incarnation))
+    return record.outlived, record.started
+
+
+def test_another_machine_begins_above_all_that_was_heard_of_the_one_before() -> None:
+    made = roster(heard_s=0)
+    made.leased(H1.name, Incarnation(47))
+    assert up_to(made, replace(H1, instance=OTHER), 1) == (MACHINE_STEP, MACHINE_STEP + 1)
+    made.leased(H1.name, Incarnation(MACHINE_STEP + 5))
+    assert up_to(made, replace(H1, instance=OTHER), 1) == (2 * MACHINE_STEP, 2 * MACHINE_STEP + 1)
+
+
+def test_the_same_machine_need_not_begin_above_itself() -> None:
+    made = roster()
+    assert made.leased(H1.name, Incarnation(47)) is not None
+    assert up_to(made, H1, 5) == (0, 5)
+    made.admit(replace(H1, instance=OTHER), Incarnation(1), 200, AT)
+    made.leased(H1.name, Incarnation(MACHINE_STEP + 9))
+    assert up_to(made, replace(H1, instance=OTHER), 1) == (MACHINE_STEP, MACHINE_STEP + 1)
+    assert isinstance(made.consider(replace(H1, instance=OTHER), Incarnation(1), 201), Admission)
+
+
+def test_a_machine_that_gets_its_name_back_is_another_one_by_then() -> None:
+    made = roster()
+    made.admit(replace(H1, instance=OTHER), Incarnation(1), 200, AT)
+    assert up_to(made, H1, 6)[0] == 2 * MACHINE_STEP
+
+
+def test_what_a_name_stands_for_outlives_its_deletion() -> None:
+    made = roster()
+    made.forget(H1.name)
+    assert up_to(made, replace(H1, instance=OTHER), 1) == (MACHINE_STEP, MACHINE_STEP + 1)
+    assert up_to(made, H1, 6) == (0, 6), "the same machine, and it has not gone back"
+    assert up_to(made, H1, 4) == (MACHINE_STEP, MACHINE_STEP + 1), "its disk was restored from a backup"
+    assert made.admit(H1, Incarnation(4), 3, AT).outlived == MACHINE_STEP
+
+
+@pytest.mark.parametrize("incarnation", [0, 5, 2**53, 10**30])
+def test_a_lease_that_is_no_news_or_cannot_be_changes_nothing(incarnation: int) -> None:
+    made = roster()
+    assert made.leased(H1.name, Incarnation(incarnation)) is None
+    assert made.leased(HostName("unknown"), Incarnation(9)) is None
+    assert up_to(made, H1, 5) == (0, 5)

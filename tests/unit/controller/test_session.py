@@ -1,7 +1,7 @@
 """One host's plan: the smallest difference, never more than is wanted, and nobody waits for a slow host."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, KeysView, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -381,3 +381,39 @@ async def test_only_the_newest_question_on_a_tenure_is_put_to_an_arbiter(source:
         asked = await line.host.next()
         assert isinstance(asked, Bury)
         assert asked.seq == 2
+
+
+class Counting(dict[RouterId, Duty]):
+    """A plan that counts how often it is looked through."""
+
+    walks = 0
+
+    def __iter__(self) -> Iterator[RouterId]:
+        self.walks += 1
+        return super().__iter__()
+
+    def keys(self) -> KeysView[RouterId]:
+        self.walks += 1
+        return super().keys()
+
+
+@pytest.mark.parametrize("changed", [{A}, {A, C}, {C}, {A, B, C, router_id("d")}])
+async def test_of_what_changed_only_that_is_looked_at_which_the_host_has(
+    source: Source, changed: set[RouterId]
+) -> None:
+    source.want("h1", a=1, b=1)
+    async with linked(source) as line:
+        await line.host.next()
+        plan = source.plans["h1"] = Counting(source.plans["h1"])
+        line.session.look_at(changed)
+        assert line.session._stale == changed & {A, B}
+        assert plan.walks == (len(changed) > len(plan)), "changes are few, and plans are long"
+
+
+async def test_what_was_sent_and_is_planned_no_more_is_looked_at_too(source: Source) -> None:
+    source.want("h1", a=1, b=1)
+    async with linked(source) as line:
+        await line.host.next()
+        source.want("h1", b=1)
+        line.session.look_at({A})
+        assert line.session._stale == {A}

@@ -4,7 +4,7 @@ import pytest
 
 from gapless.core.arbiter import HINTS_FOR_S, QUICK_HINTS, Arbiter
 from gapless.core.beatevents import Counters
-from gapless.model.host import HostName, Incarnation
+from gapless.model.host import MACHINE_STEP, HostName, Incarnation
 from gapless.model.lease import DEFAULT, DatagramKind, PanelVersion, Tenure
 
 H, S = HostName("h"), HostName("s")
@@ -114,3 +114,16 @@ def test_asked_in_its_quiet_time_it_says_nothing() -> None:
     arbiter = Arbiter(DEFAULT, 0.0, Counters())
     arbiter.floor = V
     assert arbiter.silence_of(tenure(1), V, DEFAULT.quiet_s - SOON) is None
+
+
+def test_another_machine_is_granted_nothing_while_the_one_before_has_a_grant(arbiter: Arbiter) -> None:
+    """It cannot say that the other one is over: the other one may be forwarding."""
+    other = MACHINE_STEP + 1
+    arbiter.renew(tenure(9), 1, V, 1.0)
+    almost = 1.0 + DEFAULT.arbiter_s - SOON
+    assert arbiter.renew(tenure(other), 1, V, almost) is None
+    assert arbiter.claim(tenure(9), V, almost) is DatagramKind.ALIVE
+    assert arbiter._counters.namesakes == 1
+    assert arbiter.renew(tenure(other), 2, V, 1.0 + DEFAULT.arbiter_s) == (DatagramKind.GRANT, other)
+    assert arbiter.renew(tenure(9), 2, V, 1.0 + DEFAULT.arbiter_s) == (DatagramKind.REFUSE, MACHINE_STEP)
+    arbiter.check(1.0 + DEFAULT.arbiter_s)

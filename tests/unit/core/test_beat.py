@@ -18,6 +18,7 @@ from gapless.core.beatevents import (
     HoldLease,
     LeaseHeld,
     NeedIncarnation,
+    Outlived,
     PanelStale,
     PlanSettled,
     Reborn,
@@ -102,6 +103,25 @@ def test_a_refused_host_takes_an_incarnation_above_all_that_is_over() -> None:
     rig.do(Withdrawn())
     assert any(isinstance(each, Withdraw) for each in rig.say(DatagramKind.REFUSE, A, Tenure(ME, Incarnation(7))))
     assert rig.do(Withdrawn()) == [NeedIncarnation(after=Incarnation(7))]
+
+
+def test_a_host_that_learns_of_a_machine_before_it_goes_above_that(rig: Rig) -> None:
+    rig.plan(active={R1: Epoch(1)})
+    assert isinstance(news(rig.do(Outlived(up_to=Incarnation(10))))[0], Fenced)
+    assert (rig.beat.tenure, rig.beat.forwarding) == (None, {})
+    assert rig.do(Withdrawn()) == [NeedIncarnation(after=Incarnation(10))]
+    assert rig.do(Outlived(up_to=Incarnation(20))) == []
+    assert rig.do(Reborn(incarnation=Incarnation(11))) == [NeedIncarnation(after=Incarnation(20))]
+    asked = rig.do(Reborn(incarnation=Incarnation(21)))
+    assert {each.datagram.subject for each in asked if isinstance(each, Send)} == {Tenure(ME, Incarnation(21))}
+    assert not rig.do(Outlived(up_to=Incarnation(20))), "it is above that"
+
+
+def test_a_host_that_learns_of_it_before_it_has_begun_asks_for_nothing_below() -> None:
+    rig = Rig()
+    rig.do(Outlived(up_to=Incarnation(10)))
+    assert [type(each) for each in rig.tick()] == [Withdraw]
+    assert rig.do(Withdrawn()) == [NeedIncarnation(after=Incarnation(10))]
 
 
 def test_an_arbiter_whose_grant_is_over_is_told(rig: Rig) -> None:

@@ -1,10 +1,13 @@
 """Guarded routers: a right to succeed moves in two steps, and what a successor did is never undone."""
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from planner_rig import facts, needs
 from standby_rig import TIMES, StandbyRig, tenure
 
+from gapless.core import placement
 from gapless.core.effects import (
     AskArbiters,
     Bind,
@@ -12,9 +15,12 @@ from gapless.core.effects import (
     PublishPlan,
     RecordStep,
     ReportArbiters,
+    ReportHost,
     StoreSuccession,
 )
-from gapless.core.events import HostDisconnected, RouterDeleted, RouterWanted
+from gapless.core.events import HostAdminChanged, HostDisconnected, RouterDeleted, RouterNeeds, RouterWanted
+from gapless.core.fleet import Host
+from gapless.core.ledger import STANDBY_TURNS, Ledger
 from gapless.core.standbys import CALM_S
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch, MoveKind, MoveStep, Takeover
@@ -135,6 +141,58 @@ def test_few_standbys_are_built_at_a_time() -> None:
     assert len(rig.plan("h2")) == 8
 
 
+def test_many_that_lack_a_standby_cost_little_in_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hosts that suit one kind are found once a turn, and so many routers choose among them in a turn."""
+    hosts = [f"h{number}" for number in range(10, 16)]
+    rig = StandbyRig("h1", *hosts)
+    for host in hosts:
+        rig.set_admin_up(host, admin_up=False)
+    routers = [f"r{number}" for number in range(100, 200)]
+    rig.protect(*routers)
+    rig.settle("h1")
+    looked: list[str] = []
+    look = placement.objection
+
+    def count(host: Host, *rest: Any, **more: Any) -> str:
+        looked.append(host.name)
+        return look(host, *rest, **more)
+
+    monkeypatch.setattr(placement, "objection", count)
+    rig.pass_time(1)
+    looked.clear()
+    rig.set_admin_up("h10", admin_up=True)
+    assert sum(rig.standby(each)[0] == "h10" for each in routers) == 4
+    rig.pass_time(1)
+    turns = 2 + 8 * 4  # Of the answers of the store, each is a turn as well.
+    assert len(looked) <= turns * 2 * (len(hosts) + 1)
+    for _ in range(40):
+        rig.obey("h10")
+        rig.pass_time(1, heard=("h1", "h10"))
+    assert all(rig.standby(each)[0] == "h10" for each in routers), "everybody gets a turn"
+
+
+def test_only_so_many_look_for_a_standby_in_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = StandbyRig("h1", "h2")
+    rig.set_admin_up("h2", admin_up=False)
+    routers = [f"r{number}" for number in range(100, 200)]
+    rig.protect(*routers)
+    rig.settle("h1")
+    placed: list[str] = []
+    place = placement.StandbyPlacing.place
+
+    def count(self: placement.StandbyPlacing, needs: RouterNeeds, *rest: Any, **more: Any) -> Any:
+        placed.append(needs.router_id)
+        return place(self, needs, *rest, **more)
+
+    monkeypatch.setattr(placement.StandbyPlacing, "place", count)
+    rig.planner._ledger.look_at(*map(RouterId, routers))
+    rig.planner.handle(HostAdminChanged(id="again", host=HostName("h2"), admin_up=False), rig.now)
+    assert len(placed) == STANDBY_TURNS
+    for _ in range(4):
+        rig.pass_time(1)
+    assert sorted(set(placed)) == routers
+
+
 # Takeovers
 
 
@@ -203,6 +261,36 @@ def test_an_announcement_by_another_host_or_of_another_epoch_is_none_of_this_tak
     assert announced(rig) == []
 
 
+def test_what_a_dead_host_had_is_looked_at_once_however_much_of_it_was_taken_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = StandbyRig("h1", "h2")
+    rig.set_admin_up("h2", admin_up=False)
+    routers = [f"r{number}" for number in range(10, 22)]
+    rig.protect(*routers)
+    rig.settle("h1")
+    rig.set_admin_up("h2", admin_up=True)
+    for _ in range(4):
+        rig.pass_time(1)
+        rig.settle("h1", "h2")
+    looked: list[str] = []
+    lease_changed = Ledger.lease_changed
+
+    def count(ledger: Ledger, host: Host) -> None:
+        looked.append(host.name)
+        lease_changed(ledger, host)
+
+    monkeypatch.setattr(Ledger, "lease_changed", count)
+    took = tuple(
+        Takeover(router_id=RouterId(each), epoch=rig.duty("h2", each).epoch, of=tenure("h1"), times=TIMES)
+        for each in routers
+    )
+    rig.open["h2"] = {each.router_id: each.epoch for each in took}
+    rig.guard("h2", took=took)
+    assert {rig.host(each) for each in routers} == {"h2"}
+    assert looked == ["h1"]
+
+
 def test_no_plan_that_knows_of_a_takeover_undoes_it_stored_or_not() -> None:
     rig = two()
     rig.answers = False
@@ -248,6 +336,27 @@ def test_a_takeover_without_a_right_is_not_believed() -> None:
     rig.open["h3"][RouterId("r1")] = 2  # type: ignore[assignment]
     rig.guard("h3")
     assert rig.host("r1") == "h1"
+
+
+def test_a_successor_that_was_fenced_before_it_could_say_so_took_over_and_is_over() -> None:
+    rig = two()
+    said = Takeover(router_id=RouterId("r1"), epoch=rig.duty("h2", "r1").epoch, of=tenure("h1"), times=TIMES)
+    rig.restart()
+    rig.incarnations["h2"], rig.open["h2"] = 2, {}
+    rig.connect(facts("h2", lease_address="h2:9698"))
+    rig.guard("h2", took=(said,))
+    assert not [each for each in rig.all_said(ReportHost) if "old copy" in each.reason]
+    rig.restart_host("h1")
+    rig.settle("h1", "h2")
+    assert binds(rig)[-1] == ("h1", MoveKind.RESTART)
+    assert (rig.state("r1"), rig.epoch("r1")) == ("active", 2)
+
+
+def test_an_epoch_that_no_right_explains_is_wondered_at() -> None:
+    rig = two()
+    rig.open["h2"][RouterId("r1")] = Epoch(7)
+    rig.guard("h2")
+    assert any("was the database restored from an old copy?" in each.reason for each in rig.all_said(ReportHost))
 
 
 def test_there_is_no_fail_back_and_the_host_that_returns_stands_by() -> None:

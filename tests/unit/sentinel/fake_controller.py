@@ -10,6 +10,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from gapless.config import Address
+from gapless.model.host import Incarnation
 from gapless.model.plan import Epoch, PlannedRouter, Revision
 from gapless.model.router import Router, RouterId
 from gapless.wire import messages, proof
@@ -45,6 +46,7 @@ class FakeController:
     begins_with_change: bool = False
     hellos: list[Hello] = field(default_factory=list)
     refuse_with: Refused | None = None
+    outlived: int = 0
     declined: "asyncio.Queue[Declined]" = field(default_factory=asyncio.Queue)
     address: Address = Address(host="127.0.0.1", port=0)  # noqa: RUF009 - frozen
     sessions: "asyncio.Queue[Session]" = field(default_factory=asyncio.Queue)
@@ -106,6 +108,7 @@ class FakeController:
             cluster=self.cluster,
             proof=proof.server_proof(self.key, **said),
             report_interval_s=self.report_interval_s,
+            outlived=Incarnation(self.outlived),
         )
         await connection.send(messages.encode(welcome), text=True)
         return hello

@@ -133,6 +133,11 @@ while True:
             incarnation = message.incarnation
             note(f"incarnation {incarnation} on disk {on_disk('identity.json', 'incarnation')}")
             level(incarnation)
+        case wire.Outlived():
+            if incarnation <= message.up_to:
+                note(f"outlived {message.up_to}")
+                level(0)
+                link.send(wire.IncarnationNeeded(after=message.up_to))
         case wire.BurialQuestion():
             note(f"bury {message.tenure} {message.seq}")
             link.send(wire.BurialAnswer(tenure=message.tenure, seq=message.seq, is_buried=True))

@@ -196,6 +196,24 @@ async def test_the_incarnation_is_on_the_disk_before_a_beat_hears_of_it(tmp_path
     ]
 
 
+async def test_a_beat_that_runs_is_told_of_the_machines_before_and_so_is_the_next(tmp_path: Path) -> None:
+    async with pulse(tmp_path) as bench:
+        await bench.holds(2)
+        bench.pulse.outlive(Incarnation(100))
+        await bench.holds(101)
+        bench.pulse.outlive(Incarnation(100))  # Each session says so.
+        await bench.obeys("die:")
+        await bench.holds(102)
+    assert [line for line in bench.diary() if line.startswith("outlived")] == ["outlived 100"]
+
+
+async def test_what_is_known_before_a_beat_starts_it_begins_above(tmp_path: Path) -> None:
+    async with pulse(tmp_path, "patient") as bench:
+        bench.pulse.outlive(Incarnation(100))
+        (tmp_path / "go").touch()
+        await bench.until(lambda: bench.pulse.levels.tenure > 100)
+
+
 async def test_a_full_disk_delays_a_new_incarnation_and_not_the_arbiter(tmp_path: Path, log_lines: list[str]) -> None:
     async with pulse(tmp_path) as bench:
         await bench.holds(2)

@@ -348,3 +348,33 @@ def begun(state_dir: Path) -> list[str]:
     """The beats that were told to begin."""
     file = state_dir / "beats"
     return [line for line in file.read_text().splitlines() if line.startswith("begin panel")] if file.exists() else []
+
+
+def begun_at(state_dir: Path) -> list[int]:
+    """The incarnations of the beats that were told to begin."""
+    lines = (state_dir / "beats").read_text().splitlines()
+    return [int(line.split()[1]) for line in lines if line.startswith("begin ") and "panel" not in line]
+
+
+async def test_a_machine_that_gets_the_name_of_another_never_beats_below_it(tmp_path: Path) -> None:
+    """Its state directory is new, so it counts from 1: the controller says what the name stands for."""
+    async with controller(FakeController(outlived=40)) as fake:
+        async with with_beat(fake, tmp_path):
+            session = await fake.session()
+            report = await session.heard(lambda report: report.leased > 0)
+            assert (session.hello.incarnation, report.leased) == (1, 41)
+        async with with_beat(fake, tmp_path):
+            session = await fake.session()
+            report = await session.heard(lambda report: report.leased > 0)
+            assert (session.hello.incarnation, report.leased) == (42, 43)
+    assert "outlived" not in (tmp_path / "beats").read_text()
+    assert begun_at(tmp_path) == [41, 43]
+
+
+async def test_a_machine_whose_beat_runs_below_goes_above(tmp_path: Path) -> None:
+    """Its disk was restored from a backup."""
+    async with controller() as fake, with_beat(fake, tmp_path):
+        await (await fake.session()).heard(lambda report: report.leased > 0)
+    async with controller(FakeController(outlived=40)) as fake, with_beat(fake, tmp_path):
+        report = await (await fake.session()).heard(lambda report: report.leased > 40)
+        assert report.leased == 41

@@ -34,8 +34,12 @@ class Member:
     welcomes: list[float] = field(default_factory=list)
     disk_is_full: bool = False
     asked: list[Bury] = field(default_factory=list)
+    outlived: list[tuple[int, str | None]] = field(default_factory=list)
     reports: asyncio.Queue[Report] = field(default_factory=asyncio.Queue)
     _happened: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def outlives(self, up_to: Incarnation) -> None:
+        self.outlived.append((up_to, self.cluster))
 
     async def joined(self, cluster: str) -> None:
         if self.disk_is_full:
@@ -239,6 +243,22 @@ async def test_an_impossible_report_interval(interval_s: float) -> None:
         await member.until(lambda: len(member.partings) >= 1)
     assert "cannot be" in str(member.partings[0])
     assert member.welcomes == []
+
+
+async def test_what_a_host_has_to_be_above_is_said_before_it_joins() -> None:
+    member = Member()
+    async with controller(FakeController(outlived=7)) as fake, link(fake.address, member):
+        await member.until(lambda: len(member.plans) == 1)
+    assert member.outlived == [(7, None)]
+
+
+@pytest.mark.parametrize("outlived", [-1, 2**53])
+async def test_incarnations_that_cannot_be_are_not_believed(outlived: int) -> None:
+    member = Member()
+    async with controller(FakeController(outlived=outlived)) as fake, link(fake.address, member):
+        await member.until(lambda: len(member.partings) >= 1)
+    assert "cannot be" in str(member.partings[0])
+    assert (member.outlived, member.cluster) == ([], None)
 
 
 async def test_a_cluster_that_cannot_be_remembered_is_not_joined() -> None:

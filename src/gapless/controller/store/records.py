@@ -13,13 +13,13 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import bindparam, case, or_, select, tuple_, update
+from sqlalchemy import and_, bindparam, case, delete, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gapless.controller.store.tables import BindingRow, Cluster, HostRow, MoveRow, PanelRow, RouterRow
+from gapless.controller.store.tables import BindingRow, Cluster, HostNameRow, HostRow, MoveRow, PanelRow, RouterRow
 from gapless.core.effects import Bind, StorePanel, StoreSuccession, StoreWithdrawal
 from gapless.errors import Conflict, NotFound
-from gapless.model.host import HostFacts, HostName, Incarnation
+from gapless.model.host import HostFacts, HostName, Incarnation, InstanceId
 from gapless.model.lease import Panel, PanelVersion, Tenure
 from gapless.model.plan import Assignment, Epoch, MoveKind, MoveStep
 from gapless.model.router import RouterId
@@ -39,6 +39,16 @@ class HostRecord:
     incarnation: Incarnation
     admin_up: bool
     heartbeat_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameRecord:
+    """What is known of a host's name, whichever machines had it (`tables.HostNameRow`)."""
+
+    instance: InstanceId
+    started: Incarnation
+    highest: Incarnation
+    outlived: Incarnation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,12 +178,39 @@ async def _fill(session: AsyncSession, row: HostRow, facts: HostFacts, incarnati
     await session.flush()
 
 
-async def save_heartbeats(session: AsyncSession, heard: Mapping[HostName, datetime]) -> None:
-    """Store when hosts were last heard, for people. Of one that was deleted nothing is stored."""
+async def names(session: AsyncSession) -> dict[HostName, NameRecord]:
+    """Every name that a host ever connected under."""
+    return {
+        HostName(row.name): NameRecord(
+            instance=InstanceId(row.instance),
+            started=Incarnation(row.started),
+            highest=Incarnation(row.highest),
+            outlived=Incarnation(row.outlived),
+        )
+        for row in await session.scalars(select(HostNameRow))
+    }
+
+
+async def save_names(session: AsyncSession, known: Mapping[HostName, NameRecord]) -> None:
+    """Store what is known of these names."""
+    for name, record in known.items():
+        row = await session.get(HostNameRow, name)
+        if row is None:
+            row = HostNameRow(name=name)
+            session.add(row)
+        row.instance, row.started = record.instance, record.started
+        row.highest, row.outlived = record.highest, record.outlived
+    await session.flush()
+
+
+async def save_heartbeats(session: AsyncSession, heard: Mapping[HostName, datetime]) -> set[HostName]:
+    """Store when hosts were last heard, for people. Of those that were deleted nothing is stored; returns them."""
     if heard:
         one = update(HostRow).where(HostRow.name == bindparam("host")).values(heartbeat_at=bindparam("at"))
         connection = await session.connection()  # The session itself would insist on a row for each.
         await connection.execute(one, [{"host": name, "at": at} for name, at in heard.items()])
+    there = await session.scalars(select(HostRow.name).where(HostRow.name.in_(heard)))
+    return heard.keys() - {HostName(name) for name in there}
 
 
 # Bindings
@@ -359,6 +396,25 @@ def _recorded(row: MoveRow | None, taken: StepTaken) -> RecordedStep | None:
     return RecordedStep(
         kind=MoveKind(row.kind), ended=was_running and step in _ENDS, since_sent_s=_seconds_since(row.sent_at, taken.at)
     )
+
+
+async def prune_moves(session: AsyncSession, before: datetime, most: int) -> int:
+    """Delete the oldest moves that were decided `before` then, `most` of them at most; how many. Of a router that there
+    is, the move to its present epoch stays, and so does one that has not ended.
+    """
+    has_ended = or_(*(getattr(MoveRow, f"{step.value}_at").is_not(None) for step in _ENDS))
+    is_past = and_(BindingRow.epoch != MoveRow.epoch, has_ended)
+    old = await session.execute(
+        select(MoveRow.router_id, MoveRow.epoch)
+        .outerjoin(BindingRow, BindingRow.router_id == MoveRow.router_id)
+        .where(MoveRow.decided_at < before, or_(BindingRow.router_id.is_(None), is_past))
+        .order_by(MoveRow.decided_at)
+        .limit(most)
+    )
+    keys = [(row.router_id, row.epoch) for row in old]
+    if keys:
+        await session.execute(delete(MoveRow).where(tuple_(MoveRow.router_id, MoveRow.epoch).in_(keys)))
+    return len(keys)
 
 
 async def open_moves(session: AsyncSession) -> dict[RouterId, MoveKind]:

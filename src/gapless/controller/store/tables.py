@@ -280,6 +280,21 @@ class HostRow(Table):
     """When it was last heard, for people; written now and then. Liveness itself is judged by the monotonic clock."""
 
 
+class HostNameRow(Table):
+    """What is known of a host's name for ever, also once its agent is deleted: no tenure must be used twice."""
+
+    __tablename__ = "host_names"
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    instance: Mapped[str] = mapped_column(UUID)
+    """The machine that connected last under this name."""
+    started: Mapped[int]
+    """The incarnation at which it did."""
+    highest: Mapped[int]
+    """The highest incarnation of the name that was heard of."""
+    outlived: Mapped[int]
+    """Incarnations up to this one belong to other machines."""
+
+
 class BindingRow(Table):
     """Which host a router is bound to. Never deleted while the router lives; `epoch` only grows."""
 

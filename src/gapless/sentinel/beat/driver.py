@@ -24,6 +24,7 @@ from gapless.core.beatevents import (
     BurialAsked,
     Fenced,
     NeedIncarnation,
+    Outlived,
     PlanSettled,
     Reborn,
     Received,
@@ -133,6 +134,8 @@ class Driver:
                 self._hands.built(message.routers)
             case wire.NewIncarnation():
                 self._handle(Reborn(incarnation=message.incarnation), now)
+            case wire.Outlived():
+                self._handle(Outlived(up_to=message.up_to), now)
             case wire.BurialQuestion():
                 self._handle(BurialAsked(tenure=message.tenure, seq=message.seq, panel=message.panel), now)
             case wire.Begin():
