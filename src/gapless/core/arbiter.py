@@ -12,8 +12,11 @@ A claim is denied only by an unexpired grant to that incarnation or a lower one.
 
 The invariant: `lowest` never falls, and no grant is unexpired to a tenure that is buried here.
 
+A grant is over when its end has passed *and* everything that arrived before that end was read (`listened`). An arbiter
+that was held up finds renewals waiting, and would bury hosts that are well. Burying later than allowed is always safe.
+
 SILENT is a hint, for speed: whoever it reaches claims, and only what is answered to a claim counts. It is sent to every
-holder of an unexpired grant, at once, then each interval, after a while seldom, and given up at last.
+holder of an unexpired grant, at once, after an interval, then each time as much later again, and given up at last.
 """
 
 from dataclasses import dataclass
@@ -24,10 +27,15 @@ from gapless.errors import InvariantError
 from gapless.model.host import HostName, Incarnation, machine_of
 from gapless.model.lease import DatagramKind, LeaseTiming, PanelVersion, Tenure
 
-QUICK_HINTS = 20
-"""So many hints follow each other an interval apart; then each comes as much later."""
+SELDOM_INTERVALS = 20
+"""No more than so much lies between two hints."""
 HINTS_FOR_S = 600.0
 """After this time a successor needs the controller to claim for it."""
+
+
+def until_next_hint(silent_s: float, interval_s: float) -> float:
+    """How long after a hint that says `silent_s` the next one comes."""
+    return min(max(silent_s, interval_s), SELDOM_INTERVALS * interval_s)
 
 
 @dataclass(slots=True)
@@ -60,6 +68,8 @@ class Arbiter:
         self._expiring: dict[HostName, float] = {}
         """The unexpired grants' ends, the next one first: each grant lasts as long as any other."""
         self._hints: dict[HostName, _Hints] = {}
+        self._listened = now
+        """Everything that arrived before this was read."""
 
     def renew(
         self, holder: Tenure, seq: int, panel: PanelVersion, now: float
@@ -91,15 +101,30 @@ class Arbiter:
         return DatagramKind.GRANT, incarnation
 
     def claim(self, tenure: Tenure, panel: PanelVersion, now: float) -> DatagramKind | None:
-        """What to say to a claim received at `now`: BURIED, ALIVE, STALE or nothing."""
+        """What to say to a claim received at `now`: BURIED, ALIVE (also where it is undecided), STALE or nothing."""
         if (deaf := self._hears_not(panel, now)) is not None:
             return deaf if deaf is DatagramKind.STALE else None
         grant = self._grants.get(tenure.host)
-        if grant is not None and grant.incarnation <= tenure.incarnation and grant.until > now:
+        if grant is not None and grant.incarnation <= tenure.incarnation and grant.until > self._listened:
             self._counters.denials += 1
             return DatagramKind.ALIVE
         self._lowest[tenure.host] = Incarnation(max(self._lowest.get(tenure.host, 0), tenure.incarnation + 1))
         return DatagramKind.BURIED
+
+    def trust(self, now: float, *, is_true: bool) -> None:
+        """Whether the clock can be trusted. As long as not, nothing is said; and after that nothing before all that was
+        granted by it is over, as after a restart.
+        """
+        self._quiet_until = now + self._timing.quiet_s if is_true else inf
+
+    def is_undecided(self, tenure: Tenure, now: float) -> bool:
+        """Whether what waits unread may say that a grant to this tenure is not over: listen before answering."""
+        grant = self._grants.get(tenure.host)
+        return grant is not None and grant.incarnation <= tenure.incarnation and self._listened < grant.until <= now
+
+    def listened(self, at: float) -> None:
+        """Everything that had arrived at `at` was read."""
+        self._listened = max(self._listened, at)
 
     def silence_of(self, tenure: Tenure, panel: PanelVersion, now: float) -> float | None:
         """For how many seconds nothing has been granted to a tenure, as a hint: an arbiter that has restarted since was
@@ -110,7 +135,7 @@ class Arbiter:
         grant = self._grants.get(tenure.host)
         if grant is None or grant.incarnation > tenure.incarnation:
             return 0.0
-        return None if grant.until > now else now - grant.until
+        return None if grant.until > self._listened else now - grant.until
 
     def _hears_not(self, panel: PanelVersion, now: float) -> DatagramKind | None:
         """SILENT: it says nothing; STALE: it says that; None: it hears."""
@@ -122,8 +147,9 @@ class Arbiter:
             return DatagramKind.STALE
         return None
 
-    def hint(self, now: float) -> list[tuple[HostName, Tenure, float]]:
-        """What is due: whom to tell SILENT, of which tenure, and since how many seconds it is over."""
+    def hint(self) -> list[tuple[HostName, Tenure, float]]:
+        """What was due when it listened last: whom to tell SILENT, of which tenure, for how many seconds it is over."""
+        now = self._listened
         while self._expiring:
             host, until = next(iter(self._expiring.items()))
             if until > now:
@@ -135,14 +161,13 @@ class Arbiter:
         for host, hints in due:
             silent_s = now - hints.since
             said += [(to, Tenure(host, hints.incarnation), silent_s) for to in self._expiring if to != host]
-            interval_s = self._timing.interval_s
-            hints.next_at = now + (interval_s if silent_s < QUICK_HINTS * interval_s else QUICK_HINTS * interval_s)
+            hints.next_at = now + until_next_hint(silent_s, self._timing.interval_s)
             if silent_s > HINTS_FOR_S:
                 del self._hints[host]
         return said
 
     def next_deadline(self) -> float:
-        """When `hint` has something to say."""
+        """When `hint` has something to say, once it has listened then."""
         expiry = next(iter(self._expiring.values()), inf)
         return min(expiry, min((hints.next_at for hints in self._hints.values()), default=inf))
 

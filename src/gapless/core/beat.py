@@ -29,9 +29,11 @@ from gapless.core.beatevents import (
     BeatEvent,
     BurialAnswered,
     BurialAsked,
+    ClockJudged,
     Counters,
     Deactivate,
     Deactivated,
+    Emptied,
     Fenced,
     GuardPlan,
     HoldLease,
@@ -54,7 +56,7 @@ from gapless.core.beatevents import (
 )
 from gapless.core.lease import Lease
 from gapless.core.takeover import Takeover
-from gapless.core.uplinks import TELL_INTERVALS, Heirs
+from gapless.core.uplinks import TELL_INTERVALS, WaysOut
 from gapless.errors import InvariantError
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import NOBODY, Datagram, DatagramKind, LeaseTiming, Panel, Tenure
@@ -110,9 +112,15 @@ class Beat:
         self._granting: frozenset[HostName] = frozenset()
         self._stale_told: set[HostName] = set()
         self._renewals = 0
-        self._uplink_trouble = ""
-        self._resign_at = now
-        self._heirs = Heirs(timing.interval_s)
+        self._ways_out = WaysOut(timing.interval_s)
+        self._clock_fault = ""
+        """Why this machine's clock measures no lease; "" if it does."""
+        self._must_tell = False
+        """What was said of the ways out was said once: a datagram may be lost."""
+        self.is_listening = False
+        """What is in the socket decides something: the shell reads all of it, and then says `Emptied`."""
+        self._undecided: list[Datagram | BurialAsked] = []
+        """Questions that wait for that."""
         self._inbox: deque[Datagram] = deque()
         """What this host says to itself, as holder, successor and arbiter in one."""
         self._effects: list[BeatEffect] = []
@@ -127,6 +135,8 @@ class Beat:
         match event:
             case Received():
                 self._hear(event.datagram)
+            case Emptied():
+                self._judge(event.at)
             case Planned():
                 self._plan(event.plan)
             case Withdrawn():
@@ -140,26 +150,33 @@ class Beat:
             case BurialAsked():
                 self._answer_controller(event)
             case UplinksSeen():
-                self._uplinks_are(event.trouble)
+                self._uplinks_are(event)
+            case ClockJudged():
+                self._judge_clock(event.fault)
             case _:
                 assert_never(event)
         return self._end()
 
     def on_deadline(self, now: float) -> list[BeatEffect]:
-        """Renew, judge the lease, hint, claim again: whatever is due."""
+        """Renew, judge the lease, claim again: whatever is due. Others are judged when the socket was emptied."""
         self._begin(now)
         if self._stage is _Stage.STARTING:
             self._stage = _Stage.WITHDRAWING
             self._effects.append(Withdraw(reason="the sentinel starts: what an earlier life left active is over"))
         if now >= self._next_renewal:
+            # From the time at which it was due: being late now and then must not make renewals rarer.
+            due = self._next_renewal + self._timing.interval_s
+            self._next_renewal = due if due > now else now + self._timing.interval_s
             self._renew()
-        for to, subject, silent_s in self._arbiter.hint(now):
-            self._send(to, self._datagram(DatagramKind.SILENT, subject, silent_for_s=silent_s))
+        if now >= self._arbiter.next_deadline():
+            self.is_listening = True
         return self._end()
 
     def next_deadline(self) -> float:
         """When to call `on_deadline`, in monotonic seconds."""
-        times = [self._next_renewal, self._arbiter.next_deadline(), self._takeover.next_deadline()]
+        times = [self._next_renewal, self._takeover.next_deadline()]
+        if not self.is_listening:
+            times.append(self._arbiter.next_deadline())
         if self._stage is _Stage.RENEWING and self._lease.until is not None:
             times.append(self._lease.until)
         return min(times)
@@ -195,8 +212,7 @@ class Beat:
 
     def _renew(self) -> None:
         """Ask every arbiter; also try again what failed, and tell which arbiters were lost."""
-        self._next_renewal = self._now + self._timing.interval_s
-        if self._stage is not _Stage.RENEWING or self.panel is None:
+        if self._stage is not _Stage.RENEWING or self.panel is None or self._clock_fault:
             return
         seq = self._lease.ask(self._now)
         question = self._datagram(DatagramKind.RENEW, self._me, seq=seq)
@@ -206,7 +222,8 @@ class Beat:
             self._open(opening, "it failed before")
         self._count_arbiters()
         self._renewals += 1
-        if self._renewals % TELL_INTERVALS == 0 and not self._uplink_trouble:
+        if self._renewals % TELL_INTERVALS == 0 or self._must_tell:
+            self._must_tell = False
             self._tell_whom_it_may_succeed()
         self._resign_if_alone()
 
@@ -238,26 +255,39 @@ class Beat:
         self._granting = frozenset()
         self._effects.append(Withdraw(reason=reason))
 
-    def _uplinks_are(self, trouble: str) -> None:
+    def _judge_clock(self, fault: str) -> None:
+        """A clock that runs too fast or too slow makes no promises: neither as a holder, nor as an arbiter, nor by
+        counting others' answers. What this host holds goes on until the end that was promised by the clock as it was.
+        """
+        if bool(fault) != bool(self._clock_fault):
+            self._arbiter.trust(self._now, is_true=not fault)
+            self._takeover.forget()
+        self._clock_fault = fault
+
+    def _uplinks_are(self, seen: UplinksSeen) -> None:
         """Whoever counts on this host's uplinks hears at once when they are lost, and when they are back."""
-        if bool(trouble) != bool(self._uplink_trouble):
-            self._resign_at = self._now + self._timing.interval_s
-            self._uplink_trouble = trouble
+        ways = self._ways_out
+        if ways.seen(
+            seen.trouble,
+            carriers=seen.carriers,
+            gateways=seen.gateways,
+            unsure=seen.unsure,
+            used=seen.used,
+            now=self._now,
+        ):
             self._tell_whom_it_may_succeed()
-        self._uplink_trouble = trouble
+            self._must_tell = True
 
     def _tell_whom_it_may_succeed(self) -> None:
         if self.panel is not None:
+            lost = self._ways_out.lost
             for tenure, routers in self._takeover.heritage().items():
-                count = 0 if self._uplink_trouble else routers
-                self._send(tenure.host, self._datagram(DatagramKind.HEIR, tenure, seq=count))
+                self._send(tenure.host, replace(self._datagram(DatagramKind.HEIR, tenure, seq=routers), lost=lost))
 
     def _resign_if_alone(self) -> None:
-        """Whoever takes everything over has a way out, and this host has none."""
-        if not self._uplink_trouble or self._now < self._resign_at or self.tenure is None:
-            return
-        if self._heirs.can_take(len(self._active.forwarding), self._now):
-            self._fence(f"it resigns: {self._uplink_trouble}, and its successors have their uplinks")
+        """Whoever takes everything over has a way out that this host has lost."""
+        if self.tenure is not None and self._ways_out.is_alone(len(self._active.forwarding), self._now):
+            self._fence(f"it resigns: {self._ways_out.trouble}, and its successors have their uplinks")
 
     def _withdrawn(self) -> None:
         if self._stage is not _Stage.WITHDRAWING:
@@ -276,7 +306,7 @@ class Beat:
             return
         self._me = Tenure(self._me.host, incarnation)
         self._lease = Lease(self._me, self._timing)
-        self._heirs = Heirs(self._timing.interval_s)
+        self._ways_out.forget_heirs()
         self._start_renewing()
 
     def _outlived(self, up_to: Incarnation) -> None:
@@ -286,6 +316,7 @@ class Beat:
 
     def _start_renewing(self) -> None:
         self._stage = _Stage.RENEWING
+        self._next_renewal = self._now + self._timing.interval_s
         self._renew()
 
     # Datagrams
@@ -324,9 +355,11 @@ class Beat:
             self._answer(datagram)
         elif datagram.kind is DatagramKind.HEIR:
             if datagram.subject == self._me:
-                self._heirs.tell(datagram.sender.host, datagram.seq, self._now)
+                self._ways_out.tell(datagram.sender.host, datagram.seq, datagram.lost, self._now)
         elif self.panel is None or datagram.sender.host not in self._arbiters:
             self.counters.strangers += 1
+        elif self._clock_fault:
+            self.counters.untimed += 1
         elif datagram.kind is DatagramKind.SILENT:
             self._hear_silence(datagram, self.panel)
         elif self._stage is not _Stage.RENEWING or datagram.asker != self._me.incarnation:
@@ -337,9 +370,32 @@ class Beat:
         else:
             self._hear_answer(datagram, self.panel)
 
+    def _judge(self, heard: float) -> None:
+        """As an arbiter: whoever has not been heard by then is silent."""
+        self._arbiter.listened(heard)
+        self.is_listening = False
+        for to, subject, silent_s in self._arbiter.hint():
+            self._send(to, self._datagram(DatagramKind.SILENT, subject, silent_for_s=silent_s))
+        undecided, self._undecided = self._undecided, []
+        for question in undecided:
+            if isinstance(question, BurialAsked):
+                self._answer_controller(question)
+            else:
+                self._answer(question)
+
+    def _must_listen(self, question: Datagram | BurialAsked, subject: Tenure) -> bool:
+        """Whether a question about somebody waits until everything that has arrived is read."""
+        if not self._arbiter.is_undecided(subject, self._now):
+            return False
+        self._undecided.append(question)
+        self.is_listening = True
+        return True
+
     def _answer(self, datagram: Datagram) -> None:
         """As an arbiter."""
         sender, subject, seq = datagram.sender, datagram.subject, datagram.seq
+        if datagram.kind is not DatagramKind.RENEW and self._must_listen(datagram, subject):
+            return
         kind: DatagramKind | None
         if datagram.kind is DatagramKind.ASK:
             if (silent_s := self._arbiter.silence_of(subject, datagram.panel, self._now)) is not None:
@@ -355,6 +411,8 @@ class Beat:
             self._send(sender.host, self._datagram(kind, subject, seq=seq, asker=sender.incarnation))
 
     def _answer_controller(self, event: BurialAsked) -> None:
+        if self._must_listen(event, event.tenure):
+            return
         kind = self._arbiter.claim(event.tenure, event.panel, self._now)
         if kind in (DatagramKind.BURIED, DatagramKind.ALIVE):
             is_buried = kind is DatagramKind.BURIED
@@ -472,7 +530,7 @@ class Beat:
         times = TakeoverTimes(
             last_grant=burial.last_grant,
             silent=burial.silent,
-            claimed=burial.silent,
+            claimed=burial.claimed,
             buried=burial.buried,
             opened=self._now,
         )

@@ -4,6 +4,8 @@ Events are facts, effects are imperative, news are for the log and the controlle
 
 - It carries effects out one after another, in their order, and never those of an earlier life of the sentinel.
 - It reads the clock *after* it has taken a datagram from its socket, and hands that in as `now`.
+- When a deadline has come it calls `Beat.on_deadline` before it reads the socket: a renewal waits for nothing. Then it
+  reads all there is and says `Emptied` if the beat is listening: others' leases are judged by what was heard.
 - It answers each Activate, Deactivate, Withdraw and NeedIncarnation exactly once, in order. Deactivate, Withdraw and
   NeedIncarnation are tried until they succeed; an Activate may fail, and is then asked for again.
 - It lets the controller know an incarnation only after the `LeaseHeld` that names it: a tenure that never held a lease
@@ -53,6 +55,14 @@ class Received:
     """A datagram arrived."""
 
     datagram: Datagram
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emptied:
+    """Everything that had arrived at the socket at `at` was handed in. To be said whenever `Beat.is_listening`: the
+    socket is read until it is empty, `at` being read off the clock before the look that found it so."""
+
+    at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +118,40 @@ class BurialAsked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UplinksSeen:
-    """How this host's uplinks are: what is lost, in words; "" if nothing is."""
+    """How this host's uplinks are. Ways out have names that all hosts use for the same (`core.uplinks`)."""
 
     trouble: str
+    """What is lost, in words; "" if nothing is."""
+    carriers: frozenset[str] = frozenset()
+    """The physical networks whose carrier is gone."""
+    gateways: frozenset[str] = frozenset()
+    """The gateways that are lost, those of such networks included."""
+    unsure: frozenset[str] = frozenset()
+    """The gateways that never answered: they are not lost, and nobody should come here for them."""
+    used: frozenset[str] = frozenset()
+    """All that are looked at, lost or not."""
 
 
-BeatEvent = UplinksSeen | Received | Planned | Withdrawn | Reborn | Outlived | Activated | Deactivated | BurialAsked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockJudged:
+    """How the machine's clock is steered. With a `fault`, in words, it may run otherwise than the lease assumes."""
+
+    fault: str
+
+
+BeatEvent = (
+    ClockJudged
+    | UplinksSeen
+    | Received
+    | Emptied
+    | Planned
+    | Withdrawn
+    | Reborn
+    | Outlived
+    | Activated
+    | Deactivated
+    | BurialAsked
+)
 
 
 # News
@@ -306,6 +344,8 @@ class Counters:
     """SILENT of a tenure after which this host has no right."""
     strangers: int = 0
     """Answers and hints of hosts that are no arbiters of this host's panel."""
+    untimed: int = 0
+    """Answers and hints that came while this machine's clock could not be trusted."""
     other_timings: int = 0
     """Questions of hosts whose lease is not as long as this one's."""
     other_plans: int = 0

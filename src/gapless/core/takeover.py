@@ -10,7 +10,7 @@ What happens when a host H dies at incarnation i, in the order of this file:
 5. Rights whose every `after` is over are ripe (`reap`): the routers become active here, each at its right's epoch.
 
 The rule: nothing but a quorum within the window makes a tenure over, and what is over stays over. Rights belong to this
-host's incarnation: whoever makes a new one makes a new `Rights`, while burials are kept.
+host's incarnation: whoever is fenced gives none (`give`), while burials are kept.
 
 The invariant: a router is reaped only when every tenure that its right waits for had no quorum of grants.
 """
@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 
+from gapless.core.arbiter import until_next_hint
 from gapless.core.beatevents import Counters, HostSilent, Right
 from gapless.core.claim import Claim
 from gapless.model.host import HostName, Incarnation
@@ -26,18 +27,16 @@ from gapless.model.lease import LeaseTiming, Panel, Tenure
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 
-HINT_INTERVALS = 50
-"""A hint counts for so many intervals: more than twice what lies between two of an arbiter's seldom ones."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burial:
-    """What this host found to be over, and when, on its own clock: the last grant expired, a quorum said SILENT (and
-    was asked at once), a quorum said BURIED."""
+    """What this host found to be over, and when, on its own clock: the last grant expired, a quorum said SILENT, the
+    first CLAIM since that was made, a quorum said BURIED."""
 
     incarnation: Incarnation
     last_grant: float
     silent: float
+    claimed: float
     buried: float
 
 
@@ -47,11 +46,14 @@ class _Pursuit:
 
     claim: Claim
     hints: dict[HostName, float] = field(default_factory=dict)
+    """Until when each arbiter's last one counts."""
     next_at: float = inf
     """When to ask again; inf: too few hints."""
     silent_s: float = 0.0
     """For how long it had been silent when a quorum hinted, as far as the last of them knew."""
     silent: float = inf
+    claimed: float = inf
+    """When it was claimed first since a quorum hinted."""
 
 
 class Takeover:
@@ -59,7 +61,6 @@ class Takeover:
 
     def __init__(self, timing: LeaseTiming, counters: Counters) -> None:
         self._timing = timing
-        self._hint_s = HINT_INTERVALS * timing.interval_s
         self._counters = counters
         self._rights: dict[RouterId, Right] = {}
         self._pursuits: dict[HostName, dict[Tenure, _Pursuit]] = {}
@@ -76,6 +77,12 @@ class Takeover:
                 if not self.is_over(tenure):
                     known = before.get(tenure.host, {}).get(tenure)
                     self._pursuits.setdefault(tenure.host, {})[tenure] = known or _Pursuit(Claim(self._timing))
+
+    def forget(self) -> None:
+        """What was hinted, asked and answered counts no more; what is over stays over."""
+        for pursuits in self._pursuits.values():
+            for tenure in pursuits:
+                pursuits[tenure] = _Pursuit(Claim(self._timing))
 
     def is_over(self, tenure: Tenure) -> bool:
         """Whether this host knows it to be buried by a quorum; then all lower incarnations are, too."""
@@ -104,23 +111,30 @@ class Takeover:
             self._counters.useless_hints += 1
         said = []
         for tenure, pursuit in concerned:
-            pursuit.hints[arbiter] = now
+            pursuit.hints[arbiter] = now + self._counts_for(silent_s)
             if pursuit.next_at == inf and self._is_hinted(pursuit, panel, now):
                 pursuit.next_at = pursuit.silent = now
-                pursuit.silent_s = silent_s
+                pursuit.silent_s, pursuit.claimed = silent_s, inf
                 said.append(HostSilent(tenure=tenure, silent_for_s=silent_s))
         return said
 
     def unsure(self, subject: Tenure, panel: Panel, now: float) -> list[tuple[Tenure, list[HostName]]]:
         """Tenures that too few arbiters hint at, and the others: one that has restarted has nothing to hint at."""
         return [
-            (tenure, [each for each in panel.arbiters if pursuit.hints.get(each, -inf) + self._hint_s <= now])
+            (tenure, [each for each in panel.arbiters if pursuit.hints.get(each, -inf) <= now])
             for tenure, pursuit in self._pursuits.get(subject.host, {}).items()
             if tenure.incarnation <= subject.incarnation and pursuit.next_at == inf
         ]
 
     def _is_hinted(self, pursuit: _Pursuit, panel: Panel, now: float) -> bool:
-        return panel.is_quorum([arbiter for arbiter, at in pursuit.hints.items() if at + self._hint_s > now])
+        return panel.is_quorum([arbiter for arbiter, until in pursuit.hints.items() if until > now])
+
+    def _counts_for(self, silent_s: float) -> float:
+        """The next hint may be lost, and the one after it late. A hint that an arbiter has no reason for any more ends
+        by itself: the first ones, which a moment's delay can bring about, after three intervals.
+        """
+        interval_s = self._timing.interval_s
+        return 2 * until_next_hint(silent_s, interval_s) + interval_s
 
     # 2. Claims
 
@@ -136,6 +150,7 @@ class Takeover:
                     continue
                 self._seq += 1
                 pursuit.claim.ask(self._seq, now)
+                pursuit.claimed = min(pursuit.claimed, now)
                 pursuit.next_at = now + self._timing.interval_s
                 asked.append((tenure, self._seq))
         return asked
@@ -160,6 +175,7 @@ class Takeover:
             incarnation=tenure.incarnation,
             last_grant=pursuit.silent - pursuit.silent_s,
             silent=pursuit.silent,
+            claimed=pursuit.claimed,
             buried=now,
         )
         pursuits = self._pursuits[tenure.host]

@@ -6,16 +6,23 @@ Three rules:
 
 1. `Reachability`: a gateway that has answered once and leaves `MISSES` questions unanswered in a row is lost. One that
    never answered is not judged: there are gateways that do not answer at all.
-2. `Heirs`: a successor whose own uplinks are there tells the host that it may succeed, each `TELL_INTERVALS`, how many
-   of its routers it may take over. That counts for three times as long; one that loses its uplinks says so at once.
-3. A host without uplinks resigns, an interval later, if such successors may take over everything that it has active.
-   Otherwise it stays: when everybody has lost the uplink nobody moves.
+2. `WaysOut`: a successor tells the host how many of its routers it may take over, and which ways out it has lost, or
+   cannot vouch for since they never answered it: each `TELL_INTERVALS`, and twice when that changes. It counts for
+   three times as long.
+3. A host that has lost a way out resigns if successors may take over everything that it has active who have that way,
+   and have lost none that this host uses and has. So what everybody has lost moves nothing, however long it is lost.
+
+Hosts find out at different times. A carrier that is gone is seen with the next beat, by a card that is slower than
+another some tens of milliseconds later. Gateways are asked each `QUESTION_S`, by each host in its own time: who has
+lost one waits for so long, and counts only what successors said after that. The same holds for what comes back.
 
 Resigning is being fenced by oneself: withdraw, take a higher incarnation, renew. Arbiters hear from the higher one that
 the lower is over, and tell the successors at once. Nothing here is needed for safety: that is the lease's.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from zlib import crc32
 
 from gapless.model.host import HostName
 
@@ -24,6 +31,9 @@ QUESTION_S = 0.5
 MISSES = 3
 TELL_INTERVALS = 10
 _COUNTS_FOR_INTERVALS = 3 * TELL_INTERVALS
+CARRIER_S = 0.03
+"""By so much one card may see later than another that the same switch is gone."""
+BITS = 32
 
 
 class Reachability:
@@ -42,6 +52,11 @@ class Reachability:
         self._has_answered, self._unanswered = True, 0
 
     @property
+    def is_unknown(self) -> bool:
+        """It never answered, as far as this life of the beat knows."""
+        return not self._has_answered
+
+    @property
     def is_doubtful(self) -> bool:
         """It may have another MAC address than it had: everybody is to be asked."""
         return self._unanswered > 1
@@ -52,23 +67,96 @@ class Reachability:
         return self._has_answered and self._unanswered > MISSES
 
 
+def as_bits(ways: Iterable[str]) -> int:
+    """A set of ways out, as it is said: a bit each, by its name, of `BITS`. Two names may share one: then hosts stay
+    that might move.
+    """
+    bits = 0
+    for way in ways:
+        bits |= 1 << crc32(way.encode()) % BITS
+    return bits
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    seen_at: float
+    is_carrier: bool
+
+
 @dataclass(frozen=True, slots=True)
 class _Heir:
     routers: int
-    until: float
+    lost: int
+    since: float
+    """It has said the same all the time since."""
+    heard_at: float
 
 
-class Heirs:
-    """What successors say to this host, at its present incarnation."""
+class WaysOut:
+    """Of one host: its own, and what successors say of theirs. A way is a name that all hosts use for the same: that of
+    a physical network (its carrier), or of a gateway in one."""
 
     def __init__(self, interval_s: float) -> None:
-        self._counts_for_s = _COUNTS_FOR_INTERVALS * interval_s
+        self.trouble = ""
+        """What is lost, in words; "" if nothing is."""
+        self._interval_s = interval_s
+        self._losses: dict[str, _Loss] = {}
+        self._unsure: frozenset[str] = frozenset()
+        self._used = 0
         self._heirs: dict[HostName, _Heir] = {}
 
-    def tell(self, heir: HostName, routers: int, now: float) -> None:
-        """A successor with uplinks may take over so many routers."""
-        self._heirs[heir] = _Heir(routers, now + self._counts_for_s)
+    @property
+    def lost(self) -> int:
+        """What this host has lost, and what it cannot vouch for: to be said to those whom it may succeed."""
+        return as_bits(self._losses) | as_bits(self._unsure)
 
-    def can_take(self, routers: int, now: float) -> bool:
-        """Whether they may take over so many together (at least one)."""
-        return 0 < routers <= sum(each.routers for each in self._heirs.values() if now < each.until)
+    def seen(
+        self,
+        trouble: str,
+        *,
+        carriers: frozenset[str],
+        gateways: frozenset[str],
+        unsure: frozenset[str],
+        used: frozenset[str],
+        now: float,
+    ) -> bool:
+        """What is lost now, the gateways that never answered, and all that this host uses: whether it has more or less
+        to offer than before."""
+        said = self.lost
+        self.trouble, self._unsure, self._used = trouble, unsure, as_bits(used)
+        before, self._losses = self._losses, {}
+        for ways, is_carrier in ((gateways, False), (carriers, True)):
+            for way in ways:
+                self._losses[way] = before.get(way) or _Loss(now, is_carrier)
+        return said != self.lost
+
+    def tell(self, heir: HostName, routers: int, lost: int, now: float) -> None:
+        """A successor may take over so many routers, and has lost so much itself."""
+        known = self._heirs.get(heir)
+        is_the_same = known is not None and known.lost == lost and self._counts(known, now)
+        self._heirs[heir] = _Heir(routers, lost, known.since if known is not None and is_the_same else now, now)
+
+    def forget_heirs(self) -> None:
+        """What was said, was said to another incarnation."""
+        self._heirs.clear()
+
+    def is_alone(self, routers: int, now: float) -> bool:
+        """Whether those may take over so many routers together (at least one) who are better off than this host."""
+        return 0 < routers <= sum(each.routers for each in self._heirs.values() if self._is_better_off(each, now))
+
+    def _counts(self, heir: _Heir, now: float) -> bool:
+        return now - heir.heard_at < _COUNTS_FOR_INTERVALS * self._interval_s
+
+    def _is_better_off(self, heir: _Heir, now: float) -> bool:
+        if not self._counts(heir, now) or heir.lost & self._used & ~self.lost:
+            return False
+        return any(
+            self._is_settled(loss, heir, now) and not as_bits([way]) & heir.lost for way, loss in self._losses.items()
+        )
+
+    def _is_settled(self, loss: _Loss, heir: _Heir, now: float) -> bool:
+        """Whether the two would agree by now if both had lost it, or both had it back."""
+        differ_since = max(loss.seen_at, heir.since)
+        if loss.is_carrier:
+            return now >= differ_since + CARRIER_S + self._interval_s
+        return heir.heard_at >= differ_since + QUESTION_S + 2 * self._interval_s

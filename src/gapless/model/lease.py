@@ -97,7 +97,7 @@ class Panel:
 
 
 class DatagramKind(IntEnum):
-    """What a datagram says. Hosts ask RENEW and CLAIM; the rest are what arbiters say."""
+    """What a datagram says. Hosts ask RENEW, CLAIM and ASK, and say HEIR; the rest are what arbiters say."""
 
     RENEW = 1
     """`sender` (also the `subject`) asks for a grant, with question `seq`."""
@@ -116,7 +116,7 @@ class DatagramKind(IntEnum):
     ALIVE = 8
     """To question `seq`: `subject` has an unexpired grant here."""
     HEIR = 9
-    """A hint, unasked: `sender` has uplinks for `seq` routers of `subject` that it may take over."""
+    """A hint, unasked: `sender` may take over `seq` routers of `subject`, and has `lost` these of its ways out."""
     ASK = 10
     """`sender`, told SILENT by too few, asks whether `subject` has an unexpired grant; the answer is SILENT if not."""
 
@@ -135,3 +135,5 @@ class Datagram:
     seq: int = 0
     asker: Incarnation = NOBODY
     silent_for_s: float = 0.0
+    lost: int = 0
+    """In an HEIR: what of its ways out the sender has lost, as 32 bits (`core.uplinks.as_bits`)."""

@@ -20,8 +20,9 @@ from gapless.model.plan import Burial, PanelPlan, RouterState
 from gapless.observe.log import LogFormat, get_logger
 from gapless.sentinel.desired import Desired, keep_on_disk, load_plan
 from gapless.sentinel.identity import Identity, StateDirectory
+from gapless.sentinel.keeper import GuardKeeper
 from gapless.sentinel.link import Credentials, Link, Tempo
-from gapless.sentinel.pulse import Pulse, PulseListener
+from gapless.sentinel.pulse import Keeper, Pulse, PulseListener
 from gapless.sentinel.reporting import Reporting
 from gapless.sentinel.supervise import RESTART, Patience, Supervisor
 from gapless.wire.local import AgentStart, encode_start
@@ -42,6 +43,7 @@ class Knobs:
 
     tempo: Tempo | None = None
     patience: Patience | None = None
+    keeper: Callable[[], Keeper] = GuardKeeper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,11 @@ class Sentinel:
         credentials = Credentials(facts=facts, incarnation=identity.incarnation, key=key)
         self._link = Link(settings.server, credentials, self, knobs.tempo)
         self._supervisor = Supervisor(commands.agent, self._desired, self, pace=RESTART, patience=knobs.patience)
-        self._pulse = None if facts.lease_address is None else _pulse(settings, state, facts, key, commands.beat, self)
+        self._pulse = (
+            None
+            if facts.lease_address is None
+            else _pulse(settings, state, facts, key, commands.beat, self, knobs.keeper)
+        )
         self._tasks: asyncio.TaskGroup | None = None
         self._is_beating = False
         self._plan: HostPlan | None = None
@@ -86,7 +92,7 @@ class Sentinel:
         self._log = get_logger()
 
     async def run(self) -> None:
-        """Until cancelled. Then the agent is ended; routers stay as they are."""
+        """Until cancelled. Then the agent is ended; classic routers stay as they are, guarded ones are shut."""
         self._log.info(
             "sentinel started",
             instance=self._identity.instance,
@@ -94,22 +100,36 @@ class Sentinel:
             cluster=self._identity.cluster,
             routers_on_disk=len(self._desired.plan.routers),
         )
-        async with asyncio.TaskGroup() as self._tasks:
-            if self._identity.cluster is not None:
-                self._begin_to_beat(self._identity.cluster)
-            self._tasks.create_task(self._supervisor.run())
-            self._tasks.create_task(self._link_once_withdrawn())
-            self._tasks.create_task(keep_on_disk(self._desired, self._state.plan_file))
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                if self._identity.cluster is not None:
+                    self._begin_to_beat(self._identity.cluster)
+                self._tasks.create_task(self._supervise_once_guarded())
+                self._tasks.create_task(self._link_once_withdrawn())
+                self._tasks.create_task(keep_on_disk(self._desired, self._state.plan_file))
+        finally:
+            if self._pulse is not None:  # The agent is gone by now: it would set the taps up again.
+                await self._pulse.shut()
+
+    async def _supervise_once_guarded(self) -> None:
+        """An agent adopts what is there, and sets its taps up. Where some are guarded, the guard comes first."""
+        if any(each.guarded is not None for each in self._desired.plan.routers.values()):
+            await self._guard_stands()
+        await self._supervisor.run()
 
     async def _link_once_withdrawn(self) -> None:
         """Who says hello at a higher incarnation says that the lower ones are over. So first the guard is made anew;
         and where that cannot be, the longest lease is over by the time.
         """
+        await self._guard_stands()
+        await self._link.run()
+
+    async def _guard_stands(self) -> None:
+        """Return once it does, or after a while; at once on a host without one."""
         if self._pulse is not None and self._is_beating:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GUARD_WITHIN_S):
                     await self._pulse.ready()
-        await self._link.run()
 
     def _begin_to_beat(self, cluster: str) -> None:
         if self._pulse is not None and self._tasks is not None and not self._is_beating:
@@ -254,6 +274,7 @@ def _pulse(
     key: bytes,
     command: Callable[[int], Sequence[str]],
     listener: PulseListener,
+    keeper: Callable[[], Keeper],
 ) -> Pulse:
     assert facts.lease_address is not None
     return Pulse(
@@ -264,6 +285,7 @@ def _pulse(
         name=facts.name,
         address=facts.lease_address,
         key=key,
+        keeper=keeper(),
         panel=state.load_panel(),
     )
 

@@ -62,6 +62,16 @@ class Keeping(Protocol):
         """Keep the panel."""
 
 
+class Keeper(Protocol):
+    """Who keeps the guard across beats: `keeper.GuardKeeper`."""
+
+    def descriptor(self) -> int:
+        """The guard's socket, for a beat to inherit."""
+
+    def shut(self) -> None:
+        """Shut the guarded taps and let go of the guard; waits for the kernel, raises Unavailable."""
+
+
 class PulseListener(Protocol):
     """Who is told that levels of the pulse changed."""
 
@@ -95,6 +105,7 @@ class Pulse:
         name: HostName,
         address: str,
         key: bytes,
+        keeper: Keeper,
         panel: PanelPlan | None = None,
         pace: Pace = RESTART,
         retry_s: float = RETRY_S,
@@ -105,6 +116,7 @@ class Pulse:
         self._settings = settings
         self._keeping = keeping
         self._listener = listener
+        self._keeper = keeper
         self._name, self._address, self._key = name, address, key
         self._wanted = Wanted(panel=panel)
         self._kept = panel
@@ -177,6 +189,17 @@ class Pulse:
                 await asyncio.sleep(self._timing.quiet_s)
                 self._timing = self._kept.timing
 
+    async def shut(self) -> None:
+        """After `run`, for good: nobody will keep the guard. So guarded taps are shut, once the last lease is over:
+        until then they may pass frames, and nobody else does yet.
+        """
+        await asyncio.sleep(self._timing.lease_s)
+        try:
+            await asyncio.to_thread(self._keeper.shut)
+        except GaplessError as error:
+            what = "guarded taps cannot be set down; from now on they are mute as long as nobody flushes nftables"
+            self._log.error(what, reason=str(error))
+
     async def _one_life(self, cluster: str) -> str:
         try:
             incarnation = await asyncio.to_thread(self._keeping.next_incarnation, self._outlived)
@@ -197,7 +220,10 @@ class Pulse:
         ours, its = packet_pair()
         try:
             process = await asyncio.create_subprocess_exec(
-                *self._command(its.fileno()), pass_fds=(its.fileno(),), stdin=DEVNULL, process_group=0
+                *self._command(its.fileno()),
+                pass_fds=(its.fileno(), self._keeper.descriptor()),
+                stdin=DEVNULL,
+                process_group=0,
             )
         except BaseException:
             ours.close()
@@ -224,6 +250,8 @@ class Pulse:
             lease_s=self._timing.lease_s,
             panel=self._kept,
             uplinks=tuple(interface for _, interface in self._settings.physical_networks),
+            networks=tuple(network for network, _ in self._settings.physical_networks),
+            guard=self._keeper.descriptor(),
         )
         work = [
             asyncio.create_task(self._listen(link, process)),

@@ -37,6 +37,10 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin"):
     """As kept on the disk."""
     uplinks: tuple[str, ...] = ()
     """Interfaces of the physical networks."""
+    networks: tuple[str, ...] = ()
+    """Those networks, in the same order: interfaces have other names on other hosts."""
+    guard: int | None = None
+    """The descriptor of the guard's socket, inherited from the sentinel, which keeps it; None: the beat makes one."""
 
 
 class BeatPort(msgspec.Struct, frozen=True, kw_only=True):

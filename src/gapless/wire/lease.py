@@ -10,7 +10,7 @@
         52    16   subject
         68   6x8   incarnations of sender and subject, asker, panel version, seq, number
        116   2x4   lease and silent_for, in microseconds (at most 71 minutes)
-       124     4   0
+       124     4   lost         a set of bits
        128    16   HMAC-SHA-256 over all before, cut to 128 bits (RFC 2104), under a key derived from the cluster's
 
 Replay: a sender numbers what it sends, and each life of a sentinel has an incarnation of its own, so (incarnation,
@@ -30,7 +30,7 @@ from gapless.model.lease import Datagram, DatagramKind, PanelVersion, Tenure
 
 VERSION = 1
 MAGIC = b"GL"
-_LAYOUT = struct.Struct(">2sBB16s16s16s16sQQQQQQII4x")
+_LAYOUT = struct.Struct(">2sBB16s16s16s16sQQQQQQIII")
 TAG_BYTES = 16
 DATAGRAM_BYTES = _LAYOUT.size + TAG_BYTES
 _KINDS = {kind.value: kind for kind in DatagramKind}
@@ -102,6 +102,7 @@ class Envelope:
             self._number,
             _microseconds(datagram.lease_s),
             _microseconds(datagram.silent_for_s),
+            datagram.lost,
         )
         return body + hmac.digest(self._key, body, "sha256")[:TAG_BYTES]
 
@@ -120,7 +121,7 @@ class Envelope:
             raise Dropped(Fault.MALFORMED)
         if sender is None or subject is None:
             raise Dropped(Fault.UNKNOWN)
-        incarnation, of_subject, asker, panel, seq, number, lease_us, silent_us = numbers
+        incarnation, of_subject, asker, panel, seq, number, lease_us, silent_us, lost = numbers
         if (incarnation, number) <= self._last.get(sender, (0, 0)):
             raise Dropped(Fault.REPLAYED)
         self._last[sender] = (incarnation, number)
@@ -133,6 +134,7 @@ class Envelope:
             asker=Incarnation(asker),
             lease_s=lease_us / 1e6,
             silent_for_s=silent_us / 1e6,
+            lost=lost,
         )
 
 

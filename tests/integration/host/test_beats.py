@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface
 from pathlib import Path
@@ -26,7 +26,7 @@ import pytest
 import structlog
 
 from gapless.config import HostSettings
-from gapless.core.backoff import Pace
+from gapless.core.backoff import Backoff, Pace
 from gapless.core.hostplan import HostPlan
 from gapless.kernel import netns
 from gapless.model.host import HostName, Incarnation
@@ -46,6 +46,7 @@ from gapless.model.plan import (
 from gapless.model.router import Router, RouterId, RouterPort
 from gapless.observe.log import configure
 from gapless.sentinel.identity import StateDirectory
+from gapless.sentinel.keeper import GuardKeeper
 from gapless.sentinel.pulse import Pulse
 from namespaces import require
 
@@ -84,6 +85,20 @@ async def until(is_so: Callable[[], bool], about: str) -> None:
         await asyncio.sleep(0.005)
 
 
+class KeeperThere(GuardKeeper):
+    """The sentinels of all hosts are one process: what one does to its kernel, it does in its namespace."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__()
+        self._place = place
+
+    def descriptor(self) -> int:
+        return netns.enter(self._place, super().descriptor)
+
+    def shut(self) -> None:
+        netns.enter(self._place, super().shut)
+
+
 @dataclass
 class Host:
     """A host: its beats and their keeper, and the end of the router's wire."""
@@ -91,6 +106,7 @@ class Host:
     name: HostName
     number: int
     pulse: Pulse = field(init=False)
+    running: asyncio.Task[None] = field(init=False)
     speaks: socket.socket | None = None
     burials: list[Burial] = field(default_factory=list)
 
@@ -148,7 +164,8 @@ class Site:
             if host.speaks is not None:
                 word = WORD.pack(host.number, time.monotonic())
                 frame = b"\xff" * 6 + bytes.fromhex("fa163e000001") + ETHERTYPE.to_bytes(2, "big") + word
-                host.speaks.send(frame.ljust(60, b"\0"))
+                with suppress(OSError):  # Its tap is down.
+                    host.speaks.send(frame.ljust(60, b"\0"))
         while True:
             try:
                 number, sent_at = WORD.unpack_from(self.switch.recv(2048), 14)
@@ -211,10 +228,12 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
             name=host.name,
             address=f"10.0.0.{host.number}:9698",
             key=b"k" * 32,
+            keeper=KeeperThere(netns.DIRECTORY / host.name),
             pace=Pace(first_s=0.05, most_s=0.1),
         )
         host.pulse.plan(HostPlan.of(Revision(1), ()), heard=0, panel=PANEL)
-        tasks.append(asyncio.create_task(host.pulse.run("cluster")))
+        host.running = asyncio.create_task(host.pulse.run("cluster"))
+        tasks.append(host.running)
     try:
         await until(lambda: all(host.tenure for host in hosts), "every host holds its lease")
         # An arbiter that has granted a host nothing yet could not say that it is silent.
@@ -293,6 +312,30 @@ async def test_a_killed_beat_is_succeeded_and_its_host_returns_fenced(tmp_path: 
         await until(lambda: first.tenure > before, "the first host holds a lease again")
         assert not first.is_open
         await it.passes(second)
+
+
+async def test_a_flush_before_the_next_beat_opens_nothing(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        first, second, _ = it.hosts
+        first.pulse._backoff = Backoff(Pace(first_s=3600.0, most_s=3600.0))
+        os.kill(first.beat_pid(), signal.SIGKILL)
+        await taken_over(it)
+        run(f"ip netns exec {first.name} nft flush ruleset")
+        run(f"ip netns exec {first.name} nft list table bridge gapless")
+        await it.passes(second)
+        assert it.last_of(first) < min(at for at, number in it.frames if number == second.number)
+
+
+async def test_a_flush_after_an_orderly_stop_opens_nothing(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        first, second, _ = it.hosts
+        first.running.cancel()
+        await asyncio.wait([first.running])
+        await first.pulse.shut()
+        await taken_over(it)
+        run(f"ip netns exec {first.name} nft flush ruleset")
+        await it.passes(second)
+        assert it.last_of(first) < min(at for at, number in it.frames if number == second.number)
 
 
 async def test_a_beat_that_was_stopped_passes_nothing_when_it_goes_on(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import itertools
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -25,10 +26,12 @@ import namespaces
 from gapless.agent.kernel.netns import write_settings
 from gapless.errors import Conflict, InvalidRequest, Unavailable
 from gapless.kernel import netns
-from gapless.kernel.netlink import NETFILTER, Netlink
+from gapless.kernel.netlink import ACK, NETFILTER, REQUEST, Netlink
 from gapless.model.observed import DOOMED_GROUP, GUARDED_GROUP
 from gapless.sentinel.beat import nftables
 from gapless.sentinel.beat.guard import TABLE, Guard, Span, lease_element
+from gapless.sentinel.beat.transactions import GENERAL, SUBSYSTEM
+from gapless.sentinel.keeper import GuardKeeper
 
 pytestmark = pytest.mark.isolated
 
@@ -38,6 +41,10 @@ TYPE = 0x88B6
 ROUTER_MAC = bytes.fromhex("fa163e000001")
 EVERYBODY = b"\xff" * 6
 STP, RESERVED = bytes.fromhex("0180c2000000"), bytes.fromhex("0180c2000003")
+
+
+QUESTION = struct.pack("=IHHII", 20, SUBSYSTEM | 16, REQUEST | ACK, 2, 0) + GENERAL.pack(0, 0, 0)
+"""NFT_MSG_GETGEN (linux/netfilter/nf_tables.h), with the number that a new maker of the guard begins with."""
 
 
 def until(holds: Callable[[], bool], about: str) -> None:
@@ -323,6 +330,95 @@ def test_an_operators_flush_leaves_the_guard_alone(yard: Yard, guard: Guard) -> 
     assert not yard.is_mute()
 
 
+def test_a_flush_between_two_beats_leaves_the_guard_alone(yard: Yard) -> None:
+    """The sentinel keeps the socket that owns the guard; each beat has a duplicate of it."""
+    keeper = GuardKeeper()
+    with Guard(os.dup(keeper.descriptor())) as first:
+        first.install()
+        hold(first)
+        first.activate(["tap0"])
+        assert not yard.is_mute()
+        first.extend(0.0)
+    nft("add table ip theirs")
+    assert nft("flush ruleset").returncode == 0
+    assert nft(f"delete table bridge {TABLE}").returncode != 0
+    assert yard.is_mute()
+    with Guard() as stranger, pytest.raises(Unavailable, match="make the guard"):
+        stranger.install()
+    with Guard(os.dup(keeper.descriptor())) as second:
+        second.install()
+        hold(second)
+        assert yard.is_mute()
+        second.activate(["tap0"])
+        assert not yard.is_mute()
+    keeper.shut()
+
+
+def test_answers_to_a_beat_that_died_are_not_the_next_ones(yard: Yard) -> None:
+    keeper = GuardKeeper()
+    with Guard(os.dup(keeper.descriptor())) as first:
+        first.install()
+        first._transactions._send(QUESTION)
+    with Guard(os.dup(keeper.descriptor())) as second:
+        second.install()
+        second.check()
+        assert yard.is_mute()
+    keeper.shut()
+
+
+def test_after_an_orderly_stop_guarded_taps_are_mute_whatever_is_flushed(yard: Yard) -> None:
+    keeper = GuardKeeper()
+    with Guard(os.dup(keeper.descriptor())) as guard:
+        guard.install()
+        hold(guard)
+        guard.activate(["tap0"])
+        assert not yard.is_mute()
+    keeper.shut()
+    assert nft("flush ruleset").returncode == 0
+    assert nft(f"list table bridge {TABLE}").returncode != 0
+    until_other = yard.vm.say()
+    never = yard.router.say()
+    later = yard.vm.say()
+    heard: list[bytes] = []
+
+    def is_past() -> bool:
+        heard.extend(yard.outside.heard())
+        return later in heard
+
+    until(is_past, "unguarded ports go on")
+    assert until_other in heard
+    assert never not in heard
+    ip("link set tap0 up")  # As the next agent does: and nothing else held it back.
+
+    def is_heard() -> bool:
+        words = yard.router.say()
+        time.sleep(0.01)
+        return words in yard.outside.heard()
+
+    until(is_heard, "the tap is as it was")
+
+
+def test_a_change_whose_answer_is_lost_is_undone_by_restoring(
+    yard: Yard, guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(guard)
+
+    def lose() -> list[tuple[int, int, bytes]]:
+        monkeypatch.undo()
+        raise Unavailable("an answer about nftables was lost: No buffer space available")
+
+    monkeypatch.setattr(guard._transactions, "_answers", lose)
+    with pytest.raises(Conflict, match="nobody knows"):
+        guard.activate(["tap0"])
+    assert not yard.is_mute(), "the kernel did it"
+    assert guard.active == frozenset()
+    guard.restore()
+    assert yard.is_mute()
+    guard.check()
+    guard.activate(["tap0"])
+    assert not yard.is_mute()
+
+
 def test_there_is_one_guard_a_host(yard: Yard, guard: Guard) -> None:
     with Guard() as second, pytest.raises(Unavailable, match="make the guard"):
         second.install()
@@ -399,7 +495,7 @@ def test_what_cannot_be_is_refused(guard: Guard) -> None:
 
 def test_the_kernels_refusal_is_told(guard: Guard) -> None:
     guard.close()
-    with pytest.raises(Unavailable, match="took no nftables transaction"):
+    with pytest.raises(Conflict, match="took no nftables transaction"):
         hold(guard)
 
 

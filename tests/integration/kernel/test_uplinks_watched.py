@@ -71,6 +71,7 @@ def test_a_carrier_that_goes_is_seen_at_the_next_look_and_so_is_its_return(watch
     watch.answered()
     ip("link set ext0 down", inside="outside")
     Wires.eventually(lambda: watch.look() == "no carrier on ext0")
+    assert watch.uplinks.lost == {("ext0", None), ("ext0", GATEWAY)}, "nor is a gateway reached"
     ip("link set ext0 up", inside="outside")
     Wires.eventually(lambda: watch.look() == "")
 
@@ -123,8 +124,11 @@ def test_a_gateway_that_falls_silent_is_lost_and_comes_back(watch: Watch) -> Non
         assert watch.look() == ""
     watch.ask()
     assert watch.look() == SILENT
+    assert watch.uplinks.lost == {("ext0", GATEWAY)}
     speak()
     watch.answered()
+    assert watch.uplinks.lost == frozenset()
+    assert watch.uplinks.used == {("ext0", None), ("ext0", GATEWAY)}
 
 
 def test_a_gateway_that_never_answered_is_not_judged(watch: Watch) -> None:

@@ -6,6 +6,7 @@ from gapless.core.beat import Beat
 from gapless.core.beatevents import (
     BeatEffect,
     BeatEvent,
+    Emptied,
     GuardPlan,
     News,
     Planned,
@@ -42,7 +43,12 @@ class Rig:
 
     def tick(self, after_s: float = 0.0) -> list[BeatEffect]:
         self.now += after_s
-        return self.beat.on_deadline(self.now)
+        effects = self.beat.on_deadline(self.now)
+        return effects + self.listen()
+
+    def listen(self) -> list[BeatEffect]:
+        """The socket is empty."""
+        return self.do(Emptied(at=self.now)) if self.beat.is_listening else []
 
     def say(self, kind: DatagramKind, sender: HostName, subject: Tenure, **fields: object) -> list[BeatEffect]:
         plain = Datagram(

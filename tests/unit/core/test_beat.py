@@ -12,6 +12,7 @@ from gapless.core.beatevents import (
     ArbitersLost,
     BurialAnswered,
     BurialAsked,
+    ClockJudged,
     Deactivate,
     Deactivated,
     Fenced,
@@ -274,6 +275,99 @@ def test_it_grants_what_others_ask(rig: Rig) -> None:
     assert isinstance(answer, Send)
     assert (answer.to, answer.datagram.kind, answer.datagram.seq) == (A, DatagramKind.GRANT, 9)
     assert (answer.datagram.subject, answer.datagram.asker) == (other, 1)
+
+
+def an_arbiter_for(*holders: Tenure) -> Rig:
+    """A beat that has granted these once, just now."""
+    rig = Rig(me=A)
+    rig.tick()
+    rig.do(Withdrawn())
+    rig.tick(DEFAULT.quiet_s)
+    for holder in holders:
+        rig.say(DatagramKind.RENEW, holder.host, holder, seq=1)
+    return rig
+
+
+def test_an_arbiter_that_was_held_up_reads_what_waits_before_it_calls_anybody_silent() -> None:
+    """Its own renewal waits for nothing; then what is in its socket; and only then what was not there."""
+    rig = an_arbiter_for(well := Tenure(B, Incarnation(1)), dead := Tenure(DEAD.host, Incarnation(1)))
+    rig.now += 2 * DEFAULT.arbiter_s
+    first = rig.beat.on_deadline(rig.now)
+    assert {each.datagram.kind for each in first if isinstance(each, Send)} <= {DatagramKind.RENEW}
+    assert rig.beat.is_listening
+    assert rig.beat.next_deadline() > rig.now, "it is not called again and again while it listens"
+    claims = [rig.say(DatagramKind.CLAIM, C, each, seq=7) for each in (well, dead)]
+    assert claims == [[], []]
+    rig.say(DatagramKind.RENEW, B, well, seq=5)
+    said = [each.datagram for each in rig.listen() if isinstance(each, Send)]
+    assert {(each.kind, each.subject) for each in said} == {
+        (DatagramKind.SILENT, dead),
+        (DatagramKind.ALIVE, well),
+        (DatagramKind.BURIED, dead),
+    }
+    assert not rig.beat.is_listening
+
+
+def test_a_controllers_claim_waits_for_what_is_unread_too() -> None:
+    rig = an_arbiter_for(dead := Tenure(DEAD.host, Incarnation(1)))
+    rig.now += DEFAULT.arbiter_s
+    assert news(rig.do(BurialAsked(tenure=dead, seq=3, panel=PANEL.version))) == []
+    assert BurialAnswered(tenure=dead, seq=3, is_buried=True) in news(rig.listen())
+
+
+def test_renewals_keep_their_rate_although_each_is_late(rig: Rig) -> None:
+    late_s = 0.2 * DEFAULT.interval_s
+    due = rig.beat._next_renewal
+    for number in range(1, 11):
+        rig.now = rig.beat._next_renewal + late_s
+        rig.tick()
+        assert rig.beat._next_renewal == pytest.approx(due + number * DEFAULT.interval_s)
+    rig.now = rig.beat._next_renewal + 3.5 * DEFAULT.interval_s
+    rig.tick()
+    assert rig.beat._next_renewal == pytest.approx(rig.now + DEFAULT.interval_s), "missed ones are not made up for"
+
+
+WRONG, RIGHT = ClockJudged(fault="the clock is slewed by +8.3 %"), ClockJudged(fault="")
+
+
+def test_with_a_clock_that_runs_wrong_it_asks_for_nothing_and_its_lease_runs_out(rig: Rig) -> None:
+    rig.do(WRONG)
+    assert rig.say(DatagramKind.GRANT, A, rig.me, seq=1) == []
+    assert rig.beat.counters.untimed == 1
+    sent = rig.tick(DEFAULT.interval_s)
+    assert not [each for each in sent if isinstance(each, Send)]
+    assert rig.beat.tenure == rig.me, "what was promised by the clock as it was goes on"
+    assert any(isinstance(each, Fenced) for each in news(rig.tick(L)))
+    rig.do(Withdrawn())
+    rig.do(Reborn(incarnation=Incarnation(2)))
+    assert not [each for each in rig.tick(DEFAULT.interval_s) if isinstance(each, Send)]
+    rig.do(RIGHT)
+    assert [each for each in rig.tick(DEFAULT.interval_s) if isinstance(each, Send)]
+
+
+def test_with_a_clock_that_runs_wrong_it_is_no_arbiter_and_quiet_after_that() -> None:
+    """What it granted by the wrong clock may last longer than it knows."""
+    rig = an_arbiter_for(well := Tenure(B, Incarnation(1)))
+    rig.do(WRONG)
+    assert rig.say(DatagramKind.RENEW, B, well, seq=2) == []
+    rig.now += DEFAULT.arbiter_s
+    rig.listen()
+    assert rig.say(DatagramKind.CLAIM, C, well, seq=1) == []
+    rig.do(RIGHT)
+    assert rig.say(DatagramKind.CLAIM, C, well, seq=2) == []
+    rig.tick(DEFAULT.quiet_s)
+    said = rig.say(DatagramKind.CLAIM, C, well, seq=3) + rig.listen()
+    assert [each.datagram.kind for each in said if isinstance(each, Send)] == [DatagramKind.BURIED]
+
+
+def test_with_a_clock_that_runs_wrong_it_claims_nobody(rig: Rig) -> None:
+    rig.plan(rights={R1: right(5)})
+    rig.say(DatagramKind.SILENT, A, DEAD)
+    rig.do(WRONG)
+    assert rig.say(DatagramKind.SILENT, B, DEAD) == []
+    rig.do(RIGHT)
+    assert not news(rig.say(DatagramKind.SILENT, B, DEAD)), "what was hinted before counts no more"
+    assert news(rig.say(DatagramKind.SILENT, A, DEAD))
 
 
 def test_it_says_once_of_each_arbiter_that_its_panel_is_stale(rig: Rig) -> None:

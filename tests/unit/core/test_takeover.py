@@ -71,9 +71,19 @@ def test_claiming_ends_when_arbiters_take_their_hints_back(takeover: Takeover) -
         takeover.hint(arbiter, DEAD, 0.0, PANEL, 1.0)
     takeover.due(PANEL, 1.0)
     takeover.deny(A, DEAD, 1, 1.01)
-    assert takeover.due(PANEL, 1.1) == []
-    takeover.hint(A, DEAD, 0.0, PANEL, 1.2)
-    assert takeover.due(PANEL, 1.2) == [(DEAD, 2)]
+    assert takeover.due(PANEL, 1.05) == []
+    takeover.hint(A, DEAD, 0.0, PANEL, 1.1)
+    assert takeover.due(PANEL, 1.1) == [(DEAD, 2)]
+
+
+def test_a_hint_counts_until_two_more_should_have_come(takeover: Takeover) -> None:
+    """A first one, which a moment's delay brings about, for three intervals; a late one for longer."""
+    interval_s = DEFAULT.interval_s
+    takeover.hint(A, DEAD, 0.0, PANEL, 1.0)
+    assert takeover.hint(B, DEAD, 0.0, PANEL, 1.0 + 3.1 * interval_s) == []
+    assert takeover.unsure(DEAD, PANEL, 1.0 + 3.1 * interval_s) == [(DEAD, [A, C])]
+    takeover.hint(A, DEAD, 16 * interval_s, PANEL, 2.0)
+    assert takeover.hint(B, DEAD, 16 * interval_s, PANEL, 2.0 + 32 * interval_s) != []
 
 
 def test_one_arbiter_that_grants_still_does_not_keep_a_quorum_from_burying(takeover: Takeover) -> None:
@@ -98,6 +108,18 @@ def test_what_was_buried_stays_so_for_rights_that_come_later(takeover: Takeover)
     takeover.give({})
     takeover.give({R1: right(9, DEAD, Tenure(DEAD.host, Incarnation(2)))})
     assert takeover.reap() == {DEAD: {R1: 9}}
+
+
+def test_when_it_was_hinted_claimed_and_buried_is_told(takeover: Takeover) -> None:
+    for arbiter in (A, B):
+        takeover.hint(arbiter, DEAD, 0.01, PANEL, 1.0)
+    takeover.due(PANEL, 1.02)
+    takeover.due(PANEL, 1.02 + DEFAULT.interval_s)
+    for arbiter in (A, B):
+        takeover.bury(arbiter, DEAD, 2, PANEL, 1.08)
+    burial = takeover.burial_of(DEAD)
+    assert (burial.silent, burial.claimed, burial.buried) == (1.0, 1.02, 1.08)
+    assert burial.last_grant == pytest.approx(0.99)
 
 
 def test_a_right_that_was_taken_is_gone(takeover: Takeover) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 from math import inf
 
 from gapless.errors import Conflict, GaplessError, Unavailable
@@ -125,17 +124,3 @@ class FakeAnnouncer:
         self.chunks.append(chunk)
         self.sent += [each for each in chunk if each not in self.unready]
         return Burst(unready=[each for each in chunk if each in self.unready])
-
-
-@dataclass
-class FakeUplinks:
-    """Uplinks that are there until a test says what is lost."""
-
-    lost: str = ""
-    watched: list[tuple[str, IPv4Address]] = field(default_factory=list)
-
-    def watch(self, gateways: Iterable[tuple[str, IPv4Address]]) -> None:
-        self.watched = list(gateways)
-
-    def trouble(self, now: float) -> str:
-        return self.lost

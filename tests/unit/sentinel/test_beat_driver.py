@@ -40,18 +40,34 @@ def panel(*, address: Callable[[int], str] = "10.0.0.{}:9698".format) -> PanelPl
     )
 
 
+NO_CARRIER = frozenset({("eth2", None)})
+
+
 @dataclass
 class FakeUplinks:
     """Uplinks that are lost when a test says so."""
 
-    lost: str = ""
     watched: set[tuple[str, IPv4Address]] = field(default_factory=set)
 
     def watch(self, gateways: Iterable[tuple[str, IPv4Address]]) -> None:
         self.watched = set(gateways)
 
+    missing: frozenset[tuple[str, IPv4Address | None]] = frozenset()
+
     def trouble(self, now: float) -> str:
-        return self.lost
+        return ", ".join(sorted(f"{link} {address}" for link, address in self.missing))
+
+    @property
+    def used(self) -> frozenset[tuple[str, IPv4Address | None]]:
+        return self.missing
+
+    @property
+    def lost(self) -> frozenset[tuple[str, IPv4Address | None]]:
+        return self.missing
+
+    @property
+    def unsure(self) -> frozenset[tuple[str, IPv4Address | None]]:
+        return frozenset()
 
 
 @dataclass
@@ -65,6 +81,7 @@ class Host:
     said: list[msgspec.Struct] = field(default_factory=list)
     incarnation: int = 0
     is_up: bool = True
+    clock_fault: str = ""
     gives_incarnations: bool = True
     driver: Driver = None  # type: ignore[assignment] # made by the net
     announcements: Announcements = None  # type: ignore[assignment] # made by the net
@@ -115,6 +132,8 @@ class Net:
             interval_s=DEFAULT.interval_s,
             lease_s=DEFAULT.lease_s,
             panel=panel,
+            uplinks=("eth2",) if host.name == NAMES[0] else ("eth3",),
+            networks=("external",),
         )
         host.driver = Driver(
             begin,
@@ -125,6 +144,7 @@ class Net:
             say=host.said.append,
             chat=host.said.append,
             clock=self.clock,
+            clock_fault=lambda: host.clock_fault,
         )
         host.announcements.announced = host.driver.announced
         host.is_up = True
@@ -161,6 +181,8 @@ class Net:
             host = self.hosts[NAMES[int(address.rpartition(".")[2]) - 1]]
             if host.is_up:
                 host.driver.received(raw, self.now)
+        for host in self.hosts.values():
+            host.driver.emptied(self.now)
         for host in self.hosts.values():
             if host.is_up:
                 host.driver.go_on()
@@ -344,29 +366,57 @@ def test_an_uplink_that_is_lost_is_told_and_gateways_are_watched(net: Net) -> No
     gateway = ("eth2", IPv4Address("203.0.113.1"))
     net.plan(first, msgspec.structs.replace(router(X), gateway=gateway), revision=2)
     assert first.uplinks.watched == {gateway}
-    first.uplinks.lost = "eth2 has no carrier"
+    first.uplinks.missing = frozenset({gateway})
     net.run(0.2)
-    assert first.level.trouble == "eth2 has no carrier"
-    first.uplinks.lost = ""
+    assert first.level.trouble == "eth2 203.0.113.1"
+    first.uplinks.missing = frozenset()
     net.run(0.2)
     assert first.level.trouble == ""
 
 
 def test_a_beat_that_starts_while_its_uplink_is_down_says_so_and_holds_its_lease(net: Net) -> None:
     host = net.hosts[NAMES[0]]
-    host.uplinks.lost = "eth2 has no carrier"
+    host.uplinks.missing = NO_CARRIER
     net.begin(host, panel())
     net.holds()
-    assert (_tenure(host), host.level.trouble) == (2, "eth2 has no carrier")
+    assert (_tenure(host), host.level.trouble) == (2, "eth2 None")
 
 
 def test_a_turn_that_fences_may_see_a_lost_uplink(net: Net) -> None:
     first, _ = active(net, X)
     first.is_up = False
     net.run(2 * DEFAULT.lease_s)
-    first.is_up, first.uplinks.lost = True, "eth2 has no carrier"
+    first.is_up, first.uplinks.missing = True, NO_CARRIER
     first.driver.on_deadline(net.now)
-    assert (first.told_open, first.level.trouble) == ({}, "eth2 has no carrier")
+    assert (first.told_open, first.level.trouble) == ({}, "eth2 None")
+
+
+def test_a_clock_that_is_slewed_too_fast_costs_the_lease_and_is_told_once(net: Net) -> None:
+    first, second = active(net, X)
+    first.clock_fault = "the clock is slewed by +8.3 %"
+    net.run(until=lambda: X in second.told_open)
+    first.clock_fault = "the clock is slewed by +4.1 %"
+    net.run(5.0)
+    assert not first.level.tenure
+    lines = [each.event for each in first.heard(wire.Said)]
+    assert lines.count("cannot hold or grant a lease; trying again") == 1
+    first.clock_fault = ""
+    net.run(until=lambda: bool(first.level.tenure))
+    assert "can hold or grant a lease again" in [each.event for each in first.heard(wire.Said)]
+
+
+def test_a_router_goes_to_the_successor_when_its_host_alone_lost_the_way_out(net: Net) -> None:
+    """Both hosts call the network by one name, whatever their interfaces are called; what both lost moves nothing."""
+    first, second = active(net, X)
+    gateway = IPv4Address("203.0.113.1")
+    second.uplinks.missing = frozenset({("eth3", gateway)})
+    net.run(2.0)
+    first.uplinks.missing = frozenset({("eth2", gateway)})
+    net.run(3.0)
+    assert X in first.told_open
+    first.uplinks.missing |= {("eth2", None)}
+    net.run(until=lambda: X in second.told_open)
+    assert X not in first.told_open
 
 
 def test_each_tenure_counts_its_takeovers_anew(net: Net) -> None:

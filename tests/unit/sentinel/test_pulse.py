@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from fake_controller import KEY, PATIENCE_S, eventually
+from stand_in_keeper import StandInKeeper
+from structlog.testing import capture_logs
 
 from gapless.config import HostSettings
 from gapless.core.backoff import Pace
@@ -78,6 +80,7 @@ class Bench:
     disk: Disk
     pulse: Pulse = None  # type: ignore[assignment] # made below
     burials: list[Burial] = field(default_factory=list)
+    keeper: StandInKeeper = field(default_factory=StandInKeeper)
     changes: int = 0
     happened: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -135,6 +138,7 @@ async def pulse(
             name=HostName("net1"),
             address="10.0.0.1:9698",
             key=KEY,
+            keeper=bench.keeper,
             panel=panel,
             pace=PACE,
             retry_s=0.01,
@@ -148,12 +152,24 @@ async def pulse(
             running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await running
+            bench.keeper.close()
     pids = [int(line.split()[-1]) for line in bench.diary() if " pid " in line]
     assert not any(is_alive(pid) for pid in pids), "a beat outlived its pulse"
 
 
 def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
+
+
+async def test_taps_that_cannot_be_shut_are_told_and_nothing_else(tmp_path: Path) -> None:
+    async with pulse(tmp_path) as bench:
+        await bench.holds(2)
+        bench.keeper.refuses = "Operation not permitted"
+    with capture_logs() as lines:
+        await bench.pulse.shut()
+    (line,) = lines
+    assert "guarded taps cannot be set down" in line["event"]
+    assert line["reason"] == "Operation not permitted"
 
 
 async def test_a_beat_gets_the_plan_and_then_differences_in_parts(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fake_controller import CLUSTER, KEY, FakeController, controller, eventually, planned
+from stand_in_keeper import StandInKeeper
 
 from gapless.config import HostSettings
 from gapless.core.backoff import Pace
@@ -40,6 +41,7 @@ class Host:
 
     state_dir: Path
     running: asyncio.Task[None]
+    keeper: StandInKeeper
 
     @property
     def plan_file(self) -> Path:
@@ -64,6 +66,7 @@ async def host(
     fake: FakeController, state_dir: Path, name: str = "net1", beat: Callable[[int], Sequence[str]] | None = None
 ) -> AsyncIterator[Host]:
     settings = HostSettings(name=name, state_dir=state_dir, key_file=state_dir / "key", server=fake.address)
+    keeper = StandInKeeper()
     diary = str(state_dir / "diary")
     with StateDirectory(state_dir) as state:
         identity = state.begin_incarnation()
@@ -81,15 +84,16 @@ async def host(
                 agent=lambda fd: [sys.executable, str(STAND_IN), "good", str(fd), diary],
                 beat=beat or beat_command,
             ),
-            knobs=KNOBS,
+            knobs=replace(KNOBS, keeper=lambda: keeper),
         )
         running = asyncio.create_task(sentinel.run())
         try:
-            yield Host(state_dir=state_dir, running=running)
+            yield Host(state_dir=state_dir, running=running, keeper=keeper)
         finally:
             running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await running
+            keeper.close()
 
 
 def is_active(report: Report, name: str) -> bool:
@@ -318,13 +322,16 @@ async def test_a_host_says_hello_at_its_new_incarnation_once_the_guard_was_made_
         await session.heard(lambda report: is_active(report, "a"))
         await it.plan_on_disk("a")
     fake.hellos.clear()
+    assert it.keeper.shut_times == 1, "nobody would keep the guard"
+    before = len(it.diary())
     async with controller(fake), with_beat(fake, tmp_path, "patient") as it:
         await eventually(lambda: len(begun(tmp_path)) == 2)
-        await it.diary_has("a", after=1)
         assert fake.hellos == [], "the guard does not stand yet"
+        assert len(it.diary()) == before, "an agent would set guarded taps up"
         (tmp_path / "go").touch()
         session = await fake.session()
         assert session.hello.incarnation > 1
+        await it.diary_has("a", after=before)
 
 
 async def test_a_host_whose_guard_cannot_be_made_says_hello_after_the_longest_lease(
@@ -333,8 +340,14 @@ async def test_a_host_whose_guard_cannot_be_made_says_hello_after_the_longest_le
     monkeypatch.setattr("gapless.sentinel.driver.GUARD_WITHIN_S", 0.05)
     fake = FakeController()
     for behaviour in ("good", "mute", "unable", "crash"):
-        async with controller(fake), with_beat(fake, tmp_path, behaviour):
+        async with controller(fake), with_beat(fake, tmp_path, behaviour) as it:
             await fake.session()
+            before = len(it.diary())
+    (tmp_path / "plan.json").write_bytes(
+        encode_plan(AgentPlan(revision=Revision(7), confirmed=True, routers=(guarded("a"),)))
+    )
+    async with controller(fake), with_beat(fake, tmp_path, "mute") as it:
+        await it.diary_has("a", after=before)  # Its classic routers need the agent.
 
 
 async def test_a_host_that_belongs_to_no_cluster_yet_waits_for_no_guard(tmp_path: Path) -> None:

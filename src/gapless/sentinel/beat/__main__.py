@@ -33,7 +33,7 @@ def main() -> int:
     link: BeatEnd[ToBeat] = BeatEnd(end, to_beat)
     try:
         begin = _begin(link)
-        with Guard() as guard:
+        with Guard(begin.guard) as guard:
             guard.install()
             datagrams = open_socket(Address.parse(begin.address, LEASE_PORT))
             loop = Loop(begin, link, datagrams, guard, Announcements(Announcer()), Uplinks(begin.uplinks))

@@ -123,7 +123,7 @@ class Announcer:
         return whole
 
     def burst(self, routers: Iterable[RouterId], breathe: Callable[[], None], turn: int = 0) -> Burst:
-        """Announce these routers now, the most urgent first; `breathe` is called every `CHUNK_S`.
+        """Announce these routers now, in their order; `breathe` is called every `CHUNK_S`.
 
         `turn`: which of `Ready.passes` is sent, 0 the first time.
         """

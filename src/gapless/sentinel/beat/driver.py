@@ -22,6 +22,8 @@ from gapless.core.beatevents import (
     BeatEvent,
     BurialAnswered,
     BurialAsked,
+    ClockJudged,
+    Emptied,
     Fenced,
     NeedIncarnation,
     Outlived,
@@ -38,7 +40,7 @@ from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Datagram, LeaseTiming
 from gapless.model.plan import Epoch, Forwarding, PanelPlan, Takeover
 from gapless.model.router import RouterId
-from gapless.sentinel.beat import words
+from gapless.sentinel.beat import clockrate, words
 from gapless.sentinel.beat.hands import Announcing, Guarding, Hands
 from gapless.sentinel.beat.healed import Healed
 from gapless.sentinel.beat.planning import Planning
@@ -48,6 +50,7 @@ from gapless.wire.lease import Dropped, Envelope
 
 ROUTERS_PER_MESSAGE = 250
 RHYTHM_S = 1.0
+_TRUST = "hold or grant a lease"
 
 Endpoint = tuple[str, int]
 _Item = TypeVar("_Item")
@@ -61,6 +64,18 @@ class Watching(Protocol):
 
     def trouble(self, now: float) -> str:
         """What is lost, in words; "" if nothing is."""
+
+    @property
+    def used(self) -> frozenset[tuple[str, IPv4Address | None]]:
+        """What is looked at: interfaces (None), and gateways behind them."""
+
+    @property
+    def lost(self) -> frozenset[tuple[str, IPv4Address | None]]:
+        """What of that is lost."""
+
+    @property
+    def unsure(self) -> frozenset[tuple[str, IPv4Address | None]]:
+        """What of that never answered."""
 
 
 class Driver:
@@ -79,6 +94,7 @@ class Driver:
         say: Callable[[msgspec.Struct], None],
         chat: Callable[[msgspec.Struct], None],
         clock: Callable[[], float],
+        clock_fault: Callable[[], str] = clockrate.fault,
     ) -> None:
         now = clock()
         self._timing = LeaseTiming(interval_s=begin.interval_s, lease_s=begin.lease_s)
@@ -94,6 +110,7 @@ class Driver:
         self._say = say
         self._chat = chat
         self._clock = clock
+        self._clock_fault = clock_fault
         self._addresses: dict[HostName, Endpoint] = {}
         self._meet(begin.panel)
         self._unnamed: set[RouterId] = set()
@@ -101,6 +118,8 @@ class Driver:
         self._told_open: dict[RouterId, Epoch] = {}
         self._uplinks = uplinks
         self._trouble = ""
+        self._ways: object = None
+        self._networks = dict(zip(begin.uplinks, begin.networks, strict=False))
         self._settled = 0
         self._level: wire.Level | None = None
         self._unannounced: dict[RouterId, TookOver] = {}
@@ -124,6 +143,16 @@ class Driver:
             self._dropped[error.fault.value] += 1
             return
         self._handle(Received(datagram=datagram), now)
+
+    @property
+    def is_listening(self) -> bool:
+        """The socket is to be read until it is empty, and then `emptied` to be called."""
+        return self._beat.is_listening
+
+    def emptied(self, at: float) -> None:
+        """The socket was found empty, and the clock had been read before: at `at`."""
+        if self._beat.is_listening:
+            self._handle(Emptied(at=at), self._clock())
 
     def told(self, message: wire.ToBeat, now: float) -> None:
         """The sentinel said something."""
@@ -151,15 +180,13 @@ class Driver:
         self._latest_s = max(self._latest_s, now - self._beat.next_deadline())
         self._now = now
         self._carry_out(self._turn(None, now), now)
-        if (trouble := self._uplinks.trouble(now)) != self._trouble:
-            self._trouble = trouble
-            self._chat(words.uplinks(trouble))
-            self._handle(UplinksSeen(trouble=trouble), self._clock())  # The kernel took its time.
+        self._look_at_uplinks(now)
         if self._healed.is_due(now):
             self._announcer.announce_again(self._hands.is_open)
         if now >= self._rhythm_due:
             self._rhythm_due = now + RHYTHM_S
             self._hands.look_after()
+            self._judge_clock()
             self._tell_rhythm()
 
     @property
@@ -171,6 +198,36 @@ class Driver:
         """Do the next part of what does not fit into one turn."""
         if self.has_more:
             self._carry_out([], self._clock())
+
+    def _judge_clock(self) -> None:
+        """Said when it becomes wrong, and when it is right again; how wrong it is changes all the time."""
+        fault = self._clock_fault()
+        if bool(fault) != bool(self._troubles.get(_TRUST)):
+            self.trouble(_TRUST, fault)
+            self._handle(ClockJudged(fault=fault), self._clock())
+
+    def _look_at_uplinks(self, now: float) -> None:
+        trouble = self._uplinks.trouble(now)
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._chat(words.uplinks(trouble))
+        ways = lost, unsure, used = self._uplinks.lost, self._uplinks.unsure, self._uplinks.used
+        if ways == self._ways:
+            return
+        self._ways = ways
+        seen = UplinksSeen(
+            trouble=trouble,
+            carriers=self._names({each for each in lost if each[1] is None}),
+            gateways=self._names({each for each in lost if each[1] is not None}),
+            unsure=self._names(unsure),
+            used=self._names(used),
+        )
+        self._handle(seen, self._clock())  # The kernel took its time.
+
+    def _names(self, ways: Iterable[tuple[str, IPv4Address | None]]) -> frozenset[str]:
+        """As all hosts call them."""
+        networks = self._networks
+        return frozenset(f"{networks.get(link, link)} {address or ''}".strip() for link, address in ways)
 
     def _tell_rhythm(self) -> None:
         latest_ms = round(self._latest_s * 1000, 3)

@@ -14,8 +14,9 @@ has a timeout, so a wall clock that is set back prolongs nothing; one that is se
 is read before the monotonic one, so a pause in between shortens it.
 
 The second rule: a guard that somebody tampered with is noticed by the next transaction, because each is made for one
-generation of the ruleset. Where the kernel can (6.9), the table is owned by this process and nobody else can change it;
-it stays when the process ends, and then the lease in it does. Invariant: `install` begins with everything withdrawn.
+generation of the ruleset. Where the kernel can (6.9), the table is owned by one socket, and through no other it can be
+changed. The sentinel keeps that socket open and each beat inherits it, so the guard is owned while either of them
+lives; with the last of them the kernel forgets who owned it. Invariant: `install` begins with everything withdrawn.
 
 Not thread-safe. No call waits for anything but the kernel's nftables of this namespace; none takes RTNL.
 """
@@ -75,16 +76,22 @@ def span(until_s: float, wall_ns: int, now_s: float) -> Span | None:
 class Guard:
     """The guard of the namespace in which it is made.
 
-    Every call raises Unavailable with the kernel's reason, and Conflict where somebody else changed or removed the
-    guard: then frames may pass that must not, until `install` or `restore`.
+    Every call raises Unavailable with the kernel's reason when it did nothing, and Conflict where somebody else changed
+    or removed the guard, or where the kernel's answer was lost: then frames may pass that must not, until `install` or
+    `restore`.
     """
 
     def __init__(
-        self, *, wall_ns: Callable[[], int] = time.time_ns, monotonic_s: Callable[[], float] = time.monotonic
+        self,
+        descriptor: int | None = None,
+        *,
+        wall_ns: Callable[[], int] = time.time_ns,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`descriptor`: of the socket that owns the guard, or is to; None: one of its own."""
         self._wall_ns = wall_ns
         self._monotonic_s = monotonic_s
-        self._transactions = Transactions()
+        self._transactions = Transactions(descriptor)
         self._reading = Netlink(NETFILTER)
         self._active: set[str] = set()
         self._until_s = -math.inf
@@ -243,6 +250,8 @@ class Guard:
             except Refusal:
                 self.check()
                 raise
+            except Unavailable as error:
+                raise Conflict(f"{about}: nobody knows whether that was done ({error})") from error
         raise Unavailable(f"{about}: {_TOO_FAST}")
 
 

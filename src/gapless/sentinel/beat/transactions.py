@@ -54,11 +54,18 @@ class Refusal(Unavailable):
 
 
 class Transactions:
-    """A socket of the namespace in which it is made, for tables of family bridge; what it owns only it changes."""
+    """A socket of the namespace in which it is made, for tables of family bridge; what it owns only it changes.
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER)
+    `descriptor`: a socket that was inherited, in which answers to whoever had it before may wait; None: a new one.
+    """
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        if descriptor is None:
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER)
+        else:
+            self._socket = socket.socket(fileno=descriptor)
         self._socket.setblocking(False)
+        self._forget_answers()
         with suppress(PermissionError):  # a transaction is one send; without it, some thousand names fit
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND_BUFFER_BYTES)
         self._sequence = 0
@@ -119,6 +126,15 @@ class Transactions:
             self._socket.send(packed)
         except OSError as error:
             raise Unavailable(f"the kernel took no nftables transaction: {error.strerror or error}") from error
+
+    def _forget_answers(self) -> None:
+        while True:
+            try:
+                self._socket.recv(_ANSWER_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # The kernel says once that an answer was lost.
 
     def _answers(self) -> list[tuple[int, int, bytes]]:
         """(type, sequence, body) of each answer. The kernel answers within the call that sends, so nobody waits."""

@@ -46,6 +46,7 @@ class Uplinks:
         self._interfaces = tuple(interfaces)
         self._gateways: dict[tuple[str, IPv4Address], Reachability] = {}
         self._macs: dict[IPv4Address, bytes] = {}
+        self._cut: frozenset[str] = frozenset()
         self._next_question = 0.0
         self._existing = Watched(self._interfaces)
         try:
@@ -59,9 +60,26 @@ class Uplinks:
         wanted = [each for each in gateways if each[0] in self._interfaces]
         self._gateways = {each: self._gateways.get(each) or Reachability() for each in wanted}
 
+    @property
+    def used(self) -> frozenset[tuple[str, IPv4Address | None]]:
+        """All that is looked at: (interface, None) for a carrier, (interface, address) for a gateway."""
+        return frozenset((name, None) for name in self._interfaces) | self._gateways.keys()
+
+    @property
+    def lost(self) -> frozenset[tuple[str, IPv4Address | None]]:
+        """What of that was lost when `trouble` was called last; without a carrier, its gateways as well."""
+        silent = {each for each, reachability in self._gateways.items() if reachability.is_lost}
+        return frozenset(each for each in self.used if each in silent or each[0] in self._cut)
+
+    @property
+    def unsure(self) -> frozenset[tuple[str, IPv4Address | None]]:
+        """Gateways that never answered."""
+        return frozenset(each for each, reachability in self._gateways.items() if reachability.is_unknown)
+
     def trouble(self, now: float) -> str:
         """What is lost, in words; "" if nothing is. To be called at each beat."""
-        if lost := [name for name in self._interfaces if not self._has_carrier(name)]:
+        self._cut = frozenset(lost := [name for name in self._interfaces if not self._has_carrier(name)])
+        if lost:
             return f"no carrier on {', '.join(lost)}"
         self._take_answers()
         if now >= self._next_question:

@@ -10,6 +10,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from gapless.core.uplinks import QUESTION_S
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.sim.lease.network import Weather
@@ -17,8 +18,9 @@ from gapless.sim.lease.world import Fleet, World
 
 BEGIN_S, LAST_S = 0.6, 2.8
 LOSE_UPLINKS = "lose uplinks"
+LOSE_GATEWAY = "lose gateway"
 UPLINKS_EACH = 4
-"""One fleet of so many loses uplinks, besides all else."""
+"""One fleet of so many loses uplinks, and another one the gateway of all, besides all else."""
 STALLED = ("HoldLease", "Activate", "Deactivate", "Withdraw", "Send", "Announce")
 
 
@@ -48,6 +50,9 @@ def draw(random: Random, fleet: Fleet) -> list[Fault]:
 def _uplinks(fleet: Fleet) -> list[Fault]:
     """Drawn apart, so that they change no other fault."""
     random = Random(f"uplinks {fleet.seed}")
+    if fleet.seed % UPLINKS_EACH == 1:
+        skews = tuple(random.uniform(0.0, QUESTION_S) for _ in fleet.hosts)
+        return [Fault(random.uniform(BEGIN_S, LAST_S), LOSE_GATEWAY, (random.uniform(QUESTION_S, 2.5), *skews))]
     if fleet.seed % UPLINKS_EACH:
         return []
     return [Fault(random.uniform(BEGIN_S, LAST_S), LOSE_UPLINKS, _host_while(random, fleet)) for _ in range(4)]
@@ -61,7 +66,8 @@ def schedule(world: World, faults: list[Fault]) -> None:
 
 def _happen(world: World, fault: Fault) -> None:
     world.note(str(fault))
-    do = _lose_uplinks if fault.kind == LOSE_UPLINKS else KINDS[fault.kind][1]
+    apart: dict[str, Callable[..., None]] = {LOSE_UPLINKS: _lose_uplinks, LOSE_GATEWAY: _lose_gateway}
+    do = apart[fault.kind] if fault.kind in apart else KINDS[fault.kind][1]
     do(world, *fault.what)
 
 
@@ -228,7 +234,7 @@ def _deafen(world: World, host: str, for_s: float) -> None:
 def _slow_then_mute(world: World, router_id: str, delay_s: float) -> None:
     """What is sent to the active host takes long, but not too long; then nothing of its own leaves any more."""
     host = _named(world, f"{router_id}:0")
-    world.network.slow[host] = min(delay_s, 0.17)
+    world.network.slow[host] = min(delay_s, 0.85 * world.fleet.timing.lease_s)
     world.agenda.after(0.9, partial(world.network.slow.update, {host: 0.0}))
     world.agenda.after(0.4, partial(_cut_part, world, (host,), "out", 0.5))
 
@@ -275,6 +281,16 @@ def _lose_uplinks(world: World, host: str, for_s: float) -> None:
     machine = world.machines[_named(world, host)]
     machine.see_uplinks(are_there=False)
     world.agenda.after(for_s, partial(machine.see_uplinks, are_there=True))
+
+
+def _lose_gateway(world: World, for_s: float, *skews: float) -> None:
+    """It stops answering everybody, and answers again; each host finds out in its own time, nobody should move."""
+    for name, skew_s in zip(world.fleet.hosts, skews, strict=True):
+        machine = world.machines[name]
+        machine.has_gateway = False
+        world.agenda.after(skew_s, partial(machine.see_gateway, is_there=False))
+        world.agenda.after(for_s + QUESTION_S - skew_s, partial(machine.see_gateway, is_there=True))
+    world.oracles.is_lost_by_all = True
 
 
 def _take(world: World, router: Any, index: int) -> None:

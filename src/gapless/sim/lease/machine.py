@@ -20,6 +20,7 @@ from gapless.core.beatevents import (
     BurialAnswered,
     Deactivate,
     Deactivated,
+    Emptied,
     GuardPlan,
     HoldLease,
     NeedIncarnation,
@@ -43,6 +44,14 @@ from gapless.sim.lease.network import Network
 from gapless.sim.session import Session
 
 RECONNECT_S = 0.05
+NO_CARRIER = UplinksSeen(trouble="no carrier", carriers=frozenset({"external"}), used=frozenset({"external"}))
+NO_GATEWAY = UplinksSeen(
+    trouble="no answer from gateway",
+    gateways=frozenset({"external 203.0.113.1"}),
+    used=frozenset({"external", "external 203.0.113.1"}),
+)
+UNKNOWN_GATEWAY = UplinksSeen(trouble="", unsure=NO_GATEWAY.gateways, used=NO_GATEWAY.used)
+"""A sentinel that starts after the loss never had an answer."""
 WAKE_LATE_S = 1e-6
 """So that rounding never wakes a sentinel before its deadline."""
 
@@ -83,11 +92,22 @@ class Surroundings(Protocol):
 class Machine:
     """One host. Everything that a fault can do to it is a method."""
 
-    def __init__(self, name: HostName, timing: LeaseTiming, rate: float, panel: Panel, world: Surroundings) -> None:
+    def __init__(
+        self,
+        name: HostName,
+        timing: LeaseTiming,
+        rate: float,
+        panel: Panel,
+        world: Surroundings,
+        *,
+        is_deadline_first: bool,
+    ) -> None:
         self.name = name
         self.rate = rate
         self.world = world
         self.timing = timing
+        self.is_deadline_first = is_deadline_first
+        """What its sentinel does first when it wakes with both: as the real one does, or in the other order."""
         self.clock = Clock(rate, began=0.0, shows=1000.0)
         self.kernel = Kernel()
         self.incarnation = Incarnation(0)
@@ -100,6 +120,7 @@ class Machine:
         self.activations_to_fail = 0
         self.has_uplinks = True
         """Whether its routers reach anybody. Its datagrams go another way."""
+        self.has_gateway = True
         world.network.attach(name, self._receive)
 
     @property
@@ -119,6 +140,8 @@ class Machine:
             self.sentinel.run()
             if not self.has_uplinks:
                 self.see_uplinks(are_there=False)
+            if not self.has_gateway:
+                self.hear(UNKNOWN_GATEWAY)
             self.sentinel.connect()
 
     def kill(self) -> None:
@@ -143,7 +166,12 @@ class Machine:
     def see_uplinks(self, *, are_there: bool) -> None:
         """The uplinks are lost, or back."""
         self.has_uplinks = are_there
-        self.hear(UplinksSeen(trouble="" if are_there else "no carrier"))
+        self.hear(UplinksSeen(trouble="") if are_there else NO_CARRIER)
+
+    def see_gateway(self, *, is_there: bool) -> None:
+        """The gateway is found lost, or back. Its loss is everybody's."""
+        self.has_gateway = is_there
+        self.hear(UplinksSeen(trouble="") if is_there else NO_GATEWAY)
 
     def _receive(self, datagram: Datagram) -> None:
         self.hear(Received(datagram=datagram))
@@ -210,7 +238,7 @@ class Sentinel:
             self._set_alarm()
 
     def _step(self) -> bool:
-        """One effect, or else one event, or else the deadline; whether there was anything to do."""
+        """One effect, or else the deadline and the events in either order; whether there was anything to do."""
         machine, beat = self.machine, self.beat
         if self._effects:
             if self.stall is not None and self.stall[0] == type(self._effects[0][1]).__name__:
@@ -221,15 +249,18 @@ class Sentinel:
             self._carry_out(effect, decided_at)
             return True
         now = machine.now
-        if self._inbox:
+        is_due = beat.next_deadline() <= now
+        if is_due and (machine.is_deadline_first or not self._inbox):
+            effects = beat.on_deadline(now)
+        elif self._inbox:
             event = self._inbox.popleft()
             if isinstance(event, Planned):
                 self.plan = event.plan
                 if self.plan.panel is not None and self.plan.panel.follows(machine.panel):
                     machine.panel = self.plan.panel
             effects = beat.handle(event, now)
-        elif beat.next_deadline() <= now:
-            effects = beat.on_deadline(now)
+        elif beat.is_listening:
+            effects = beat.handle(Emptied(at=now), now)
         else:
             return False
         self._effects.extend((now, effect) for effect in effects)

@@ -8,12 +8,12 @@
 3. Incarnations and epochs only grow: no router begins to forward at an epoch below one at which it forwarded, nor on
    two hosts at the same. And no plan takes back what was taken over before its maker had heard of that.
 4. When faults stop and time passes, every router is active exactly once.
+5. What all hosts have lost, each noticing in its own time, makes nobody resign.
 """
 
 from collections.abc import Mapping
 
-from gapless.core.arbiter import QUICK_HINTS
-from gapless.core.beatevents import Activate, BeatEffect, Deactivate, HoldLease, Tell, TookOver
+from gapless.core.beatevents import Activate, BeatEffect, Deactivate, Fenced, HoldLease, Tell, TookOver
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import LeaseTiming, Tenure
 from gapless.model.plan import Epoch
@@ -22,6 +22,9 @@ from gapless.sim.agenda import Agenda
 from gapless.sim.lease.controller import Controller
 from gapless.sim.lease.machine import Machine
 from gapless.sim.lease.network import Network
+
+QUICK_INTERVALS = 8
+"""For so long hints follow each other so fast that whoever is there for the next one is within the bound."""
 
 
 class Violated(Exception):
@@ -57,6 +60,8 @@ class Oracles:
         self._taken: dict[tuple[Tenure, RouterId], int] = {}
         """The number of the takeover by which a tenure got a router."""
         self.takeovers = 0
+        self.is_lost_by_all = False
+        """Nobody of this fleet loses a way out that another one has."""
 
     def carried_out(self, machine: Machine, effect: BeatEffect) -> None:
         """A kernel was written to."""
@@ -68,8 +73,14 @@ class Oracles:
             self.takeovers += effect.cause is not None
         if isinstance(effect, Deactivate):
             self._check_unheard(machine, effect)
+        if isinstance(effect, Tell) and isinstance(effect.news, Fenced) and self.is_lost_by_all:
+            self._check_reason(machine, effect.news)
         if isinstance(effect, Tell) and isinstance(effect.news, TookOver):
             self._took_over(machine, effect.news)
+
+    def _check_reason(self, machine: Machine, news: Fenced) -> None:
+        if "it resigns" in news.reason:
+            raise Violated(f"oracle 5: {machine.name} resigns from what nobody has")
 
     def _check_incarnation(self, machine: Machine) -> None:
         highest = self._incarnations.get(machine.name, 0)
@@ -141,7 +152,7 @@ class Oracles:
         if self._network.is_cut(arbiter.name, successor.name) or self._network.is_cut(successor.name, arbiter.name):
             return False
         memory, now = arbiter.sentinel.beat._arbiter, arbiter.now
-        quick_s = (QUICK_HINTS - 2) * arbiter.timing.interval_s - self._bound_s
+        quick_s = QUICK_INTERVALS * arbiter.timing.interval_s
         quick = {host: hints.incarnation for host, hints in memory._hints.items() if now - hints.since < quick_s}
         quick.update((host, memory._grants[host].incarnation) for host in memory._expiring)
         return all(quick.get(tenure.host, 0) >= tenure.incarnation for tenure in dead)

@@ -6,7 +6,7 @@ from random import Random
 
 from gapless.core.beatevents import BeatEffect, BurialAnswered, HoldLease, Tell, TookOver
 from gapless.model.host import HostName
-from gapless.model.lease import LeaseTiming, Panel, PanelVersion
+from gapless.model.lease import DEFAULT, FAST, LeaseTiming, Panel, PanelVersion
 from gapless.model.router import RouterId
 from gapless.sim.agenda import Agenda
 from gapless.sim.lease.clock import Clock
@@ -21,8 +21,11 @@ NOTICE_S = 0.2
 SETTLED_WITHIN_S = 12.0
 LOOK_S = 0.05
 
+FAST_SHARE = 0.3
+"""Of fleets, that have the fast timing."""
+
 DELAYS = ((0.00005, 0.0002), (0.0002, 0.003), (0.005, 0.025), (0.01, 0.09))
-"""Of datagrams in good weather: a rack, a room, a city, and what no zone should span."""
+"""Of datagrams in good weather: a rack, a room, a city, and what no zone should span; for the fast timing a quarter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,8 @@ class Fleet:
     routers: dict[RouterId, int]
     """How many successors each has."""
     delay_s: tuple[float, float]
+    deadlines_first: bool
+    """Whether a sentinel that wakes late looks at its deadlines before what waits in its socket."""
 
     @property
     def hosts(self) -> list[HostName]:
@@ -48,14 +53,22 @@ def fleet(random: Random, seed: int) -> Fleet:
     """Three to five hosts, three of which are arbiters."""
     count = random.randint(3, 5)
     hosts = [HostName(f"host{number}") for number in range(1, count + 1)]
-    rates = [random.choice([0.99, 1.01]) for _ in range(count + 1)]
+    apart = Random(f"shell {seed}")  # So that it changes nothing else of a seed.
+    deadlines_first, is_fast = apart.random() < 0.5, apart.random() < FAST_SHARE
+    rates = tuple(random.choice([0.99, 1.01]) for _ in range(count + 1))
+    timing = LeaseTiming(interval_s=random.choice([DEFAULT.interval_s, 0.066]), lease_s=DEFAULT.lease_s)
+    arbiters = frozenset(random.sample(hosts, 3))
+    routers = {RouterId(f"r{number}"): random.randint(1, 2) for number in range(1, random.randint(2, 4))}
+    shortest_s, longest_s = random.choice(DELAYS)
+    pace = FAST.lease_s / DEFAULT.lease_s if is_fast else 1.0
     return Fleet(
         seed=seed,
-        timing=LeaseTiming(interval_s=random.choice([0.05, 0.066]), lease_s=0.2),
-        rates=tuple(rates),
-        arbiters=frozenset(random.sample(hosts, 3)),
-        routers={RouterId(f"r{number}"): random.randint(1, 2) for number in range(1, random.randint(2, 4))},
-        delay_s=random.choice(DELAYS),
+        timing=FAST if is_fast else timing,
+        rates=rates,
+        arbiters=arbiters,
+        routers=routers,
+        delay_s=(shortest_s * pace, longest_s * pace),
+        deadlines_first=deadlines_first,
     )
 
 
@@ -74,7 +87,8 @@ class World:
         *rates, controllers_rate = fleet.rates
         panel = Panel(version=PanelVersion(1), floor=PanelVersion(1), sets=(fleet.arbiters,))
         self.machines = {
-            name: Machine(name, fleet.timing, rate, panel, self) for name, rate in zip(fleet.hosts, rates, strict=True)
+            name: Machine(name, fleet.timing, rate, panel, self, is_deadline_first=fleet.deadlines_first)
+            for name, rate in zip(fleet.hosts, rates, strict=True)
         }
         clock = Clock(controllers_rate, began=0.0, shows=0.0)
         self.controller = Controller(self.agenda, fleet.timing, clock, panel, fleet.routers)

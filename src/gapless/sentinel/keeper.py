@@ -1,0 +1,52 @@
+"""Keeps the guard while no beat does: its socket across beats, and its taps shut when the sentinel stops.
+
+The guard is a table that the kernel lets only one netlink socket change (`sentinel.beat.guard`). Were that socket the
+beat's alone, then from a beat's death to the next beat anybody's `flush ruleset` would remove the guard, and the taps
+of a host that was succeeded would pass frames again. So the sentinel, which outlives its beats, keeps the socket open,
+and each beat gets it.
+
+When the sentinel itself stops, nobody is left to keep the socket. Then the guarded taps are set down: that stays
+whatever happens to the ruleset. Who brings them up again is the next agent, and that is started after the guard stands.
+
+The rule: guarded taps are up only while a process of this host keeps the guard, but for a sentinel that was killed.
+"""
+
+import socket
+import struct
+
+from gapless.kernel.netlink import NETFILTER, Netlink, Request, u32
+from gapless.model.observed import DOOMED_GROUP, GUARDED_GROUP
+
+_NEWLINK = 16
+_GROUP = 27
+_UP = 1
+_IFINFO = struct.Struct("=BxHiII")
+
+
+class GuardKeeper:
+    """Of the network namespace in which it is used first."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+
+    def descriptor(self) -> int:
+        """The guard's socket, for beats to inherit; it stays this process's. Raises OSError where it cannot be had."""
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER)
+        return self._socket.fileno()
+
+    def shut(self) -> None:
+        """Set every guarded tap down, in two messages however many there are, and let go of the guard's socket: from
+        then on anybody may remove the guard. It waits for RTNL. Raises Unavailable with the kernel's reason.
+        """
+        # Of a whole group, as of `ip link set group N down`: a message that names no link.
+        down = _IFINFO.pack(0, 0, 0, 0, _UP)
+        requests = [
+            Request(_NEWLINK, 0, down + u32(_GROUP, group), f"set the taps of device group {group} down")
+            for group in (GUARDED_GROUP, DOOMED_GROUP)
+        ]
+        with Netlink() as links:
+            links.carry_out(requests)
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
