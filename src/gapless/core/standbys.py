@@ -38,6 +38,9 @@ from gapless.model.router import FailoverMode
 CALM_S = 10.0
 """After a takeover nothing is built for so long, neither on the host that took over nor for the router: a host whose
 guard only hiccuped is back by then, with everything built."""
+NEWS_S = 1.0
+"""How much later than the news that a host is over the successor's own news may come, of what it took over: one host
+has several successors, and each says so by itself."""
 DRAINS_AT_ONCE = 4
 """Routers that may be on their way from one host out of service; an agent builds about as many in parallel."""
 
@@ -205,6 +208,12 @@ class Standbys:
             is_urgent=True,
         )
         if (standby := self._ready_standby(router)) is not None:
+            since = self._over_since(router)
+            if self._ledger.now < since + NEWS_S:
+                self._ledger.look_later(router, since + NEWS_S)
+                return Stay(
+                    reason=f"{self._bound(router)} is over; {standby.name}, which may succeed it, is about to say"
+                )
             return self._bind(router, wish, standby, standby.leased, f"{standby.name} stands by for it")
         if home is not None and not (home.inability or misfit(home, router.needs)):
             # Even if it is out of service: it leaves from there as it would have.
@@ -221,10 +230,8 @@ class Standbys:
 
     def _wait_for_return(self, router: RouterRecord, home: Host, wish: Wish) -> Answer:
         """A host that is alive has the router built, so it gets a while to hold its lease again."""
-        succession, now = router.succession, self._ledger.now
-        if succession.lost_at is None:
-            succession.lost_at = now
-        until = succession.lost_at + CALM_S
+        now = self._ledger.now
+        until = self._over_since(router) + CALM_S
         if home.silence.standing is Standing.ALIVE and now >= until:
             return wish
         if now < until:
@@ -232,6 +239,12 @@ class Standbys:
         return Stay(
             reason=f"{self._bound(router)} is over; waits for {home.name} to hold its lease again, or to be dead"
         )
+
+    def _over_since(self, router: RouterRecord) -> float:
+        """When it was first seen that its host is over and nobody is known to have taken over."""
+        if router.succession.lost_at is None:
+            router.succession.lost_at = self._ledger.now
+        return router.succession.lost_at
 
     def _wait_for_standby_to_build(self, router: RouterRecord, standby: Tenure, beliefs: Beliefs) -> Stay:
         host = self._ledger.fleet.get(standby.host)

@@ -8,6 +8,7 @@ from standby_rig import StandbyRig, tenure
 
 from gapless.core.effects import AskArbiters, Bind
 from gapless.core.events import HostForgotten, RouterWanted
+from gapless.core.standbys import NEWS_S
 from gapless.model.host import MACHINE_STEP, HostFacts, HostName, InstanceId
 from gapless.model.plan import MoveKind
 from gapless.model.router import FailoverMode, RouterId
@@ -95,6 +96,7 @@ def test_its_first_lease_says_it() -> None:
     rig = two()
     connects(rig, FIRST)
     rig.guard("h1", leased=FIRST)
+    rig.pass_time(NEWS_S, heard=("h1", "h2"))
     assert [(each.host, each.kind) for each in rig.all_said(Bind)] == [("h2", MoveKind.RESTART)]
 
 

@@ -21,7 +21,7 @@ from gapless.core.effects import (
 from gapless.core.events import HostAdminChanged, HostDisconnected, RouterDeleted, RouterNeeds, RouterWanted
 from gapless.core.fleet import Host
 from gapless.core.ledger import STANDBY_TURNS, Ledger
-from gapless.core.standbys import CALM_S
+from gapless.core.standbys import CALM_S, NEWS_S
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch, MoveKind, MoveStep, Takeover
 from gapless.model.router import FailoverMode, RouterId
@@ -444,10 +444,29 @@ def test_a_dead_standby_keeps_its_right_until_the_arbiters_bury_it() -> None:
 def test_a_host_that_restarted_before_anybody_took_over_hands_over_to_its_standby() -> None:
     rig = two()
     rig.restart_host("h1")
+    assert binds(rig) == []
+    assert "h2, which may succeed it, is about to say" in rig.reason("r1")
+    rig.pass_time(NEWS_S, heard=("h1", "h2"))
     assert binds(rig) == [("h2", MoveKind.RESTART)]
     assert rig.role("h2", "r1") == "active at 1"
     rig.settle("h1", "h2")
     assert (rig.host("r1"), rig.state("r1"), rig.standby("r1")) == ("h2", "active", ("h1", "ready"))
+
+
+def test_what_one_successor_says_is_not_held_against_another_that_is_about_to_say_it_too() -> None:
+    rig = StandbyRig("h1", "h2", "h3")
+    rig.protect(*(f"r{number}" for number in range(1, 7)))
+    for _ in range(4):
+        rig.settle("h1", "h2", "h3")
+    on_h1 = {view.standby: view.router_id for view in rig.planner.router_views().values() if view.host == "h1"}
+    first, second = on_h1["h2"], on_h1["h3"]
+    rig.forget()
+    rig.take_over("h2", first, tenure("h1"))
+    assert (rig.host(first), rig.host(second)) == ("h2", "h1")
+    rig.take_over("h3", second, tenure("h1"))
+    rig.pass_time(2 * NEWS_S, heard=("h2", "h3"))
+    assert {kind for _, kind in binds(rig)} == {MoveKind.TAKEOVER}
+    assert (rig.host(first), rig.host(second)) == ("h2", "h3")
 
 
 def test_a_host_that_restarted_without_a_standby_is_made_active_anew() -> None:
