@@ -18,7 +18,7 @@ from gapless.lab.enter import LAB_DIR
 from gapless.lab.events import Phase
 from gapless.lab.expect import Bounds, Gap, Measured
 from gapless.lab.faults import Fault
-from gapless.lab.faults.base import MARGIN_S, Reach
+from gapless.lab.faults.base import MARGIN_S
 from gapless.lab.lab import Lab
 from gapless.lab.probes import Recording
 from gapless.lab.result import Patience, Result
@@ -176,7 +176,7 @@ async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recor
         sent=recording.sent,
         lost=recording.lost,
         double_active_frames=result.double_active_frames(wire),
-        must_affect=fault.reach is Reach.HOST and not _is_harmless(lab, fault),
+        must_affect=fault.is_aimed and not _is_harmless(lab, fault),
         frames_missed=wire.missed,
     )
     problems += expect.problems(fault.expects(lab.settings.mode), bounds, measured)

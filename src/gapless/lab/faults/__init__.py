@@ -103,11 +103,14 @@ async def choose(lab: Lab, name: str, hosts: Iterable[str] = ()) -> Fault:
     struck = [lab.host(each) for each in hosts]
     if kind.reach is Reach.CONTROLLER:
         return kind()
+    is_aimed = not struck and kind.reach is Reach.HOST
     struck = struck or await _usual(lab, kind)
     off = [host.name for host in struck if not host.machine.is_on]
     if off and kind is not HostReturn:
         raise Unavailable(f"{', '.join(off)} has no power")
-    return kind(struck)
+    fault = kind(struck)
+    fault.is_aimed = is_aimed
+    return fault
 
 
 async def _usual(lab: Lab, kind: type[Fault]) -> list[Host]:

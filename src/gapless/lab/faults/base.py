@@ -60,6 +60,8 @@ class Fault(ABC):
 
     def __init__(self, hosts: Iterable[Host] = ()) -> None:
         self.hosts = tuple(hosts)
+        self.is_aimed = False
+        """Whether its hosts were taken because of the routers on them, and not because somebody named them."""
         self.is_on = False
         """Whether it has struck, perhaps not all of it, and is not healed yet. The experiment says so."""
 
