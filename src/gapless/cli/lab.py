@@ -14,9 +14,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gapless.errors import Unavailable
+from gapless.errors import InvalidRequest, Unavailable
 from gapless.lab import enter, faults, layout, nodes, output, room, runner, running, standing, table
 from gapless.lab.result import Result
+from gapless.lab.rounds import Rounds
 from gapless.lab.runner import RunRequest
 from gapless.lab.settings import CLASSIC, QUICK, TIMINGS, LabSettings, mode_of
 from gapless.lab.standing import Request, Status, UpRequest
@@ -71,7 +72,9 @@ def _settings(
 
 @app.command()
 def run(
-    fault: Annotated[str, typer.Option(help=FAULT_HELP)] = "host-power",
+    fault: Annotated[
+        list[str] | None, typer.Option(help=f"{FAULT_HELP} Several: one after another. Else host-power.")
+    ] = None,
     host: Annotated[list[str] | None, typer.Option(help="Host to strike; else the one with the most routers.")] = None,
     hosts: Hosts = 3,
     routers: Routers = 3,
@@ -92,11 +95,18 @@ def run(
     bystanders_ms: Annotated[
         float, typer.Option(min=0, help="Fail when a router that was not struck has a longer gap; 0: any length.")
     ] = 0.0,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="How often, all in one lab, which is made well and even again in between.")
+    ] = 1,
     repeat: Annotated[int, typer.Option(min=1, help="How often, each time with a new lab.")] = 1,
     json: Annotated[Path | None, typer.Option(help="Write what was found to this file.")] = None,
 ) -> None:
     """Build a lab, break something, measure, take it away. Exit 0: traffic is back, each router is on one host."""
-    faults.kind_of(fault)
+    names = tuple(fault or ("host-power",))
+    for name in names:
+        faults.kind_of(name)
+    if repeat > 1 and (rounds > 1 or len(names) > 1):
+        raise InvalidRequest("either one fault in labs of its own (--repeat), or rounds in one lab: not both")
     settings = _settings(hosts, routers, mode, timing, report_interval, agent_down_time, classic, packed, interval)
     file = output.opened(json, "what was found") if json else -1
     results = []
@@ -106,7 +116,8 @@ def run(
         status, found = _run_once(
             RunRequest(
                 settings=settings,
-                fault=fault,
+                faults=names,
+                rounds=rounds,
                 hosts=tuple(host or ()),
                 hold_s=hold,
                 gap_ms=gap_ms,
@@ -120,11 +131,11 @@ def run(
         whole = results[0] if repeat == 1 else {"runs": results}
         output.write(file, msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
     if repeat > 1:
-        Console().print(table.summary(results))
+        Console().print(table.summary([found for found in results if isinstance(found, Result)]))
     raise typer.Exit(0 if all(found.ok for found in results) else 1)
 
 
-def _run_once(request: RunRequest) -> tuple[int, Result | None]:
+def _run_once(request: RunRequest) -> tuple[int, Result | Rounds | None]:
     with TemporaryFile() as file:
         request = msgspec.structs.replace(request, result_fd=file.fileno())
         argv = enter.call("gapless.lab.runner:main", msgspec.to_builtins(request))
@@ -132,7 +143,8 @@ def _run_once(request: RunRequest) -> tuple[int, Result | None]:
         status = _wait(process)
         file.seek(0)
         written = file.read()
-    return status, msgspec.json.decode(written, type=Result) if written else None
+    kind: type[Result] | type[Rounds] = Rounds if request.has_rounds else Result
+    return status, msgspec.json.decode(written, type=kind) if written else None
 
 
 def _wait(process: "subprocess.Popen[bytes]") -> int:

@@ -1,6 +1,7 @@
 """A small client of the controller's API, for the lab, which has an address on the management switch."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -26,6 +27,7 @@ class Api:
             limits=httpx.Limits(max_connections=CONNECTIONS),
             trust_env=False,  # a proxy of the machine has no business in here
         )
+        self._limit = asyncio.Semaphore(CONNECTIONS)
 
     async def close(self) -> None:
         """Close its connections."""
@@ -34,6 +36,11 @@ class Api:
     async def create(self, kind: str, **values: Any) -> Item:
         """POST one resource; `kind` is its name in the singular. The resource as the server shows it."""
         return await self._item("POST", f"/{kind}s", kind, {kind: values})
+
+    async def create_all(self, kind: str, every: Sequence[Mapping[str, Any]]) -> list[Item]:
+        """POST many resources of a kind in one request, in this order: all of them are made or none."""
+        made: list[Item] = (await self._request("POST", f"/{kind}s", {f"{kind}s": list(every)}))[f"{kind}s"]
+        return made
 
     async def update(self, kind: str, id_: str, **values: Any) -> Item:
         """PUT one resource."""
@@ -71,6 +78,10 @@ class Api:
         """The records of moves, newest first."""
         return await self._items("/gapless/failovers", "failovers", filters)
 
+    async def move(self, router_id: str, agent_id: str) -> None:
+        """Have a router moved to an agent's host: begun, and not yet done."""
+        await self._request("POST", f"/agents/{agent_id}/l3-routers", {"router_id": router_id})
+
     async def brake(self) -> Item:
         """The brake on mass moves."""
         return await self._item("GET", "/gapless/brake", "brake")
@@ -91,7 +102,8 @@ class Api:
         filters: Mapping[str, Any] | None = None,
     ) -> Item:
         try:
-            response = await self._client.request(method, path, json=body, params=filters)
+            async with self._limit:  # so that waiting for a connection does not count as waiting for an answer
+                response = await self._client.request(method, path, json=body, params=filters)
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise Unavailable(f"{method} {path}: the controller does not answer: {reason}") from error

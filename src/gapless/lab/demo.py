@@ -13,9 +13,10 @@ from rich.table import Table
 from gapless.errors import GaplessError
 from gapless.lab import faults, output, report, shell, story, table
 from gapless.lab.experiment import Outcome, experiment
+from gapless.lab.groups import first_of
 from gapless.lab.lab import Lab
 from gapless.lab.result import Result, Timeline
-from gapless.lab.runner import INTERRUPTED, first_of, run_until_signalled
+from gapless.lab.runner import INTERRUPTED, run_until_signalled
 from gapless.lab.settings import CLASSIC, LabSettings
 from gapless.lab.view import View
 from gapless.model import lease

@@ -30,6 +30,8 @@ class Phase(StrEnum):
     BACK = "back"
     """Every probe is answered again."""
     HEALED = "healed"
+    RECOVERY = "recovery"
+    """Between two rounds: making the lab well again, and hosts carry alike."""
     CHECK = "check"
     """Looking into the hosts: is every router on exactly one?"""
     DONE = "done"

@@ -8,7 +8,7 @@ async with Lab(LabSettings(hosts=3, routers=20)) as lab:
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Interface
 from types import TracebackType
@@ -24,7 +24,7 @@ from gapless.lab.settings import LabSettings
 from gapless.lab.sniffer import Orders
 from gapless.lab.tenants import Tenant
 from gapless.lab.traffic import Traffic
-from gapless.lab.waiting import until
+from gapless.lab.waiting import LOOK_AGAIN_S, until
 from gapless.lab.whereabouts import Sighting
 from gapless.lab.wiring import Cable, Switch
 
@@ -32,6 +32,8 @@ START_TIMEOUT_S = 60.0
 ROUTERS_TIMEOUT_S = 120.0
 """Plus a second a router."""
 HOSTS_AT_ONCE = 8
+ASK_A_ROUTER_S = 0.001
+"""To say how every router does costs the controller time that it needs for them: so it is asked the less often."""
 ENOUGH_ARBITERS = 3
 """For takeovers."""
 
@@ -175,14 +177,16 @@ class Lab:
         if not self._external_id:
             self._external_id = await tenants.external_network(self.api)
         numbers = range(len(self.tenants) + 1, len(self.tenants) + 1 + count)
-        made = await tenants.create(
-            self.api,
-            self._external_id,
-            numbers,
-            self.settings.mode,
-            lambda done: self._progress(Phase.TENANTS, done, count),
-        )
-        await tenants.plug_in_vms(made)
+        done = 0
+        async with asyncio.TaskGroup() as group:
+
+            def plug_in(made: Sequence[Tenant]) -> None:
+                nonlocal done
+                done += len(made)
+                self._progress(Phase.TENANTS, done, count)
+                group.create_task(tenants.plug_in_vms(made))
+
+            made = await tenants.create(self.api, self._external_id, numbers, self.settings.mode, plug_in)
         self.tenants += made
         return made
 
@@ -196,6 +200,16 @@ class Lab:
             return "" if fits else f"{router['state']} on {router['host']}: {router['reason']}"
 
         await self._every_router(Phase.ROUTERS, "is active", lacks)
+
+    async def routers_at(self, wanted: Mapping[str, str]) -> None:
+        """Wait until these routers (router id -> host) are active there, and all others anywhere."""
+
+        def lacks(router: Item) -> str:
+            host = wanted.get(router["router_id"], router["host"])
+            fits = router["state"] == "active" and router["host"] == host
+            return "" if fits else f"{router['state']} on {router['host']}, not {host}: {router['reason']}"
+
+        await self._every_router(Phase.ROUTERS, "is where it should be", lacks)
 
     async def standbys_ready(self) -> None:
         """Wait until every router has a standby that is ready; at once where the mode or the hosts allow none."""
@@ -226,7 +240,8 @@ class Lab:
 
         if not await fine():
             self._begin(phase)
-        await until(fine, f"every router {what}", ROUTERS_TIMEOUT_S + total, why_not)
+        each_s = LOOK_AGAIN_S + total * ASK_A_ROUTER_S
+        await until(fine, f"every router {what}", ROUTERS_TIMEOUT_S + total, why_not, each_s=each_s)
 
     async def _routers_now(self) -> list[Item]:
         """What the controller says; nothing where it is away just now."""
@@ -239,17 +254,18 @@ class Lab:
         """What a look into every host finds wrong; empty when each router is on exactly one host, whole."""
         sightings = await whereabouts.look(self.hosts.values())
         by_hand = [router["router_id"] for router in await self._routers_now()]
-        return whereabouts.problems(self.tenants, sightings, await self._active(sightings), by_hand)
+        active = await self.answering() if self.settings.has_standbys else self._built(sightings)
+        return whereabouts.problems(self.tenants, sightings, active, by_hand)
 
     async def placement(self) -> dict[str, list[str]]:
         """Router id -> the hosts that it is active on: by a look into every host, or by who answers where a router is
         built on hosts on which it is not active.
         """
-        return await self._active(await whereabouts.look(self.hosts.values()))
-
-    async def _active(self, sightings: Sequence[Sighting]) -> dict[str, list[str]]:
         if self.settings.has_standbys:
             return await self.answering()
+        return self._built(await whereabouts.look(self.hosts.values()))
+
+    def _built(self, sightings: Sequence[Sighting]) -> dict[str, list[str]]:
         return whereabouts.placement(self.tenants, sightings)
 
     async def answering(self) -> dict[str, list[str]]:

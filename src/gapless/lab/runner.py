@@ -1,4 +1,4 @@
-"""`gapless lab run`, inside: build a lab, carry out one experiment, say what was found, hand the result back."""
+"""`gapless lab run`, inside: build a lab, carry out one experiment or many rounds, say what was found, hand it back."""
 
 import asyncio
 import os
@@ -11,11 +11,13 @@ import msgspec
 from rich.console import Console
 
 from gapless.errors import GaplessError
-from gapless.lab import faults, table
+from gapless.lab import faults, rounds_table, table
 from gapless.lab.expect import Bounds, Gap
 from gapless.lab.experiment import experiment
+from gapless.lab.groups import first_of
 from gapless.lab.lab import Lab
 from gapless.lab.result import Result
+from gapless.lab.rounds import Rounds, carry_out, turns_of
 from gapless.lab.settings import LabSettings
 
 T = TypeVar("T")
@@ -26,16 +28,22 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line asked for.
 
     `hold_s`: as in `experiment`. `gap_ms`, `bystanders_ms`: how long gaps of routers struck and not struck may be; 0
-    judges neither. `result_fd`: a descriptor that the result is written to as JSON.
+    judges neither. `result_fd`: a descriptor that the result is written to as JSON: a `Result`, or `Rounds`.
     """
 
     settings: LabSettings
-    fault: str
+    faults: tuple[str, ...]
+    rounds: int = 1
     hosts: tuple[str, ...] = ()
     hold_s: float = 0.0
     gap_ms: float = 0.0
     bystanders_ms: float = 0.0
     result_fd: int = -1
+
+    @property
+    def has_rounds(self) -> bool:
+        """Whether there is more than one experiment."""
+        return self.rounds > 1 or len(self.faults) > 1
 
     @property
     def bounds(self) -> Bounds:
@@ -76,40 +84,44 @@ def main(argument: dict[str, Any]) -> int:
     request = msgspec.convert(argument, RunRequest)
     console = Console()
     narrator = table.Narrator(console)
+    rounds = Rounds()
     try:
-        result = run_until_signalled(_run(request, narrator))
+        found = run_until_signalled(_run(request, narrator, rounds))
     except KeyboardInterrupt as interrupt:
-        narrator.stop()
-        print(
-            f"gapless lab: interrupted by {interrupt or 'Ctrl-C'} ({narrator.said()}); nothing is left behind",
-            file=sys.stderr,
+        words, status = (
+            f"interrupted by {interrupt or 'Ctrl-C'} ({narrator.said()}); nothing is left behind",
+            INTERRUPTED,
         )
-        return INTERRUPTED
     except (GaplessError, ExceptionGroup) as error:
+        words, status = f"{first_of(error)} [while: {narrator.said()}]", 1
+    else:
         narrator.stop()
-        print(f"gapless lab: {first_of(error)} [while: {narrator.said()}]", file=sys.stderr)
-        return 1
+        _tell(request, console, found)
+        return 0 if found.ok else 1
     narrator.stop()
-    for part in table.tables(result):
+    if rounds.rounds:
+        rounds.broken = words
+        _tell(request, console, rounds.summed())
+    print(f"gapless lab: {words}", file=sys.stderr)
+    return status
+
+
+def _tell(request: RunRequest, console: Console, found: Result | Rounds) -> None:
+    """To people, and to whoever started this."""
+    for part in table.tables(found) if isinstance(found, Result) else rounds_table.tables(found):
         console.print(part)
     if request.result_fd >= 0:
         with os.fdopen(request.result_fd, "wb") as file:
-            file.write(msgspec.json.encode(result))
-    return 0 if result.ok else 1
+            file.write(msgspec.json.encode(found))
 
 
-async def _run(request: RunRequest, narrator: table.Narrator) -> Result:
+async def _run(request: RunRequest, narrator: table.Narrator, rounds: Rounds) -> Result | Rounds:
     async with Lab(request.settings, narrator) as lab:
         await lab.build()
-        fault = await faults.choose(lab, request.fault, request.hosts)
-        outcome = await experiment(lab, fault, request.bounds, request.hold_s)
-        return outcome.result
-
-
-def first_of(error: BaseException) -> BaseException:
-    """The first error of a task group that is not a group; re-raised when it is not one that was raised on purpose."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if not isinstance(error, GaplessError):
-        raise error
-    return error
+        if request.has_rounds:
+            turns = turns_of(request.faults, request.rounds)
+            bounds, hold_s = request.bounds, request.hold_s
+            await carry_out(lab, turns, rounds, hosts=request.hosts, bounds=bounds, hold_s=hold_s, tell=narrator.told)
+            return rounds.summed()
+        fault = await faults.choose(lab, request.faults[0], request.hosts)
+        return (await experiment(lab, fault, request.bounds, request.hold_s)).result

@@ -21,6 +21,7 @@ from gapless.lab import faults, runner, table
 from gapless.lab.enter import LAB_DIR
 from gapless.lab.events import LabEvent, PhaseBegan
 from gapless.lab.experiment import experiment
+from gapless.lab.groups import first_of
 from gapless.lab.lab import Lab
 from gapless.lab.settings import LabSettings
 
@@ -172,7 +173,7 @@ async def _serve(standing: Standing, reader: asyncio.StreamReader, writer: async
         _tell.set(lambda words: say(Said(words)))
         say(Answer(await standing.answer(request)))
     except (GaplessError, ExceptionGroup) as error:
-        say(Failed(str(runner.first_of(error))))
+        say(Failed(str(first_of(error))))
     except msgspec.DecodeError as error:
         say(Failed(f"a request is one line of JSON: {error}"))
     finally:
@@ -219,6 +220,6 @@ def main(argument: dict[str, Any]) -> int:
         return 0
     except (GaplessError, ExceptionGroup) as error:
         narrator.stop()
-        print(f"gapless lab: {runner.first_of(error)} [while: {narrator.said()}]", file=sys.stderr)
+        print(f"gapless lab: {first_of(error)} [while: {narrator.said()}]", file=sys.stderr)
         return 1
     return 0

@@ -7,10 +7,11 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from gapless.lab import events
+from gapless.lab import events, rounds_table
 from gapless.lab.events import LabEvent, Phase
 from gapless.lab.probes import Direction
 from gapless.lab.result import Result, Spread
+from gapless.lab.rounds import Round
 
 WORDS = {
     Phase.NODES: "switches, cables and machines",
@@ -24,6 +25,7 @@ WORDS = {
     Phase.FAULT: "fault",
     Phase.BACK: "every probe is answered again",
     Phase.HEALED: "healed",
+    Phase.RECOVERY: "well and even again",
     Phase.CHECK: "looking into every host",
     Phase.DONE: "done",
 }
@@ -64,6 +66,13 @@ class Narrator:
         """What is going on, for a message when it is interrupted."""
         words = WORDS[self._phase] if self._phase else "starting"
         return ", ".join(filter(None, (words, self._detail, self._progress)))
+
+    def told(self, one: Round) -> None:
+        """A round is over: say what came of it, in one line."""
+        self.stop()
+        self._console.print(
+            f"round {one.number}: {one.fault}: {rounds_table.in_short(one)}", highlight=False, soft_wrap=True
+        )
 
     def stop(self) -> None:
         """Take the moving line away."""

@@ -9,15 +9,17 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Any
 
 from gapless.config import VXLAN_PORT, HostSettings
 from gapless.lab import layout, netns, shell
-from gapless.lab.api import CONNECTIONS, Api
+from gapless.lab.api import Api, Item
 from gapless.lab.probes import Direction, Flow
 from gapless.model.router import FailoverMode
 
 NAMESPACES_AT_ONCE = 4
+BATCH = 25
+"""Tenants that are asked for together."""
+BATCHES_AT_ONCE = 2
 MOST_PROBED = 100
 """Routers that probes go through."""
 ROUTER_PORTS = ("network:router_interface", "network:router_gateway")
@@ -106,47 +108,70 @@ async def external_network(api: Api) -> str:
 
 
 async def create(
-    api: Api, external_id: str, numbers: Sequence[int], mode: FailoverMode, made: Callable[[int], None]
+    api: Api, external_id: str, numbers: Sequence[int], mode: FailoverMode, made: Callable[[Sequence[Tenant]], None]
 ) -> list[Tenant]:
-    """Create tenants, some at once; `made` hears how many are done."""
-    limit = asyncio.Semaphore(CONNECTIONS)
-    done = 0
+    """Create tenants, some at once; `made` is given those that are done."""
+    limit = asyncio.Semaphore(BATCHES_AT_ONCE)
+    every: list[list[Tenant]] = []
 
-    async def one(number: int) -> Tenant:
-        nonlocal done
+    async def some(numbers: Sequence[int], batch: list[Tenant]) -> None:
         async with limit:
-            tenant = await _create_one(api, external_id, number, mode)
-        done += 1
-        made(done)
-        return tenant
+            batch += await _create_some(api, external_id, numbers, mode)
+        made(batch)
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(number)) for number in numbers]
-    return [task.result() for task in tasks]
+        for at in range(0, len(numbers), BATCH):
+            every.append([])
+            group.create_task(some(numbers[at : at + BATCH], every[-1]))
+    return [tenant for batch in every for tenant in batch]
 
 
-async def _create_one(api: Api, external_id: str, number: int, mode: FailoverMode) -> Tenant:
-    name = f"{number:03d}"
-    network = await api.create("network", name=f"net-{name}")
-    subnet = await api.create(
-        "subnet", name=f"sub-{name}", network_id=network["id"], ip_version=4, cidr=str(layout.TENANT_NET)
+async def _create_some(api: Api, external_id: str, numbers: Sequence[int], mode: FailoverMode) -> list[Tenant]:
+    """One request for all resources of a kind, which costs the controller less than one for each."""
+    names = [f"{number:03d}" for number in numbers]
+    networks = await api.create_all("network", [{"name": f"net-{name}"} for name in names])
+    ids = [network["id"] for network in networks]
+    subnets = await api.create_all(
+        "subnet",
+        [
+            {"name": f"sub-{name}", "network_id": network_id, "ip_version": 4, "cidr": str(layout.TENANT_NET)}
+            for name, network_id in zip(names, ids, strict=True)
+        ],
     )
-    gateway: dict[str, Any] = {"network_id": external_id}
-    router = await api.create("router", name=f"router-{name}", external_gateway_info=gateway, failover_mode=str(mode))
-    await api.add_interface(router["id"], subnet_id=subnet["id"])
-    port = await api.create(
-        "port",
-        name=f"vm-{name}",
-        network_id=network["id"],
-        fixed_ips=[{"subnet_id": subnet["id"]}] * 2,
-        device_owner="compute:nova",
-        device_id=f"vm-{name}",
-        **{"binding:host_id": layout.COMPUTE},
+    gateway = {"external_gateway_info": {"network_id": external_id}, "failover_mode": str(mode)}
+    routers = await api.create_all("router", [{"name": f"router-{name}"} | gateway for name in names])
+    async with asyncio.TaskGroup() as group:
+        for router, subnet in zip(routers, subnets, strict=True):
+            group.create_task(api.add_interface(router["id"], subnet_id=subnet["id"]))
+    ports = await api.create_all("port", [_vm_port(name, subnet) for name, subnet in zip(names, subnets, strict=True)])
+    floating_ips = await api.create_all(
+        "floatingip",
+        [
+            {
+                "floating_network_id": external_id,
+                "port_id": port["id"],
+                "fixed_ip_address": port["fixed_ips"][0]["ip_address"],
+            }
+            for port in ports
+        ],
     )
-    addresses = [fixed["ip_address"] for fixed in port["fixed_ips"]]
-    floating = await api.create(
-        "floatingip", floating_network_id=external_id, port_id=port["id"], fixed_ip_address=addresses[0]
-    )
+    made = zip(numbers, networks, subnets, routers, ports, floating_ips, strict=True)
+    return [_tenant(*resources) for resources in made]
+
+
+def _vm_port(name: str, subnet: Item) -> Item:
+    return {
+        "name": f"vm-{name}",
+        "network_id": subnet["network_id"],
+        "fixed_ips": [{"subnet_id": subnet["id"]}] * 2,
+        "device_owner": "compute:nova",
+        "device_id": f"vm-{name}",
+        "binding:host_id": layout.COMPUTE,
+    }
+
+
+def _tenant(number: int, network: Item, subnet: Item, router: Item, port: Item, floating: Item) -> Tenant:
+    with_floating, without = (IPv4Address(fixed["ip_address"]) for fixed in port["fixed_ips"])
     return Tenant(
         number=number,
         router_id=router["id"],
@@ -156,7 +181,7 @@ async def _create_one(api: Api, external_id: str, number: int, mode: FailoverMod
         mtu=network["mtu"],
         vm_port_id=port["id"],
         vm_mac=port["mac_address"],
-        vm_addresses=(IPv4Address(addresses[0]), IPv4Address(addresses[1])),
+        vm_addresses=(with_floating, without),
         subnet_gateway=IPv4Address(subnet["gateway_ip"]),
         gateway_address=IPv4Address(router["external_gateway_info"]["external_fixed_ips"][0]["ip_address"]),
         floating_address=IPv4Address(floating["floating_ip_address"]),

@@ -10,12 +10,20 @@ LOOK_AGAIN_S = 0.1
 
 
 async def until(
-    holds: Callable[[], Awaitable[bool]], what: str, timeout_s: float, why_not: Callable[[], str] = lambda: ""
+    holds: Callable[[], Awaitable[bool]],
+    what: str,
+    timeout_s: float,
+    why_not: Callable[[], str] = lambda: "",
+    *,
+    each_s: float = LOOK_AGAIN_S,
 ) -> None:
-    """Wait until `holds`. Raises Unavailable with `what` was waited for and, if known, what is missing."""
+    """Wait until `holds`, looking each `each_s`.
+
+    Raises Unavailable with `what` was waited for and, if known, what is missing.
+    """
     deadline = time.monotonic() + timeout_s
     while not await holds():
         if time.monotonic() > deadline:
             reason = why_not()
             raise Unavailable(f"not within {timeout_s:g} s: {what}" + (f" ({reason})" if reason else ""))
-        await asyncio.sleep(LOOK_AGAIN_S)
+        await asyncio.sleep(each_s)

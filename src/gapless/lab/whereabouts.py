@@ -1,18 +1,15 @@
 """Where routers really are: by looking into the hosts' namespaces, not by asking who should know."""
 
 import asyncio
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from gapless.errors import Unavailable
-from gapless.lab import shell
+from gapless.lab import addresses
 from gapless.lab.nodes import Host
 from gapless.lab.tenants import Tenant
-
-AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,32 +23,17 @@ class Sighting:
 
 async def look(hosts: Iterable[Host]) -> list[Sighting]:
     """Every router namespace on every host that has power."""
-    limit = asyncio.Semaphore(AT_ONCE)
-
-    async def one(host: Host, router_id: str, path: Path) -> Sighting:
-        async with limit:
-            return Sighting(router_id, host.name, await _addresses(path))
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(one(host, router_id, path))
-            for host in hosts
-            for router_id, path in host.machine.router_namespaces().items()
-        ]
-    return [task.result() for task in tasks]
+    places = [(host.name, *found) for host in hosts for found in host.machine.router_namespaces().items()]
+    return await asyncio.to_thread(lambda: [Sighting(it, host, _addresses(path)) for host, it, path in places])
 
 
-async def _addresses(path: Path) -> frozenset[IPv4Address]:
+def _addresses(path: Path) -> frozenset[IPv4Address]:
     try:
-        printed = await shell.run("nsenter", f"--net={path}", "--", "ip", "-json", "-4", "address", "show", "up")
-    except Unavailable:
-        if await asyncio.to_thread(path.exists):
-            raise
+        return addresses.up_in(path)
+    except OSError as error:
+        if path.exists():
+            raise Unavailable(f"{path} cannot be looked into: {error.strerror}") from error
         return frozenset()  # it was removed while we looked
-    # Older versions of ip print an empty object for each interface that the filter leaves out.
-    return frozenset(
-        IPv4Address(address["local"]) for link in json.loads(printed or "[]") for address in link.get("addr_info", ())
-    )
 
 
 def hosts_of(tenant: Tenant, sightings: Iterable[Sighting]) -> list[str]:

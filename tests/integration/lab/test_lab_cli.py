@@ -14,6 +14,7 @@ import pytest
 
 from gapless.lab import running
 from gapless.lab.result import Result
+from gapless.lab.rounds import Rounds
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(600)]
 
@@ -57,6 +58,23 @@ def test_a_run_says_what_it_found_to_people_and_machines(tmp_path: Path) -> None
     assert found.probes.sent > found.probes.lost > 0
     assert found.versions.kernel
     assert mounts() == before
+
+
+def test_rounds_strike_one_lab_again_and_again_and_say_what_came_of_all(tmp_path: Path) -> None:
+    file = tmp_path / "found.json"
+    size = ("--hosts", "3", "--routers", "6", "--rounds", "2")
+    done = gapless("lab", "run", *size, "--fault", "host-power", "--fault", "agent-kill", *QUICK, "--json", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = msgspec.json.decode(file.read_bytes(), type=Rounds)
+    assert found.broken == ""
+    results = [one.result for one in found.rounds if one.result is not None]
+    assert [one.fault for one in results] == ["host-power", "agent-kill"] * 2
+    assert [one.affected for one in results] == [2] * 4, "hosts carry alike before each round"
+    assert [one.moved for one in results] == [2, 0, 2, 0]
+    assert [one.spread for one in found.rounds] == [0, 2, 0, 2]
+    assert found.summary["host-power"].worst_ms.max == max(one.gap_ms.max for one in results)
+    assert (found.summary["agent-kill"].lost, found.summary["host-power"].double_active_frames) == (0, 0)
+    assert "round 2: agent-kill: 0 of 6 routers moved" in done.stdout
 
 
 def test_a_lab_that_stays_can_be_looked_at_broken_and_taken_away(runtime: Path) -> None:

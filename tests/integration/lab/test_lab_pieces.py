@@ -5,12 +5,13 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from gapless.errors import Unavailable
-from gapless.lab import layout, netns, shell, wiring
+from gapless.lab import addresses, layout, netns, shell, wiring
 from gapless.lab import machine as lab_machine
 from gapless.lab import traffic as lab_traffic
 from gapless.lab.enter import LAB_DIR
@@ -45,6 +46,29 @@ async def test_machines_talk_over_a_switch_until_a_cable_is_cut() -> None:
 
     await wiring.mend([Place(2).mgmt_cable])
     await one.run(*PING, str(Place(2).mgmt_address.ip))
+
+
+async def test_addresses_are_seen_where_their_interface_is_up_and_be_they_many() -> None:
+    path = netns.create("one")
+    inside = ["nsenter", f"--net={path}", "--"]
+    many = [f"address add 10.0.{number // 250}.{number % 250 + 1}/32 dev up0" for number in range(300)]
+    await shell.ip(
+        [
+            "link add up0 type veth peer name down0",
+            "link set up0 up",
+            "address add 192.0.2.1/24 dev up0 label up0:label",
+            "address add 192.0.2.2/24 dev up0",
+            "address add 192.0.2.3/24 dev down0",
+            *many,
+        ],
+        inside=inside,
+    )
+    found = addresses.up_in(path)
+    assert IPv4Address("192.0.2.3") not in found
+    assert {IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2"), IPv4Address("10.0.1.50")} <= found
+    assert len(found) == 302
+    with pytest.raises(OSError, match="No such file"):
+        addresses.up_in(path.with_name("none"))
 
 
 async def test_losing_power_ends_every_process_and_leaves_the_namespaces_where_they_are() -> None:

@@ -1,0 +1,151 @@
+"""Rounds: the same faults again and again in one lab, since building one of a thousand routers takes minutes.
+
+A round: make the lab well and even again (`recovery`), then strike and measure (`experiment`). The fault takes the host
+with the most routers each time, or whom it takes otherwise, so it is another host's turn from round to round.
+
+The rule: what goes wrong in one round is told and ends no other; only a lab that does not get well again ends them all.
+Invariant: what was found is kept, whatever ends the rounds.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from gapless.errors import GaplessError
+from gapless.lab import events, faults, recovery
+from gapless.lab.events import Phase
+from gapless.lab.expect import Bounds
+from gapless.lab.experiment import experiment
+from gapless.lab.groups import first_of
+from gapless.lab.lab import Lab
+from gapless.lab.probes import percentile
+from gapless.lab.result import Result
+
+
+class Round(msgspec.Struct, kw_only=True):
+    """One of them. `result`: None where there is none, and then `problem` says why."""
+
+    number: int
+    fault: str
+    result: Result | None = None
+    problem: str = ""
+    spread: int = 0
+    """Routers that were moved before it, so that hosts carry alike again."""
+    recovered_s: float = 0.0
+    """Seconds that it took before it until the lab was well and even again."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was wrong."""
+        return self.result is not None and self.result.ok
+
+
+class Over(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure over the rounds of one fault, in milliseconds. All 0 where there was nothing."""
+
+    least: float = 0.0
+    median: float = 0.0
+    max: float = 0.0
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Over":
+        """Nearest-rank percentiles."""
+        return cls(least=min(values, default=0.0), median=percentile(values, 0.5), max=max(values, default=0.0))
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """All rounds of one fault. `median_ms`: of each round's median router; `worst_ms`: of its worst router."""
+
+    rounds: int
+    ok: int
+    moved: int
+    """Routers that moved, in all rounds together."""
+    median_ms: Over
+    worst_ms: Over
+    lost: int
+    double_active_frames: int
+    unknown: int
+    """Rounds of which nobody knows whether two were active."""
+
+
+class Rounds(msgspec.Struct, kw_only=True):
+    """What was found. `broken`: why there are fewer rounds than were asked for."""
+
+    rounds: list[Round] = []
+    summary: dict[str, Summary] = {}
+    broken: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was wrong in any."""
+        return bool(self.rounds) and not self.broken and all(each.ok for each in self.rounds)
+
+    def summed(self) -> "Rounds":
+        """With a summary of each fault, of the rounds that there are by now."""
+        named = dict.fromkeys(each.fault for each in self.rounds)
+        self.summary = {name: _summary([each for each in self.rounds if each.fault == name]) for name in named}
+        return self
+
+
+def _summary(rounds: Sequence[Round]) -> Summary:
+    results = [each.result for each in rounds if each.result is not None]
+    counted = [frames for one in results if (frames := one.double_active_frames) != "unknown"]
+    return Summary(
+        rounds=len(rounds),
+        ok=sum(each.ok for each in rounds),
+        moved=sum(one.moved for one in results),
+        median_ms=Over.of([one.gap_ms.median for one in results]),
+        worst_ms=Over.of([one.gap_ms.max for one in results]),
+        lost=sum(one.probes.lost for one in results),
+        double_active_frames=sum(counted),
+        unknown=len(rounds) - len(counted),
+    )
+
+
+Turns = Iterator[tuple[int, str]]
+
+
+def turns_of(names: Sequence[str], count: int) -> Turns:
+    """Each fault once a round."""
+    return ((number, name) for number in range(1, count + 1) for name in names)
+
+
+async def carry_out(
+    lab: Lab,
+    wanted: Turns,
+    found: Rounds,
+    *,
+    hosts: Sequence[str] = (),
+    bounds: Bounds,
+    hold_s: float = 0.0,
+    tell: Callable[[Round], None],
+) -> None:
+    """Carry out what is wanted on a lab that is built; `found` grows meanwhile, and `tell` is given each that is over.
+
+    A lab that does not get well ends it, and `found.broken` says why.
+    """
+    for number, name in wanted:
+        one = Round(number=number, fault=name)
+        try:
+            if found.rounds:
+                await _again(lab, one)
+        except (GaplessError, ExceptionGroup) as error:
+            found.broken = f"the lab did not get well for round {number} ({name}): {first_of(error)}"
+            return
+        found.rounds.append(one)
+        try:
+            fault = await faults.choose(lab, name, hosts)
+            one.result = (await experiment(lab, fault, bounds, hold_s)).result
+        except (GaplessError, ExceptionGroup) as error:
+            one.problem = str(first_of(error))
+        tell(one)
+
+
+async def _again(lab: Lab, one: Round) -> None:
+    began = time.monotonic()
+    lab.listen(events.PhaseBegan(at=began, phase=Phase.RECOVERY))
+    await recovery.recover(lab)
+    one.spread = await recovery.spread(lab)
+    await lab.one_host_each()
+    one.recovered_s = round(time.monotonic() - began, 1)

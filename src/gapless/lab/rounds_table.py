@@ -1,0 +1,48 @@
+"""Rounds in words for people: each when it is over, and all of them in the end."""
+
+from rich.table import Table
+
+from gapless.lab.rounds import Over, Round, Rounds, Summary
+
+
+def in_short(one: Round) -> str:
+    """A round in one line."""
+    found = one.result
+    if found is None:
+        return f"[red]nothing was measured[/red]: {one.problem}"
+    said = (
+        f"{found.moved} of {found.routers} routers moved, gap {found.gap_ms.median:,.0f} ms (worst router "
+        f"{found.gap_ms.max:,.0f}), {found.probes.lost:,} probes lost, "
+        f"double active frames {found.double_active_frames}"
+    )
+    return f"{said}: [green]ok[/green]" if found.ok else f"{said}: [red]problem[/red]: {'; '.join(found.problems)}"
+
+
+def tables(found: Rounds) -> list[Table | str]:
+    """All rounds, a line each, and each fault's rounds together."""
+    each = Table(title=f"{len(found.rounds)} rounds in one lab", title_justify="left")
+    for column in ("round", "fault", "gap median ms", "gap max ms", "moved", "lost", "spread before", "verdict"):
+        each.add_column(column, justify="left" if column == "fault" else "right")
+    for one in found.rounds:
+        if one.result is None:
+            each.add_row(str(one.number), one.fault, *("–",) * 4, str(one.spread), "not measured")
+            continue
+        gap, lost = one.result.gap_ms, one.result.probes.lost
+        figures = (f"{gap.median:,.1f}", f"{gap.max:,.1f}", one.result.moved, f"{lost:,}", one.spread)
+        each.add_row(str(one.number), one.fault, *map(str, figures), "ok" if one.ok else "problem")
+    words = [f"[red]problem[/red]: {found.broken}"] if found.broken else []
+    return [each, *(f"{name}: {_over(summary)}" for name, summary in found.summary.items()), *words]
+
+
+def _over(summary: Summary) -> str:
+    """All rounds of one fault in one line."""
+    unknown = f" (and unknown in {summary.unknown} rounds)" if summary.unknown else ""
+    return (
+        f"gap median {_spread(summary.median_ms)}, worst router {_spread(summary.worst_ms)}; {summary.moved:,} moves, "
+        f"{summary.lost:,} probes lost, double active frames {summary.double_active_frames}{unknown}; "
+        f"{summary.ok} of {summary.rounds} ok"
+    )
+
+
+def _spread(over: Over) -> str:
+    return f"{over.median:,.1f} ms ({over.least:,.1f} to {over.max:,.1f})"
