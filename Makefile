@@ -3,10 +3,10 @@
 PY := .venv/bin/python
 RUN := .venv/bin
 
-.PHONY: help setup demo test chaos check format sim model bench bench-peers lock clean
+.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-guard lock clean
 
 help:  ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Whose Python is gone or was replaced, whatever was installed into it.
 ifneq ($(shell $(PY) -c 'import pip' 2>/dev/null && echo works),works)
@@ -60,6 +60,18 @@ bench: setup  ## takeovers (ARGS for these), beside keepalived, rescheduling: di
 bench-peers: setup  ## only Gapless and keepalived side by side (ARGS= for bench/peers.py)
 	@scripts/prerequisites bench
 	$(PY) bench/peers.py $(ARGS)
+
+bench-takeover: setup  ## only takeovers, of one kind after another (ARGS=--list: which there are)
+	@scripts/prerequisites bench
+	$(PY) bench/takeover.py $(ARGS)
+
+bench-idle: setup  ## what hosts cost while nothing happens (ARGS= for bench/idle.py)
+	@scripts/prerequisites
+	$(PY) bench/idle.py $(ARGS)
+
+bench-guard: setup  ## what the guard takes from traffic (ARGS= for bench/guard.py)
+	@scripts/prerequisites bench
+	$(PY) bench/guard.py $(ARGS)
 
 lock:  ## pin the newest versions that fit, with hashes (needs uv)
 	scripts/lock

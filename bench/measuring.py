@@ -1,34 +1,74 @@
 """What every benchmark here does alike: run a command that writes JSON, say a spread, keep the results."""
 
 import json
+import math
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 HERE = Path(__file__).parent
+ENDS_WITHIN_S = 60.0
+"""What a command may take to end after it was told to."""
 
 
 class NothingMeasuredError(SystemExit):
     """A command wrote no result. Whoever does not expect that ends with what it said."""
 
 
-def measured(argv: Sequence[str]) -> dict[str, Any]:
+def measured(argv: Sequence[str], within_s: float = math.inf, hear: Callable[[str], None] | None = None) -> Any:
     """Run a command whose last argument is to be a file for JSON; what it wrote there.
 
-    Raises NothingMeasuredError, with what it said, if that is nothing.
+    After `within_s` it is told to end (SIGTERM), and ended if it does not; what it wrote then counts. `hear` is given
+    each line that it says. Raises NothingMeasuredError, with what it said, if it wrote nothing.
     """
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "result.json"
-        ended = subprocess.run([*argv, str(path)], capture_output=True, text=True, check=False)
+        said, status = _said([*argv, str(path)], within_s, hear)
         if not path.exists() or not path.stat().st_size:
-            said = f"{' '.join(argv)} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}"
-            raise NothingMeasuredError(said)
-        result: dict[str, Any] = json.loads(path.read_text())
-        return result
+            raise NothingMeasuredError(f"{' '.join(argv)} ended with {status}:\n{''.join(said)}")
+        return json.loads(path.read_text())
+
+
+def _said(argv: Sequence[str], within_s: float, hear: Callable[[str], None] | None) -> tuple[list[str], int]:
+    """The lines that a command says, and its status."""
+    said = []
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        assert process.stdout is not None
+        try:
+            with _ended_after(process, within_s):
+                for line in process.stdout:
+                    said.append(line)
+                    if hear is not None:
+                        hear(line.rstrip())
+                return said, process.wait()
+        except BaseException:
+            process.terminate()
+            raise
+
+
+@contextmanager
+def _ended_after(process: "subprocess.Popen[str]", within_s: float) -> Iterator[None]:
+    """Whoever is slow is ended while the block lasts: first asked to, so that it can say what it has."""
+    if math.isinf(within_s):
+        yield
+        return
+    timers = [Timer(within_s, process.terminate), Timer(within_s + ENDS_WITHIN_S, process.kill)]
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
 
 
 def spread(values: Sequence[float]) -> str:

@@ -44,11 +44,14 @@ def main() -> int:
 def _lab_run(routers: int) -> dict[str, Any]:
     argv = ["lab", "run", "--hosts", str(HOSTS), "--routers", str(routers), "--fault", "host-power"]
     argv += ["--mode", "reschedule", "--interval", str(PROBE_MS), "--json"]
-    return measured([sys.executable, "-m", "gapless", *argv])
+    found: dict[str, Any] = measured([sys.executable, "-m", "gapless", *argv])
+    return found
 
 
 def _build_run(routers: int) -> dict[str, Any]:
-    return measured([sys.executable, str(HERE / "build_routers.py"), "--routers", str(routers), "--json"])
+    argv = [sys.executable, str(HERE / "build_routers.py"), "--routers", str(routers), "--json"]
+    found: dict[str, Any] = measured(argv)
+    return found
 
 
 def _table(found: dict[int, list[dict[str, Any]]], builds: list[dict[str, Any]]) -> str:

@@ -1,94 +1,117 @@
-"""What a dead host costs where routers have standbys, as distributions over several runs, with machine and commit.
+"""What a dead host costs where routers have standbys, as distributions over rounds, with machine and commit.
 
-    python bench/takeover.py [--routers 1,100] [--timings default,fast] [--faults host-power,...] [--runs 10]
+    python bench/takeover.py [CASE...] [--rounds 10] [--raise-neighbour-limits] [--list]
 
-Each run is a lab of its own (`gapless lab run --mode standby`), in turn over all cases, so that a slow moment of the
-machine is shared out. Beside the sum, the steps by the successors' own clocks, from the first beat that was missed. A
-frame that two hosts forwarded for one router at one time makes a run a failure.
+Each case (`takeover_cases.py`) is one lab, which is struck in rounds (`gapless lab run --rounds`); cases follow one
+another, and each round says what came of it. Beside the sum, the steps by the successors' own clocks, from the first
+beat that was missed. A frame that two hosts forwarded for one router at one time is a problem, as is a gap that is
+longer than the case allows. A round with a problem is told and ends nothing; a lab that takes longer than its case may
+is ended, and what it found by then counts.
 """
 
 import argparse
+import signal
 import sys
-from itertools import product
+import time
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from measuring import HERE, commit, measured, spread, write
+from gapless.errors import InvalidRequest
+from gapless.lab import enter
+from gapless.lab.settings import LabSettings
+from measuring import HERE, NothingMeasuredError, commit, measured, write
+from neighbours import FLAG, raised, why_no_room
 from real_time import real_time
-
-HOSTS = 3
-_STEPS = ("silence", "claim", "open", "announce", "whole", "recorded")
-_Case = tuple[str, str, int]
+from takeover_cases import CASES, HOSTS, USUAL, Case
+from takeover_table import Document, figures, table, wrong
 
 
 def main() -> int:
-    """Run, print the table, write both files. Exit 1 when a run found a problem."""
+    """Measure, print the table, write both files. Exit 1 when anything had a problem."""
+    options = _options()
+    if options.list:
+        for name, case in CASES.items():
+            print(f"{name:22} {case.minutes:3g} min at most: {case.words}")
+        return 0
+    cases = {name: _adjusted(CASES[name], options.rounds) for name in options.cases or USUAL}
+    most = LabSettings(hosts=HOSTS, routers=max(case.routers for case in cases.values()))
+    reason = enter.why_forbidden() or (None if options.raise_neighbour_limits else why_no_room(most))
+    if reason:
+        print(f"bench/takeover.py: {reason}", file=sys.stderr)
+        return 1
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that whatever was set is set back
+    try:
+        with raised(most) if options.raise_neighbour_limits else nullcontext():
+            return _measure(cases, options.out)
+    except InvalidRequest as error:
+        print(f"bench/takeover.py: {error}", file=sys.stderr)
+        return 1
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--routers", default="1,100", help="sizes, separated by commas (default: 1,100)")
-    parser.add_argument("--timings", default="default,fast", help="timings of the lease (default: default,fast)")
-    parser.add_argument("--faults", default="host-power", help="see `gapless lab faults` (default: host-power)")
-    parser.add_argument("--runs", type=int, default=10, help="runs of each case (default: 10)")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"(default: {' '.join(USUAL)})")
+    parser.add_argument("--list", action="store_true", help="say which cases there are, and measure nothing")
+    parser.add_argument("--rounds", type=int, help="rounds of each case, instead of its own number")
+    parser.add_argument(FLAG, action="store_true", help="as root: set the kernel's limits so that labs fit, and back")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="directory for the results")
     options = parser.parse_args()
-    sizes = [int(size) for size in options.routers.split(",")]
-    cases: list[_Case] = list(product(options.faults.split(","), options.timings.split(","), sizes))
-    found: dict[_Case, list[dict[str, Any]]] = {case: [] for case in cases}
+    if unknown := [name for name in options.cases if name not in CASES]:
+        parser.error(f"there is no case {', '.join(unknown)}: {', '.join(CASES)}")
+    return options
+
+
+def _adjusted(case: Case, rounds: int | None) -> Case:
+    return case if rounds is None else replace(case, rounds=rounds)
+
+
+def _measure(cases: dict[str, Case], out: Path) -> int:
+    found: dict[str, tuple[Case, Document]] = {}
     with real_time() as given:
-        for turn in range(options.runs):
-            for case in cases:
-                print(f"run {turn + 1} of {options.runs}: {', '.join(map(str, case))} routers", flush=True)
-                found[case].append(_lab_run(*case))
-    text = _table(found, given.words)
+        for name, case in cases.items():
+            print(f"{name}: {case.words}; {case.minutes:g} min at most", flush=True)
+            began = time.monotonic()
+            found[name] = case, lab_run(case)
+            print(f"  {name}: {time.monotonic() - began:.0f} s", flush=True)
+        words = [_machine(found), f"{given.words[:1].upper()}{given.words[1:]}."]
+    text = table(found, words)
     print(f"\n{text}")
-    named = [{"fault": case[0], "timing": case[1], "routers": case[2], "runs": runs} for case, runs in found.items()]
-    write(options.out, "takeover", text, named)
-    return 0 if all(run["ok"] for runs in found.values() for run in runs) else 1
+    write(out, f"takeover-{'-'.join(cases)}" if len(cases) == 1 else "takeover", text, figures(found))
+    return 1 if any(wrong(name, case, document) for name, (case, document) in found.items()) else 0
 
 
-def _lab_run(fault: str, timing: str, routers: int) -> dict[str, Any]:
-    argv = ["lab", "run", "--hosts", str(HOSTS), "--routers", str(routers), "--fault", fault, "--mode", "standby"]
-    return measured([sys.executable, "-m", "gapless", *argv, "--timing", timing, "--json"])
+def lab_run(case: Case) -> Document:
+    """All rounds of a case; where nothing was measured at all, no round and the reason."""
+    try:
+        document = measured([sys.executable, "-m", "gapless", *case.argv], 60 * case.minutes, _hear)
+    except NothingMeasuredError as error:
+        lines = str(error).strip().splitlines()
+        print(f"  {error}", file=sys.stderr, flush=True)
+        return {"rounds": [], "summary": {}, "broken": f"nothing was measured: {lines[-1].strip()}"}
+    return document if "rounds" in document else _as_rounds(case, document)
 
 
-def _table(found: dict[_Case, list[dict[str, Any]]], real_time_words: str) -> str:
-    one = next(iter(found.values()))[0]
-    versions = one["versions"]
-    lines = [
-        "# Takeovers",
-        "",
-        f"{HOSTS} hosts. Each cell: median over the runs (least to most), milliseconds. A run's figure is its median "
-        "router, but for `worst router`. The steps count from one to the next; `in all` and `recorded` from the first "
-        "beat that was missed.",
-        "",
-        "| fault | timing | routers | runs | moved | gap | gap, worst router | silence | claim | open | announce "
-        "| in all | recorded | probes each | double active frames | ok |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for (fault, timing, routers), runs in found.items():
-        taken = [run["timeline"]["takeover"] for run in runs if run["timeline"]["takeover"]]
-        cells = [
-            fault,
-            timing,
-            str(routers),
-            str(len(runs)),
-            spread([run["moved"] for run in runs]),
-            spread([run["gap_ms"]["median"] for run in runs]),
-            spread([run["gap_ms"]["max"] for run in runs]),
-            *(spread([each[step]["median"] for each in taken]) if taken else "–" for step in _STEPS),
-            f"{runs[0]['probes']['interval_ms']:g}",
-            ", ".join(sorted({str(run["double_active_frames"]) for run in runs})),
-            f"{sum(run['ok'] for run in runs)} of {len(runs)}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += [
-        "",
+def _hear(line: str) -> None:
+    print(f"  {line}", flush=True)
+
+
+def _as_rounds(case: Case, result: dict[str, Any]) -> Document:
+    """A single experiment, told as the only round."""
+    one = {"number": 1, "fault": case.faults[0], "result": result, "problem": "", "spread": 0, "recovered_s": 0.0}
+    return {"rounds": [one], "summary": {}, "broken": ""}
+
+
+def _machine(found: dict[str, tuple[Case, Document]]) -> str:
+    results = [one["result"] for _, document in found.values() for one in document["rounds"] if one["result"]]
+    if not results:
+        return f"Gapless at {commit()}."
+    versions = results[0]["versions"]
+    return (
         f"Gapless {versions['gapless']} at {commit()}, Python {versions['python']}, Linux {versions['kernel']}, "
-        f"{versions['cores']} cores ({versions['processor']}).",
-        "",
-        f"{real_time_words[:1].upper()}{real_time_words[1:]}.",
-        "",
-    ]
-    return "\n".join(lines)
+        f"{versions['cores']} cores ({versions['processor']})."
+    )
 
 
 if __name__ == "__main__":

@@ -17,15 +17,20 @@ ENTRIES_A_ROUTER = 6
 OTHER_ENTRIES = 50
 
 
+def needed(settings: LabSettings) -> int:
+    """Entries that a lab may have at once."""
+    return OTHER_ENTRIES + settings.hosts + ENTRIES_A_ROUTER * settings.routers
+
+
 def check(settings: LabSettings, limit_file: Path = NEIGHBOURS) -> None:
     """Raise InvalidRequest, with the command that helps, when the lab would be too large for this machine."""
-    needed = OTHER_ENTRIES + settings.hosts + ENTRIES_A_ROUTER * settings.routers
+    most = needed(settings)
     try:
         limit = int(limit_file.read_text())
     except OSError:
         return
-    if needed > limit:
+    if most > limit:
         raise InvalidRequest(
-            f"{settings.routers} routers need a neighbour table of {needed} entries, this machine's has {limit}:  "
-            f"sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={2 * needed} net.ipv4.neigh.default.gc_thresh2={needed}"
+            f"{settings.routers} routers need a neighbour table of {most} entries, this machine's has {limit}:  "
+            f"sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={2 * most} net.ipv4.neigh.default.gc_thresh2={most}"
         )

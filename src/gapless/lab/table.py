@@ -30,6 +30,7 @@ WORDS = {
     Phase.DONE: "done",
 }
 
+SHOW_LIFE_S = 15.0
 _DIRECTIONS = {Direction.OUT: "VM to outside, through SNAT", Direction.IN: "outside to floating IP"}
 
 
@@ -39,7 +40,7 @@ class Narrator:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._status: Status | None = None
-        self._began = time.monotonic()
+        self._began = self._last_said = time.monotonic()
         self._phase: Phase | None = None
         self._detail = ""
         self._progress = ""
@@ -50,12 +51,13 @@ class Narrator:
             case events.PhaseBegan():
                 self._finish()
                 self._phase, self._detail, self._progress = event.phase, event.detail, ""
-                self._began = event.at
+                self._began = self._last_said = event.at
                 if event.phase is not Phase.DONE:
                     self._show()
             case events.Progressed() if event.phase is self._phase:
                 self._progress = f"{event.done} of {event.total}"
                 self._show()
+                self._show_life(event.at)
             case events.TrafficSeen() if self._phase in (Phase.FAULT, Phase.HEALED, Phase.TRAFFIC):
                 self._progress = f"{len(event.answered)} of {len(event.silent_ms)} routers answer"
                 self._show()
@@ -86,6 +88,12 @@ class Narrator:
             self._status.start()
         if self._status is not None:
             self._status.update(self.said())
+
+    def _show_life(self, now: float) -> None:
+        """Where no line can move, a line now and then, of what takes long."""
+        if not self._console.is_terminal and now - self._last_said >= SHOW_LIFE_S:
+            self._last_said = now
+            self._console.print(f"          {self.said()}", highlight=False, soft_wrap=True)
 
     def _finish(self) -> None:
         if self._phase is None:

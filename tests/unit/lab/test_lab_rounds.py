@@ -5,31 +5,16 @@ from typing import ClassVar
 
 import pytest
 from rich.console import Console
-from test_lab_table import result
 
 from gapless.errors import InvalidRequest, Unavailable
 from gapless.lab import rounds, rounds_table
 from gapless.lab.expect import Bounds
 from gapless.lab.experiment import Outcome
 from gapless.lab.lab import Lab
-from gapless.lab.result import Gaps, Result, Spread, Timeline
+from gapless.lab.result import Result
 from gapless.lab.rounds import Over, Round, Rounds, carry_out, turns_of
 from gapless.lab.settings import LabSettings
-
-
-def measured(median: float, most: float, *, ok: bool = True, frames: int | None = 0) -> Result:
-    found = result(Timeline())
-    gaps = Gaps(median=median, p99=most, max=most, per_router={}, directions={}, bystanders=Spread())
-    problems = [] if ok else ["it took too long"]
-    return Result(
-        **{name: getattr(found, name) for name in found.__struct_fields__}
-        | {
-            "gap_ms": gaps,
-            "ok": ok,
-            "problems": problems,
-            "double_active_frames": "unknown" if frames is None else frames,
-        }
-    )
+from lab_results import measured
 
 
 class Stage:

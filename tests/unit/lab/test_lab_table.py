@@ -3,45 +3,8 @@
 from rich.console import Console
 
 from gapless.lab import table
-from gapless.lab.result import (
-    Gaps,
-    Patience,
-    Probes,
-    Result,
-    Spread,
-    TakeoverTimeline,
-    Timeline,
-    Versions,
-    Wire,
-)
-
-
-def spread(ms: float) -> Spread:
-    return Spread(median=ms, p99=ms, max=ms)
-
-
-def result(timeline: Timeline, moved: int = 2, taken_over_before: int = 0) -> Result:
-    return Result(
-        ok=True,
-        problems=[],
-        at="2026-01-31T12:00:00+00:00",
-        fault="host dies",
-        description="a host dies",
-        mode="standby",
-        timing="default",
-        hosts=3,
-        routers=6,
-        affected=2,
-        moved=moved,
-        taken_over_before=taken_over_before,
-        gap_ms=Gaps(median=260, p99=270, max=270, per_router={}, directions={}, bystanders=Spread()),
-        double_active_frames=0,
-        wire=Wire(frames=100, missed=0, double_active={}),
-        probes=Probes(routers=2, flows=4, sent=1000, lost=30, skipped=0, interval_ms=10, lateness_ms_max=1),
-        liveness=Patience(report_interval_s=1, agent_down_time_s=2, dead_after_s=4),
-        timeline=timeline,
-        versions=Versions(gapless="", python="", kernel="", nft="", iproute2="", cores=2, processor=""),
-    )
+from gapless.lab.result import Result, TakeoverTimeline, Timeline
+from lab_results import result, spread
 
 
 def rows(shown: Result) -> dict[str, str]:

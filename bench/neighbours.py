@@ -1,0 +1,51 @@
+"""Room in the kernel's table of neighbours for a large lab: it is one table for all namespaces of a machine.
+
+Its limits can be set only from outside of the lab, by root, and hold for everything that runs on the machine. So it is
+done only on demand, and undone when the block is left. What ends the benchmark with SIGKILL leaves them raised, which
+costs nothing until that many neighbours are there.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gapless.errors import InvalidRequest
+from gapless.lab import room
+from gapless.lab.settings import LabSettings
+
+FLAG = "--raise-neighbour-limits"
+DIRECTORY = Path("/proc/sys/net/ipv4/neigh/default")
+
+
+def why_no_room(settings: LabSettings) -> str | None:
+    """None where a lab fits; else one line that names the limits and the flag that sets them."""
+    try:
+        room.check(settings)
+    except InvalidRequest as error:
+        return f"{error}   (or {FLAG}, as root: sets them, and sets them back)"
+    return None
+
+
+@contextmanager
+def raised(most: LabSettings, directory: Path = DIRECTORY) -> Iterator[None]:
+    """While the block lasts, the largest lab fits. Raises InvalidRequest where that is not allowed."""
+    needed = room.needed(most)
+    # The kernel collects from the second on, and refuses at the third: from the highest down, so that each fits.
+    wanted = {"gc_thresh3": 2 * needed, "gc_thresh2": needed}
+    before = {name: int((directory / name).read_text()) for name in wanted}
+    try:
+        for name, limit in wanted.items():
+            _set(directory / name, max(limit, before[name]))
+        yield
+    finally:
+        for name, limit in before.items():
+            _set(directory / name, limit)
+
+
+def _set(file: Path, limit: int) -> None:
+    if int(file.read_text()) == limit:
+        return
+    try:
+        file.write_text(f"{limit}\n")
+    except OSError as error:
+        raise InvalidRequest(f"{file} cannot be set to {limit}: {error.strerror}") from error

@@ -1,0 +1,114 @@
+"""What `takeover.py` measures, as data: each case is one lab, struck in rounds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+
+HOSTS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One lab and what is done to it. Each fault strikes once a round.
+
+    `interval_ms`: between probes; 0: as finely as that many allow. `most_ms`: how long the longest gap may be; None:
+    that is not judged. `loses_none`: not one probe may be lost. `minutes`: when they are over, the lab is told to end,
+    and what was found by then counts.
+    """
+
+    faults: tuple[str, ...]
+    routers: int
+    minutes: float
+    timing: str = "default"
+    rounds: int = 10
+    hold_s: float = 0.0
+    packed: bool = False
+    interval_ms: float = 0.0
+    most_ms: float | None = None
+    loses_none: bool = False
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        size = "1 router" if self.routers == 1 else f"{self.routers:,} routers"
+        return f"{self.rounds} rounds of {', '.join(self.faults)}; {size}, timing {self.timing}"
+
+    @property
+    def argv(self) -> list[str]:
+        """The words after `gapless`; the file for the result follows them."""
+        words = ["lab", "run", "--hosts", str(HOSTS), "--routers", str(self.routers), "--timing", self.timing]
+        words += ["--rounds", str(self.rounds), "--hold", f"{self.hold_s:g}", "--interval-ms", f"{self.interval_ms:g}"]
+        words += ["--packed"] if self.packed else []
+        return [*words, *(word for fault in self.faults for word in ("--fault", fault)), "--json"]
+
+
+SUFFIX = {"default": "", "fast": "-fast"}
+POWER = "host-power"
+MORE_POWER = ("controller-then-power", "busy-then-power")
+LATE_ENOUGH_S = 2.0
+"""For a fault that lasts: ten leases. Longer says nothing more of takeovers, and the rounds would take an hour."""
+
+
+def _most_ms(timing: str, routers: int) -> float:
+    if timing == "default":
+        return 300.0
+    return 70.0 if routers == 1 else 150.0
+
+
+def _power() -> dict[str, Case]:
+    """A host loses power: alone, with the controller killed first, and while hosts build and delete other routers."""
+    minutes = {1: 3.0, 100: 5.0, 1000: 12.0}
+    found = {}
+    for routers, (timing, suffix) in product(minutes, SUFFIX.items()):
+        alone = Case(
+            faults=(POWER,),
+            routers=routers,
+            timing=timing,
+            minutes=minutes[routers],
+            interval_ms=1.0 if routers == 1 else 0.0,
+            most_ms=_most_ms(timing, routers),
+        )
+        found[f"power-{routers}{suffix}"] = alone
+        more = replace(alone, faults=MORE_POWER, hold_s=LATE_ENOUGH_S, minutes=2 * minutes[routers] + 2)
+        found[f"more-power-{routers}{suffix}"] = more
+    return found
+
+
+def _cut() -> dict[str, Case]:
+    """A host that lives is cut off, and its successor must not meet it: 50 rounds in each timing."""
+    return {
+        f"cut{suffix}": Case(
+            faults=("sentinel-stop", "data-link"),
+            routers=30,
+            timing=timing,
+            rounds=25,
+            hold_s=LATE_ENOUGH_S,
+            minutes=14,
+            most_ms=_most_ms(timing, 30),
+        )
+        for timing, suffix in SUFFIX.items()
+    }
+
+
+def _harmless() -> dict[str, Case]:
+    """What must cost nothing. All routers on one host: so the arbiter that is killed carries none."""
+    faults = ("agent-kill", "controller-kill", "arbiter-kill", "mgmt-link")
+    return {
+        f"harmless{suffix}": Case(
+            faults=faults, routers=100, timing=timing, rounds=3, packed=True, minutes=8, loses_none=True
+        )
+        for timing, suffix in SUFFIX.items()
+    }
+
+
+def _hogs() -> dict[str, Case]:
+    """Ten minutes in which every core is busy with something else, and nobody may be taken for dead."""
+    return {
+        f"hogs{suffix}": Case(faults=("cpu-hogs",), routers=30, timing=timing, rounds=1, hold_s=600.0, minutes=13)
+        for timing, suffix in SUFFIX.items()
+    }
+
+
+CASES: Mapping[str, Case] = {**_power(), **_cut(), **_harmless(), **_hogs()}
+USUAL = ("power-1", "power-1-fast", "power-100", "power-100-fast")
+"""What `make bench` measures."""

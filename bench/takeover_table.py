@@ -1,0 +1,112 @@
+"""What `takeover.py` found, as a table and as a document. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from measuring import spread
+from takeover_cases import HOSTS, Case
+
+Document = dict[str, Any]
+"""`gapless.lab.rounds.Rounds`, as JSON."""
+STEPS = ("silence", "claim", "open", "announce", "whole", "recorded")
+_HEAD = (
+    "case",
+    "fault",
+    "timing",
+    "routers",
+    "rounds",
+    "moved",
+    "gap",
+    "gap, worst router",
+    "at most",
+    "worst router of all",
+    "silence",
+    "claim",
+    "open",
+    "announce",
+    "in all",
+    "recorded",
+    "probes each",
+    "lost",
+    "double active frames",
+    "ok",
+)
+
+
+def table(found: Mapping[str, tuple[Case, Document]], words: Sequence[str]) -> str:
+    """In Markdown. `words`: what stands below it."""
+    lines = [
+        "# Takeovers",
+        "",
+        f"{HOSTS} hosts. Each cell: median over the rounds (least to most), milliseconds. A round's figure is its "
+        "median router, but for `worst router`. The steps count from one to the next; `in all` and `recorded` from the "
+        "first beat that was missed. `at most`: what the longest gap may be.",
+        "",
+        f"| {' | '.join(_HEAD)} |",
+        f"|{'---|' * len(_HEAD)}",
+    ]
+    for name, (case, document) in found.items():
+        lines += [f"| {' | '.join(cells)} |" for cells in _rows(name, case, document)]
+    problems = [line for name, (case, document) in found.items() for line in wrong(name, case, document)]
+    lines += ["", "Problems:" if problems else "No round had a problem.", ""]
+    lines += [f"- {line}" for line in problems]
+    return "\n".join([*lines, "", *(line for paragraph in words for line in (paragraph, ""))])
+
+
+def _rows(name: str, case: Case, document: Document) -> Iterator[list[str]]:
+    for fault in case.faults:
+        rounds = [one for one in document["rounds"] if one["fault"] == fault]
+        yield [name, fault, case.timing, str(case.routers), f"{len(rounds)} of {case.rounds}", *_cells(case, rounds)]
+
+
+def _cells(case: Case, rounds: Sequence[Document]) -> list[str]:
+    results = [one["result"] for one in rounds if one["result"]]
+    if not results:
+        return ["–"] * (len(_HEAD) - 5)
+    taken = [one["timeline"]["takeover"] for one in results if one["timeline"]["takeover"]]
+    worst = [one["gap_ms"]["max"] for one in results]
+    return [
+        spread([one["moved"] for one in results]),
+        spread([one["gap_ms"]["median"] for one in results]),
+        spread(worst),
+        f"{case.most_ms:g}" if case.most_ms else "–",
+        f"{max(worst):,g}",
+        *(spread([each[step]["median"] for each in taken]) if taken else "–" for step in STEPS),
+        f"{results[0]['probes']['interval_ms']:g}",
+        f"{sum(one['probes']['lost'] for one in results):,}",
+        ", ".join(sorted({str(one["double_active_frames"]) for one in results})),
+        f"{sum(one['ok'] for one in results)} of {len(rounds)}",
+    ]
+
+
+def wrong(name: str, case: Case, document: Document) -> list[str]:
+    """What does not hold, a sentence each."""
+    found = []
+    if document["broken"]:
+        found.append(f"{name}: {document['broken']}")
+    for one in document["rounds"]:
+        where = f"{name}, round {one['number']}, {one['fault']}"
+        if one["result"] is None:
+            found.append(f"{where}: nothing was measured: {one['problem']}")
+            continue
+        result = one["result"]
+        found += [f"{where}: {problem}" for problem in result["problems"]]
+        if case.most_ms is not None and result["gap_ms"]["max"] > case.most_ms:
+            found.append(f"{where}: a gap was {result['gap_ms']['max']:g} ms, and may be {case.most_ms:g} ms")
+        if case.loses_none and result["probes"]["lost"] and not result["problems"]:
+            found.append(f"{where}: {result['probes']['lost']} probes were lost, and none may be")
+    missing = case.rounds * len(case.faults) - len(document["rounds"])
+    return [*found, *([f"{name}: {missing} rounds of {case.rounds * len(case.faults)} are missing"] if missing else [])]
+
+
+def figures(found: Mapping[str, tuple[Case, Document]]) -> list[Document]:
+    """For the file. Each router's own gap is left out: in rounds that is a megabyte, which nobody reads."""
+    return [{"case": name, **asdict(case), **_without_routers(document)} for name, (case, document) in found.items()]
+
+
+def _without_routers(document: Document) -> Document:
+    for one in document["rounds"]:
+        if one["result"]:
+            one["result"]["gap_ms"].pop("per_router", None)
+    return document

@@ -1,0 +1,146 @@
+"""What is asked of the lab, and what is made of what it says: bounds, bad rounds, labs that end too early."""
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import measuring
+import neighbours
+import takeover
+from gapless.errors import InvalidRequest
+from gapless.lab.faults import FAULTS
+from gapless.lab.rounds import Round, Rounds
+from gapless.lab.settings import LabSettings
+from lab_results import measured
+from takeover_cases import CASES, USUAL, Case
+from takeover_table import figures, table, wrong
+
+CASE = Case(faults=("host-power",), routers=6, minutes=1, rounds=2, most_ms=300)
+
+
+def document(*rounds: Round, broken: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(Rounds(rounds=list(rounds), broken=broken).summed())
+    return found
+
+
+def one(number: int, median: float, most: float, *, ok: bool = True, fault: str = "host-power") -> Round:
+    return Round(number=number, fault=fault, result=measured(median, most, ok=ok))
+
+
+def test_every_case_can_be_asked_for() -> None:
+    assert set(USUAL) <= set(CASES)
+    for name, case in CASES.items():
+        assert set(case.faults) <= set(FAULTS), name
+        LabSettings(hosts=3, routers=case.routers, timing=case.timing, interval_ms=case.interval_ms)
+        assert case.argv[-1] == "--json"
+
+
+def test_a_gap_longer_than_the_case_allows_is_a_problem() -> None:
+    found = document(one(1, 200, 300), one(2, 200, 301))
+    assert wrong("power", CASE, found) == ["power, round 2, host-power: a gap was 301 ms, and may be 300 ms"]
+    assert wrong("power", CASE, document(one(1, 200, 300), one(2, 200, 250))) == []
+
+
+def test_what_must_lose_nothing_and_lost_something_is_a_problem() -> None:
+    case = Case(faults=("arbiter-kill",), routers=6, minutes=1, rounds=1, loses_none=True)
+    found = document(one(1, 0, 0, fault="arbiter-kill"))
+    assert wrong("harmless", case, found) == [
+        "harmless, round 1, arbiter-kill: 30 probes were lost, and none may be",
+    ]
+
+
+def test_bad_rounds_and_missing_ones_are_told() -> None:
+    found = document(Round(number=1, fault="host-power", problem="nobody answers"), broken="host-2 does not start")
+    assert wrong("power", CASE, found) == [
+        "power: host-2 does not start",
+        "power, round 1, host-power: nothing was measured: nobody answers",
+        "power: 1 rounds of 2 are missing",
+    ]
+
+
+def test_the_table_has_a_line_for_each_fault_and_names_what_is_wrong() -> None:
+    found = {"power": (CASE, document(one(1, 200, 210), one(2, 180, 400, ok=False)))}
+    said = table(found, ["By a machine."])
+    (line,) = [line for line in said.splitlines() if line.startswith("| power |")]
+    cells = [cell.strip() for cell in line.split("|")[1:-1]]
+    assert cells[:10] == [
+        "power",
+        "host-power",
+        "default",
+        "6",
+        "2 of 2",
+        "2",
+        "190.0 (180.0 to 200.0)",
+        "305.0 (210.0 to 400.0)",
+        "300",
+        "400",
+    ]
+    assert cells[-3:] == ["60", "0", "1 of 2"]
+    assert "- power, round 2, host-power: a gap was 400 ms, and may be 300 ms" in said
+    nothing = table({"power": (CASE, document(broken="nothing was measured"))}, [])
+    assert "| power | host-power | default | 6 | 0 of 2 | – |" in nothing
+
+
+def test_the_file_has_every_round_without_each_router() -> None:
+    (found,) = figures({"power": (CASE, document(one(1, 200, 210)))})
+    assert (found["case"], found["faults"], found["most_ms"]) == ("power", ("host-power",), 300)
+    assert "per_router" not in found["rounds"][0]["result"]["gap_ms"]
+
+
+def test_a_lab_that_says_nothing_is_a_case_without_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takeover.sys, "executable", "/bin/false")
+    found = takeover.lab_run(CASE)
+    assert found["rounds"] == []
+    assert found["broken"].startswith("nothing was measured: ")
+
+
+def test_a_single_experiment_is_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    single = msgspec.to_builtins(measured(200, 210))
+    monkeypatch.setattr(takeover, "measured", lambda *_: single)
+    found = takeover.lab_run(CASE)
+    assert [each["result"] for each in found["rounds"]] == [single]
+    assert figures({"hogs": (CASE, found)})
+
+
+def test_whoever_takes_too_long_is_asked_to_end_and_what_it_wrote_by_then_counts() -> None:
+    code = (
+        "import signal, sys, pathlib\n"
+        "def end(*_):\n    pathlib.Path(sys.argv[1]).write_text('[1]'); sys.exit(1)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "print('at it', flush=True)\n"
+        "signal.pause()\n"
+    )
+    heard: list[str] = []
+    assert measuring.measured([sys.executable, "-c", code], 2.0, heard.append) == [1]
+    assert heard == ["at it"]
+
+
+def test_limits_are_raised_for_the_largest_lab_and_set_back(tmp_path: Path) -> None:
+    for name, limit in (("gc_thresh2", 512), ("gc_thresh3", 1024)):
+        (tmp_path / name).write_text(f"{limit}\n")
+
+    def limits() -> list[int]:
+        return [int((tmp_path / name).read_text()) for name in ("gc_thresh2", "gc_thresh3")]
+
+    with neighbours.raised(LabSettings(routers=1000), tmp_path):
+        assert limits() == [6053, 12106]
+    assert limits() == [512, 1024]
+    with suppress(KeyboardInterrupt), neighbours.raised(LabSettings(routers=100), tmp_path):
+        assert limits() == [653, 1306]
+        raise KeyboardInterrupt
+    assert limits() == [512, 1024]
+
+
+def test_limits_that_may_not_be_set_are_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "gc_thresh2").write_text("512")
+    (tmp_path / "gc_thresh3").symlink_to("/proc/sys/kernel/cap_last_cap")  # a number that nobody may set
+    with (
+        pytest.raises(InvalidRequest, match="gc_thresh3 cannot be set to 12106: "),
+        neighbours.raised(LabSettings(hosts=3, routers=1000), tmp_path),
+    ):
+        pass
+    assert (tmp_path / "gc_thresh2").read_text() == "512"
