@@ -22,7 +22,7 @@ from gapless.errors import InvalidRequest
 from gapless.lab import enter
 from gapless.lab.settings import LabSettings
 from measuring import HERE, NothingMeasuredError, commit, measured, write
-from neighbours import FLAG, raised, why_no_room
+from neighbours import FLAG, raised, times_full, why_no_room
 from real_time import real_time
 from takeover_cases import CASES, HOSTS, USUAL, Case
 from takeover_table import Document, figures, table, wrong
@@ -37,13 +37,14 @@ def main() -> int:
         return 0
     cases = {name: _adjusted(CASES[name], options.rounds) for name in options.cases or USUAL}
     most = LabSettings(hosts=HOSTS, routers=max(case.routers for case in cases.values()))
-    reason = enter.why_forbidden() or (None if options.raise_neighbour_limits else why_no_room(most))
+    rounds = max(case.rounds * len(case.faults) for case in cases.values())
+    reason = enter.why_forbidden() or (None if options.raise_neighbour_limits else why_no_room(most, rounds))
     if reason:
         print(f"bench/takeover.py: {reason}", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that whatever was set is set back
     try:
-        with raised(most) if options.raise_neighbour_limits else nullcontext():
+        with raised(most, rounds=rounds) if options.raise_neighbour_limits else nullcontext():
             return _measure(cases, options.out)
     except InvalidRequest as error:
         print(f"bench/takeover.py: {error}", file=sys.stderr)
@@ -72,8 +73,12 @@ def _measure(cases: dict[str, Case], out: Path) -> int:
     with real_time() as given:
         for name, case in cases.items():
             print(f"{name}: {case.words}; {case.minutes:g} min at most", flush=True)
-            began = time.monotonic()
-            found[name] = case, lab_run(case)
+            began, full = time.monotonic(), times_full()
+            document = lab_run(case)
+            if more := times_full() - full:
+                told = f"this machine's table of neighbours was full {more:,} times ({FLAG})"
+                document["broken"] = "; ".join(filter(None, (document["broken"], told)))
+            found[name] = case, document
             print(f"  {name}: {time.monotonic() - began:.0f} s", flush=True)
         words = [_machine(found), f"{given.words[:1].upper()}{given.words[1:]}."]
     text = table(found, words)

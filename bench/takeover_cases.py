@@ -104,7 +104,9 @@ def _harmless() -> dict[str, Case]:
 def _hogs() -> dict[str, Case]:
     """Ten minutes in which every core is busy with something else, and nobody may be taken for dead."""
     return {
-        f"hogs{suffix}": Case(faults=("cpu-hogs",), routers=30, timing=timing, rounds=1, hold_s=600.0, minutes=13)
+        f"hogs{suffix}": Case(
+            faults=("cpu-hogs",), routers=30, timing=timing, rounds=1, hold_s=600.0, minutes=13, interval_ms=20.0
+        )
         for timing, suffix in SUFFIX.items()
     }
 

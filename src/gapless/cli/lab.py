@@ -108,6 +108,7 @@ def run(
     if repeat > 1 and (rounds > 1 or len(names) > 1):
         raise InvalidRequest("either one fault in labs of its own (--repeat), or rounds in one lab: not both")
     settings = _settings(hosts, routers, mode, timing, report_interval, agent_down_time, classic, packed, interval)
+    room.check(settings, rounds=rounds * len(names))
     file = output.opened(json, "what was found") if json else -1
     results = []
     for number in range(repeat):

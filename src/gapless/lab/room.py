@@ -14,17 +14,20 @@ from gapless.lab.settings import LabSettings
 from gapless.sentinel.prerequisites import NEIGHBOURS
 
 ENTRIES_A_ROUTER = 6
+LEFT_ON_A_HOST = 2
+"""In rounds a router is on every host in turn, and leaves that many behind on each."""
 OTHER_ENTRIES = 50
 
 
-def needed(settings: LabSettings) -> int:
+def needed(settings: LabSettings, rounds: int = 1) -> int:
     """Entries that a lab may have at once."""
-    return OTHER_ENTRIES + settings.hosts + ENTRIES_A_ROUTER * settings.routers
+    left = LEFT_ON_A_HOST * (settings.hosts - 1) if rounds > 1 else 0
+    return OTHER_ENTRIES + settings.hosts + (ENTRIES_A_ROUTER + left) * settings.routers
 
 
-def check(settings: LabSettings, limit_file: Path = NEIGHBOURS) -> None:
+def check(settings: LabSettings, limit_file: Path = NEIGHBOURS, *, rounds: int = 1) -> None:
     """Raise InvalidRequest, with the command that helps, when the lab would be too large for this machine."""
-    most = needed(settings)
+    most = needed(settings, rounds)
     try:
         limit = int(limit_file.read_text())
     except OSError:

@@ -135,6 +135,13 @@ def test_limits_are_raised_for_the_largest_lab_and_set_back(tmp_path: Path) -> N
     assert limits() == [512, 1024]
 
 
+def test_a_table_that_was_full_is_counted_over_all_cores(tmp_path: Path) -> None:
+    file = tmp_path / "arp_cache"
+    assert neighbours.times_full(file) == 0
+    file.write_text("entries  allocs table_fulls\n00000419 00000001 0000968b\n00000419 00000002 000040f8\n")
+    assert neighbours.times_full(file) == 0x968B + 0x40F8
+
+
 def test_limits_that_may_not_be_set_are_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "gc_thresh2").write_text("512")
     (tmp_path / "gc_thresh3").symlink_to("/proc/sys/kernel/cap_last_cap")  # a number that nobody may set

@@ -56,6 +56,8 @@ def test_a_lab_too_large_for_the_machine_is_refused_with_the_command_that_helps(
     room.check(LabSettings(routers=100), limit)
     with pytest.raises(InvalidRequest, match=r"sysctl -w net\.ipv4\.neigh"):
         room.check(LabSettings(routers=250), limit)
+    with pytest.raises(InvalidRequest, match="1053 entries"):
+        room.check(LabSettings(routers=100), limit, rounds=2)
 
 
 def test_an_unknown_fault_is_answered_with_the_known_ones() -> None:
