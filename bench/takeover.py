@@ -83,7 +83,7 @@ def _measure(cases: dict[str, Case], out: Path) -> int:
         words = [_machine(found), f"{given.words[:1].upper()}{given.words[1:]}."]
     text = table(found, words)
     print(f"\n{text}")
-    write(out, f"takeover-{'-'.join(cases)}" if len(cases) == 1 else "takeover", text, figures(found))
+    write(out, "takeover" if tuple(cases) == USUAL else "-".join(("takeover", *cases)), text, figures(found))
     return 1 if any(wrong(name, case, document) for name, (case, document) in found.items()) else 0
 
 

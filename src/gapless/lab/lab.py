@@ -24,7 +24,7 @@ from gapless.lab.settings import LabSettings
 from gapless.lab.sniffer import Orders
 from gapless.lab.tenants import Tenant
 from gapless.lab.traffic import Traffic
-from gapless.lab.waiting import LOOK_AGAIN_S, until
+from gapless.lab.waiting import until
 from gapless.lab.whereabouts import Sighting
 from gapless.lab.wiring import Cable, Switch
 
@@ -240,7 +240,7 @@ class Lab:
 
         if not await fine():
             self._begin(phase)
-        each_s = LOOK_AGAIN_S + total * ASK_A_ROUTER_S
+        each_s = total * ASK_A_ROUTER_S
         await until(fine, f"every router {what}", ROUTERS_TIMEOUT_S + total, why_not, each_s=each_s)
 
     async def _routers_now(self) -> list[Item]:

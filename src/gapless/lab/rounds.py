@@ -17,6 +17,7 @@ from gapless.lab import events, faults, recovery
 from gapless.lab.events import Phase
 from gapless.lab.expect import Bounds
 from gapless.lab.experiment import experiment
+from gapless.lab.faults import Fault
 from gapless.lab.groups import first_of
 from gapless.lab.lab import Lab
 from gapless.lab.probes import percentile
@@ -125,11 +126,12 @@ async def carry_out(
 
     A lab that does not get well ends it, and `found.broken` says why.
     """
+    fault: Fault | None = None
     for number, name in wanted:
         one = Round(number=number, fault=name)
         try:
             if found.rounds:
-                await _again(lab, one)
+                await _again(lab, fault, one)
         except (GaplessError, ExceptionGroup) as error:
             found.broken = f"the lab did not get well for round {number} ({name}): {first_of(error)}"
             return
@@ -142,10 +144,12 @@ async def carry_out(
         tell(one)
 
 
-async def _again(lab: Lab, one: Round) -> None:
+async def _again(lab: Lab, struck_by: Fault | None, one: Round) -> None:
     began = time.monotonic()
     lab.listen(events.PhaseBegan(at=began, phase=Phase.RECOVERY))
     await recovery.recover(lab)
+    if struck_by is not None:
+        await struck_by.clear(lab)
     one.spread = await recovery.spread(lab)
     await lab.one_host_each()
     one.recovered_s = round(time.monotonic() - began, 1)

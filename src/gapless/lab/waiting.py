@@ -15,9 +15,9 @@ async def until(
     timeout_s: float,
     why_not: Callable[[], str] = lambda: "",
     *,
-    each_s: float = LOOK_AGAIN_S,
+    each_s: float = 0.0,
 ) -> None:
-    """Wait until `holds`, looking each `each_s`.
+    """Wait until `holds`, looking no more often than each `each_s`.
 
     Raises Unavailable with `what` was waited for and, if known, what is missing.
     """
@@ -26,4 +26,4 @@ async def until(
         if time.monotonic() > deadline:
             reason = why_not()
             raise Unavailable(f"not within {timeout_s:g} s: {what}" + (f" ({reason})" if reason else ""))
-        await asyncio.sleep(each_s)
+        await asyncio.sleep(max(each_s, LOOK_AGAIN_S))

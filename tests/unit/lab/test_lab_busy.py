@@ -87,6 +87,21 @@ async def test_they_build_on_while_the_host_dies(lab: Lab) -> None:
     assert lab.api.asked == before
 
 
+async def test_what_stands_is_removed_before_the_next_one_strikes(lab: Lab) -> None:
+    assert isinstance(lab.api, Shelf)
+    fault = BusyThenPower()
+    await fault.prepare(lab)
+    await fault.strike(lab)
+    await asked(lab.api, 100)
+    await fault.let_go(lab)
+    assert lab.api.things
+    await fault.clear(lab)
+    assert (lab.api.things, lab.api.plugged) == ({}, set())
+    before = lab.api.asked
+    await fault.clear(lab)
+    assert lab.api.asked == before
+
+
 async def turns(number: int) -> None:
     for _ in range(number):
         await asyncio.sleep(0)

@@ -10,11 +10,23 @@ from gapless.errors import InvalidRequest, Unavailable
 from gapless.lab import rounds, rounds_table
 from gapless.lab.expect import Bounds
 from gapless.lab.experiment import Outcome
+from gapless.lab.faults.machines import HostPower
 from gapless.lab.lab import Lab
 from gapless.lab.result import Result
 from gapless.lab.rounds import Over, Round, Rounds, carry_out, turns_of
 from gapless.lab.settings import LabSettings
 from lab_results import measured
+
+
+class Cleared(HostPower):
+    """Writes down that it was asked to take away what it made."""
+
+    def __init__(self, cleared: list[str]) -> None:
+        super().__init__()
+        self._cleared = cleared
+
+    async def clear(self, lab: Lab) -> None:
+        self._cleared.append("cleared")
 
 
 class Stage:
@@ -26,6 +38,7 @@ class Stage:
         self.lab = Lab(LabSettings(hosts=1, routers=0))
         self.well = well
         self.told: list[Round] = []
+        self.cleared: list[str] = []
         self.found = Rounds()
         left = list(found)
 
@@ -35,7 +48,8 @@ class Stage:
                 raise one
             return Outcome(result=one, recording=None, struck_ns=0, moves=())  # type: ignore[arg-type]
 
-        async def choose(*_: object) -> None: ...
+        async def choose(*_: object) -> Cleared:
+            return Cleared(self.cleared)
 
         async def recover(_: Lab) -> None:
             self.well -= 1
@@ -69,6 +83,7 @@ async def test_a_lab_is_made_well_and_even_between_rounds(monkeypatch: pytest.Mo
     assert [(one.number, one.spread) for one in found.rounds] == [(1, 0), (2, 7)]
     assert stage.told == found.rounds
     assert stage.well == 98
+    assert stage.cleared == ["cleared"]
 
 
 async def test_what_goes_wrong_in_one_round_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

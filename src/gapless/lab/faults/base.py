@@ -94,6 +94,9 @@ class Fault(ABC):
     async def let_go(self, lab: Lab) -> None:  # noqa: B027 -- most faults have begun nothing
         """End what `prepare` began: when traffic is back, or the experiment has failed. It may be called twice."""
 
+    async def clear(self, lab: Lab) -> None:  # noqa: B027 -- most faults leave nothing
+        """Take away what it made, before the next one strikes. Raises GaplessError."""
+
     @abstractmethod
     async def strike(self, lab: Lab) -> None:
         """Break it, as fast as it can be."""

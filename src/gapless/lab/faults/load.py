@@ -63,6 +63,8 @@ class BusyThenPower(HostPower):
     def __init__(self, hosts: Iterable[Host] = ()) -> None:
         super().__init__(hosts)
         self._work: list[asyncio.Task[None]] = []
+        self._there: set[_Tenancy] = set()
+        """What was made, or half made, and not removed."""
         self._numbers = count(1)
         self._made = self._removed = 0
         self._made_before: int | None = None
@@ -98,6 +100,13 @@ class BusyThenPower(HostPower):
         if made_before is not None and made_before == self._made:
             raise Unavailable(f"nothing was built while {', '.join(self.names)} died")
 
+    async def clear(self, lab: Lab) -> None:
+        """Remove what stands."""
+        del lab
+        for tenancy in list(self._there):
+            await tenancy.remove()
+            self._there.discard(tenancy)
+
     async def _build(self, lab: Lab) -> None:
         external = (await lab.api.find("network", name="public"))[0]["id"]
         standing: deque[_Tenancy] = deque()
@@ -107,10 +116,11 @@ class BusyThenPower(HostPower):
             try:
                 while going:
                     await going[0].remove()
-                    going.popleft()
+                    self._there.discard(going.popleft())
                     self._removed += 1
                 tenancy = _Tenancy(lab.api)
                 going.append(tenancy)
+                self._there.add(tenancy)
                 await tenancy.make(external, f"busy-{next(self._numbers)}", lab.settings.mode)
                 going.remove(tenancy)
                 standing.append(tenancy)
