@@ -122,7 +122,7 @@ async def carry_out(
     hold_s: float = 0.0,
     tell: Callable[[Round], None],
 ) -> None:
-    """Carry out what is wanted on a lab that is built; `found` grows meanwhile, and `tell` is given each that is over.
+    """Carry out what is wanted on a lab that is built; `found` grows with each that is over, which `tell` is given.
 
     A lab that does not get well ends it, and `found.broken` says why.
     """
@@ -135,12 +135,12 @@ async def carry_out(
         except (GaplessError, ExceptionGroup) as error:
             found.broken = f"the lab did not get well for round {number} ({name}): {first_of(error)}"
             return
-        found.rounds.append(one)
         try:
             fault = await faults.choose(lab, name, hosts)
             one.result = (await experiment(lab, fault, bounds, hold_s)).result
         except (GaplessError, ExceptionGroup) as error:
             one.problem = str(first_of(error))
+        found.rounds.append(one)  # and not one that is broken off
         tell(one)
 
 

@@ -1,5 +1,6 @@
 """Rounds in one lab: what ends one, what ends all, and what they say together."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -34,7 +35,7 @@ class Stage:
 
     well: ClassVar[int] = 99
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *found: Result | Exception, well: int = 99) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *found: Result | BaseException, well: int = 99) -> None:
         self.lab = Lab(LabSettings(hosts=1, routers=0))
         self.well = well
         self.told: list[Round] = []
@@ -44,7 +45,7 @@ class Stage:
 
         async def experiment(*_: object) -> Outcome:
             one = left.pop(0)
-            if isinstance(one, Exception):
+            if isinstance(one, BaseException):
                 raise one
             return Outcome(result=one, recording=None, struck_ns=0, moves=())  # type: ignore[arg-type]
 
@@ -105,6 +106,13 @@ async def test_a_lab_that_does_not_get_well_ends_them_and_keeps_what_was_found(m
     assert len(found.rounds) == 2
     assert found.broken == "the lab did not get well for round 3 (host-power): host-2 does not start"
     assert not found.ok
+
+
+async def test_a_round_that_is_broken_off_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, measured(200, 210), asyncio.CancelledError())
+    with pytest.raises(asyncio.CancelledError):
+        await stage.carry_out(["host-power"], 3)
+    assert [one.number for one in stage.found.rounds] == [1]
 
 
 async def test_a_bug_is_not_taken_for_a_bad_round(monkeypatch: pytest.MonkeyPatch) -> None:
