@@ -57,7 +57,7 @@ def _most_ms(timing: str, routers: int) -> float:
 
 def _power() -> dict[str, Case]:
     """A host loses power: alone, with the controller killed first, and while hosts build and delete other routers."""
-    minutes = {1: 3.0, 100: 5.0, 1000: 12.0}
+    minutes = {1: 3.0, 100: 5.0, 1000: 15.0}
     found = {}
     for routers, (timing, suffix) in product(minutes, SUFFIX.items()):
         alone = Case(
