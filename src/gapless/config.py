@@ -1,6 +1,7 @@
 """Settings: frozen, parsed once by the command line (flags and GAPLESS_ variables), handed in.
 
-Nothing else reads the environment. Defaults are Neutron's where Neutron has the knob.
+Nothing else reads the environment but what speaks to the service manager (`observe.notify`). Defaults are Neutron's
+where Neutron has the knob.
 """
 
 from dataclasses import dataclass, field

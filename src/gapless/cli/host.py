@@ -1,6 +1,8 @@
 """`gapless host`: the sentinel of a machine that carries routers. It supervises the agent, which does the work."""
 
 import asyncio
+import contextlib
+import os
 import re
 import signal
 from ipaddress import AddressValueError, IPv4Address
@@ -14,6 +16,7 @@ from gapless.config import LINK_PORT, Address, HostSettings
 from gapless.errors import InvalidRequest
 from gapless.model.host import HostFacts, HostName, InstanceId
 from gapless.observe.log import LogFormat, configure, get_logger
+from gapless.observe.notify import ServiceManager
 from gapless.sentinel import prerequisites
 from gapless.sentinel.driver import Commands, Sentinel, agent_command, beat_command
 from gapless.sentinel.identity import StateDirectory
@@ -136,6 +139,7 @@ def host(
 
 def run(settings: HostSettings, log_format: LogFormat) -> None:
     """Run a host until SIGTERM or SIGINT. Raises InvalidRequest or Unavailable when it cannot begin."""
+    manager = ServiceManager.found_in(os.environ)
     key = load_key(settings.key_file)
     prerequisites.check(settings)
     configure("sentinel", log_format)
@@ -145,18 +149,28 @@ def run(settings: HostSettings, log_format: LogFormat) -> None:
         identity = state.begin_incarnation()
         commands = Commands(agent=agent_command(settings, log_format), beat=beat_command)
         sentinel = Sentinel(settings, state, identity, _facts(settings, identity.instance), key, commands=commands)
-        asyncio.run(_until_asked_to_end(sentinel))
+        with contextlib.closing(manager):
+            asyncio.run(_until_asked_to_end(sentinel, manager))
 
 
-async def _until_asked_to_end(sentinel: Sentinel) -> None:
+async def _until_asked_to_end(sentinel: Sentinel, manager: ServiceManager) -> None:
     loop, work = asyncio.get_running_loop(), asyncio.ensure_future(sentinel.run())
+    telling = asyncio.ensure_future(manager.follow(sentinel.condition))
+
+    def end(reason: str) -> None:
+        telling.cancel()
+        manager.stops("ends its agent, and sets guarded taps down when the lease is over")
+        work.cancel(reason)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, work.cancel, f"{number.name} arrived")
+        loop.add_signal_handler(number, end, f"{number.name} arrived")
     try:
         await work
     except asyncio.CancelledError as asked:
         what = "sentinel ended; routers stay, but guarded ones stop forwarding here when the lease ends"
         get_logger().info(what, reason=str(asked) or None)
+    finally:
+        telling.cancel()
 
 
 def _facts(settings: HostSettings, instance: InstanceId) -> HostFacts:

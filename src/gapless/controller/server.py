@@ -10,8 +10,9 @@ import gc
 import os
 import signal
 import socket
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -23,10 +24,11 @@ from gapless import __version__
 from gapless.config import Address, Liveness, ServerSettings
 from gapless.controller import key
 from gapless.controller.api.app import create_app
-from gapless.controller.shell import assemble
+from gapless.controller.shell import Shell, assemble
 from gapless.controller.store.engine import Store, file_of
 from gapless.errors import GaplessError, InvariantError, Unavailable
 from gapless.observe.log import get_logger
+from gapless.observe.notify import Condition, ServiceManager
 
 LAST_WRITES_S = 3.0
 DATABASE = "gapless.db"
@@ -49,9 +51,10 @@ def main(settings: ServerSettings) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await run(settings, stop, _settle_down)
+        await run(settings, stop, _settle_down, manager)
 
-    asyncio.run(until_signalled())
+    with closing(ServiceManager.found_in(os.environ)) as manager:
+        asyncio.run(until_signalled())
 
 
 def _settle_down(_: Listening) -> None:
@@ -62,23 +65,31 @@ def _settle_down(_: Listening) -> None:
 
 
 async def run(
-    settings: ServerSettings, stop: asyncio.Event, ready: Callable[[Listening], None] = lambda _: None
+    settings: ServerSettings,
+    stop: asyncio.Event,
+    ready: Callable[[Listening], None] = lambda _: None,
+    manager: ServiceManager | None = None,
 ) -> None:
-    """Run the controller until `stop`; `ready` is called when it can be reached."""
+    """Run the controller until `stop`; `ready` is called, and the service manager told, when it can be reached."""
     with _state_alone(settings.state_dir):
         secret = key.load_or_create(settings.key_file)
         url = settings.database_url or _own_database(settings.state_dir)
         with _database_alone(file_of(url)):
             store = await Store.open(url)
             try:
-                await _run_on(store, secret, settings, stop, ready)
+                await _run_on(store, secret, settings, stop, ready, manager or ServiceManager())
             finally:
                 await store.close()
     get_logger().info("Controller stopped")
 
 
 async def _run_on(
-    store: Store, secret: bytes, settings: ServerSettings, stop: asyncio.Event, ready: Callable[[Listening], None]
+    store: Store,
+    secret: bytes,
+    settings: ServerSettings,
+    stop: asyncio.Event,
+    ready: Callable[[Listening], None],
+    manager: ServiceManager,
 ) -> None:
     """Put the parts together and run them until `stop`, or until one of them fails."""
     clock = asyncio.get_running_loop().time
@@ -107,8 +118,11 @@ async def _run_on(
                     )
                     _tell_start(settings, listening)
                     ready(listening)
+                    running.append(tasks.create_task(manager.follow(lambda: _condition(shell, listening))))
                     await stop.wait()
                     get_logger().info("Controller stops")
+                    running.pop().cancel()  # Else it may say that it is ready after it has said that it stops.
+                    manager.stops("stores what was still to be stored")
                 api.should_exit = True
                 await serving
                 for task in running:
@@ -118,6 +132,16 @@ async def _run_on(
     with suppress(TimeoutError):
         async with asyncio.timeout(LAST_WRITES_S):
             await shell.write_the_rest()
+
+
+def _condition(shell: Shell, listening: Listening) -> Condition:
+    """It is asked for from when the API and the control link listen."""
+    standings = Counter(each.standing for each in shell.pilot.hosts().values())
+    hosts = ", ".join(f"{count} {standing}" for standing, count in sorted(standings.items())) or "none"
+    brake = "; the brake is engaged" if shell.pilot.brake().engaged else ""
+    return Condition(
+        is_ready=True, status=f"API on {listening.api}, control link on {listening.link}; hosts: {hosts}{brake}"
+    )
 
 
 def _why(group: BaseExceptionGroup[BaseException]) -> BaseException:

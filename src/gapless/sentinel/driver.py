@@ -18,6 +18,7 @@ from gapless.errors import GaplessError, Refused
 from gapless.model.host import AgentState, HostFacts, Incarnation
 from gapless.model.plan import Burial, PanelPlan, RouterState
 from gapless.observe.log import LogFormat, get_logger
+from gapless.observe.notify import Condition
 from gapless.sentinel.desired import Desired, keep_on_disk, load_plan
 from gapless.sentinel.identity import Identity, StateDirectory
 from gapless.sentinel.keeper import GuardKeeper
@@ -89,6 +90,9 @@ class Sentinel:
         self._plan: HostPlan | None = None
         """As the controller said it; None before that, and as long as it is in doubt."""
         self._followed: HostPlan | None = None
+        self._link_is = ""
+        """In words; "" until it was tried."""
+        self._agent_is = ""
         self._log = get_logger()
 
     async def run(self) -> None:
@@ -136,6 +140,36 @@ class Sentinel:
             self._is_beating = True
             self._tasks.create_task(self._pulse.run(cluster))
 
+    def condition(self) -> Condition:
+        """Ready: the guard stands where this host beats, an agent has the plan from the disk, and the controller was
+        called once. An agent or a controller that cannot be had was tried, and is tried again: that is no reason to
+        start this process anew.
+        """
+        is_guarded = self._pulse is None or not self._is_beating or self._pulse.has_been_ready
+        return Condition(
+            is_ready=is_guarded and bool(self._link_is and self._agent_is),
+            status="; ".join(
+                (
+                    self._lease_in_words(),
+                    f"{len(self._desired.plan.routers)} routers in its plan",
+                    f"controller {self._link_is or 'not called yet'}",
+                    f"agent {self._agent_is or 'starting'}",
+                )
+            ),
+        )
+
+    def _lease_in_words(self) -> str:
+        if self._pulse is None:
+            return "no part in leases (--data-interface)"
+        if not self._is_beating:
+            return "no lease before the controller has welcomed this host"
+        if not self._pulse.has_been_ready:
+            return "the guard does not stand yet"
+        levels = self._pulse.levels
+        if not levels.tenure:
+            return "holds no lease, no guarded router is active"
+        return f"holds its lease at incarnation {levels.tenure}, {len(levels.open)} guarded routers active"
+
     # --- from the control link
 
     @property
@@ -155,6 +189,7 @@ class Sentinel:
 
     def welcomed(self, report_interval_s: float) -> None:
         """A session began. The doubt about the plan, if any, stays until the controller has said it."""
+        self._link_is = "connected"
         self._report_interval_s = report_interval_s
         self._reporting.session_began(report_interval_s, time.monotonic())
 
@@ -201,6 +236,7 @@ class Sentinel:
 
     def parted(self, error: GaplessError) -> None:
         """There is no session. After a while, or at once when refused, the plan is no longer to be trusted."""
+        self._link_is = "refuses this host" if isinstance(error, Refused) else "not reached"
         self._reporting.session_ended()
         if not self._desired.is_confirmed and self._plan is None:
             return
@@ -256,6 +292,7 @@ class Sentinel:
 
     def agent_is(self, state: AgentState, reason: str) -> None:
         """The agent's state changed."""
+        self._agent_is = state.value
         self._reporting.agent_is(state, reason, time.monotonic())
         self._report_is_sooner.set()
 
