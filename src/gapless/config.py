@@ -16,6 +16,8 @@ API_PORT = 9696
 LINK_PORT = 9697
 LEASE_PORT = 9698
 """UDP: datagrams of the lease, between hosts."""
+METRICS_PORT = 9699
+"""A host's figures, for Prometheus."""
 VXLAN_PORT = 4789
 NFTABLES_LIBRARY = "libnftables.so.1"
 """What NAT rules are loaded with; a host cannot carry routers without it."""
@@ -118,3 +120,5 @@ class HostSettings:
     """Tunnel endpoints to flood to one by one, where the data network has no multicast."""
     vxlan_port: int = VXLAN_PORT
     lease_port: int = LEASE_PORT
+    metrics: Address | None = None
+    """Where the sentinel serves its figures; None: nowhere."""

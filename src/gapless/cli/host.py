@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from gapless import __version__
-from gapless.config import LINK_PORT, Address, HostSettings
+from gapless.config import LINK_PORT, METRICS_PORT, Address, HostSettings
 from gapless.errors import InvalidRequest
 from gapless.model.host import HostFacts, HostName, InstanceId
 from gapless.observe.log import LogFormat, configure, get_logger
@@ -107,6 +107,15 @@ def host(
             help="UDP port on the data interface for the datagrams of the lease.",
         ),
     ] = _DEFAULTS.lease_port,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            envvar="GAPLESS_METRICS",
+            metavar="ADDR",
+            help="HOST, HOST:PORT or :PORT where this host's figures are served for Prometheus, at /metrics; empty: "
+            "nowhere.",
+        ),
+    ] = f"127.0.0.1:{METRICS_PORT}",
     log_format: Annotated[
         LogFormat, typer.Option(envvar="GAPLESS_LOG_FORMAT", help="Log lines for people or for machines.")
     ] = LogFormat.TEXT,
@@ -133,6 +142,7 @@ def host(
         vxlan_group="" if vxlan_peer else _checked_group(vxlan_group),
         vxlan_peers=tuple(_checked_peer(peer) for peer in vxlan_peer or []),
         lease_port=lease_port,
+        metrics=Address.parse(metrics, METRICS_PORT) if metrics else None,
     )
     run(settings, log_format)
 

@@ -10,7 +10,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gapless.config import HostSettings
 from gapless.core.hostplan import HostPlan
@@ -20,9 +20,12 @@ from gapless.model.plan import Burial, PanelPlan, RouterState
 from gapless.observe.log import LogFormat, get_logger
 from gapless.observe.notify import Condition
 from gapless.sentinel.desired import Desired, keep_on_disk, load_plan
+from gapless.sentinel.figures import HostFigures, Page
 from gapless.sentinel.identity import Identity, StateDirectory
-from gapless.sentinel.keeper import GuardKeeper
+from gapless.sentinel.keeper import GuardKeeper, muted_frames
+from gapless.sentinel.levels import Levels
 from gapless.sentinel.link import Credentials, Link, Tempo
+from gapless.sentinel.metrics import MetricsPage
 from gapless.sentinel.pulse import Keeper, Pulse, PulseListener
 from gapless.sentinel.reporting import Reporting
 from gapless.sentinel.supervise import RESTART, Patience, Supervisor
@@ -34,6 +37,7 @@ DOUBT_AFTER_INTERVALS = 1
 intervals after its last report (agent_down_time is two or more of them, and dead is twice that). That report may be one
 interval old when the link breaks, and the break is noticed up to one and a half later: doubt comes before any move."""
 
+_CONNECTED = "connected"
 GUARD_WITHIN_S = 5.0
 """Many times the longest lease."""
 
@@ -70,6 +74,7 @@ class Sentinel:
         knobs: Knobs | None = None,
     ) -> None:
         knobs = knobs or Knobs()
+        self._metrics_address = settings.metrics
         self._state = state
         self._identity = identity
         self._desired = Desired(load_plan(state.plan_file))
@@ -111,6 +116,9 @@ class Sentinel:
                 self._tasks.create_task(self._supervise_once_guarded())
                 self._tasks.create_task(self._link_once_withdrawn())
                 self._tasks.create_task(keep_on_disk(self._desired, self._state.plan_file))
+                if self._metrics_address is not None:
+                    page = MetricsPage(self._metrics_address, Page(self.figures, muted_frames))
+                    self._tasks.create_task(page.run())
         finally:
             if self._pulse is not None:  # The agent is gone by now: it would set the taps up again.
                 await self._pulse.shut()
@@ -158,6 +166,19 @@ class Sentinel:
             ),
         )
 
+    def figures(self) -> HostFigures:
+        """Of this moment: nothing that is handed out changes any more."""
+        pulse = self._pulse
+        return HostFigures(
+            beat=None if pulse is None else replace(pulse.figures),
+            levels=Levels() if pulse is None else replace(pulse.levels, open=dict(pulse.levels.open)),
+            lease_s=0.0 if pulse is None else pulse.lease_s,
+            routers=len(self._desired.plan.routers),
+            agent_restarts=self._supervisor.restarts,
+            agent_is_running=self._agent_is == AgentState.RUNNING,
+            link_is_up=self._link_is == _CONNECTED,
+        )
+
     def _lease_in_words(self) -> str:
         if self._pulse is None:
             return "no part in leases (--data-interface)"
@@ -189,7 +210,7 @@ class Sentinel:
 
     def welcomed(self, report_interval_s: float) -> None:
         """A session began. The doubt about the plan, if any, stays until the controller has said it."""
-        self._link_is = "connected"
+        self._link_is = _CONNECTED
         self._report_interval_s = report_interval_s
         self._reporting.session_began(report_interval_s, time.monotonic())
 

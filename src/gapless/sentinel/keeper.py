@@ -16,6 +16,8 @@ import struct
 
 from gapless.kernel.netlink import NETFILTER, Netlink, Request, u32
 from gapless.model.observed import DOOMED_GROUP, GUARDED_GROUP
+from gapless.sentinel.beat.guard import TABLE
+from gapless.sentinel.beat.nftables import counted
 
 _NEWLINK = 16
 _GROUP = 27
@@ -50,3 +52,9 @@ class GuardKeeper:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def muted_frames() -> int:
+    """Frames that the guard dropped since it was made; waits for the kernel, raises Unavailable."""
+    with Netlink(NETFILTER) as reading:
+        return counted(reading, TABLE)

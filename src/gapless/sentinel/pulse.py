@@ -29,6 +29,7 @@ from gapless.model.plan import Burial, PanelPlan
 from gapless.model.router import RouterId
 from gapless.observe.log import Logger, get_logger
 from gapless.sentinel import beatplan
+from gapless.sentinel.figures import BeatFigures
 from gapless.sentinel.levels import Done, Levels
 from gapless.sentinel.outbox import Outbox
 from gapless.sentinel.processes import how_it_ended
@@ -136,9 +137,15 @@ class Pulse:
         """Incarnations up to this one belong to other machines that had this host's name."""
         self._late_said_at = -SAY_LATE_AGAIN_S
         self.levels = Levels()
+        self.figures = BeatFigures()
         self.has_been_ready = False
         """The guard stands, and stays even if the beat ends: guarded routers may be built."""
         self._log = get_logger()
+
+    @property
+    def lease_s(self) -> float:
+        """How long the leases last that the beat asks for."""
+        return self._timing.lease_s
 
     async def ready(self) -> None:
         """Return once the guard stands, with nothing open."""
@@ -237,6 +244,7 @@ class Pulse:
     ) -> str:
         """Stay with a beat until it is gone; returns how it ended."""
         self._outbox, self._needed = Outbox(), asyncio.Queue()
+        self.figures.begins(incarnation)
         if incarnation <= self._outlived:  # It was said while the beat was being started.
             self._outbox.outlive(self._outlived)
         begin = wire.Begin(
@@ -320,7 +328,9 @@ class Pulse:
         what = "no new incarnation can be kept on disk; this host asks for no lease until then"
         while True:
             higher = partial(self._keeping.next_incarnation, await self._needed.get())
-            self._outbox.bear(await self._insist(higher, what))
+            incarnation = await self._insist(higher, what)
+            self.figures.incarnation = incarnation
+            self._outbox.bear(incarnation)
 
     async def _insist(self, write: Callable[[], Written], what: str) -> Written:
         """Write, and as long as that fails try again; said once, and once more when it is over."""
@@ -394,6 +404,7 @@ class Pulse:
                 self._level(message)
             case wire.TookOver():
                 now = time.monotonic()
+                self.figures.took_over(message, self.levels.takeovers)
                 self.levels.takeovers |= {
                     each.router_id: Done(number=message.number, takeover=each, told_at=now)
                     for each in message.takeovers
@@ -405,6 +416,7 @@ class Pulse:
                 getattr(self._log, message.level)(message.event, **message.details)
             case wire.Rhythm():
                 self._rhythms += 1
+                self.figures.rhythm(message)
                 self._judge(message)
             case _:
                 assert_never(message)
@@ -426,6 +438,7 @@ class Pulse:
         """Each tenure counts its takeovers anew: what was heard is of the one before."""
         if tenure == self.levels.tenure:
             return
+        self.figures.fenced += tenure == NOBODY
         self._wanted = replace(self._wanted, heard=0)
         self.levels.tenure, self.levels.leased = tenure, tenure or self.levels.leased
         self.levels.takeovers, self.levels.told_whole = {}, 0

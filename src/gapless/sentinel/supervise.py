@@ -95,6 +95,11 @@ class Supervisor:
         self._lives = 0
         self._log = get_logger()
 
+    @property
+    def restarts(self) -> int:
+        """How many agents followed another one."""
+        return max(0, self._lives - 1)
+
     async def run(self) -> None:
         """Until cancelled; then the agent is asked to end, and killed if it does not."""
         while True:

@@ -21,6 +21,9 @@ from gapless.model.plan import Epoch, Forwarding, Guarded, PanelPlan, Takeover
 from gapless.model.router import RouterId
 from gapless.wire.messages import Decoder
 
+LATE_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+"""Bounds of the histogram of lateness: an interval of either timing and a lease of either are among them."""
+
 
 class Begin(msgspec.Struct, frozen=True, kw_only=True, tag="begin"):
     """The first message. `key`: the cluster's, in hex; `address`: where lease datagrams arrive, "ADDRESS:PORT"."""
@@ -181,11 +184,19 @@ class Said(msgspec.Struct, frozen=True, kw_only=True, tag="said"):
 
 
 class Rhythm(msgspec.Struct, frozen=True, kw_only=True, tag="rhythm"):
-    """How the beat kept time since the last one of these, about once a second."""
+    """How the beat kept time since the last one of these, about once a second. One of these may be dropped, so what is
+    counted for others to read is counted since the beat's start.
+    """
 
     beats: int
     latest_ms: float
     """How much the latest beat was late."""
+    late: tuple[int, ...] = ()
+    """Of all beats since the start: how many were late by at most each of `LATE_BOUNDS_S`, and later than the one
+    before; and later than all of them.
+    """
+    late_s: float = 0.0
+    """How much all of these were late together."""
     dropped: dict[str, int] = {}
     """Datagrams dropped since the start, by reason."""
 

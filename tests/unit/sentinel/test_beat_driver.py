@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
-from itertools import count
+from itertools import accumulate, count
 from typing import Any, TypeVar
 
 import msgspec
@@ -591,3 +591,12 @@ def test_how_the_beat_kept_time_is_told_each_second(net: Net) -> None:
     rhythms = host.heard(wire.Rhythm)
     assert len(rhythms) in (3, 4)
     assert all(rhythm.beats > 0 for rhythm in rhythms)
+
+
+def test_how_late_beats_were_is_counted_since_the_start(net: Net) -> None:
+    """A word that is dropped costs nothing: the next one has all of it."""
+    host = net.hosts[NAMES[0]]
+    net.run(3.0)
+    rhythms = host.heard(wire.Rhythm)
+    assert [sum(rhythm.late) for rhythm in rhythms] == [*accumulate(rhythm.beats for rhythm in rhythms)]
+    assert rhythms[-1].late_s >= rhythms[0].late_s >= 0

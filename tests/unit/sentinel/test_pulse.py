@@ -415,7 +415,22 @@ async def test_a_late_beat_is_said_but_not_each_time(tmp_path: Path, log_lines: 
         await bench.holds(2)
         await bench.obeys("late:1", "late:2", "open:a")
         await bench.until(lambda: "a" in bench.pulse.levels.open)
+        assert bench.pulse.figures.latest_s == 0.15
     assert len([line for line in log_lines if "the beat was 150 ms late" in line]) == 1
+
+
+async def test_what_is_counted_goes_on_over_beats(tmp_path: Path) -> None:
+    async with pulse(tmp_path) as bench:
+        await bench.holds(2)
+        bench.pulse.plan(plan(1, "a"), heard=0, panel=None)
+        await bench.obeys("take:a")
+        await bench.until(lambda: "a" in bench.pulse.levels.takeovers)
+        await bench.obeys("fence:")
+        await bench.holds(3)
+        await bench.obeys("die:")
+        await bench.holds(4)
+        figures = bench.pulse.figures
+        assert (figures.incarnation, figures.beats, figures.fenced, figures.taken_over) == (4, 2, 2, 1)
 
 
 async def test_a_host_without_a_lease_settles_nothing_and_is_not_told_twice(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ from gapless.model.router import RouterId
 from gapless.sentinel.beat import clockrate, words
 from gapless.sentinel.beat.hands import Announcing, Guarding, Hands
 from gapless.sentinel.beat.healed import Healed
+from gapless.sentinel.beat.lateness import Lateness
 from gapless.sentinel.beat.planning import Planning
 from gapless.sentinel.beat.story import Story
 from gapless.wire import beat as wire
@@ -130,7 +131,7 @@ class Driver:
         self._dropped: Counter[str] = Counter()
         self._rhythm_due = now + RHYTHM_S
         self._beats = 0
-        self._latest_s = 0.0
+        self._lateness = Lateness()
         self._now = now
 
     # In
@@ -177,7 +178,7 @@ class Driver:
     def on_deadline(self, now: float) -> None:
         """The beat."""
         self._beats += 1
-        self._latest_s = max(self._latest_s, now - self._beat.next_deadline())
+        self._lateness.met(now - self._beat.next_deadline())
         self._now = now
         self._carry_out(self._turn(None, now), now)
         self._look_at_uplinks(now)
@@ -230,9 +231,16 @@ class Driver:
         return frozenset(f"{networks.get(link, link)} {address or ''}".strip() for link, address in ways)
 
     def _tell_rhythm(self) -> None:
-        latest_ms = round(self._latest_s * 1000, 3)
-        self._chat(wire.Rhythm(beats=self._beats, latest_ms=latest_ms, dropped=dict(self._dropped)))
-        self._beats, self._latest_s = 0, 0.0
+        lateness = self._lateness
+        rhythm = wire.Rhythm(
+            beats=self._beats,
+            latest_ms=round(lateness.take_most_s() * 1000, 3),
+            late=lateness.counts(),
+            late_s=round(lateness.sum_s, 6),
+            dropped=dict(self._dropped),
+        )
+        self._chat(rhythm)
+        self._beats = 0
 
     def _plan(self, part: wire.PlanPart, now: float) -> None:
         self._meet(part.panel)

@@ -1,0 +1,34 @@
+"""What a host tells of itself while things happen, with real processes: its figures, asked on the host."""
+
+import sys
+
+import pytest
+from chaos_lab import PATIENT_S, STANDBY, running_lab, strike
+from prometheus_client.parser import text_string_to_metric_families
+
+from gapless.lab.nodes import Host
+
+pytestmark = pytest.mark.lab
+
+_ASK = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9699/metrics', timeout=20).read().decode())"
+
+
+async def figures_of(host: Host) -> dict[str, float]:
+    page = await host.machine.run(sys.executable, "-c", _ASK)
+    return {sample.name: sample.value for family in text_string_to_metric_families(page) for sample in family.samples}
+
+
+async def test_a_hosts_figures_are_to_be_had_on_it_and_count_a_takeover() -> None:
+    async with running_lab(mode=STANDBY, down_time_s=PATIENT_S) as lab:
+        victim = await lab.busiest_host()
+        before = {name: await figures_of(host) for name, host in lab.hosts.items()}
+        for shown in before.values():
+            assert (shown["gapless_lease_held"], shown["gapless_agent_running"]) == (1, 1)
+            assert shown["gapless_beat_late_seconds_count"] > 0
+        assert sum(shown["gapless_routers_open"] for shown in before.values()) == 3
+        outcome = await strike(lab, "host-power", victim.name)
+        after = [await figures_of(host) for name, host in lab.hosts.items() if name != victim.name]
+        others = [shown for name, shown in before.items() if name != victim.name]
+        taken, had = (sum(each["gapless_routers_taken_over_total"] for each in those) for those in (after, others))
+        assert taken - had == outcome.result.affected > 0
+        assert sum(shown["gapless_routers_open"] for shown in after) == 3
