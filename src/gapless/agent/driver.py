@@ -23,7 +23,7 @@ from gapless.model.plan import BuildTimes
 from gapless.model.router import Router, RouterId
 from gapless.observe.log import get_logger
 from gapless.wire.local import LocalLink
-from gapless.wire.messages import AgentAlive, AgentPlan, AgentUnable, Change, FromAgent, ToAgent
+from gapless.wire.messages import AgentAlive, AgentPlan, AgentUnable, Change, FromAgent, TakingOver, ToAgent
 
 Answer = TypeVar("Answer")
 FAREWELL_S = 3.0
@@ -151,9 +151,12 @@ class Driver:
                 case Change():
                     step = Difference(routers=message.routers, removed=message.removed)
                     self._plan = self._plan.brought_to(message.revision, step)
+                case TakingOver():
+                    self._worklist.hold(now, unbuilt=message.unbuilt if message.is_on else None)
                 case _:
                     assert_never(message)
-            self._worklist.take_plan(self._plan, confirmed=self._is_confirmed, now=now)
+            if not isinstance(message, TakingOver):
+                self._worklist.take_plan(self._plan, confirmed=self._is_confirmed, now=now)
             self._look_again()
 
     async def _tell(self) -> None:

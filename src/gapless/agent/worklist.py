@@ -5,7 +5,8 @@ was tried once; a removal that fails is tried again later and holds up nobody.
 Rule 2: an unconfirmed plan removes nothing and builds nothing that was not there: it may run elsewhere by now.
 Rule 3: one router's work runs in sequence. A newer plan waits for the job at hand, then the work is done anew, and
 what the older job achieved is told to nobody.
-Rule 4: removals, then plans, then drift and retries, then the sweep, then audits.
+Rule 4: removals, then plans, then drift and retries, then the sweep, then audits. While this host takes over (`hold`)
+only that is begun which traffic waits for: an opened router that is not built, and repairs of what forwards.
 
 Rule 5: a router that forwards is not given up for one failure: FAILED makes the controller move it, which costs a gap,
 while most failures pass. It stays what it was said to be for `PATIENT_TRIES` tries more. A first build that fails is
@@ -14,18 +15,19 @@ told at once: nobody forwards for that router.
 What is wanted and what is known are levels, kept per router; the queues only say which router to look at sooner.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from math import inf
 from textwrap import shorten
 
+from gapless.agent.hold import Hold
 from gapless.agent.jobs import Done, Failed, Job, Line, Reconcile, Remove, Result, Sweep, Why
 from gapless.agent.told import Told
 from gapless.agent.turns import Turns
 from gapless.core.backoff import Backoff, Pace
 from gapless.core.hostplan import EMPTY_PLAN, HostPlan
 from gapless.model.network import Network
-from gapless.model.plan import BuildTimes, Epoch, PlannedRouter, RouterReport, RouterState
+from gapless.model.plan import BuildTimes, Epoch, PlannedRouter, Role, RouterReport, RouterState
 from gapless.model.router import Router, RouterId
 from gapless.wire.messages import AgentReport
 
@@ -76,6 +78,9 @@ class Worklist:
         self._later: dict[RouterId, Why] = {}
         self._timers: dict[RouterId, tuple[float, Why]] = {}
         self._busy: dict[RouterId, float] = {}
+        self._hold = Hold()
+        self._was_held = False
+        """Something waited for the end of the hold."""
         self._turns = Turns(audit_period_s)
         self._audited: RouterId | None = None
         self._sweep_is_due = False
@@ -129,6 +134,17 @@ class Worklist:
             else:
                 self._later.setdefault(each, Why.DRIFT)
 
+    def hold(self, now: float, *, unbuilt: Collection[RouterId] | None) -> None:
+        """This host takes over, with these routers open and not known to be built; None: it does not any more."""
+        if unbuilt is not None:
+            self._hold.begin(now, unbuilt)
+            return
+        lasted_s = self._hold.end(now)
+        if self._was_held:
+            text = f"building and removing waited for {lasted_s * 1000:.0f} ms while this host took over"
+            self._lines.append(Line(text=text))
+        self._was_held = False
+
     # --- what goes out
 
     def next_job(self, now: float) -> Job | None:
@@ -137,6 +153,11 @@ class Worklist:
             return None
         for router_id in [each for each, (at, _) in self._timers.items() if at <= now]:
             self._later.setdefault(router_id, self._timers.pop(router_id)[1])
+        if self._hold.is_on(now):
+            job = self._first_of(self._urgent, now, self._cannot_wait)
+            job = job or self._first_of(self._later, now, self._cannot_wait)
+            self._was_held |= job is None and bool(self._removals or self._urgent or self._later)
+            return job
         if self._removals:
             return self._first_of(self._removals, now)
         return (
@@ -147,7 +168,9 @@ class Worklist:
         )
 
     def next_deadline(self) -> float | None:
-        """When `next_job` may have a job without anything coming in; None: never."""
+        """When `next_job` may have a job without anything coming in; None: never. A hold puts off retries, too."""
+        if (hold_ends := self._hold.next_deadline()) is not None:
+            return hold_ends
         times = [at for at, _ in self._timers.values()]
         audit_at = self._turns.next_deadline()
         if audit_at is not None and self._audited is None:
@@ -314,9 +337,11 @@ class Worklist:
 
     # --- choosing
 
-    def _first_of(self, queue: dict[RouterId, Why], now: float) -> Job | None:
+    def _first_of(
+        self, queue: dict[RouterId, Why], now: float, may: Callable[[RouterId, Why], bool] = lambda *_: True
+    ) -> Job | None:
         for router_id, why in list(queue.items()):
-            if router_id in self._busy:
+            if router_id in self._busy or not may(router_id, why):
                 continue
             job = self._job_for(self._entries.get(router_id), why)
             if queue is not self._removals:
@@ -324,6 +349,16 @@ class Worklist:
             if job is not None:
                 return self._begin(job, router_id, now)
         return None
+
+    def _cannot_wait(self, router_id: RouterId, why: Why) -> bool:
+        """Whether people notice when this is done a little later."""
+        if router_id in self._hold.unbuilt:
+            return True
+        entry = self._entries.get(router_id)
+        if entry is None or entry.wanted is None or why is not Why.DRIFT:
+            return False
+        guarded = entry.wanted.guarded
+        return guarded is None or guarded.role is Role.ACTIVE
 
     def _job_for(self, entry: _Entry | None, why: Why) -> Reconcile | Remove | None:
         """What to do with a router, by its levels alone."""

@@ -30,7 +30,7 @@ from gapless.sentinel.pulse import Keeper, Pulse, PulseListener
 from gapless.sentinel.reporting import Reporting
 from gapless.sentinel.supervise import RESTART, Patience, Supervisor
 from gapless.wire.local import AgentStart, encode_start
-from gapless.wire.messages import AgentReport, Bury, Report
+from gapless.wire.messages import AgentReport, Bury, Report, TakingOver
 
 DOUBT_AFTER_INTERVALS = 1
 """Report intervals without a session until the plan is in doubt. The controller calls a host dead at the earliest four
@@ -296,6 +296,7 @@ class Sentinel:
         assert self._pulse is not None
         self._reporting.guard_is(self._pulse.levels, time.monotonic())
         self._report_is_sooner.set()
+        self._hold_the_agent(self._pulse.levels)
         if self._plan is None or not self._pulse.has_been_ready:
             return
         if (
@@ -303,6 +304,11 @@ class Sentinel:
             or self._with_what_is_open(self._plan).routers != self._desired.plan.routers
         ):
             self._follow(self._plan)
+
+    def _hold_the_agent(self, levels: Levels) -> None:
+        """While this host takes over, its agent works on nothing but what traffic waits for."""
+        is_on = levels.is_taking_over
+        self._supervisor.hold(TakingOver(is_on=is_on, unbuilt=self._reporting.unbuilt(levels.open) if is_on else ()))
 
     def buried(self, burial: Burial) -> None:
         """This host answered the controller's claim."""
@@ -323,6 +329,7 @@ class Sentinel:
         self._report_is_sooner.set()
         if self._pulse is not None:
             self._pulse.built([each.router_id for each in report.routers if each.state is RouterState.ACTIVE])
+            self._hold_the_agent(self._pulse.levels)
 
 
 def _pulse(

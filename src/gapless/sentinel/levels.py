@@ -34,6 +34,8 @@ class Levels:
     """The newest at which it held one."""
     trouble: str = ""
     """What of this host's uplinks is lost."""
+    is_taking_over: bool = False
+    """From a claim until what was taken over by it is announced."""
     settled: int = 0
     """`Wanted.version` of the last plan of which all that it takes away is closed."""
     open: dict[RouterId, Epoch] = field(default_factory=dict)

@@ -432,6 +432,7 @@ class Pulse:
     def _level(self, level: wire.Level) -> None:
         self._tenure_is(level.tenure)
         self.levels.settled, self.levels.told_whole, self.levels.trouble = level.settled, level.takeovers, level.trouble
+        self.levels.is_taking_over = level.is_taking_over
         self._listener.guard_changed()
 
     def _tenure_is(self, tenure: Incarnation) -> None:

@@ -9,7 +9,7 @@ report made from a plan without a router proves that the host has let go of it. 
 What the guard lets pass, and what was taken over, comes from the beat, with a revision of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from gapless.model.host import AgentState, Incarnation
@@ -201,6 +201,11 @@ class Reporting:
             session.told_takeovers.append((session.reports, self._guard.told_whole))
         told.update((done.takeover.router_id, done) for done in due)
         return tuple(done.as_of(now) for done in due)
+
+    def unbuilt(self, routers: Collection[RouterId]) -> tuple[RouterId, ...]:
+        """Those of them that the agent did not say to be built."""
+        said = self._routers
+        return tuple(sorted(each for each in routers if each not in said or said[each].state is not RouterState.ACTIVE))
 
     def _revision(self) -> Revision:
         return Revision(0) if self._session is None else self._session.revisions.get(self._agent_version, Revision(0))

@@ -25,7 +25,16 @@ from gapless.observe.log import get_logger
 from gapless.sentinel.desired import Desired
 from gapless.sentinel.processes import how_it_ended
 from gapless.wire.local import LocalLink
-from gapless.wire.messages import AgentAlive, AgentPlan, AgentReport, AgentUnable, Change, FromAgent, from_agent
+from gapless.wire.messages import (
+    AgentAlive,
+    AgentPlan,
+    AgentReport,
+    AgentUnable,
+    Change,
+    FromAgent,
+    TakingOver,
+    from_agent,
+)
 
 RESTART = Pace(first_s=0.05, most_s=5.0, settled_s=10.0)
 
@@ -93,7 +102,15 @@ class Supervisor:
         self._backoff = Backoff(pace)
         self._patience = patience or Patience()
         self._lives = 0
+        self._taking_over = TakingOver(is_on=False)
+        self._holding: asyncio.Event = asyncio.Event()
         self._log = get_logger()
+
+    def hold(self, taking_over: TakingOver) -> None:
+        """Have agents leave this host the machine, or not any more."""
+        if taking_over != self._taking_over:
+            self._taking_over = taking_over
+            self._holding.set()
 
     @property
     def restarts(self) -> int:
@@ -149,12 +166,13 @@ class Supervisor:
     async def _accompany(self, life: _Life) -> int:
         async with asyncio.TaskGroup() as tasks:
             feeding = tasks.create_task(self._feed(life))
+            holding = tasks.create_task(self._hold(life))
             watching = tasks.create_task(self._watch(life))
             listening = tasks.create_task(self._listen(life))
             status = await life.process.wait()
             # Its last words are still in the socket: often they say why it ended.
             await asyncio.wait([listening], timeout=1.0)
-            for task in (feeding, watching, listening):
+            for task in (feeding, holding, watching, listening):
                 task.cancel()
         return status
 
@@ -184,6 +202,20 @@ class Supervisor:
             except Unavailable:
                 return  # it is ending; that is seen elsewhere
             sent, was_confirmed = plan, confirmed
+
+    async def _hold(self, life: _Life) -> None:
+        """Tell the agent when this host takes over, past whatever plan is on its way."""
+        sent = TakingOver(is_on=False)
+        while True:
+            self._holding.clear()
+            if sent != self._taking_over:
+                sent = self._taking_over
+                try:
+                    await life.link.send(sent)
+                except Unavailable:
+                    return
+                continue
+            await self._holding.wait()
 
     async def _listen(self, life: _Life) -> None:
         try:

@@ -150,6 +150,8 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, tag="level"):
     """Takeovers of this tenure up to this number (`TookOver.number`) were told of whole."""
     trouble: str = ""
     """What of this host's uplinks is lost."""
+    is_taking_over: bool = False
+    """From the claim until what was taken over is announced; at most a few seconds."""
 
 
 class IncarnationNeeded(msgspec.Struct, frozen=True, kw_only=True, tag="incarnation-needed"):

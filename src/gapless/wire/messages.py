@@ -153,6 +153,15 @@ class AgentPlan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):
     routers: tuple[PlannedRouter, ...]
 
 
+class TakingOver(msgspec.Struct, frozen=True, kw_only=True, tag="taking-over"):
+    """Sentinel to agent: whether this host takes over right now. Then nothing is built, removed or looked at that can
+    wait; of `unbuilt` routers (open here, and not known to be built) the traffic waits.
+    """
+
+    is_on: bool
+    unbuilt: tuple[RouterId, ...] = ()
+
+
 class AgentReport(msgspec.Struct, frozen=True, kw_only=True, tag="agent-report"):
     """Agent to sentinel: routers whose state changed (all when `full`), and the revision worked on."""
 
@@ -175,7 +184,7 @@ class AgentUnable(msgspec.Struct, frozen=True, kw_only=True, tag="agent-unable")
 
 FromController = Challenge | Welcome | Refused | Snapshot | Change | Bury
 FromHost = Hello | Declined | Report
-ToAgent = AgentPlan | Change
+ToAgent = AgentPlan | Change | TakingOver
 """A Change follows on what this agent was sent before it, over any number of revisions; `confirmed` stays as it was."""
 FromAgent = AgentReport | AgentAlive | AgentUnable
 

@@ -22,6 +22,7 @@ from gapless.wire.messages import (
     AgentUnable,
     Change,
     FromAgent,
+    TakingOver,
     from_agent,
     to_agent,
 )
@@ -359,3 +360,16 @@ async def test_a_host_that_cannot_do_the_job_says_why(where: str) -> None:
     heard = [await link.receive() for _ in range(2)]
     assert AgentUnable(reason="no namespaces here") in heard
     await link.close()
+
+
+async def test_a_host_that_takes_over_builds_nothing_until_that_is_over_but_what_it_opened() -> None:
+    kernel = FakeKernel()
+    async with agent(kernel) as bench:
+        await bench.link.send(TakingOver(is_on=True))
+        await bench.plan(planned("r1"), planned("r2"), planned("r3"))
+        await bench.link.send(TakingOver(is_on=True, unbuilt=(RouterId("r2"),)))
+        await bench.hear_state("r2", RouterState.ACTIVE)
+        assert not [line for line in kernel.record if "r1" in line or "r3" in line]
+        await bench.link.send(TakingOver(is_on=False))
+        await bench.hear_state("r1", RouterState.ACTIVE)
+        await bench.hear_state("r3", RouterState.ACTIVE)

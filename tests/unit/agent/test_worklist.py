@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from kernel_in_memory import planned
 
+from gapless.agent.hold import MOST_S
 from gapless.agent.jobs import Done, Failed, Job, Reconcile, Remove, Result, Sweep, Why
 from gapless.agent.worklist import ECHO_S, PATIENT_TRIES, Worklist
 from gapless.core.backoff import Backoff, Pace
@@ -541,3 +542,63 @@ def test_a_role_does_not_make_a_router_right_that_failed() -> None:
     bench.end(build, Failed(reason="no memory"))
     bench.plan(guarded(MAY_SUCCEED, epoch=2))
     assert bench.work_off() == ["plan r", "sweep"]
+
+
+def in_role(name: str, role: Role) -> PlannedRouter:
+    return replace(planned(name), guarded=Guarded(role=role, incarnation=Incarnation(1)))
+
+
+def test_while_this_host_takes_over_nothing_begins_that_can_wait() -> None:
+    bench = Bench("old")
+    bench.worklist.hold(bench.now, unbuilt=[])
+    bench.plan(planned("new"), in_role("standby", Role.STANDBY))
+    assert bench.jobs() == []
+    assert bench.worklist.next_deadline() == bench.now + MOST_S
+    bench.now += 0.25
+    bench.worklist.hold(bench.now, unbuilt=None)
+    assert bench.work_off() == ["remove old", "plan new", "plan standby", "sweep"]
+    assert "building and removing waited for 250 ms while this host took over" in [
+        line.text for line in bench.worklist.take_lines()
+    ]
+
+
+def test_what_was_opened_before_it_was_built_is_built_meanwhile_and_before_everything_else() -> None:
+    bench = Bench("old")
+    bench.plan(in_role("standby", Role.STANDBY), in_role("other", Role.STANDBY))
+    bench.worklist.hold(bench.now, unbuilt=[])
+    bench.worklist.hold(bench.now, unbuilt=[RouterId("standby")])
+    assert bench.work_off() == ["plan standby"]
+    bench.worklist.hold(bench.now, unbuilt=None)
+    assert bench.work_off() == ["remove old", "plan other", "sweep"]
+
+
+def test_repairs_of_what_forwards_go_on_meanwhile_and_those_of_standbys_wait() -> None:
+    bench = Bench()
+    bench.plan(planned("classic"), in_role("active", Role.ACTIVE), in_role("standby", Role.STANDBY))
+    bench.work_off()
+    bench.now += 2 * ECHO_S
+    bench.worklist.hold(bench.now, unbuilt=[])
+    bench.worklist.take_hint(None, bench.now)
+    assert bench.work_off(RIGHT) == ["drift classic", "drift active"]
+    bench.worklist.hold(bench.now, unbuilt=None)
+    assert bench.work_off(RIGHT) == ["drift standby"]
+
+
+def test_without_another_word_work_goes_on_after_a_while() -> None:
+    """The beat died in the middle of its takeover."""
+    bench = Bench()
+    bench.worklist.hold(bench.now, unbuilt=[])
+    bench.plan(planned("new"))
+    assert bench.jobs() == []
+    assert bench.worklist.next_deadline() == bench.now + MOST_S
+    bench.now += MOST_S
+    assert bench.work_off() == ["plan new", "sweep"]
+    assert (bench.worklist.next_deadline() or bench.now) >= bench.now
+
+
+def test_a_hold_that_held_nothing_is_not_worth_a_line() -> None:
+    bench = Bench()
+    bench.worklist.hold(bench.now, unbuilt=[])
+    bench.jobs()
+    bench.worklist.hold(bench.now, unbuilt=None)
+    assert bench.worklist.take_lines() == []

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from gapless.model.plan import Revision, RouterReport, RouterState
-from gapless.wire.messages import AgentAlive, AgentPlan, AgentReport, AgentUnable, encode, to_agent
+from gapless.wire.messages import AgentAlive, AgentPlan, AgentReport, AgentUnable, TakingOver, encode, to_agent
 
 behaviour, link, diary = sys.argv[1], socket.socket(fileno=int(sys.argv[2])), Path(sys.argv[3])
 
@@ -70,6 +70,9 @@ match behaviour:
 threading.Thread(target=live, daemon=True).start()
 while True:
     message = to_agent.decode(read(struct.unpack(">I", read(4))[0]))
+    if isinstance(message, TakingOver):
+        note(f"taking over {message.is_on} {' '.join(message.unbuilt)}".strip())
+        continue
     if isinstance(message, AgentPlan):
         names = " ".join(each.router.id for each in message.routers)
         note(f"plan {message.revision} confirmed={message.confirmed} {names}".strip())

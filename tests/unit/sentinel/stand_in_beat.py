@@ -26,6 +26,7 @@ link: BeatEnd[wire.ToBeat] = BeatEnd(socket.socket(fileno=int(sys.argv[2])), wir
 incarnation = Incarnation(0)
 panel: Panel | None = None
 settled = 0
+in_haste = False
 RHYTHM_S = 0.1
 
 
@@ -45,7 +46,11 @@ def panel_on_disk() -> object:
 
 
 def level(tenure: int, takeovers: int = 0) -> None:
-    link.send(wire.Level(tenure=Incarnation(tenure), settled=settled, panel=panel, takeovers=takeovers))
+    link.send(
+        wire.Level(
+            tenure=Incarnation(tenure), settled=settled, panel=panel, takeovers=takeovers, is_taking_over=in_haste
+        )
+    )
 
 
 def receive() -> wire.ToBeat:
@@ -72,6 +77,10 @@ def obey(order: str) -> None:
             )
             link.send(wire.TookOver(number=1, takeovers=(taken,)))
             level(incarnation, takeovers=1)
+        case "haste":
+            global in_haste
+            in_haste = name == "on"
+            level(incarnation)
         case "fence":
             level(0)
             link.send(wire.IncarnationNeeded(after=Incarnation(max(incarnation, int(name or 0)))))

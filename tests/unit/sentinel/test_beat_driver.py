@@ -19,6 +19,7 @@ from gapless.model.router import RouterId
 from gapless.sentinel.beat.announcements import Announcements
 from gapless.sentinel.beat.driver import ROUTERS_PER_MESSAGE, Driver, Endpoint
 from gapless.sentinel.beat.hands import ROUTERS_AT_ONCE
+from gapless.sentinel.beat.haste import ANNOUNCED_WITHIN_S, CLAIM_LEASES
 from gapless.sentinel.beat.healed import ABSENT_LEASES
 from gapless.sentinel.beat.story import CHARACTERS, MOMENTS
 from gapless.wire import beat as wire
@@ -277,7 +278,10 @@ def test_a_dead_host_is_succeeded_and_the_sentinel_hears_of_each_step(net: Net) 
     second.said.clear()
     net.run(until=lambda: len(second.heard(wire.TookOver)) == 2)
     kinds = [type(each) for each in second.said if not isinstance(each, wire.Said | wire.Rhythm)]
-    assert kinds == [wire.Opened, wire.TookOver, wire.Level, wire.TookOver], "told before it opened, and once announced"
+    claimed, *steps, done = kinds
+    assert steps == [wire.Opened, wire.TookOver, wire.Level, wire.TookOver], "told before it opened, and once announced"
+    assert (claimed, done) == (wire.Level, wire.Level)
+    assert [each.is_taking_over for each in second.heard(wire.Level)] == [True, True, False], "the agent stands aside"
     opened, announced = second.heard(wire.TookOver)
     for told in (opened, announced):
         assert [(each.router_id, each.epoch, each.of.host) for each in told.takeovers] == [(X, 2, "h1"), (Y, 2, "h1")]
@@ -299,12 +303,24 @@ def test_what_was_not_ready_is_told_as_announced_once_it_is(net: Net) -> None:
     first.is_up = False
     net.run(until=lambda: len(second.heard(wire.TookOver)) == 2)
     assert [each.router_id for each in second.heard(wire.TookOver)[1].takeovers] == [X]
-    net.run(3.0)
+    assert second.level.is_taking_over
+    net.run(ANNOUNCED_WITHIN_S + DEFAULT.interval_s)
+    assert not second.level.is_taking_over, "one router that cannot be announced holds up the agent no longer"
     assert len(second.heard(wire.TookOver)) == 2
     second.announcer.become_whole(Y)
     net.run(DEFAULT.interval_s)
     assert [each.router_id for each in second.heard(wire.TookOver)[2].takeovers] == [Y]
     assert second.announcer.sent[-1] == Y
+
+
+def test_a_claim_that_leads_to_nothing_is_no_haste_for_long(net: Net) -> None:
+    """One arbiter of the three is gone as well, so nobody can be buried."""
+    first, second = active(net, X)
+    first.is_up = False
+    net.run(until=lambda: second.level.is_taking_over)
+    net.hosts[NAMES[2]].is_up = False
+    net.run(CLAIM_LEASES * DEFAULT.lease_s + 2 * DEFAULT.interval_s, until=lambda: not second.level.is_taking_over)
+    assert not second.level.is_taking_over
 
 
 def test_a_host_that_was_paused_returns_fenced_and_higher(net: Net) -> None:
@@ -336,10 +352,10 @@ def test_a_thousand_are_told_in_parts_and_counted_when_they_are_whole(net: Net) 
     first, second = active(net, *many)
     first.is_up = False
     second.said.clear()
-    net.run(until=lambda: bool(second.heard(wire.Level)))
+    net.run(until=lambda: any(level.takeovers for level in second.heard(wire.Level)))
     assert len(second.told_open) == 1000, "all open at once, whatever is announced when"
     told = [type(each) for each in second.said if not isinstance(each, wire.Said | wire.Rhythm)]
-    assert told[:9] == [wire.Opened] * 4 + [wire.TookOver] * 4 + [wire.Level], "the level comes after all of it"
+    assert told[1:10] == [wire.Opened] * 4 + [wire.TookOver] * 4 + [wire.Level], "the level comes after all of it"
     assert sum(len(each.takeovers) for each in second.heard(wire.TookOver)[:4]) == 1000
     assert all(len(each.routers) <= ROUTERS_PER_MESSAGE for each in second.heard(wire.Opened))
     assert second.level.takeovers == 1

@@ -295,6 +295,17 @@ async def test_what_the_guard_lets_pass_is_reported_and_not_torn_down(tmp_path: 
         await it.diary_has("-['x']")
 
 
+async def test_its_agent_hears_that_it_takes_over_and_what_it_opened_unbuilt(tmp_path: Path) -> None:
+    fake = FakeController(snapshot=(guarded("haste:on"), guarded("open:x"), guarded("y")))
+    async with controller(fake), with_beat(fake, tmp_path) as it:
+        session = await fake.session()
+        await it.diary_has("taking over True x")
+        await session.change(guarded("x"))
+        await it.diary_has("taking over True")
+        await session.change(guarded("haste:off"))
+        await it.diary_has("taking over False")
+
+
 async def test_in_doubt_a_change_of_the_guard_makes_no_plan_trusted(tmp_path: Path) -> None:
     fake = FakeController(snapshot=(guarded("open:x"), guarded("x")), report_interval_s=0.1)
     async with contextlib.AsyncExitStack() as stack:

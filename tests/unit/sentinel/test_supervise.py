@@ -17,9 +17,10 @@ from gapless.core.backoff import Pace
 from gapless.core.hostplan import HostPlan
 from gapless.model.host import AgentState
 from gapless.model.plan import Revision
+from gapless.model.router import RouterId
 from gapless.sentinel.desired import Desired
 from gapless.sentinel.supervise import Patience, Supervisor
-from gapless.wire.messages import AgentReport
+from gapless.wire.messages import AgentReport, TakingOver
 
 STAND_IN = Path(__file__).with_name("stand_in_agent.py")
 PACE = Pace(first_s=0.01, most_s=0.05)
@@ -33,7 +34,8 @@ class Bench:
 
     desired: Desired
     diary_file: Path
-    running: asyncio.Task[None]
+    supervisor: Supervisor = field(init=False)
+    running: asyncio.Task[None] = field(init=False)
     states: list[tuple[AgentState, str]] = field(default_factory=list)
     reports: list[AgentReport] = field(default_factory=list)
     happened: asyncio.Event = field(default_factory=asyncio.Event)
@@ -83,9 +85,9 @@ async def supervised(
         return [sys.executable, str(STAND_IN), behaviour, str(fd), str(diary)]
 
     desired = Desired()
-    bench = Bench(desired=desired, diary_file=diary, running=asyncio.create_task(asyncio.sleep(0)))
-    supervisor = Supervisor(command or stand_in, desired, bench, pace=PACE, patience=patience)
-    bench.running = asyncio.create_task(supervisor.run())
+    bench = Bench(desired=desired, diary_file=diary)
+    bench.supervisor = Supervisor(command or stand_in, desired, bench, pace=PACE, patience=patience)
+    bench.running = asyncio.create_task(bench.supervisor.run())
     try:
         yield bench
     finally:
@@ -115,6 +117,20 @@ async def test_an_agent_gets_the_plan_and_then_differences(tmp_path: Path) -> No
         await bench.until(lambda: bench.reports[-1].revision == 4)
     assert bench.diary()[1] == "plan 1 confirmed=False"
     assert bench.diary()[-1] == "end", "it was asked to end, and ended by itself"
+
+
+async def test_an_agent_hears_that_its_host_takes_over_and_the_next_one_as_well(tmp_path: Path) -> None:
+    async with supervised(tmp_path, "good") as bench:
+        pid = await bench.works()
+        bench.supervisor.hold(TakingOver(is_on=True))
+        await bench.diary_has("taking over True")
+        bench.supervisor.hold(TakingOver(is_on=True, unbuilt=(RouterId("a"),)))
+        await bench.diary_has("taking over True a")
+        os.kill(pid, signal.SIGKILL)
+        await bench.works(2)
+        await eventually(lambda: bench.diary().count("taking over True a") == 2)
+        bench.supervisor.hold(TakingOver(is_on=False))
+        await bench.diary_has("taking over False")
 
 
 async def test_a_killed_agent_is_started_again_and_told_everything(tmp_path: Path, log_lines: list[str]) -> None:

@@ -25,6 +25,7 @@ from gapless.core.beatevents import (
     ClockJudged,
     Emptied,
     Fenced,
+    HostSilent,
     NeedIncarnation,
     Outlived,
     PlanSettled,
@@ -42,6 +43,7 @@ from gapless.model.plan import Epoch, Forwarding, PanelPlan, Takeover
 from gapless.model.router import RouterId
 from gapless.sentinel.beat import clockrate, words
 from gapless.sentinel.beat.hands import Announcing, Guarding, Hands
+from gapless.sentinel.beat.haste import Haste
 from gapless.sentinel.beat.healed import Healed
 from gapless.sentinel.beat.lateness import Lateness
 from gapless.sentinel.beat.planning import Planning
@@ -107,6 +109,7 @@ class Driver:
         self._planning = Planning()
         self._story = Story()
         self._healed = Healed(self._timing.lease_s)
+        self._haste = Haste(self._timing.lease_s)
         self._send = send
         self._say = say
         self._chat = chat
@@ -362,6 +365,10 @@ class Driver:
                 self._tell_takeover(takeover, list(takeover.routers), None)
                 self._takeovers = max(self._takeovers, takeover.number)
                 self._unannounced |= dict.fromkeys(takeover.routers, takeover)
+                self._haste.opened(self._now)
+            case HostSilent() as silent:
+                self._chat(words.line(silent))
+                self._haste.claims(self._now)
             case ArbitersLost() as lost:
                 self._chat(words.line(lost))
                 self._healed.lost(lost.arbiters, self._now)
@@ -384,6 +391,9 @@ class Driver:
                 told.setdefault(takeover.number, []).append(router_id)
         for number, of_one in told.items():
             self._tell_takeover(takeovers[number], of_one, now)
+        if told:
+            self._now = now
+            self._tell_level()
 
     def _tell_takeover(self, takeover: TookOver, routers: list[RouterId], announced: float | None) -> None:
         times = words.since_missed(takeover.times, self._timing, announced=announced, told=announced or self._now)
@@ -402,6 +412,7 @@ class Driver:
             panel=self._beat.panel,
             takeovers=self._takeovers,
             trouble=self._trouble,
+            is_taking_over=self._haste.is_on(self._now, unannounced=bool(self._unannounced)),
         )
         if level != self._level:
             self._level = level
