@@ -1,12 +1,15 @@
-"""What a host tells of itself while things happen, with real processes: its figures, asked on the host."""
+"""What hosts do meanwhile, with real processes: their figures, asked on the host; routers that become guarded ones."""
 
 import sys
 
 import pytest
-from chaos_lab import PATIENT_S, STANDBY, running_lab, strike
+from chaos_lab import CLASSIC, PATIENCE_S, PATIENT_S, STANDBY, running_lab, strike
 from prometheus_client.parser import text_string_to_metric_families
 
+from gapless.lab.enter import LAB_DIR
+from gapless.lab.lab import Lab
 from gapless.lab.nodes import Host
+from gapless.lab.waiting import until
 
 pytestmark = pytest.mark.lab
 
@@ -32,3 +35,20 @@ async def test_a_hosts_figures_are_to_be_had_on_it_and_count_a_takeover() -> Non
         taken, had = (sum(each["gapless_routers_taken_over_total"] for each in those) for those in (after, others))
         assert taken - had == outcome.result.affected > 0
         assert sum(shown["gapless_routers_open"] for shown in after) == 3
+
+
+async def guarded_and_ready(lab: Lab) -> bool:
+    return all(each["standby_state"] == "ready" and each["state"] == "active" for each in await lab.api.routers())
+
+
+async def test_a_router_becomes_a_guarded_one_without_losing_a_packet() -> None:
+    async with running_lab(routers=6, mode=CLASSIC, down_time_s=PATIENT_S) as lab:
+        async with lab.traffic() as traffic:
+            await traffic.all_answered(for_s=1.0, timeout_s=PATIENCE_S)
+            await traffic.begin()
+            for tenant in lab.tenants:
+                await lab.api.update("router", tenant.router_id, failover_mode=str(STANDBY))
+            await until(lambda: guarded_and_ready(lab), "all have standbys that are ready", PATIENCE_S)
+            recording = await traffic.end(LAB_DIR / "recording")
+        assert recording.sent > 0
+        assert recording.lost == 0

@@ -27,7 +27,7 @@ from gapless.sim.run import run
 from gapless.sim.store import FakeStore
 
 SEEDS = 2000
-FIRST = {"any_report_will_do": 2500, "touring": 680}
+FIRST = {"any_report_will_do": 2500, "touring": 680, "covered_before_guarded": 230}
 """Where to begin, if not at 1: some mistakes need a coincidence that few fleets have."""
 Patch = pytest.MonkeyPatch
 
@@ -122,6 +122,11 @@ def given_before_acknowledged(patch: Patch) -> None:
     patch.setattr(Standbys, "_has_closed", lambda self, host, router, incarnation, version: True)
 
 
+def covered_before_guarded(patch: Patch) -> None:
+    """A router counts as guarded as soon as its host has the plan, whatever its agent has done."""
+    patch.setattr(Standbys, "_is_said_to_be_guarded", lambda self, home, router: True)
+
+
 def given_before_stored(patch: Patch) -> None:
     """A host hears of its right to succeed while that is being stored."""
     choose = Standbys._choose
@@ -186,6 +191,7 @@ def _drop_for_good(drop: Callable[[Ledger, RouterRecord, Trigger], None]) -> Cal
     ("mistake", "oracle"),
     [
         (given_before_acknowledged, ("oracle 1", "oracle 8")),
+        (covered_before_guarded, "oracle 1"),
         (given_before_stored, ("oracle 8", "a right to succeed")),
         (silence_is_the_end, ("oracle 1", "oracle 3", "oracle 8")),
         (a_name_is_a_machine, ("oracle 1", "oracle 3", "oracle 8")),

@@ -30,6 +30,12 @@ class Told:
         else:
             self._said[report.router_id] = report
 
+    def guards_no_more(self, router_id: RouterId) -> None:
+        """Whatever was said of its taps is not so for sure any more."""
+        said = self._said.get(router_id)
+        if said is not None and said.guarded:
+            self.say(replace(said, times=None, guarded=False))
+
     def has_said(self, router_id: RouterId, epoch: Epoch, state: RouterState | None = None) -> bool:
         """Whether the last word on a router was spoken at this epoch (and was `state`)."""
         said = self._said.get(router_id)

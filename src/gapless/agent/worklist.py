@@ -299,6 +299,8 @@ class Worklist:
             entry.wanted, entry.verified, entry.epoch = planned, planned, planned.epoch
             self._say(entry, RouterState.ACTIVE)
             return
+        if entry.wanted is not None and (entry.wanted.guarded is None) != (planned.guarded is None):
+            self._told.guards_no_more(entry.id)
         if entry.wanted != planned:
             entry.is_as_found &= entry.wanted is None
             entry.wanted, entry.epoch, entry.asked_at = planned, planned.epoch, now
@@ -327,7 +329,11 @@ class Worklist:
         del self._entries[entry.id]
 
     def _say(self, entry: _Entry, state: RouterState, *, reason: str = "", times: BuildTimes | None = None) -> None:
-        self._told.say(RouterReport(router_id=entry.id, epoch=entry.epoch, state=state, reason=reason, times=times))
+        is_guarded = state is RouterState.ACTIVE and entry.verified is not None and entry.verified.guarded is not None
+        report = RouterReport(
+            router_id=entry.id, epoch=entry.epoch, state=state, reason=reason, times=times, guarded=is_guarded
+        )
+        self._told.say(report)
 
     def _is_settled(self) -> bool:
         """Whether a full report would leave out nothing that is, or may be, in the kernel."""

@@ -95,8 +95,15 @@ class Standbys:
         if home.guard_version < router.planned_version:
             home.owing.add(router.id)
             return False
+        if not self._is_said_to_be_guarded(home, router):
+            return False
         self._store(router, duty.guarded.incarnation, None, f"{home.name} guards it now")
         return True
+
+    def _is_said_to_be_guarded(self, home: Host, router: RouterRecord) -> bool:
+        """Before its host says so, its taps may pass frames without a lease: nobody may succeed it."""
+        said = router.succession.said.get(home.name)
+        return said is not None and said.epoch == router.epoch and said.guarded
 
     # 1 to 3. What is true already, and only has to be stored
 

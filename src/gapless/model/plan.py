@@ -110,6 +110,8 @@ class RouterReport:
     reason: str = ""
     times: BuildTimes | None = None
     """With ACTIVE after a build; None where a running router was adopted or only changed."""
+    guarded: bool = False
+    """With ACTIVE: its taps are guarded and stay so over a restart. False says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

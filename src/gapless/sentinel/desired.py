@@ -8,6 +8,7 @@ The file is readable JSON, whole or absent. It is written behind the agent's bac
 """
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from gapless.core.hostplan import EMPTY_PLAN, HostPlan
@@ -87,8 +88,12 @@ def _set_aside(path: Path, reason: str) -> None:
     )
 
 
-async def keep_on_disk(desired: Desired, path: Path, retry_s: float = RETRY_S) -> None:
-    """Write each confirmed plan to `path`, the newest only, until cancelled. A full disk is said and tried again."""
+async def keep_on_disk(
+    desired: Desired, path: Path, retry_s: float = RETRY_S, *, kept: Callable[[int], None] = lambda _: None
+) -> None:
+    """Write each confirmed plan to `path`, the newest only, until cancelled; `kept` is told the version that the disk
+    has. A full disk is said and tried again.
+    """
     log = get_logger()
     written: HostPlan | None = None
     trouble = Ailment()
@@ -96,6 +101,8 @@ async def keep_on_disk(desired: Desired, path: Path, retry_s: float = RETRY_S) -
     while True:
         await desired.newer_than(version)
         version, plan = desired.version, desired.plan
+        if plan is written:
+            kept(version)
         if plan is written or not desired.is_confirmed:
             continue
         try:
@@ -109,6 +116,7 @@ async def keep_on_disk(desired: Desired, path: Path, retry_s: float = RETRY_S) -
             continue
         trouble.ends(log.info, "the plan is kept on disk again")
         written = plan
+        kept(version)
 
 
 def _save(path: Path, plan: HostPlan) -> None:

@@ -7,6 +7,7 @@ is slow delays the file, an agent that hangs delays its routers, a controller th
 
 import asyncio
 import contextlib
+import operator
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from gapless.model.host import AgentState, HostFacts, Incarnation
 from gapless.model.plan import Burial, PanelPlan, RouterState
 from gapless.observe.log import LogFormat, get_logger
 from gapless.observe.notify import Condition
+from gapless.sentinel import covering
 from gapless.sentinel.desired import Desired, keep_on_disk, load_plan
 from gapless.sentinel.figures import HostFigures, Page
 from gapless.sentinel.identity import Identity, StateDirectory
@@ -115,7 +117,7 @@ class Sentinel:
                     self._begin_to_beat(self._identity.cluster)
                 self._tasks.create_task(self._supervise_once_guarded())
                 self._tasks.create_task(self._link_once_withdrawn())
-                self._tasks.create_task(keep_on_disk(self._desired, self._state.plan_file))
+                self._tasks.create_task(keep_on_disk(self._desired, self._state.plan_file, kept=self._plan_is_kept))
                 if self._metrics_address is not None:
                     page = MetricsPage(self._metrics_address, Page(self.figures, muted_frames))
                     self._tasks.create_task(page.run())
@@ -228,11 +230,20 @@ class Sentinel:
     def _follow(self, plan: HostPlan) -> None:
         """Let the agent follow: once there is a guard for what needs one, and with what the guard still lets pass."""
         if self._pulse is not None and not self._pulse.has_been_ready:
-            self._desired.follow(self._without_guard(plan))
+            self._give(self._without_guard(plan))
             return  # `guard_changed` follows all of it then; until then, no report is made from this plan.
         self._followed = plan
-        self._desired.follow(self._with_what_is_open(plan))
+        self._give(self._with_what_is_open(plan))
         self._reporting.planned(self._desired.version, plan.revision, time.monotonic())
+        self._report_is_sooner.set()
+
+    def _give(self, plan: HostPlan) -> None:
+        before = self._desired.plan
+        self._desired.follow(plan)
+        self._reporting.regroup(covering.regrouped(before, plan), self._desired.version)
+
+    def _plan_is_kept(self, version: int) -> None:
+        self._reporting.kept(version, time.monotonic())
         self._report_is_sooner.set()
 
     def _without_guard(self, plan: HostPlan) -> HostPlan:
@@ -240,15 +251,26 @@ class Sentinel:
         known = self._desired.plan.routers
         return HostPlan.of(
             plan.revision,
-            [each for each in plan.routers.values() if each.guarded is None or each.router.id in known],
+            [
+                covering.as_the_agent_may_have_it(each, known.get(each.router.id), ())
+                for each in plan.routers.values()
+                if each.guarded is None or each.router.id in known
+            ],
         )
 
     def _with_what_is_open(self, plan: HostPlan) -> HostPlan:
-        """A plan may lack a router that this host has just taken over, or has not closed yet: it is not torn down."""
-        is_open = {} if self._pulse is None else self._pulse.levels.open
+        """A plan may lack a router that this host has just taken over, or has not closed yet: it is not torn down. One
+        that forwards and is to be guarded is opened first.
+        """
+        levels = Levels() if self._pulse is None else self._pulse.levels
         known = self._desired.plan.routers
-        kept = [known[router_id] for router_id in is_open if router_id in known and router_id not in plan.routers]
-        return HostPlan.of(plan.revision, [*plan.routers.values(), *kept]) if kept else plan
+        kept = [known[router_id] for router_id in levels.open if router_id in known and router_id not in plan.routers]
+        given = [
+            covering.as_the_agent_may_have_it(each, known.get(router_id), levels.passing)
+            for router_id, each in plan.routers.items()
+        ]
+        is_as_planned = not kept and all(map(operator.is_, given, plan.routers.values()))
+        return plan if is_as_planned else HostPlan.of(plan.revision, [*given, *kept])
 
     def bury(self, asked: Bury) -> None:
         """The controller claims a tenure at this host, as an arbiter."""

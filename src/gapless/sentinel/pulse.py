@@ -396,9 +396,13 @@ class Pulse:
             case wire.Opened():
                 self.levels.open |= {each.router_id: each.epoch for each in message.routers}
                 self._listener.guard_changed()
+            case wire.Passing():
+                self.levels.passing.update(message.routers)
+                self._listener.guard_changed()
             case wire.Closed():
                 for router_id in message.routers:
                     self.levels.open.pop(router_id, None)
+                    self.levels.passing.discard(router_id)
                 self._listener.guard_changed()
             case wire.Level():
                 self._level(message)

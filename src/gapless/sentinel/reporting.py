@@ -9,13 +9,14 @@ report made from a plan without a router proves that the host has let go of it. 
 What the guard lets pass, and what was taken over, comes from the beat, with a revision of its own.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from gapless.model.host import AgentState, Incarnation
 from gapless.model.lease import NOBODY
 from gapless.model.plan import Burial, Epoch, Forwarding, Revision, RouterReport, RouterState, Takeover
 from gapless.model.router import RouterId
+from gapless.sentinel.covering import Proofs
 from gapless.sentinel.levels import Done, Levels
 from gapless.wire.messages import AgentReport, Report
 
@@ -60,6 +61,7 @@ class Reporting:
         self._is_complete = False
         self._session: _Session | None = None
         self._guard = Levels()
+        self._proofs = Proofs()
 
     # --- the agent
 
@@ -71,7 +73,7 @@ class Reporting:
 
     def agent_said(self, report: AgentReport, now: float) -> None:
         """The agent reported, from the plan that `Desired` had at version `report.revision`."""
-        named = {each.router_id: self._with_epoch(each) for each in report.routers}
+        named = {each.router_id: self._proofs.word(self._with_epoch(each), report.revision) for each in report.routers}
         news = {router_id for router_id, said in named.items() if not _is_same(self._routers.get(router_id), said)}
         self._routers = named if report.full else self._routers | named
         self._is_complete |= report.full
@@ -89,6 +91,28 @@ class Reporting:
         """What an agent found and removed without knowing its epoch; the agent before may have said it."""
         known = self._routers.get(report.router_id)
         return replace(report, epoch=known.epoch) if report.epoch == 0 and known is not None else report
+
+    def regroup(self, routers: Collection[RouterId], version: int) -> None:
+        """From this version of `Desired` on, the agent puts these under the guard or takes them from it: what was said
+        of that before is not so for sure any more.
+        """
+        self._proofs.regroup(routers, version)
+        self._say(
+            replace(said, guarded=False) for each in routers if (said := self._routers.get(each)) and said.guarded
+        )
+
+    def kept(self, version: int, now: float) -> None:
+        """This version of `Desired` is on the disk."""
+        if self._say(self._proofs.kept(version, self._routers)):
+            self._hurry(now)
+
+    def _say(self, words: Iterable[RouterReport]) -> bool:
+        """Whether there is anything that the controller has not heard."""
+        said = {each.router_id: each for each in words}
+        self._routers = self._routers | said
+        if self._session is not None:
+            self._session.unheard |= said.keys()
+        return bool(said)
 
     # --- the guard
 

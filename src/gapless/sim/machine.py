@@ -5,6 +5,8 @@ It keeps the rules that a real host keeps, since the planner relies on them:
 - What a new plan does not hold is removed before anything is built; REMOVED is reported when nothing is left, and
   also for a router of which there was nothing to begin with.
 - A full report names everything that is there, half-built included, and says from which plan it was made.
+- A router that forwards unguarded and is to be guarded is opened by the guard first, then put under it by the agent,
+  and said to be guarded after that.
 - A plan from disk is not confirmed: what runs is kept, nothing absent is built, until the controller has spoken.
 - The agent's death leaves the kernel as it is. A power failure leaves nothing.
 
@@ -12,7 +14,7 @@ Where leases are made up as well (`sim.guard`), it has a guard, which says which
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol
 
@@ -188,6 +190,7 @@ class Machine:
         elif guard.leased == guard.tenure.incarnation or (self._may_ask() and not guard.hold()):
             self._fence()
         guard.poll()
+        self._work()
         self._later(POLL_S * self._world.random.uniform(0.3, 1.5), self._renew)
 
     def _may_ask(self) -> bool:
@@ -300,8 +303,11 @@ class Machine:
             return RouterReport(
                 router_id=router_id, epoch=self.plan[router_id].epoch, state=RouterState.FAILED, reason="it broke"
             )
-        state = RouterState.ACTIVE if presence.is_built else RouterState.BUILDING
-        return RouterReport(router_id=router_id, epoch=presence.epoch, state=state)
+        if not presence.is_built:
+            return RouterReport(router_id=router_id, epoch=presence.epoch, state=RouterState.BUILDING)
+        return RouterReport(
+            router_id=router_id, epoch=presence.epoch, state=RouterState.ACTIVE, guarded=presence.is_guarded
+        )
 
     # The agent
 
@@ -314,10 +320,23 @@ class Machine:
             if presence.is_guarded and duty.guarded is None:
                 presence.is_guarded = False
                 self._world.appeared(self, router_id)
-            presence.is_guarded = duty.guarded is not None
+            if not self._is_to_be_guarded(router_id):
+                presence.is_guarded = duty.guarded is not None
             if duty.epoch != presence.epoch:
                 presence.epoch = duty.epoch
-                self._report(RouterReport(router_id=router_id, epoch=duty.epoch, state=RouterState.ACTIVE))
+                self._report(self._state_of(router_id, presence))
+
+    def _is_to_be_guarded(self, router_id: RouterId) -> bool:
+        """It forwards unguarded by this very binding, and is to go on behind the guard."""
+        there, duty = self.kernel[router_id], self.plan[router_id]
+        forwards = there.is_built and not there.is_guarded and there.epoch == duty.epoch
+        return forwards and duty.guarded is not None and not duty.is_standby
+
+    def _put_under_guard(self, router_id: RouterId) -> None:
+        if router_id not in self.plan or not self._is_to_be_guarded(router_id):
+            return  # It is to be otherwise by now.
+        self.kernel[router_id].is_guarded = True
+        self._report(self._state_of(router_id, self.kernel[router_id]))
 
     def _work(self) -> None:
         """Begin the next piece of work; removing comes first."""
@@ -332,6 +351,9 @@ class Machine:
             there = self.kernel.get(router_id)
             if (there is None or not there.is_built) and self._retry_at.get(router_id, 0) <= now:
                 self._build(router_id, self.plan[router_id].epoch)
+                return
+            if there is not None and router_id in self.guard.active and self._is_to_be_guarded(router_id):
+                self._begin(0.5, lambda router_id=router_id: self._put_under_guard(router_id))  # type: ignore[misc]
                 return
 
     def _remove(self, router_id: RouterId) -> None:
@@ -367,7 +389,7 @@ class Machine:
                     announced_ms=built_ms,
                     verified_ms=built_ms,
                 )
-                report = RouterReport(router_id=router_id, epoch=epoch, state=RouterState.ACTIVE, times=times)
+                report = replace(self._state_of(router_id, self.kernel[router_id]), times=times)
             self._report(report)
 
         self._begin(0.1, finish)

@@ -3,7 +3,8 @@
         -> Begin            who this host is, the cluster's key, where to listen, the timing
         <- Ready            the guard is in the kernel, with nothing active
         -> PlanPart ...     the plan, in parts of a few dozen routers; the one that is `last` puts it into force
-        <- Opened, Closed   what the guard lets pass, as it changes; <- Level  lease, panel and plan, as they change
+        <- Opened, Passing, Closed   what the guard lets pass, as it changes
+        <- Level            lease, panel and plan, as they change
         <- IncarnationNeeded    this tenure is over  -> Incarnation   a higher one is on the disk
         -> Outlived         other machines had this host's name, at incarnations up to this one
         <- TookOver, BurialAnswer, Said, Rhythm
@@ -131,6 +132,12 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, tag="opened"):
     routers: tuple[Forwarding, ...]
 
 
+class Passing(msgspec.Struct, frozen=True, kw_only=True, tag="passing"):
+    """Of routers that were opened because the plan says so: the kernel's active set has them by now."""
+
+    routers: tuple[RouterId, ...]
+
+
 class Closed(msgspec.Struct, frozen=True, kw_only=True, tag="closed"):
     """The guard lets these pass no more."""
 
@@ -204,7 +211,9 @@ class Rhythm(msgspec.Struct, frozen=True, kw_only=True, tag="rhythm"):
 
 
 ToBeat = Begin | PlanPart | Built | NewIncarnation | Outlived | BurialQuestion
-FromBeat = Ready | Unable | Opened | Closed | Level | IncarnationNeeded | TookOver | BurialAnswer | Said | Rhythm
+FromBeat = (
+    Ready | Unable | Opened | Passing | Closed | Level | IncarnationNeeded | TookOver | BurialAnswer | Said | Rhythm
+)
 
 to_beat: Decoder[ToBeat] = Decoder(ToBeat)
 from_beat: Decoder[FromBeat] = Decoder(FromBeat)

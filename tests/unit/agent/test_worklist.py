@@ -602,3 +602,25 @@ def test_a_hold_that_held_nothing_is_not_worth_a_line() -> None:
     bench.jobs()
     bench.worklist.hold(bench.now, unbuilt=None)
     assert bench.worklist.take_lines() == []
+
+
+def guarded_as_said(bench: Bench) -> list[bool]:
+    report = bench.worklist.take_report()
+    return [] if report is None else [each.guarded for each in report.routers]
+
+
+def test_that_taps_are_guarded_is_said_when_they_were_seen_so_and_taken_back_before_they_change() -> None:
+    bench = Bench()
+    bench.plan(planned("r"))
+    bench.work_off()
+    assert guarded_as_said(bench) == [False]
+    bench.plan(in_role("r", Role.ACTIVE))
+    assert guarded_as_said(bench) == [], "a plan alone guards nothing"
+    bench.work_off(Done(changed=True))
+    assert guarded_as_said(bench) == [True]
+    bench.plan(planned("r"))
+    assert guarded_as_said(bench) == [False]
+    bench.plan(in_role("r", Role.ACTIVE))
+    (job,) = bench.jobs()
+    bench.end(job, Failed(reason="device busy"))
+    assert not any(guarded_as_said(bench))

@@ -142,7 +142,10 @@ class StandbyRig(Rig):
                 for router_id, duty in duties.items()
                 if duty.guarded is not None and not duty.is_standby and duty.guarded.incarnation == mine
             }
-            built = [RouterReport(router_id=each, epoch=duty.epoch, state=ACTIVE) for each, duty in duties.items()]
+            built = [
+                RouterReport(router_id=each, epoch=duty.epoch, state=ACTIVE, guarded=duty.guarded is not None)
+                for each, duty in duties.items()
+            ]
             self.guard(host, *built, full=True)
 
     def settle(self, *hosts: str) -> None:

@@ -23,7 +23,7 @@ from gapless.core.fleet import Host
 from gapless.core.ledger import STANDBY_TURNS, Ledger
 from gapless.core.standbys import CALM_S, NEWS_S
 from gapless.model.host import HostName
-from gapless.model.plan import Epoch, MoveKind, MoveStep, Takeover
+from gapless.model.plan import Epoch, MoveKind, MoveStep, RouterReport, RouterState, Takeover
 from gapless.model.router import FailoverMode, RouterId
 
 
@@ -640,6 +640,23 @@ def test_a_classic_router_is_guarded_before_anybody_may_succeed() -> None:
     rig.guard("h1", version=version)
     assert rig.role("h2", "r1") == "nothing", "its host may still forward without a lease"
     rig.guard("h1")
+    assert rig.role("h2", "r1") == "nothing", "it may be open, and its taps are not under the guard"
+    word = RouterReport(router_id=RouterId("r1"), epoch=Epoch(1), state=RouterState.ACTIVE)
+    rig.guard("h1", word)
+    assert rig.role("h2", "r1") == "nothing"
+    rig.guard("h1", replace(word, guarded=True))
+    assert rig.role("h2", "r1") == "may succeed h1@1"
+
+
+def test_a_word_from_another_time_is_no_word() -> None:
+    """It was guarded once, and is classic since: what its host said of it then counts no more."""
+    rig = two()
+    rig.set_mode("r1", FailoverMode.RESCHEDULE)
+    rig.settle("h1", "h2")
+    rig.set_mode("r1", FailoverMode.STANDBY)
+    rig.guard("h1")
+    assert rig.role("h2", "r1") == "nothing"
+    rig.settle("h1")
     assert rig.role("h2", "r1") == "may succeed h1@1"
 
 

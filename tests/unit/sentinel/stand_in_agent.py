@@ -79,7 +79,10 @@ while True:
     else:
         note(f"change {message.revision} +{[each.router.id for each in message.routers]} -{list(message.removed)}")
     states = tuple(
-        RouterReport(router_id=each.router.id, epoch=each.epoch, state=RouterState.ACTIVE) for each in message.routers
+        RouterReport(
+            router_id=each.router.id, epoch=each.epoch, state=RouterState.ACTIVE, guarded=each.guarded is not None
+        )
+        for each in message.routers
     )
     with contextlib.suppress(BrokenPipeError):  # It ended meanwhile, which the next read will see.
         say(AgentReport(revision=Revision(message.revision), routers=states, full=isinstance(message, AgentPlan)))

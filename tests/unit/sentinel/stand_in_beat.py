@@ -68,6 +68,8 @@ def obey(order: str) -> None:
     match word:
         case "open":
             link.send(wire.Opened(routers=(Forwarding(router_id=router_id, epoch=Epoch(2)),)))
+        case "pass":
+            link.send(wire.Passing(routers=(router_id,)))
         case "close":
             link.send(wire.Closed(routers=(router_id,)))
         case "take":

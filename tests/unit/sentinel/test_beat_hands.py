@@ -1,6 +1,6 @@
 """A beat's hands on a guard that fails in each way: what waits, what does not, and what is never said too late."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 import pytest
@@ -20,6 +20,8 @@ from gapless.core.beatevents import (
     Withdrawn,
 )
 from gapless.errors import Conflict, InvalidRequest, Unavailable
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 from gapless.sentinel.beat.announcements import Announcements
@@ -38,6 +40,7 @@ class Bench:
         self.announcer = FakeAnnouncer()
         self.announcements = Announcements(self.announcer, lambda: 0.0)
         self.told: set[RouterId] = set()
+        self.done: list[RouterId] = []
         self.diary: list[str] = []
         self.hands = Hands(self.guard, self.announcements, self)
         self.now = 0.0
@@ -50,6 +53,10 @@ class Bench:
     def opened(self, routers: Mapping[RouterId, Epoch]) -> None:
         self.told |= routers.keys()
         self.diary.append(f"opened {' '.join(routers)}")
+
+    def passing(self, routers: Collection[RouterId]) -> None:
+        assert {f"tap-{each}" for each in routers} <= self.guard.active, "said before it is so"
+        self.done += routers
 
     def closed(self, routers: Iterable[RouterId]) -> None:
         self.told -= set(routers)
@@ -100,6 +107,16 @@ def test_the_witness_is_told_before_the_guard_opens_and_after_it_closed() -> Non
     bench.do(activate(X))
     bench.do(deactivate(X))
     assert bench.diary == ["opened x", "activate", "deactivate", "closed x"]
+
+
+def test_what_a_plan_opened_is_said_to_pass_once_it_does_and_a_takeover_waits_for_no_such_word() -> None:
+    bench = Bench()
+    bench.guard.fails("activate", Unavailable("no"))
+    bench.do(activate(X))
+    assert bench.done == []
+    bench.do(activate(X))
+    bench.do(Activate(routers={Y: Epoch(2)}, cause=Tenure(HostName("dead"), Incarnation(1)), reason="it is buried"))
+    assert bench.done == [X]
 
 
 @pytest.mark.parametrize(("effect", "call"), [(WITHDRAW, "withdraw"), (deactivate(X), "deactivate")])

@@ -307,9 +307,10 @@ async def test_an_earlier_panel_replaces_none_but_its_addresses_count(tmp_path: 
 async def test_levels_are_what_was_said_last(tmp_path: Path) -> None:
     async with pulse(tmp_path) as bench:
         await bench.holds(2)
-        await bench.obeys("open:a", "open:b", "take:a", "close:b")
+        await bench.obeys("open:a", "open:b", "pass:b", "pass:a", "take:a", "close:b")
         await bench.until(lambda: bench.pulse.levels.told_whole == 1 and "b" not in bench.pulse.levels.open)
         assert bench.pulse.levels.open == {"a": 2}
+        assert bench.pulse.levels.passing == {"a"}
         assert [done.takeover.router_id for done in bench.pulse.levels.takeovers.values()] == ["a"]
 
 

@@ -167,3 +167,27 @@ def test_the_same_agent_state_twice_is_no_news() -> None:
     bench.reporting.agent_is(AgentState.STARTING, "", bench.now)
     bench.now += 1
     assert bench.due() is None
+
+
+def test_that_a_router_is_guarded_is_reported_when_it_is_proven_and_kept() -> None:
+    bench = Bench()
+    bench.session()
+    bench.agent(router("a"), full=True)
+    assert bench.soon() is not None
+    bench.planned(1)
+    bench.reporting.regroup([RouterId("a")], bench.version)
+    bench.agent(router("a", guarded=True))
+    report = bench.soon()
+    assert report is not None
+    assert not any(each.guarded for each in report.routers), "a restart from the disk would take the guard away"
+    bench.reporting.kept(bench.version, bench.now)
+    report = bench.soon()
+    assert report is not None
+    assert [each.guarded for each in report.routers] == [True]
+    bench.reporting.regroup([RouterId("a")], bench.version + 1)
+    bench.planned(2)
+    bench.agent()
+    bench.now += 30
+    report = bench.due()
+    assert report is not None
+    assert [each.guarded for each in report.routers] == [False]

@@ -295,6 +295,25 @@ async def test_what_the_guard_lets_pass_is_reported_and_not_torn_down(tmp_path: 
         await it.diary_has("-['x']")
 
 
+async def test_a_router_that_forwards_is_opened_before_its_agent_puts_it_under_the_guard(tmp_path: Path) -> None:
+    fake = FakeController(snapshot=(planned("x"),))
+    async with controller(fake), with_beat(fake, tmp_path) as it:
+        session = await fake.session()
+        await session.heard(lambda report: is_active(report, "x"))
+        await it.plan_on_disk("x")
+        await session.change(guarded("x"), guarded("y"))
+        await it.diary_has("+['y'] -[]")
+        assert not any("'x'" in line for line in it.diary()), "nothing has changed for it"
+        await session.change(guarded("open:x"))
+        await session.heard(lambda report: bool(report.forwarding))
+        assert not any("+['x']" in line for line in it.diary()), "about to be opened is not open"
+        await session.change(guarded("pass:x"))
+        await it.diary_has("+['x'] -[]")
+        report = await session.heard(lambda report: any(each.guarded for each in report.routers))
+        assert [each.router_id for each in report.routers if each.guarded]
+        await eventually(lambda: load_plan(it.plan_file).routers[RouterId("x")].guarded is not None)
+
+
 async def test_its_agent_hears_that_it_takes_over_and_what_it_opened_unbuilt(tmp_path: Path) -> None:
     fake = FakeController(snapshot=(guarded("haste:on"), guarded("open:x"), guarded("y")))
     async with controller(fake), with_beat(fake, tmp_path) as it:

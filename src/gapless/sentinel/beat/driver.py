@@ -8,7 +8,7 @@ in parts, and the beat goes between them.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import IPv4Address
 from typing import Protocol, TypeVar
 
@@ -322,6 +322,11 @@ class Driver:
         self._told_open |= routers
         for part in _parts([Forwarding(router_id=each, epoch=epoch) for each, epoch in routers.items()]):
             self._say(wire.Opened(routers=part))
+
+    def passing(self, routers: Collection[RouterId]) -> None:
+        """These pass, by a plan."""
+        for part in _parts(list(routers)):
+            self._say(wire.Passing(routers=part))
 
     def closed(self, routers: Iterable[RouterId]) -> None:
         """These pass no more."""

@@ -99,6 +99,9 @@ class Witness(Protocol):
     def opened(self, routers: Mapping[RouterId, Epoch]) -> None:
         """These are about to pass."""
 
+    def passing(self, routers: Collection[RouterId]) -> None:
+        """These pass, by a plan: it is done."""
+
     def closed(self, routers: Iterable[RouterId]) -> None:
         """These pass no more."""
 
@@ -231,7 +234,7 @@ class Hands:
                 self._closed(tuple(self._open))
                 return Withdrawn()
             case Activate():
-                return self._activate(effect.routers)
+                return self._activate(effect)
             case _Closing():
                 taps = self._taps_of(effect.routers)
                 self._change(lambda: self._guard.deactivate(taps))
@@ -244,7 +247,8 @@ class Hands:
                 self._witness.tell(effect)
                 return None
 
-    def _activate(self, routers: Mapping[RouterId, Epoch]) -> Activated:
+    def _activate(self, effect: Activate) -> Activated:
+        routers = effect.routers
         taps = {router_id: self._wanted(router_id) for router_id in routers}
         self._witness.opened(routers)
         try:
@@ -255,6 +259,8 @@ class Hands:
             return Activated(routers=tuple(routers), reason=str(error))
         self._witness.trouble(_OPEN, "")
         self._open |= taps
+        if effect.cause is None:  # In a takeover nobody waits for that word.
+            self._witness.passing([each for each in routers if each in self._routers])
         return Activated(routers=tuple(routers))
 
     def _fit(self) -> None:
