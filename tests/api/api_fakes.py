@@ -1,6 +1,6 @@
 """What stands in for the rest of the controller in the API's tests: real objects that run, only smaller."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.api import validators as v
 from gapless.controller.api.attributes import ABSENT, REQUIRED, STANDARD, Attribute, Resource
-from gapless.controller.steering import BrakeView, HostView, RouterView
+from gapless.controller.steering import ArbiterView, BrakeView, HostView, PanelView, RouterView
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import BindingRow, HostRow
 from gapless.errors import Conflict, LostRace, NotFound
-from gapless.model.host import HostName
+from gapless.model.host import HostName, Incarnation
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 
@@ -29,6 +29,8 @@ class FakeSteering:
     hosts_known: dict[HostName, HostView] = field(default_factory=dict)
     routers_known: dict[RouterId, RouterView] = field(default_factory=dict)
     objecting: dict[HostName, str] = field(default_factory=dict)
+    on: dict[HostName, str] = field(default_factory=dict)
+    """Hosts that are not off, and why."""
     braking: BrakeView = field(default_factory=lambda: BrakeView(engaged=False, hosts=(), reason=""))
 
     def know(self, name: str, *, alive: bool = True, standing: str = "alive", routers: int = 0) -> None:
@@ -63,6 +65,36 @@ class FakeSteering:
     def release_brake(self) -> None:
         self.told.append(("release_brake",))
         self.braking = replace(self.braking, engaged=False)
+
+    def objections_to_off(self, hosts: Collection[HostName]) -> Mapping[HostName, str]:
+        return {name: why for name, why in self.on.items() if name in hosts}
+
+    def bar(self, hosts: Collection[HostName]) -> Mapping[HostName, Incarnation]:
+        self.told.append(("bar", tuple(hosts)))
+        return dict.fromkeys(hosts, Incarnation(7))
+
+    def hosts_confirmed_off(self, words: Mapping[HostName, Incarnation]) -> None:
+        self.told.append(("hosts_confirmed_off", dict(words)))
+
+    def panel(self) -> PanelView:
+        arbiter = ArbiterView(
+            name=HostName("host1"),
+            panels=("present",),
+            heard=True,
+            confirmed_off=False,
+            standing="alive",
+            heard_at=HEARD_AT,
+        )
+        return PanelView(
+            version=1,
+            floor=1,
+            level="single",
+            arbiters=(arbiter,),
+            holders=(HostName("host1"),),
+            lost=False,
+            reason="all arbiters are heard",
+            confirm=(),
+        )
 
     def hosts(self) -> Mapping[HostName, HostView]:
         return self.hosts_known

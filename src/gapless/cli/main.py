@@ -15,6 +15,8 @@ VERBS = {
     "status": "hosts and routers, and why each router is where it is",
     "failovers": "moves of routers, with their timelines",
     "brake": "the brake on mass moves: look at it, or release it",
+    "arbiters": "who grants leases, who of them is heard, and what to do if too few are",
+    "confirm-off": "say that machines are off, which you have made sure of",
     "lab": "hosts, switches and VMs in namespaces on this machine",
     "demo": "watch a host die and its routers run elsewhere",
 }
@@ -22,7 +24,7 @@ VERBS = {
 
 def usage() -> str:
     """The page that `gapless --help` prints."""
-    verbs = "\n".join(f"  {verb:<10} {purpose}" for verb, purpose in VERBS.items())
+    verbs = "\n".join(f"  {verb:<11} {purpose}" for verb, purpose in VERBS.items())
     return (
         f"gapless {__version__}: keeps virtual routers forwarding\n\n"
         f"usage: gapless VERB [OPTIONS]\n\n{verbs}\n\n"
@@ -43,7 +45,7 @@ def main() -> int:
     if verb not in VERBS:
         print(f"gapless: there is no verb '{verb}'\n\n{usage()}", file=sys.stderr)
         return 2
-    app = import_module(f"gapless.cli.{verb}").app
+    app = import_module(f"gapless.cli.{verb.replace('-', '_')}").app
     try:
         app(args=rest, prog_name=f"gapless {verb}")
     except GaplessError as error:

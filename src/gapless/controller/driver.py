@@ -275,6 +275,7 @@ class Driver:
             takeovers=report.takeovers,
             buried=report.buried,
             uplink_trouble=report.uplink_trouble,
+            is_held=report.is_held,
         )
         await self._inbox.put(event, received_s)
 

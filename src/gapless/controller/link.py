@@ -197,10 +197,12 @@ class Link:
         )
 
     async def _admit(self, guest: "_Guest") -> NameRecord:
-        """Give the machine its name, and have it stored: at once if it is new, else with the next round."""
+        """Give the machine its name, and have it stored: at once if it is new, or was confirmed to be off, else with
+        the next round. That a machine is on again must be known to the next controller before anybody relies on it.
+        """
         facts, incarnation = guest.hello.facts, guest.hello.incarnation
         admission = self._considered(guest)
-        if self._roster.is_known(facts):
+        if self._roster.is_known(facts) and not self._roster.is_off(facts.name):
             record = self._roster.admit(facts, incarnation, guest.received_s, utc_now())
             self._book.greeted(facts, record)
             return record

@@ -7,28 +7,30 @@ for all the time, in slices.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 
 from gapless.controller.driver import Driver
 from gapless.controller.hostbook import HostBook
 from gapless.controller.roster import Roster
 from gapless.controller.sessions import Sessions
-from gapless.controller.steering import BrakeView, HostView, RouterView
+from gapless.controller.steering import ArbiterView, BrakeView, HostView, PanelView, RouterView
 from gapless.controller.store import projection, thread
 from gapless.controller.store.engine import Store
 from gapless.core.events import (
     BrakeReleased,
     HostAdminChanged,
+    HostConfirmedOff,
     HostForgotten,
     MoveRequested,
     RouterDeleted,
     RouterNeeds,
     RouterWanted,
 )
-from gapless.core.views import HostStatus
-from gapless.errors import StoreUnavailable
-from gapless.model.host import HostName
+from gapless.core.views import ArbiterStatus, HostStatus
+from gapless.errors import NotFound, StoreUnavailable
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import NOBODY
 from gapless.model.router import RouterId
 from gapless.observe.ailment import Ailment
 from gapless.observe.log import get_logger
@@ -109,7 +111,44 @@ class Pilot:
         """An operator says that the hosts that look dead are dead."""
         self._driver.post(BrakeReleased(id=self._driver.fresh_id()))
 
+    def objections_to_off(self, hosts: Collection[HostName]) -> Mapping[HostName, str]:
+        """Why an operator's word that these machines are off is refused. Raises NotFound."""
+        for name in hosts:
+            if self._roster.highest(name) is None:
+                raise NotFound(f"no host {name} ever connected")
+        return self._driver.planner.objections_to_off(hosts, self._clock())
+
+    def bar(self, hosts: Collection[HostName]) -> Mapping[HostName, Incarnation]:
+        """Whoever comes under these names from now on is told to be above; what is left of their links is ended, so
+        that none of them is heard without being told."""
+        words = {}
+        for name in hosts:
+            words[name] = max(self._roster.highest(name) or NOBODY, self._driver.planner.highest(name))
+            self._roster.bar(name, words[name])
+            self._sessions.end(name, "confirmed-off", "an operator confirmed that this machine is off")
+        return words
+
+    def hosts_confirmed_off(self, words: Mapping[HostName, Incarnation]) -> None:
+        """It is stored."""
+        for name, up_to in words.items():
+            get_logger().warning(f"An operator confirmed that {name} is off", host=name, up_to=up_to)
+            self._driver.post(HostConfirmedOff(id=self._driver.fresh_id(), host=name, incarnation=up_to))
+
     # What the API looks at
+
+    def panel(self) -> PanelView:
+        """The arbiters as they are now."""
+        status = self._driver.planner.panel_view(self._clock())
+        return PanelView(
+            version=status.version,
+            floor=status.floor,
+            level=status.level,
+            arbiters=tuple(_arbiter_view(each, self._roster.heard_at(each.name)) for each in status.arbiters),
+            holders=status.holders,
+            lost=status.is_lost,
+            reason=status.reason,
+            confirm=status.confirm,
+        )
 
     def hosts(self) -> Mapping[HostName, HostView]:
         """Every host that is known."""
@@ -148,6 +187,8 @@ class Pilot:
             (status.state for status in planner.router_views().values()),
             braked=planner.brake_view().engaged,
         )
+        arbiters = planner.panel_view(self._clock())
+        self._metrics.show_arbiters((each.is_heard for each in arbiters.arbiters), is_lost=arbiters.is_lost)
 
     # Reading
 
@@ -231,4 +272,15 @@ def _host_view(status: HostStatus, heard_at: datetime | None) -> HostView:
         takes_routers=status.takes_routers,
         holds_lease=status.holds_lease,
         arbiter=status.arbiter,
+    )
+
+
+def _arbiter_view(status: ArbiterStatus, heard_at: datetime | None) -> ArbiterView:
+    return ArbiterView(
+        name=status.name,
+        panels=status.panels,
+        heard=status.is_heard,
+        confirmed_off=status.is_off,
+        standing=status.standing,
+        heard_at=heard_at,
     )

@@ -6,7 +6,8 @@ stored host counts as heard just now, because nobody can have been heard while t
 
 What outlives a machine is its name: arbiters, rights and burials know hosts by that and an incarnation. So each
 machine that ever gets a name has a range of incarnations of its own (`model.host.MACHINE_STEP`), above all that was
-heard of the machines before it (`NameRecord`), also after the host was deleted.
+heard of the machines before it (`NameRecord`), also after the host was deleted. And a machine that an operator
+confirmed to be off has to begin above all that was heard of it.
 
 Pure: time comes in as an argument, monotonic seconds.
 """
@@ -120,13 +121,37 @@ class Roster:
         known = self._names.get(facts.name)
         if known is None:
             return NameRecord(instance=facts.instance, started=incarnation, highest=incarnation, outlived=NOBODY)
-        outlived = known.outlived
+        outlived, confirmed = known.outlived, known.confirmed
         if known.instance != facts.instance or self._went_back(facts, incarnation):
             outlived = others_up_to(known.highest)
         started = max(incarnation, Incarnation(outlived + 1))
         return NameRecord(
-            instance=facts.instance, started=started, highest=max(known.highest, started), outlived=outlived
+            instance=facts.instance,
+            started=started,
+            highest=max(known.highest, started),
+            outlived=outlived,
+            confirmed=confirmed,
         )
+
+    def highest(self, name: HostName) -> Incarnation | None:
+        """The highest incarnation that was heard of a name; None if no host ever had it."""
+        known = self._names.get(name)
+        return None if known is None else known.highest
+
+    def bar(self, name: HostName, up_to: Incarnation) -> None:
+        """An operator confirms that the machine is off: whoever comes under its name has to be above this."""
+        known = self._names[name]
+        self._names[name] = replace(
+            known,
+            highest=max(known.highest, up_to),
+            outlived=max(known.outlived, up_to),
+            confirmed=max(known.confirmed, up_to),
+        )
+
+    def is_off(self, name: HostName) -> bool:
+        """Whether an operator confirmed that its machine is off, and it did not connect since."""
+        known = self._names.get(name)
+        return known is not None and known.is_off
 
     def _went_back(self, facts: HostFacts, incarnation: Incarnation) -> bool:
         """Whether a machine is at an earlier start than it was: its state directory is an old copy."""
@@ -145,7 +170,7 @@ class Roster:
 
     def _other_machine(self, facts: HostFacts, known: _Known, now: float) -> Admission | Refusal:
         silent_s = now - known.heard_s
-        if silent_s >= self._dead_after_s:
+        if silent_s >= self._dead_after_s or self.is_off(facts.name):
             return Admission(replaces=known.instance)
         heard = "last heard" if known.heard_at is not None else "not heard since the controller's start"
         return Refusal(

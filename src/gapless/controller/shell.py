@@ -19,7 +19,7 @@ from gapless.controller.store.engine import Store
 from gapless.core.events import RouterNeeds
 from gapless.core.liveness import Timing
 from gapless.core.planner import Planner
-from gapless.core.views import StoredHost, StoredRouter
+from gapless.core.views import StoredHost, StoredRouter, StoredWord
 from gapless.model.host import HostName
 from gapless.model.lease import DEFAULT, LeaseTiming, Panel
 from gapless.model.plan import Epoch, MoveKind
@@ -80,6 +80,7 @@ async def assemble(
         routers=levels.planner_routers(),
         panel=levels.panel,
         lease=lease,
+        words=levels.planner_words(),
     )
     driver = Driver(
         planner,
@@ -141,6 +142,13 @@ class _Levels:
         return [
             StoredHost(facts=host.facts, incarnation=host.incarnation, admin_up=host.admin_up)
             for host in self.hosts.values()
+        ]
+
+    def planner_words(self) -> list[StoredWord]:
+        return [
+            StoredWord(host=name, up_to=record.confirmed, is_off=record.is_off)
+            for name, record in self.names.items()
+            if record.confirmed
         ]
 
     def planner_routers(self) -> list[StoredRouter]:

@@ -1,11 +1,11 @@
 """What the API may ask of the running controller, and what it may look at: the seam between `api/` and `driver.py`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from gapless.model.host import HostName
+from gapless.model.host import HostName, Incarnation
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 
@@ -58,6 +58,32 @@ class BrakeView:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArbiterView:
+    """An arbiter as the planner sees it now (`core.views.ArbiterStatus`)."""
+
+    name: HostName
+    panels: tuple[str, ...]
+    heard: bool
+    confirmed_off: bool
+    standing: str
+    heard_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanelView:
+    """The arbiters (`core.views.PanelStatus`)."""
+
+    version: int
+    floor: int
+    level: str
+    arbiters: tuple[ArbiterView, ...]
+    holders: tuple[HostName, ...]
+    lost: bool
+    reason: str
+    confirm: tuple[HostName, ...]
+
+
 class Steering(Protocol):
     """Implemented by the controller's driver; by a recording fake in the API's tests. Never blocks."""
 
@@ -78,6 +104,20 @@ class Steering(Protocol):
 
     def release_brake(self) -> None:
         """An operator says that the hosts that look dead are dead."""
+
+    def objections_to_off(self, hosts: Collection[HostName]) -> Mapping[HostName, str]:
+        """Why an operator's word that these machines are off is refused, by host; empty if it is taken. Raises NotFound
+        for a name that no host ever had."""
+
+    def bar(self, hosts: Collection[HostName]) -> Mapping[HostName, Incarnation]:
+        """That these are off is about to be stored. From now on whoever comes under their names has to be above the
+        incarnations that this returns, which are the ones to be stored."""
+
+    def hosts_confirmed_off(self, words: Mapping[HostName, Incarnation]) -> None:
+        """It is stored that an operator confirmed these machines to be off, up to these incarnations."""
+
+    def panel(self) -> PanelView:
+        """The arbiters as they are now."""
 
     def hosts(self) -> Mapping[HostName, HostView]:
         """Every host that is known."""

@@ -312,7 +312,10 @@ class Beat:
     def _outlived(self, up_to: Incarnation) -> None:
         self._highest_over = max(self._highest_over, up_to)
         if self._stage is _Stage.RENEWING and self._me.incarnation <= up_to:
-            self._fence(f"another machine had this host's name, at incarnations up to {up_to}")
+            self._fence(
+                f"the controller says that incarnations up to {up_to} are over: another machine had this host's name, "
+                "or an operator confirmed that this one was off"
+            )
 
     def _start_renewing(self) -> None:
         self._stage = _Stage.RENEWING
@@ -476,9 +479,16 @@ class Beat:
     # Plans
 
     def _follow(self, panel: Panel) -> None:
-        """Follow a later panel. What was granted and answered before stays so, whoever asks by which panel."""
+        """Follow a later panel. What was granted and answered before stays so, whoever asks by which panel.
+
+        A lease that is held while the panel goes on by more than one version rests on a quorum that need share no
+        arbiter with those that follow (`Panel`). No change in three levels leaves such a lease. A panel that begins
+        anew may: where arbiters that an operator confirmed to be off are on again, with the old panel on their disks.
+        """
         if not panel.follows(self.panel):
             return
+        if self.tenure is not None and self.panel is not None and panel.version > self.panel.version + 1:
+            self._fence("the arbiters that granted its lease are not those of the present panel, which began anew")
         self._arbiter.floor = max(panel.floor, self._arbiter.floor or panel.floor)
         self.panel = replace(panel, floor=self._arbiter.floor)
         self._arbiters = panel.arbiters

@@ -2,7 +2,8 @@
 
 The rule: what a quorum of answers proves, and which of them count together, is said in `core.claim`.
 
-The invariant: what is over stays over. Silence of any length makes nothing over.
+The invariant: what is over stays over. Silence of any length makes nothing over; an operator's word does
+(`core.confirmed`).
 
 An answer counts from the moment at which its question was decided on, which is before it was sent. Questions are asked
 again, each time with another number and ever more seldom, for as long as somebody wants to know.
@@ -53,6 +54,7 @@ class Burials:
         self._claims: dict[Tenure, _Claim] = {}
         self._panel: Panel | None = None
         self._count = 0
+        self._denied: dict[HostName, tuple[HostName, float]] = {}
 
     def is_over(self, tenure: Tenure) -> bool:
         """Whether it is known to be buried."""
@@ -75,6 +77,11 @@ class Burials:
         """Find out whether it is over; asked until it is, or until `forget`."""
         if not self.is_over(tenure):
             self._claims.setdefault(tenure, _Claim(Claim(self._lease))).routers.update(routers)
+
+    def denied_by(self, host: HostName, since: float) -> HostName | None:
+        """The arbiter that said last, no earlier than `since`, that it has an unexpired grant to this host."""
+        arbiter, at = self._denied.get(host, (None, since))
+        return arbiter if at >= since else None
 
     def forget(self, tenure: Tenure) -> None:
         """Nobody wants to know of this tenure any more: it was heard."""
@@ -106,5 +113,6 @@ class Burials:
             return False
         if not answer.is_buried:
             claim.counted.deny(arbiter)
+            self._denied[answer.tenure.host] = arbiter, now
             return False
         return claim.counted.bury(arbiter, answer.seq, self._panel, now)

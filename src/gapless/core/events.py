@@ -60,6 +60,8 @@ class HostReported:
     takeovers: tuple[Takeover, ...] = ()
     buried: tuple[Burial, ...] = ()
     uplink_trouble: str = ""
+    is_held: bool = False
+    """It holds its lease now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,17 @@ class HostForgotten:
 
     id: str
     host: HostName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostConfirmedOff:
+    """An operator has made sure that a machine is off, and that is stored: every tenure of it, up to this incarnation,
+    is over by that word.
+    """
+
+    id: str
+    host: HostName
+    incarnation: Incarnation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +213,7 @@ Event = (
     | HostDisconnected
     | HostAdminChanged
     | HostForgotten
+    | HostConfirmedOff
     | RouterWanted
     | RouterDeleted
     | MoveRequested

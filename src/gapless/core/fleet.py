@@ -75,6 +75,13 @@ class Host:
     """Routers that wait for what its guard says next."""
     panel_version: int = 1
     """The first version of its plan with the panel as it is."""
+    is_held: bool = False
+    """It holds its lease, as it said last in this connection."""
+    is_off: bool = False
+    """An operator confirmed that it is off, and it was not heard since."""
+    must_follow: bool = False
+    """The panel begins anew: what lease this host says it held may rest on the arbiters of before, until its guard
+    works from the new panel."""
     standbys: set[RouterId] = field(default_factory=set)
     """Routers whose standby it is, or is being made."""
     preparing: set[RouterId] = field(default_factory=set)
@@ -112,7 +119,7 @@ class Host:
     @property
     def holds_lease(self) -> bool:
         """Whether guarded routers can be planned for it: it is at the incarnation at which it held its lease last."""
-        return self.buried < self.leased == self.incarnation and self.leased >= self.reborn
+        return not self.must_follow and self.buried < self.leased == self.incarnation and self.leased >= self.reborn
 
     def is_of(self, incarnation: Incarnation) -> bool:
         """Whether that is an incarnation of its machine, and not of another that had its name."""

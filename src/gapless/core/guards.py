@@ -34,7 +34,10 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
         host.forwarding = is_open
         for router_id in sorted({router_id for router_id, _ in changed}):
             _take_in_opening(ledger, host, router_id, is_open.get(router_id))
+    host.is_held = event.is_held
     host.guard_version = max(host.guard_version, event.guard_version)
+    if host.must_follow and not ledger.panel_begins_anew and host.guard_version >= host.panel_version:
+        ledger.follows_anew(host)
     owing, host.owing = host.owing, set()  # Whoever still waits says so again.
     ledger.look_at(*owing)
     for answer in event.buried:

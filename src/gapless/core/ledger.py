@@ -18,7 +18,7 @@ from gapless.core.moves import AssignmentState, Trigger, after
 from gapless.core.routers import RouterRecord
 from gapless.core.succession import RightState
 from gapless.core.succession import Trigger as RightTrigger
-from gapless.core.views import StoredHost, StoredRouter
+from gapless.core.views import StoredHost, StoredRouter, StoredWord
 from gapless.model.host import HostFacts, HostName, Incarnation
 from gapless.model.lease import Tenure
 from gapless.model.plan import MoveStep
@@ -38,6 +38,7 @@ class Ledger:
         hosts: Iterable[StoredHost],
         routers: Iterable[StoredRouter],
         burials: Burials | None = None,
+        words: Iterable[StoredWord] = (),
     ) -> None:
         self.now = now
         self.cause = "start"
@@ -57,6 +58,14 @@ class Ledger:
         self._next_alarm: dict[RouterId, float] = {}
         self.census_due = True
         """Who is heard may have changed, so the brake is to be judged."""
+        self.off: set[HostName] = set()
+        """Hosts that an operator confirmed to be off, and that were not heard since; also such as are not known."""
+        self.panel_begins_anew = False
+        """That is being stored: no lease of before counts any more."""
+        for word in words:
+            self.burials.bury(Tenure(word.host, word.up_to))
+            if word.is_off:
+                self.off.add(word.host)
         for host in hosts:
             self.add_host(host.facts, host.incarnation, admin_up=host.admin_up)
         for router in routers:
@@ -92,7 +101,9 @@ class Ledger:
         """A host is known from now on. What was bound to its name all along is bound to it."""
         silence = Silence(counted_from=self.now)
         host = self.fleet.add(Host(facts=facts, incarnation=incarnation, admin_up=admin_up, silence=silence))
-        host.buried = self.burials.up_to(host.name)
+        host.buried, host.must_follow = self.burials.up_to(host.name), self.panel_begins_anew
+        if host.name in self.off:
+            self.confirm_off(host.name)
         for router in self.routers.values():
             standby = router.succession.standby
             if router.host == host.name:
@@ -106,6 +117,21 @@ class Ledger:
             if router.leaving == host.name:
                 self._expect_from(router)
         return host
+
+    def confirm_off(self, name: HostName) -> None:
+        """An operator has made sure that this machine is off; so it is until it is heard."""
+        self.off.add(name)
+        if host := self.fleet.get(name):
+            host.is_off = True
+            host.silence.confirm()
+            self.fleet.changed_standings.add(name)
+            self.look_at(*host.bound, *host.letting_go, *host.standbys)
+        self.census_due = True
+
+    def is_back(self, host: Host) -> None:
+        """A host is heard that was confirmed to be off."""
+        self.off.discard(host.name)
+        host.is_off = False
 
     # What is to be looked at
 
@@ -246,6 +272,19 @@ class Ledger:
             host.plan_version += 1
             host.panel_version = host.plan_version
             self.fleet.changed_plans.setdefault(host.name, reason)
+
+    def panel_begins(self) -> None:
+        """The panel is to begin anew: nothing is planned for a lease before its host follows the new one."""
+        self.panel_begins_anew = True
+        for host in self.fleet:
+            host.must_follow = True
+            self.lease_changed(host)
+
+    def follows_anew(self, host: Host) -> None:
+        """A host's guard works from the panel that began anew: what lease it held by the one before is over."""
+        host.must_follow = False
+        self.lease_changed(host)
+        self.look_again()
 
     def _unplan(self, router: RouterRecord, name: HostName, reason: str) -> None:
         self.fleet.unplan(name, router.id, reason=reason)

@@ -4,6 +4,8 @@ The rule: silence counts, connections do not. A host that was not heard for `age
 it is dead; only a dead host's routers move. Time is the controller's own monotonic clock at the moment a report is
 handled; no clock of another machine is looked at.
 
+An operator who has made sure that a machine is off is believed at once (`core.confirmed`).
+
 The invariant: a host is never held dead for a time in which nobody could have been heard. Two things make the
 controller deaf without anybody being at fault:
 
@@ -71,6 +73,10 @@ class Silence:
         """The host was heard."""
         self.counted_from = self.heard_at = now
         self.standing = Standing.ALIVE
+
+    def confirm(self) -> None:
+        """An operator has made sure that the host is off: it is dead until it is heard."""
+        self.standing = Standing.DEAD
 
     def excuse(self, seconds: float, now: float) -> None:
         """Nobody could have been heard for so long until now. Moves what is counted, never the standing: only what is

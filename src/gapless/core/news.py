@@ -6,9 +6,10 @@ things are then, in `core.planner`.
 
 from typing import assert_never
 
-from gapless.core import guards, reports
+from gapless.core import confirmed, guards, reports
 from gapless.core.events import (
     HostAdminChanged,
+    HostConfirmedOff,
     HostConnected,
     HostDisconnected,
     HostForgotten,
@@ -29,6 +30,7 @@ News = (
     | HostDisconnected
     | HostAdminChanged
     | HostForgotten
+    | HostConfirmedOff
     | RouterWanted
     | RouterDeleted
     | MoveRequested
@@ -48,6 +50,8 @@ def take_in(ledger: Ledger, event: News) -> None:
             _host_admin_changed(ledger, event)
         case HostForgotten():
             _host_forgotten(ledger, event)
+        case HostConfirmedOff():
+            confirmed.take_in(ledger, event)
         case RouterWanted():
             _router_wanted(ledger, event)
         case RouterDeleted():
@@ -82,7 +86,7 @@ def _host_connected(ledger: Ledger, event: HostConnected) -> None:
     _meet(ledger, host, event)
     host.connected, host.agent = True, None
     host.session, host.heard, host.guard_version, host.forwarding = event.session, 0, 0, None
-    host.told_ahead = host.told_leftovers = False
+    host.told_ahead = host.told_leftovers = host.is_held = False
     _heard(ledger, host)
     _abilities_changed(ledger, host)
     ledger.fleet.changed_plans.setdefault(host.name, "it connected")
@@ -106,7 +110,7 @@ def _meet(ledger: Ledger, host: Host, event: HostConnected) -> None:
 def _host_disconnected(ledger: Ledger, event: HostDisconnected) -> None:
     """That alone moves nothing, but nothing new is sent there."""
     if host := ledger.fleet.get(event.host):
-        host.connected = False
+        host.connected = host.is_held = False
         _abilities_changed(ledger, host)
 
 
@@ -151,6 +155,8 @@ def _heard(ledger: Ledger, host: Host) -> None:
     was = host.silence.standing
     host.silence.end(ledger.now)
     ledger.burials.forget(host.tenure)
+    if host.name in ledger.off:
+        ledger.is_back(host)
     if was is not Standing.ALIVE:
         ledger.census_due = True
         _abilities_changed(ledger, host)

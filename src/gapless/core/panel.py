@@ -17,11 +17,23 @@ Replacing takes three levels, each stored, then published, then followed (`model
 The invariant: no two quorums that are relied on at one time lack a common arbiter. A host that follows v holds no lease
 when v+2 is published: arbiters that have confirmed the floor v+1 do not serve it, and they are a majority of {old}.
 
+The one exception is a panel that is lost: without arbiters that an operator confirmed to be off there is no quorum of
+it any more, so nobody holds a lease by it, nobody can be buried by it, and there is nothing to be joined with. Then it
+begins anew, in one level, out of the hosts that are heard:
+
+    v, floor f: {old}  ─►  v+2, floor v+2: {new}
+
+when `quiet_s` has passed since the operator's word (what the lost ones granted is over then), and while no host says
+that it holds its lease: one that does has a quorum, so somebody is on who was said to be off. What keeps the invariant,
+should lost arbiters come back with the old panel on their disks and grant leases by it: a host that is told of v+2
+while it holds a lease by v is fenced (`core.beat`), and from the decision on nothing is planned for a tenure before its
+host's guard works from v+2 (`Host.must_follow`). So no tenure that holds a lease by v is active, or ever becomes so.
+
 After Raft's joint consensus (Ongaro and Ousterhout 2014), with a floor in place of the log.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from gapless.model.host import HostName
@@ -44,6 +56,8 @@ class Member:
     """The arbiters have buried its tenure: it holds no lease, whatever it follows."""
     follows: bool
     """Its guard works from the panel as it was published last."""
+    is_held: bool = False
+    """It is heard, and says that it holds its lease now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +66,8 @@ class NextLevel:
 
     panel: Panel
     reason: str
+    begins_anew: bool = False
+    """It shares no quorum with the level before."""
 
 
 class Arbiters:
@@ -63,17 +79,22 @@ class Arbiters:
         self._confirmed_at: float | None = None
         self._due: tuple[frozenset[HostName], float] | None = None
         """The arbiters that there should be, and since when every host follows so that there could."""
+        self._lost: tuple[frozenset[HostName], float] | None = None
+        """The arbiters without which there is no quorum, and since when they are known to be off."""
 
     def stored(self, panel: Panel) -> None:
         """This level is in the store, and to be published."""
         self.panel = panel
-        self._confirmed_at = self._due = None
+        self._confirmed_at = self._due = self._lost = None
 
-    def judge(self, members: Sequence[Member], now: float) -> NextLevel | None:
-        """The next level, if it is time for one."""
+    def judge(self, members: Sequence[Member], now: float, off: Collection[HostName] = frozenset()) -> NextLevel | None:
+        """The next level, if it is time for one. `off`: hosts that an operator confirmed to be off."""
         panel = self.panel
         if panel is None:
             return _first(members)
+        if is_lost(panel, off):
+            return self._begin_anew(panel, members, frozenset(off), now)
+        self._lost = None
         if len(panel.sets) == 1:
             return self._replace(panel, members, now)
         if panel.floor < panel.version:
@@ -87,6 +108,26 @@ class Arbiters:
             return []
         is_due = len(panel.sets) == 2 or _chosen(panel.sets[0], members) != panel.sets[0]
         return [each.name for each in members if is_due and each.is_dead and not each.follows and not each.is_over]
+
+    def _begin_anew(
+        self, panel: Panel, members: Sequence[Member], off: frozenset[HostName], now: float
+    ) -> NextLevel | None:
+        lost = off.intersection(panel.arbiters)
+        if self._lost is None or self._lost[0] != lost:
+            self._lost = lost, now
+        chosen = _chosen(frozenset(), members)
+        if not chosen or any(each.is_held for each in members) or now - self._lost[1] < self._quiet_s:
+            return None
+        version = PanelVersion(panel.version + 2)
+        said = "are" if len(lost) > 1 else "is"
+        return NextLevel(
+            panel=Panel(version=version, floor=version, sets=(chosen,)),
+            reason=(
+                f"an operator confirmed that {_names(lost)} {said} off, and without them there is no majority of the "
+                f"arbiters of before; arbiters are {_names(chosen)} from now on"
+            ),
+            begins_anew=True,
+        )
 
     def _replace(self, panel: Panel, members: Sequence[Member], now: float) -> NextLevel | None:
         (old,) = panel.sets
@@ -117,6 +158,11 @@ class Arbiters:
             return None
         single = Panel(version=PanelVersion(panel.version + 1), floor=panel.version, sets=panel.sets[1:])
         return NextLevel(panel=single, reason=f"arbiters are {_names(panel.sets[1])} from now on")
+
+
+def is_lost(panel: Panel, off: Collection[HostName]) -> bool:
+    """Whether there can be no quorum any more without one of those that are off."""
+    return not panel.is_quorum([each for each in panel.arbiters if each not in off])
 
 
 class Shortage:

@@ -23,10 +23,10 @@ The invariants (`core.invariants`): a router runs by one host's plan at most, th
 none while another host may still have it; an epoch only grows; what is bound once is bound for ever.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from gapless.core import news, status
+from gapless.core import confirmed, news, panelview, status
 from gapless.core.binding import Binding
 from gapless.core.brake import Brake, Census, at_once_s
 from gapless.core.burials import Burials
@@ -48,15 +48,24 @@ from gapless.core.invariants import Invariants
 from gapless.core.ledger import STANDBY_TURNS, Ledger
 from gapless.core.liveness import Attention, Standing, Timing, excused_s
 from gapless.core.panel import Arbiters, Member, Shortage
+from gapless.core.panelview import Loss
 from gapless.core.placement import Placement, Placing, objection
 from gapless.core.routers import RouterRecord
 from gapless.core.standbys import DRAINS_AT_ONCE, Standbys
 from gapless.core.story import Story
 from gapless.core.tours import PAUSE_S
-from gapless.core.views import BrakeStatus, HostStatus, RouterStatus, StoredHost, StoredRouter
+from gapless.core.views import (
+    BrakeStatus,
+    HostStatus,
+    PanelStatus,
+    RouterStatus,
+    StoredHost,
+    StoredRouter,
+    StoredWord,
+)
 from gapless.core.wishes import Beliefs, Stay, Wish, failing, is_gone, wish_of
 from gapless.errors import InvariantError
-from gapless.model.host import HostName
+from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT, LeaseTiming, Panel
 from gapless.model.plan import LeaseAddress, MoveKind, PanelPlan
 from gapless.model.router import FailoverMode, RouterId
@@ -85,15 +94,17 @@ class Planner:
         routers: Iterable[StoredRouter] = (),
         panel: Panel | None = None,
         lease: LeaseTiming = DEFAULT,
+        words: Iterable[StoredWord] = (),
     ) -> None:
         self._timing = timing
         self._attention = Attention(timing, now)
         self._lease = lease
-        self._ledger = Ledger(now, hosts, routers, Burials(lease))
+        self._ledger = Ledger(now, hosts, routers, Burials(lease), words)
         self._binding = Binding(self._ledger, self._is_gone)
         self._standbys = Standbys(self._ledger, self._binding)
         self._arbiters = Arbiters(panel, lease)
         self._shortage = Shortage(timing.dead_after_s)
+        self._loss = Loss()
         self._asked_panel: Panel | None = None
         self._brake = Brake(timing.brake_share, linger_s=timing.agent_down_time_s)
         self._invariants = Invariants()
@@ -192,7 +203,7 @@ class Planner:
 
     def _is_missed(self, host: Host) -> bool:
         """Whether this host was to be heard, so that its silence says something of the controller's sight."""
-        if not host.admin_up:
+        if not host.admin_up or host.is_off:
             return False
         fell_silent_lately = host.silence.length_s(self._ledger.now) <= at_once_s(self._timing)
         return fell_silent_lately or host.name in self._brake.hosts or self._would_move(host)
@@ -292,18 +303,21 @@ class Planner:
     def _judge_panel(self) -> None:
         """Lead the panel on if it is time, and ask the arbiters what somebody waits to know."""
         ledger, arbiters = self._ledger, self._arbiters
-        members = [_member(host, ledger) for host in ledger.fleet if host.facts.lease_address is not None]
+        members = self._members()
         if not self._brake.engaged:
             for name in arbiters.awaited(members):
                 if host := ledger.fleet.get(name):
                     ledger.burials.want(host.tenure)
-        if self._asked_panel is None and (following := arbiters.judge(members, ledger.now)) is not None:
+        if self._asked_panel is None and (following := arbiters.judge(members, ledger.now, ledger.off)) is not None:
             self._asked_panel = following.panel
+            if following.begins_anew:
+                ledger.panel_begins()
             ledger.emit(StorePanel(panel=following.panel, reason=following.reason, cause=ledger.cause))
         connected = [host.name for host in ledger.fleet if host.connected]
         if (shortage := self._shortage.judge(arbiters.panel, members, ledger.now)) is not None:
             reason = shortage or "there are arbiters enough for takeovers"
             ledger.emit(ReportArbiters(is_short=bool(shortage), reason=reason, cause=ledger.cause))
+        self._tell_loss(members)
         for each in ledger.burials.questions(arbiters.panel, connected, ledger.now):
             reason = f"nobody heard {each.tenure.host} for long; is {each.tenure} over?"
             ledger.emit(
@@ -317,10 +331,20 @@ class Planner:
                 )
             )
 
+    def _tell_loss(self, members: Sequence[Member]) -> None:
+        """Say when the arbiters look lost, and when they do not any more."""
+        view = panelview.view(self._ledger, self._arbiters.panel, members, self._ledger.now)
+        if (said := self._loss.judge(view)) is not None:
+            reason = said or "a majority of them is heard again"
+            self._ledger.emit(ReportArbiters(is_short=bool(said), reason=reason, cause=self._ledger.cause))
+
+    def _members(self) -> list[Member]:
+        return [_member(host, self._ledger) for host in self._ledger.fleet if host.facts.lease_address is not None]
+
     def _panel_stored(self, event: PanelStored) -> None:
         if event.panel != self._asked_panel:
             return
-        self._asked_panel = None
+        self._asked_panel, self._ledger.panel_begins_anew = None, False
         self._arbiters.stored(event.panel)
         self._ledger.panel_changed(f"arbiters: {', '.join(event.panel.arbiters)}")
 
@@ -343,7 +367,7 @@ class Planner:
             case PanelStored():
                 self._panel_stored(event)
             case PanelFailed():
-                self._asked_panel = None  # The next tick asks again.
+                self._asked_panel, self._ledger.panel_begins_anew = None, False  # The next tick asks again.
             case BrakeReleased():
                 self._brake.release()
                 self._ledger.census_due = True
@@ -412,6 +436,18 @@ class Planner:
         """The brake as it is now."""
         return BrakeStatus(engaged=self._brake.engaged, hosts=self._brake.hosts, reason=self._brake.reason)
 
+    def panel_view(self, now: float) -> PanelStatus:
+        """The arbiters as they are now."""
+        return panelview.view(self._ledger, self._arbiters.panel, self._members(), now)
+
+    def objections_to_off(self, hosts: Collection[HostName], now: float) -> dict[HostName, str]:
+        """Why an operator's word that these machines are off is refused, by host; empty if it is taken."""
+        return confirmed.objections(self._ledger, self._arbiters.panel, hosts, self._timing, now)
+
+    def highest(self, host: HostName) -> Incarnation:
+        """The highest incarnation of a name that is known of."""
+        return confirmed.highest(self._ledger, host)
+
     def story(self) -> list[str]:
         """The last events and effects, oldest first."""
         return self._story.lines()
@@ -447,4 +483,5 @@ def _member(host: Host, ledger: Ledger) -> Member:
         is_dead=host.is_dead,
         is_over=ledger.burials.is_over(host.tenure),
         follows=host.guard_version >= host.panel_version,
+        is_held=host.is_held and host.connected and host.silence.standing is Standing.ALIVE,
     )

@@ -39,6 +39,8 @@ def host_reason(host: Host, timing: Timing) -> str:
             return "not heard since the controller's start, which is when its silence is counted from"
         case Standing.SILENT:
             return f"not heard for {timing.agent_down_time_s:g} s; after {timing.dead_after_s:g} s it is dead"
+        case Standing.DEAD if host.is_off:
+            return "an operator confirmed that it is off"
         case Standing.DEAD:
             return f"not heard for {timing.dead_after_s:g} s"
         case Standing.ALIVE:

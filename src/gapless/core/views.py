@@ -22,6 +22,17 @@ class StoredHost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredWord:
+    """An operator's word that a host's machine was off, as the store has it when the controller starts."""
+
+    host: HostName
+    up_to: Incarnation
+    """Its tenures up to this incarnation are over by that word."""
+    is_off: bool
+    """It did not come back since."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRouter:
     """A router as the store has it when the controller starts: what it asks for, and its binding if it has one."""
 
@@ -87,3 +98,39 @@ class BrakeStatus:
     hosts: tuple[HostName, ...]
     """The hosts that look dead, while it is engaged."""
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArbiterStatus:
+    """One arbiter as the planner sees it."""
+
+    name: HostName
+    panels: tuple[str, ...]
+    """Of which sets it is: "old" and "new" while one replaces the other, else "present"."""
+    is_heard: bool
+    """By this controller, within agent_down_time."""
+    is_off: bool
+    """An operator confirmed that it is off."""
+    silent_s: float | None
+    """Seconds since its last report; None if not heard since the controller started."""
+    standing: str
+    """As of a host; "unknown" where its agent was deleted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanelStatus:
+    """The panel as the planner sees it."""
+
+    version: int
+    floor: int
+    level: str
+    """One word: none, single, joint, raised."""
+    arbiters: tuple[ArbiterStatus, ...]
+    holders: tuple[HostName, ...]
+    """Hosts that say that they hold their leases."""
+    is_lost: bool
+    """No quorum of arbiters is heard, and nobody is heard to hold a lease."""
+    reason: str
+    """What that means, or what the panel waits for, as a sentence."""
+    confirm: tuple[HostName, ...]
+    """Arbiters whose machines somebody should look at: confirmed off, they would not be waited for any more."""

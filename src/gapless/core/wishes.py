@@ -118,12 +118,13 @@ def homeless(router: RouterRecord, home: Host | None, beliefs: Beliefs) -> Wish 
             lament=f"{router.host} was deleted, and no host can take it",
             is_urgent=True,
         )
+    # Neutron's sentence, word for word: operators grep for it.
+    why = f"the agent did not report to the server in the last {beliefs.dead_after_s:g} seconds."
+    if home.is_off:
+        why = f"an operator confirmed that {home.name} is off."
     return Wish(
         kind=MoveKind.RESCHEDULE,
-        reason=(  # Neutron's sentence, word for word: operators grep for it.
-            f"Rescheduling router {router.id} from agent {home.facts.instance} because the agent did not report to "
-            f"the server in the last {beliefs.dead_after_s:g} seconds."
-        ),
+        reason=f"Rescheduling router {router.id} from agent {home.facts.instance} because {why}",
         lament=f"{home.name} is dead, and no other host can take it",
         is_urgent=True,
     )

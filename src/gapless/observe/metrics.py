@@ -41,6 +41,12 @@ class Metrics:
         self.brake_engaged = Gauge(
             "gapless_brake_engaged", "1 while the brake holds back moves away from silent hosts.", registry=registry
         )
+        self.arbiters = Gauge("gapless_arbiters", "Arbiters that are heard, or not.", ["heard"], registry=registry)
+        self.arbiters_lost = Gauge(
+            "gapless_arbiters_lost",
+            "1 while no majority of the arbiters is heard, nor any host that holds a lease: guarded routers are dark.",
+            registry=registry,
+        )
         self.links = Gauge("gapless_control_links", "Hosts connected now.", registry=registry)
         self.moves = Counter(
             "gapless_moves",
@@ -103,6 +109,11 @@ class Metrics:
         _set_all(self.hosts, standings)
         _set_all(self.routers, states)
         self.brake_engaged.set(braked)
+
+    def show_arbiters(self, heard: Iterable[bool], *, is_lost: bool) -> None:
+        """Set the gauges of the panel from the planner's view."""
+        _set_all(self.arbiters, ("yes" if each else "no" for each in heard))
+        self.arbiters_lost.set(is_lost)
 
     def move_begun(self, kind: MoveKind, silent_s: float | None) -> None:
         """A move was decided; `silent_s` as in the effect that says so."""

@@ -134,7 +134,7 @@ class Pulse:
         self._needed: asyncio.Queue[Incarnation] = asyncio.Queue()
         """A beat asks for one incarnation, and waits."""
         self._outlived = NOBODY
-        """Incarnations up to this one belong to other machines that had this host's name."""
+        """Incarnations up to this one are of other machines that had this name, or over by an operator's word."""
         self._late_said_at = -SAY_LATE_AGAIN_S
         self.levels = Levels()
         self.figures = BeatFigures()
@@ -169,7 +169,7 @@ class Pulse:
         self._outbox.ask(wire.BurialQuestion(tenure=asked.tenure, seq=asked.seq, panel=asked.panel))
 
     def outlive(self, up_to: Incarnation) -> None:
-        """Incarnations up to this one belong to other machines: the beat, and each one after it, has a higher one."""
+        """Incarnations up to this one are over: the beat, and each one after it, has a higher one."""
         if up_to > self._outlived:
             self._outlived = up_to
             self._outbox.outlive(up_to)

@@ -196,6 +196,7 @@ class Reporting:
             takeovers=self._takeovers(session, now),
             buried=burials,
             uplink_trouble=self._guard.trouble,
+            is_held=self._guard.tenure != NOBODY,
         )
 
     def _guard_revision(self, session: _Session) -> Revision:

@@ -23,7 +23,7 @@ from gapless.model.lease import PanelVersion, Tenure
 from gapless.model.plan import Burial, Forwarding, PanelPlan, PlannedRouter, Revision, RouterReport, Takeover
 from gapless.model.router import RouterId
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Grows by one with every change that an older peer would misread."""
 MALFORMED_CHARS_MAX = 200
 
@@ -60,8 +60,8 @@ class Declined(msgspec.Struct, frozen=True, kw_only=True, tag="declined"):
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
     """The host may stay. It reports each `report_interval_s` seconds, and at once when something changed.
 
-    `outlived`: incarnations up to this one belong to other machines that had this host's name; it asks for a lease at
-    a higher one only.
+    `outlived`: incarnations up to this one belong to other machines that had this host's name, or are over by an
+    operator's word that this machine was off; it asks for a lease at a higher one only.
     """
 
     cluster: str
@@ -125,7 +125,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     guard worked from (0: none of this session), panel and floor included. `forwarding`: every guarded router that is
     open here; None: as in the report before; never None in the first report of a session. `takeovers`: those that no
     plan of this session has answered yet. Reports of a session count from 1; a plan says by `heard` which it knows.
-    `uplink_trouble`: what of its uplinks this host has lost, in words.
+    `uplink_trouble`: what of its uplinks this host has lost, in words. `is_held`: this host holds its lease now.
     """
 
     revision: Revision
@@ -139,6 +139,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     takeovers: tuple[Takeover, ...] = ()
     buried: tuple[Burial, ...] = ()
     uplink_trouble: str = ""
+    is_held: bool = False
 
 
 class AgentPlan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):

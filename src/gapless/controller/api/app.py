@@ -116,6 +116,8 @@ def _add_gapless(app: FastAPI, handlers: GaplessApi) -> None:
     _add(app, f"{path}/failovers/{{router_id}}/{{epoch}}", GET=handlers.failover)
     _add(app, f"{path}/hosts", GET=handlers.hosts)
     _add(app, f"{path}/routers", GET=handlers.routers)
+    _add(app, f"{path}/arbiters", GET=handlers.arbiters)
+    _add(app, f"{path}/confirm-off", PUT=handlers.confirm_off)
     _add(app, f"{path}/brake", GET=handlers.brake, PUT=handlers.set_brake)
 
 

@@ -1,7 +1,7 @@
-"""The HTTP beside Neutron's: what moved, when and why; what the planner sees; the brake.
+"""The HTTP beside Neutron's: what moved, when and why; what the planner sees; the brake; the arbiters.
 
-Everything here is read from the records and the planner's views; the one thing that can be done is to release the
-brake.
+Nearly everything here is read from the records and the planner's views. Two things can be done, both an operator's
+word: to release the brake, and to confirm that machines are off.
 """
 
 from typing import Any
@@ -16,10 +16,12 @@ from gapless.controller.api.resources import json_response
 from gapless.controller.api.transactions import Transactions
 from gapless.controller.steering import Steering
 from gapless.controller.store import records
-from gapless.errors import NotFound
+from gapless.errors import Conflict, NotFound
+from gapless.model.host import HostName
 
 DEFAULT_FAILOVERS = 100
 MOST_FAILOVERS = 10_000
+_CONFIRM_BODY = 'The body must be {"confirm_off": {"hosts": ["NAME", ...]}}, with "dry_run": true to only try'
 
 
 class GaplessApi:
@@ -69,6 +71,41 @@ class GaplessApi:
         _check_release(await bodies.read(request))
         self._steering.release_brake()
         return json_response({"brake": msgspec.to_builtins(self._steering.brake())})
+
+    async def arbiters(self, _: Request) -> Response:
+        """GET arbiters: the panel, who of it is heard, and what to do where a majority is lost."""
+        return json_response({"arbiters": msgspec.to_builtins(self._steering.panel())})
+
+    async def confirm_off(self, request: Request) -> Response:
+        """PUT confirm-off `{"confirm_off": {"hosts": [NAME, ...], "dry_run": false}}`: an operator has made sure that
+        these machines are off. 409 with the reason of each host of which that is not taken; then it is of none.
+
+        In this order: from the first step on nobody comes back under such a name without being told to be above what
+        was confirmed; then it is stored; then the planner acts on it.
+        """
+        hosts, dry_run = _confirmed(await bodies.read(request))
+        if objections := self._steering.objections_to_off(hosts):
+            raise HostsHeard("; ".join(f"{name}: {objections[name]}" for name in sorted(objections)))
+        if not dry_run:
+            words = self._steering.bar(hosts)
+            await self._transactions.write(lambda session: records.confirm_off(session, words))
+            self._steering.hosts_confirmed_off(words)
+        return json_response({"confirm_off": {"hosts": hosts, "dry_run": dry_run}})
+
+
+class HostsHeard(Conflict):
+    """Machines that are said to be off are heard."""
+
+
+def _confirmed(body: Any) -> tuple[list[HostName], bool]:
+    wanted = body.get("confirm_off") if isinstance(body, dict) else None
+    if not isinstance(wanted, dict) or wanted.keys() - {"hosts", "dry_run"}:
+        raise HttpBadRequest(_CONFIRM_BODY)
+    hosts, dry_run = wanted.get("hosts"), wanted.get("dry_run", False)
+    are_names = isinstance(hosts, list) and hosts and all(isinstance(each, str) for each in hosts)
+    if not are_names or not isinstance(dry_run, bool):
+        raise HttpBadRequest(_CONFIRM_BODY)
+    return sorted({HostName(each) for each in wanted["hosts"]}), dry_run
 
 
 def _limit(text: str | None) -> int:

@@ -20,7 +20,7 @@ from gapless.controller.store.tables import BindingRow, Cluster, HostNameRow, Ho
 from gapless.core.effects import Bind, StorePanel, StoreSuccession, StoreWithdrawal
 from gapless.errors import Conflict, NotFound
 from gapless.model.host import HostFacts, HostName, Incarnation, InstanceId
-from gapless.model.lease import Panel, PanelVersion, Tenure
+from gapless.model.lease import NOBODY, Panel, PanelVersion, Tenure
 from gapless.model.plan import Assignment, Epoch, MoveKind, MoveStep
 from gapless.model.router import RouterId
 
@@ -49,6 +49,12 @@ class NameRecord:
     started: Incarnation
     highest: Incarnation
     outlived: Incarnation
+    confirmed: Incarnation = NOBODY
+
+    @property
+    def is_off(self) -> bool:
+        """An operator confirmed that its machine is off, and it did not connect since."""
+        return self.confirmed >= self.started
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,20 +192,34 @@ async def names(session: AsyncSession) -> dict[HostName, NameRecord]:
             started=Incarnation(row.started),
             highest=Incarnation(row.highest),
             outlived=Incarnation(row.outlived),
+            confirmed=Incarnation(row.confirmed),
         )
         for row in await session.scalars(select(HostNameRow))
     }
 
 
 async def save_names(session: AsyncSession, known: Mapping[HostName, NameRecord]) -> None:
-    """Store what is known of these names."""
+    """Store what is known of these names. What an operator confirmed meanwhile stays."""
     for name, record in known.items():
         row = await session.get(HostNameRow, name)
         if row is None:
-            row = HostNameRow(name=name)
+            row = HostNameRow(name=name, highest=0, outlived=0, confirmed=0)
             session.add(row)
         row.instance, row.started = record.instance, record.started
-        row.highest, row.outlived = record.highest, record.outlived
+        row.highest, row.outlived = max(row.highest, record.highest), max(row.outlived, record.outlived)
+        row.confirmed = max(row.confirmed, record.confirmed)
+    await session.flush()
+
+
+async def confirm_off(session: AsyncSession, words: Mapping[HostName, Incarnation]) -> None:
+    """Store an operator's word that these machines are off, each up to an incarnation. Raises NotFound."""
+    for name, up_to in words.items():
+        row = await session.get(HostNameRow, name)
+        if row is None:
+            raise NotFound(f"no host {name} ever connected")
+        row.highest, row.outlived, row.confirmed = (
+            max(known, up_to) for known in (row.highest, row.outlived, row.confirmed)
+        )
     await session.flush()
 
 

@@ -292,7 +292,10 @@ class HostNameRow(Table):
     highest: Mapped[int]
     """The highest incarnation of the name that was heard of."""
     outlived: Mapped[int]
-    """Incarnations up to this one belong to other machines."""
+    """Incarnations up to this one belong to other machines, or are over by an operator's word."""
+    confirmed: Mapped[int]
+    """Up to this incarnation an operator confirmed that the machine was off; 0: never. It has not connected since as
+    long as this is not below `started`."""
 
 
 class BindingRow(Table):
