@@ -17,12 +17,15 @@ from gapless.core.fleet import Host
 from gapless.core.ledger import Ledger
 from gapless.core.liveness import Attention, Silence
 from gapless.core.moves import AssignmentState
+from gapless.core.panel import Arbiters
 from gapless.core.routers import RouterRecord
 from gapless.core.standbys import Answer, Standbys
 from gapless.core.succession import RightState, Trigger
 from gapless.core.tours import Tour
 from gapless.core.wishes import Beliefs, Stay, Wish
 from gapless.model.lease import NOBODY, Tenure
+from gapless.sim import faults
+from gapless.sim.oracles import Oracles
 from gapless.sim.run import run
 from gapless.sim.store import FakeStore
 
@@ -173,6 +176,18 @@ def names_are_forgotten(patch: Patch) -> None:
     patch.setattr(FakeStore, "name", lambda self, facts, incarnation: NOBODY)
 
 
+def the_living_are_confirmed_off(patch: Patch) -> None:
+    """An operator confirms machines off that only do not answer."""
+    patch.setattr(faults, "is_off", lambda world, name: True)
+
+
+def the_word_is_ignored(patch: Patch) -> None:
+    """Of what operators confirm nothing follows for the panel."""
+    judge = Arbiters.judge
+    patch.setattr(Arbiters, "judge", lambda self, members, now, off=(): judge(self, members, now))
+    patch.setattr(Oracles, "_is_quorum_on", lambda self: True)
+
+
 def nobody_stands_by_again(patch: Patch) -> None:
     """A router that lost its standby gets no other."""
     patch.setattr(Ledger, "drop_standby", _drop_for_good(Ledger.drop_standby))
@@ -196,6 +211,8 @@ def _drop_for_good(drop: Callable[[Ledger, RouterRecord, Trigger], None]) -> Cal
         (silence_is_the_end, ("oracle 1", "oracle 3", "oracle 8")),
         (a_name_is_a_machine, ("oracle 1", "oracle 3", "oracle 8")),
         (a_name_is_its_guard, ("oracle 1", "oracle 8")),
+        (the_living_are_confirmed_off, ("oracle 1", "oracle 8")),
+        (the_word_is_ignored, "oracle 4"),
         (names_are_forgotten, ("oracle 1", "oracle 3", "oracle 4", "oracle 8")),
         (nobody_stands_by_again, "oracle 4"),
     ],

@@ -14,6 +14,7 @@ def vouched(hosts: list[str]) -> str:
     return (
         f"You vouch for each of these machines: {', '.join(hosts)}\n"
         "  - It is off, or destroyed, or cut from every network by hand. You have seen it: no answer is not enough.\n"
+        "  - So is every other machine that ever had this name and could still run.\n"
         "  - It does not go on from where it was. A suspended or paused virtual machine is not off: power it off.\n"
         "Their leases end by your word, as if the arbiters had buried them: their routers become active elsewhere,\n"
         "and where a majority of the arbiters is gone, other hosts become arbiters without asking them.\n"

@@ -237,10 +237,13 @@ class Beat:
             self._tell(ArbitersBack(arbiters=tuple(sorted(back))))
         self._granting = granting
 
-    def _hold(self) -> None:
-        """The lease lasts longer than it did."""
+    def _hold(self, *, is_first: bool) -> None:
+        """The lease lasts longer than it did, or is held for the first time."""
         assert self._lease.until is not None
         self._effects.append(HoldLease(until=self._lease.until))
+        if is_first:
+            self._tell(LeaseHeld(tenure=self._me))
+            self._count_arbiters()
 
     def _fence(self, reason: str) -> None:
         """This incarnation is over: nothing of it may stay."""
@@ -446,10 +449,7 @@ class Beat:
         if longer is None:
             self.counters.late_grants += 1
         elif longer:
-            self._hold()
-            if is_first:
-                self._tell(LeaseHeld(tenure=self._me))
-                self._count_arbiters()
+            self._hold(is_first=is_first)
 
     # Takeovers
 
@@ -493,8 +493,9 @@ class Beat:
         self.panel = replace(panel, floor=self._arbiter.floor)
         self._arbiters = panel.arbiters
         self._stale_told.clear()
+        is_first = self._lease.until is None
         if self._stage is _Stage.RENEWING and self._lease.look(panel, self._now):
-            self._hold()
+            self._hold(is_first=is_first)
 
     def _plan(self, plan: GuardPlan) -> None:
         """Take in a plan: what it takes away is closed, what it gives is opened, and its rights are all there are."""

@@ -28,6 +28,7 @@ from gapless.core.events import (
     BindingFailed,
     BindingStored,
     Event,
+    HostConfirmedOff,
     HostConnected,
     HostDisconnected,
     HostReported,
@@ -88,7 +89,12 @@ class Controller:
         self._store = store
         self._watcher = watcher
         self.planner = Planner(
-            timing, now=agenda.now, hosts=store.hosts.values(), routers=store.routers(), panel=store.panel
+            timing,
+            now=agenda.now,
+            hosts=store.hosts.values(),
+            routers=store.routers(),
+            panel=store.panel,
+            words=store.words(),
         )
         self.is_alive = True
         self.crash_after: int | None = None
@@ -193,6 +199,24 @@ class Controller:
             self._take(event)
 
         self._receive(take)
+
+    def confirm_off(self, name: HostName) -> str:
+        """An operator says that a machine is off, through the API: why that is not taken, "" if it is."""
+        if self.is_stopped or name not in self._store.names:
+            return "nobody answers"
+        if refused := self.planner.objections_to_off([name], self._agenda.now):
+            return refused[name]
+        if name in self._sessions:
+            self._sessions.pop(name)[0].break_off()
+            self._take(HostDisconnected(id=self.name_event(), host=name))
+        up_to = max(self._store.names[name].highest, self.planner.highest(name))
+        try:
+            self._store.confirm_off(name, up_to)
+        except StoreUnavailable as error:
+            return str(error)
+        word = HostConfirmedOff(id="operator", host=name, incarnation=up_to)
+        self._agenda.after(self._store.answers_after_s, lambda: self.tell(word))
+        return ""
 
     # The loop
 

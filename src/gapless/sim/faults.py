@@ -5,6 +5,7 @@ A fault is a function of the world; `FAULTS` says how often each is chosen. Faul
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from gapless.core.events import (
     BrakeReleased,
@@ -210,6 +211,23 @@ def operator_releases_brake(world: World) -> None:
     world.tell(BrakeReleased(id="operator"))
 
 
+def operator_confirms_off(world: World) -> None:
+    """An operator has made sure that machines are off, and says so; now and then the controller dies of that."""
+    for name in sorted(world.machines):
+        controller = world.controller
+        if controller is None or not is_off(world, name):
+            continue
+        refused = controller.confirm_off(name)
+        world.note(f"an operator confirms that {name} is off{f'; refused: {refused}' if refused else ''}")
+        if world.random.random() < 0.1:
+            controller.crash()
+
+
+def is_off(world: World, name: HostName) -> bool:
+    """Whether no machine that ever had this name runs."""
+    return not world.machines[name].is_on and not any(each.is_on and each.facts.name == name for each in world.ghosts)
+
+
 def operator_forgets_host(world: World) -> None:
     """An operator deletes a host that is off and carries nothing."""
     carrying = {binding.host for binding in world.store.bindings.values()}
@@ -284,6 +302,23 @@ def machine_replaced(world: World) -> None:
     world.agenda.after(world.random.uniform(0.5, 3 * world.timing.dead_after_s), lambda: _switch_on(world, another))
 
 
+def arbiters_lost(world: World) -> None:
+    """So many arbiters lose power for long that there is no quorum; somebody looks after them in time, or does not."""
+    panel = world.store.panel
+    if panel is None:
+        return
+    arbiters = [each for each in panel.arbiters if each in world.machines]
+    away_s = world.random.uniform(1.5, 6) * world.timing.dead_after_s
+    for name in world.random.sample(arbiters, len(arbiters) // 2 + 1):
+        machine = world.machines[name]
+        if machine.is_on:
+            world.note(f"the arbiter {name} loses power")
+            machine.power_off()
+        if world.random.random() < 0.5:
+            world.agenda.after(away_s, partial(_switch_on, world, machine))
+    world.agenda.after(1.2 * world.timing.agent_down_time_s, _bind(operator_confirms_off, world))
+
+
 def router_goes(world: World) -> None:
     """A router is deleted."""
     router_id = _any_router(world)
@@ -329,5 +364,7 @@ LEASE_FAULTS: tuple[tuple[Callable[[World], None], int], ...] = (
     (router_changes_mode, 3),
     (operator_moves, 3),
     (machine_replaced, 3),
+    (arbiters_lost, 3),
+    (operator_confirms_off, 5),
 )
 """What happens besides, where hosts take part in leases."""

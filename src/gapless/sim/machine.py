@@ -40,6 +40,10 @@ class Surroundings(Protocol):
     random: Random
     leases: Leases
 
+    @property
+    def has_arbiters(self) -> bool:
+        """Whether a quorum of arbiters is there to grant leases."""
+
     def connect(self, machine: "Machine", session: Session) -> bool:
         """Open a control link; whether a controller answered."""
 
@@ -180,12 +184,13 @@ class Machine:
         """Its lease is over. It goes on as another, with nothing open; its machine goes on running."""
         self.incarnation = Incarnation(self.incarnation + 1)
         self.guard.reborn(self.incarnation)
+        self._report()
 
     def _renew(self) -> None:
         """The sentinel's beat: hold the lease, or be fenced; take over what may be."""
         guard = self.guard
         if guard.is_alive:
-            if not self.is_on_data:
+            if not (self.is_on_data and self._world.has_arbiters):
                 self._world.leases.stop(guard.tenure)
         elif guard.leased == guard.tenure.incarnation or (self._may_ask() and not guard.hold()):
             self._fence()
@@ -194,7 +199,7 @@ class Machine:
         self._later(POLL_S * self._world.random.uniform(0.3, 1.5), self._renew)
 
     def _may_ask(self) -> bool:
-        return self.is_member and self.is_on_data and not self.guard.has_to_wait()
+        return self.is_member and self.is_on_data and self._world.has_arbiters and not self.guard.has_to_wait()
 
     def bury(self, tenure: Tenure, seq: int) -> None:
         """The controller claims a tenure at this arbiter."""
@@ -283,6 +288,7 @@ class Machine:
             forwarding=self.guard.forwarding(),
             takeovers=self.guard.takeovers(),
             buried=buried,
+            is_held=self.guard.is_alive,
         )
         session = self.session
         session.carry(lambda: self._world.deliver(session, event))

@@ -12,7 +12,7 @@
    bound to, and a guarded one has a standby that is ready, if another host can be that; nobody stays on a host out of
    service that could leave it; nothing else runs anywhere (`unsettled`).
 5. No host is held dead unless it was not heard for twice agent_down_time in which the controller was there and awake,
-   and nothing moves for silence but from such a host.
+   or an operator confirmed that it is off; and nothing moves for silence but from such a host.
 6. Nothing moves for silence while more than brake_share of the hosts look dead.
 7. No router waits for a host while there is one that has no objection.
 8. Never have two hosts the right to succeed with one router, and none has one that is not stored.
@@ -23,7 +23,7 @@
 from collections.abc import Mapping, Sequence
 
 from gapless.core.effects import Bind, Effect, RecordStep, ReportHost, ReportPause
-from gapless.core.events import BrakeReleased, Event, HostForgotten, RouterNeeds
+from gapless.core.events import BrakeReleased, Event, HostConfirmedOff, HostForgotten, RouterNeeds
 from gapless.core.fleet import Duty
 from gapless.core.liveness import Attention, Timing
 from gapless.core.planner import Planner
@@ -76,6 +76,7 @@ class Oracles:
         self._dead: set[HostName] = set()
         self._said_to_be_dead: set[HostName] = set()
         """By an operator who released the brake."""
+        self._confirmed_off: set[HostName] = set()
         self._cut_off: set[HostName] = set()
         self._classic_at_death: dict[HostName, set[RouterId]] = {}
         """What was not (yet) guarded when such a host was taken for dead."""
@@ -92,7 +93,8 @@ class Oracles:
         self._counted = dict(self._ears)
         self._in_vain.clear()
         self._dead.clear()
-        self._said_to_be_dead.clear()
+        self._confirmed_off = {word.host for word in self._store.words() if word.is_off}
+        self._said_to_be_dead = set(self._confirmed_off)
         self._retried.clear()
 
     def resumed(self, away_s: float) -> None:
@@ -108,12 +110,16 @@ class Oracles:
         self._ears[host] = self._counted[host] = self._agenda.now
         self._dead.discard(host)
         self._said_to_be_dead.discard(host)
+        self._confirmed_off.discard(host)
 
     def told(self, event: Event) -> None:
         """An operator says something."""
         if isinstance(event, BrakeReleased):
             assert self._planner is not None
             self._said_to_be_dead.update(self._planner.brake_view().hosts)
+        if isinstance(event, HostConfirmedOff):
+            self._confirmed_off.add(event.host)
+            self._said_to_be_dead.add(event.host)
         if isinstance(event, HostForgotten):
             self._ears.pop(event.host, None)
             self._counted.pop(event.host, None)
@@ -152,7 +158,8 @@ class Oracles:
         moves = self._retried.pop(effect.router_id, {})
         if effect.kind is not MoveKind.RETRY:
             return
-        moves.setdefault(effect.epoch, self._agenda.now)  # The same may be asked for once more.
+        if "cannot run it" in effect.reason:  # Else it goes back, since the host that it was going to is over.
+            moves.setdefault(effect.epoch, self._agenda.now)  # The same may be asked for once more.
         lately = {epoch: moved_at for epoch, moved_at in moves.items() if self._agenda.now - moved_at < PAUSE_S}
         if len(lately) > MOST_RETRIES:
             raise Violated(
@@ -278,7 +285,7 @@ class Oracles:
 
     def _check_death(self, host: HostName) -> None:
         silent_s = self._agenda.now - self._ears[host]
-        if silent_s < self._timing.dead_after_s:
+        if silent_s < self._timing.dead_after_s and host not in self._confirmed_off:
             raise Violated(f"oracle 5: {host} is held dead after {silent_s:.1f} s in which it could have been heard")
         self._dead.add(host)
         if host in self._machines and self._machines[host].is_on:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from gapless.core.effects import Bind, RecordStep, StorePanel, StoreSuccession, StoreWithdrawal
 from gapless.core.events import RouterNeeds
-from gapless.core.views import StoredHost, StoredRouter
+from gapless.core.views import StoredHost, StoredRouter, StoredWord
 from gapless.errors import Conflict, NotFound, StoreUnavailable
 from gapless.model.host import HostFacts, HostName, Incarnation, InstanceId, others_up_to
 from gapless.model.lease import NOBODY, Panel, Tenure
@@ -31,8 +31,10 @@ class Name:
     """What is known of a host's name for ever."""
 
     instance: InstanceId
+    started: Incarnation
     highest: Incarnation
     outlived: Incarnation
+    confirmed: Incarnation = NOBODY
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,11 +65,33 @@ class FakeStore:
         """A machine connects under its name; returns what its incarnations have to be above."""
         known = self.names.get(facts.name)
         if known is None:
-            known = Name(instance=facts.instance, highest=incarnation, outlived=NOBODY)
+            known = Name(instance=facts.instance, started=incarnation, highest=incarnation, outlived=NOBODY)
         outlived = known.outlived if known.instance == facts.instance else others_up_to(known.highest)
-        highest = max(known.highest, incarnation, Incarnation(outlived + 1))
-        self.names[facts.name] = Name(instance=facts.instance, highest=highest, outlived=outlived)
+        started = max(incarnation, Incarnation(outlived + 1))
+        self.names[facts.name] = Name(
+            instance=facts.instance,
+            started=started,
+            highest=max(known.highest, started),
+            outlived=outlived,
+            confirmed=known.confirmed,
+        )
         return outlived
+
+    def confirm_off(self, name: HostName, up_to: Incarnation) -> None:
+        """An operator's word. Raises StoreUnavailable while it fails."""
+        self._fail_before()
+        known = self.names[name]
+        highest, outlived = max(known.highest, up_to), max(known.outlived, up_to)
+        self.names[name] = replace(known, highest=highest, outlived=outlived, confirmed=max(known.confirmed, up_to))
+        self._fail_after()
+
+    def words(self) -> list[StoredWord]:
+        """What a controller reads of such words when it starts."""
+        return [
+            StoredWord(host=name, up_to=known.confirmed, is_off=known.confirmed >= known.started)
+            for name, known in self.names.items()
+            if known.confirmed
+        ]
 
     def routers(self) -> list[StoredRouter]:
         """Everything a controller reads of routers when it starts."""

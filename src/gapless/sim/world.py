@@ -58,6 +58,13 @@ class World:
         """No new faults: whatever crashes now comes back."""
         self.oracles = Oracles(self.agenda, self.store, self.machines, self.timing, self.leases, self.ghosts)
 
+    @property
+    def has_arbiters(self) -> bool:
+        """Whether a quorum of the arbiters that are stored is on, and on the data network."""
+        panel = self.store.panel
+        on = [name for name, each in self.machines.items() if each.is_on and each.is_on_data]
+        return panel is not None and panel.is_quorum(on)
+
     def add_machine(self, facts: HostFacts) -> Machine:
         """A host that is switched off yet."""
         machine = self.machines[facts.name] = Machine(self, facts, self.timing.report_interval_s)

@@ -169,7 +169,14 @@ class Rig:
     def restart(self) -> None:
         """The planner is lost; another one begins from the store."""
         self.unanswered.clear()
-        self.planner = Planner(self.timing, now=self.now, hosts=self.store.hosts.values(), routers=self.store.routers())
+        self.planner = Planner(
+            self.timing,
+            now=self.now,
+            hosts=self.store.hosts.values(),
+            routers=self.store.routers(),
+            panel=self.store.panel,
+            words=self.store.words(),
+        )
         self.follow(self.planner.on_deadline(self.now))
 
     # What can be seen

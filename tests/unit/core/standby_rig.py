@@ -1,5 +1,7 @@
 """A planner's rig whose hosts hold leases, and say what their guards do."""
 
+from collections.abc import Collection
+
 from planner_rig import ACTIVE, Rig, Write, facts, needs
 
 from gapless.core.effects import AskArbiters, Bind, StorePanel, StoreWithdrawal
@@ -86,6 +88,7 @@ class StandbyRig(Rig):
     def connect(self, said: HostFacts) -> None:
         """Open a new control link."""
         name = said.name
+        self.store.name(said, Incarnation(self.incarnations[name]))
         self.sessions[name] = self.sessions.get(name, 0) + 1
         self.numbers[name] = 0
         incarnation = Incarnation(self.incarnations[name])
@@ -104,6 +107,7 @@ class StandbyRig(Rig):
         version: int | None = None,
         full: bool = False,
         leased: int | None = None,
+        held: bool = False,
     ) -> None:
         """A report, with what its guard has open; made from the newest plan unless another version is given."""
         name = HostName(host)
@@ -126,6 +130,7 @@ class StandbyRig(Rig):
                 forwarding=tuple(Forwarding(router_id=each, epoch=at) for each, at in self.open[host].items()),
                 takeovers=took,
                 buried=buried,
+                is_held=held,
             )
         )
 
@@ -165,12 +170,23 @@ class StandbyRig(Rig):
 
     def bury(self, *arbiters: str, subject: Tenure) -> None:
         """These arbiters answer the next question on a tenure at once."""
+        self._answer(arbiters, subject, is_buried=True)
+
+    def deny(self, *arbiters: str, subject: Tenure) -> None:
+        """As `bury`; they say that it is alive."""
+        self._answer(arbiters, subject, is_buried=False)
+
+    def _answer(self, arbiters: Collection[str], subject: Tenure, *, is_buried: bool) -> None:
         before = len(self._questions(subject))
         while len(self._questions(subject)) == before:
             self.pass_time(1, heard=arbiters)
         seq = self._questions(subject)[-1].seq
         for arbiter in arbiters:
-            self.guard(arbiter, buried=(Burial(tenure=subject, seq=seq, is_buried=True),))
+            self.guard(arbiter, buried=(Burial(tenure=subject, seq=seq, is_buried=is_buried),))
+
+    def confirm_off(self, name: HostName, up_to: Incarnation) -> None:
+        """An operator's word is stored."""
+        self.store.confirm_off(name, up_to)
 
     def _questions(self, subject: Tenure) -> list[AskArbiters]:
         return [each for each in self.all_said(AskArbiters) if each.tenure == subject]

@@ -379,3 +379,33 @@ def test_strangers_and_other_timings_are_counted_and_not_heard(rig: Rig) -> None
     assert rig.say(DatagramKind.GRANT, HostName("x"), rig.me, seq=1) == []
     assert rig.say(DatagramKind.RENEW, A, Tenure(A, Incarnation(1)), seq=1, lease_s=9.0) == []
     assert (rig.beat.counters.strangers, rig.beat.counters.other_timings) == (1, 1)
+
+
+# A panel that begins anew
+
+
+def anew(*arbiters: HostName) -> Panel:
+    return Panel(version=PanelVersion(3), floor=PanelVersion(3), sets=(frozenset(arbiters),))
+
+
+def test_a_lease_by_arbiters_of_before_ends_with_a_panel_that_begins_anew(rig: Rig) -> None:
+    """They were confirmed to be off, came back, and granted each other: nobody of the new panel knows of that."""
+    rig.plan(active={R1: Epoch(1)})
+    rig.do(Activated(routers=(R1,)))
+    effects = rig.plan(active={R1: Epoch(1)}, panel=anew(ME))
+    assert isinstance(news(effects)[0], Fenced)
+    assert any(isinstance(each, Withdraw) for each in effects)
+    assert (rig.beat.forwarding, rig.beat.panel, rig.beat.settled) == ({}, anew(ME), None)
+    assert rig.do(Withdrawn()) == [NeedIncarnation(after=Incarnation(1))]
+
+
+def test_whoever_holds_no_lease_follows_it_and_goes_on() -> None:
+    rig = Rig(me=A)
+    rig.tick()
+    rig.do(Withdrawn())
+    rig.tick(DEFAULT.quiet_s)
+    assert rig.beat.tenure is None, "of three arbiters it is one"
+    rig.tick(DEFAULT.interval_s)
+    effects = rig.plan(panel=anew(A))
+    assert news(effects)[0] == LeaseHeld(tenure=rig.me), "what it granted itself is a majority now"
+    assert rig.beat.settled == 1

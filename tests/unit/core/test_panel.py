@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapless.core.panel import Arbiters, Member, Shortage
+from gapless.core.panel import Arbiters, Member, NextLevel, Shortage
 from gapless.model.host import HostName
 from gapless.model.lease import DEFAULT, Panel, PanelVersion
 
@@ -183,3 +183,63 @@ def test_one_host_is_short_of_hosts_and_not_of_arbiters() -> None:
     shortage = Shortage(patience_s=0.0)
     assert shortage.judge(None, [], 0.0) is None
     assert shortage.judge(of("h1"), [member("h1")], 1.0) is None
+
+
+def lost(*members: Member, off: str, panel: Panel | None = None, after_s: float = DEFAULT.quiet_s) -> NextLevel | None:
+    """What follows when an operator has confirmed that these are off."""
+    keeper = arbiters(panel or of("h1 h2 h3"))
+    named = {HostName(each) for each in off.split()}
+    return keeper.judge(members, 0.0, named) or keeper.judge(members, after_s, named)
+
+
+def off_host(name: str) -> Member:
+    return dead(name, is_over=True)
+
+
+def test_a_panel_that_lost_its_majority_for_good_begins_anew_out_of_who_is_heard() -> None:
+    alone = replace(member("h1"), follows=False)
+    following = lost(alone, off_host("h2"), off_host("h3"), off="h2 h3")
+    assert following is not None
+    assert following.begins_anew
+    assert following.panel == of("h1", version=5, floor=5), "whoever follows version 3 is not served"
+    others = [member("h4"), member("h5"), off_host("h2"), off_host("h3"), dead("h1")]
+    following = lost(*others, off="h2 h3")
+    assert following is not None
+    assert following.panel.sets == (frozenset({HostName("h4")}),), "two hosts have one arbiter"
+
+
+def test_it_does_not_while_the_others_can_be_a_majority() -> None:
+    rest = [member("h1"), member("h2"), off_host("h3")]
+    assert lost(*rest, off="h3") is None, "two of three are one"
+    following = lost(*rest, member("h4"), off="h3")
+    assert following is not None
+    assert not following.begins_anew
+    assert len(following.panel.sets) == 2, "as any replacement"
+    assert lost(member("h1"), dead("h2"), off_host("h3"), off="h3") is None, "of h2 nobody has said that it is off"
+
+
+def test_of_two_sets_it_is_enough_that_one_is_lost() -> None:
+    joint = of("h1 h2 h3", "h1 h4 h5", version=4, floor=3)
+    following = lost(member("h1"), member("h4"), member("h5"), off_host("h2"), off_host("h3"), off="h2 h3", panel=joint)
+    assert following is not None
+    assert following.panel == of("h1 h4 h5", version=6, floor=6)
+
+
+def test_it_begins_anew_only_when_all_that_was_granted_is_over() -> None:
+    hosts = [member("h1"), off_host("h2"), off_host("h3")]
+    assert lost(*hosts, off="h2 h3", after_s=DEFAULT.quiet_s / 2) is None
+    keeper = arbiters(of("h1 h2 h3"))
+    one, both = {HostName("h3")}, {HostName("h2"), HostName("h3")}
+    assert keeper.judge(hosts, 0.0, one) is None
+    assert keeper.judge(hosts, 1.0, both) is None, "h2 was on until now"
+    assert keeper.judge(hosts, 1.0 + DEFAULT.quiet_s, one) is None, "h2 was heard"
+    assert keeper.judge(hosts, 2.0, both) is None, "counted anew"
+
+
+def test_it_does_not_while_a_host_says_that_it_holds_its_lease() -> None:
+    holder = replace(member("h1"), is_held=True)
+    assert lost(holder, off_host("h2"), off_host("h3"), off="h2 h3") is None
+
+
+def test_it_cannot_begin_without_a_host_that_is_heard() -> None:
+    assert lost(dead("h1"), off_host("h2"), off_host("h3"), off="h2 h3") is None
