@@ -7,9 +7,10 @@ from api_fakes import HEARD_AT, FakeSteering
 from httpx import AsyncClient, Response
 
 from gapless.controller.steering import BrakeView, RouterView
+from gapless.controller.store import records
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import MoveRow
-from gapless.model.host import HostName
+from gapless.model.host import HostName, Incarnation, InstanceId
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 
@@ -139,3 +140,60 @@ class TestBrake:
         answer = await api.put("/v2.0/gapless/brake", json=body)
         assert error_of(answer)[:2] == (400, "HTTPBadRequest")
         assert not steering.told
+
+
+class TestConfirmOff:
+    URL = "/v2.0/gapless/confirm-off"
+
+    @pytest.fixture(autouse=True)
+    async def names(self, store: Store) -> None:
+        async with store.transaction() as session:
+            await records.save_names(session, {HostName("host1"): self.record(3), HostName("host2"): self.record(9)})
+
+    def record(self, started: int) -> records.NameRecord:
+        at = Incarnation(started)
+        return records.NameRecord(instance=InstanceId(ROUTER), started=at, highest=at, outlived=Incarnation(0))
+
+    async def confirmed(self, store: Store) -> dict[str, bool]:
+        async with store.reading() as session:
+            return {name: record.is_off for name, record in (await records.names(session)).items()}
+
+    async def test_it_is_stored_between_the_bar_and_the_word(
+        self, api: AsyncClient, steering: FakeSteering, store: Store
+    ) -> None:
+        answer = await api.put(self.URL, json={"confirm_off": {"hosts": ["host1", "host1"]}})
+        assert answer.json() == {"confirm_off": {"hosts": ["host1"], "dry_run": False}}
+        assert steering.told == [("bar", ("host1",)), ("hosts_confirmed_off", {"host1": 7})]
+        assert await self.confirmed(store) == {"host1": True, "host2": False}
+
+    async def test_a_dry_run_does_nothing(self, api: AsyncClient, steering: FakeSteering, store: Store) -> None:
+        answer = await api.put(self.URL, json={"confirm_off": {"hosts": ["host1"], "dry_run": True}})
+        assert answer.json() == {"confirm_off": {"hosts": ["host1"], "dry_run": True}}
+        assert (steering.told, await self.confirmed(store)) == ([], {"host1": False, "host2": False})
+
+    async def test_of_several_it_is_taken_for_all_or_none(
+        self, api: AsyncClient, steering: FakeSteering, store: Store
+    ) -> None:
+        steering.on = {HostName("host2"): "host2 was heard 3 s ago"}
+        answer = await api.put(self.URL, json={"confirm_off": {"hosts": ["host1", "host2"]}})
+        assert error_of(answer) == (409, "HTTPConflict", "host2: host2 was heard 3 s ago")
+        assert (steering.told, await self.confirmed(store)) == ([], {"host1": False, "host2": False})
+
+    async def test_a_name_that_no_host_ever_had_is_not_found(self, api: AsyncClient, store: Store) -> None:
+        answer = await api.put(self.URL, json={"confirm_off": {"hosts": ["host1", "nobody"]}})
+        assert error_of(answer) == (404, "HTTPNotFound", "no host nobody ever connected")
+        assert await self.confirmed(store) == {"host1": False, "host2": False}
+
+    @pytest.mark.parametrize(
+        "word",
+        [None, [], {}, {"hosts": []}, {"hosts": "host1"}, {"hosts": [1]}, {"hosts": ["host1"], "dry_run": 1}],
+    )
+    async def test_it_is_not_said_by_mistake(self, api: AsyncClient, steering: FakeSteering, word: object) -> None:
+        answer = await api.put(self.URL, json={"confirm_off": word})
+        assert error_of(answer)[:2] == (400, "HTTPBadRequest")
+        assert not steering.told
+
+    async def test_arbiters_are_shown(self, api: AsyncClient) -> None:
+        shown = (await api.get("/v2.0/gapless/arbiters")).json()["arbiters"]
+        assert (shown["level"], shown["lost"], shown["holders"]) == ("single", False, ["host1"])
+        assert [each["name"] for each in shown["arbiters"]] == ["host1"]

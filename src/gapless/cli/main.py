@@ -1,6 +1,6 @@
 """The `gapless` command: finds the verb's module, imports only that one, so that `gapless host` starts lean.
 
-Each verb is a module beside this one with a Typer application named `app`.
+Each verb is a module beside this one (`_` where the verb has `-`) with a Typer application named `app`.
 """
 
 import sys
@@ -32,6 +32,11 @@ def usage() -> str:
     )
 
 
+def module_of(verb: str) -> str:
+    """The module that has a verb's application."""
+    return f"gapless.cli.{verb.replace('-', '_')}"
+
+
 def main() -> int:
     """Entry point of the console script; returns the exit status (2 for a usage error, 1 for a failure)."""
     arguments = sys.argv[1:]
@@ -45,7 +50,7 @@ def main() -> int:
     if verb not in VERBS:
         print(f"gapless: there is no verb '{verb}'\n\n{usage()}", file=sys.stderr)
         return 2
-    app = import_module(f"gapless.cli.{verb.replace('-', '_')}").app
+    app = import_module(module_of(verb)).app
     try:
         app(args=rest, prog_name=f"gapless {verb}")
     except GaplessError as error:

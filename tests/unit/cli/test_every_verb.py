@@ -6,12 +6,12 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from gapless.cli.main import VERBS
+from gapless.cli.main import VERBS, module_of
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_help_of_a_verb_is_plain_and_offers_what_works(verb: str) -> None:
-    app = import_module(f"gapless.cli.{verb}").app
+    app = import_module(module_of(verb)).app
     pages = [[], *([name] for name in getattr(get_command(app), "commands", {}))]
     for page in pages:
         done = CliRunner().invoke(app, [*page, "--help"], prog_name=f"gapless {verb}")

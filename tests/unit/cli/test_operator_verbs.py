@@ -1,7 +1,8 @@
-"""`gapless status`, `failovers` and `brake`, against a controller that runs, and against none."""
+"""The verbs of operators, such as `gapless status`, against a controller that runs, and against none."""
 
 import asyncio
 import http.server
+import io
 import json
 import socket
 import sys
@@ -16,7 +17,7 @@ import pytest
 import structlog
 
 from gapless.cli import main
-from gapless.config import Address, ServerSettings
+from gapless.config import Address, Liveness, ServerSettings
 from gapless.controller import server
 from gapless.controller.server import Listening
 from gapless.controller.store import records
@@ -30,6 +31,7 @@ from gapless.model.router import RouterId
 ROUTER = RouterId(str(uuid4()))
 NOBODY = str(uuid4())
 AT = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
+HASTY = Liveness(report_interval_s=0.1, agent_down_time_s=0.4)
 REASON = (
     f"Rescheduling router {ROUTER} from agent 1 because the agent did not report to the server in the last 150 seconds."
 )
@@ -68,6 +70,10 @@ async def fill(state: Path) -> None:
         for name in ("h1", "h2"):
             facts = HostFacts(name=HostName(name), instance=InstanceId(str(uuid4())))
             await records.save_host(session, facts, Incarnation(1), AT)
+            known = records.NameRecord(
+                instance=facts.instance, started=Incarnation(1), highest=Incarnation(1), outlived=Incarnation(0)
+            )
+            await records.save_names(session, {facts.name: known})
         session.add(RouterRow(id=ROUTER, name="edge"))
     for epoch, (before, after) in enumerate([(None, "h1"), ("h1", "h2")], start=1):
         move = Bind(
@@ -93,14 +99,18 @@ async def fill(state: Path) -> None:
     await store.close()
 
 
-@pytest.fixture
-async def controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+@pytest.fixture(params=[Liveness()])
+async def controller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[None]:
     """A controller with that story, named by GAPLESS_API."""
     await fill(tmp_path)
     anywhere = Address(host="127.0.0.1", port=0)
     stop = asyncio.Event()
     ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
-    settings = ServerSettings(state_dir=tmp_path, api=anywhere, link=anywhere, keep_moves_days=0)
+    settings = ServerSettings(
+        state_dir=tmp_path, api=anywhere, link=anywhere, keep_moves_days=0, liveness=request.param
+    )
     task = asyncio.create_task(server.run(settings, stop, ready.set_result))
     await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
     monkeypatch.setenv("GAPLESS_API", f"http://{(await ready).api}")
@@ -188,6 +198,53 @@ class TestWithController:
             assert (await asyncio.to_thread(run, "brake", *arguments)).out.strip().startswith("off")
         assert json.loads((await asyncio.to_thread(run, "brake", "release", "--json")).out)["brake"]["engaged"] is False
 
+    async def test_a_host_that_may_come_back_is_not_confirmed_off(self, run: Run) -> None:
+        said = await asyncio.to_thread(run, "confirm-off", "h1", "h2", "--yes")
+        assert said.status == 1
+        assert "h1: the controller has listened for less than 75 s, and h1 may be about to come back; h2: " in said.err
+
+    async def test_a_name_that_no_host_had_cannot_be(self, run: Run) -> None:
+        said = await asyncio.to_thread(run, "confirm-off", "h9", "--dry-run")
+        assert (said.status, said.err) == (1, "gapless confirm-off: no host h9 ever connected\n")
+
+    async def test_arbiters_are_shown_though_there_are_none(self, run: Run) -> None:
+        said = await asyncio.to_thread(run, "arbiters")
+        assert said.status == 0
+        assert "no arbiters yet" in said.out
+        shown = json.loads((await asyncio.to_thread(run, "arbiters", "--json")).out)["arbiters"]
+        assert (shown["lost"], shown["arbiters"]) == (False, [])
+
+
+@pytest.mark.usefixtures("controller")
+@pytest.mark.parametrize("controller", [HASTY], indirect=True)
+async def test_hosts_are_confirmed_off_once_somebody_has_said_yes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with asyncio.timeout(30):
+        while (said := await asyncio.to_thread(run, "confirm-off", "h2", "--dry-run")).status:
+            pass  # The controller has to have listened for a while.
+    assert said.out.strip() == "It would be taken for h2. Nothing was done."
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    said = await asyncio.to_thread(run, "confirm-off", "h2")
+    assert said.status == 1
+    assert "You vouch for each of these machines: h2" in said.out
+    assert await standing(run, "h2") != "confirmed"
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    said = await asyncio.to_thread(run, "confirm-off", "h2")
+    assert (said.status, said.out.splitlines()[-1][:-1]) == (
+        0,
+        "Are they off? [y/N]: Confirmed off: h2. Watch: gapless arbiters, gapless statu",
+    )
+    assert await standing(run, "h2") == "confirmed"
+    assert (await asyncio.to_thread(run, "confirm-off", "h2", "--yes")).status == 0, "said twice"
+
+
+async def standing(run: Run, host: str) -> str:
+    """`confirmed`, or what the host is."""
+    hosts = json.loads((await asyncio.to_thread(run, "status", "--json")).out)["hosts"]
+    (shown,) = [each for each in hosts if each["name"] == host]
+    return "confirmed" if "an operator confirmed" in shown["reason"] else str(shown["standing"])
+
 
 @pytest.mark.parametrize("verb", [("status",), ("failovers",), ("failovers", "show", ROUTER), ("brake", "release")])
 def test_without_a_controller_there_is_one_line_that_says_what_to_do(run: Run, verb: tuple[str, ...]) -> None:
@@ -219,7 +276,18 @@ def test_something_else_that_listens_there_is_no_controller(run: Run) -> None:
     assert "is no Gapless controller (HTTP 501)" in said.err
 
 
-@pytest.mark.parametrize("verb", [("server",), ("status",), ("failovers",), ("failovers", "show"), ("brake",)])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("server",),
+        ("status",),
+        ("failovers",),
+        ("failovers", "show"),
+        ("brake",),
+        ("arbiters",),
+        ("confirm-off",),
+    ],
+)
 def test_help_teaches_with_examples(run: Run, verb: tuple[str, ...]) -> None:
     said = run(*verb, "--help")
 

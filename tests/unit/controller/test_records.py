@@ -385,3 +385,22 @@ async def test_a_takeover_s_record_begins_before_the_controller_heard_of_it(read
         move = await records.move(session, R, 1)
     assert [each.step for each in move.timeline] == ["missed", "silent", "decided", "buried", "opened", "bound"]
     assert move.total_ms == 250
+
+
+async def test_an_operators_word_is_not_overwritten_by_what_was_known_before(ready: Store) -> None:
+    """A round of the host book may have been on its way."""
+    h1, before = (
+        HostName("h1"),
+        records.NameRecord(
+            instance=facts_of("h1").instance, started=Incarnation(3), highest=Incarnation(3), outlived=Incarnation(0)
+        ),
+    )
+    async with ready.transaction() as session:
+        await records.save_names(session, {h1: before})
+    async with ready.transaction() as session:
+        await records.confirm_off(session, {h1: Incarnation(4)})
+    async with ready.transaction() as session:
+        await records.save_names(session, {h1: before})
+    async with ready.reading() as session:
+        after = (await records.names(session))[h1]
+    assert (after.confirmed, after.outlived, after.highest, after.is_off) == (4, 4, 4, True)

@@ -175,3 +175,29 @@ def test_a_lease_that_is_no_news_or_cannot_be_changes_nothing(incarnation: int) 
     assert made.leased(H1.name, Incarnation(incarnation)) is None
     assert made.leased(HostName("unknown"), Incarnation(9)) is None
     assert up_to(made, H1, 5) == (0, 5)
+
+
+def test_a_machine_that_was_confirmed_off_comes_back_above_what_was_confirmed() -> None:
+    made = roster()
+    made.bar(H1.name, Incarnation(8))
+    assert made.is_off(H1.name)
+    assert made.consider(H1, Incarnation(6), 1) == Admission()
+    record = made.admit(H1, Incarnation(6), 1, AT)
+    assert (record.started, record.outlived, record.confirmed) == (9, 8, 8)
+    assert not made.is_off(H1.name)
+    assert not record.is_off
+    assert made.admit(H1, Incarnation(10), 2, AT).confirmed == 8, "what was over stays over"
+
+
+def test_another_machine_may_have_the_name_of_one_that_was_confirmed_off_at_once() -> None:
+    made = roster(heard_s=0)
+    made.bar(H1.name, Incarnation(5))
+    another = replace(H1, instance=OTHER)
+    assert made.consider(another, Incarnation(1), 1) == Admission(replaces=H1.instance)
+    assert made.admit(another, Incarnation(1), 1, AT).started == MACHINE_STEP + 1
+
+
+def test_the_highest_incarnation_of_a_name_that_nobody_had_is_not_known() -> None:
+    assert roster().highest(HostName("h9")) is None
+    assert roster().highest(H1.name) == 5
+    assert not roster().is_off(HostName("h9"))
