@@ -129,6 +129,12 @@ def planned_before_its_first_lease(patch: Patch) -> None:
     patch.setattr(Beat, "tenure", property(lambda self: self._me if self._stage.name == "RENEWING" else None))
 
 
+def planned_by_a_lost_panel(patch: Patch) -> None:
+    """Arbiters that were off are on again, unheard: what they grant counts until the panel begins anew."""
+    patch.setattr(Controller, "gate", lambda self, version: None)
+    patch.setattr(Controller, "is_held", lambda self: False)
+
+
 def losses_count_at_once(patch: Patch) -> None:
     """A host that finds a gateway lost does not wait until the others must have found out."""
     patch.setattr(WaysOut, "_is_settled", lambda *_: True)
@@ -151,6 +157,7 @@ def losses_count_at_once(patch: Patch) -> None:
         rights_survive,
         planned_before_its_first_lease,
         losses_count_at_once,
+        planned_by_a_lost_panel,
     ],
 )
 def test_a_mistake_is_caught(mistake: Callable[[Patch], None], monkeypatch: Patch) -> None:

@@ -80,8 +80,8 @@ class Host:
     is_off: bool = False
     """An operator confirmed that it is off, and it was not heard since."""
     must_follow: bool = False
-    """The panel begins anew: what lease this host says it held may rest on the arbiters of before, until its guard
-    works from the new panel."""
+    """The panel is lost, or began anew: what lease this host says it held may rest on the arbiters of before, until its
+    guard works from the new panel."""
     standbys: set[RouterId] = field(default_factory=set)
     """Routers whose standby it is, or is being made."""
     preparing: set[RouterId] = field(default_factory=set)

@@ -36,7 +36,7 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
             _take_in_opening(ledger, host, router_id, is_open.get(router_id))
     host.is_held = event.is_held
     host.guard_version = max(host.guard_version, event.guard_version)
-    if host.must_follow and not ledger.panel_begins_anew and host.guard_version >= host.panel_version:
+    if host.must_follow and not ledger.is_panel_lost and host.guard_version >= host.panel_version:
         ledger.follows_anew(host)
     owing, host.owing = host.owing, set()  # Whoever still waits says so again.
     ledger.look_at(*owing)

@@ -60,8 +60,8 @@ class Ledger:
         """Who is heard may have changed, so the brake is to be judged."""
         self.off: set[HostName] = set()
         """Hosts that an operator confirmed to be off, and that were not heard since; also such as are not known."""
-        self.panel_begins_anew = False
-        """That is being stored: no lease of before counts any more."""
+        self.is_panel_lost = False
+        """It has to begin anew, or that is being stored: no lease counts that is heard of now."""
         for word in words:
             self.burials.bury(Tenure(word.host, word.up_to))
             if word.is_off:
@@ -101,7 +101,7 @@ class Ledger:
         """A host is known from now on. What was bound to its name all along is bound to it."""
         silence = Silence(counted_from=self.now)
         host = self.fleet.add(Host(facts=facts, incarnation=incarnation, admin_up=admin_up, silence=silence))
-        host.buried, host.must_follow = self.burials.up_to(host.name), self.panel_begins_anew
+        host.buried, host.must_follow = self.burials.up_to(host.name), self.is_panel_lost
         if host.name in self.off:
             self.confirm_off(host.name)
         for router in self.routers.values():
@@ -273,12 +273,19 @@ class Ledger:
             host.panel_version = host.plan_version
             self.fleet.changed_plans.setdefault(host.name, reason)
 
-    def panel_begins(self) -> None:
-        """The panel is to begin anew: nothing is planned for a lease before its host follows the new one."""
-        self.panel_begins_anew = True
+    def panel_lost(self) -> None:
+        """Nothing is planned for a lease before its host follows the panel that begins anew."""
+        self.is_panel_lost = True
         for host in self.fleet:
             host.must_follow = True
             self.lease_changed(host)
+
+    def panel_found(self, *, begins_anew: bool) -> None:
+        """It has begun anew; or it need not, since a host was heard that was confirmed to be off."""
+        self.is_panel_lost = False
+        for host in self.fleet:
+            if not begins_anew:
+                self.follows_anew(host)
 
     def follows_anew(self, host: Host) -> None:
         """A host's guard works from the panel that began anew: what lease it held by the one before is over."""

@@ -47,7 +47,7 @@ from gapless.core.fleet import Duty, Fleet, Host
 from gapless.core.invariants import Invariants
 from gapless.core.ledger import STANDBY_TURNS, Ledger
 from gapless.core.liveness import Attention, Standing, Timing, excused_s
-from gapless.core.panel import Arbiters, Member, Shortage
+from gapless.core.panel import Arbiters, Member, Shortage, is_lost
 from gapless.core.panelview import Loss
 from gapless.core.placement import Placement, Placing, objection
 from gapless.core.routers import RouterRecord
@@ -106,6 +106,8 @@ class Planner:
         self._shortage = Shortage(timing.dead_after_s)
         self._loss = Loss()
         self._asked_panel: Panel | None = None
+        self._begins_anew = False
+        """... which shares no quorum with the one of before."""
         self._brake = Brake(timing.brake_share, linger_s=timing.agent_down_time_s)
         self._invariants = Invariants()
         self._story = Story()
@@ -137,6 +139,7 @@ class Planner:
         try:
             self._notice_pause()
             take_in()
+            self._judge_loss()
             status.tell(ledger, self._timing)
             self._judge_brake()
             self._settle()
@@ -309,9 +312,7 @@ class Planner:
                 if host := ledger.fleet.get(name):
                     ledger.burials.want(host.tenure)
         if self._asked_panel is None and (following := arbiters.judge(members, ledger.now, ledger.off)) is not None:
-            self._asked_panel = following.panel
-            if following.begins_anew:
-                ledger.panel_begins()
+            self._asked_panel, self._begins_anew = following.panel, following.begins_anew
             ledger.emit(StorePanel(panel=following.panel, reason=following.reason, cause=ledger.cause))
         connected = [host.name for host in ledger.fleet if host.connected]
         if (shortage := self._shortage.judge(arbiters.panel, members, ledger.now)) is not None:
@@ -331,6 +332,15 @@ class Planner:
                 )
             )
 
+    def _judge_loss(self) -> None:
+        """From the word that leaves no quorum of the panel on, until another one is stored, or the word is undone."""
+        panel, ledger = self._arbiters.panel, self._ledger
+        lost = self._begins_anew or (panel is not None and is_lost(panel, ledger.off))
+        if lost and not ledger.is_panel_lost:
+            ledger.panel_lost()
+        elif ledger.is_panel_lost and not lost:
+            ledger.panel_found(begins_anew=False)
+
     def _tell_loss(self, members: Sequence[Member]) -> None:
         """Say when the arbiters look lost, and when they do not any more."""
         view = panelview.view(self._ledger, self._arbiters.panel, members, self._ledger.now)
@@ -344,9 +354,12 @@ class Planner:
     def _panel_stored(self, event: PanelStored) -> None:
         if event.panel != self._asked_panel:
             return
-        self._asked_panel, self._ledger.panel_begins_anew = None, False
+        self._asked_panel = None
         self._arbiters.stored(event.panel)
         self._ledger.panel_changed(f"arbiters: {', '.join(event.panel.arbiters)}")
+        if self._begins_anew:
+            self._begins_anew = False
+            self._ledger.panel_found(begins_anew=True)
 
     # What the store answers, and what hosts and operators say
 
@@ -367,7 +380,7 @@ class Planner:
             case PanelStored():
                 self._panel_stored(event)
             case PanelFailed():
-                self._asked_panel, self._ledger.panel_begins_anew = None, False  # The next tick asks again.
+                self._asked_panel, self._begins_anew = None, False  # The next tick asks again.
             case BrakeReleased():
                 self._brake.release()
                 self._ledger.census_due = True

@@ -227,12 +227,16 @@ class Oracles:
         for other in (*self._machines.values(), *self._ghosts):
             if other.guard.tenure == tenure or not other.is_on:
                 continue
-            was_classic = router_id in self._classic_at_death.get(other.facts.name, ())
-            if other.guard.forwards(router_id) and not (was_classic and self._is_excluded(other, router_id)):
+            if other.guard.forwards(router_id) and not self._was_classic(other, router_id):
                 raise Violated(f"oracle 1: {router_id} is open on {other.facts.name} and on {name}")
             there = None if other.is_replaced else other.kernel.get(router_id)
             if there is not None and not there.is_guarded and not self._is_excluded(other, router_id):
                 raise Violated(f"oracle 1: {router_id} runs on {other.facts.name} and is open on {name}")
+
+    def _was_classic(self, machine: Machine, router_id: RouterId) -> bool:
+        """Whether the router was a classic one when such a host was taken for dead, whatever its guard knew of that."""
+        is_excluded = machine.is_replaced or self._is_excluded(machine, router_id)
+        return is_excluded and router_id in self._classic_at_death.get(machine.facts.name, ())
 
     def righted(self, name: HostName) -> None:
         """A host has other rights than before. Two may have one each if one's begins only with the other's end."""
@@ -244,7 +248,7 @@ class Oracles:
                     continue
                 if router_id in guard.rights and mine.tenure not in guard.rights[router_id][1]:
                     raise Violated(f"oracle 8: {name} and {other.facts.name} may succeed with {router_id}")
-                if guard.forwards(router_id):
+                if guard.forwards(router_id) and not self._was_classic(other, router_id):
                     raise Violated(f"oracle 8: {name} may succeed {after}, but {router_id} is on {other.facts.name}")
 
     def _may_be_sent(self, host: HostName, router_id: RouterId, epoch: Epoch) -> bool:
@@ -290,6 +294,7 @@ class Oracles:
         self._dead.add(host)
         if host in self._machines and self._machines[host].is_on:
             self._cut_off.add(host)
+        if any(each.is_on and each.facts.name == host for each in (*self._machines.values(), *self._ghosts)):
             bound = self._store.bindings.items()
             self._classic_at_death[host] = {each for each, binding in bound if binding.incarnation is None}
 

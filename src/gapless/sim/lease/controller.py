@@ -6,11 +6,13 @@ always safe. An actor leaves the chain when it is over (buried by a claim, taken
 incarnation of its host), or when its host acknowledged a plan without it, and does not forward. Until then everybody
 after it waits for it: that is the change in two steps.
 
+When an operator confirms that a quorum of the arbiters is off, the panel begins anew, as `core.panel` says.
+
 Rules for tenures: only one that was reported, and so has held a lease, is planned for. The controller claims those
 whose control link is gone; arbiters deny it as long as the host renews.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -85,6 +87,10 @@ class Controller:
         self._revision = 0
         self._replacing: frozenset[HostName] | None = None
         self._quiet_at: float | None = None
+        self._holding: dict[HostName, bool] = {}
+        """Whether each host said last that it holds its lease."""
+        self._anew = PanelVersion(0)
+        """The panel of that version began anew, or will: whoever follows an earlier one may hold a lease by that."""
         agenda.after(TICK_S, self._tick)
 
     # Links
@@ -100,6 +106,7 @@ class Controller:
         """A control link is found to be gone."""
         if (link := self._links.get(host)) is not None and link.session is session:
             del self._links[host]
+            self._holding.pop(host, None)
             self._lost_at[host] = self._agenda.now
             self._reset_acknowledgements(host)
 
@@ -157,13 +164,16 @@ class Controller:
         """As many actors as there should be, of hosts that are linked and hold a lease."""
         staying = sum(not actor.is_leaving for actor in chain.actors)
         taken = {actor.tenure.host for actor in chain.actors}
-        free = [self._tenures[host] for host in sorted(self._links) if host in self._tenures and host not in taken]
+        free = [self._tenures[host] for host in sorted(self._links) if self._can_take(host) and host not in taken]
         if not free:
             return
         first = chain.epoch % len(free)
         for tenure in (free[first:] + free[:first])[: 1 + chain.successors - staying]:
             chain.epoch = Epoch(chain.epoch + 1)
             chain.actors.append(Actor(tenure, chain.epoch))
+
+    def _can_take(self, host: HostName) -> bool:
+        return host in self._tenures and self._version_of(host) >= self._anew
 
     def take(self, router_id: RouterId, index: int) -> None:
         """An operator, or a better plan: the actor at that place is to leave."""
@@ -198,6 +208,9 @@ class Controller:
             return
         if report.panel is not None:
             self._follows[host] = report.panel
+        self._holding[host] = tenure is not None
+        if self._version_of(host) < self._anew:
+            tenure = None
         if tenure is not None and tenure.incarnation > self._over.get(host, 0):
             self._bury(Tenure(host, Incarnation(tenure.incarnation - 1)))
             self._tenures[host] = tenure
@@ -260,6 +273,39 @@ class Controller:
             version = PanelVersion(self.panel.version + 1)
             self.panel = Panel(version=version, floor=self.panel.floor, sets=(*self.panel.sets, arbiters))
             self._publish()
+
+    def confirm_off(self, hosts: Collection[HostName], late_s: float) -> None:
+        """An operator has made sure that these are off: their tenures are over, and of the panel there is no quorum any
+        more. So it begins anew, when all that they granted is over, and somewhat later.
+        """
+        for tenure in [self._tenures[host] for host in hosts if host in self._tenures]:
+            self._bury(tenure)
+        self.gate(PanelVersion(self.panel.version + 2))
+        wait_s = 1.02 * self._timing.quiet_s + late_s
+        self._agenda.after(wait_s, partial(self._begin_anew, frozenset(hosts), self.panel))
+
+    def gate(self, version: PanelVersion) -> None:
+        """From now on nothing is planned for a lease by an earlier panel."""
+        self._anew = version
+
+    def _begin_anew(self, off: frozenset[HostName], lost: Panel) -> None:
+        """Out of a host that is linked; tried again until then, unless one of those that were off is heard."""
+        if self.panel != lost:
+            return
+        if off & self._links.keys():
+            self._anew = PanelVersion(0)
+            return
+        if not self._links or self.is_held():
+            self._agenda.after(TICK_S, partial(self._begin_anew, off, lost))
+            return
+        self._anew = PanelVersion(lost.version + 2)
+        self.panel = Panel(version=self._anew, floor=self._anew, sets=(frozenset({min(self._links)}),))
+        self._replacing = self._quiet_at = None
+        self._publish()
+
+    def is_held(self) -> bool:
+        """Whether a host that is linked says that it holds its lease."""
+        return any(self._holding.values())
 
     def _replace(self) -> None:
         if self._replacing is None:

@@ -19,8 +19,12 @@ from gapless.sim.lease.world import Fleet, World
 BEGIN_S, LAST_S = 0.6, 2.8
 LOSE_UPLINKS = "lose uplinks"
 LOSE_GATEWAY = "lose gateway"
+LOSE_ARBITERS = "lose arbiters"
 UPLINKS_EACH = 4
 """One fleet of so many loses uplinks, and another one the gateway of all, besides all else."""
+LOST_EACH = 5
+"""One fleet of so many loses a quorum of its arbiters, and an operator confirms that."""
+CONFIRMED_AFTER_S = 0.3
 STALLED = ("HoldLease", "Activate", "Deactivate", "Withdraw", "Send", "Announce")
 
 
@@ -44,7 +48,17 @@ def draw(random: Random, fleet: Fleet) -> list[Fault]:
         kind = random.choice(kinds)
         at = BEGIN_S + (LAST_S - BEGIN_S) * random.random() ** 1.5
         faults.append(Fault(at, kind, KINDS[kind][0](random, fleet)))
-    return sorted([*faults, *_uplinks(fleet)], key=lambda fault: fault.at)
+    return sorted([*faults, *_uplinks(fleet), *_losses(fleet)], key=lambda fault: fault.at)
+
+
+def _losses(fleet: Fleet) -> list[Fault]:
+    """Drawn apart, too."""
+    if fleet.seed % LOST_EACH:
+        return []
+    random = Random(f"arbiters {fleet.seed}")
+    cut = random.choice(fleet.hosts), random.uniform(0.0, 1.5), random.uniform(0.3, 1.5)
+    times = random.uniform(0.0, 1.0), random.choice([0.0, 0.05, 0.6]), random.uniform(0.0, 1.5)
+    return [Fault(random.uniform(BEGIN_S, LAST_S - 1.5), LOSE_ARBITERS, (random.randint(0, 2), *times, *cut))]
 
 
 def _uplinks(fleet: Fleet) -> list[Fault]:
@@ -66,7 +80,11 @@ def schedule(world: World, faults: list[Fault]) -> None:
 
 def _happen(world: World, fault: Fault) -> None:
     world.note(str(fault))
-    apart: dict[str, Callable[..., None]] = {LOSE_UPLINKS: _lose_uplinks, LOSE_GATEWAY: _lose_gateway}
+    apart: dict[str, Callable[..., None]] = {
+        LOSE_UPLINKS: _lose_uplinks,
+        LOSE_GATEWAY: _lose_gateway,
+        LOSE_ARBITERS: _lose_arbiters,
+    }
     do = apart[fault.kind] if fault.kind in apart else KINDS[fault.kind][1]
     do(world, *fault.what)
 
@@ -246,6 +264,8 @@ def _others_of(world: World, host: HostName) -> list[HostName]:
 def _make_forget(world: World, router_id: str, every_s: float) -> None:
     """The active host loses its control link and one arbiter; the others restart again and again, one at a time."""
     host = _named(world, f"{router_id}:0")
+    if len(world.controller.panel.arbiters) < 3:
+        return  # The panel began anew with one.
     lost, *others = _others_of(world, host)
     _cut_link(world, host, 2.0)
     _cut_way(world, host, lost, 2.0)
@@ -291,6 +311,39 @@ def _lose_gateway(world: World, for_s: float, *skews: float) -> None:
         world.agenda.after(skew_s, partial(machine.see_gateway, is_there=False))
         world.agenda.after(for_s + QUESTION_S - skew_s, partial(machine.see_gateway, is_there=True))
     world.oracles.is_lost_by_all = True
+
+
+def _lose_arbiters(
+    world: World,
+    first: int,
+    late_s: float,
+    off_s: float,
+    unheard_s: float,
+    cut: HostName,
+    cut_after_s: float,
+    cut_s: float,
+) -> None:
+    """A majority of the arbiters loses power; an operator who has looked confirms that. Then they are on again, with
+    the panel of before on their disks, and the controller does not hear them for a while; nor another host.
+    """
+    arbiters = sorted(world.controller.panel.sets[0])
+    lost = [*arbiters[first:], *arbiters[:first]][: len(arbiters) // 2 + 1]
+    for host in lost:
+        world.machines[host].is_linked = False
+        world.machines[host].power_off()
+    world.agenda.after(CONFIRMED_AFTER_S, partial(_confirm_off, world, lost, late_s))
+    for host in lost:
+        machine = world.machines[host]
+        world.agenda.after(CONFIRMED_AFTER_S + off_s, machine.power_on)
+        world.agenda.after(CONFIRMED_AFTER_S + off_s + unheard_s, partial(setattr, machine, "is_linked", True))
+    world.agenda.after(CONFIRMED_AFTER_S + cut_after_s, partial(_cut_link, world, cut, cut_s))
+
+
+def _confirm_off(world: World, hosts: list[HostName], late_s: float) -> None:
+    """Only what is so: another fault may have switched one on."""
+    if not any(world.machines[host].is_on for host in hosts):
+        world.note(f"an operator confirms that {', '.join(hosts)} are off")
+        world.controller.confirm_off(hosts, late_s)
 
 
 def _take(world: World, router: Any, index: int) -> None:
