@@ -19,7 +19,7 @@ from gapless.sim.lease.kernel import Kernel
 from gapless.sim.lease.run import run
 
 SEEDS = 1000
-FIRST = {"no_quiet_time": 150, "no_window": 650, "planned_before_its_first_lease": 150}
+FIRST = {"no_quiet_time": 150, "no_window": 650, "planned_before_its_first_lease": 150, "planned_by_a_lost_panel": 1700}
 """Where to begin, if not at 1: some mistakes need a coincidence that few fleets have."""
 Patch = pytest.MonkeyPatch
 

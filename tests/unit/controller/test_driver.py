@@ -1,12 +1,12 @@
 """The planner's shell on a test's clock and a real store: from a dead host to a moved router, whatever fails."""
 
 import sqlite3
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from shell_fakes import Bench, Trouble, add_routers, an_id, delete_router, router_id
+from shell_fakes import Bench, Trouble, add_routers, an_id, delete_router, facts_of, router_id
 
 from gapless.controller.pilot import AUDIT_S, CHECK_S
 from gapless.controller.store import projection, records
@@ -31,6 +31,7 @@ from gapless.model.router import Router
 
 ONE, TWO, THREE = HostName("h1"), HostName("h2"), HostName("h3")
 Log = list[dict[str, Any]]
+AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 async def a_router_on_one(store: Store, *names: str) -> Bench:
@@ -387,6 +388,44 @@ async def test_metrics_tell_of_moves_and_placement(store: Store) -> None:
     assert 'gapless_moves_total{kind="reschedule",outcome="begun"} 1.0' in page
     assert 'gapless_moves_total{kind="reschedule",outcome="confirmed"} 1.0' in page
     assert "gapless_detection_seconds_count 1.0" in page
+
+
+async def test_a_host_that_is_confirmed_off_need_not_be_waited_for(store: Store, log: Log) -> None:
+    bench = await a_router_on_one(store, "r")
+    bench.shell.link._roster.admit(facts_of("h1"), Incarnation(1), bench.clock.now, AT)
+    await bench.pass_time(60, "h2", "h3")
+    assert "wait until it has been silent for 75 s" in bench.shell.pilot.objections_to_off([ONE])[ONE]
+    await bench.pass_time(20, "h2", "h3")
+    assert bench.shell.pilot.objections_to_off([ONE]) == {}
+    assert bench.host_of(router_id("r")) == ONE
+    words = bench.shell.pilot.bar([ONE])
+    async with store.transaction() as session:
+        await records.confirm_off(session, words)
+    bench.shell.pilot.hosts_confirmed_off(words)
+    await bench.settle()
+    assert bench.host_of(router_id("r")) in (TWO, THREE)
+    (line,) = lines(log, "because an operator confirmed that h1 is off.")
+    assert line["log_level"] == "warning"
+    again = await Bench.open(store, bench.clock)
+    assert again.shell.pilot.hosts()[ONE].reason == "an operator confirmed that it is off"
+
+
+async def test_lost_arbiters_are_told_counted_and_shown(store: Store, log: Log) -> None:
+    bench = await Bench.open(store)
+    for name in ("h1", "h2", "h3"):
+        await bench.connect(name, lease_address=f"{name}:9698")
+    await bench.pass_time(3, "h1", "h2", "h3")
+    page = bench.shell.metrics.page().decode()
+    assert "gapless_arbiters_lost 0.0" in page
+    assert 'gapless_arbiters{heard="yes"} 3.0' in page
+    await bench.pass_time(80, "h1")
+    (line,) = lines(log, "Arbiters: 2 of 3 arbiters are not heard")
+    assert line["log_level"] == "warning"
+    page = bench.shell.metrics.page().decode()
+    assert "gapless_arbiters_lost 1.0" in page
+    assert 'gapless_arbiters{heard="no"} 2.0' in page
+    view = bench.shell.pilot.panel()
+    assert (view.lost, view.confirm) == (True, (TWO, THREE))
 
 
 async def test_a_standby_takes_over_and_the_store_has_it(store: Store) -> None:

@@ -312,6 +312,59 @@ async def test_another_machine_is_told_what_it_has_to_be_above_also_after_the_ag
             assert (await records.hosts(session))[H1].incarnation == MACHINE_STEP + 1
 
 
+async def confirm_off(shell: Shell, store: Store) -> None:
+    """An operator's word on h1, as the API takes it."""
+    words = shell.pilot.bar([H1])
+    async with store.transaction() as session:
+        await records.confirm_off(session, words)
+    shell.pilot.hosts_confirmed_off(words)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_a_host_that_was_confirmed_off_is_told_to_begin_above_what_was_heard_of_it(
+    store: Store, is_restarted: bool
+) -> None:
+    async with listening(store) as (shell, port):
+        async with fake_host(port, "h1", incarnation=9) as host:
+            await host.say(Report(revision=host.plan.revision, agent=AgentState.RUNNING, leased=Incarnation(12)))
+            async with asyncio.timeout(PATIENCE_S):
+                while shell.link._roster.highest(H1) != 12:  # noqa: ASYNC110 - a look each turn, until it is heard
+                    await asyncio.sleep(0)
+            await confirm_off(shell, store)
+            assert await host.closed() == "an operator confirmed that this machine is off"
+        if not is_restarted:
+            await comes_back_above(port, store, 12)
+    if is_restarted:
+        async with listening(store) as (shell, port):
+            await comes_back_above(port, store, 12)
+
+
+async def comes_back_above(port: int, store: Store, confirmed: int) -> None:
+    """What is stored before it is welcome says that it is on again."""
+    async with store.reading() as session:
+        assert (await records.names(session))[H1].is_off
+    async with dialled(port) as connection:
+        answer = await greet(connection, facts_of("h1"), incarnation=10)
+        assert isinstance(answer, Welcome)
+        assert answer.outlived == confirmed
+        async with store.reading() as session:
+            known = (await records.names(session))[H1]
+        assert (known.is_off, known.started, known.confirmed) == (False, confirmed + 1, confirmed)
+
+
+async def test_a_host_that_was_confirmed_off_waits_for_the_store(store: Store, trouble: Trouble) -> None:
+    """Else a controller that starts next takes it for off, and does without it as an arbiter."""
+    async with listening(store) as (shell, port):
+        await works(port, "h1")
+        await confirm_off(shell, store)
+        trouble.read_only()
+        async with dialled(port) as connection:
+            with pytest.raises(ConnectionClosed):
+                await greet(connection, facts_of("h1"), incarnation=2)
+        trouble.over()
+        await works(port, "h1")
+
+
 async def test_the_same_machine_reconnecting_replaces_its_old_link(store: Store) -> None:
     async with listening(store) as (shell, port), fake_host(port, "h1") as before, fake_host(port, "h1") as after:
         assert await before.closed() == "the host opened a new control link"
