@@ -209,8 +209,6 @@ class Controller:
         if report.panel is not None:
             self._follows[host] = report.panel
         self._holding[host] = tenure is not None
-        if self._version_of(host) < self._anew:
-            tenure = None
         if tenure is not None and tenure.incarnation > self._over.get(host, 0):
             self._bury(Tenure(host, Incarnation(tenure.incarnation - 1)))
             self._tenures[host] = tenure
@@ -268,7 +266,7 @@ class Controller:
 
     def replace_panel(self, arbiters: frozenset[HostName]) -> None:
         """Have other arbiters, in three levels."""
-        if self._replacing is None and self.panel.sets != (arbiters,):
+        if self._replacing is None and self.panel.sets != (arbiters,) and not self._is_lost():
             self._replacing = arbiters
             version = PanelVersion(self.panel.version + 1)
             self.panel = Panel(version=version, floor=self.panel.floor, sets=(*self.panel.sets, arbiters))
@@ -303,12 +301,15 @@ class Controller:
         self._replacing = self._quiet_at = None
         self._publish()
 
+    def _is_lost(self) -> bool:
+        return self._anew > self.panel.version
+
     def is_held(self) -> bool:
         """Whether a host that is linked says that it holds its lease."""
         return any(self._holding.values())
 
     def _replace(self) -> None:
-        if self._replacing is None:
+        if self._replacing is None or self._is_lost():
             return
         version, arbiters = self.panel.version, self._replacing
         if self.panel.floor < version:
