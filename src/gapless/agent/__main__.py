@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from gapless.agent.driver import Driver
+from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.watch import DriftWatcher
 from gapless.agent.reconcile import Reconciler
 from gapless.errors import GaplessError, Unavailable
@@ -55,12 +56,15 @@ async def _serve(start: AgentStart) -> None:
     settings = start.settings
     uplinks = [interface for _, interface in settings.physical_networks]
 
+    events: list[RouterEvents] = []
+
     def open_kernel() -> Reconciler:
         _wait_for_lock(settings.state_dir / "agent.lock")
         _held.append(HostLock("agent", LOCK_WAIT_S))
-        return Reconciler(settings)
+        events.append(RouterEvents())
+        return Reconciler(settings, events[0])
 
-    await Driver(link, open_kernel, lambda: DriftWatcher(uplinks=uplinks)).run()
+    await Driver(link, open_kernel, lambda: DriftWatcher(events[0], uplinks=uplinks)).run()
 
 
 def _wait_for_lock(path: Path) -> None:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, assert_never
 
+from gapless.agent.hint import Hint
 from gapless.agent.jobs import Done, Failed, Job, Reconcile, Remove, Result, Sweep
 from gapless.agent.reconcile import Outcome
 from gapless.agent.worklist import Worklist
@@ -26,6 +27,8 @@ from gapless.wire.local import LocalLink
 from gapless.wire.messages import AgentAlive, AgentPlan, AgentUnable, Change, FromAgent, TakingOver, ToAgent
 
 Answer = TypeVar("Answer")
+LISTING_SHARE = 0.003
+LISTING_MOST_S = 60.0
 FAREWELL_S = 3.0
 """How long jobs at hand get to end when the sentinel is gone. The next agent completes what they leave."""
 
@@ -38,7 +41,8 @@ class Rhythm:
     """The kernel serialises netlink (RTNL): more threads would only wait for each other."""
     alive_interval_s: float = 1.0
     listing_interval_s: float = 10.0
-    """How often to look which routers there are at all; a namespace that is gone is found by that at the latest."""
+    """How often to look which routers there are at all; a namespace that is gone is found by that at the latest. With
+    many routers it is looked less often, so that it takes no more than `LISTING_SHARE` of a thread's time."""
     audit_period_s: float = 10.0
 
 
@@ -64,8 +68,8 @@ class Kernel(Protocol):
 class Hints(Protocol):
     """What is asked of `kernel.watch.DriftWatcher`."""
 
-    def __aiter__(self) -> AsyncIterator[RouterId | None]:
-        """Routers to look at sooner; None: all of them."""
+    def __aiter__(self) -> AsyncIterator[Hint]:
+        """Where to look sooner."""
 
     def close(self) -> None:
         """Stop watching."""
@@ -240,22 +244,25 @@ class Driver:
     # --- looking for drift
 
     async def _list_now_and_then(self, kernel: Kernel) -> None:
+        took_s = 0.0
         while True:
-            await asyncio.sleep(self._rhythm.listing_interval_s)
-            removals_before = self._removals_ended
+            await asyncio.sleep(max(self._rhythm.listing_interval_s, min(took_s / LISTING_SHARE, LISTING_MOST_S)))
+            removals_before, began_at = self._removals_ended, time.monotonic()
             try:
                 running = await self._blocking(kernel.running)
             except GaplessError as error:
                 self._log.warning("the routers of this host cannot be listed", reason=str(error))
                 continue
+            finally:
+                took_s = time.monotonic() - began_at
             # A list begun before a removal ended may still name what is gone: the next one tells.
             if removals_before == self._removals_ended:
                 self._worklist.take_running(running)
                 self._look_again()
 
     async def _follow_hints(self, hints: Hints) -> None:
-        async for router_id in hints:
-            self._worklist.take_hint(router_id, time.monotonic())
+        async for hint in hints:
+            self._worklist.take_hint(hint, time.monotonic())
             self._look_again()
 
     async def _blocking(self, call: Callable[[], Answer]) -> Answer:
@@ -274,4 +281,9 @@ def _done(job: Reconcile, outcome: Outcome) -> Done:
         announced_ms=after_plan_ms(outcome.announced_s),
         verified_ms=after_plan_ms(outcome.verified_s),
     )
-    return Done(changed=outcome.changed, times=times if outcome.announced else None, what=outcome.what)
+    return Done(
+        changed=outcome.changed,
+        times=times if outcome.announced else None,
+        what=outcome.what,
+        looked_at=outcome.looked_s,
+    )

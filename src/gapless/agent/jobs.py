@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 
 from gapless.model.network import Network
 from gapless.model.plan import BuildTimes, PlannedRouter
@@ -57,6 +58,8 @@ class Done:
     """Where the router was announced: when the steps of that were over."""
     what: str = ""
     """The changes, in a few words for the log."""
+    looked_at: float = -inf
+    """Of a reconcile: the moment when its last look began. What was heard of the router until then is answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from typing import Final
 
 from gapless.agent.kernel import arp, links, netns, nft, ruleset, sweep
 from gapless.agent.kernel.apply import HostHands, RouterHands
+from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.observe import (
     data_address,
     namespace_state,
@@ -24,7 +25,7 @@ from gapless.agent.kernel.observe import (
     observe_segment,
     ports_but_taps,
 )
-from gapless.agent.kernel.steering import FRESH_S, Steering
+from gapless.agent.kernel.steering import Steering
 from gapless.config import HostSettings
 from gapless.core.desired import bridge_name, desired_router, vxlan_name
 from gapless.core.diff import diff
@@ -56,6 +57,8 @@ from gapless.model.router import Router, RouterId
 from gapless.model.steering import Outside
 from gapless.observe.log import get_logger
 
+_PORTS_FRESH_S: Final = 10.0
+"""How long it is believed which ports an operator's bridge has."""
 _ROUNDS: Final = 2
 """Plans applied before giving up. One does, unless somebody else changes the router at the same time."""
 
@@ -71,6 +74,8 @@ class Outcome:
     started_s: float
     built_s: float
     announced_s: float
+    looked_s: float
+    """When the last look at the router began. All that the reconcile itself did there had been heard of by then."""
     verified_s: float
     what: str = ""
     """The operations that were carried out, in short; "" when there were none."""
@@ -79,9 +84,12 @@ class Outcome:
 class Reconciler:
     """Builds, repairs and removes routers in this host's kernel. Blocking; thread-safe for different routers."""
 
-    def __init__(self, settings: HostSettings) -> None:
-        """Raises Unavailable or InvalidRequest, in an operator's words, when this host cannot do the job."""
+    def __init__(self, settings: HostSettings, events: RouterEvents | None = None) -> None:
+        """`events` is told which namespaces to listen to; None: nobody listens. Raises Unavailable or InvalidRequest,
+        in an operator's words, when this host cannot do the job.
+        """
         nft.load()
+        self._events = events
         self._physical = dict(settings.physical_networks)
         self._settings = settings
         self._vxlan_group = _address(settings.vxlan_group, "vxlan_group") if settings.vxlan_group else None
@@ -93,9 +101,13 @@ class Reconciler:
         self._turns_lock = threading.Lock()
         self._announcer = arp.Announcer()
         self._steering = Steering()
+        if events is not None:
+            events.on_steering = self._steering.doubt
         self._ports: dict[str, tuple[float, frozenset[str]]] = {}
         """Of operators' bridges: when they were looked at, and their ports that are no taps of ours."""
         self._unreadable: set[RouterId] = set()
+        self._recognised: dict[RouterId, int] = {}
+        """Routers whose namespaces were seen to be ours, with their inode numbers: each is looked into once."""
         self._log = get_logger()
 
     def running(self) -> frozenset[RouterId]:
@@ -109,6 +121,10 @@ class Reconciler:
 
     def _is_recognised(self, router_id: RouterId) -> bool:
         """Whether the namespace is ours. One that cannot be looked into must not hide the others: it is told, once."""
+        number = netns.number_of(router_id)
+        if number is not None and self._recognised.get(router_id) == number:
+            return True
+        self._recognised.pop(router_id, None)
         try:
             is_ours = _is_ours(router_id)
         except (Unavailable, OSError) as error:
@@ -121,6 +137,8 @@ class Reconciler:
             self._unreadable.add(router_id)
             return False
         self._unreadable.discard(router_id)
+        if is_ours and number is not None and number == netns.number_of(router_id):
+            self._recognised[router_id] = number
         return is_ours
 
     def reconcile(self, router: Router, guarded: bool = False) -> Outcome:
@@ -145,7 +163,7 @@ class Reconciler:
         self, host: Netlink, router_id: RouterId, desired: KernelRouter, started_s: float, *, announces: bool
     ) -> Outcome:
         path = netns.path_of(router_id)
-        built_s = announced_s = started_s
+        built_s = announced_s = looked_s = started_s
         changed = announced = False
         what = ""
 
@@ -161,8 +179,13 @@ class Reconciler:
         def observed() -> KernelRouter:
             return replace(observe_router(host, hands.inside, desired), steering=self._steering.observe(router_id))
 
-        with RouterHands(host, path, router_id, announce, self._steer) as hands:
+        def follow() -> None:
+            if self._events is not None:
+                self._events.follow(host, router_id, path)
+
+        with RouterHands(host, path, router_id, announce, self._steer, follow) as hands:
             for _ in range(_ROUNDS):
+                looked_s = self._catch_up()
                 plan = diff(desired, observed())
                 if not plan:
                     break
@@ -171,6 +194,7 @@ class Reconciler:
                 announced_s = time.monotonic()
                 built_s = built_s if announced else announced_s
             else:
+                looked_s = self._catch_up()
                 left = diff(desired, observed())
                 if left:
                     raise Unavailable(f"the kernel is not as it should be after building: {_words(left)}")
@@ -180,9 +204,13 @@ class Reconciler:
             started_s=started_s,
             built_s=built_s,
             announced_s=announced_s,
+            looked_s=looked_s,
             verified_s=time.monotonic(),
             what=what,
         )
+
+    def _catch_up(self) -> float:
+        return self._events.catch_up() if self._events is not None else time.monotonic()
 
     def _steer(self, operation: SteeringOperation) -> None:
         match operation:
@@ -281,9 +309,9 @@ class Reconciler:
         if not segment.is_operators:
             uplink = segment.vxlan.name if segment.vxlan is not None else segment.uplink
             return Outside(uplink=uplink, inlets=frozenset(filter(None, (uplink,))))
-        looked_at, ports = self._ports.get(segment.bridge, (-FRESH_S, frozenset()))
+        looked_at, ports = self._ports.get(segment.bridge, (-_PORTS_FRESH_S, frozenset()))
         now = time.monotonic()
-        if now - looked_at >= FRESH_S:
+        if now - looked_at >= _PORTS_FRESH_S:
             ports = ports_but_taps(host, segment.bridge)
             self._ports[segment.bridge] = now, ports
         return Outside(uplink=next(iter(ports)) if len(ports) == 1 else None, inlets=ports, only_arp=True)

@@ -5,12 +5,17 @@ was tried once; a removal that fails is tried again later and holds up nobody.
 Rule 2: an unconfirmed plan removes nothing and builds nothing that was not there: it may run elsewhere by now.
 Rule 3: one router's work runs in sequence. A newer plan waits for the job at hand, then the work is done anew, and
 what the older job achieved is told to nobody.
-Rule 4: removals, then plans, then drift and retries, then the sweep, then audits. While this host takes over (`hold`)
-only that is begun which traffic waits for: an opened router that is not built, and repairs of what forwards.
+Rule 4: removals; then drift and plans in turn, so that neither a storm of hints nor a large plan holds the other up;
+then retries, then the sweep, then audits.
+While this host takes over (`hold`) only that is begun which traffic waits for: an opened router that is not built, and
+repairs of what forwards.
 
 Rule 5: a router that forwards is not given up for one failure: FAILED makes the controller move it, which costs a gap,
 while most failures pass. It stays what it was said to be for `PATIENT_TRIES` tries more. A first build that fails is
 told at once: nobody forwards for that router.
+
+Rule 6: a hint that was heard before a router's last look began is answered (`hint`). Looks at one router that hints ask
+for keep a distance, which grows while they go on: who fights over a router with somebody fights slowly.
 
 What is wanted and what is known are levels, kept per router; the queues only say which router to look at sooner.
 """
@@ -18,26 +23,28 @@ What is wanted and what is known are levels, kept per router; the queues only sa
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from math import inf
+from random import Random
 from textwrap import shorten
 
+from gapless.agent.hint import Hint
 from gapless.agent.hold import Hold
 from gapless.agent.jobs import Done, Failed, Job, Line, Reconcile, Remove, Result, Sweep, Why
 from gapless.agent.told import Told
 from gapless.agent.turns import Turns
 from gapless.core.backoff import Backoff, Pace
 from gapless.core.hostplan import EMPTY_PLAN, HostPlan
-from gapless.model.network import Network
+from gapless.model.network import Network, NetworkId
 from gapless.model.plan import BuildTimes, Epoch, PlannedRouter, Role, RouterReport, RouterState
 from gapless.model.router import Router, RouterId
 from gapless.wire.messages import AgentReport
 
 WHAT_LETTERS = 500
 """Of what was changed, in a log line: the first operations name the cause, the rest follows from it."""
-RETRY = Pace(first_s=0.5, most_s=30.0)
+RETRY = Pace(first_s=0.1, most_s=30.0)
 PATIENT_TRIES = 2
-"""Tries after the first failure of a router that was active; with `RETRY` they are over after 1.5 s."""
-ECHO_S = 1.0
-"""The kernel's hints about a router's own job arrive until shortly after it; one look this much later answers all."""
+"""Tries after the first failure of a router that was active; with `RETRY` they are over after 0.3 s."""
+REST = Pace(first_s=0.02, most_s=1.0, settled_s=2.0)
+"""Between looks at one router that hints asked for; after `settled_s` of peace the next hint is followed at once."""
 
 
 @dataclass(slots=True)
@@ -46,6 +53,7 @@ class _Entry:
 
     id: RouterId
     tries: Backoff
+    rest: Backoff
     wanted: PlannedRouter | None = None
     asked_at: float = 0.0
     epoch: Epoch = Epoch(0)  # noqa: RUF009 - a NewType: the call is the number itself
@@ -60,6 +68,12 @@ class _Entry:
     """How often it may still fail before that is told; none for one that was not active before."""
     ended_at: float = -inf
     """When the last job on it was over."""
+    heard_at: float = -inf
+    """When the last hint about it was heard."""
+    looked_at: float = -inf
+    """When the last look at it began, if that ended well."""
+    rest_until: float = -inf
+    """It was looked at because of a hint: the next one waits until then."""
     verified: PlannedRouter | None = None
     """What the kernel was last proven to match."""
 
@@ -68,13 +82,16 @@ class Worklist:
     """The agent's decisions. `now` is monotonic seconds."""
 
     def __init__(self, *, audit_period_s: float = 10.0, new_backoff: Callable[[], Backoff] | None = None) -> None:
-        self._new_backoff = new_backoff or (lambda: Backoff(RETRY))
+        self._random = Random(0)  # without jitter, it draws nothing
+        self._new_backoff = new_backoff or (lambda: Backoff(RETRY, self._random))
         self._plan = EMPTY_PLAN
         self._is_confirmed = False
         self._entries: dict[RouterId, _Entry] = {}
         # Queues keep the order in which routers were asked for. A removal stays in its queue until it was tried.
         self._removals: dict[RouterId, Why] = {}
+        self._drifted: dict[RouterId, Why] = {}
         self._urgent: dict[RouterId, Why] = {}
+        self._was_drift = False
         self._later: dict[RouterId, Why] = {}
         self._timers: dict[RouterId, tuple[float, Why]] = {}
         self._busy: dict[RouterId, float] = {}
@@ -120,19 +137,30 @@ class Worklist:
                 if entry.wanted is None:
                     self._unwant(entry)
             elif entry.verified is not None and entry.id not in self._busy:
-                self._later.setdefault(entry.id, Why.DRIFT)
+                self._drifted.setdefault(entry.id, Why.DRIFT)
 
-    def take_hint(self, router_id: RouterId | None, now: float) -> None:
-        """A router may have drifted (None: any of them)."""
-        for each in self._entries if router_id is None else (router_id,):
-            entry = self._entries.get(each)
-            # A job at work is itself the cause of most hints about its router, and it ends by looking.
-            if entry is None or entry.verified is None or each in self._busy:
-                continue
-            if now < entry.ended_at + ECHO_S:
-                self._timers.setdefault(each, (entry.ended_at + ECHO_S, Why.DRIFT))
-            else:
-                self._later.setdefault(each, Why.DRIFT)
+    def take_hint(self, hint: Hint, now: float) -> None:
+        """Something may have drifted. A network is mended by the first of its routers that is looked at."""
+        if hint.router_id is not None:
+            if (entry := self._entries.get(hint.router_id)) is not None:
+                self._hear(entry, hint.heard_at, now)
+            return
+        concerned = [it for it in self._entries.values() if it.verified is not None and _is_on(it, hint.network_id)]
+        first = next((it for it in concerned if it.id not in self._busy), None) if hint.network_id else None
+        self._turns.hasten((it.id for it in concerned if it is not first), now)
+        if first is not None:
+            self._look_soon(first, now)
+
+    def _hear(self, entry: _Entry, heard_at: float, now: float) -> None:
+        entry.heard_at = max(entry.heard_at, heard_at)
+        if entry.verified is not None and entry.id not in self._busy and heard_at > entry.looked_at:
+            self._look_soon(entry, now)
+
+    def _look_soon(self, entry: _Entry, now: float) -> None:
+        if now < entry.rest_until:
+            self._timers.setdefault(entry.id, (entry.rest_until, Why.DRIFT))
+        else:
+            self._drifted.setdefault(entry.id, Why.DRIFT)
 
     def hold(self, now: float, *, unbuilt: Collection[RouterId] | None) -> None:
         """This host takes over, with these routers open and not known to be built; None: it does not any more."""
@@ -152,20 +180,17 @@ class Worklist:
         if self._sweep_is_running:
             return None
         for router_id in [each for each, (at, _) in self._timers.items() if at <= now]:
-            self._later.setdefault(router_id, self._timers.pop(router_id)[1])
+            why = self._timers.pop(router_id)[1]
+            (self._drifted if why is Why.DRIFT else self._later).setdefault(router_id, why)
         if self._hold.is_on(now):
-            job = self._first_of(self._urgent, now, self._cannot_wait)
+            job = self._first_in_turn(now, self._cannot_wait)
             job = job or self._first_of(self._later, now, self._cannot_wait)
-            self._was_held |= job is None and bool(self._removals or self._urgent or self._later)
+            waiting = (self._removals, self._drifted, self._urgent, self._later)
+            self._was_held |= job is None and any(waiting)
             return job
         if self._removals:
             return self._first_of(self._removals, now)
-        return (
-            self._first_of(self._urgent, now)
-            or self._first_of(self._later, now)
-            or self._due_sweep()
-            or self._due_audit(now)
-        )
+        return self._first_in_turn(now) or self._first_of(self._later, now) or self._due_sweep() or self._due_audit(now)
 
     def next_deadline(self) -> float | None:
         """When `next_job` may have a job without anything coming in; None: never. A hold puts off retries, too."""
@@ -234,6 +259,8 @@ class Worklist:
 
     def _reconcile_ended(self, entry: _Entry, job: Reconcile, result: Result, now: float) -> None:
         began_at = self._busy.pop(entry.id)
+        if job.why is Why.DRIFT:
+            entry.rest_until = now + entry.rest.after(began_at - entry.ended_at)
         entry.ended_at = now
         if self._audited == entry.id:
             self._audited = None
@@ -245,7 +272,7 @@ class Worklist:
         if isinstance(result, Failed):
             self._fail(entry, result.reason, Why.PLAN if job.why is Why.PLAN else Why.DRIFT, now)
             return
-        entry.verified = job.planned
+        entry.verified, entry.looked_at = job.planned, result.looked_at
         entry.has_run = True
         entry.tries_left = PATIENT_TRIES
         entry.tries.reset()
@@ -254,6 +281,7 @@ class Worklist:
         self._say(entry, RouterState.ACTIVE, times=result.times if is_build else None)
         self._explain(entry, job, result, is_build=is_build)
         entry.is_as_found = False
+        self._hear(entry, entry.heard_at, now)
 
     def _explain(self, entry: _Entry, job: Reconcile, done: Done, *, is_build: bool) -> None:
         """One line for what changed; routers that were adopted are counted."""
@@ -290,7 +318,8 @@ class Worklist:
 
     def _entry(self, router_id: RouterId) -> _Entry:
         if router_id not in self._entries:
-            self._entries[router_id] = _Entry(id=router_id, tries=self._new_backoff())
+            rest = Backoff(REST, self._random)
+            self._entries[router_id] = _Entry(id=router_id, tries=self._new_backoff(), rest=rest)
         return self._entries[router_id]
 
     def _want(self, planned: PlannedRouter, now: float) -> None:
@@ -316,6 +345,7 @@ class Worklist:
             self._timers.pop(entry.id, None)
         self._turns.leave(entry.id)
         self._urgent.pop(entry.id, None)
+        self._drifted.pop(entry.id, None)
         if entry.id in self._timers or not self._is_confirmed:
             return
         if entry.is_present or entry.id in self._busy:
@@ -354,6 +384,15 @@ class Worklist:
                 del queue[router_id]
             if job is not None:
                 return self._begin(job, router_id, now)
+        return None
+
+    def _first_in_turn(self, now: float, may: Callable[[RouterId, Why], bool] = lambda *_: True) -> Job | None:
+        """Of what drifted and what is new, one each."""
+        queues = (self._urgent, self._drifted) if self._was_drift else (self._drifted, self._urgent)
+        for queue in queues:
+            if (job := self._first_of(queue, now, may)) is not None:
+                self._was_drift = queue is self._drifted
+                return job
         return None
 
     def _cannot_wait(self, router_id: RouterId, why: Why) -> bool:
@@ -410,6 +449,13 @@ class Worklist:
 def _differs_by_role(was: PlannedRouter, planned: PlannedRouter) -> bool:
     """Only who may forward a guarded router changed: that is the guard's business, and nothing is to be built."""
     return was != planned and was.router == planned.router and was.guarded is not None and planned.guarded is not None
+
+
+def _is_on(entry: _Entry, network_id: NetworkId | None) -> bool:
+    """Whether the router is on this network; None: on any."""
+    if network_id is None:
+        return True
+    return entry.wanted is not None and any(it.id == network_id for it in _networks_of(entry.wanted.router))
 
 
 def _networks_of(router: Router) -> Iterator[Network]:

@@ -339,7 +339,7 @@ def full_plan(host: Reconciler, wanted: Router) -> tuple[KernelRouter, tuple[Ope
         desired = desired_router(wanted, ruleset.render(wanted), bridges, outside=outside)
         host._steering.want(ROUTER_ID, desired.steering)
         steering = host._steering.observe(ROUTER_ID)
-        with RouterHands(netlink, netns.path_of(ROUTER_ID), ROUTER_ID, _close, host._steer) as hands:
+        with RouterHands(netlink, netns.path_of(ROUTER_ID), ROUTER_ID, _close, host._steer, lambda: None) as hands:
             return desired, diff(desired, replace(observe_router(netlink, hands.inside, desired), steering=steering))
 
 
@@ -351,7 +351,7 @@ def apply_prefix(host: Reconciler, wanted: Router, length: int) -> None:
     """What an agent did that was killed after so many operations."""
     _, plan = full_plan(host, wanted)
     path = netns.path_of(ROUTER_ID)
-    with Netlink() as netlink, RouterHands(netlink, path, ROUTER_ID, _close, host._steer) as hands:
+    with Netlink() as netlink, RouterHands(netlink, path, ROUTER_ID, _close, host._steer, lambda: None) as hands:
         hands.carry_out(plan[:length])
 
 

@@ -70,6 +70,7 @@ class FakeKernel:
         self._suffer(f"reconcile {router.id}")
         with self._changed:
             self.routers[router.id] = router
+        looked = time.monotonic()
         self._note(f"reconciled {router.id} {router.name}".rstrip())
         ended = time.monotonic()
         return Outcome(
@@ -78,6 +79,7 @@ class FakeKernel:
             started_s=began,
             built_s=ended,
             announced_s=ended,
+            looked_s=looked,
             verified_s=ended,
         )
 

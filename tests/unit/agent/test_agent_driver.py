@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import pytest
 from kernel_in_memory import PATIENCE_S, FakeKernel, planned
 
 from gapless.agent.driver import Driver, Rhythm
+from gapless.agent.hint import Hint
 from gapless.errors import Unavailable
 from gapless.model.plan import PlannedRouter, Revision, RouterReport, RouterState
 from gapless.model.router import Router, RouterId
@@ -34,13 +36,13 @@ class FakeHints:
     """Hints by hand."""
 
     def __init__(self) -> None:
-        self.queue: asyncio.Queue[RouterId | None] = asyncio.Queue()
+        self.queue: asyncio.Queue[Hint] = asyncio.Queue()
         self.closed = False
 
-    def __aiter__(self) -> AsyncIterator[RouterId | None]:
+    def __aiter__(self) -> AsyncIterator[Hint]:
         return self._all()
 
-    async def _all(self) -> AsyncIterator[RouterId | None]:
+    async def _all(self) -> AsyncIterator[Hint]:
         while True:
             yield await self.queue.get()
 
@@ -256,7 +258,7 @@ async def test_a_hint_is_followed() -> None:
         await bench.plan(planned("a"))
         await bench.hear_state("a", RouterState.ACTIVE)
         kernel.routers[RouterId("a")] = Router(id=RouterId("a"), name="drifted")
-        await bench.hints.queue.put(RouterId("a"))
+        await bench.hints.queue.put(Hint(heard_at=time.monotonic(), router_id=RouterId("a")))
         await bench.wait_for("reconciled a", count=2)
     assert kernel.routers[RouterId("a")] == planned("a").router
 

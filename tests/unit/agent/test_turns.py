@@ -33,12 +33,12 @@ def test_routers_built_in_one_moment_are_not_audited_in_one_moment() -> None:
     assert turns.next_deadline() == 12
 
 
-def test_slow_audits_take_a_tenth_of_the_time_at_most() -> None:
+def test_slow_audits_take_a_hundredth_of_the_time_at_most() -> None:
     turns = Turns(10)
     for number in range(1000):
         turns.looked_at(RouterId(str(number)), 0)
     turns.ended(began_at=100, now=102)
-    assert turns.next_deadline() == 102 + 18
+    assert turns.next_deadline() == 102 + 198
 
 
 def test_one_that_leaves_is_not_audited() -> None:
@@ -47,3 +47,19 @@ def test_one_that_leaves_is_not_audited() -> None:
     turns.leave(A)
     turns.leave(B)
     assert turns.next_deadline() is None
+
+
+def test_in_haste_half_of_the_time_is_taken_until_all_were_looked_at() -> None:
+    turns = Turns(10)
+    for router_id in (A, B, C):
+        turns.looked_at(router_id, 0)
+    turns.ended(began_at=0, now=1)
+    assert turns.due(1) is None
+    turns.hasten([B, C, RouterId("failed: it is tried again anyway")], 1)
+    assert turns.due(1) == B
+    turns.looked_at(B, 2)
+    turns.ended(began_at=1, now=2)
+    assert (turns.due(2.9), turns.due(3)) == (None, C)
+    turns.leave(C)
+    turns.ended(began_at=3, now=4)
+    assert turns.next_deadline() == 4 + 99, "in peace again"

@@ -5,13 +5,15 @@ from dataclasses import replace
 import pytest
 from kernel_in_memory import planned
 
+from gapless.agent.hint import Hint
 from gapless.agent.hold import MOST_S
 from gapless.agent.jobs import Done, Failed, Job, Reconcile, Remove, Result, Sweep, Why
-from gapless.agent.worklist import ECHO_S, PATIENT_TRIES, Worklist
+from gapless.agent.worklist import PATIENT_TRIES, REST, Worklist
 from gapless.core.backoff import Backoff, Pace
 from gapless.core.hostplan import HostPlan
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
+from gapless.model.network import NetworkId
 from gapless.model.plan import BuildTimes, Guarded, PlannedRouter, Revision, Role
 from gapless.model.router import RouterId
 
@@ -43,6 +45,12 @@ class Bench:
     def end(self, job: Job, result: Result = BUILT, after_s: float = 0.0) -> None:
         self.now += after_s
         self.worklist.ended(job, result, self.now)
+
+    def hear(self, router_id: str | None = None, *, network: str | None = None, ago_s: float = 0.0) -> None:
+        about = RouterId(router_id) if router_id is not None else None
+        on = NetworkId(network) if network is not None else None
+        hint = Hint(heard_at=self.now - ago_s, router_id=about, network_id=on)
+        self.worklist.take_hint(hint, self.now)
 
     def work_off(self, result: Result = BUILT) -> list[str]:
         """Everything that can be done now; returns the names of the jobs in order."""
@@ -179,7 +187,7 @@ def test_an_unconfirmed_plan_adopts_and_repairs_and_nothing_else() -> None:
     assert bench.work_off(RIGHT) == ["plan mine"]
     assert bench.said() == ["mine@1 active"], "not full: nothing is known of the rest"
     bench.now += 10
-    bench.worklist.take_hint(RouterId("mine"), bench.now)
+    bench.hear("mine")
     assert bench.work_off() == ["drift mine"]
     bench.plan(planned("mine"), planned("absent"))
     assert bench.work_off() == ["remove stranger", "plan absent", "sweep"]
@@ -248,14 +256,15 @@ def test_the_same_plan_again_changes_no_back_off_and_looks_at_nothing() -> None:
     assert bench.work_off() == ["sweep"]
 
 
-def test_plans_overtake_drift_and_audits() -> None:
+def test_drift_and_plans_take_turns_and_overtake_audits() -> None:
     bench = Bench()
-    bench.plan(planned("a"), planned("b"))
+    bench.plan(planned("a"), planned("b"), planned("c"))
     bench.work_off()
     bench.now += 1000
-    bench.worklist.take_hint(RouterId("a"), bench.now)
-    bench.plan(planned("a"), planned("b"), planned("c"))
-    assert bench.work_off(RIGHT) == ["plan c", "drift a", "audit b"]
+    bench.hear("a")
+    bench.hear("b")
+    bench.plan(planned("a"), planned("b"), planned("c"), planned("d"), planned("e"))
+    assert bench.work_off(RIGHT) == ["drift a", "plan d", "drift b", "plan e", "audit c"]
 
 
 def test_audits_take_turns_one_at_a_time() -> None:
@@ -372,17 +381,47 @@ def test_a_change_that_comes_before_the_first_look_is_told_as_one() -> None:
     assert [line.text for line in bench.worklist.take_lines()] == ["router changed as planned"]
 
 
-def test_echoes_of_a_routers_own_job_lead_to_one_look_later() -> None:
+def test_a_hint_that_was_heard_before_the_last_look_is_answered() -> None:
     bench = Bench()
     bench.plan(planned("a"))
     (build,) = bench.jobs()
-    bench.worklist.take_hint(RouterId("a"), bench.now)
-    bench.end(build)
-    assert bench.work_off() == ["sweep"]
-    for _ in range(3):
-        bench.worklist.take_hint(RouterId("a"), bench.now)
-    assert bench.work_off() == []
-    bench.now += ECHO_S
+    bench.hear("a")
+    bench.end(build, replace(BUILT, looked_at=bench.now + 0.01), after_s=0.02)
+    assert bench.work_off() == ["sweep"], "what it did itself it has heard, and looked again"
+    bench.hear("a", ago_s=0.015)
+    assert bench.work_off() == [], "the hint was late, not what it tells of"
+    bench.hear("a")
+    assert bench.work_off(RIGHT) == ["drift a"]
+
+
+def test_a_hint_that_was_heard_during_the_last_look_leads_to_another() -> None:
+    bench = Bench()
+    bench.plan(planned("a"))
+    (build,) = bench.jobs()
+    bench.now += 0.02
+    bench.hear("a")
+    bench.end(build, replace(BUILT, looked_at=bench.now - 0.01))
+    assert bench.work_off(replace(RIGHT, looked_at=bench.now)) == ["drift a", "sweep"]
+
+
+def test_looks_at_a_router_that_somebody_fights_over_become_rare_and_peace_ends_that() -> None:
+    bench = Bench()
+    bench.plan(planned("a"), planned("b"))
+    bench.work_off()
+    waits = []
+    for _ in range(8):
+        bench.now += 0.001
+        bench.hear("a")
+        bench.hear("b") if not waits else None
+        due = bench.worklist.next_deadline()
+        assert due is not None
+        waits.append(max(0.0, round(due - bench.now, 3)))
+        bench.now = max(bench.now, due)
+        looked_at = replace(BUILT, looked_at=bench.now)
+        assert bench.work_off(looked_at) == (["drift a", "drift b"] if len(waits) == 1 else ["drift a"])
+    assert waits == [99.999, 0.019, 0.039, 0.079, 0.159, 0.319, 0.639, 0.999], "the first deadline is an audit's"
+    bench.now += REST.settled_s
+    bench.hear("a")
     assert bench.work_off(RIGHT) == ["drift a"]
 
 
@@ -391,9 +430,27 @@ def test_hints_about_everything_and_about_strangers() -> None:
     bench.plan(planned("a"), planned("b"))
     bench.work_off()
     bench.now += 10
-    bench.worklist.take_hint(RouterId("stranger"), bench.now)
-    bench.worklist.take_hint(None, bench.now)
-    assert bench.work_off(RIGHT) == ["drift a", "drift b"]
+    bench.hear("stranger")
+    assert bench.work_off() == []
+    bench.hear()
+    looks = []
+    while len(looks) < 2:
+        (job,) = bench.jobs()
+        assert bench.jobs() == [], "in haste, and one at a time"
+        bench.end(job, RIGHT, after_s=0.01)
+        looks.append(name(job))
+        bench.now += 0.01
+    assert looks == ["audit a", "audit b"]
+    assert bench.jobs() == []
+
+
+def test_a_network_is_mended_by_one_of_its_routers_and_the_others_follow() -> None:
+    bench = Bench()
+    bench.plan(planned("a", network="n1"), planned("b", network="n2"), planned("c", network="n2"))
+    bench.work_off()
+    bench.now += 10
+    bench.hear(network="n2")
+    assert [name(job) for job in bench.jobs()] == ["drift b", "audit c"]
 
 
 def test_a_namespace_that_vanished_is_rebuilt_and_a_stray_one_removed() -> None:
@@ -576,9 +633,10 @@ def test_repairs_of_what_forwards_go_on_meanwhile_and_those_of_standbys_wait() -
     bench = Bench()
     bench.plan(planned("classic"), in_role("active", Role.ACTIVE), in_role("standby", Role.STANDBY))
     bench.work_off()
-    bench.now += 2 * ECHO_S
+    bench.now += REST.settled_s
     bench.worklist.hold(bench.now, unbuilt=[])
-    bench.worklist.take_hint(None, bench.now)
+    for each in ("classic", "active", "standby"):
+        bench.hear(each)
     assert bench.work_off(RIGHT) == ["drift classic", "drift active"]
     bench.worklist.hold(bench.now, unbuilt=None)
     assert bench.work_off(RIGHT) == ["drift standby"]

@@ -153,10 +153,12 @@ class RouterHands:
         mark: str,
         announce: Callable[[socket.socket, list[Announce]], None],
         steer: Callable[[SteeringOperation], None],
+        follow: Callable[[], None],
     ) -> None:
         """`mark`: the id that its taps carry. `announce` is given a plan's announcements and a socket for them.
 
-        `steer` changes the host's steering table.
+        `steer` changes the host's steering table. `follow` is called before a namespace is looked at, and when one was
+        made: from then on what happens in it is to be heard.
         """
         self.inside: Inside | None = None
         self._host = HostHands(host)
@@ -164,12 +166,14 @@ class RouterHands:
         self._mark = mark
         self._announce = announce
         self._steer = steer
+        self._follow = follow
         self._pending: list[Request] = []
         self._announcements: list[Announce] = []
         self._indices: dict[str, int] = {}
         self._namespace: int | None = None
 
     def __enter__(self) -> Self:
+        self._follow()
         try:
             self.inside = netns.enter(self._path, Inside.opened)
         except FileNotFoundError:
@@ -190,6 +194,7 @@ class RouterHands:
             match operation:
                 case CreateNamespace(settings=settings):
                     self.inside = netns.create(self._path, settings, Inside.opened_to_announce)
+                    self._follow()
                 case ClaimNamespace():
                     self._queue_inside(links.mark_loopback(netns.MARK))
                 case CreatePair():

@@ -4,6 +4,7 @@ Our marks are interface aliases: `gapless:<id>` on what we make on a host (a tap
 VXLAN device their network's). Formats: linux/if_link.h, rtnetlink(7).
 """
 
+import errno
 import socket
 import struct
 from dataclasses import dataclass, field
@@ -33,7 +34,9 @@ OUR_MARK = "gapless:"
 
 NEWLINK, DELLINK, GETLINK = 16, 17, 18
 NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
-_GETNSID = 90
+_NEWNSID, _GETNSID = 88, 90
+_NSID, _NSID_OF_DESCRIPTOR = 1, 3
+_UNASSIGNED = 0xFFFFFFFF
 
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER = 1, 3, 4, 5, 10
 _OPERSTATE, _LINKINFO, _IFALIAS, _AF_SPEC = 16, 18, 20, 26
@@ -156,12 +159,18 @@ def find(netlink: Netlink, names: list[str]) -> dict[str, KernelLink]:
 def namespace_number(netlink: Netlink, descriptor: int) -> int | None:
     """The number by which the socket's namespace knows another, given open; None if it has none."""
     rtgen = struct.pack("=Bxxx", 0)
-    nsid, by_descriptor, unassigned = 1, 3, 0xFFFFFFFF
-    answer = netlink.ask([Request(_GETNSID, 0, rtgen + u32(by_descriptor, descriptor), "number a namespace")])[0]
+    request = Request(_GETNSID, 0, rtgen + u32(_NSID_OF_DESCRIPTOR, descriptor), "number a namespace")
+    answer = netlink.ask([request])[0]
     if answer.error or not answer.messages:
         return None
-    number = as_u32(attributes(answer.messages[0], len(rtgen)).get(nsid, b"\xff" * 4))
-    return None if number == unassigned else number
+    number = as_u32(attributes(answer.messages[0], len(rtgen)).get(_NSID, b"\xff" * 4))
+    return None if number == _UNASSIGNED else number
+
+
+def number_namespace(descriptor: int) -> Request:
+    """Give a namespace, given open, a number of the kernel's choice in the socket's; no harm where it has one."""
+    body = struct.pack("=Bxxx", 0) + u32(_NSID_OF_DESCRIPTOR, descriptor) + u32(_NSID, _UNASSIGNED)
+    return Request(_NEWNSID, 0, body, "number a namespace", frozenset({errno.EEXIST}))
 
 
 def mark_loopback(mark: str) -> Request:

@@ -31,6 +31,7 @@ __all__ = [
     "enter",
     "is_namespace",
     "names",
+    "number_of",
     "path_of",
     "prepare_directory",
     "read_settings",
@@ -76,6 +77,14 @@ def names() -> frozenset[RouterId]:
             if entry.name.startswith(NAMESPACE_PREFIX) and is_namespace(Path(entry.path))
         )
     return frozenset()
+
+
+def number_of(router_id: RouterId) -> int | None:
+    """The inode number of a router's namespace, which no other has while it lives; None: there is none."""
+    try:
+        return path_of(router_id).stat().st_ino
+    except OSError:
+        return None
 
 
 def create(path: Path, settings: Mapping[str, str], inside: Callable[[], T]) -> T:

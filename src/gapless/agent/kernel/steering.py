@@ -45,8 +45,9 @@ from gapless.model.steering import Entry, Kind
 FAMILY, TABLE = "bridge", "gapless_arp"
 NO_ROUTERS: Final = "47:61:70:6c:65:73"
 _BROADCAST = "ff:ff:ff:ff:ff:ff"
-FRESH_S: Final = 10.0
-"""How long a listing of the table is believed. With a thousand routers it takes some 70 ms of processor time."""
+FRESH_S: Final = 60.0
+"""How long a listing of the table is believed that nobody doubts. With a thousand routers it takes some 70 ms of
+processor time."""
 _AT_ONCE: Final = 1000
 """Elements in one transaction; several thousand are more than a socket takes."""
 
@@ -124,12 +125,20 @@ class Steering:
         self._there: dict[_Place, str] | None = None
         """What the table holds; None: it is not there, or not as it was made."""
         self._listed_at = -FRESH_S
+        self._is_doubted = False
 
     def expect(self, router_id: RouterId) -> None:
         """A router may be in the table that has not told yet what it needs: until then nothing is swept."""
         with self._lock:
             if router_id not in self._wanted:
                 self._unknown.add(router_id)
+
+    def doubt(self) -> RouterId | None:
+        """The table was made, changed in shape or taken away, maybe by us: a look at the router that is returned tells,
+        and mends it for all. None: no router needs it. Waits for nothing.
+        """
+        self._is_doubted = True
+        return next((router_id for router_id, entries in list(self._wanted.items()) if entries), None)
 
     def want(self, router_id: RouterId, entries: frozenset[Entry]) -> None:
         """From now on a router needs these entries. Nothing is changed in the kernel."""
@@ -205,7 +214,8 @@ class Steering:
                 self._claims.pop((entry.kind, entry.key), None)
 
     def _look(self) -> dict[_Place, str] | None:
-        if self._now() - self._listed_at >= FRESH_S:
+        if self._is_doubted or self._now() - self._listed_at >= FRESH_S:
+            self._is_doubted = False
             # What is listed stays with a context and slows down what follows, so it is one of its own.
             with Nft(terse=True) as nft:
                 listed = nft.list_table(FAMILY, TABLE)

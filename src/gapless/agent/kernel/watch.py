@@ -1,9 +1,9 @@
-"""Hints that a router may have drifted: a tap, bridge, tunnel or uplink went, went down or was unplugged, a namespace's
-name went.
+"""Hints that a router may have drifted: something happened in its namespace (`events`); a tap, bridge, tunnel or uplink
+went, went down or was unplugged; a namespace's name went.
 
 The rule: a hint says "look at this router sooner", never what is wrong; the reconcile observes for itself. Hints may
-be lost (the kernel drops notifications when a reader is slow) and cannot see inside namespaces; the driver's periodic
-audit finds the rest. Sources: rtnetlink(7) link notifications, inotify(7) on /run/netns.
+be lost (the kernel drops notifications when a reader is slow, and says so); the periodic audit finds the rest.
+Sources: rtnetlink(7) link notifications, inotify(7) on /run/netns.
 """
 
 import asyncio
@@ -13,20 +13,26 @@ import errno
 import os
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Final
 
+from gapless.agent.hint import Hint
 from gapless.agent.kernel import links, netns
+from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.links import KernelLink
 from gapless.errors import Unavailable
 from gapless.kernel.netlink import Netlink
+from gapless.model.network import NetworkId
 from gapless.model.observed import NAMESPACE_PREFIX, TAP_PREFIX
 from gapless.model.router import RouterId
 
 _LINK_CHANGES: Final = 0x1
 """RTMGRP_LINK."""
 _BUFFER_BYTES: Final = 1 << 20
+_REST_S: Final = 0.005
+"""Between two turns of reading, when there is more to read than one takes."""
 _IN_DELETE: Final = 0x200
 _IN_Q_OVERFLOW: Final = 0x4000
 _INOTIFY_HEADER = struct.Struct("=iIII")
@@ -36,19 +42,19 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class DriftWatcher:
-    """`async for router_id in watcher` yields routers to look at sooner; None means "look at all of them".
+    """`async for hint in watcher`. Hints that nobody has taken yet are merged, and come in the order of their arrival.
 
-    Make it inside a running event loop, in the host's network namespace. Hints that nobody has taken yet are merged.
-    Our own building and removing gives hints too; they lead to a look that finds nothing.
+    Make it inside a running event loop, in the host's network namespace. It owns the events.
     """
 
-    def __init__(self, directory: Path = netns.DIRECTORY, *, uplinks: Iterable[str] = ()) -> None:
+    def __init__(self, events: RouterEvents, directory: Path = netns.DIRECTORY, *, uplinks: Iterable[str] = ()) -> None:
         """`uplinks`: the physical networks' interfaces. Raises Unavailable where the kernel does not let us watch."""
         self._uplinks = frozenset(uplinks)
         self._loop = asyncio.get_running_loop()
-        self._pending: dict[RouterId | None, None] = {}
+        self._pending: dict[tuple[RouterId | None, NetworkId | None], Hint] = {}
         self._news = asyncio.Event()
         self._is_closed = False
+        self._events = events
         self._link_socket = _open_link_socket()
         self._names = _watch_directory(directory)
         self._passing: dict[int, KernelLink] = {}
@@ -57,32 +63,54 @@ class DriftWatcher:
                 self._note_link(link)
         self._loop.add_reader(self._link_socket, self._read_links)
         self._loop.add_reader(self._names, self._read_names)
+        events.on_hint = self._hint_from_any_thread
+        self._hear_events()
 
-    async def __aiter__(self) -> AsyncIterator[RouterId | None]:
+    async def __aiter__(self) -> AsyncIterator[Hint]:
         while True:
             await self._news.wait()
             if self._is_closed:
                 return
-            router_id = next(iter(self._pending))
-            del self._pending[router_id]
+            hint = self._pending.pop(next(iter(self._pending)))
             if not self._pending:
                 self._news.clear()
-            yield router_id
+            yield hint
 
     def close(self) -> None:
         """Stop watching; the iteration ends."""
         if self._is_closed:
             return
         self._is_closed = True
-        self._loop.remove_reader(self._link_socket)
-        self._loop.remove_reader(self._names)
+        self._events.on_hint = lambda _: None
+        for descriptor in (self._link_socket.fileno(), self._names, *(it.fileno() for it in self._events.sockets)):
+            self._loop.remove_reader(descriptor)
         self._link_socket.close()
         os.close(self._names)
+        self._events.close()
         self._news.set()
 
-    def _hint(self, router_id: RouterId | None) -> None:
-        self._pending[router_id] = None
+    def _hint(self, router_id: RouterId | None, network_id: NetworkId | None = None) -> None:
+        self._take(Hint(heard_at=time.monotonic(), router_id=router_id, network_id=network_id))
+
+    def _hint_from_any_thread(self, hint: Hint) -> None:
+        with contextlib.suppress(RuntimeError):  # a job outlives the loop
+            self._loop.call_soon_threadsafe(self._take, hint)
+
+    def _take(self, hint: Hint) -> None:
+        self._pending[hint.router_id, hint.network_id] = hint
         self._news.set()
+
+    def _hear_events(self) -> None:
+        if not self._is_closed:
+            for each in self._events.sockets:
+                self._loop.add_reader(each, self._read_events)
+
+    def _read_events(self) -> None:
+        """A turn's worth. When there is more, that waits: a storm leaves the loop its time for other things."""
+        if self._events.read():
+            for each in self._events.sockets:
+                self._loop.remove_reader(each)
+            self._loop.call_later(_REST_S, self._hear_events)
 
     def _read_links(self) -> None:
         try:
@@ -120,8 +148,8 @@ class DriftWatcher:
             self._passing[link.index] = link
             if was is not None and (was.master, was.mtu, was.name) != (link.master, link.mtu, link.name):
                 self._hint_about(was)
-        elif self._passing.pop(link.index, None) is not None:
-            self._hint_about(link)
+        elif (was := self._passing.pop(link.index, None)) is not None:
+            self._hint_about(was)
 
     def _passes(self, link: KernelLink) -> bool:
         """Whether a link does its part. An uplink that is no port is not in use; nobody can raise its wire."""
@@ -130,8 +158,13 @@ class DriftWatcher:
         return link.up and (not _is_tap(link) or (bool(link.master) and link.operational))
 
     def _hint_about(self, link: KernelLink) -> None:
-        """A tap concerns its router; a bridge, VXLAN device or uplink may concern any."""
-        self._hint(RouterId(link.marked_id) if _is_tap(link) else None)
+        """A tap concerns its router; a bridge, a VXLAN device and an uplink the routers of their network."""
+        if _is_tap(link):
+            self._hint(RouterId(link.marked_id))
+        else:
+            carrier = link if link.is_ours else self._passing.get(link.master)
+            network = NetworkId(carrier.marked_id) if carrier is not None and carrier.is_ours else None
+            self._hint(None, network)
 
     def _read_names(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -1,0 +1,250 @@
+"""What happens in routers' namespaces, heard as it happens: links, addresses, routes, forwarding, nftables rules.
+
+Two sockets of the host's namespace hear all routers' (NETLINK_LISTEN_ALL_NSID): the kernel tells them of each namespace
+that has a number here, and every router's gets one. Sockets in each namespace would hear the same, at a price: every
+message of any namespace is held against every socket of the machine that listens, and a process with more than 1,024
+descriptors is ended by libnftables (ADR 16).
+
+The rule: a hint says which router to look at, nothing else; the look decides. Nor is judged whose doing
+it was: `catch_up` tells a job that all that it did has been heard, so what is heard later is another's.
+
+Invariant: a router is listened to before it is looked at. What happens later is heard, or the look has seen it; when
+the kernel had to drop messages (ENOBUFS), that is a hint about every router.
+
+Formats: rtnetlink(7), netlink(7), linux/netconf.h, linux/net_namespace.h, linux/netfilter/nf_tables.h.
+"""
+
+import ctypes
+import errno
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from gapless.agent.hint import Hint
+from gapless.agent.kernel import links, netns
+from gapless.errors import Unavailable
+from gapless.kernel.netlink import NETFILTER, ROUTE, Netlink, as_u32, attributes
+from gapless.model.router import RouterId
+
+_SOL_NETLINK: Final = 270
+_ADD_MEMBERSHIP, _LISTEN_ALL_NSID = 1, 8
+_SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
+_LINKS, _ADDRESSES, _ROUTES, _FORWARDING, _NUMBERS = 1, 5, 7, 24, 28
+"""RTNLGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV4_NETCONF, _NSID."""
+_RULES: Final = 7
+"""NFNLGRP_NFTABLES."""
+_NEWLINK, _DELLINK, _DELNSID = 16, 17, 89
+_SAID_OF_ROUTERS: Final = frozenset({20, 21, 24, 25, 80})
+"""An address, a route, a setting: RTM_NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE, _NEWNETCONF."""
+_NEWGEN, _NEWSETELEM, _DELSETELEM = 10 << 8 | 15, 10 << 8 | 12, 10 << 8 | 14
+"""A transaction is over; elements came or went."""
+_NSID_OF: Final = 1
+_PASSES: Final = 0x1 | 0x10000
+"""IFF_UP and IFF_LOWER_UP."""
+_IFNAME, _ADDRESS, _MTU = 3, 1, 4
+_BUFFER_BYTES: Final = 8 << 20
+_MOST_AT_ONCE: Final = 1 << 16
+_TURN: Final = 256
+"""Messages that are read in one turn. A storm leaves the loop, and the other routers, their time."""
+
+_HEADER = struct.Struct("=IHHII")
+_IFINFO = struct.Struct("=BxHiII")
+
+
+@dataclass(slots=True)
+class _Room:
+    """A namespace that is listened to."""
+
+    router_id: RouterId
+    links: dict[int, tuple[bytes, bytes, bytes]] = field(default_factory=dict)
+    """Its links as they were last told: name, MAC address, MTU."""
+
+
+class RouterEvents:
+    """The ears of one agent, in the host's namespace. Thread-safe. Raises Unavailable where it may not listen."""
+
+    def __init__(self) -> None:
+        self.on_hint: Callable[[Hint], None] = lambda _: None
+        """Called with each hint, in whatever thread read it."""
+        self.on_steering: Callable[[], RouterId | None] = lambda: None
+        """Called when the host's own tables changed in shape: which router to look at for that."""
+        self._rooms: dict[int, _Room] = {}
+        self._lock = threading.Lock()
+        self._is_closed = False
+        opened: list[socket.socket] = []
+        try:
+            for family, groups, program, is_everywhere in (
+                (ROUTE, (_LINKS, _ADDRESSES, _ROUTES, _FORWARDING, _NUMBERS), (), True),
+                (NETFILTER, (_RULES,), _only(_NEWGEN), True),
+                (NETFILTER, (_RULES,), _all_but(_NEWGEN, _NEWSETELEM, _DELSETELEM), False),
+            ):
+                opened.append(_listen(family, groups, program, is_everywhere=is_everywhere))
+        except OSError as error:
+            for each in opened:
+                each.close()
+            raise Unavailable(f"cannot listen to what happens in routers' namespaces: {error.strerror}") from error
+        self._links, self._rules, self._tables = opened
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """To wait for; when one is readable, call `read`."""
+        return self._links, self._rules, self._tables
+
+    def follow(self, host: Netlink, router_id: RouterId, path: Path) -> None:
+        """Listen to a router's namespace from now on, if there is one. `host` is a socket of the host's namespace."""
+        if not netns.is_namespace(path):
+            return
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            number = links.namespace_number(host, descriptor)
+            if number is None:
+                host.carry_out([links.number_namespace(descriptor)])
+                number = links.namespace_number(host, descriptor)
+        finally:
+            os.close(descriptor)
+        if number is None:
+            raise Unavailable(f"the kernel gives namespace {path.name} no number")
+        with self._lock:
+            room = self._rooms.get(number)
+            if room is None or room.router_id != router_id:
+                self._rooms[number] = _Room(router_id)
+
+    def catch_up(self) -> float:
+        """Hear everything that was said until now; returns a moment of which that is true, in monotonic seconds."""
+        while self.read():
+            pass
+        return time.monotonic()
+
+    def read(self) -> bool:
+        """Read what is there, a turn's worth at most; whether there may be more."""
+        hints: dict[RouterId | None, None] = {}
+        with self._lock:
+            more = [self._read_socket(each, hints) for each in self.sockets if not self._is_closed]
+        heard_at = time.monotonic()
+        for router_id in hints:
+            self.on_hint(Hint(heard_at=heard_at, router_id=router_id))
+        return any(more)
+
+    def close(self) -> None:
+        """Listen no more."""
+        with self._lock:
+            self._is_closed = True
+            for each in self.sockets:
+                each.close()
+
+    def _read_socket(self, opened: socket.socket, hints: dict[RouterId | None, None]) -> bool:
+        for _ in range(_TURN):
+            try:
+                data, about, _, _ = opened.recvmsg(_MOST_AT_ONCE, 64)
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                hints[None] = None  # the kernel dropped messages: anything may have happened
+                continue
+            if opened is self._tables:
+                hints |= dict.fromkeys(filter(None, (self.on_steering(),)))
+                continue
+            number = next((struct.unpack("=i", it)[0] for level, kind, it in about if (level, kind) == _NUMBERED), None)
+            room = self._rooms.get(number) if number is not None else None
+            if opened is self._rules:
+                hints |= {room.router_id: None} if room is not None else {}
+            else:
+                hints |= dict.fromkeys(self._hear_links(data, number, room))
+        return True
+
+    def _hear_links(self, data: bytes, number: int | None, room: _Room | None) -> set[RouterId]:
+        hints = set()
+        offset = 0
+        while offset + _HEADER.size <= len(data):
+            length, kind, *_ = _HEADER.unpack_from(data, offset)
+            body = data[offset + _HEADER.size : offset + length]
+            offset += max(_HEADER.size, (length + 3) & ~3)
+            if number is None and kind == _DELNSID:
+                gone = self._rooms.pop(as_u32(attributes(body, 4).get(_NSID_OF, b"\xff" * 4)), None)
+                hints |= {gone.router_id} if gone is not None else set()
+            elif room is not None and (kind in _SAID_OF_ROUTERS or _is_news_of_a_link(room, kind, body)):
+                hints.add(room.router_id)
+        return hints
+
+
+_NUMBERED: Final = (_SOL_NETLINK, _LISTEN_ALL_NSID)
+
+
+def _is_news_of_a_link(room: _Room, kind: int, body: bytes) -> bool:
+    """Whether a link went, passes no frames, or is another than it was. The kernel tells of much else."""
+    if kind not in (_NEWLINK, _DELLINK) or body[:1] != b"\0":
+        return False
+    _, _, index, flags, _ = _IFINFO.unpack_from(body)
+    if kind == _DELLINK:
+        room.links.pop(index, None)
+        return True
+    found = attributes(body, _IFINFO.size)
+    link = (found.get(_IFNAME, b""), found.get(_ADDRESS, b""), found.get(_MTU, b""))
+    was, room.links[index] = room.links.get(index), link
+    return was != link or flags & _PASSES != _PASSES
+
+
+def _listen(family: int, groups: tuple[int, ...], program: bytes | tuple[()], *, is_everywhere: bool) -> socket.socket:
+    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
+    try:
+        opened.setblocking(False)
+        _widen(opened)
+        if program:
+            _filter(opened, program)
+        if is_everywhere:
+            opened.setsockopt(_SOL_NETLINK, _LISTEN_ALL_NSID, 1)
+        opened.bind((0, 0))
+        for group in groups:
+            opened.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+def _widen(opened: socket.socket) -> None:
+    """As large a buffer as we may have: more than net.core.rmem_max only as the machine's root."""
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+    except PermissionError:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+
+
+_LOAD_TYPE, _JUMP_EQUAL, _RETURN = 0x28, 0x15, 0x06
+_INSTRUCTION = struct.Struct("=HBBI")
+
+
+def _only(kind: int) -> bytes:
+    """A filter, classic BPF: messages that begin with this type. It reads in network order what is in the host's."""
+    return b"".join(
+        (
+            _INSTRUCTION.pack(_LOAD_TYPE, 0, 0, 4),
+            _INSTRUCTION.pack(_JUMP_EQUAL, 0, 1, socket.htons(kind)),
+            _INSTRUCTION.pack(_RETURN, 0, 0, _MOST_AT_ONCE),
+            _INSTRUCTION.pack(_RETURN, 0, 0, 0),
+        )
+    )
+
+
+def _all_but(*kinds: int) -> bytes:
+    """A filter: messages that begin with none of these types."""
+    jumps = [
+        _INSTRUCTION.pack(_JUMP_EQUAL, len(kinds) - place, 0, socket.htons(kind)) for place, kind in enumerate(kinds)
+    ]
+    ends = [_INSTRUCTION.pack(_RETURN, 0, 0, _MOST_AT_ONCE), _INSTRUCTION.pack(_RETURN, 0, 0, 0)]
+    return b"".join((_INSTRUCTION.pack(_LOAD_TYPE, 0, 0, 4), *jumps, *ends))
+
+
+def _filter(opened: socket.socket, program: bytes) -> None:
+    instructions = ctypes.create_string_buffer(program, len(program))
+    count = len(program) // _INSTRUCTION.size
+    program_of = struct.pack("HP", count, ctypes.addressof(instructions))
+    opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program_of)

@@ -1,0 +1,185 @@
+"""What happens in a router's namespace is heard from the host's, whatever it is; and nothing that concerns nobody."""
+
+import asyncio
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from kernel_fixtures import NAMESPACE, QG, QR_A, ROUTER_ID, TAP_A, Wires, ip, nft, router
+
+from gapless.agent.hint import Hint
+from gapless.agent.kernel import links, netns
+from gapless.agent.kernel.events import RouterEvents
+from gapless.agent.kernel.steering import TABLE
+from gapless.agent.kernel.watch import DriftWatcher
+from gapless.agent.reconcile import Reconciler
+from gapless.kernel.netlink import Netlink
+from gapless.model.router import RouterId
+
+pytestmark = pytest.mark.isolated
+
+
+@contextmanager
+def ears() -> Iterator[RouterEvents]:
+    events = RouterEvents()
+    yield events
+    events.close()
+
+
+def heard_of(events: RouterEvents) -> set[RouterId | None]:
+    """What was heard until now. What the kernel tells, it tells before the call that caused it returns."""
+    hints: list[Hint] = []
+    events.on_hint = hints.append
+    events.catch_up()
+    return {hint.router_id for hint in hints}
+
+
+def write(setting: str, value: str) -> None:
+    ip(f"netns exec {NAMESPACE} sysctl -q -w net.{setting}={value}")
+
+
+def bridge_nft(verb: str) -> str:
+    command = ["nft", f"{verb} bridge {TABLE}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+
+
+DAMAGE: dict[str, Callable[[], object]] = {
+    "link down": lambda: ip(f"link set {QR_A} down", inside=NAMESPACE),
+    "link deleted": lambda: ip(f"link delete {QR_A}", inside=NAMESPACE),
+    "link renamed": lambda: (
+        ip(f"link set {QR_A} down", inside=NAMESPACE),
+        ip(f"link set {QR_A} name x", inside=NAMESPACE),
+    ),
+    "mtu changed": lambda: ip(f"link set {QR_A} mtu 1300", inside=NAMESPACE),
+    "mac changed": lambda: ip(f"link set {QR_A} address fa:16:3e:99:99:99", inside=NAMESPACE),
+    "address removed": lambda: ip(f"address flush dev {QR_A}", inside=NAMESPACE),
+    "address added": lambda: ip(f"address add 10.0.0.9/24 dev {QR_A}", inside=NAMESPACE),
+    "route removed": lambda: ip("route delete default", inside=NAMESPACE),
+    "connected route removed": lambda: ip("route delete 10.0.0.0/24", inside=NAMESPACE),
+    "forwarding off": lambda: write("ipv4.ip_forward", "0"),
+    "forwarding off on one link": lambda: write(f"ipv4.conf.{QG}.forwarding", "0"),
+    "rules flushed": lambda: nft("flush ruleset"),
+    "table asleep": lambda: nft("add table ip gapless { flags dormant; }"),
+    "the tap down": lambda: ip(f"link set {TAP_A} down"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_damage_inside_is_heard_of_before_it_is_over(wires: Wires, what: str) -> None:
+    with ears() as events:
+        host = Reconciler(wires.settings, events)
+        host.reconcile(router(("203.0.113.20", "10.0.0.5")))
+        heard_of(events)
+        DAMAGE[what]()
+        assert heard_of(events) == {ROUTER_ID}
+        host.close()
+
+
+def test_a_build_a_repair_and_a_look_have_heard_of_all_that_they_did(wires: Wires) -> None:
+    with ears() as events:
+        host = Reconciler(wires.settings, events)
+        hints: list[Hint] = []
+        events.on_hint = hints.append
+        built = host.reconcile(router())
+        ip(f"link set {QR_A} down", inside=NAMESPACE)
+        repaired = host.reconcile(router())
+        looked = host.reconcile(router())
+        assert hints
+        events.catch_up()
+        assert all(it.heard_at <= looked.looked_s for it in hints)
+        assert repaired.changed
+        assert not looked.changed
+        assert built.looked_s < repaired.looked_s < looked.looked_s
+        host.close()
+
+
+def test_another_agent_hears_of_what_it_adopted(wires: Wires, host: Reconciler) -> None:
+    host.reconcile(router())
+    with ears() as events:
+        another = Reconciler(wires.settings, events)
+        assert not another.reconcile(router()).changed
+        heard_of(events)
+        ip("route delete default", inside=NAMESPACE)
+        assert heard_of(events) == {ROUTER_ID}
+        another.close()
+
+
+def test_a_namespace_that_ends_without_its_name_going_first(wires: Wires) -> None:
+    with ears() as events:
+        host = Reconciler(wires.settings, events)
+        host.reconcile(router(ports=(), gateway=None))
+        heard_of(events)
+        subprocess.run(["umount", netns.path_of(ROUTER_ID)], check=True)
+        wires.eventually(lambda: ROUTER_ID in heard_of(events))
+        host.reconcile(router(ports=(), gateway=None))
+        heard_of(events)
+        write("ipv4.ip_forward", "0")
+        assert heard_of(events) == {ROUTER_ID}, "whatever number the new namespace got"
+        host.close()
+
+
+def test_strangers_are_not_heard_of(wires: Wires) -> None:
+    with ears() as events:
+        host = Reconciler(wires.settings, events)
+        host.reconcile(router())
+        heard_of(events)
+        ip("netns add theirs")
+        with Netlink() as netlink, Path("/run/netns/theirs").open() as theirs:
+            netlink.carry_out([links.number_namespace(theirs.fileno())])
+        ip("link set lo up", inside="theirs")
+        ip("link add dummy0 type bridge")
+        ip("address add 192.0.2.1/32 dev lo")
+        nft("add table ip theirs", inside="theirs")
+        assert heard_of(events) == set()
+        host.close()
+
+
+def test_a_buffer_that_overran_is_a_hint_about_every_router(wires: Wires) -> None:
+    with ears() as events:
+        host = Reconciler(wires.settings, events)
+        host.reconcile(router())
+        heard_of(events)
+        for opened in events.sockets:
+            opened.setsockopt(1, 8, 1)  # the least that the kernel allows
+        for _ in range(4):
+            ip(f"link set {QR_A} down", inside=NAMESPACE)
+            ip(f"link set {QR_A} up", inside=NAMESPACE)
+        assert None in heard_of(events)
+        host.close()
+
+
+async def first_of(watcher: DriftWatcher) -> Hint:
+    async with asyncio.timeout(5):
+        return await anext(aiter(watcher))
+
+
+async def test_a_storm_is_one_hint(wires: Wires, tmp_path: Path) -> None:
+    events = RouterEvents()
+    host = Reconciler(wires.settings, events)
+    await asyncio.to_thread(host.reconcile, router())
+    watcher = DriftWatcher(events)
+    batch = tmp_path / "batch"
+    batch.write_text(f"address add 10.9.9.9/32 dev {QR_A}\naddress delete 10.9.9.9/32 dev {QR_A}\n" * 500)
+    ip(f"-b {batch}", inside=NAMESPACE)
+    assert (await first_of(watcher)).router_id == ROUTER_ID
+    assert not watcher._pending
+    watcher.close()
+    host.close()
+
+
+async def test_a_steering_table_that_is_altered_is_a_hint_about_one_router_that_mends_it(wires: Wires) -> None:
+    events = RouterEvents()
+    host = Reconciler(wires.settings, events)
+    await asyncio.to_thread(host.reconcile, router())
+    watcher = DriftWatcher(events)
+    await asyncio.to_thread(host.reconcile, router())
+    while watcher._pending:
+        await first_of(watcher)
+    bridge_nft("delete table")
+    assert (await first_of(watcher)).router_id == ROUTER_ID
+    assert (await asyncio.to_thread(host.reconcile, router())).changed
+    assert "about others" in bridge_nft("list table")
+    watcher.close()
+    host.close()
