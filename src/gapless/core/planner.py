@@ -53,7 +53,6 @@ from gapless.core.placement import Placement, Placing, objection
 from gapless.core.routers import RouterRecord
 from gapless.core.standbys import DRAINS_AT_ONCE, Standbys
 from gapless.core.story import Story
-from gapless.core.tours import PAUSE_S
 from gapless.core.views import (
     BrakeStatus,
     HostStatus,
@@ -63,7 +62,7 @@ from gapless.core.views import (
     StoredRouter,
     StoredWord,
 )
-from gapless.core.wishes import Beliefs, Stay, Wish, failing, is_gone, wish_of
+from gapless.core.wishes import Beliefs, Stay, Wish, is_gone, stays_on_tour, wish_of
 from gapless.errors import InvariantError
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT, LeaseTiming, Panel
@@ -258,8 +257,7 @@ class Planner:
         until = router.tour.stays_until(self._ledger.now)
         if wish.kind is MoveKind.RETRY and home is not None and until is not None:
             self._ledger.look_later(router, until)
-            same = f"{router.tour.others(home.name)} failed with it for the same reason, so it is not moved on"
-            self._ledger.explain(router, f"{failing(router)} and goes on trying; {same} for {PAUSE_S / 60:g} minutes")
+            self._ledger.explain(router, stays_on_tour(router, home))
             return
         if wish.kind is MoveKind.DRAIN and home is not None and len(home.drains) >= DRAINS_AT_ONCE:
             turn = f"{home.name} is taken out of service; {DRAINS_AT_ONCE} routers leave it at a time"

@@ -77,7 +77,7 @@ def _take_in_own(ledger: Ledger, host: Host, router: RouterRecord, report: Route
         if router.open_move:
             _confirm(ledger, router, report.times)
         router.fault = ""
-        router.tour.is_over()
+        router.tour.is_active(ledger.now)
         ledger.end_drain(router)
     elif state is RouterState.FAILED:
         router.fault = report.reason

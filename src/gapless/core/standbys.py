@@ -29,7 +29,7 @@ from gapless.core.moves import LEAVING, AssignmentState
 from gapless.core.placement import StandbyPlacing, misfit, objection
 from gapless.core.routers import RouterRecord
 from gapless.core.succession import RightState, TookOver, Trigger
-from gapless.core.wishes import Beliefs, Stay, Wish, homeless, moving
+from gapless.core.wishes import Beliefs, Stay, Wish, homeless, moving, stays_on_tour
 from gapless.model.host import Incarnation
 from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch, MoveKind, RouterState
@@ -286,6 +286,10 @@ class Standbys:
         succession = router.succession
         standby = succession.standby
         host = None if standby is None else self._ledger.fleet.get(standby.host)
+        until = router.tour.stays_until(self._ledger.now)
+        if wish.kind is MoveKind.RETRY and until is not None:
+            self._ledger.look_later(router, until)
+            return Stay(reason=stays_on_tour(router, home))
         if wish.kind is MoveKind.DRAIN and len(home.drains) >= DRAINS_AT_ONCE and router.id not in home.drains:
             return Stay(reason=f"{home.name} is taken out of service; {DRAINS_AT_ONCE} routers leave it at a time")
         if host is not None and wish.only in (None, host.name) and not self._why_unsuitable(router, host):

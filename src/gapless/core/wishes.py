@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from gapless.core.fleet import Host
 from gapless.core.moves import AssignmentState
 from gapless.core.routers import RouterRecord
+from gapless.core.tours import PAUSE_S
 from gapless.model.host import HostName
 from gapless.model.plan import MoveKind
 from gapless.model.router import FailoverMode
@@ -159,6 +160,12 @@ def _retry(router: RouterRecord, home: Host) -> Wish | Stay:
 def failing(router: RouterRecord) -> str:
     """How an explanation begins when its host cannot run it."""
     return f"{router.host} cannot run it ({router.fault or 'it gives no reason'})"
+
+
+def stays_on_tour(router: RouterRecord, home: Host) -> str:
+    """Why a router stays that has failed on another host for the same reason (`core.tours`)."""
+    same = f"{router.tour.others(home.name)} failed with it for the same reason, so it is not moved on"
+    return f"{failing(router)} and goes on trying; {same} for {PAUSE_S / 60:g} minutes"
 
 
 def _drain(router: RouterRecord, home: Host) -> Wish | Stay:

@@ -608,6 +608,20 @@ def test_a_router_that_its_host_cannot_run_goes_to_its_standby() -> None:
     assert (rig.host("r1"), rig.state("r1")) == ("h2", "active")
 
 
+def test_a_router_that_breaks_on_each_host_for_one_reason_goes_to_its_standby_once_and_stays_there() -> None:
+    rig = three()
+    hosts = ["h1", "h2", "h3"]
+    rig.failed("h1", "r1")
+    rig.obey(*hosts)
+    rig.obey(*hosts)
+    assert (rig.host("r1"), rig.state("r1")) == ("h2", "active")
+    rig.settle(*hosts)
+    rig.failed("h2", "r1")
+    assert "h1 failed with it for the same reason, so it is not moved on for 10 minutes" in rig.reason("r1")
+    rig.pass_time(300, heard=hosts)
+    assert binds(rig) == [("h2", MoveKind.RETRY)]
+
+
 def test_a_target_that_restarts_on_the_way_leaves_the_router_where_it_was() -> None:
     rig = two()
     rig.move("r1", "h2")

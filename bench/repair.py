@@ -1,0 +1,373 @@
+"""What each kind of breakage costs a router: traffic lost until it is repaired, as distributions, with the machine.
+
+    python bench/repair.py [--routers 1,100,1000] [--times 20] [--at-once 100] [--kinds link-down,...]
+
+One host in namespaces of its own, with the real agent and the real kernel, without a controller. Some of its routers
+have a VM that sends probes to the world outside (the lab's prober). Each breakage strikes one of these after
+another; then, where the host has so many, all at once. A gap is the longest stretch without a reply from the strike on,
+and never shorter than the probes' interval. Before that nothing is broken for a while: what the agent takes then is its
+steady state.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from build_routers import bridges_of, prepare_host, router
+from gapless.agent.kernel import links, netns, routing, ruleset
+from gapless.agent.kernel.nft import Nft
+from gapless.agent.worklist import REST
+from gapless.config import HostSettings
+from gapless.core.desired import bridge_name, desired_router, tap_of
+from gapless.kernel.netlink import Netlink, Request
+from gapless.lab.probes import Direction, Flow, Recording, gap
+from gapless.lab.traffic import Traffic
+from gapless.model.observed import KernelRouter
+from gapless.model.plan import Epoch, PlannedRouter, Revision, RouterState
+from gapless.model.router import Router
+from gapless.wire.local import AgentStart, LocalLink, encode_start
+from gapless.wire.messages import AgentPlan, AgentReport, FromAgent, from_agent
+from measuring import HERE, commit, measured, spread, write
+
+INSIDE = "GAPLESS_BENCH_INSIDE"
+PROBED = 10
+"""Routers with a VM, where they are struck one at a time."""
+STEADY_S = 30.0
+PATIENCE_S = 60.0
+OUTSIDE = "10.0.0.1"
+
+
+def main() -> int:
+    """Measure each size in a process of its own, print the table, write both files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--routers", default="1,100,1000", help="routers on the host (default: 1,100,1000)")
+    parser.add_argument("--times", type=int, default=20, help="how often each kind strikes one router (default: 20)")
+    parser.add_argument("--at-once", type=int, default=100, help="routers struck at once, 0: none (default: 100)")
+    parser.add_argument("--kinds", default=",".join(KINDS), help=f"breakages (default: {','.join(KINDS)})")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="directory for the results")
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure is not None:
+        return _inside(options)
+    found = []
+    for size in options.routers.split(","):
+        argv = [__file__, "--routers", size, "--times", str(options.times), "--at-once", str(options.at_once)]
+        found.append(measured([sys.executable, *argv, "--kinds", options.kinds, "--measure"]))
+    text = _table(found)
+    print(f"\n{text}")
+    write(options.out, "repair", text, found)
+    return 0
+
+
+def _inside(options: argparse.Namespace) -> int:
+    if INSIDE not in os.environ:
+        unshare = "unshare --user --map-root-user --net --mount --pid --fork --kill-child --mount-proc"
+        os.environ[INSIDE] = "1"
+        os.execvp("unshare", [*unshare.split(), sys.executable, *sys.argv])
+    with tempfile.TemporaryDirectory() as state_dir:
+        figures = asyncio.run(_measure(options, Path(state_dir)))
+    options.measure.write_text(json.dumps(figures))
+    return 0
+
+
+# The kinds of breakage. Each is given a router and what its kernel state should be, and breaks it as fast as it can be.
+
+
+def _namespace_deleted(it: Router, _: KernelRouter) -> None:
+    netns.delete(netns.path_of(it.id))
+
+
+def _link_down(it: Router, desired: KernelRouter) -> None:
+    name = _inner(desired)
+    _in_router(it, lambda inside: inside.carry_out([_set_down(name)]))
+
+
+def _link_deleted(it: Router, desired: KernelRouter) -> None:
+    name = _inner(desired)
+    _in_router(it, lambda inside: inside.carry_out([links.delete(name)]))
+
+
+def _tap_down(_: Router, desired: KernelRouter) -> None:
+    _on_host(_set_down(tap_of(_inner(desired))))
+
+
+def _tap_deleted(_: Router, desired: KernelRouter) -> None:
+    _on_host(links.delete(tap_of(_inner(desired))))
+
+
+def _tap_unplugged(_: Router, desired: KernelRouter) -> None:
+    _on_host(links.set_master(tap_of(_inner(desired)), 0))
+
+
+def _bridge_down(it: Router, _: KernelRouter) -> None:
+    _on_host(_set_down(bridge_name(it.ports[0].network.id)))
+
+
+def _address_removed(it: Router, desired: KernelRouter) -> None:
+    name = _inner(desired)
+
+    def damage(inside: Netlink) -> None:
+        (index,) = (link.index for link in links.all_links(inside) if link.name == name)
+        inside.carry_out([routing.remove_address(name, index, held) for held in desired.links[name].addresses])
+
+    _in_router(it, damage)
+
+
+def _route_removed(it: Router, desired: KernelRouter) -> None:
+    def damage(inside: Netlink) -> None:
+        indices = {link.name: link.index for link in links.all_links(inside)}
+        inside.carry_out([routing.remove_route(route, indices[route.link]) for route in desired.routes])
+
+    _in_router(it, damage)
+
+
+def _forwarding_off(it: Router, _: KernelRouter) -> None:
+    netns.enter(netns.path_of(it.id), lambda: netns.write_settings({"ipv4/ip_forward": "0"}))
+
+
+def _rules_flushed(it: Router, _: KernelRouter) -> None:
+    with netns.enter(netns.path_of(it.id), Nft) as nft:
+        nft.transact("flush ruleset", "flush")
+
+
+def _rules_asleep(it: Router, _: KernelRouter) -> None:
+    with netns.enter(netns.path_of(it.id), Nft) as nft:
+        nft.transact(f"add table ip {ruleset.TABLE} {{ flags dormant; }}", "put to sleep")
+
+
+KINDS: dict[str, Callable[[Router, KernelRouter], None]] = {
+    "namespace-deleted": _namespace_deleted,
+    "link-down": _link_down,
+    "link-deleted": _link_deleted,
+    "address-removed": _address_removed,
+    "route-removed": _route_removed,
+    "forwarding-off": _forwarding_off,
+    "rules-flushed": _rules_flushed,
+    "rules-asleep": _rules_asleep,
+    "tap-down": _tap_down,
+    "tap-deleted": _tap_deleted,
+    "tap-unplugged": _tap_unplugged,
+    "bridge-down": _bridge_down,
+}
+
+
+def _inner(desired: KernelRouter) -> str:
+    return next(name for name in desired.links if name.startswith("qr-"))
+
+
+def _set_down(name: str) -> Request:
+    raised = links.raise_link(name)
+    family_and_index, flags_and_mask, rest = raised.body[:8], raised.body[8:16], raised.body[16:]
+    return replace(raised, body=family_and_index + bytes(4) + flags_and_mask[4:] + rest)
+
+
+def _in_router(it: Router, work: Callable[[Netlink], None]) -> None:
+    with netns.enter(netns.path_of(it.id), Netlink) as inside:
+        work(inside)
+
+
+def _on_host(request: Request) -> None:
+    with Netlink() as host:
+        host.carry_out([request])
+
+
+# The host, its agent, and what is around.
+
+
+async def _measure(options: argparse.Namespace, state_dir: Path) -> dict[str, Any]:
+    settings = replace(_surroundings(), state_dir=state_dir)
+    routers = [router(number) for number in range(int(options.routers))]
+    everyone = min(options.at_once, len(routers))
+    probed = routers[: max(min(PROBED, len(routers)), everyone)]
+    async with _agent(settings, routers) as agent:
+        for number, it in enumerate(probed):
+            _plug_vm(number, it)
+        await asyncio.sleep(5)
+        steady = await _steady(agent.pid)
+        figures: dict[str, Any] = {
+            "routers": len(routers),
+            "steady": steady,
+            "alone": {},
+            "at_once": {},
+            "struck": everyone,
+        }
+        for kind in options.kinds.split(","):
+            alone = [[it] for it, _ in zip(_again(probed[:PROBED]), range(options.times), strict=False)]
+            figures["alone"][kind] = await _strike(kind, probed[:PROBED], alone)
+            if everyone > 1:
+                figures["at_once"][kind] = await _strike(kind, probed, [probed])
+            print(len(routers), kind, _words(figures["alone"][kind]), _words(figures["at_once"].get(kind)), flush=True)
+        figures["rss_mb"] = _rss_mb(agent.pid)
+    return figures
+
+
+def _again(routers: list[Router]) -> Iterable[Router]:
+    while True:
+        yield from routers
+
+
+def _surroundings() -> HostSettings:
+    settings = prepare_host()
+    for command in (
+        "ip netns add outside",
+        "ip link set ext1 netns outside",
+        f"ip -n outside address add {OUTSIDE}/16 dev ext1",
+        "ip -n outside link set ext1 up",
+    ):
+        subprocess.run(command.split(), check=True, timeout=10)
+    return settings
+
+
+def _plug_vm(number: int, it: Router) -> None:
+    name, bridge = f"vm{number}", bridges_of(it)[it.ports[0].network.id]
+    batch = "\n".join(
+        (
+            f"netns add {name}",
+            f"link add h{number} type veth peer name net0 netns {name}",
+            f"link set h{number} master {bridge} up",
+        )
+    )
+    subprocess.run(["ip", "-b", "-"], input=batch, text=True, check=True, timeout=10)
+    inside = "\n".join(("address add 192.168.0.5/24 dev net0", "link set net0 up", "route add default via 192.168.0.1"))
+    subprocess.run(["ip", "-n", name, "-b", "-"], input=inside, text=True, check=True, timeout=10)
+    group = ("net", "ipv4", "ping_group_range")
+    netns.enter(Path("/run/netns") / name, lambda: (Path("/proc/sys").joinpath(*group).write_text("0 0"), None)[1])
+
+
+@asynccontextmanager
+async def _agent(settings: HostSettings, routers: list[Router]) -> Any:
+    ours, its = socket.socketpair()
+    start = encode_start(AgentStart(fd=its.fileno(), settings=settings))
+    argv = [sys.executable, "-m", "gapless.agent", start]
+    process = await asyncio.create_subprocess_exec(*argv, pass_fds=(its.fileno(),), stderr=asyncio.subprocess.DEVNULL)
+    its.close()
+    link = await LocalLink.over(ours, from_agent)
+    planned = tuple(PlannedRouter(router=it, epoch=Epoch(1)) for it in routers)
+    await link.send(AgentPlan(confirmed=True, revision=Revision(1), routers=planned))
+    waiting = {it.id for it in routers}
+    while waiting:
+        message = await link.receive()
+        assert message is not None, "the agent ended"
+        if isinstance(message, AgentReport):
+            waiting -= {each.router_id for each in message.routers if each.state is RouterState.ACTIVE}
+    listening = asyncio.create_task(_listen(link))
+    yield process
+    listening.cancel()
+    await link.close()
+    await process.wait()
+
+
+async def _listen(link: LocalLink[FromAgent]) -> None:
+    while await link.receive() is not None:
+        pass
+
+
+async def _steady(pid: int) -> dict[str, float]:
+    before, began = _cpu_s(pid), time.monotonic()
+    await asyncio.sleep(STEADY_S)
+    share = (_cpu_s(pid) - before) / (time.monotonic() - began)
+    return {"core_percent": round(100 * share, 2), "rss_mb": _rss_mb(pid)}
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _rss_mb(pid: int) -> float:
+    words = Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()
+    return round(int(words[0]) / 1024, 1)
+
+
+# Striking.
+
+
+async def _strike(kind: str, probed: list[Router], victims: list[list[Router]]) -> list[float]:
+    """The gaps of all victims of all strikes, in milliseconds, least first."""
+    flows = [
+        Flow(router_id=it.id, direction=Direction.OUT, netns=f"vm{number}", source="192.168.0.5", target=OUTSIDE)
+        for number, it in enumerate(probed)
+    ]
+    strikes: list[tuple[int, list[Router]]] = []
+    traffic = Traffic(flows, 10.0 if len(flows) <= PROBED else 50.0)
+    await traffic.start()
+    try:
+        await traffic.all_answered(for_s=0.5, timeout_s=PATIENCE_S)
+        await traffic.begin()
+        for place, struck in enumerate(victims):
+            if place >= len(probed):
+                # Who strikes one router again and again is answered slowly, on purpose.
+                await asyncio.sleep(max(0.0, REST.settled_s - (time.monotonic_ns() - strikes[-len(probed)][0]) / 1e9))
+            plans = [(it, desired_router(it, ruleset.render(it), bridges_of(it))) for it in struck]
+            strikes.append((time.monotonic_ns(), struck))
+            await asyncio.to_thread(_break, KINDS[kind], plans)
+            await asyncio.sleep(0.1)
+            await traffic.all_answered(for_s=0.2, timeout_s=PATIENCE_S)
+        with tempfile.TemporaryDirectory() as directory:
+            recording = await traffic.end(Path(directory) / "recording")
+    finally:
+        await traffic.close()
+    return sorted(_gaps(recording, strikes))
+
+
+def _break(damage: Callable[[Router, KernelRouter], None], plans: list[tuple[Router, KernelRouter]]) -> None:
+    for it, desired in plans:
+        damage(it, desired)
+
+
+def _gaps(recording: Recording, strikes: list[tuple[int, list[Router]]]) -> Iterable[float]:
+    ends = [at for at, _ in strikes[1:]] + [recording.end_ns]
+    tracks = {track.flow.router_id: track for track in recording.tracks}
+    for (at, struck), end in zip(strikes, ends, strict=True):
+        for it in struck:
+            yield round(gap(tracks[it.id].replied, at - int(recording.interval_ms * 1e6), end).ms, 1)
+
+
+def _words(gaps: list[float] | None) -> str:
+    return spread(gaps) if gaps else "–"
+
+
+def _table(found: list[dict[str, Any]]) -> str:
+    sizes = [it["routers"] for it in found]
+    lines = [
+        "# Repairs",
+        "",
+        "Lost traffic in milliseconds, median (least to most). Probes go each 10 ms; each 50 ms where many routers are "
+        "struck at once.",
+        "",
+        f"| breakage | {' | '.join(_heads(found))} |",
+        f"|---|{'---|' * len(_heads(found))}",
+    ]
+    for kind in found[0]["alone"]:
+        cells = [_words(it["alone"][kind]) for it in found]
+        cells += [_words(it["at_once"][kind]) for it in found if it["at_once"]]
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"| steady state | {' | '.join(f'{size} routers' for size in sizes)} |",
+        f"|---|{'---|' * len(sizes)}",
+    ]
+    lines.append(f"| % of a core | {' | '.join(str(it['steady']['core_percent']) for it in found)} |")
+    lines.append(f"| MB, at the end | {' | '.join(str(it['rss_mb']) for it in found)} |")
+    version = f"{os.cpu_count()} cores, Linux {os.uname().release}, Gapless at {commit()}"
+    return "\n".join((*lines, "", f"{version}.", ""))
+
+
+def _heads(found: list[dict[str, Any]]) -> list[str]:
+    alone = [f"one of {it['routers']}" for it in found]
+    return alone + [f"{it['struck']} at once of {it['routers']}" for it in found if it["at_once"]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
