@@ -41,6 +41,8 @@ from gapless.wire.messages import AgentPlan, AgentReport, FromAgent, from_agent
 from measuring import HERE, commit, measured, spread, write
 
 INSIDE = "GAPLESS_BENCH_INSIDE"
+AGENT_LOG = "GAPLESS_BENCH_AGENT_LOG"
+"""A file for what the agent says; without it that is dropped."""
 PROBED = 10
 """Routers with a VM, where they are struck one at a time."""
 STEADY_S = 30.0
@@ -250,7 +252,8 @@ async def _agent(settings: HostSettings, routers: list[Router]) -> Any:
     ours, its = socket.socketpair()
     start = encode_start(AgentStart(fd=its.fileno(), settings=settings))
     argv = [sys.executable, "-m", "gapless.agent", start]
-    process = await asyncio.create_subprocess_exec(*argv, pass_fds=(its.fileno(),), stderr=asyncio.subprocess.DEVNULL)
+    with Path(os.environ.get(AGENT_LOG, os.devnull)).open("w") as log:
+        process = await asyncio.create_subprocess_exec(*argv, pass_fds=(its.fileno(),), stdout=log, stderr=log)
     its.close()
     link = await LocalLink.over(ours, from_agent)
     planned = tuple(PlannedRouter(router=it, epoch=Epoch(1)) for it in routers)

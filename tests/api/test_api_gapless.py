@@ -92,6 +92,8 @@ async def test_what_the_planner_sees(api: AsyncClient, steering: FakeSteering) -
         reason="moved",
         standby=HostName("host1"),
         standby_state="ready",
+        health="degraded",
+        ailment="it could not be repaired yet: no memory",
     )
     steering.routers_known[view.router_id] = view
     assert (await api.get("/v2.0/gapless/hosts")).json()["hosts"][0] == {
@@ -115,6 +117,8 @@ async def test_what_the_planner_sees(api: AsyncClient, steering: FakeSteering) -
                 "reason": "moved",
                 "standby": "host1",
                 "standby_state": "ready",
+                "health": "degraded",
+                "ailment": "it could not be repaired yet: no memory",
             }
         ]
     }

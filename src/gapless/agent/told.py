@@ -36,6 +36,11 @@ class Told:
         if said is not None and said.guarded:
             self.say(replace(said, times=None, guarded=False))
 
+    def amend(self, router_id: RouterId, epoch: Epoch, *, ailment: str) -> None:
+        """Of an active router: what was said of it stays true, and this with it."""
+        if self.has_said(router_id, epoch, RouterState.ACTIVE):
+            self.say(replace(self._said[router_id], times=None, ailment=ailment))
+
     def has_said(self, router_id: RouterId, epoch: Epoch, state: RouterState | None = None) -> bool:
         """Whether the last word on a router was spoken at this epoch (and was `state`)."""
         said = self._said.get(router_id)

@@ -21,7 +21,7 @@ What is wanted and what is known are levels, kept per router; the queues only sa
 """
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from random import Random
 from textwrap import shorten
@@ -32,6 +32,7 @@ from gapless.agent.jobs import Done, Failed, Job, Line, Reconcile, Remove, Resul
 from gapless.agent.told import Told
 from gapless.agent.turns import Turns
 from gapless.core.backoff import Backoff, Pace
+from gapless.core.health import Repairs
 from gapless.core.hostplan import EMPTY_PLAN, HostPlan
 from gapless.model.network import Network, NetworkId
 from gapless.model.plan import BuildTimes, Epoch, PlannedRouter, Role, RouterReport, RouterState
@@ -72,6 +73,7 @@ class _Entry:
     """When the last hint about it was heard."""
     looked_at: float = -inf
     """When the last look at it began, if that ended well."""
+    repairs: Repairs = field(default_factory=Repairs)
     rest_until: float = -inf
     """It was looked at because of a hint: the next one waits until then."""
     verified: PlannedRouter | None = None
@@ -272,13 +274,16 @@ class Worklist:
         if isinstance(result, Failed):
             self._fail(entry, result.reason, Why.PLAN if job.why is Why.PLAN else Why.DRIFT, now)
             return
-        entry.verified, entry.looked_at = job.planned, result.looked_at
+        entry.verified, entry.looked_at = job.planned, max(entry.looked_at, result.looked_at)
         entry.has_run = True
         entry.tries_left = PATIENT_TRIES
         entry.tries.reset()
         self._turns.looked_at(entry.id, now)
         is_build = job.why is Why.PLAN and was_verified is None and result.times is not None
-        self._say(entry, RouterState.ACTIVE, times=result.times if is_build else None)
+        if result.changed and job.why is not Why.PLAN:
+            entry.repairs.repaired(shorten(result.what, WHAT_LETTERS, placeholder=" ..."), now)
+        times = result.times if is_build else None
+        self._say(entry, RouterState.ACTIVE, times=times, ailment=entry.repairs.ailment(now))
         self._explain(entry, job, result, is_build=is_build)
         entry.is_as_found = False
         self._hear(entry, entry.heard_at, now)
@@ -308,6 +313,7 @@ class Worklist:
         if entry.wanted is not None and entry.tries_left:
             entry.tries_left -= 1
             text = f"router could not be brought to its plan; it is not given up, trying again in {wait_s:g} s"
+            self._told.amend(entry.id, entry.epoch, ailment=f"it could not be repaired yet: {reason}")
         else:
             entry.tries_left = 0
             self._say(entry, RouterState.FAILED, reason=reason)
@@ -334,6 +340,7 @@ class Worklist:
             entry.is_as_found &= entry.wanted is None
             entry.wanted, entry.epoch, entry.asked_at = planned, planned.epoch, now
             entry.tries.reset()
+            entry.repairs.forget()
             self._timers.pop(entry.id, None)
         if entry.verified != planned and entry.id not in self._timers:
             self._urgent.setdefault(entry.id, Why.PLAN)
@@ -358,10 +365,24 @@ class Worklist:
         self._later.pop(entry.id, None)
         del self._entries[entry.id]
 
-    def _say(self, entry: _Entry, state: RouterState, *, reason: str = "", times: BuildTimes | None = None) -> None:
+    def _say(
+        self,
+        entry: _Entry,
+        state: RouterState,
+        *,
+        reason: str = "",
+        times: BuildTimes | None = None,
+        ailment: str = "",
+    ) -> None:
         is_guarded = state is RouterState.ACTIVE and entry.verified is not None and entry.verified.guarded is not None
         report = RouterReport(
-            router_id=entry.id, epoch=entry.epoch, state=state, reason=reason, times=times, guarded=is_guarded
+            router_id=entry.id,
+            epoch=entry.epoch,
+            state=state,
+            reason=reason,
+            times=times,
+            guarded=is_guarded,
+            ailment=ailment,
         )
         self._told.say(report)
 

@@ -166,6 +166,8 @@ class Pilot:
                 reason=status.reason,
                 standby=status.standby,
                 standby_state=status.standby_state,
+                health=status.health,
+                ailment=status.ailment,
             )
             for router_id, status in self._driver.planner.router_views().items()
         }

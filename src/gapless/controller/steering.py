@@ -47,6 +47,10 @@ class RouterView:
     """The host that takes over by itself should `host` die, or is being made the one that does."""
     standby_state: str = ""
     """One word: ready, building, failed, silent, changing; "" without a standby."""
+    health: str = ""
+    """One word: healthy, degraded, broken; "" if its host has not said yet, or is not heard."""
+    ailment: str = ""
+    """Why it is not healthy; a sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from gapless.core.effects import Bind, ReportHost
 from gapless.core.fleet import Host
+from gapless.core.health import judge
 from gapless.core.ledger import Ledger
 from gapless.core.liveness import Standing, Timing
 from gapless.core.moves import AssignmentState
@@ -77,6 +78,8 @@ def of_host(host: Host, timing: Timing, now: float, arbiters: Collection[HostNam
 
 def of_router(router: RouterRecord, home: Host | None, standby: Host | None = None) -> RouterStatus:
     """A router as people may look at it; `home` is the host that it is bound to, `standby` the one that stands by."""
+    said = None if home is None or not home.silence.is_alive else router.succession.said.get(home.name)
+    health, ailment = judge(said if said is not None and said.epoch == router.epoch else None)
     return RouterStatus(
         router_id=router.id,
         host=router.host,
@@ -85,6 +88,8 @@ def of_router(router: RouterRecord, home: Host | None, standby: Host | None = No
         reason=router.reason or router.choice,
         standby=None if router.succession.standby is None else router.succession.standby.host,
         standby_state=_standby_word(router, standby),
+        health=health or "",
+        ailment=ailment,
     )
 
 

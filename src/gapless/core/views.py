@@ -88,6 +88,10 @@ class RouterStatus:
     """The host that takes over by itself should `host` die, or is being made the one that does."""
     standby_state: str = ""
     """One word: ready, building, failed, silent, changing; "" without a standby."""
+    health: str = ""
+    """One word, by the host's last word: healthy, degraded, broken; "" if it has not said yet, or is not heard."""
+    ailment: str = ""
+    """Why it is not healthy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,6 +112,8 @@ class RouterReport:
     """With ACTIVE after a build; None where a running router was adopted or only changed."""
     guarded: bool = False
     """With ACTIVE: its taps are guarded and stay so over a restart. False says nothing."""
+    ailment: str = ""
+    """With ACTIVE: why it is degraded; "" if it is healthy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,10 @@ class Bench:
             self.end(jobs[0], result)
         return names
 
+    def ailments(self) -> list[str]:
+        report = self.worklist.take_report()
+        return [] if report is None else [each.ailment for each in report.routers]
+
     def said(self) -> list[str]:
         report = self.worklist.take_report()
         if report is None:
@@ -308,7 +312,8 @@ def test_a_router_that_cannot_be_kept_right_fails_and_recovers() -> None:
     waits = []
     for _ in range(PATIENT_TRIES):
         bench.end(job, Failed(reason="the uplink is gone"))
-        assert bench.said() == [], "it may forward still: one failure is no reason to move it"
+        news = ["a@1 active"] if not waits else []
+        assert bench.said() == news, "it may forward still: one failure is no reason to move it"
         (line,) = bench.worklist.take_lines()
         assert line.fields["reason"] == "the uplink is gone"
         due = bench.worklist.next_deadline()
@@ -325,7 +330,7 @@ def test_a_router_that_cannot_be_kept_right_fails_and_recovers() -> None:
     assert bench.said() == ["a@1 active"]
 
 
-def test_a_failure_that_passes_is_told_to_nobody_and_the_patience_is_whole_again() -> None:
+def test_a_failure_that_passes_makes_it_degraded_for_a_while_and_the_patience_is_whole_again() -> None:
     bench = Bench()
     bench.plan(planned("a"))
     bench.work_off()
@@ -333,9 +338,10 @@ def test_a_failure_that_passes_is_told_to_nobody_and_the_patience_is_whole_again
     for _ in range(3):
         bench.now += 1000
         bench.work_off(Failed(reason="busy"))
+        assert bench.ailments() == ["it could not be repaired yet: busy"]
         bench.now += 1
-        assert bench.work_off() == ["drift a"]
-        assert bench.said() == []
+        assert bench.work_off(RIGHT) == ["drift a"]
+        assert bench.ailments() == [""]
 
 
 def test_a_change_of_an_active_router_that_fails_is_tried_again_before_it_is_told() -> None:
@@ -423,6 +429,23 @@ def test_looks_at_a_router_that_somebody_fights_over_become_rare_and_peace_ends_
     bench.now += REST.settled_s
     bench.hear("a")
     assert bench.work_off(RIGHT) == ["drift a"]
+
+
+def test_a_router_that_does_not_stay_right_is_degraded_until_it_does() -> None:
+    bench = Bench()
+    bench.plan(planned("a"))
+    bench.work_off()
+    said = [bench.ailments()]
+    for _ in range(4):
+        bench.now += 3
+        bench.hear("a")
+        bench.work_off(Done(changed=True, what="AddRoute qg-1", looked_at=bench.now))
+        said.append(bench.ailments())
+    often = "it had to be repaired 3 times within 60 s, the last time by AddRoute qg-1"
+    assert said == [[""], [], [], [f"{often}: something on this host works against it"], []]
+    bench.now += 100
+    assert bench.work_off(RIGHT) == ["audit a"]
+    assert bench.ailments() == [""]
 
 
 def test_hints_about_everything_and_about_strangers() -> None:

@@ -43,6 +43,29 @@ def test_a_router_whose_new_host_fails_goes_to_another() -> None:
     assert rig.host("r1") == "h3"
 
 
+def test_how_a_router_is_by_its_hosts_last_word_while_that_host_is_heard() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+
+    def health() -> tuple[str, str]:
+        view = rig.planner.router_views()[RouterId("r1")]
+        return view.health, view.ailment
+
+    home = rig.host("r1") or ""
+    rig.say(home, "r1", BUILDING)
+    assert health() == ("", "")
+    rig.say(home, "r1", ACTIVE)
+    assert health() == ("healthy", "")
+    report = RouterReport(
+        router_id=RouterId("r1"), epoch=rig.epoch("r1"), state=ACTIVE, ailment="it could not be repaired yet: no memory"
+    )
+    rig.report(home, report)
+    assert health() == ("degraded", "it could not be repaired yet: no memory")
+    assert rig.host("r1") == home
+    rig.pass_time(100, heard=())
+    assert health() == ("", "")
+
+
 def test_a_router_that_no_other_host_can_take_stays_and_is_retried_there() -> None:
     rig = Rig("h1", "h2")
     rig.want("r1")
