@@ -252,8 +252,9 @@ async def _agent(settings: HostSettings, routers: list[Router]) -> Any:
     ours, its = socket.socketpair()
     start = encode_start(AgentStart(fd=its.fileno(), settings=settings))
     argv = [sys.executable, "-m", "gapless.agent", start]
-    with Path(os.environ.get(AGENT_LOG, os.devnull)).open("w") as log:
-        process = await asyncio.create_subprocess_exec(*argv, pass_fds=(its.fileno(),), stdout=log, stderr=log)
+    log = os.open(os.environ.get(AGENT_LOG, os.devnull), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    process = await asyncio.create_subprocess_exec(*argv, pass_fds=(its.fileno(),), stdout=log, stderr=log)
+    os.close(log)
     its.close()
     link = await LocalLink.over(ours, from_agent)
     planned = tuple(PlannedRouter(router=it, epoch=Epoch(1)) for it in routers)

@@ -163,7 +163,7 @@ class Reconciler:
         self, host: Netlink, router_id: RouterId, desired: KernelRouter, started_s: float, *, announces: bool
     ) -> Outcome:
         path = netns.path_of(router_id)
-        built_s = announced_s = looked_s = started_s
+        built_s = announced_s = started_s
         changed = announced = False
         what = ""
 
@@ -183,18 +183,18 @@ class Reconciler:
             if self._events is not None:
                 self._events.follow(host, router_id, path)
 
+        looked_s = self._catch_up()  # before the namespace is entered: its settings are read there
         with RouterHands(host, path, router_id, announce, self._steer, follow) as hands:
             for _ in range(_ROUNDS):
-                looked_s = self._catch_up()
                 plan = diff(desired, observed())
                 if not plan:
                     break
                 hands.carry_out(plan)
+                looked_s = self._catch_up()
                 changed, what = True, what or _in_short(plan)
                 announced_s = time.monotonic()
                 built_s = built_s if announced else announced_s
             else:
-                looked_s = self._catch_up()
                 left = diff(desired, observed())
                 if left:
                     raise Unavailable(f"the kernel is not as it should be after building: {_words(left)}")
