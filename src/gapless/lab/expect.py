@@ -21,6 +21,8 @@ class Gap(StrEnum):
     """Not one probe is lost, of no router."""
     REPAIR = "repair"
     """The router is repaired where it is."""
+    SWITCHOVER = "switchover"
+    """Repairs that fail, and a way to the standby by the controller."""
     TAKEOVER = "takeover"
     """The end of the lease, and a standby's start."""
     RESCHEDULE = "reschedule"

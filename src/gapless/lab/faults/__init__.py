@@ -26,11 +26,16 @@ from gapless.lab.faults.load import BusyThenPower, CpuHogs
 from gapless.lab.faults.machines import AgentThenPower, HostPower, HostReturn
 from gapless.lab.faults.namespaces import (
     AddressRemoved,
+    ForwardingOff,
+    LinkDeleted,
     LinkDown,
     NamespaceBroken,
     NamespaceDeleted,
     RouteRemoved,
+    RulesAsleep,
     RulesFlushed,
+    TapUnplugged,
+    Unrepairable,
 )
 from gapless.lab.faults.processes import (
     AgentKill,
@@ -80,7 +85,12 @@ FAULTS: dict[str, type[Fault]] = {
         LinkDown,
         AddressRemoved,
         RulesFlushed,
+        RulesAsleep,
         RouteRemoved,
+        ForwardingOff,
+        LinkDeleted,
+        TapUnplugged,
+        Unrepairable,
     )
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from abc import abstractmethod
 from itertools import cycle
 from pathlib import Path
@@ -11,6 +12,7 @@ from gapless.errors import Unavailable
 from gapless.lab import shell
 from gapless.lab.expect import Expected, Gap, Moves
 from gapless.lab.faults.base import MARGIN_S, Fault, in_mode
+from gapless.lab.faults.processes import signal_agent
 from gapless.lab.lab import Lab
 from gapless.lab.nodes import Host
 
@@ -44,6 +46,10 @@ class _Namespace(Fault):
 
 async def _ip(path: Path, *words: str) -> str:
     return await shell.run("nsenter", f"--net={path}", "--", "ip", *words)
+
+
+async def _tap(path: Path) -> str:
+    return "tap" + (await _interface(path, TENANT_PREFIX)).removeprefix(TENANT_PREFIX)
 
 
 async def _interface(path: Path, prefix: str) -> str:
@@ -103,6 +109,54 @@ class RulesFlushed(_Namespace):
         await shell.run("nsenter", f"--net={path}", "--", "nft", "flush", "ruleset")
 
 
+class RulesAsleep(_Namespace):
+    """The table is still there, and dormant: its rules are not looked at."""
+
+    name: ClassVar[str] = "namespace-rules-asleep"
+    summary = "the NAT rules of a host's routers are put to sleep"
+
+    async def damage(self, host: Host, router_id: str, path: Path) -> None:
+        """Put them to sleep."""
+        del host, router_id
+        await shell.run("nsenter", f"--net={path}", "--", "nft", "add table ip gapless { flags dormant; }")
+
+
+class ForwardingOff(_Namespace):
+    """`sysctl net.ipv4.ip_forward=0` in the namespace."""
+
+    name: ClassVar[str] = "namespace-forwarding-off"
+    summary = "forwarding is switched off in a host's routers"
+
+    async def damage(self, host: Host, router_id: str, path: Path) -> None:
+        """Switch it off."""
+        del host, router_id
+        await shell.run("nsenter", f"--net={path}", "--", "sysctl", "-q", "-w", "net.ipv4.ip_forward=0")
+
+
+class LinkDeleted(_Namespace):
+    """The tenant's interface is deleted, and its tap with it."""
+
+    name: ClassVar[str] = "namespace-link-deleted"
+    summary = "the tenant interface of a host's routers is deleted"
+
+    async def damage(self, host: Host, router_id: str, path: Path) -> None:
+        """Delete it."""
+        del host, router_id
+        await _ip(path, "link", "delete", await _interface(path, TENANT_PREFIX))
+
+
+class TapUnplugged(_Namespace):
+    """The host's end of the tenant interface is taken out of its bridge."""
+
+    name: ClassVar[str] = "namespace-tap-unplugged"
+    summary = "the taps of a host's routers are taken out of their tenants' bridges"
+
+    async def damage(self, host: Host, router_id: str, path: Path) -> None:
+        """Unplug it."""
+        del router_id
+        await host.machine.run("ip", "link", "set", await _tap(path), "nomaster")
+
+
 class RouteRemoved(_Namespace):
     """The default route is gone."""
 
@@ -113,6 +167,39 @@ class RouteRemoved(_Namespace):
         """Remove it."""
         del host, router_id
         await _ip(path, "route", "del", "default")
+
+
+class Unrepairable(_Namespace):
+    """Somebody's interface takes the place and the name of the tap: no repair on this host can help.
+
+    The agent tries three times, within half a second, then the router leaves: a guarded one for its standby, a classic
+    one to be built elsewhere.
+    """
+
+    name: ClassVar[str] = "namespace-unrepairable"
+    summary = (
+        "foreign interfaces take the place of the taps of a host's routers, so that these cannot be repaired there"
+    )
+    expected = in_mode(
+        reschedule=Expected(gap=Gap.RESCHEDULE, moves=Moves.STRUCK),
+        standby=Expected(gap=Gap.SWITCHOVER, moves=Moves.STRUCK),
+    )
+
+    async def strike(self, lab: Lab) -> None:
+        """Break each router, while the hosts' agents stand still."""
+        for host in self.hosts:
+            await signal_agent(host, signal.SIGSTOP)
+        try:
+            await super().strike(lab)
+        finally:
+            for host in self.hosts:
+                await signal_agent(host, signal.SIGCONT)
+
+    async def damage(self, host: Host, router_id: str, path: Path) -> None:
+        """One after another: the agent, which stands still meanwhile, would put the tap back at once."""
+        del router_id
+        tap = await _tap(path)
+        await host.machine.run("ip", "-b", "-", given=f"link delete {tap}\nlink add {tap} type bridge\n")
 
 
 class NamespaceBroken(_Namespace):

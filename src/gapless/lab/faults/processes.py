@@ -31,11 +31,11 @@ class AgentKill(Fault):
         """Kill it."""
         del lab
         for host in self.hosts:
-            await _signal_agent(host, signal.SIGKILL)
+            await signal_agent(host, signal.SIGKILL)
 
 
-async def _signal_agent(host: Host, number: signal.Signals) -> None:
-    """It may be between two lives just now: wait for the next one."""
+async def signal_agent(host: Host, number: signal.Signals) -> None:
+    """Send it a signal. It may be between two lives just now: wait for the next one."""
 
     async def signalled() -> bool:
         agent = host.agent()
@@ -62,7 +62,7 @@ class AgentStop(Fault):
         """Stop it."""
         del lab
         for host in self.hosts:
-            await _signal_agent(host, signal.SIGSTOP)
+            await signal_agent(host, signal.SIGSTOP)
 
 
 class SentinelKill(Fault):
