@@ -22,7 +22,7 @@ pytestmark = pytest.mark.lab
 
 DEAD_AFTER_MS = 2 * DOWN_TIME_S * 1000
 STEPS = ["last_heard", "decided", "bound", "sent", "built", "announced", "confirmed"]
-REPAIRED = sorted(name for name in FAULTS if name.startswith("namespace-"))
+REPAIRED = sorted(name for name, kind in FAULTS.items() if kind.expects(FailoverMode.RESCHEDULE).gap is Gap.REPAIR)
 
 
 async def test_a_host_loses_power_and_its_routers_run_elsewhere_as_operators_grep_for_it() -> None:
@@ -208,3 +208,15 @@ async def test_routers_broken_from_inside_are_repaired_where_they_are(turns: Map
     """Five on each host, so that each is broken in another way."""
     async with running_lab(hosts=2, routers=10, mode=CLASSIC) as lab:
         await one_after_another(lab, turns)
+
+
+async def test_routers_that_cannot_be_repaired_are_built_elsewhere() -> None:
+    async with running_lab(hosts=2, routers=4, mode=CLASSIC) as lab:
+        await strike(lab, "namespace-unrepairable", "host-1", shows=left_for_want_of_repair)
+
+
+def left_for_want_of_repair(lab: Lab, fault: Fault, outcome: Outcome) -> None:
+    assert outcome.result.affected == outcome.result.moved > 0
+    assert {(move["from_host"], move["kind"]) for move in outcome.moves} == {("host-1", "retry")}
+    words = [move["reason"] for move in outcome.moves]
+    assert all("was not made by Gapless" in said for said in words), words

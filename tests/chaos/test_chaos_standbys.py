@@ -41,7 +41,7 @@ pytestmark = pytest.mark.lab
 
 TAKEOVER_MS = 4_000
 """A machine under load may be slow; but the controller, which calls nobody dead before 10 s, was not asked by then."""
-BOUNDS = Bounds(gap_ms={Gap.TAKEOVER: TAKEOVER_MS, Gap.LASTS: 60_000, Gap.REPAIR: 60_000})
+BOUNDS = Bounds(gap_ms={Gap.TAKEOVER: TAKEOVER_MS, Gap.LASTS: 60_000, Gap.REPAIR: 60_000, Gap.SWITCHOVER: 60_000})
 HOLD_S = 4.0
 """Of faults that heal: they are over long before the controller would have seen a reason to do anything."""
 TOOK_OVER = re.compile(r"took over (\d+) routers of (\S+)")
@@ -226,3 +226,16 @@ async def test_two_hosts_alone_are_told_what_they_lack() -> None:
             return said(lab.controller.server, "run `gapless host --capacity 0` on the controller's machine")
 
         await until(told, "the controller misses an arbiter", PATIENCE_S, lab.controller.server.last_words)
+
+
+async def test_routers_that_cannot_be_repaired_go_to_their_standbys_and_nobody_takes_over() -> None:
+    async with running_lab(hosts=3, routers=6, mode=STANDBY, down_time_s=PATIENT_S) as lab:
+        await strike(lab, "namespace-unrepairable", "host-1", bounds=BOUNDS, shows=gone_to_their_standbys)
+
+
+def gone_to_their_standbys(lab: Lab, fault: Fault, outcome: Outcome) -> None:
+    without_double_active_frames(lab, fault, outcome)
+    assert outcome.result.affected == outcome.result.moved > 0
+    assert {(move["from_host"], move["kind"], move["outcome"]) for move in outcome.moves} == {
+        ("host-1", "retry", "confirmed")
+    }

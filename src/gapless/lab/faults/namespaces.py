@@ -184,6 +184,16 @@ class Unrepairable(_Namespace):
         reschedule=Expected(gap=Gap.RESCHEDULE, moves=Moves.STRUCK),
         standby=Expected(gap=Gap.SWITCHOVER, moves=Moves.STRUCK),
     )
+    heals = True
+
+    def __init__(self, hosts: "tuple[Host, ...] | list[Host]" = ()) -> None:
+        super().__init__(hosts)
+        self._foreign: list[tuple[Host, str]] = []
+
+    def hold_s(self, liveness: object) -> float:
+        """Long enough for all to leave, on a busy machine too."""
+        del liveness
+        return 5 * MARGIN_S
 
     async def strike(self, lab: Lab) -> None:
         """Break each router, while the hosts' agents stand still."""
@@ -200,6 +210,14 @@ class Unrepairable(_Namespace):
         del router_id
         tap = await _tap(path)
         await host.machine.run("ip", "-b", "-", given=f"link delete {tap}\nlink add {tap} type bridge\n")
+        self._foreign.append((host, tap))
+
+    async def heal(self, lab: Lab) -> None:
+        """Take the foreign interfaces away."""
+        del lab
+        while self._foreign:
+            host, tap = self._foreign.pop()
+            await host.machine.run("ip", "link", "delete", tap)
 
 
 class NamespaceBroken(_Namespace):
