@@ -1,0 +1,174 @@
+"""An agent whose audits are an hour away: what is mended is mended because the kernel told of it.
+
+Real namespaces, real packets, the agent's own shell; the sentinel is the test.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from kernel_fixtures import (
+    BRIDGE_A,
+    FLOATING_IP,
+    NAMESPACE,
+    OUTSIDE,
+    QG,
+    QR_A,
+    TAP_A,
+    TAP_OUT,
+    Wires,
+    ip,
+    nft,
+    router,
+)
+
+from gapless.agent.driver import Driver, Rhythm
+from gapless.agent.kernel.events import RouterEvents
+from gapless.agent.kernel.watch import DriftWatcher
+from gapless.agent.reconcile import Outcome, Reconciler
+from gapless.config import HostSettings
+from gapless.model.plan import Epoch, PlannedRouter, Revision, RouterReport, RouterState
+from gapless.model.router import Router, RouterId
+from gapless.wire.local import LocalLink
+from gapless.wire.messages import AgentPlan, AgentReport, FromAgent, from_agent, to_agent
+
+pytestmark = pytest.mark.isolated
+
+PATIENCE_S = 20.0
+UNTOLD = Rhythm(listing_interval_s=3600, audit_period_s=3600)
+
+
+class Counting(Reconciler):
+    """Notes the looks at each router, and the changes that they led to."""
+
+    def __init__(self, settings: HostSettings, events: RouterEvents) -> None:
+        super().__init__(settings, events)
+        self.looks: list[RouterId] = []
+        self.changes: list[str] = []
+
+    def reconcile(self, router: Router, guarded: bool = False) -> Outcome:
+        self.looks.append(router.id)
+        outcome = super().reconcile(router, guarded)
+        self.changes += [outcome.what] if outcome.changed else []
+        return outcome
+
+
+class Agent:
+    """The sentinel's end."""
+
+    def __init__(self, link: LocalLink[FromAgent], kernel: Counting) -> None:
+        self.link = link
+        self.kernel = kernel
+        self.said: list[RouterReport] = []
+
+    async def plan(self, *routers: Router) -> None:
+        planned = tuple(PlannedRouter(router=it, epoch=Epoch(1)) for it in routers)
+        await self.link.send(AgentPlan(confirmed=True, revision=Revision(1), routers=planned))
+
+    async def hear_until(self, is_it: Callable[[RouterReport], bool]) -> RouterReport:
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                if (found := next((it for it in self.said if is_it(it)), None)) is not None:
+                    return found
+                message = await self.link.receive()
+                assert message is not None, "the agent ended"
+                if isinstance(message, AgentReport):
+                    self.said += message.routers
+
+    async def active(self, *router_ids: RouterId) -> None:
+        for router_id in router_ids:
+            await self.hear_until(lambda it, of=router_id: (it.router_id, it.state) == (of, RouterState.ACTIVE))  # type: ignore[misc]
+
+
+@asynccontextmanager
+async def agent(settings: HostSettings) -> AsyncIterator[Agent]:
+    ours, its = socket.socketpair()
+    events = RouterEvents()
+    kernel = Counting(settings, events)
+    link = await LocalLink.over(ours, from_agent)
+    uplinks = [interface for _, interface in settings.physical_networks]
+    there = await LocalLink.over(its, to_agent)
+    driver = Driver(there, lambda: kernel, lambda: DriftWatcher(events, uplinks=uplinks), UNTOLD)
+    running = asyncio.create_task(driver.run())
+    try:
+        yield Agent(link, kernel)
+    finally:
+        await link.close()
+        async with asyncio.timeout(PATIENCE_S):
+            await running
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Look, beside the agent, until it holds."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not await asyncio.to_thread(holds):
+            pass
+
+
+def write(setting: str) -> None:
+    ip(f"netns exec {NAMESPACE} sysctl -q -w net.{setting}")
+
+
+BREAKAGES: dict[str, Callable[[], object]] = {
+    "namespace deleted": lambda: ip(f"netns delete {NAMESPACE}"),
+    "link down": lambda: ip(f"link set {QR_A} down", inside=NAMESPACE),
+    "link deleted": lambda: ip(f"link delete {QR_A}", inside=NAMESPACE),
+    "address removed": lambda: ip(f"address flush dev {QR_A}", inside=NAMESPACE),
+    "route removed": lambda: ip("route delete default", inside=NAMESPACE),
+    "connected route removed": lambda: ip("route delete 10.0.0.0/24", inside=NAMESPACE),
+    "forwarding off": lambda: write("ipv4.ip_forward=0"),
+    "forwarding off on one link": lambda: write(f"ipv4.conf.{QR_A}.forwarding=0"),
+    "rules flushed": lambda: nft("flush ruleset"),
+    "rules asleep": lambda: nft("add table ip gapless { flags dormant; }"),
+    "a chain emptied": lambda: nft("flush chain ip gapless postrouting"),
+    "tap down": lambda: ip(f"link set {TAP_A} down"),
+    "tap deleted": lambda: ip(f"link delete {TAP_A}"),
+    "tap unplugged": lambda: ip(f"link set {TAP_OUT} nomaster"),
+    "bridge down": lambda: ip(f"link set {BRIDGE_A} down"),
+    "tunnel deleted": lambda: ip("link delete vxlan-100"),
+    "uplink unplugged": lambda: ip("link set ext0 nomaster"),
+    "gateway link down": lambda: ip(f"link set {QG} down", inside=NAMESPACE),
+}
+
+
+async def test_whatever_breaks_is_mended_because_the_kernel_told_of_it(wires: Wires) -> None:
+    async with agent(wires.settings) as running:
+        one = router((FLOATING_IP, "10.0.0.5"))
+        await running.plan(one)
+        await running.active(one.id)
+        assert await asyncio.to_thread(wires.reaches, "vm1b", OUTSIDE)
+        for what, harm in BREAKAGES.items():
+            changes = list(running.kernel.changes)
+            harm()
+            await until(lambda before=changes: running.kernel.changes != before)  # type: ignore[misc]
+            await until(lambda: wires.reaches("vm1b", OUTSIDE))
+            assert all(it.state is not RouterState.FAILED for it in running.said), what
+
+
+async def test_what_an_agent_does_itself_makes_no_work(wires: Wires) -> None:
+    first = router()
+    others = [router(id=RouterId(f"{number}" * 8), ports=(), gateway=None) for number in range(2, 5)]
+    async with agent(wires.settings) as running:
+        await running.plan(first, *others)
+        await running.active(first.id, *(it.id for it in others))
+        for it in others:
+            ip(f"netns delete qrouter-{it.id}")
+            await until(lambda of=it: f"qrouter-{of.id}" in ip("netns list"))  # type: ignore[misc]
+        looks = running.kernel.looks
+        assert looks.count(first.id) == 1, "its build was heard of by itself, and hints about others came after it"
+
+
+async def test_a_router_that_cannot_be_mended_says_so_after_three_tries_and_the_others_are_whole(wires: Wires) -> None:
+    one = router()
+    async with agent(wires.settings) as running:
+        await running.plan(one)
+        await running.active(one.id)
+        # The agent shares this thread, so nothing comes between.
+        ip(f"link delete {TAP_A}")
+        ip(f"link add {TAP_A} type bridge")
+        failed = await running.hear_until(lambda it: it.state is RouterState.FAILED)
+        assert f"an interface named {TAP_A} exists" in failed.reason
+        ailing = [it for it in running.said if it.state is RouterState.ACTIVE and it.ailment]
+        assert [failed.reason in it.ailment for it in ailing][:1] == [True]
