@@ -22,7 +22,8 @@ network namespace has the file."""
 NEIGHBOURS_A_ROUTER = 2
 """At least: the way out, and one VM."""
 OTHER_NEIGHBOURS = 50
-CAPABILITIES = {12: "CAP_NET_ADMIN", 13: "CAP_NET_RAW", 21: "CAP_SYS_ADMIN"}  # linux/capability.h
+CAPABILITIES = {11: "CAP_NET_BROADCAST", 12: "CAP_NET_ADMIN", 13: "CAP_NET_RAW", 21: "CAP_SYS_ADMIN"}
+"""linux/capability.h. The first is for hearing what happens in routers' namespaces."""
 
 
 def check(settings: HostSettings) -> None:

@@ -14,11 +14,12 @@ SETTINGS = HostSettings(name="net1", state_dir=Path("/s"), key_file=Path("/k"))
 @pytest.mark.parametrize(
     ("effective", "missing"),
     [
-        ("0000000000000000", "CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN"),
-        ("0000000000203000", None),
+        ("0000000000000000", "CAP_NET_BROADCAST, CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN"),
+        ("0000000000203800", None),
         ("000001ffffffffff", None),
-        ("0000000000201000", "CAP_NET_RAW"),
-        ("0000000000003000", "CAP_SYS_ADMIN"),
+        ("0000000000201800", "CAP_NET_RAW"),
+        ("0000000000003800", "CAP_SYS_ADMIN"),
+        ("0000000000203000", "CAP_NET_BROADCAST"),
     ],
 )
 def test_privileges(effective: str, missing: str | None) -> None:
