@@ -705,3 +705,17 @@ def test_that_taps_are_guarded_is_said_when_they_were_seen_so_and_taken_back_bef
     (job,) = bench.jobs()
     bench.end(job, Failed(reason="device busy"))
     assert not any(guarded_as_said(bench))
+
+
+def test_a_repair_that_fails_takes_back_nothing_that_was_said_of_its_guard() -> None:
+    bench = Bench()
+    bench.plan(in_role("r", Role.ACTIVE))
+    bench.work_off()
+    assert guarded_as_said(bench) == [True]
+    bench.now += 10
+    bench.hear("r")
+    (job,) = bench.jobs()
+    bench.end(job, Failed(reason="device busy"))
+    report = bench.worklist.take_report()
+    assert report is not None
+    assert [(it.guarded, it.ailment) for it in report.routers] == [(True, "it could not be repaired yet: device busy")]
