@@ -12,6 +12,7 @@ from api_fakes import FakeSteering
 from httpx import AsyncClient
 
 from gapless.controller.api import bodies
+from gapless.controller.store import health
 
 
 def error_of(answer: httpx.Response) -> tuple[int, str, str]:
@@ -152,7 +153,10 @@ class TestObservation:
         assert counted % ("none", "1.0") in page.text
         assert 'gapless_hosts{standing="alive"} 1.0' in page.text
 
-    async def test_health_is_the_stores(self, api: AsyncClient, tmp_path: Path) -> None:
+    async def test_health_is_the_stores(
+        self, api: AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(health, "STANDS_S", 0.0)
         assert (await api.get("/healthcheck")).json() == {"status": "ok"}
         damage(tmp_path)
         answer = await api.get("/healthcheck")

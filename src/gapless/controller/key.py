@@ -14,9 +14,13 @@ from gapless.wire.proof import KEY_BYTES
 
 
 def load_or_create(path: Path) -> bytes:
-    """The key in `path`, made first where there is none. Raises InvalidRequest or Unavailable with what to change."""
-    with suppress(FileExistsError):
-        _create(path)
+    """The key in `path`, made first where there is none. Raises InvalidRequest or Unavailable with what to change.
+
+    A key that is there needs no room on the disk and no permission to write.
+    """
+    if not os.path.lexists(path):
+        with suppress(FileExistsError):  # another one was quicker
+            _create(path)
     return load(path)
 
 

@@ -5,6 +5,7 @@ the end the links close first, so that hosts know, then the API; what was still 
 """
 
 import asyncio
+import errno
 import fcntl
 import gc
 import os
@@ -174,8 +175,8 @@ def _state_alone(state_dir: Path) -> Iterator[None]:
         descriptor = _open_lock(state_dir / LOCK)
     except OSError as error:
         raise Unavailable(
-            f"the state directory {state_dir} cannot be used: {error.strerror}; make it writable for this user, or "
-            "name another with --state-dir"
+            f"the state directory {state_dir} cannot be used: {error.strerror}; "
+            f"{_remedy(error, 'make it writable for this user')}, or name another with --state-dir"
         ) from error
     with _held(descriptor, f"the state directory {state_dir}"):
         yield
@@ -190,11 +191,17 @@ def _database_alone(database: Path) -> Iterator[None]:
         descriptor = _open_lock(path)
     except OSError as error:
         raise Unavailable(
-            f"the database's lock {path} cannot be used: {error.strerror}; make the database's directory writable for "
-            "this user, or name another database with --database"
+            f"the database's lock {path} cannot be used: {error.strerror}; "
+            f"{_remedy(error, 'make the directory of the database writable for this user')}, or name another "
+            "database with --database"
         ) from error
     with _held(descriptor, f"the database {database}"):
         yield
+
+
+def _remedy(error: OSError, otherwise: str) -> str:
+    """What to do about a file that cannot be made."""
+    return "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else otherwise
 
 
 def _open_lock(path: Path) -> int:

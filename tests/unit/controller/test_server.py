@@ -5,12 +5,13 @@ import gc
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import httpx
 import pytest
 from shell_fakes import PATIENCE_S, fake_host
 
+import disks
 from gapless.config import Address, ServerSettings
 from gapless.controller import key, server
 from gapless.controller.server import Listening
@@ -157,6 +159,41 @@ async def test_a_damaged_database_is_named(tmp_path: Path) -> None:
         await server.run(settings(tmp_path), asyncio.Event())
 
 
+@pytest.mark.isolated
+async def test_on_a_full_disk_it_starts_and_answers_what_can_be_read(tmp_path: Path, log: Any) -> None:
+    """Where SQLite left its files beside the database, as after a crash: it needs no room then."""
+    await asyncio.to_thread(subprocess.run, ["ip", "link", "set", "lo", "up"], check=True, timeout=30)
+    state = disks.mount(tmp_path, megabytes=8)
+    async with running(settings(state)) as first:
+        crashed = sqlite3.connect(state / "gapless.db")
+        crashed.execute("SELECT id FROM cluster").fetchall()
+    with closing(crashed):
+        disks.fill(state)
+        async with running(settings(state)) as second, httpx.AsyncClient(base_url=f"http://{second.api}") as api:
+            assert second.cluster == first.cluster
+            assert (await api.get("/v2.0/routers")).json() == {"routers": []}
+            assert (await api.get("/healthcheck")).status_code == 503
+
+
+@pytest.mark.isolated
+async def test_a_full_disk_on_which_the_database_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    state = disks.mount(tmp_path, megabytes=8)
+    async with running(settings(state)):
+        pass
+    disks.fill(state)
+    with pytest.raises(StoreUnavailable, match=r"gapless.db cannot be opened because the disk is full: free some"):
+        await server.run(settings(state), asyncio.Event())
+
+
+@pytest.mark.isolated
+async def test_a_full_disk_at_the_first_start_is_named(tmp_path: Path) -> None:
+    """tmpfs makes empty files on a full disk, so that the key is the first that has no room."""
+    state = disks.mount(tmp_path, megabytes=1)
+    disks.fill(state)
+    with pytest.raises(Unavailable, match=r"cluster.key cannot be made: No space left"):
+        await server.run(settings(state), asyncio.Event())
+
+
 async def test_a_bug_in_the_planner_ends_it_with_its_story(tmp_path: Path, log: Any, monkeypatch: Any) -> None:
     def fail(self: Planner, now: float) -> None:
         raise InvariantError("two hosts have router r\nThe story so far:\n...")
@@ -198,7 +235,7 @@ def test_a_signal_ends_the_process_cleanly(tmp_path: Path, number: signal.Signal
     assert "Traceback" not in rest
 
 
-@pytest.mark.parametrize("what", ["state directory", "database", "key"])
+@pytest.mark.parametrize("what", ["state directory", "old state directory", "database", "key"])
 def test_without_permission_the_process_ends_with_one_line(public_dir: Path, what: str) -> None:
     """As a real process of an ordinary user: root is not stopped by modes."""
     user: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
@@ -211,13 +248,16 @@ def test_without_permission_the_process_ends_with_one_line(public_dir: Path, wha
             process.stderr.readline()
             process.terminate()
             process.communicate(timeout=PATIENCE_S)
-        (state / {"database": "gapless.db", "key": "cluster.key"}[what]).chmod(0o400 if what == "database" else 0o640)
+        spoilt = {"old state directory": ("", 0o500), "database": ("gapless.db", 0o400), "key": ("cluster.key", 0o640)}
+        name, mode = spoilt[what]
+        (state / name).chmod(mode)
     with start(state, **user) as process:
         _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     (line,) = said.splitlines()
     expected = {
         "state directory": f"gapless server: the state directory {state} cannot be used: Permission denied",
+        "old state directory": f"gapless server: the database {state}/gapless.db is read-only: give this user",
         "database": f"gapless server: the database {state}/gapless.db is read-only",
         "key": f"gapless server: the key file {state}/cluster.key has mode 0640",
     }

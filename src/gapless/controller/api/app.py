@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from fastapi import FastAPI
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -38,8 +36,6 @@ from gapless.controller.api.versions import PREFIX
 from gapless.controller.operations.catalog import Catalog
 from gapless.controller.steering import Steering
 from gapless.controller.store.engine import Store
-from gapless.controller.store.tables import Cluster
-from gapless.errors import StoreUnavailable
 from gapless.observe.metrics import CONTENT_TYPE, Metrics
 
 Handler = Callable[..., Awaitable[Response]]
@@ -55,7 +51,7 @@ def create_app(*, store: Store, settings: ServerSettings, steering: Steering, me
     _add_discovery(app)
     _add_neutron(app, settings, store, steering)
     _add_gapless(app, GaplessApi(transactions, steering))
-    _add_observation(app, transactions, steering, metrics)
+    _add_observation(app, store, steering, metrics)
     return app
 
 
@@ -121,16 +117,11 @@ def _add_gapless(app: FastAPI, handlers: GaplessApi) -> None:
     _add(app, f"{path}/brake", GET=handlers.brake, PUT=handlers.set_brake)
 
 
-def _add_observation(app: FastAPI, transactions: Transactions, steering: Steering, metrics: Metrics) -> None:
-    async def ask(session: AsyncSession) -> None:
-        await session.execute(select(Cluster.id))
-
+def _add_observation(app: FastAPI, store: Store, steering: Steering, metrics: Metrics) -> None:
     async def healthcheck(_: Request) -> Response:
         """GET /healthcheck: 200 while the store can be written, or else 503 with the reason."""
-        try:
-            await transactions.write(ask)  # takes the write lock, writes nothing
-        except StoreUnavailable as error:
-            return json_response({"status": "unavailable", "reason": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE)
+        if (trouble := await store.trouble()) is not None:
+            return json_response({"status": "unavailable", "reason": str(trouble)}, HTTPStatus.SERVICE_UNAVAILABLE)
         return json_response({"status": "ok"})
 
     async def page(_: Request) -> Response:

@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm.exc import StaleDataError
 
 from gapless.controller.store import migrate, sqlite, thread
+from gapless.controller.store.health import Health
 from gapless.errors import InvalidRequest, LostRace, StoreUnavailable
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class Store:
         as_writer = writing.execution_options(**{sqlite.WRITES: True})
         self._writers = async_sessionmaker(as_writer, expire_on_commit=False, autoflush=True)
         self._turn = asyncio.Lock()
+        self._health = Health()
 
     @classmethod
     async def open(cls, url: str) -> Self:
@@ -58,9 +60,10 @@ class Store:
             store = cls(reading=_engine(parsed, CONNECTIONS), writing=_engine(parsed, 1), database=database)
             try:
                 async with store.transaction() as session:
-                    # A file that cannot be written is found now, not by the first request. A transaction alone does
-                    # not tell: on a read-only file SQLite makes it one that reads.
-                    await session.execute(text("UPDATE alembic_version SET version_num = version_num"))
+                    # A read-only file is found now, not by the first request. A transaction alone does not tell: SQLite
+                    # makes it one that reads. Nothing is written, so a full disk is no obstacle: what is stored can
+                    # be read, and hosts are heard.
+                    await session.execute(text("UPDATE alembic_version SET version_num = version_num WHERE FALSE"))
             except BaseException:
                 await store.close()
                 raise
@@ -79,9 +82,13 @@ class Store:
         """
         info: dict[str, set[str]] = {"routers_changed": set(), "routers_deleted": set()}
         async with self._turn:
-            with _translating(self._database):
-                async with self._writers(info=info) as session, session.begin():
-                    yield session
+            try:
+                with _translating(self._database):
+                    async with self._writers(info=info) as session, session.begin():
+                        yield session
+            except StoreUnavailable as error:
+                self._health.failed(error)
+                raise
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
@@ -90,6 +97,19 @@ class Store:
             async with self._readers() as session:
                 yield session
                 await session.rollback()
+
+    async def trouble(self) -> StoreUnavailable | None:
+        """Why nothing can be stored now; None: writes are stored. See `store.health`."""
+        return await self._health.ask(self._write_a_little)
+
+    async def _write_a_little(self) -> None:
+        """Change the number that SQLite keeps in a file for whoever made it, and that we use for nothing else.
+
+        A value that stays the same would not be written.
+        """
+        async with self.transaction() as session:
+            number: int = await session.scalar(text("PRAGMA user_version")) or 0
+            await session.execute(text(f"PRAGMA user_version = {(number + 1) % 2**31}"))
 
 
 async def retry_conflicts(attempt: Callable[[], Awaitable[T]], attempts: int = RETRIES) -> T:

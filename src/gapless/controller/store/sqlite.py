@@ -28,6 +28,7 @@ WRITES = "gapless_writes"
 """Execution option of connections whose transactions take the write lock when they begin."""
 
 _ADVICE = {
+    sqlite3.SQLITE_IOERR_SHMSIZE: "cannot be opened because the disk is full: free some space, and start again",
     sqlite3.SQLITE_READONLY: "is read-only: give this user write permission on the file and its directory",
     sqlite3.SQLITE_FULL: "cannot grow because the disk is full: free some space; nothing needs a restart",
     sqlite3.SQLITE_NOTADB: "is not a database: restore it from a backup, or move it away to start with an empty one",
@@ -68,9 +69,10 @@ def translated(error: DBAPIError | sqlite3.Error, database: str) -> GaplessError
     code = getattr(original, "sqlite_errorcode", None)
     if code is None:
         return None
-    primary = code & 0xFF  # the rest tells variants of one error apart
+    primary = code & 0xFF  # the rest tells variants of one error apart, of which few need words of their own
     if primary == sqlite3.SQLITE_CONSTRAINT or code == sqlite3.SQLITE_BUSY_SNAPSHOT:
         return LostRace(f"another request was first: {original}")
-    if primary not in _ADVICE:
+    advice = _ADVICE.get(code) or _ADVICE.get(primary)
+    if advice is None:
         return None
-    return StoreUnavailable(f"the database {database} {_ADVICE[primary]} (SQLite says: {original})")
+    return StoreUnavailable(f"the database {database} {advice} (SQLite says: {original})")
