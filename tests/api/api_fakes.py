@@ -99,6 +99,9 @@ class FakeSteering:
     def hosts(self) -> Mapping[HostName, HostView]:
         return self.hosts_known
 
+    def router(self, router_id: RouterId) -> RouterView | None:
+        return self.routers_known.get(router_id)
+
     def routers(self) -> Mapping[RouterId, RouterView]:
         return self.routers_known
 

@@ -81,6 +81,23 @@ class TestFailovers:
         assert error_of(await api.get(f"/v2.0/gapless/failovers?{query}"))[:2] == (400, "HTTPBadRequest")
 
 
+@pytest.mark.parametrize("state", ["failed", "active", "building", "unplaced"])
+async def test_a_router_that_its_host_could_not_build_is_an_error_to_neutron_too(
+    api: AsyncClient, steering: FakeSteering, state: str
+) -> None:
+    expected = "ERROR" if state == "failed" else "ACTIVE"
+    router_id = (await api.post("/v2.0/routers", json={"router": {"name": "r"}})).json()["router"]["id"]
+    view = RouterView(router_id=RouterId(router_id), host=HostName("host1"), epoch=Epoch(1), state=state, reason="")
+    steering.routers_known[view.router_id] = view
+    path = f"/v2.0/routers/{router_id}"
+    assert (await api.get(path)).json()["router"]["status"] == expected
+    assert (await api.put(path, json={"router": {"name": "s"}})).json()["router"]["status"] == expected
+    answer = await api.put(f"{path}/add_extraroutes", json={"router": {"routes": []}})
+    assert answer.json()["router"]["status"] == expected
+    (found,) = (await api.get(f"/v2.0/routers?status={expected}")).json()["routers"]
+    assert found["status"] == expected
+
+
 async def test_what_the_planner_sees(api: AsyncClient, steering: FakeSteering) -> None:
     steering.know("host2")
     steering.know("host1", alive=False, standing="silent", routers=4)

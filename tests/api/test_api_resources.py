@@ -233,10 +233,18 @@ class TestLists:
             seen += [thing["id"] for thing in page]
         assert len(seen) == len(set(seen)) == 5
 
-    async def test_an_unknown_marker_ends_the_list(self, thing_api: AsyncClient) -> None:
-        answer = (await thing_api.get("/v2.0/things?limit=2&marker=nobody")).json()
-        assert answer["things"] == []
-        assert [link["rel"] for link in answer["things_links"]] == ["previous"]
+    async def test_an_unknown_marker_is_refused(self, thing_api: AsyncClient) -> None:
+        """As in Neutron, for a list that seems to be over would be taken for whole."""
+        answer = await thing_api.get("/v2.0/things?limit=2&marker=nobody")
+        assert (answer.status_code, answer.json()["NeutronError"]["type"]) == (404, "ThingNotFound")
+        assert len((await thing_api.get("/v2.0/things?marker=nobody")).json()["things"]) == 5, "no page, no marker"
+
+    async def test_a_page_begins_after_a_marker_that_the_filter_leaves_out(self, thing_api: AsyncClient) -> None:
+        ids = {thing["name"]: thing["id"] for thing in (await thing_api.get("/v2.0/things")).json()["things"]}
+        query = f"name=a&name=c&name=e&sort_key=name&sort_dir=asc&limit=5&marker={ids['b']}"
+        for reverse, names in ((False, ["c", "e"]), (True, ["a"])):
+            page = (await thing_api.get(f"/v2.0/things?{query}&page_reverse={reverse}")).json()["things"]
+            assert [thing["name"] for thing in page] == names
 
     async def test_links_name_the_proxys_scheme(self, thing_api: AsyncClient) -> None:
         answer = await thing_api.get("/v2.0/things?limit=1", headers={"X-Forwarded-Proto": "https"})

@@ -27,7 +27,7 @@ from gapless.core.events import (
     RouterNeeds,
     RouterWanted,
 )
-from gapless.core.views import ArbiterStatus, HostStatus
+from gapless.core.views import ArbiterStatus, HostStatus, RouterStatus
 from gapless.errors import NotFound, StoreUnavailable
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import NOBODY
@@ -155,22 +155,15 @@ class Pilot:
         statuses = self._driver.planner.host_views(self._clock())
         return {name: _host_view(status, self._roster.heard_at(name)) for name, status in statuses.items()}
 
+    def router(self, router_id: RouterId) -> RouterView | None:
+        """One router, if it is known."""
+        status = self._driver.planner.router_view(router_id)
+        return None if status is None else _router_view(status)
+
     def routers(self) -> Mapping[RouterId, RouterView]:
         """Every router that is known."""
-        return {
-            router_id: RouterView(
-                router_id=router_id,
-                host=status.host,
-                epoch=status.epoch,
-                state=status.state,
-                reason=status.reason,
-                standby=status.standby,
-                standby_state=status.standby_state,
-                health=status.health,
-                ailment=status.ailment,
-            )
-            for router_id, status in self._driver.planner.router_views().items()
-        }
+        views = self._driver.planner.router_views()
+        return {router_id: _router_view(status) for router_id, status in views.items()}
 
     def objections(self, router_id: RouterId) -> Mapping[HostName, str]:
         """Why each host other than its present one cannot take this router now; "" for a host that can."""
@@ -261,6 +254,20 @@ class Pilot:
         elif is_hint or self._needs.get(router_id) != needs:
             self._needs[router_id] = needs
             self._driver.post(RouterWanted(id=self._driver.fresh_id(), needs=needs))
+
+
+def _router_view(status: RouterStatus) -> RouterView:
+    return RouterView(
+        router_id=status.router_id,
+        host=status.host,
+        epoch=status.epoch,
+        state=status.state,
+        reason=status.reason,
+        standby=status.standby,
+        standby_state=status.standby_state,
+        health=status.health,
+        ailment=status.ailment,
+    )
 
 
 def _host_view(status: HostStatus, heard_at: datetime | None) -> HostView:

@@ -126,6 +126,9 @@ class Steering(Protocol):
     def hosts(self) -> Mapping[HostName, HostView]:
         """Every host that is known."""
 
+    def router(self, router_id: RouterId) -> RouterView | None:
+        """One router; None: it is not known (any more, or yet)."""
+
     def routers(self) -> Mapping[RouterId, RouterView]:
         """Every router that is known."""
 

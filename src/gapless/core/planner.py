@@ -421,13 +421,15 @@ class Planner:
         arbiters = frozenset(panel.arbiters if panel is not None else ())
         return {host.name: status.of_host(host, self._timing, now, arbiters) for host in self._ledger.fleet}
 
+    def router_view(self, router_id: RouterId) -> RouterStatus | None:
+        """One router; None: it is not known."""
+        router, fleet = self._ledger.routers.get(router_id), self._ledger.fleet
+        return None if router is None else status.of_router(router, fleet.get(router.host), _standby_of(router, fleet))
+
     def router_views(self) -> dict[RouterId, RouterStatus]:
         """Every router that is known."""
-        fleet = self._ledger.fleet
-        return {
-            each.id: status.of_router(each, fleet.get(each.host), _standby_of(each, fleet))
-            for each in self._ledger.routers.values()
-        }
+        views = ((router_id, self.router_view(router_id)) for router_id in self._ledger.routers)
+        return {router_id: view for router_id, view in views if view is not None}
 
     def objections(self, router_id: RouterId) -> dict[HostName, str]:
         """Why each host but its present one cannot take this router now, as a clause that follows the host's name; ""

@@ -87,6 +87,11 @@ async def test_a_floating_ip_s_address_can_be_chosen(cloud: Cloud) -> None:
     )
     both["subnet_id"] = outside["subnets"][0]
     await cloud.refused(faults.InvalidIpForSubnet, "198.51.100.9", cloud.floating_ip(outside, **both))
+    await cloud.refused(
+        faults.BadRequest,
+        "Bad floatingip request: External IP 198.51.100.1 is the same as the gateway IP",
+        cloud.floating_ip(outside, floating_ip_address="198.51.100.1"),
+    )
 
 
 async def test_a_floating_ip_needs_an_external_network_with_addresses(cloud: Cloud, inside: Json) -> None:

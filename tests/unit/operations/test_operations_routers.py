@@ -6,7 +6,7 @@ import pytest
 from operations_cloud import NOWHERE, Cloud, addresses
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gapless.controller.operations import faults
+from gapless.controller.operations import extraroutes, faults
 
 
 async def test_a_router_begins_with_nothing(cloud: Cloud) -> None:
@@ -284,6 +284,32 @@ async def test_a_gateway_s_network_does_not_overlap_with_what_is_inside(cloud: C
         rf"{inside['subnets'][0]}",
         cloud.update("routers", router["id"], external_gateway_info={"network_id": outside["id"]}),
     )
+
+
+async def test_routes_are_limited_as_in_neutron(cloud: Cloud) -> None:
+    def routes(*numbers: int) -> list[dict[str, str]]:
+        return [{"destination": f"10.{number}.0.0/16", "nexthop": "203.0.113.9"} for number in numbers]
+
+    router_id = (await cloud.router(await cloud.external()))["id"]
+    words = f"Unable to complete operation for {router_id}. The number of routes exceeds the maximum 30."
+    await cloud.refused(faults.RoutesExhausted, words, cloud.update("routers", router_id, routes=routes(*range(31))))
+    await cloud.update("routers", router_id, routes=routes(*range(30)))
+    more = cloud.act("add_extraroutes", {"id": router_id}, routes=routes(30))
+    await cloud.refused(faults.RoutesExhausted, words, more)
+    await cloud.act("add_extraroutes", {"id": router_id}, routes=routes(29))
+
+
+async def test_a_router_with_more_routes_than_may_be_can_lose_some(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From before there was a limit."""
+    router = await cloud.router(await cloud.external())
+    routes = [{"destination": f"10.{number}.0.0/16", "nexthop": "203.0.113.9"} for number in range(4)]
+    await cloud.update("routers", router["id"], routes=routes)
+    monkeypatch.setattr(extraroutes, "MAX_ROUTES", 2)
+    left = await cloud.act("remove_extraroutes", router, routes=routes[:1])
+    assert len(left["router"]["routes"]) == 3
+    await cloud.refused(faults.RoutesExhausted, "maximum 2", cloud.act("add_extraroutes", router, routes=routes[:2]))
 
 
 async def test_everything_of_an_update_is_refused_together(cloud: Cloud) -> None:

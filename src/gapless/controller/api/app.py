@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from gapless import __version__
 from gapless.config import ServerSettings
-from gapless.controller.api import extensions, faults, versions
+from gapless.controller.api import extensions, faults, router_status, versions
 from gapless.controller.api.agents import Agents, Zones
 from gapless.controller.api.attributes import (
     AGENT,
@@ -28,7 +28,7 @@ from gapless.controller.api.attributes import (
 from gapless.controller.api.edge import Edge
 from gapless.controller.api.gapless import GaplessApi
 from gapless.controller.api.names import Names
-from gapless.controller.api.resources import Collection, Operations, json_response
+from gapless.controller.api.resources import Collection, Dress, Operations, as_stored, json_response
 from gapless.controller.api.router_actions import RouterActions
 from gapless.controller.api.scheduler import Scheduler
 from gapless.controller.api.transactions import Transactions
@@ -55,9 +55,11 @@ def create_app(*, store: Store, settings: ServerSettings, steering: Steering, me
     return app
 
 
-def add_collection(app: FastAPI, resource: Resource, operations: Operations, transactions: Transactions) -> None:
+def add_collection(
+    app: FastAPI, resource: Resource, operations: Operations, transactions: Transactions, dress: Dress = as_stored
+) -> None:
     """The five routes of a resource."""
-    handlers = Collection(resource, operations, transactions)
+    handlers = Collection(resource, operations, transactions, dress)
     path = f"{PREFIX}/{resource.collection}"
     _add(app, path, GET=handlers.list, POST=handlers.create)
     _add(app, f"{path}/{{id_}}", GET=handlers.show, PUT=handlers.update, DELETE=handlers.delete)
@@ -79,14 +81,15 @@ def _add_neutron(app: FastAPI, settings: ServerSettings, store: Store, steering:
         (NETWORK, catalog.networks),
         (SUBNET, catalog.subnets),
         (PORT, catalog.ports),
-        (ROUTER, catalog.routers),
         (FLOATING_IP, catalog.floating_ips),
     )
     transactions = Transactions(store, steering)
     for resource, operations in served:
         add_collection(app, resource, operations, transactions)
     add_collection(app, AGENT, agents, on_loop)
-    _add_router_actions(app, RouterActions(catalog.routers, transactions))
+    with_status = router_status.of_routers(steering)
+    add_collection(app, ROUTER, catalog.routers, transactions, with_status)
+    _add_router_actions(app, RouterActions(catalog.routers, transactions, with_status))
     _add_scheduler(app, Scheduler(on_loop, steering, agents, catalog.routers))
     _add(app, f"{PREFIX}/{AVAILABILITY_ZONE.collection}", GET=Zones(transactions).list)
 

@@ -1,8 +1,8 @@
 """What a list request asks for: filters, fields, order, page; and the links to its neighbours.
 
 Semantics are those of Neutron's `api_common`: a repeated filter means "any of these", different filters "all of these";
-`sort_key` and `sort_dir` come in pairs; a page begins after `marker`, or with `page_reverse` ends before it; an unknown
-marker gives an empty page; a filter on what is no attribute is refused (its extension `filter-validation`).
+`sort_key` and `sort_dir` come in pairs; a page begins after `marker`, or with `page_reverse` ends before it, also where
+the filters leave the marker out; a filter on what is no attribute is refused (its extension `filter-validation`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -70,11 +70,13 @@ def parse(resource: Resource, parameters: Sequence[tuple[str, str]]) -> Query:
     )
 
 
-def select(query: Query, items: Iterable[Item]) -> list[Item]:
-    """The items asked for, whole, in the order asked for, one page of them."""
+def select(query: Query, items: Iterable[Item], marker: Item | None = None) -> list[Item]:
+    """The items asked for, whole, in the order asked for, one page of them: that beside `marker`, if there is one."""
     chosen = [item for item in items if _matches(query, item)] if query.filters or query.pairs else list(items)
     if not query.sorts and not query.limit:
         return chosen
+    if marker is not None and all(item.get("id") != marker.get("id") for item in chosen):
+        chosen.append(marker)  # it has its place in the order, and is on neither side of itself
     chosen.sort(key=lambda item: str(item.get("id", "")))  # ties have an order too, or pages would overlap
     for key, ascending in reversed(query.sorts):
         chosen.sort(key=_order_by(key), reverse=not ascending)

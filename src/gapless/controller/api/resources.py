@@ -4,7 +4,7 @@ A `Collection` joins a resource's part of the map to the operations that give it
 resource by name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -59,9 +59,11 @@ def shown(resource: Resource, items: Items) -> Items:
     return [{key: value for key, value in item.items() if key not in resource.hidden} for item in items]
 
 
-def listed(resource: Resource, query: queries.Query, request: Request, items: Items) -> Response:
-    """The answer to a list request: of all items those asked for, as asked for."""
-    page = queries.select(query, items)
+def listed(
+    resource: Resource, query: queries.Query, request: Request, items: Items, marker: Item | None = None
+) -> Response:
+    """The answer to a list request: of all items those asked for, as asked for; `marker`: the item beside the page."""
+    page = queries.select(query, items, marker)
     body: dict[str, Any] = {resource.collection: only(query.fields, page)}
     if links := queries.links(query, request, page):
         body[f"{resource.collection}_links"] = links
@@ -75,25 +77,43 @@ def only(fields: frozenset[str], items: Items) -> Items:
     return [{key: value for key, value in item.items() if key in fields} for item in items]
 
 
+Dress = Callable[[Item], Item]
+"""Adds to an item of the store what only the running controller knows."""
+
+
+def as_stored(item: Item) -> Item:
+    """The dress of what the store knows whole."""
+    return item
+
+
 class Collection:
     """The handlers of one kind of resource."""
 
-    def __init__(self, resource: Resource, operations: Operations, transactions: Transactions) -> None:
+    def __init__(
+        self, resource: Resource, operations: Operations, transactions: Transactions, dress: Dress = as_stored
+    ) -> None:
         self.resource = resource
         self._operations = operations
         self._transactions = transactions
+        self._dress = dress
 
     async def list(self, request: Request) -> Response:
         """GET /{collection}"""
         query = queries.parse(self.resource, request.query_params.multi_items())
-        items = await self._transactions.read(lambda session: self._operations.list(session, query.narrowing))
-        return listed(self.resource, query, request, shown(self.resource, items))
+
+        async def work(session: AsyncSession) -> tuple[Items, Item | None]:
+            paged = bool(query.limit and query.marker)
+            marker = await self._operations.get(session, query.marker or "") if paged else None
+            return await self._operations.list(session, query.narrowing), marker
+
+        items, marker = await self._transactions.read(work)
+        return listed(self.resource, query, request, self._shown(items), marker)
 
     async def show(self, request: Request, id_: str) -> Response:
         """GET /{collection}/{id}"""
         fields = frozenset(each for each in request.query_params.getlist("fields") if each)
         item = await self._transactions.read(lambda session: self._operations.get(session, id_))
-        return json_response({self.resource.name: only(fields, shown(self.resource, [item]))[0]})
+        return json_response({self.resource.name: only(fields, self._shown([item]))[0]})
 
     async def create(self, request: Request) -> Response:
         """POST /{collection}: one, or several that are created together or not at all."""
@@ -102,7 +122,7 @@ class Collection:
         async def work(session: AsyncSession) -> Items:
             return [await self._operations.create(session, dict(values)) for values in wanted]
 
-        items = shown(self.resource, await self._transactions.write(work))
+        items = self._shown(await self._transactions.write(work))
         body = {self.resource.collection: items} if bulk else {self.resource.name: items[0]}
         return json_response(body, HTTPStatus.CREATED)
 
@@ -110,9 +130,12 @@ class Collection:
         """PUT /{collection}/{id}"""
         values = bodies.updated(self.resource, await bodies.read(request))
         item = await self._transactions.write(lambda session: self._operations.update(session, id_, dict(values)))
-        return json_response({self.resource.name: shown(self.resource, [item])[0]})
+        return json_response({self.resource.name: self._shown([item])[0]})
 
     async def delete(self, _: Request, id_: str) -> Response:
         """DELETE /{collection}/{id}"""
         await self._transactions.write(lambda session: self._operations.delete(session, id_))
         return no_content()
+
+    def _shown(self, items: Items) -> Items:
+        return shown(self.resource, [self._dress(item) for item in items])

@@ -15,7 +15,7 @@ from gapless.controller.api import validators as v
 from gapless.controller.api.attributes import ROUTER, Attribute
 from gapless.controller.api.faults import HttpBadRequest
 from gapless.controller.api.queries import Item
-from gapless.controller.api.resources import json_response
+from gapless.controller.api.resources import Dress, json_response
 from gapless.controller.api.transactions import Transactions
 
 
@@ -39,9 +39,10 @@ _ROUTES = Attribute(check=v.routes)
 class RouterActions:
     """Handlers of the actions, by their names in the path."""
 
-    def __init__(self, operations: RouterOperations, transactions: Transactions) -> None:
+    def __init__(self, operations: RouterOperations, transactions: Transactions, dress: Dress) -> None:
         self._operations = operations
         self._transactions = transactions
+        self._dress = dress
 
     async def add_router_interface(self, request: Request, id_: str) -> Response:
         """`{"subnet_id": ...}` or `{"port_id": ...}`"""
@@ -56,15 +57,18 @@ class RouterActions:
     async def add_extraroutes(self, request: Request, id_: str) -> Response:
         """`{"router": {"routes": [...]}}`; routes that are there already are no error"""
         body = _routes(await bodies.read(request))
-        return json_response(await self._run(self._operations.add_extraroutes, id_, body))
+        return self._answer(await self._run(self._operations.add_extraroutes, id_, body))
 
     async def remove_extraroutes(self, request: Request, id_: str) -> Response:
         """`{"router": {"routes": [...]}}`; routes that are not there are no error"""
         body = _routes(await bodies.read(request))
-        return json_response(await self._run(self._operations.remove_extraroutes, id_, body))
+        return self._answer(await self._run(self._operations.remove_extraroutes, id_, body))
 
     async def _run(self, action: Action, id_: str, body: dict[str, Any]) -> Item:
         return await self._transactions.write(lambda session: action(session, id_, body))
+
+    def _answer(self, done: Item) -> Response:
+        return json_response({ROUTER.name: self._dress(done[ROUTER.name])})
 
 
 def _interface(body: Any) -> dict[str, Any]:

@@ -19,10 +19,15 @@ from gapless.controller.store.tables import PortRow, RouteRow, RouterRow
 Routes = Sequence[Mapping[str, Any]]
 """Neutron's `routes`: dicts with `destination` and `nexthop`."""
 Key = tuple[IPv4Network, IPv4Address]
+MAX_ROUTES = 30
+"""Neutron's `max_routes`, by default."""
 
 
 async def replace(session: AsyncSession, router: RouterRow, routes: Routes) -> None:
-    """Give a router exactly these routes. Raises InvalidRoutes, and InvalidInput for one that is there twice."""
+    """Give a router exactly these routes.
+
+    Raises InvalidRoutes, RoutesExhausted, and InvalidInput for one that is there twice.
+    """
     wanted = [_key(route) for route in routes]
     for at, key in enumerate(wanted):
         if key in wanted[:at]:
@@ -31,7 +36,7 @@ async def replace(session: AsyncSession, router: RouterRow, routes: Routes) -> N
 
 
 async def add(session: AsyncSession, router: RouterRow, routes: Routes) -> None:
-    """Give a router these routes too; those that it has already are no error. Raises InvalidRoutes."""
+    """Give a router these routes too; those that it has already are no error. Raises as `replace` does."""
     await _store(session, router, [*_stored(router), *(_key(route) for route in routes)])
 
 
@@ -57,13 +62,16 @@ def check(router: RouterRow) -> None:
 
 
 async def _store(session: AsyncSession, router: RouterRow, wanted: Sequence[Key]) -> None:
+    wanted = tuple(dict.fromkeys(wanted))
     kept = {(route.destination, route.nexthop): route for route in router.routes}
+    if len(wanted) > max(MAX_ROUTES, len(kept)):  # a router that has more from earlier may lose some
+        raise faults.RoutesExhausted(router.id, MAX_ROUTES)
     connected = _connected(router)
     refused = [key for key in wanted if key not in kept and key[0] in connected]
     if refused:
         shown = [{"destination": str(destination), "nexthop": str(nexthop)} for destination, nexthop in refused]
         raise faults.InvalidRoutes(shown, "the destination is a subnet connected with router")
-    router.routes[:] = [kept.get(key) or RouteRow(destination=key[0], nexthop=key[1]) for key in dict.fromkeys(wanted)]
+    router.routes[:] = [kept.get(key) or RouteRow(destination=key[0], nexthop=key[1]) for key in wanted]
     check(router)
     router.touch()
     await session.flush()

@@ -60,6 +60,15 @@ class HostRoutesExhausted(InvalidRequest):
         )
 
 
+class RoutesExhausted(InvalidRequest):
+    neutron_type = "RoutesExhausted"
+
+    def __init__(self, router_id: str, quota: int) -> None:
+        super().__init__(
+            f"Unable to complete operation for {router_id}. The number of routes exceeds the maximum {quota}."
+        )
+
+
 class InvalidIpForNetwork(InvalidRequest):
     neutron_type = "InvalidIpForNetwork"
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gapless.controller.operations import changes, faults, lookup, views
+from gapless.controller.operations import changes, faults, lookup, topology, views
 from gapless.controller.operations.ipam import parse_address
 from gapless.controller.operations.ports import Ports
 from gapless.controller.operations.views import Json
@@ -46,11 +46,13 @@ class FloatingIps:
         """A new floating IP with an address of an external network, pointed at a port if `values` names one."""
         network = await lookup.network(session, values["floating_network_id"])
         _check_network(network)
+        wishes = _wishes(values)
+        topology.check_external_addresses("floatingip", network, wishes or ())
         id_ = str(uuid4())
         port = await self.ports.plug(
             session,
             network,
-            fixed_ips=_wishes(values),
+            fixed_ips=wishes,
             device_id=id_,
             device_owner=views.FLOATING_IP,
         )

@@ -76,7 +76,4 @@ class Gateways:
 def _check_network(network: NetworkRow, fixed_ips: Sequence[Mapping[str, Any]]) -> None:
     if not network.external:
         raise faults.BadRequest("router", f"Network {network.id} is not an external network")
-    gateways = {str(subnet.gateway_ip) for subnet in network.subnets if subnet.gateway_ip is not None}
-    for fixed_ip in fixed_ips:
-        if fixed_ip.get("ip_address") in gateways:
-            raise faults.BadRequest("router", f"External IP {fixed_ip['ip_address']} is the same as the gateway IP")
+    topology.check_external_addresses("router", network, fixed_ips)

@@ -1,13 +1,15 @@
-"""What a router is connected to, and the rule that no two of its subnets overlap.
+"""What a router is connected to, and what must not collide there: its subnets, and the next hop's address outside.
 
 A router with overlapping subnets would have two ways to one address. So every subnet that it is about to be connected
-to, inside or through its gateway's network, is compared with every one that it is connected to already.
+to, inside or through its gateway's network, is compared with every one that it is connected to already. And whoever
+took the address of the next hop outside would cut everybody off who is there.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from gapless.controller.operations import faults
-from gapless.controller.store.tables import PortRow, RouterRow, SubnetRow
+from gapless.controller.store.tables import NetworkRow, PortRow, RouterRow, SubnetRow
 
 
 def check_new_subnets(router: RouterRow, new: Iterable[SubnetRow]) -> None:
@@ -38,6 +40,14 @@ def connected(router: RouterRow) -> Iterator[SubnetRow]:
 def subnets_of(port: PortRow) -> list[SubnetRow]:
     """The subnets that a port has addresses of, once each, in the order of its addresses."""
     return list({address.subnet_id: address.subnet for address in port.addresses}.values())
+
+
+def check_external_addresses(resource: str, network: NetworkRow, fixed_ips: Iterable[Mapping[str, Any]]) -> None:
+    """Raises BadRequest if an address that is asked for, of an external network, is that of the next hop there."""
+    gateways = {str(subnet.gateway_ip) for subnet in network.subnets if subnet.gateway_ip is not None}
+    for fixed_ip in fixed_ips:
+        if fixed_ip.get("ip_address") in gateways:
+            raise faults.BadRequest(resource, f"External IP {fixed_ip['ip_address']} is the same as the gateway IP")
 
 
 def _addressed(router: RouterRow) -> Iterator[str]:
