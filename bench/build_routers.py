@@ -166,7 +166,7 @@ def build_blindly(host: Netlink, it: Router, rules: Ruleset, desired: KernelRout
         [
             *(routing.add_address(name, indices[name], address) for name, address in held),
             *(links.raise_link(name) for name in desired.links),
-            *(routing.add_route(route, indices[route.link]) for route in desired.routes),
+            *(routing.add_route(route, indices.__getitem__) for route in desired.routes),
         ]
     )
     os.close(namespace)

@@ -129,7 +129,7 @@ def _address_removed(it: Router, desired: KernelRouter) -> None:
 def _route_removed(it: Router, desired: KernelRouter) -> None:
     def damage(inside: Netlink) -> None:
         indices = {link.name: link.index for link in links.all_links(inside)}
-        inside.carry_out([routing.remove_route(route, indices[route.link]) for route in desired.routes])
+        inside.carry_out([routing.remove_route(route, indices.__getitem__) for route in desired.routes])
 
     _in_router(it, damage)
 

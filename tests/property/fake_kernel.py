@@ -125,13 +125,16 @@ class FakeKernel:
                 self.links[name] = replace(link, connected=link.connected | {subnet})
                 self.routes = {it for it in self.routes if it.destination != subnet}
             case AddRoute(route=route):
-                link = self._link(route.link)
-                self._require(link.up, "the link is down")
-                reachable = route.on_link or any(route.next_hop in subnet for subnet in link.connected)
-                self._require(reachable, "the next hop is not reachable")
+                for hop in route.hops:
+                    link = self._link(hop.link)
+                    self._require(link.up, "the link is down")
+                    reachable = hop.on_link or any(hop.next_hop in subnet for subnet in link.connected)
+                    self._require(reachable, "the next hop is not reachable")
                 self.routes = {it for it in self.routes if it.destination != route.destination} | {route}
-            case RemoveRoute(route=route):
+            case RemoveRoute(route=route) if len(route.hops) == 1:
                 self.routes.remove(route)
+            case RemoveRoute(route=route):
+                self.routes = {it for it in self.routes if it.destination != route.destination}
             case Announce():
                 pass
             case _:
@@ -148,7 +151,7 @@ class FakeKernel:
     def _delete_link(self, name: str) -> None:
         self._link(name)
         del self.links[name]
-        self.routes = {route for route in self.routes if route.link != name}
+        self.routes = {route for route in self.routes if all(hop.link != name for hop in route.hops)}
         tap = self.taps.get(tap_of(name))
         if tap is not None and tap.peer == name:
             del self.taps[tap.name]
@@ -167,7 +170,12 @@ class FakeKernel:
         left = link.addresses - {address}
         self.links[name] = replace(link, addresses=left, connected=link.connected & connected_by(left))
         if not self.links[name].addresses:
-            self.routes = {route for route in self.routes if route.link != name}
+            self.drop_hops(name)
+
+    def drop_hops(self, name: str) -> None:
+        """A link is down, or without an address: routes go by what other hops they have, or are gone."""
+        left = ((route, tuple(hop for hop in route.hops if hop.link != name)) for route in self.routes)
+        self.routes = {replace(route, hops=hops) for route, hops in left if hops}
 
     def _change_settings(self, settings: dict[str, str]) -> None:
         self._inside()

@@ -18,6 +18,7 @@ from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.observed import (
     ABSENT,
     GATEWAY_PREFIX,
+    Hop,
     KernelRoute,
     KernelRouter,
     NamespaceState,
@@ -146,7 +147,7 @@ def take_down(kernel: FakeKernel, number: int) -> None:
     name = _pick(kernel.links, number)
     if name is not None:
         kernel.links[name] = replace(kernel.links[name], up=False, connected=frozenset())
-        kernel.routes = {route for route in kernel.routes if route.link != name}
+        kernel.drop_hops(name)
 
 
 def take_tap_down(kernel: FakeKernel, number: int) -> None:
@@ -195,14 +196,20 @@ def swap_addresses(kernel: FakeKernel, number: int) -> None:
         connected = (was.connected & connected_by(held)) | (connected_by(wrong) if was.up else frozenset())
         kernel.links[name] = replace(was, addresses=held | wrong, connected=connected)
         if not held:
-            kernel.routes = {route for route in kernel.routes if route.link != name}
+            kernel.drop_hops(name)
+
+
+def _stranger_on(name: str) -> Hop:
+    return Hop(next_hop=IPv4Address("10.9.9.9"), link=name, on_link=True)
 
 
 def misroute(kernel: FakeKernel, number: int) -> None:
     name = _pick(kernel.links, number)
     if name is not None and kernel.links[name].up:
         destination = IPv4Network("0.0.0.0/0") if number % 2 else IPv4Network("172.31.0.0/16")
-        wrong = KernelRoute(destination=destination, next_hop=IPv4Address("10.9.9.9"), link=name, on_link=True)
+        wrong = KernelRoute(
+            destination=destination, hops=(Hop(next_hop=IPv4Address("10.9.9.9"), link=name, on_link=True),)
+        )
         kernel.routes = {route for route in kernel.routes if route.destination != destination} | {wrong}
 
 
@@ -213,7 +220,9 @@ def lose_connected(kernel: FakeKernel, number: int) -> None:
         subnets = kernel.links[name].connected
         kernel.links[name] = replace(kernel.links[name], connected=frozenset())
         for subnet in subnets if number % 2 else ():
-            wrong = KernelRoute(destination=subnet, next_hop=IPv4Address("10.9.9.9"), link=name, on_link=True)
+            wrong = KernelRoute(
+                destination=subnet, hops=(Hop(next_hop=IPv4Address("10.9.9.9"), link=name, on_link=True),)
+            )
             kernel.routes.add(wrong)
 
 

@@ -36,7 +36,6 @@ from gapless.model.network import Network, NetworkId, NetworkType
 from gapless.model.observed import (
     GATEWAY_PREFIX,
     TENANT_PREFIX,
-    KernelRoute,
     KernelRouter,
     NamespaceState,
     Segment,
@@ -366,10 +365,10 @@ def _link_of(operation: Operation) -> str:
     match operation:
         case CreateVxlan(vxlan=vxlan):
             return vxlan.name
-        case (
-            ChangePeers(vxlan=name) | AddRoute(route=KernelRoute(link=name)) | RemoveRoute(route=KernelRoute(link=name))
-        ):
+        case ChangePeers(vxlan=name):
             return name
+        case AddRoute(route=route) | RemoveRoute(route=route):
+            return route.hops[0].link
         case _:
             named = getattr(operation, "link", None) or getattr(operation, "name", "")
             return str(named)

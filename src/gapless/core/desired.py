@@ -12,6 +12,7 @@ from gapless.model.observed import (
     TAP_PREFIX,
     TENANT_PREFIX,
     VXLAN_PREFIX,
+    Hop,
     KernelRoute,
     KernelRouter,
     Link,
@@ -129,7 +130,7 @@ def _steering(router: Router, routes: frozenset[KernelRoute], outside: Outside) 
         return frozenset()
     port = router.gateway.port
     addresses = {*(held.ip for held in port.addresses), *(floating.address for floating in router.floating_ips)}
-    next_hops = {route.next_hop for route in routes if route.link == gateway_link(port.id)}
+    next_hops = {hop.next_hop for route in routes for hop in route.hops if hop.link == gateway_link(port.id)}
     return entries_of(port, tap_name(port.id), addresses, next_hops, outside)
 
 
@@ -137,19 +138,18 @@ def _routes(router: Router) -> frozenset[KernelRoute]:
     """The default route and the extra routes; an extra default route takes precedence, as in Neutron.
 
     An extra route to a connected subnet is left out: it would take the place of the way to the neighbours themselves.
-    Of several next hops to one destination the lowest is taken, in whatever order they are given.
+    Several next hops to one destination are one route, in whatever order they are given.
     """
     ports = [*router.ports, *([router.gateway.port] if router.gateway is not None else [])]
     connected = _subnets(held for port in ports for held in port.addresses)
-    routes: dict[IPv4Network, KernelRoute] = {}
-    for route in sorted(router.routes, key=lambda each: each.next_hop):
+    hops: dict[IPv4Network, set[Hop]] = {}
+    for route in router.routes:
         link = _link_towards(router, route.next_hop)
         if link is not None and route.destination not in connected:
-            made = KernelRoute(destination=route.destination, next_hop=route.next_hop, link=link)
-            routes.setdefault(route.destination, made)
+            hops.setdefault(route.destination, set()).add(Hop(next_hop=route.next_hop, link=link))
     if router.gateway is not None and router.gateway.next_hop is not None:
-        routes.setdefault(DEFAULT_ROUTE, _default_route(router.gateway, router.gateway.next_hop))
-    return frozenset(routes.values())
+        hops.setdefault(DEFAULT_ROUTE, {_way_out(router.gateway, router.gateway.next_hop)})
+    return frozenset(KernelRoute(destination=to, hops=tuple(sorted(by))) for to, by in hops.items())
 
 
 def _subnets(addresses: Iterable[IPv4Interface]) -> frozenset[IPv4Network]:
@@ -157,13 +157,8 @@ def _subnets(addresses: Iterable[IPv4Interface]) -> frozenset[IPv4Network]:
     return frozenset(held.network for held in addresses if held.network.prefixlen < 32)
 
 
-def _default_route(gateway: Gateway, next_hop: IPv4Address) -> KernelRoute:
-    return KernelRoute(
-        destination=DEFAULT_ROUTE,
-        next_hop=next_hop,
-        link=gateway_link(gateway.port.id),
-        on_link=not _covers(gateway.port, next_hop),
-    )
+def _way_out(gateway: Gateway, next_hop: IPv4Address) -> Hop:
+    return Hop(next_hop=next_hop, link=gateway_link(gateway.port.id), on_link=not _covers(gateway.port, next_hop))
 
 
 def _link_towards(router: Router, next_hop: IPv4Address) -> str | None:

@@ -231,12 +231,14 @@ def _routes(
         for name in kept
         if observed.links[name].up and observed.links[name].addresses & desired.links[name].addresses
     }
-    there = {route for route in observed.routes if route.link in alive}
+    there = {route for route in observed.routes if all(hop.link in alive for hop in route.hops)}
     added = desired.routes - there
     for route in sorted(added, key=str):
         yield AddRoute(route=route)
     gone = replaced | {route.destination for route in added}
-    for route in sorted(there - desired.routes, key=str):
+    # One of whose hops is left may have stayed; the kernel has dropped those without any.
+    left = {route for route in observed.routes if any(hop.link in alive for hop in route.hops)}
+    for route in sorted(left - desired.routes, key=str):
         if route.destination not in gone:
             yield RemoveRoute(route=route)
 

@@ -75,15 +75,23 @@ class Tap:
     """The bridge sends frames to this address here, and floods no multicasts to it; None: a port like any other."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Hop:
+    """A neighbour that packets are handed to."""
+
+    next_hop: IPv4Address
+    link: str
+    on_link: bool = False
+    """The next hop is reached directly although no address of the link covers it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelRoute:
     """A route in the namespace's main table that Gapless installed (it carries our protocol number)."""
 
     destination: IPv4Network
-    next_hop: IPv4Address
-    link: str
-    on_link: bool = False
-    """The next hop is reached directly although no address of the link covers it."""
+    hops: tuple[Hop, ...]
+    """In order, and at least one. Several share the flows (ECMP): each pair of addresses goes by one of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

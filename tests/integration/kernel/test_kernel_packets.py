@@ -101,6 +101,30 @@ def test_extra_routes_are_followed(wires: Wires, host: Reconciler) -> None:
     assert wires.ping("vm2", "192.168.50.1").returncode != 0
 
 
+def test_several_next_hops_to_one_destination_share_its_flows(wires: Wires, host: Reconciler) -> None:
+    """ECMP, also where one of the links was down for a while."""
+    both = ("10.0.0.5", "10.1.0.5")
+    routes = tuple(
+        Route(destination=IPv4Network("192.168.50.0/24"), next_hop=IPv4Address(next_hop)) for next_hop in both
+    )
+
+    def gateways() -> list[str]:
+        found = ip_json("route", "show", "192.168.50.0/24", inside=NAMESPACE)
+        return sorted(hop["gateway"] for route in found for hop in route.get("nexthops", (route,)))
+
+    host.reconcile(router(routes=routes))
+    assert gateways() == sorted(both)
+    assert not host.reconcile(router(routes=routes)).changed
+    ip(f"link set {QR_A} down", inside=NAMESPACE)
+    host.reconcile(router(routes=routes))
+    assert gateways() == sorted(both)
+    host.reconcile(router(routes=routes[:1]))
+    assert gateways() == ["10.0.0.5"]
+    host.reconcile(router(routes=routes))
+    host.reconcile(router())
+    assert gateways() == []
+
+
 def test_the_largest_packet_of_a_tenant_network_passes_whole(wires: Wires, host: Reconciler) -> None:
     host.reconcile(router((FLOATING_IP, "10.0.0.5")))
     assert wires.reaches("vm1", "10.1.0.5", "-M", "do", "-s", str(1450 - 28))

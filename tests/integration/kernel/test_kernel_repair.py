@@ -165,7 +165,7 @@ def test_several_next_hops_of_one_destination_build_the_same_router_in_any_order
     routes = [Route(destination=destination, next_hop=IPv4Address(it)) for it in ("10.0.0.6", "10.1.0.5", "10.0.0.5")]
     host.reconcile(replace(WHOLE, routes=tuple(routes)))
     (shown,) = ip_json(f"route show {destination}", inside=NAMESPACE)
-    assert shown["gateway"] == "10.0.0.5"
+    assert [hop["gateway"] for hop in shown["nexthops"]] == ["10.0.0.5", "10.0.0.6", "10.1.0.5"]
     assert not host.reconcile(replace(WHOLE, routes=(*reversed(routes), routes[0]))).changed
 
 

@@ -141,7 +141,7 @@ def test_an_extra_route_waits_for_the_interface_that_reaches_its_next_hop() -> N
 def test_a_gateway_beyond_the_subnet_is_reached_directly() -> None:
     assert ROUTER.gateway is not None
     beyond = replace(ROUTER, gateway=replace(ROUTER.gateway, next_hop=IPv4Address("192.0.2.1")))
-    assert [route.on_link for route in desired_of(beyond).routes] == [True]
+    assert [hop.on_link for route in desired_of(beyond).routes for hop in route.hops] == [True]
 
 
 def test_a_router_that_is_administratively_down_keeps_its_namespace_and_nothing_else() -> None:
@@ -194,9 +194,33 @@ def test_an_extra_route_to_a_connected_subnet_is_left_out() -> None:
         assert desired_of(replace(ROUTER, routes=(route,))).routes == desired_of(ROUTER).routes
 
 
-def test_of_several_next_hops_the_lowest_is_taken_in_any_order() -> None:
-    hops = [IPv4Address(f"10.0.0.{last}") for last in (10, 9, 9)]
+def test_several_next_hops_to_one_destination_are_one_route_in_any_order() -> None:
+    hops = [IPv4Address(address) for address in ("10.0.0.10", "203.0.113.7", "10.0.0.9", "10.0.0.9", "192.0.2.1")]
     routes = tuple(Route(destination=IPv4Network("172.16.0.0/16"), next_hop=hop) for hop in hops)
-    given_and_turned = [desired_of(replace(ROUTER, routes=order)).routes for order in (routes, routes[::-1])]
-    assert given_and_turned[0] == given_and_turned[1]
-    assert {str(it.next_hop) for it in given_and_turned[0]} == {"10.0.0.9", "203.0.113.1"}
+    given, turned = (desired_of(replace(ROUTER, routes=order)).routes for order in (routes, routes[::-1]))
+    assert given == turned
+    (made,) = given - desired_of(ROUTER).routes
+    assert [(str(hop.next_hop), hop.link[:2]) for hop in made.hops] == [
+        ("10.0.0.9", "qr"),
+        ("10.0.0.10", "qr"),
+        ("203.0.113.7", "qg"),
+    ], "the last one is nobody's neighbour, and waits for an interface"
+
+
+def test_extra_default_routes_take_the_place_of_the_gateways() -> None:
+    extra = [Route(destination=IPv4Network("0.0.0.0/0"), next_hop=IPv4Address(f"10.0.0.{last}")) for last in (9, 10)]
+    (default,) = desired_of(replace(ROUTER, routes=tuple(extra))).routes
+    assert [str(hop.next_hop) for hop in default.hops] == ["10.0.0.9", "10.0.0.10"]
+
+
+def test_a_hop_that_is_lost_is_put_back_and_what_stays_of_a_route_is_removed() -> None:
+    """The kernel keeps a route by what hops are left when one of their links goes down."""
+    destination = IPv4Network("172.16.0.0/16")
+    both = replace(
+        ROUTER,
+        routes=tuple(Route(destination=destination, next_hop=IPv4Address(by)) for by in ("10.0.0.9", "203.0.113.7")),
+    )
+    (route,) = (it for it in desired_of(both).routes if it.destination == destination)
+    halved = replace(desired_of(both), routes=desired_of(ROUTER).routes | {replace(route, hops=route.hops[:1])})
+    assert plan(both, halved) == ["AddRoute"]
+    assert plan(ROUTER, replace(desired_of(ROUTER), routes=halved.routes)) == ["RemoveRoute"]

@@ -254,9 +254,9 @@ class RouterHands:
             case RestoreConnected(link=link, subnet=subnet, source=source):
                 self._queue_inside(routing.restore_connected(link, self._index_of(link), subnet, source))
             case AddRoute(route=route):
-                self._queue_inside(routing.add_route(route, self._index_of(route.link)))
+                self._queue_inside(routing.add_route(route, self._index_of))
             case RemoveRoute(route=route):
-                self._queue_inside(routing.remove_route(route, self._index_of(route.link)))
+                self._queue_inside(routing.remove_route(route, self._index_of))
             case Announce():
                 self._announcements.append(operation)
             case _:

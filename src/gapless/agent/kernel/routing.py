@@ -6,7 +6,7 @@ linux/rtnetlink.h.
 import errno
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
@@ -22,7 +22,7 @@ from gapless.kernel.netlink import (
     attributes,
     u32,
 )
-from gapless.model.observed import KernelRoute
+from gapless.model.observed import Hop, KernelRoute
 
 PROTOCOL = 77
 """`proto 77` in `ip route`: installed by Gapless (numbers below 128 that no daemon of iproute2's list uses)."""
@@ -30,16 +30,17 @@ PROTOCOL = 77
 _NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
 _NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 4, 5, 7
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_MULTIPATH = 1, 4, 5, 7, 9
 _BY_KERNEL = 2
 """RTPROT_KERNEL, `proto kernel`: made by the kernel with an address."""
 _MAIN_TABLE, _UNICAST = 254, 1
 _SCOPE_UNIVERSE, _SCOPE_LINK = 0, 253
-_ON_LINK = 0x4
+_DEAD, _ON_LINK = 0x1, 0x4
 _NO_TABLE = frozenset({errno.ENOENT})
 """The kernel makes the main table with its first route."""
 _IFADDR = struct.Struct("=BBBBi")
 _RTMSG = struct.Struct("=BBBBBBBBI")
+_RTNEXTHOP = struct.Struct("=HBBi")
 
 
 def add_address(name: str, index: int, address: IPv4Interface) -> Request:
@@ -85,9 +86,9 @@ def has_addresses(netlink: Netlink, index: int) -> bool:
     return False
 
 
-def add_route(route: KernelRoute, index: int) -> Request:
+def add_route(route: KernelRoute, index_of: Callable[[str], int]) -> Request:
     """Install a route, in place of any other to its destination."""
-    return Request(_NEWROUTE, CREATE | REPLACE, _route(route, index), f"route {_words(route)}")
+    return Request(_NEWROUTE, CREATE | REPLACE, _route(route) + _by(route, index_of), f"route {_words(route)}")
 
 
 def restore_connected(link: str, index: int, subnet: IPv4Network, source: IPv4Address) -> Request:
@@ -101,22 +102,36 @@ def restore_connected(link: str, index: int, subnet: IPv4Network, source: IPv4Ad
     return Request(_NEWROUTE, CREATE | REPLACE, body + u32(_RTA_OIF, index), about, frozenset({errno.EEXIST}))
 
 
-def remove_route(route: KernelRoute, index: int) -> Request:
-    """Remove a route; fine if it is gone."""
-    return Request(_DELROUTE, 0, _route(route, index), f"remove the route {_words(route)}", ALREADY_GONE)
+def remove_route(route: KernelRoute, index_of: Callable[[str], int]) -> Request:
+    """Remove a route; fine if it is gone. One by several hops goes whatever is left of them."""
+    by = _by(route, index_of) if len(route.hops) == 1 else b""
+    return Request(_DELROUTE, 0, _route(route) + by, f"remove the route {_words(route)}", ALREADY_GONE)
 
 
 def _words(route: KernelRoute) -> str:
-    return f"to {route.destination} by {route.next_hop} on {route.link}"
+    return f"to {route.destination} by {' and '.join(f'{hop.next_hop} on {hop.link}' for hop in route.hops)}"
 
 
-def _route(route: KernelRoute, index: int) -> bytes:
-    flags = _ON_LINK if route.on_link else 0
+def _route(route: KernelRoute) -> bytes:
+    flags = _flags(route.hops[0]) if len(route.hops) == 1 else 0
     length = route.destination.prefixlen
     body = _RTMSG.pack(socket.AF_INET, length, 0, 0, _MAIN_TABLE, PROTOCOL, _SCOPE_UNIVERSE, _UNICAST, flags)
-    if length:
-        body += attribute(_RTA_DST, route.destination.network_address.packed)
-    return body + attribute(_RTA_GATEWAY, route.next_hop.packed) + u32(_RTA_OIF, index)
+    return body + (attribute(_RTA_DST, route.destination.network_address.packed) if length else b"")
+
+
+def _by(route: KernelRoute, index_of: Callable[[str], int]) -> bytes:
+    gateways = [(hop, attribute(_RTA_GATEWAY, hop.next_hop.packed)) for hop in route.hops]
+    if len(gateways) == 1:
+        return gateways[0][1] + u32(_RTA_OIF, index_of(route.hops[0].link))
+    several = (
+        _RTNEXTHOP.pack(_RTNEXTHOP.size + len(gateway), _flags(hop), 0, index_of(hop.link)) + gateway
+        for hop, gateway in gateways
+    )
+    return attribute(_RTA_MULTIPATH, b"".join(several))
+
+
+def _flags(hop: Hop) -> int:
+    return _ON_LINK if hop.on_link else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +153,29 @@ def routes(netlink: Netlink, names: Mapping[int, str]) -> Routes:
     for message in netlink.dump(_GETROUTE, header, "list routes", empty=_NO_TABLE):
         _, length, _, _, table, protocol, _, kind, flags = _RTMSG.unpack_from(message)
         of_route = attributes(message, _RTMSG.size)
-        link = names.get(as_u32(of_route.get(_RTA_OIF, b"")))
-        if (table, kind) != (_MAIN_TABLE, _UNICAST) or link is None:
+        if (table, kind) != (_MAIN_TABLE, _UNICAST):
             continue
         destination = IPv4Network((of_route.get(_RTA_DST, b"\0" * 4), length))
-        next_hop = of_route.get(_RTA_GATEWAY)
-        if protocol == _BY_KERNEL and next_hop is None:
+        hops = _hops(of_route, flags, names)
+        link = names.get(as_u32(of_route.get(_RTA_OIF, b"")))
+        if protocol == PROTOCOL and hops:
+            ours.add(KernelRoute(destination=destination, hops=hops))
+        elif protocol == _BY_KERNEL and not hops and link is not None:
             connected.setdefault(link, set()).add(destination)
-        elif protocol == PROTOCOL and next_hop is not None:
-            on_link = bool(flags & _ON_LINK)
-            ours.add(KernelRoute(destination=destination, next_hop=IPv4Address(next_hop), link=link, on_link=on_link))
     return Routes(frozenset(ours), {link: frozenset(subnets) for link, subnets in connected.items()})
+
+
+def _hops(of_route: Mapping[int, bytes], flags: int, names: Mapping[int, str]) -> tuple[Hop, ...]:
+    """By which neighbours a route goes; without those on links that are down, which the kernel passes over."""
+    found = [(as_u32(of_route.get(_RTA_OIF, b"")), flags, of_route.get(_RTA_GATEWAY))]
+    several = of_route.get(_RTA_MULTIPATH, b"")
+    while len(several) >= _RTNEXTHOP.size:
+        length, flags, _, index = _RTNEXTHOP.unpack_from(several)
+        found.append((index, flags, attributes(several[:length], _RTNEXTHOP.size).get(_RTA_GATEWAY)))
+        several = several[max(length, _RTNEXTHOP.size) :]
+    hops = (
+        Hop(next_hop=IPv4Address(gateway), link=names[index], on_link=bool(flags & _ON_LINK))
+        for index, flags, gateway in found
+        if gateway is not None and index in names and not flags & _DEAD
+    )
+    return tuple(sorted(hops))
