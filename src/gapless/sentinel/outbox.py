@@ -42,6 +42,11 @@ class Outbox:
         self._outlived = up_to
         self._filled.set()
 
+    def __len__(self) -> int:
+        """How many things wait: no more than there are tenures to ask about and routers, and two."""
+        news = sum(each is not None for each in (self._outlived, self._incarnation))
+        return news + len(self._questions) + len(self._built)
+
     async def next(self) -> ToBeat:
         """The most urgent message, once there is one."""
         while True:

@@ -400,6 +400,7 @@ async def test_a_beat_that_does_not_read_costs_no_memory(tmp_path: Path) -> None
         for seq in range(20_000):
             bench.pulse.bury(Bury(tenure=OF, seq=seq, panel=PanelVersion(1)))
             bench.pulse.built([RouterId("a")])
+            assert len(bench.pulse._outbox) <= 2, "one question about one tenure, one router"
             if not seq % 100:
                 await asyncio.sleep(0)
 
