@@ -44,7 +44,7 @@ TAKEOVER_MS = 4_000
 BOUNDS = Bounds(gap_ms={Gap.TAKEOVER: TAKEOVER_MS, Gap.LASTS: 60_000, Gap.REPAIR: 60_000, Gap.SWITCHOVER: 60_000})
 HOLD_S = 4.0
 """Of faults that heal: they are over long before the controller would have seen a reason to do anything."""
-TOOK_OVER = re.compile(r"took over (\d+) routers of (\S+)")
+TOOK_OVER = re.compile(r"took over (\d+) routers? of (\S+)")
 TAKEN = ("missed", "silent", "buried", "opened", "confirmed")
 FENCED, HOLDS = "this host is fenced: its lease lapsed", "this host holds its lease"
 assert max(TAKEOVER_MS / 1000, HOLD_S) < PATIENT_S * 2

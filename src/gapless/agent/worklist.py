@@ -37,6 +37,7 @@ from gapless.core.hostplan import EMPTY_PLAN, HostPlan
 from gapless.model.network import Network, NetworkId
 from gapless.model.plan import BuildTimes, Epoch, PlannedRouter, Role, RouterReport, RouterState
 from gapless.model.router import Router, RouterId
+from gapless.observe.words import counted
 from gapless.wire.messages import AgentReport
 
 WHAT_LETTERS = 500
@@ -210,7 +211,7 @@ class Worklist:
         if full:
             self._full_report_is_due = False
             if self._adopted:
-                self._lines.append(Line(text=f"adopted {_count(self._adopted)}; nothing had to be changed"))
+                self._lines.append(Line(text=f"adopted {counted(self._adopted, 'router')}; nothing had to be changed"))
                 self._adopted = 0
         return self._told.take(self._plan.revision, full=full)
 
@@ -255,7 +256,7 @@ class Worklist:
         else:
             self._fail(entry, f"it is no longer this host's, and could not be removed: {result.reason}", Why.PLAN, now)
         if self._removed and not self._removals:
-            text = f"removed {_count(len(self._removed))} no longer this host's: {', '.join(self._removed)}"
+            text = f"removed {counted(len(self._removed), 'router')} no longer this host's: {', '.join(self._removed)}"
             self._lines.append(Line(text=text))
             self._removed.clear()
 
@@ -483,7 +484,3 @@ def _networks_of(router: Router) -> Iterator[Network]:
     yield from (port.network for port in router.ports)
     if router.gateway is not None:
         yield router.gateway.port.network
-
-
-def _count(routers: int) -> str:
-    return "1 router" if routers == 1 else f"{routers} routers"

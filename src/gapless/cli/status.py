@@ -6,6 +6,7 @@ import typer
 from rich.table import Table
 
 from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, local_time, print_json
+from gapless.observe.words import counted
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"max_content_width": 110})
 
@@ -55,7 +56,7 @@ def status(api: Api = DEFAULT_API, json: AsJson = False) -> None:
 
 
 def _hosts(hosts: list[dict[str, Any]]) -> Table:
-    table = Table(title=f"{len(hosts)} hosts", title_justify="left")
+    table = Table(title=counted(len(hosts), "host"), title_justify="left")
     for column in ("host", "standing", "routers", "lease", "last heard", "why"):
         table.add_column(column)
     for host in hosts:
@@ -70,7 +71,7 @@ def _lease(host: dict[str, Any]) -> str:
 
 
 def _routers(routers: list[dict[str, Any]]) -> Table:
-    table = Table(title=f"{len(routers)} routers", title_justify="left")
+    table = Table(title=counted(len(routers), "router"), title_justify="left")
     table.add_column("router", no_wrap=True)
     for column in ("host", "epoch", "state", "standby", "why"):
         table.add_column(column)

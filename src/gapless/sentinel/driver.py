@@ -20,6 +20,7 @@ from gapless.model.host import AgentState, HostFacts, Incarnation
 from gapless.model.plan import Burial, PanelPlan, RouterState
 from gapless.observe.log import LogFormat, get_logger
 from gapless.observe.notify import Condition
+from gapless.observe.words import counted
 from gapless.sentinel import covering
 from gapless.sentinel.desired import Desired, keep_on_disk, load_plan
 from gapless.sentinel.figures import HostFigures, Page
@@ -161,7 +162,7 @@ class Sentinel:
             status="; ".join(
                 (
                     self._lease_in_words(),
-                    f"{len(self._desired.plan.routers)} routers in its plan",
+                    f"{counted(len(self._desired.plan.routers), 'router')} in its plan",
                     f"controller {self._link_is or 'not called yet'}",
                     f"agent {self._agent_is or 'starting'}",
                 )

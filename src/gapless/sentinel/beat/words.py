@@ -12,6 +12,7 @@ from gapless.core.beatevents import (
 )
 from gapless.model import plan
 from gapless.model.lease import LeaseTiming
+from gapless.observe.words import counted
 from gapless.wire.beat import Said
 
 Spoken = LeaseHeld | Fenced | ArbitersLost | ArbitersBack | PanelStale | HostSilent | TookOver
@@ -35,7 +36,7 @@ def line(news: Spoken) -> Said:
             what = f"host {news.tenure.host} is silent; this host claims its routers"
             return _said("warning", what, tenure=news.tenure, silent_for=f"{news.silent_for_s * 1000:.0f} ms")
         case TookOver():
-            what = f"took over {len(news.routers)} routers of {news.of.host}"
+            what = f"took over {counted(len(news.routers), 'router')} of {news.of.host}"
             return _said("warning", what, tenure=news.of, after=_after(news.times))
 
 
