@@ -5,7 +5,7 @@ import math
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,8 +71,11 @@ def _ended_after(process: "subprocess.Popen[str]", within_s: float) -> Iterator[
             timer.cancel()
 
 
-def spread(values: Sequence[float]) -> str:
-    """The median (least to most)."""
+def spread(figures: Iterable[float | None]) -> str:
+    """The median (least to most) of what was measured."""
+    values = [figure for figure in figures if figure is not None]
+    if not values:
+        return "–"
     middle, least, most = statistics.median(values), min(values), max(values)
     return f"{middle:,.1f} ({least:,.1f} to {most:,.1f})" if least != most else f"{middle:,g}"
 

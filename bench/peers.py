@@ -163,7 +163,7 @@ def _of_keepalived(routers: int, timing: Timing) -> Run:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "result.json"
         orders = Measurement(timing=timing, routers=routers, interval_ms=interval_ms(routers), result=str(path))
-        argv = enter.command(enter.call("vrrp_lab:main", msgspec.to_builtins(orders)))
+        argv = enter.command(enter.call("vrrp_lab:main", msgspec.to_builtins(orders)), outlives_us=False)
         paths = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
         try:
             ended = subprocess.run(  # whose end is the whole lab's

@@ -8,6 +8,7 @@ import msgspec
 
 from gapless.lab.expect import Frames
 from gapless.lab.result import Spread
+from gapless.observe.words import figure
 from gaps_plot import Row
 from measuring import commit
 
@@ -36,8 +37,8 @@ class Run:
     def words(self) -> str:
         """How it went, for people who wait."""
         spread = Spread.of(self.gaps_ms)
-        gap = f"gap {spread.median:,.0f} ms in the median, {spread.max:,.0f} ms at most" if self.gaps_ms else ""
-        return "; ".join([*([gap] if gap else []), *(f"problem: {problem}" for problem in self.problems)])
+        gap = f"gap {figure(spread.median, 0)} ms in the median, {figure(spread.max, 0)} ms at most"
+        return "; ".join([*([gap] if self.gaps_ms else []), *(f"problem: {problem}" for problem in self.problems)])
 
 
 Runs = Mapping[Case, Sequence[Run]]
@@ -102,17 +103,17 @@ def _line(found: Runs, case: Case) -> str:
         system,
         str(size),
         str(len(runs)),
-        *(f"{gap:,.0f}" if gaps else "–" for gap in (spread.median, spread.p99, spread.max)),
-        _ratio(spread.median, _gaps(found.get((size, REFERENCE), ()))) if gaps else "–",
+        *(figure(gap, 0) for gap in (spread.median, spread.p99, spread.max)),
+        _ratio(spread.median, _gaps(found.get((size, REFERENCE), ()))),
         ", ".join(str(run.double_active_frames) for run in runs),
         f"{sum(bool(run.problems) for run in runs)} of {len(runs)}",
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _ratio(median: float, reference: Sequence[float]) -> str:
+def _ratio(median: float | None, reference: Sequence[float]) -> str:
     own = Spread.of(reference).median
-    if not own:
+    if not own or median is None:
         return "–"
     return f"{median / own:.2f}" if median < 10 * own else f"{median / own:,.0f}"
 

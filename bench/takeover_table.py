@@ -65,13 +65,13 @@ def _cells(case: Case, rounds: Sequence[Document]) -> list[str]:
     if not results:
         return ["–"] * (len(_HEAD) - 5)
     taken = [one["timeline"]["takeover"] for one in results if one["timeline"]["takeover"]]
-    worst = [one["gap_ms"]["max"] for one in results]
+    worst = [one["gap_ms"]["max"] for one in results if one["gap_ms"]["max"] is not None]
     return [
         spread([one["moved"] for one in results]),
         spread([one["gap_ms"]["median"] for one in results]),
         spread(worst),
         f"{case.most_ms:g}" if case.most_ms else "–",
-        f"{max(worst):,g}",
+        f"{max(worst):,g}" if worst else "–",
         *(spread([each[step]["median"] for each in taken]) if taken else "–" for step in STEPS),
         f"{results[0]['probes']['interval_ms']:g}",
         f"{sum(one['probes']['lost'] for one in results):,}",
@@ -92,7 +92,7 @@ def wrong(name: str, case: Case, document: Document) -> list[str]:
             continue
         result = one["result"]
         found += [f"{where}: {problem}" for problem in result["problems"]]
-        if case.most_ms is not None and result["gap_ms"]["max"] > case.most_ms:
+        if case.most_ms is not None and (result["gap_ms"]["max"] or 0) > case.most_ms:
             found.append(f"{where}: a gap was {result['gap_ms']['max']:g} ms, and may be {case.most_ms:g} ms")
         if case.loses_none and result["probes"]["lost"] and not result["problems"]:
             found.append(f"{where}: {result['probes']['lost']} probes were lost, and none may be")

@@ -54,7 +54,11 @@ def run_inside(item: pytest.Item) -> None:
         # A little sooner than the timeout out here, so that a test that hangs says where.
         argv += ["-o", "timeout=240"]
         done = subprocess.run(
-            enter.command(argv), cwd=item.config.rootpath, capture_output=True, text=True, check=False
+            enter.command(argv, outlives_us=False),
+            cwd=item.config.rootpath,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode != 0:
             pytest.fail(f"inside the lab (status {done.returncode}):\n{done.stdout}{done.stderr}", pytrace=False)

@@ -16,7 +16,7 @@ def spread(ms: float) -> Spread:
     return Spread(median=ms, p99=ms, max=ms)
 
 
-def result(timeline: Timeline, moved: int = 2, taken_over_before: int = 0) -> Result:
+def result(timeline: Timeline, moved: int = 2, taken_over_before: int = 0, affected: int = 2) -> Result:
     return Result(
         ok=True,
         problems=[],
@@ -27,7 +27,7 @@ def result(timeline: Timeline, moved: int = 2, taken_over_before: int = 0) -> Re
         timing="default",
         hosts=3,
         routers=6,
-        affected=2,
+        affected=affected,
         moved=moved,
         taken_over_before=taken_over_before,
         gap_ms=Gaps(median=260, p99=270, max=270, per_router={}, directions={}, bystanders=Spread()),

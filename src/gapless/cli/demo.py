@@ -7,8 +7,10 @@ from typing import Annotated
 import msgspec
 import typer
 
-from gapless.lab import enter, output
+from gapless.errors import InvalidRequest
+from gapless.lab import enter
 from gapless.lab.demo import DemoRequest
+from gapless.lab.output import Output
 from gapless.lab.settings import CLASSIC, QUICK, LabSettings, mode_of
 from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
 
@@ -40,6 +42,8 @@ def demo(
     """
     liveness = CLASSIC if classic else QUICK
     default = FailoverMode.RESCHEDULE if classic else DEFAULT_FAILOVER_MODE
+    if classic and mode and mode_of(mode) is not FailoverMode.RESCHEDULE:
+        raise InvalidRequest(f"--classic is --mode reschedule with Neutron's own timing, and not --mode {mode}")
     settings = LabSettings(
         hosts=hosts,
         routers=routers,
@@ -47,9 +51,9 @@ def demo(
         report_interval_s=liveness.report_interval_s,
         agent_down_time_s=liveness.agent_down_time_s,
     )
-    page = output.opened(report, "the report") if report else -1
-    request = DemoRequest(settings=settings, report=str(report or ""), report_fd=page)
+    page = Output.opened(report, "the report") if report else None
+    request = DemoRequest(settings=settings, report=str(report or ""), page=page)
     argv = enter.command(enter.call("gapless.lab.demo:main", msgspec.to_builtins(request)))
-    if report:
-        os.set_inheritable(page, True)
+    if page:
+        page.hand_on()
     os.execv(argv[0], argv)

@@ -15,13 +15,15 @@ from rich.console import Console
 from rich.table import Table
 
 from gapless.errors import InvalidRequest, Unavailable
-from gapless.lab import enter, faults, layout, nodes, output, room, runner, running, standing, table
+from gapless.lab import enter, faults, layout, nodes, room, runner, running, standing, table
+from gapless.lab.output import Output
 from gapless.lab.result import Result
 from gapless.lab.rounds import Rounds
 from gapless.lab.runner import RunRequest
 from gapless.lab.settings import CLASSIC, QUICK, TIMINGS, LabSettings, mode_of
 from gapless.lab.standing import Request, Status, UpRequest
 from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
+from gapless.observe.words import counted
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
@@ -103,13 +105,13 @@ def run(
 ) -> None:
     """Build a lab, break something, measure, take it away. Exit 0: traffic is back, each router is on one host."""
     names = tuple(fault or ("host-power",))
-    for name in names:
-        faults.kind_of(name)
     if repeat > 1 and (rounds > 1 or len(names) > 1):
         raise InvalidRequest("either one fault in labs of its own (--repeat), or rounds in one lab: not both")
     settings = _settings(hosts, routers, mode, timing, report_interval, agent_down_time, classic, packed, interval)
+    for name in names:
+        faults.check(settings, name, host or ())
     room.check(settings, rounds=rounds * len(names))
-    file = output.opened(json, "what was found") if json else -1
+    file = Output.opened(json, "what was found") if json else None
     results = []
     for number in range(repeat):
         if repeat > 1:
@@ -126,11 +128,13 @@ def run(
             )
         )
         if found is None:
+            if file:
+                file.discard()
             raise typer.Exit(status)
         results.append(found)
-    if json:
+    if file:
         whole = results[0] if repeat == 1 else {"runs": results}
-        output.write(file, msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
+        file.write(msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
     if repeat > 1:
         Console().print(table.summary([found for found in results if isinstance(found, Result)]))
     raise typer.Exit(0 if all(found.ok for found in results) else 1)
@@ -140,7 +144,7 @@ def _run_once(request: RunRequest) -> tuple[int, Result | Rounds | None]:
     with TemporaryFile() as file:
         request = msgspec.structs.replace(request, result_fd=file.fileno())
         argv = enter.call("gapless.lab.runner:main", msgspec.to_builtins(request))
-        process = subprocess.Popen(enter.command(argv), pass_fds=[file.fileno()])
+        process = subprocess.Popen(enter.command(argv, outlives_us=False), pass_fds=[file.fileno()])
         status = _wait(process)
         file.seek(0)
         written = file.read()
@@ -195,8 +199,8 @@ def _hint(settings: LabSettings, name: str) -> str:
     which = "" if name == "lab" else f" --name {name}"
     return "\n".join(
         (
-            f"The lab runs: {settings.hosts} hosts, {settings.routers} routers; hosts are dead after "
-            f"{settings.liveness.dead_after_s:g} s of silence.",
+            f"The lab runs: {counted(settings.hosts, 'host')}, {counted(settings.routers, 'router')}; hosts are dead "
+            f"after {settings.liveness.dead_after_s:g} s of silence.",
             f"  gapless lab exec{which} controller -- openstack network agent list",
             f"  gapless lab exec{which} vm-1 -- ping 198.51.100.10",
             f"  gapless lab shell{which} host-1          then: ip netns list",
@@ -218,7 +222,7 @@ def down(name: Name = "lab") -> None:
 def status(name: Name = "lab") -> None:
     """Hosts and routers of a running lab, by a look into every namespace. Exit 1 if something is wrong."""
     found = msgspec.convert(running.the(name).ask(Request(ask="status")), Status)
-    hosts = Table(title=f"lab '{name}': {found.routers} routers", title_justify="left")
+    hosts = Table(title=f"lab '{name}': {counted(found.routers, 'router')}", title_justify="left")
     for column in ("host", "power", "controller says", "routers active"):
         hosts.add_column(column)
     for host in found.hosts:

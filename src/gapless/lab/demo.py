@@ -11,23 +11,25 @@ from rich.console import Console
 from rich.table import Table
 
 from gapless.errors import GaplessError
-from gapless.lab import faults, output, report, shell, story, table
+from gapless.lab import faults, report, shell, story, table
 from gapless.lab.experiment import Outcome, experiment
 from gapless.lab.groups import first_of
 from gapless.lab.lab import Lab
+from gapless.lab.output import Output
 from gapless.lab.result import Result, Timeline
 from gapless.lab.runner import INTERRUPTED, run_until_signalled
 from gapless.lab.settings import CLASSIC, LabSettings
 from gapless.lab.view import View
 from gapless.model import lease
 from gapless.model.router import FailoverMode
+from gapless.observe.words import counted, figure
 
 VICTIM = "host-2"
 FAULT = "agent-then-power"
 
 _INTRODUCTION = """\
 [bold]A host dies, others take its routers over, the VMs talk on.[/bold]
-{hosts} hosts carry {routers} routers: real namespaces, real nftables, the real `gapless server` and `gapless host`, \
+{hosts} hosts carry {routers}: real namespaces, real nftables, the real `gapless server` and `gapless host`, \
 all on this machine, without root. A VM behind each router talks to the outside (SNAT), and the outside to it \
 (floating IP). Then {victim}'s agent is killed with -9, and its machine loses power.
 
@@ -63,11 +65,11 @@ SAID = ("Rescheduling router", "looks dead", "took over router", "is made active
 
 
 class DemoRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line asked for. `report_fd`: a descriptor that the page is written to; `report`: its path."""
+    """What the command line asked for. `page`: where the report is written to; `report`: its path."""
 
     settings: LabSettings
     report: str = ""
-    report_fd: int = -1
+    page: Output | None = None
 
 
 def main(argument: dict[str, Any]) -> int:
@@ -80,17 +82,22 @@ def main(argument: dict[str, Any]) -> int:
         with view:
             shown = run_until_signalled(_carry_out(request.settings, view))
     except KeyboardInterrupt as interrupt:
-        print(
-            f"gapless demo: interrupted by {interrupt or 'Ctrl-C'} ({view.said()}); nothing is left behind",
-            file=sys.stderr,
-        )
-        return INTERRUPTED
+        words, status = f"interrupted by {interrupt} ({view.said()}); nothing is left behind", INTERRUPTED
     except (GaplessError, ExceptionGroup) as error:
-        print(f"gapless demo: {first_of(error)} [while: {view.said()}]", file=sys.stderr)
-        return 1
+        words, status = f"{first_of(error)} [while: {view.said()}]", 1
+    else:
+        return _end(request, console, shown)
+    if request.page is not None:
+        request.page.discard()
+    print(f"gapless demo: {words}", file=sys.stderr)
+    return status
+
+
+def _end(request: DemoRequest, console: Console, shown: "_Shown") -> int:
+    """Tell the story again, and write it down."""
     _tell(console, shown)
-    if request.report_fd >= 0:
-        output.write(request.report_fd, report.render(_page(shown)).encode())
+    if request.page is not None:
+        request.page.write(report.render(_page(shown)).encode())
         console.print(f"The report is in {request.report}\n")
     other, words = _OTHER[request.settings.mode]
     console.print(_NEXT.format(other=other, words=words))
@@ -154,7 +161,9 @@ def _introduction(settings: LabSettings) -> str:
         timing = _RESCHEDULE.format(report_s=liveness.report_interval_s, dead_s=liveness.dead_after_s)
         if liveness.dead_after_s < CLASSIC.dead_after_s:
             timing += _SHORT.format(dead_s=CLASSIC.dead_after_s)
-    return _INTRODUCTION.format(hosts=settings.hosts, routers=settings.routers, victim=VICTIM, patience=timing)
+    return _INTRODUCTION.format(
+        hosts=settings.hosts, routers=counted(settings.routers, "router"), victim=VICTIM, patience=timing
+    )
 
 
 def _tell(console: Console, shown: _Shown) -> None:
@@ -236,22 +245,22 @@ def _marked(moment: story.Moment) -> str:
 
 def _summary(found: Result) -> str:
     gap, taken = found.gap_ms, found.timeline.takeover
-    moved = f"{found.moved} of {found.routers} routers moved; "
+    away = (
+        f"{found.moved} of {found.routers} routers moved; their traffic was away for {figure(gap.median, 0)} ms "
+        f"(median), {figure(gap.max, 0)} ms at most"
+    )
     if taken is not None:
         return (
-            f"{moved}their traffic was away for {gap.median:,.0f} ms (median), {gap.max:,.0f} ms at most. Their "
-            f"standbys took {taken.whole.max:,.0f} ms for it, from the first beat that the arbiters missed."
+            f"{away}. Their standbys took {figure(taken.whole.max, 0)} ms for it, from the first beat that the "
+            "arbiters missed."
         )
-    return (
-        f"{moved}their traffic was away for {gap.median / 1000:.2f} s (median), {gap.max / 1000:.2f} s at most, of "
-        f"which {found.liveness.dead_after_s:g} s is the silence after which a host counts as dead."
-    )
+    return f"{away}, of which {found.liveness.dead_after_s:g} s is the silence after which a host counts as dead."
 
 
 def _spans(times: Timeline) -> list[tuple[str, str]]:
     """Where the time went: what the takeover consists of, or what it takes to build a router."""
     taken = times.takeover
     if taken is None:
-        return [("build", f"{times.build_ms_per_router:g} ms a router, all hosts together")]
+        return [("build", f"{figure(times.build_ms_per_router)} ms a router, all hosts together")]
     spans = (("silence", taken.silence), ("claim", taken.claim), ("open", taken.open), ("announce", taken.announce))
-    return [("takeover", ", ".join(f"{name} {spread.max:g} ms" for name, spread in spans) + " (at most)")]
+    return [("takeover", ", ".join(f"{name} {figure(spread.max)} ms" for name, spread in spans) + " (at most)")]

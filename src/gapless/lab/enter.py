@@ -4,8 +4,9 @@ Everything that a lab makes (processes, namespaces, mounts, files under /run) be
 pid 1 (`first`) ends, however it ends, the kernel removes it all. There is no clean-up code that could fail to run.
 
 `unshare(1)` does most of this, but ignores SIGTERM while it waits and names only the system call when the machine
-forbids it. So this module is the supervisor between the two worlds: `python -m gapless.lab.enter [--register FILE] --
-COMMAND...` It passes signals on, keeps the file that says where the lab is, and ends with the command's status.
+forbids it. So this module is the supervisor between the two worlds: `python -m gapless.lab.enter [--register FILE]
+[--parent PID] -- COMMAND...` It passes signals on, keeps the file that says where the lab is, ends with the command's
+status, and ends the lab when the parent that it was given is no more, however that one ended.
 
 The path is the same for root and for everyone else, but for one thing: whoever may raise limits allows the lab's beats
 real-time priority and locked memory first, since in a user namespace only the limits count (sched(7), mlock(2)). See
@@ -17,6 +18,7 @@ import errno
 import json
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -40,9 +42,13 @@ LAB_DIR = Path("/run/lab")
 """Inside: everything the lab writes. /run is a private tmpfs there."""
 
 
-def command(argv: Sequence[str], *, register: Path | None = None) -> list[str]:
-    """The command line that runs `argv` in a fresh lab. `register`: a file that exists while the lab does."""
+def command(argv: Sequence[str], *, register: Path | None = None, outlives_us: bool = True) -> list[str]:
+    """The command line that runs `argv` in a fresh lab. `register`: a file that exists while the lab does.
+
+    Not `outlives_us`: the lab ends with this process, which starts it and waits for it.
+    """
     options = ["--register", str(register)] if register else []
+    options += [] if outlives_us else ["--parent", str(os.getpid())]
     return [sys.executable, "-m", "gapless.lab.enter", *options, "--", *argv]
 
 
@@ -159,16 +165,43 @@ def _start(argv: Sequence[str]) -> int:
     raise Refused(_advice(words) if number in (errno.EPERM, errno.EACCES) else f"the lab cannot be set up: {words}")
 
 
-def _supervise(child: int) -> int:
-    """Wait for pid 1, passing SIGTERM and SIGHUP on as SIGTERM; a terminal sends its SIGINT to the command itself."""
+def _handle_on(parent: int) -> int:
+    """A descriptor that can be read when our parent has ended. Raises Refused where it has already."""
+    try:
+        descriptor = os.pidfd_open(parent)
+    except ProcessLookupError:
+        descriptor = -1
+    if descriptor < 0 or os.getppid() != parent:  # its number may be another process's by now
+        raise Refused("who started this lab has ended")
+    return descriptor
 
-    def end(_: int, __: FrameType | None) -> None:
+
+def _wait_for_either(child: int, parent: int) -> None:
+    """Return when pid 1, or the parent behind this descriptor, has ended."""
+    ended = select.poll()
+    ended.register(parent, select.POLLIN)
+    with os.fdopen(os.pidfd_open(child), "rb", buffering=0) as handle:
+        ended.register(handle, select.POLLIN)
+        ended.poll()
+
+
+def _supervise(child: int, parent: int | None) -> int:
+    """Wait for pid 1, passing SIGTERM and SIGHUP on as SIGTERM; a terminal sends its SIGINT to the command itself.
+
+    `parent`: a descriptor of whom the lab must not outlive.
+    """
+
+    def end(_: int = 0, __: FrameType | None = None) -> None:
         os.kill(child, signal.SIGTERM)
         signal.setitimer(signal.ITIMER_REAL, KILL_AFTER_S)
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGHUP, end)
     signal.signal(signal.SIGALRM, lambda _, __: os.kill(child, signal.SIGKILL))
+    if parent is not None:
+        _wait_for_either(child, parent)
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            end()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return status if status >= 0 else 128 - status
 
@@ -192,12 +225,14 @@ def _let_terminal_go() -> None:
     os.close(nothing)
 
 
-def supervise(argv: Sequence[str], register: Path | None) -> int:
-    """Run `argv` in fresh namespaces; returns its exit status, 128 + n for a signal n.
+def supervise(argv: Sequence[str], register: Path | None, parent: int | None) -> int:
+    """Run `argv` in fresh namespaces; returns its exit status, 128 + n for a signal n. `parent`: its pid, where the lab
+    ends with it.
 
     Changes the calling process for good (it becomes part of the user namespace): call it in a process of its own.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    handle = None if parent is None else _handle_on(parent)
     _allow_real_time()
     try:
         _unshare()
@@ -205,13 +240,13 @@ def supervise(argv: Sequence[str], register: Path | None) -> int:
         raise Refused(_advice(_words(error))) from error
     child = _start(argv)
     if register is None:
-        return _supervise(child)
+        return _supervise(child, handle)
     _register(register, child)  # where it raises, this process ends, and pid 1 with it
     try:
         _let_terminal_go()
-        return _supervise(child)
+        return _supervise(child, handle)
     finally:
-        register.unlink(missing_ok=True)
+        registry.remove(register)
 
 
 def _call(entry: str, argument: str) -> int:
@@ -220,15 +255,16 @@ def _call(entry: str, argument: str) -> int:
 
 
 def main() -> int:
-    """`--call ENTRY JSON` (inside), or `[--register FILE] -- COMMAND...` (outside)."""
+    """`--call ENTRY JSON` (inside), or `[--register FILE] [--parent PID] -- COMMAND...` (outside)."""
     arguments = sys.argv[1:]
     try:
         if arguments[0] == "--call":
             return _call(arguments[1], arguments[2])
-        register = None
-        if arguments[0] == "--register":
-            register, arguments = Path(arguments[1]), arguments[2:]
-        return supervise(arguments[1:], register)
+        before, argv = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
+        options = dict(zip(before[::2], before[1::2], strict=True))
+        register = Path(options["--register"]) if "--register" in options else None
+        parent = int(options["--parent"]) if "--parent" in options else None
+        return supervise(argv, register, parent)
     except GaplessError as error:
         print(f"gapless lab: {error}", file=sys.stderr)
         return FORBIDDEN if isinstance(error, Refused) else 1

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from gapless.observe.words import counted
+
 Frames = int | Literal["unknown"]
 """How many frames; unknown where some were not seen."""
 
@@ -85,7 +87,7 @@ def problems(expected: Expected, bounds: Bounds, found: Measured) -> list[str]:
     if found.must_affect and not found.affected:
         wrong.append("no router was active on a host that was struck, so nothing was measured")
     if expected.gap is Gap.NONE and found.lost:
-        wrong.append(f"{found.lost} probes of {found.sent} were lost to a fault that must cost nothing")
+        wrong.append(f"{counted(found.lost, 'probe')} of {found.sent} lost to a fault that must cost nothing")
     longest = max(found.gap_ms, found.bystanders_ms)
     if expected.gap is Gap.NONE and longest > found.answered_within_ms:
         wrong.append(f"nothing was answered for {longest:,.0f} ms, of a fault that must cost nothing")
@@ -107,12 +109,12 @@ def _moves(expected: Moves, affected: set[str], moved: set[str]) -> list[str]:
         case Moves.ANY:
             return []
         case Moves.NONE:
-            return [f"{len(moved)} routers moved, and none should have"] if moved else []
+            return [f"{counted(len(moved), 'router')} moved, and none should have"] if moved else []
         case Moves.STRUCK:
             stayed, strays = affected - moved, moved - affected
             return [
-                *([f"{len(stayed)} routers of {len(affected)} struck did not move"] if stayed else []),
-                *([f"{len(strays)} routers moved that were not struck"] if strays else []),
+                *([f"{counted(len(stayed), 'router')} of {len(affected)} struck did not move"] if stayed else []),
+                *([f"{counted(len(strays), 'router')} moved that were not struck"] if strays else []),
             ]
 
 

@@ -72,6 +72,8 @@ async def experiment(lab: Lab, fault: Fault, bounds: Bounds = NO_BOUNDS, hold_s:
         except (GaplessError, TimeoutError) as why:
             error.add_note(f"and the fault goes on: {str(why) or 'there was no time to heal it'}")
         raise
+    finally:
+        lab.whole_since = result.utc(time.time())
 
 
 async def _undo(lab: Lab, fault: Fault) -> None:
@@ -154,15 +156,14 @@ def _is_harmless(lab: Lab, fault: Fault) -> bool:
 async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recording: Recording) -> Outcome:
     problems = course.problems
     after: Mapping[str, list[str]] = {}
-    earlier: list[Item] = []
-    moves: list[Item] = []
+    records: list[Item] = []
     async with _noting(course):
         after = await lab.placement()
-        for move in await lab.api.failovers(limit=MOST_MOVES):
-            (moves if result.decided(move) >= course.struck else earlier).append(move)
+        records = await lab.api.failovers(limit=MOST_MOVES)
+    moves = [move for move in records if result.decided(move) >= course.struck]
     struck = set(fault.names)
     affected = [router for router, hosts in course.before.items() if not struck or struck & set(hosts)]
-    moved = [router for router, hosts in course.before.items() if after.get(router) != hosts] if after else []
+    moved = result.moved(course.before, after)
     gaps = result.gaps(recording, affected)
     wire = result.wire(course.seen, result.handovers(moves), recording.interval_ms)
     known = {tenant.router_id for tenant in lab.tenants}
@@ -171,8 +172,8 @@ async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recor
         moved=moved,
         recorded=sum(result.is_move(move) and move["router_id"] in known for move in moves),
         answered_within_ms=probes.answered_within_ms(recording.interval_ms) + recording.lateness_ms,
-        gap_ms=gaps.max,
-        bystanders_ms=gaps.bystanders.max,
+        gap_ms=gaps.max or 0.0,
+        bystanders_ms=gaps.bystanders.max or 0.0,
         sent=recording.sent,
         lost=recording.lost,
         double_active_frames=result.double_active_frames(wire),
@@ -192,7 +193,7 @@ async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recor
         routers=len(lab.tenants),
         affected=len(affected),
         moved=len(moved),
-        taken_over_before=result.takeovers(earlier),
+        taken_over_before=result.takeovers(records, lab.whole_since, course.struck),
         gap_ms=gaps,
         double_active_frames=measured.double_active_frames,
         wire=wire,

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from ipaddress import IPv4Interface
 from types import TracebackType
 
@@ -27,6 +28,7 @@ from gapless.lab.traffic import Traffic
 from gapless.lab.waiting import until
 from gapless.lab.whereabouts import Sighting
 from gapless.lab.wiring import Cable, Switch
+from gapless.observe.words import counted
 
 START_TIMEOUT_S = 60.0
 ROUTERS_TIMEOUT_S = 120.0
@@ -49,6 +51,8 @@ class Lab:
         self.controller = Controller(settings)
         self.hosts = {host.name: host for host in (Host(Place(n + 1), settings) for n in range(settings.hosts))}
         self.tenants: list[Tenant] = []
+        self.whole_since = datetime.now(UTC)
+        """Since when nothing is broken on purpose: the lab's beginning, the end of its last experiment."""
         self._plain = [PlainNode(layout.COMPUTE), PlainNode(layout.OUTSIDE)]
         self._external_id = ""
 
@@ -94,7 +98,7 @@ class Lab:
 
     async def build_nodes(self) -> None:
         """Switches, cables, machines, the outside world: everything but the real processes."""
-        self._begin(Phase.NODES, f"{len(self.hosts)} hosts on {len(layout.SWITCHES)} switches")
+        self._begin(Phase.NODES, f"{counted(len(self.hosts), 'host')} on {len(layout.SWITCHES)} switches")
         await shell.ip(["link set lo up"])
         await layout.MGMT.install(str(layout.LAB_ADDRESS))
         await layout.DATA.install()
@@ -300,7 +304,12 @@ class Lab:
 
     @asynccontextmanager
     async def traffic(self) -> AsyncIterator[Traffic]:
-        """Probes through the tenants' routers (see `tenants.probed`), until the block is left."""
+        """Probes through the tenants' routers (see `tenants.probed`), until the block is left.
+
+        Raises InvalidRequest where there is none.
+        """
+        if not self.tenants:
+            raise InvalidRequest("this lab has no router, so there is nothing to measure")
         flows = tenants.probed(self.tenants)
         interval_ms = self.interval_ms
         traffic = Traffic(flows, interval_ms, on_pulse=lambda pulse: self.listen(watch.seen(pulse, flows, interval_ms)))

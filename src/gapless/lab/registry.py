@@ -14,6 +14,8 @@ from pathlib import Path
 
 from gapless.errors import InvalidRequest, Unavailable
 
+ATTEMPTS = 5
+
 
 def directory() -> Path:
     """Where it is: in the user's runtime directory, or in /tmp. It need not exist."""
@@ -37,17 +39,33 @@ def require_private(place: Path) -> None:
 
 def write(file: Path, content: bytes) -> None:
     """Write `file` whole, and make its directory. Raises InvalidRequest where that is not ours alone, Unavailable."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _write(file, content)
+            return
+        except FileNotFoundError as error:  # who removed the last file took the directory from under us
+            if attempt == ATTEMPTS:
+                raise Unavailable(f"{file} cannot be written: {error.strerror}") from error
+        except OSError as error:
+            raise Unavailable(f"{file} cannot be written: {error.strerror}") from error
+
+
+def _write(file: Path, content: bytes) -> None:
     draft = file.with_suffix(".new")
-    try:
-        _make(file.parent)
-        require_private(file.parent)
-        draft.unlink(missing_ok=True)  # of a supervisor that was killed while it wrote
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(content)
-        draft.rename(file)
-    except OSError as error:
-        raise Unavailable(f"{file} cannot be written: {error.strerror}") from error
+    _make(file.parent)
+    require_private(file.parent)
+    draft.unlink(missing_ok=True)  # of a supervisor that was killed while it wrote
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(content)
+    draft.rename(file)
+
+
+def remove(file: Path) -> None:
+    """Remove `file`, and its directory with the last one."""
+    file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # another lab's file is in it, or it is gone
+        file.parent.rmdir()
 
 
 def read(file: Path) -> bytes | None:

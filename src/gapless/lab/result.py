@@ -41,31 +41,33 @@ TAKEOVER_SPANS = {
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
-    """A distribution in three numbers; nearest-rank percentiles. All 0 where there was nothing."""
+    """A distribution in three numbers; nearest-rank percentiles. None where nothing was measured."""
 
-    median: float = 0.0
-    p99: float = 0.0
-    max: float = 0.0
+    median: float | None = None
+    p99: float | None = None
+    max: float | None = None
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
         """Rounded to a tenth."""
+        if not values:
+            return cls()
         return cls(
             median=round(percentile(values, 0.5), 1),
             p99=round(percentile(values, 0.99), 1),
-            max=round(max(values, default=0.0), 1),
+            max=round(max(values), 1),
         )
 
 
 class Gaps(msgspec.Struct, frozen=True, kw_only=True):
     """Gaps of the routers that the fault was to hurt, in milliseconds: those of the hosts struck, else all of them.
 
-    A router's gap is the longer one of its two directions.
+    A router's gap is the longer one of its two directions. None: no router was to be hurt.
     """
 
-    median: float
-    p99: float
-    max: float
+    median: float | None
+    p99: float | None
+    max: float | None
     per_router: dict[str, float]
     """Router id -> its gap; of all routers."""
     directions: dict[str, Spread]
@@ -130,7 +132,7 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     struck_to_confirmed: Spread = Spread()
     takeover: TakeoverTimeline | None = None
     """None: nothing was taken over."""
-    build_ms_per_router: float = 0.0
+    build_ms_per_router: float | None = None
     """From the first plan sent to the last router built, divided by the routers built."""
 
 
@@ -179,7 +181,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     affected: int
     moved: int
     taken_over_before: int
-    """Takeovers while the lab was built, when nothing was broken: this machine was too busy for the timing."""
+    """Takeovers when nothing was broken, since the lab was begun or the experiment before: this machine was too busy
+    for the timing."""
     gap_ms: Gaps
     double_active_frames: Frames
     """Frames of hosts whose tenure of a router was over; see `double_active`."""
@@ -227,9 +230,14 @@ def is_move(move: Mapping[str, Any]) -> bool:
     return bool(move["from_host"]) and move["to_host"] not in (None, move["from_host"])
 
 
-def takeovers(moves: Iterable[Mapping[str, Any]]) -> int:
-    """How many of these records are of takeovers."""
-    return sum(move["kind"] == MoveKind.TAKEOVER for move in moves)
+def takeovers(moves: Iterable[Mapping[str, Any]], since: datetime, until: datetime) -> int:
+    """How many of these records are of takeovers that were decided in between."""
+    return sum(move["kind"] == MoveKind.TAKEOVER and since <= decided(move) < until for move in moves)
+
+
+def moved(before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]]) -> list[str]:
+    """Routers that are active on another host now. One that is active nowhere has moved nowhere."""
+    return [router_id for router_id, hosts in before.items() if (now := after.get(router_id)) and now != hosts]
 
 
 def decided(move: Mapping[str, Any]) -> datetime:
@@ -294,7 +302,7 @@ def timeline(moves: Iterable[Mapping[str, Any]], struck: datetime) -> Timeline:
         **{name: Spread.of(values) for name, values in spans.items()},
         struck_to_confirmed=Spread.of(total),
         takeover=TakeoverTimeline(**{name: Spread.of(values) for name, values in taken.items()}) if taken else None,
-        build_ms_per_router=round(_ms(min(sent), max(built)) / len(built), 1) if built else 0.0,
+        build_ms_per_router=round(_ms(min(sent), max(built)) / len(built), 1) if built else None,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gapless.errors import InvalidRequest
 from gapless.lab.settings import LabSettings
+from gapless.observe.words import counted
 from gapless.sentinel.prerequisites import NEIGHBOURS
 
 ENTRIES_A_ROUTER = 6
@@ -34,6 +35,7 @@ def check(settings: LabSettings, limit_file: Path = NEIGHBOURS, *, rounds: int =
         return
     if most > limit:
         raise InvalidRequest(
-            f"{settings.routers} routers need a neighbour table of {most} entries, this machine's has {limit}:  "
+            f"{counted(settings.routers, 'router')} would need a neighbour table of {most} entries, this machine's has "
+            f"{limit}:  "
             f"sudo sysctl -w net.ipv4.neigh.default.gc_thresh3={2 * most} net.ipv4.neigh.default.gc_thresh2={most}"
         )

@@ -8,7 +8,7 @@ Invariant: what was found is kept, whatever ends the rounds.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -43,16 +43,17 @@ class Round(msgspec.Struct, kw_only=True):
 
 
 class Over(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure over the rounds of one fault, in milliseconds. All 0 where there was nothing."""
+    """A figure over the rounds of one fault, in milliseconds. None where nothing was measured."""
 
-    least: float = 0.0
-    median: float = 0.0
-    max: float = 0.0
+    least: float | None = None
+    median: float | None = None
+    max: float | None = None
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> "Over":
-        """Nearest-rank percentiles."""
-        return cls(least=min(values, default=0.0), median=percentile(values, 0.5), max=max(values, default=0.0))
+    def of(cls, figures: Iterable[float | None]) -> "Over":
+        """Nearest-rank percentiles, over the rounds in which the figure was measured."""
+        values = [figure for figure in figures if figure is not None]
+        return cls(least=min(values), median=percentile(values, 0.5), max=max(values)) if values else cls()
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,8 +97,8 @@ def _summary(rounds: Sequence[Round]) -> Summary:
         rounds=len(rounds),
         ok=sum(each.ok for each in rounds),
         moved=sum(one.moved for one in results),
-        median_ms=Over.of([one.gap_ms.median for one in results]),
-        worst_ms=Over.of([one.gap_ms.max for one in results]),
+        median_ms=Over.of(one.gap_ms.median for one in results),
+        worst_ms=Over.of(one.gap_ms.max for one in results),
         lost=sum(one.probes.lost for one in results),
         double_active_frames=sum(counted),
         unknown=len(rounds) - len(counted),

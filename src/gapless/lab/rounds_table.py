@@ -3,6 +3,7 @@
 from rich.table import Table
 
 from gapless.lab.rounds import Over, Round, Rounds, Summary
+from gapless.observe.words import figure
 
 
 def in_short(one: Round) -> str:
@@ -11,8 +12,8 @@ def in_short(one: Round) -> str:
     if found is None:
         return f"[red]nothing was measured[/red]: {one.problem}"
     said = (
-        f"{found.moved} of {found.routers} routers moved, gap {found.gap_ms.median:,.0f} ms (worst router "
-        f"{found.gap_ms.max:,.0f}), {found.probes.lost:,} probes lost, "
+        f"{found.moved} of {found.routers} routers moved, gap {figure(found.gap_ms.median, 0)} ms (worst router "
+        f"{figure(found.gap_ms.max, 0)}), {found.probes.lost:,} probes lost, "
         f"double active frames {found.double_active_frames}"
     )
     return f"{said}: [green]ok[/green]" if found.ok else f"{said}: [red]problem[/red]: {'; '.join(found.problems)}"
@@ -28,7 +29,7 @@ def tables(found: Rounds) -> list[Table | str]:
             each.add_row(str(one.number), one.fault, *("–",) * 4, str(one.spread), "not measured")
             continue
         gap, lost = one.result.gap_ms, one.result.probes.lost
-        figures = (f"{gap.median:,.1f}", f"{gap.max:,.1f}", one.result.moved, f"{lost:,}", one.spread)
+        figures = (figure(gap.median), figure(gap.max), one.result.moved, f"{lost:,}", one.spread)
         each.add_row(str(one.number), one.fault, *map(str, figures), "ok" if one.ok else "problem")
     words = [f"[red]problem[/red]: {found.broken}"] if found.broken else []
     return [each, *(f"{name}: {_over(summary)}" for name, summary in found.summary.items()), *words]
@@ -45,4 +46,4 @@ def _over(summary: Summary) -> str:
 
 
 def _spread(over: Over) -> str:
-    return f"{over.median:,.1f} ms ({over.least:,.1f} to {over.max:,.1f})"
+    return f"{figure(over.median)} ms ({figure(over.least)} to {figure(over.max)})"

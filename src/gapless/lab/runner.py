@@ -55,7 +55,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 def run_until_signalled(work: Coroutine[Any, Any, T]) -> T:
     """`asyncio.run` that SIGTERM cancels as Ctrl-C does; raises KeyboardInterrupt for either.
 
-    So whatever ends a lab from outside, its last words say what was going on.
+    So whatever ends a lab from outside, its last words say what was going on, and by what it was ended: the exception's
+    only argument.
     """
 
     signalled = False
@@ -77,6 +78,8 @@ def run_until_signalled(work: Coroutine[Any, Any, T]) -> T:
         if signalled:
             raise KeyboardInterrupt("SIGTERM") from None
         raise  # nobody asked for it: a bug, to be seen with its trace
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("Ctrl-C") from None
 
 
 def main(argument: dict[str, Any]) -> int:
@@ -89,7 +92,7 @@ def main(argument: dict[str, Any]) -> int:
         found = run_until_signalled(_run(request, narrator, rounds))
     except KeyboardInterrupt as interrupt:
         words, status = (
-            f"interrupted by {interrupt or 'Ctrl-C'} ({narrator.said()}); nothing is left behind",
+            f"interrupted by {interrupt} ({narrator.said()}); nothing is left behind",
             INTERRUPTED,
         )
     except (GaplessError, ExceptionGroup) as error:

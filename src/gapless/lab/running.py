@@ -86,7 +86,7 @@ class RunningLab:
             if time.monotonic() > deadline:
                 raise Unavailable(f"lab '{self.name}' (process {self.said.supervisor}) does not end")
             time.sleep(0.05)
-        self.file.unlink(missing_ok=True)
+        registry.remove(self.file)
 
 
 def file_of(name: str) -> Path:
@@ -106,7 +106,7 @@ def find(name: str) -> RunningLab | None:
     except msgspec.DecodeError:
         return None
     if not _runs(said):
-        file.unlink(missing_ok=True)
+        registry.remove(file)
         return None
     return RunningLab(name, file, said)
 

@@ -12,6 +12,7 @@ from gapless.lab.events import LabEvent, Phase
 from gapless.lab.probes import Direction
 from gapless.lab.result import Result, Spread
 from gapless.lab.rounds import Round
+from gapless.observe.words import counted, figure
 
 WORDS = {
     Phase.NODES: "switches, cables and machines",
@@ -106,19 +107,21 @@ class Narrator:
 
 
 def _row(spread: Spread) -> tuple[str, str, str]:
-    return f"{spread.median:,.1f}", f"{spread.p99:,.1f}", f"{spread.max:,.1f}"
+    return figure(spread.median), figure(spread.p99), figure(spread.max)
 
 
 def tables(result: Result) -> list[Table | str]:
     """The result for people; print each with `Console.print`."""
     gap, probes, patience = result.gap_ms, result.probes, result.liveness
     measured = Table(
-        title=f"{result.description}: {result.hosts} hosts, {result.routers} routers", title_justify="left"
+        title=f"{result.description}: {counted(result.hosts, 'host')}, {counted(result.routers, 'router')}",
+        title_justify="left",
     )
     for column in ("milliseconds", "median", "p99", "max"):
         measured.add_column(column, justify="left" if column == "milliseconds" else "right")
     measured.add_row(
-        f"gap of {result.affected} routers struck", *_row(Spread(median=gap.median, p99=gap.p99, max=gap.max))
+        f"gap of {counted(result.affected, 'router')} struck",
+        *_row(Spread(median=gap.median, p99=gap.p99, max=gap.max)),
     )
     for direction, spread in gap.directions.items():
         measured.add_row(f"  {_DIRECTIONS[Direction(direction)]}", *_row(spread))
@@ -149,16 +152,16 @@ def tables(result: Result) -> list[Table | str]:
         ):
             measured.add_row(words, *_row(spread))
         measured.add_row(
-            "build per router: first sent -> last built, divided", f"{times.build_ms_per_router:,.1f}", "", ""
+            "build per router: first sent -> last built, divided", figure(times.build_ms_per_router), "", ""
         )
     before = (
-        f"[yellow]{result.taken_over_before} takeovers before the fault, while the lab was built: this machine is too "
-        f"busy for the timing '{result.timing}'[/yellow]"
+        f"[yellow]{counted(result.taken_over_before, 'takeover')} before the fault, when nothing was broken: this "
+        f"machine is too busy for the timing '{result.timing}'[/yellow]"
     )
     said = (
         f"{result.moved} of {result.routers} routers moved. {probes.sent:,} probes sent, {probes.lost:,} lost; "
-        f"{probes.flows} flows through {probes.routers} routers, a probe each {probes.interval_ms:g} ms, "
-        f"at most {probes.lateness_ms_max:g} ms late. "
+        f"{counted(probes.flows, 'flow')} through {counted(probes.routers, 'router')}, a probe each "
+        f"{probes.interval_ms:g} ms, at most {probes.lateness_ms_max:g} ms late. "
         f"Double active frames: {result.double_active_frames}, of {result.wire.frames:,} that routers sent. "
         f"Hosts report each {patience.report_interval_s:g} s and are dead after {patience.dead_after_s:g} s of silence."
     )
@@ -174,10 +177,11 @@ def verdict(result: Result) -> list[str]:
 
 def summary(results: Sequence[Result]) -> Table:
     """Several runs of one experiment, a line each."""
-    table = Table(title=f"{len(results)} runs", title_justify="left")
+    table = Table(title=counted(len(results), "run"), title_justify="left")
     for column in ("run", "gap median ms", "gap max ms", "moved", "lost", "verdict"):
         table.add_column(column, justify="right")
     for number, one in enumerate(results, 1):
-        cells = (number, one.gap_ms.median, one.gap_ms.max, one.moved, one.probes.lost, "ok" if one.ok else "problem")
+        gaps = (figure(one.gap_ms.median), figure(one.gap_ms.max))
+        cells = (number, *gaps, one.moved, one.probes.lost, "ok" if one.ok else "problem")
         table.add_row(*map(str, cells))
     return table

@@ -1,6 +1,8 @@
 """What the first two commands of a newcomer lead to: the demo, its report, and the benchmark in short."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +48,33 @@ def test_the_demo_tells_the_story_and_writes_its_report(tmp_path: Path) -> None:
     assert "gapless demo --mode reschedule" in told
     assert 'class="lost"' in page.read_text()
     assert "Their standbys took" in page.read_text()
+
+
+def test_a_demo_that_is_interrupted_leaves_no_empty_report(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "gapless", "demo", "--report", str(tmp_path / "story.html")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        cwd=ROOT,
+    ) as process:
+        assert process.stdout is not None
+        while "switches" not in (line := process.stdout.readline()):
+            assert line, "the demo ended by itself"
+        assert (tmp_path / "story.html").exists()
+        os.killpg(process.pid, signal.SIGINT)
+        _, complaint = process.communicate(timeout=PATIENCE_S)
+    assert complaint.startswith("gapless demo: interrupted by Ctrl-C (")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_classic_way_with_standbys_is_refused() -> None:
+    done = run("-m", "gapless", "demo", "--classic", "--mode", "standby")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "gapless demo: --classic is --mode reschedule with Neutron's own timing, and not --mode standby\n"
+    )
 
 
 def test_the_demo_of_the_classic_way_tells_of_the_controller() -> None:

@@ -41,6 +41,20 @@ def started() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
             process.stdout.close()
 
 
+def test_a_lab_whose_parent_is_gone_before_it_begins_is_not_built() -> None:
+    argv = enter.command(["/bin/true"])
+    for parent in (1, 2**22 + 1):  # somebody else, and nobody: no pid is that large
+        done = subprocess.run(
+            [*argv[:3], "--parent", str(parent), *argv[3:]],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        assert done.returncode == enter.FORBIDDEN
+        assert done.stderr == "gapless lab: who started this lab has ended\n"
+
+
 def first_line(process: "subprocess.Popen[str]") -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()

@@ -117,9 +117,11 @@ def test_a_run_without_a_result_is_a_problem_and_no_end(monkeypatch: pytest.Monk
 
 
 def test_a_run_of_keepalived_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers.enter, "command", lambda _: [sys.executable, "-c", "import sys; sys.exit('no such lab')"])
+    monkeypatch.setattr(
+        peers.enter, "command", lambda _, **__: [sys.executable, "-c", "import sys; sys.exit('no such lab')"]
+    )
     assert peers._measured((1, "keepalived-100ms")).problems == ["nothing was measured: no such lab"]
-    monkeypatch.setattr(peers.enter, "command", lambda _: [sys.executable, "-c", "import time; time.sleep(60)"])
+    monkeypatch.setattr(peers.enter, "command", lambda _, **__: [sys.executable, "-c", "import time; time.sleep(60)"])
     monkeypatch.setattr(peers, "TIMEOUT_S", 0.1)
     assert peers._measured((1, "keepalived-100ms")).problems == ["nothing was measured: not measured within 0.1 s"]
 

@@ -29,7 +29,7 @@ def test_what_was_promised_held() -> None:
 
 def test_a_fault_that_must_cost_nothing_lost_a_probe() -> None:
     (said,) = problems(Expected(gap=Gap.NONE), Bounds(), GOOD)
-    assert said == "10 probes of 100 were lost to a fault that must cost nothing"
+    assert said == "10 probes of 100 lost to a fault that must cost nothing"
     assert problems(Expected(gap=Gap.NONE), Bounds(), replace(GOOD, lost=0)) == []
 
 
@@ -66,9 +66,9 @@ def test_a_router_that_was_not_struck_is_judged_by_its_own_bound() -> None:
 @pytest.mark.parametrize(
     ("moves", "moved", "words"),
     [
-        (Moves.NONE, ["r1"], "1 routers moved, and none should have"),
-        (Moves.STRUCK, ["r1"], "1 routers of 2 struck did not move"),
-        (Moves.STRUCK, ["r1", "r2", "r3"], "1 routers moved that were not struck"),
+        (Moves.NONE, ["r1"], "1 router moved, and none should have"),
+        (Moves.STRUCK, ["r1"], "1 router of 2 struck did not move"),
+        (Moves.STRUCK, ["r1", "r2", "r3"], "1 router moved that were not struck"),
     ],
 )
 def test_who_moved_is_who_should_have(moves: Moves, moved: list[str], words: str) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from gapless.errors import Unavailable
+from gapless.errors import InvalidRequest, Unavailable
 from gapless.lab import experiment as experiments
 from gapless.lab.events import FaultStruck, LabEvent
 from gapless.lab.expect import Expected
@@ -120,6 +120,22 @@ async def test_what_was_struck_half_way_is_healed_before_anybody_looks_where_rou
     with pytest.raises(ZeroDivisionError, match="that is all"):
         await experiment(stage, fault)
     assert fault.asked == ["strike", "heal", "let go", "let go"]
+
+
+async def test_what_was_broken_counts_as_broken_until_the_experiment_is_over(stage: Stage) -> None:
+    """So that its takeovers are not held against the machine by the next one."""
+    stage.listen = raising(ZeroDivisionError("broken off"))  # type: ignore[assignment]
+    began = stage.whole_since
+    with pytest.raises(ZeroDivisionError):
+        await experiment(stage, Lamp())
+    assert stage.whole_since > began
+
+
+async def test_traffic_through_no_router_is_refused() -> None:
+    async with Lab(LabSettings(hosts=1, routers=0)) as lab:
+        with pytest.raises(InvalidRequest, match="this lab has no router"):
+            async with lab.traffic():
+                pass
 
 
 async def test_what_was_not_struck_is_not_healed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,8 +62,25 @@ def test_spans_of_a_timeline_lie_between_its_steps() -> None:
 def test_a_move_that_is_not_over_counts_as_far_as_it_went() -> None:
     whole = result.timeline([move(last_heard=-100, decided=4000, bound=4010)], STRUCK)
     assert whole.bind.max == 10
-    assert whole.build.max == 0
-    assert whole.build_ms_per_router == 0
+    assert whole.build.max is None
+    assert whole.build_ms_per_router is None
+
+
+def test_a_router_that_is_active_nowhere_has_not_moved() -> None:
+    before = {"stayed": ["host-1"], "moved": ["host-1"], "lost": ["host-1"], "doubled": ["host-1"]}
+    after = {"stayed": ["host-1"], "moved": ["host-2"], "lost": [], "doubled": ["host-1", "host-2"]}
+    assert result.moved(before, after) == ["moved", "doubled"]
+    assert result.moved(before, {}) == []
+
+
+def test_only_takeovers_in_which_nothing_was_broken_tell_of_a_busy_machine() -> None:
+    """A lab may have seen experiments before, and theirs are no sign of anything."""
+    records = [
+        {**move(missed=at, silent=at + 200, buried=at + 202), "kind": kind}
+        for at, kind in ((-9000, "takeover"), (-3000, "takeover"), (-2500, "reschedule"), (10, "takeover"))
+    ]
+    assert result.takeovers(records, STRUCK - timedelta(seconds=20), STRUCK) == 2
+    assert result.takeovers(records, STRUCK - timedelta(seconds=5), STRUCK) == 1
 
 
 def test_no_moves_no_times() -> None:
@@ -127,7 +144,6 @@ def test_a_record_is_a_move_when_the_router_went_to_another_host() -> None:
         result.is_move({"from_host": came_from, "to_host": went_to})
         for came_from, went_to in ((None, "b"), ("a", None), ("a", "a"))
     )
-    assert result.takeovers([{"kind": "takeover"}, {"kind": "schedule"}]) == 1
 
 
 def test_frames_that_were_missed_make_the_figure_unknown_and_never_0() -> None:

@@ -43,8 +43,17 @@ def test_a_move_that_the_controller_decided_is_shown_by_its_own_steps() -> None:
 
 def test_takeovers_before_anything_was_broken_are_said() -> None:
     shown = [part for part in table.tables(result(Timeline(), taken_over_before=3)) if isinstance(part, str)]
-    assert any("3 takeovers before the fault" in part and "'default'" in part for part in shown)
+    assert any(
+        "3 takeovers before the fault, when nothing was broken" in part and "'default'" in part for part in shown
+    )
     assert not any("before the fault" in part for part in table.tables(result(Timeline())) if isinstance(part, str))
+
+
+def test_what_was_not_measured_is_no_zero() -> None:
+    shown = rows(result(Timeline(detection=spread(4000)), affected=1))
+    assert shown["gap of 1 router struck"] == "260.0"
+    assert shown["build: -> built (several at a time)"] == "–"
+    assert shown["build per router: first sent -> last built, divided"] == "–"
 
 
 def test_where_nothing_moved_there_are_no_steps() -> None:

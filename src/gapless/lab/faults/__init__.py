@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from gapless.errors import InvalidRequest, Unavailable
+from gapless.lab.expect import Moves
 from gapless.lab.faults.base import Fault, Reach
 from gapless.lab.faults.control import (
     ControllerKill,
@@ -48,7 +49,9 @@ from gapless.lab.faults.processes import (
 )
 from gapless.lab.faults.successor import SuccessorDies
 from gapless.lab.lab import Lab
+from gapless.lab.layout import Place
 from gapless.lab.nodes import Host
+from gapless.lab.settings import LabSettings
 
 FAULTS: dict[str, type[Fault]] = {
     fault.name: fault
@@ -94,7 +97,7 @@ FAULTS: dict[str, type[Fault]] = {
     )
 }
 
-__all__ = ["FAULTS", "Fault", "choose", "kind_of"]
+__all__ = ["FAULTS", "Fault", "check", "choose", "kind_of"]
 
 
 def kind_of(name: str) -> type[Fault]:
@@ -102,6 +105,26 @@ def kind_of(name: str) -> type[Fault]:
     if name not in FAULTS:
         raise InvalidRequest(f"there is no fault '{name}': {', '.join(FAULTS)}")
     return FAULTS[name]
+
+
+_FEWEST = {Reach.ANOTHER: 2, Reach.TWO_OTHERS: 3, Reach.FEWER_HOSTS: 2}
+"""How many hosts there must be, where one is not enough."""
+
+
+def check(settings: LabSettings, name: str, hosts: Iterable[str] = ()) -> None:
+    """Raise InvalidRequest for what a lab with these settings could never carry out, before it is built."""
+    kind = kind_of(name)
+    known = [Place(number + 1).name for number in range(settings.hosts)]
+    for each in hosts:
+        if each not in known:
+            raise InvalidRequest(f"there is no host '{each}': {', '.join(known)}")
+    if not settings.routers:
+        raise InvalidRequest("without a router there is nothing to measure: --routers 1 at least")
+    moves = kind.expects(settings.mode).moves is Moves.STRUCK
+    fewest = max(_FEWEST.get(kind.reach, 1), 2 if moves else 1)
+    if settings.hosts < fewest:
+        why = "another is to take its routers over" if moves else "it strikes others than the one with the routers"
+        raise InvalidRequest(f"{name} needs {fewest} hosts, since {why}: --hosts {fewest} at least")
 
 
 async def choose(lab: Lab, name: str, hosts: Iterable[str] = ()) -> Fault:
