@@ -39,6 +39,7 @@ from gapless.model.plan import Epoch, MoveStep
 from gapless.model.router import RouterId
 from gapless.observe.log import get_logger
 from gapless.observe.metrics import Metrics
+from gapless.observe.words import counted
 
 BATCH = 100
 """Effects in one transaction: enough that the disk's sync costs little, few enough that the first need not wait."""
@@ -125,7 +126,9 @@ class Recorder:
             self._log.warning("Old moves cannot be deleted; tried again in an hour", reason=str(error))
             return False
         if pruned:
-            self._log.info(f"Deleted the records of {pruned} moves that are older than {self._keep_moves.days} days")
+            self._log.info(
+                f"Deleted the records of {counted(pruned, 'move')}, older than {counted(self._keep_moves.days, 'day')}"
+            )
         return pruned == PRUNED_AT_ONCE
 
     async def flush(self) -> bool:
@@ -206,7 +209,10 @@ class Recorder:
                 stored, panel = await records.bindings(session, named), await records.panel(session)
         except StoreUnavailable as error:
             count = len(self._doubts)
-            self._log.error(f"Whether {count} writes were stored cannot be read; asked again soon", reason=str(error))
+            self._log.error(
+                f"Whether {counted(count, 'write')} reached the disk cannot be read; asked again soon",
+                reason=str(error),
+            )
             return False
         doubts, self._doubts = self._doubts, []
         for effect, reason in doubts:
