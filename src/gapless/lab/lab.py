@@ -177,7 +177,7 @@ class Lab:
 
     async def add_tenants(self, count: int) -> list[Tenant]:
         """Create more tenants through the API, and their VMs; their routers may still be under construction."""
-        self._begin(Phase.TENANTS, f"{count} networks, routers, VMs and floating IPs")
+        self._begin(Phase.TENANTS, f"{counted(count, 'tenant')}: network, router, VM and floating IP")
         if not self._external_id:
             self._external_id = await tenants.external_network(self.api)
         numbers = range(len(self.tenants) + 1, len(self.tenants) + 1 + count)
