@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -133,8 +134,9 @@ def test_a_lab_killed_with_9_leaves_nothing(runtime: Path) -> None:
 def test_a_run_whose_front_is_killed_leaves_nothing(number: signal.Signals) -> None:
     """Only the process that the shell started: the lab is told by the kernel."""
     before = mounts()
+    outlasting_the_test = ("--fault", "sentinel-stop", "--hold", "3600")
     with subprocess.Popen(
-        [*GAPLESS, "lab", "run", "--routers", "1", *QUICK],
+        [*GAPLESS, "lab", "run", "--routers", "1", *QUICK, *outlasting_the_test],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -148,7 +150,11 @@ def test_a_run_whose_front_is_killed_leaves_nothing(number: signal.Signals) -> N
 
         process.send_signal(number)
 
-        _await_end_of(of_it)
+        try:
+            _await_end_of(of_it)
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(int(supervisor), signal.SIGKILL)
     assert mounts() == before
 
 

@@ -103,10 +103,7 @@ class Store:
         return await self._health.ask(self._write_a_little)
 
     async def _write_a_little(self) -> None:
-        """Change the number that SQLite keeps in a file for whoever made it, and that we use for nothing else.
-
-        A value that stays the same would not be written.
-        """
+        """Change the number that SQLite keeps in a file for whoever made it, and that we use for nothing else."""
         async with self.transaction() as session:
             number: int = await session.scalar(text("PRAGMA user_version")) or 0
             await session.execute(text(f"PRAGMA user_version = {(number + 1) % 2**31}"))
