@@ -293,7 +293,7 @@ class HostNameRow(Table):
     """The highest incarnation of the name that was heard of."""
     outlived: Mapped[int]
     """Incarnations up to this one belong to other machines, or are over by an operator's word."""
-    confirmed: Mapped[int]
+    confirmed: Mapped[int] = mapped_column(server_default="0")
     """Up to this incarnation an operator confirmed that the machine was off; 0: never. It has not connected since as
     long as this is not below `started`."""
 
