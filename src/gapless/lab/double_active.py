@@ -8,6 +8,13 @@ that host again, and that was recorded; or the host that had it has been quiet f
 So A, B is a takeover; A, B, A is a router that is active twice, and so is every further frame of A until one of the two
 happens. A stretch of frames that begins as double active counts as a whole.
 
+Records are exact in their order, which is that of their epochs, and vague in their times: the controller dates what a
+host did by when it heard of it. So each hand-over is known to have happened between two moments, and a return is
+allowed by a hand-over to that host which may have happened by then, where none after it surely had, and neither it nor
+any after it has allowed another return. That raises no false alarm however fast hand-overs follow each other. What it
+cannot tell: a frame of the former host shortly before it really gets the router back, if the present host sends
+nothing in between.
+
 All times are nanoseconds of one wall clock: hosts of a lab share a kernel, so their frames can be compared.
 """
 
@@ -19,6 +26,9 @@ import msgspec
 
 QUIET_S = 1.0
 """How long the present host has to be silent, plus three probe intervals, before another may return unrecorded."""
+LATE_S = 1.0
+"""How much later than it was the controller may date what a host did: many times what is usual (milliseconds; a fifth
+of a second on a machine with much other work)."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,11 +42,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Handover(msgspec.Struct, frozen=True, kw_only=True):
-    """A router was given to `host`, as somebody recorded it: a move, or a takeover."""
+    """A router was given to `host`, as somebody recorded it: a move, or a takeover. It happened between two moments."""
 
     router_id: str
     host: str
-    at_ns: int
+    epoch: int
+    from_ns: int
+    by_ns: float
+    """Infinite where nobody knows whether it has happened at all."""
 
 
 def runs(frames: Iterable[tuple[int, str, str]]) -> list[Run]:
@@ -72,7 +85,7 @@ def double_active(seen: Iterable[Run], handovers: Iterable[Handover], quiet_ns: 
     for run in seen:
         runs_of.setdefault(run.router_id, []).append(run)
     given: dict[str, list[Handover]] = {}
-    for handover in handovers:
+    for handover in sorted(handovers, key=attrgetter("epoch")):
         given.setdefault(handover.router_id, []).append(handover)
     judged = {
         router_id: _judge(sorted(of_router, key=attrgetter("first_ns")), given.get(router_id, ()), quiet_ns)
@@ -82,23 +95,46 @@ def double_active(seen: Iterable[Run], handovers: Iterable[Handover], quiet_ns: 
 
 
 def _judge(of_router: Sequence[Run], given: Sequence[Handover], quiet_ns: int) -> list[Run]:
+    records = _Records(given)
     holder, heard_ns = of_router[0].host, of_router[0].last_ns
-    over_since: dict[str, int] = {}
+    records.passed(of_router[0].first_ns)
+    were = {holder}
     wrong = []
     for run in of_router[1:]:
-        over = over_since.get(run.host)
-        if run.host != holder and over is not None and not _may_return(run, over, heard_ns, given, quiet_ns):
-            wrong.append(run)
-            continue
         if run.host != holder:
-            over_since[holder] = run.first_ns
+            if run.host not in were or run.first_ns - heard_ns >= quiet_ns:
+                records.passed(run.first_ns)
+            elif not records.allow(run):
+                wrong.append(run)
+                continue
+            were.add(run.host)
             holder = run.host
         heard_ns = run.last_ns
     return wrong
 
 
-def _may_return(run: Run, over: int, heard_ns: int, given: Sequence[Handover], quiet_ns: int) -> bool:
-    """Whether a tenure that was over at `over` may begin anew with this run; the router's host was last heard at
-    `heard_ns`."""
-    recorded = any(one.host == run.host and over < one.at_ns <= run.first_ns for one in given)
-    return recorded or run.first_ns - heard_ns >= quiet_ns
+class _Records:
+    """The hand-overs of one router in their order; each allows one return at most."""
+
+    def __init__(self, given: Sequence[Handover]) -> None:
+        self._given = given
+        self._next = 0
+        """The first that may still allow something."""
+
+    def passed(self, at_ns: int) -> None:
+        """A tenure that needs no record began: what surely had happened by then was before it."""
+        self._next = max(self._next, self._surely(at_ns) + 1)
+
+    def allow(self, run: Run) -> bool:
+        """Whether this run may begin a tenure by a hand-over. The earliest is used: it leaves most to those to come."""
+        for place in range(max(self._next, self._surely(run.first_ns)), len(self._given)):
+            if self._given[place].from_ns > run.first_ns:
+                return False
+            if self._given[place].host == run.host:
+                self._next = place + 1
+                return True
+        return False
+
+    def _surely(self, at_ns: int) -> int:
+        """The place of the last hand-over that had happened; -1: none."""
+        return max((place for place, each in enumerate(self._given) if each.by_ns <= at_ns), default=-1)

@@ -165,7 +165,7 @@ async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recor
     affected = [router for router, hosts in course.before.items() if not struck or struck & set(hosts)]
     moved = result.moved(course.before, after)
     gaps = result.gaps(recording, affected)
-    wire = result.wire(course.seen, result.handovers(moves), recording.interval_ms)
+    wire = result.wire(course.seen, result.handovers(records), recording.interval_ms)
     known = {tenant.router_id for tenant in lab.tenants}
     measured = Measured(
         affected=affected,

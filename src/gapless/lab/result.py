@@ -1,5 +1,6 @@
 """What an experiment found, as it is written to JSON; worked out from records alone, so that it can be tested alone."""
 
+import math
 import os
 import platform
 import shutil
@@ -12,7 +13,7 @@ import msgspec
 
 from gapless import __version__
 from gapless.config import Liveness
-from gapless.lab.double_active import QUIET_S, Handover, double_active
+from gapless.lab.double_active import LATE_S, QUIET_S, Handover, double_active
 from gapless.lab.expect import Frames
 from gapless.lab.probes import Direction, Recording, percentile
 from gapless.lab.sniffer import Seen
@@ -209,20 +210,28 @@ def double_active_frames(wire: Wire) -> Frames:
 
 
 def handovers(moves: Iterable[Mapping[str, Any]]) -> list[Handover]:
-    """From the controller's records of moves: to whom a router was given, and when: from then on it may forward.
+    """From the controller's records of moves: to whom a router was given, and between which moments.
 
-    In a takeover that is not when the successor claims, but when a quorum has buried the host before it.
+    In a takeover no later than a quorum had buried the host before it, and the controller dates that by when it heard
+    of it. Another move has happened when it is confirmed, and at no time before it was decided.
     """
-    return [
-        Handover(router_id=move["router_id"], host=move["to_host"], at_ns=round(_given(move).timestamp() * 1e6) * 1000)
-        for move in moves
-        if move["to_host"]
-    ]
+    return [_handover(move) for move in moves if move["to_host"]]
 
 
-def _given(move: Mapping[str, Any]) -> datetime:
-    buried = [step["at"] for step in move["timeline"] if step["step"] == MoveStep.BURIED]
-    return datetime.fromisoformat(buried[0]) if buried else decided(move)
+def _handover(move: Mapping[str, Any]) -> Handover:
+    at = {step["step"]: datetime.fromisoformat(step["at"]) for step in move["timeline"]}
+    buried, done = at.get(MoveStep.BURIED), at.get(MoveStep.BURIED) or at.get(MoveStep.CONFIRMED)
+    return Handover(
+        router_id=move["router_id"],
+        host=move["to_host"],
+        epoch=move["epoch"],
+        from_ns=_ns(buried or decided(move)) - int(LATE_S * 1e9),
+        by_ns=math.inf if done is None else _ns(done),
+    )
+
+
+def _ns(moment: datetime) -> int:
+    return round(moment.timestamp() * 1e6) * 1000
 
 
 def is_move(move: Mapping[str, Any]) -> bool:

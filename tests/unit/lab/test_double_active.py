@@ -1,5 +1,7 @@
 """Frames of two hosts for one router: which of them are one too many."""
 
+from math import inf
+
 from gapless.lab.double_active import Handover, Run, double_active, runs
 
 MS = 1_000_000
@@ -12,10 +14,23 @@ def seen(*frames: tuple[int, str], router_id: str = "r1") -> list[tuple[int, str
 
 
 def count(frames: list[tuple[int, str, str]], *given: tuple[int, str]) -> dict[str, int]:
-    """Router -> double active frames, with these recorded handovers (milliseconds, host) of router r1."""
-    handovers = [Handover(router_id="r1", host=host, at_ns=at_ms * MS) for at_ms, host in given]
+    """Router -> double active frames, with these hand-overs (milliseconds, host) of r1, recorded to the moment."""
+    return late(frames, *given, late_ms=0)
+
+
+def late(frames: list[tuple[int, str, str]], *given: tuple[int, str], late_ms: int) -> dict[str, int]:
+    """The same where a hand-over may have happened so much earlier than its record says."""
+    handovers = [
+        Handover(router_id="r1", host=host, epoch=epoch, from_ns=(at_ms - late_ms) * MS, by_ns=at_ms * MS)
+        for epoch, (at_ms, host) in enumerate(given)
+    ]
     wrong = double_active(runs(frames), handovers, QUIET_NS)
     return {router_id: sum(run.frames for run in of_router) for router_id, of_router in wrong.items()}
+
+
+def stretch(first_ms: int, host: str, last_ms: int) -> list[tuple[int, str, str]]:
+    """A frame each ten milliseconds."""
+    return seen(*((at, host) for at in range(first_ms, last_ms + 1, 10)))
 
 
 def test_frames_of_one_host_are_one_run_until_another_host_is_heard() -> None:
@@ -99,3 +114,50 @@ def test_a_host_may_return_unannounced_when_the_other_has_been_quiet() -> None:
 def test_a_host_that_was_over_does_not_keep_the_present_one_from_being_quiet() -> None:
     """Its stray frame is one too many; what it takes for a third host to be new does not change."""
     assert count(seen((0, "a"), (10, "b"), (20, "a"), (30, "c"), (40, "c"), (50, "b"))) == {"r1": 2}
+
+
+def test_a_return_that_is_recorded_some_milliseconds_late_is_no_double_activity() -> None:
+    frames = stretch(0, "a", 1_000) + stretch(1_030, "b", 1_800) + stretch(1_830, "a", 5_000)
+    given = (-60_000, "a"), (1_035, "b"), (1_835, "a")
+    assert late(frames, *given, late_ms=0) == {"r1": 318}
+    assert late(frames, *given, late_ms=200) == {}
+
+
+def test_hand_overs_back_and_forth_in_a_moment_are_right_however_late_they_are_recorded() -> None:
+    turns = [(30 * turn, "ab"[turn % 2]) for turn in range(40)]
+    frames = [frame for at, host in turns for frame in stretch(at, host, at + 20)]
+    for lateness in (0, 5, 100, 194):
+        given = (-60_000, "a"), *((at + lateness, host) for at, host in turns[1:])
+        assert late(frames, *given, late_ms=200) == {}, lateness
+        assert late(frames + seen((1_201, "a")), *given, late_ms=200) == {"r1": 1}, "and the one after is not"
+
+
+def test_a_stale_host_that_answers_once_after_a_takeover_is_seen_whenever_that_was_recorded() -> None:
+    for recorded in (1_000, 1_005, 1_194):
+        frames = stretch(0, "a", 900) + stretch(1_001, "b", 3_000) + seen((1_004, "a"))
+        assert late(frames, (-100, "a"), (recorded, "b"), late_ms=200) == {"r1": 1}, recorded
+
+
+def test_two_hosts_that_send_by_turns_need_a_record_for_each_turn() -> None:
+    frames = stretch(0, "a", 1_100) + stretch(1_005, "b", 3_000)
+    assert late(frames, (-100, "a"), (1_100, "b"), late_ms=200) == {"r1": 10}
+    assert late(frames, (-100, "a"), (1_100, "b"), (1_110, "a"), late_ms=200) == {"r1": 199}, "a has it now"
+
+
+def test_a_tenure_that_nobody_recorded_does_not_make_those_after_it_wrong() -> None:
+    """B was fenced before it could say that it had taken over; then both were given the router, quickly."""
+    frames = stretch(0, "a", 500) + stretch(530, "b", 600) + stretch(630, "a", 700) + stretch(730, "b", 2_000)
+    assert late(frames, (-100, "a"), (650, "a"), (750, "b"), late_ms=200) == {}
+
+
+def test_what_was_given_and_surely_taken_again_allows_nothing_even_if_it_was_never_used() -> None:
+    frames = stretch(0, "a", 900) + stretch(1_000, "b", 9_000) + seen((8_005, "a"))
+    assert late(frames, (-100, "a"), (1_000, "b"), (5_000, "a"), (5_500, "b"), late_ms=200) == {"r1": 1}
+
+
+def test_a_move_that_nobody_confirmed_may_have_happened_and_need_not() -> None:
+    frames = stretch(0, "a", 900) + stretch(1_000, "b", 2_000) + stretch(2_010, "a", 3_000)
+    unsure = Handover(router_id="r1", host="c", epoch=2, from_ns=1_500 * MS, by_ns=inf)
+    again = Handover(router_id="r1", host="a", epoch=3, from_ns=2_005 * MS, by_ns=2_100 * MS)
+    assert double_active(runs(frames), [again, unsure], QUIET_NS) == {}
+    assert set(double_active(runs(frames), [unsure], QUIET_NS)) == {"r1"}

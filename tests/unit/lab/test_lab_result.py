@@ -1,16 +1,22 @@
 """From recordings and records of moves to the numbers that are published."""
 
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any
 
 from gapless.lab import result
-from gapless.lab.double_active import Handover, Run
+from gapless.lab.double_active import LATE_S, Handover, Run
 from gapless.lab.probes import Direction, Flow, Recording, Track
 from gapless.lab.sniffer import Seen
 from gapless.model.plan import MoveStep
 
 MS = 1_000_000
 STRUCK = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
+LATE_NS = int(LATE_S * 1e9)
+
+
+def at_ns(after_ms: int) -> int:
+    return int(STRUCK.timestamp() * 1e9) + after_ms * MS
 
 
 def track(router_id: str, direction: Direction, *replied_ms: int) -> Track:
@@ -134,8 +140,8 @@ def test_without_a_takeover_there_is_no_such_timeline() -> None:
 def test_a_takeover_is_decided_by_the_successor_and_its_frames_are_right_once_the_host_is_buried() -> None:
     taken = move(missed=10, silent=210, decided=211, buried=213, opened=214)
     assert result.decided(taken) == STRUCK + timedelta(milliseconds=211)
-    (given,) = result.handovers([{"router_id": "r1", "to_host": "b", **taken}])
-    assert given.at_ns == int(STRUCK.timestamp() * 1e9) + 213 * MS
+    (given,) = result.handovers([{"router_id": "r1", "to_host": "b", "epoch": 3, **taken}])
+    assert (given.from_ns, given.by_ns) == (at_ns(213) - LATE_NS, at_ns(213))
 
 
 def test_a_record_is_a_move_when_the_router_went_to_another_host() -> None:
@@ -158,10 +164,12 @@ def test_frames_that_were_missed_make_the_figure_unknown_and_never_0() -> None:
 
 
 def test_a_recorded_move_says_to_whom_a_router_was_given_and_when() -> None:
-    moved = {"router_id": "r1", "to_host": "b", **move(last_heard=-100, decided=4000, bound=4010)}
-    (given,) = result.handovers([moved, {"router_id": "r2", "to_host": None, **move(decided=1)}])
-    assert (given.router_id, given.host) == ("r1", "b")
-    assert given.at_ns == int(STRUCK.timestamp() * 1e9) + 4000 * MS
+    moved = {"router_id": "r1", "to_host": "b", "epoch": 3, **move(last_heard=-100, decided=4000, bound=4010)}
+    confirmed = moved | {"epoch": 4, **move(decided=5000, confirmed=5030)}
+    given, sure = result.handovers([moved, confirmed, {"router_id": "r2", "to_host": None, **move(decided=1)}])
+    assert (given.router_id, given.host, given.epoch, given.by_ns) == ("r1", "b", 3, inf)
+    assert given.from_ns == at_ns(4000) - LATE_NS
+    assert (sure.from_ns, sure.by_ns) == (at_ns(5000) - LATE_NS, at_ns(5030))
 
 
 def test_the_wire_is_judged_with_what_was_recorded() -> None:
@@ -171,5 +179,5 @@ def test_the_wire_is_judged_with_what_was_recorded() -> None:
     )
     seen = Seen(runs=runs, frames=9, lost=0)
     assert result.wire(seen, [], interval_ms=10).double_active == {"r1": 3}
-    given = Handover(router_id="r1", host="a", at_ns=400 * MS)
+    given = Handover(router_id="r1", host="a", epoch=3, from_ns=400 * MS, by_ns=400 * MS)
     assert result.wire(seen, [given], interval_ms=10).double_active == {}
