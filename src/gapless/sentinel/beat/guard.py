@@ -6,7 +6,9 @@ A frame that comes from such a tap or goes to one passes if
 1. the tap's name is in the set `active`, and
 2. the time is within the one range of the set `lease`.
 
-Other frames are accepted by the first rule. The guard stands before the bridge learns where addresses are.
+Other frames are accepted by the first rule. The guard stands before the bridge learns where addresses are, with one
+exception: LLDP (to 01:80:c2:00:00:0e) passes no hook. It goes no further than the host, and bridges that Gapless makes
+learn nothing from it; an operator's own bridge may, if something in a router speaks LLDP.
 
 The rule: **a lease in the kernel never outlasts the lease that it was made from**, whatever userspace does. The range
 is of absolute wall-clock time, so one that was computed before a pause and arrives after it revives nothing. It also
@@ -109,6 +111,11 @@ class Guard:
     def active(self) -> frozenset[str]:
         """Names of the taps that pass frames while the lease is alive."""
         return frozenset(self._active)
+
+    @property
+    def until_s(self) -> float:
+        """When the lease ends in the kernel, monotonic seconds, or later than it does where it could not be told."""
+        return self._until_s
 
     @property
     def is_owned(self) -> bool:
@@ -276,8 +283,9 @@ def _chains() -> list[Chain]:
     """Where frames meet the guard.
 
     `delivered` is for those that a bridge takes for itself and that pass no other hook: link-local multicasts, whose
-    senders it learns. `sent` is for what the bridge itself makes for one port. Everything else comes by the first
-    two, floods and frames to and from the bridge device included.
+    senders a bridge learns that was not made otherwise (`no_linklocal_learn`). `sent` is for what the bridge itself
+    makes for one port. Everything else comes by the first two, floods and frames to and from the bridge device
+    included; but for LLDP, which meets none.
     """
     arriving, leaving = (nftables.IIFGROUP, nftables.IIFNAME), (nftables.OIFGROUP, nftables.OIFNAME)
     return [
