@@ -102,11 +102,11 @@ def costs_of(guard: Guard, announcer: Announcer, routers: list[Router]) -> dict[
         deactivate.append(timed(lambda: guard.deactivate(names)))
         guard.activate(names)
         guard.extend(time.monotonic() + LONG_S)
-        breaths, used = [time.perf_counter()], time.thread_time()
-        announce.append(timed(lambda: lost_none(announcer, routers, breaths)))  # noqa: B023 - called at once
+        began, used = [time.perf_counter()], time.thread_time()
+        announce.append(timed(lambda: lost_none(announcer, routers, began)))  # noqa: B023 - called at once
         processor.append((time.thread_time() - used) * 1e6)
-        breaths.append(time.perf_counter())
-        gaps.append(max(later - earlier for earlier, later in itertools.pairwise(breaths)) * 1e6)
+        began.append(time.perf_counter())
+        gaps.append(max(later - earlier for earlier, later in itertools.pairwise(began)) * 1e6)
         half.append(timed(lambda: lost_none(announcer, routers[: len(routers) // 2 + 1], [])))
         withdraw.append(timed(guard.withdraw))
     guard.activate(names)
@@ -122,13 +122,18 @@ def costs_of(guard: Guard, announcer: Announcer, routers: list[Router]) -> dict[
         "announce": announce,
         "announce, processor time": processor,
         "announce, median router": half,
-        "announce, longest without breath": gaps,
+        "announce, longest frame": gaps,
     }
 
 
-def lost_none(announcer: Announcer, routers: list[Router], breaths: list[float]) -> None:
+def lost_none(announcer: Announcer, routers: list[Router], began: list[float]) -> None:
     """A burst, of which nothing may be missing: else its time says nothing."""
-    burst = announcer.burst([it.id for it in routers], lambda: breaths.append(time.perf_counter()))
+
+    def may_send() -> bool:
+        began.append(time.perf_counter())
+        return True
+
+    burst = announcer.burst([it.id for it in routers], may_send)
     if burst.unready or burst.lost:
         raise SystemExit(f"{len(burst.unready)} routers were not ready, {burst.lost} frames were lost")
 

@@ -81,7 +81,7 @@ def announcer(host: Reconciler) -> Iterator[Announcer]:
 
 
 def announce(announcer: Announcer, turn: int = 0) -> Burst:
-    return announcer.burst([ROUTER_ID], lambda: None, turn)
+    return announcer.burst([ROUTER_ID], lambda: True, turn)
 
 
 def prepare(announcer: Announcer, physical: dict[str, str] = PHYSICAL) -> None:
@@ -334,17 +334,20 @@ def test_an_operators_bridge_is_left_by_its_ports_that_are_no_taps(
     operated.close()
 
 
-def test_breath_is_drawn_during_a_long_burst(host: Reconciler, announcer: Announcer) -> None:
+def test_a_burst_ends_between_two_frames_when_they_may_not_leave_any_more(
+    host: Reconciler, announcer: Announcer
+) -> None:
     host.reconcile(ROUTER, guarded=True)
     prepare(announcer)
-    breaths: list[float] = []
-    burst = announcer.burst([ROUTER_ID] * 2000, lambda: breaths.append(time.monotonic()))
-    assert burst.frames == 2000 * 6
-    assert len(breaths) > 2
+    whole = announce(announcer)
+    allowed = iter([True] * (whole.frames + 1))
+    burst = announcer.burst([ROUTER_ID] * 3, lambda: next(allowed, False))
+    assert (burst.frames, burst.unready) == (whole.frames + 1, [])
+    assert burst.unsent == [ROUTER_ID] * 2, "the second one in part"
 
 
 def test_unknown_routers_hold_nothing_up(announcer: Announcer) -> None:
-    assert announcer.burst([RouterId("nobody")], lambda: None) == Burst(unready=[RouterId("nobody")])
+    assert announcer.burst([RouterId("nobody")], lambda: True) == Burst(unready=[RouterId("nobody")])
 
 
 def test_our_bridges_learn_nothing_from_lldp(wires: Wires, host: Reconciler, guard: Guard) -> None:

@@ -96,6 +96,8 @@ class FakeAnnouncer:
     forgotten: list[RouterId] = field(default_factory=list)
     unready: set[RouterId] = field(default_factory=set)
     whole: list[RouterId] = field(default_factory=list)
+    pause: Callable[[], None] = lambda: None
+    """Happens after each router."""
     turns: list[int] = field(default_factory=list)
     """Of each chunk."""
 
@@ -118,9 +120,15 @@ class FakeAnnouncer:
     def forget(self, router_id: RouterId) -> None:
         self.forgotten.append(router_id)
 
-    def burst(self, routers: Iterable[RouterId], breathe: Callable[[], None], turn: int = 0) -> Burst:
-        chunk = list(routers)
+    def burst(self, routers: Iterable[RouterId], may_send: Callable[[], bool], turn: int = 0) -> Burst:
+        done, chunk = Burst(), []
         self.turns.append(turn)
+        for router_id in routers:
+            if done.unsent or not may_send():
+                done.unsent.append(router_id)
+                continue
+            chunk.append(router_id)
+            (done.unready if router_id in self.unready else self.sent).append(router_id)
+            self.pause()
         self.chunks.append(chunk)
-        self.sent += [each for each in chunk if each not in self.unready]
-        return Burst(unready=[each for each in chunk if each in self.unready])
+        return done

@@ -1,5 +1,7 @@
 """Announcements in turn: what was just opened first, a few at a time, and nothing that was closed meanwhile."""
 
+from math import inf
+
 from beat_fakes import FakeAnnouncer, X, Y, Z, router
 
 from gapless.model.router import RouterId
@@ -14,7 +16,8 @@ class Bench:
     def __init__(self) -> None:
         self.now = 100.0
         self.announcer = FakeAnnouncer()
-        self.it = Announcements(self.announcer, lambda: self.now)
+        self.until = inf
+        self.it = Announcements(self.announcer, lambda: self.now, lease_until=lambda: self.until)
         self.told: list[tuple[tuple[RouterId, ...], float]] = []
         self.it.announced = lambda *told: self.told.append(told)
 
@@ -178,3 +181,35 @@ def test_a_forgotten_router_is_silent_and_let_go() -> None:
     bench.it.announce([X])
     bench.it.forget(X)
     assert (bench.work(), bench.announcer.forgotten) == ([], [X])
+
+
+def test_a_process_that_is_stopped_within_a_chunk_announces_nothing_when_its_lease_is_over() -> None:
+    """What it sent then would point switches to a host that is over, after the last word of its successor."""
+    bench = Bench()
+    bench.until = bench.now + 0.2
+    bench.it.announce([X, Y, Z])
+
+    def be_stopped() -> None:
+        bench.now += 4.0
+
+    bench.announcer.pause = be_stopped
+    assert bench.work() == [X]
+    assert bench.told == [((X,), bench.now)]
+    bench.announcer.pause = lambda: None
+    assert bench.it.next_deadline() is None, "nothing waits for a time; a beat is due anyway"
+    assert (bench.work(), bench.after(REPEATS_S[0]), bench.after(REPEATS_S[1])) == ([], [], [])
+
+
+def test_what_waits_is_announced_when_the_lease_goes_on() -> None:
+    bench = Bench()
+    bench.it.announce([X, Y])
+    bench.until = bench.now
+    assert bench.work() == []
+    bench.until = bench.now + 0.2
+    assert bench.it.next_deadline() == bench.now
+    assert bench.work() == [X, Y]
+    bench.now += REPEATS_S[0]
+    bench.until = bench.now
+    assert bench.work() == []
+    bench.until = inf
+    assert bench.work() == [X, Y]

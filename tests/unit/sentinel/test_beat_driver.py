@@ -122,7 +122,7 @@ class Net:
         host.incarnation += 1
         host.guard.withdraw()
         host.said.clear()
-        host.announcements = Announcements(host.announcer, self.clock)
+        host.announcements = Announcements(host.announcer, self.clock, lease_until=lambda: host.guard.until)
         begin = wire.Begin(
             key=bytes(32).hex(),
             cluster="cloud",
@@ -520,6 +520,19 @@ def test_an_arbiter_that_comes_back_after_long_has_what_is_open_announced_anew(n
     net.begin(net.hosts[NAMES[2]], panel())
     net.run(until=lambda: bool(first.announcer.sent))
     assert first.announcer.sent == [X]
+
+
+def test_a_host_that_comes_back_has_what_was_taken_from_it_announced_once_more(net: Net) -> None:
+    """It may have been stopped in the middle of announcing, and have sent the rest when it went on."""
+    first, second = active(net, X)
+    first.is_up = False
+    net.run(until=lambda: second.announcer.sent == [X])
+    net.run(0.3)
+    second.announcer.sent.clear()
+    second.announcer.turns.clear()
+    net.begin(first, panel())
+    net.run(3.0)
+    assert second.announcer.turns == [0, 2], "and the last repeat of the takeover"
 
 
 def test_an_arbiter_that_flaps_has_nothing_announced(net: Net) -> None:

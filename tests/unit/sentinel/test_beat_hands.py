@@ -1,6 +1,7 @@
 """A beat's hands on a guard that fails in each way: what waits, what does not, and what is never said too late."""
 
 from collections.abc import Collection, Iterable, Mapping
+from math import inf
 
 import msgspec
 import pytest
@@ -38,7 +39,7 @@ class Bench:
     def __init__(self) -> None:
         self.guard = FakeGuard(before=self.check)
         self.announcer = FakeAnnouncer()
-        self.announcements = Announcements(self.announcer, lambda: 0.0)
+        self.announcements = Announcements(self.announcer, lambda: 0.0, lease_until=lambda: inf)
         self.told: set[RouterId] = set()
         self.done: list[RouterId] = []
         self.diary: list[str] = []

@@ -1,6 +1,7 @@
 """When everything that is open is announced once more because a partition healed."""
 
-from gapless.model.host import HostName
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Tenure
 from gapless.sentinel.beat.healed import ABSENT_LEASES, APART_S, Healed
 
 A, B = HostName("a"), HostName("b")
@@ -40,3 +41,16 @@ def test_what_comes_too_soon_waits_for_its_time() -> None:
     assert not healed.is_due(first + APART_S - 0.01)
     assert healed.is_due(first + APART_S)
     assert not healed.is_due(100.0)
+
+
+def test_a_host_that_was_taken_over_from_counts_when_it_is_heard_at_a_higher_incarnation_and_once() -> None:
+    healed = Healed(LEASE_S)
+    healed.heard(Tenure(A, Incarnation(3)), 9.0)
+    healed.over(Tenure(A, Incarnation(3)))
+    healed.heard(Tenure(A, Incarnation(3)), 10.0)  # It has not withdrawn: what it announces may follow.
+    healed.heard(Tenure(B, Incarnation(9)), 10.0)
+    assert not healed.is_due(10.0)
+    healed.heard(Tenure(A, Incarnation(4)), 14.0)
+    assert healed.is_due(14.0)
+    healed.heard(Tenure(A, Incarnation(5)), 30.0)
+    assert not healed.is_due(30.0)

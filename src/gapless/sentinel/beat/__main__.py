@@ -11,10 +11,11 @@ import sys
 
 from gapless.config import LEASE_PORT, Address
 from gapless.errors import GaplessError, Unavailable
+from gapless.sentinel.beat import words
 from gapless.sentinel.beat.announce import Announcer
 from gapless.sentinel.beat.announcements import Announcements
 from gapless.sentinel.beat.guard import Guard
-from gapless.sentinel.beat.loop import Loop, open_socket
+from gapless.sentinel.beat.loop import ROOM_BYTES, Loop, open_socket, room
 from gapless.sentinel.beat.priority import die_with_the_sentinel, settle_memory, take_priority
 from gapless.sentinel.beat.uplinks import Uplinks
 from gapless.wire.beat import Begin, Ready, ToBeat, Unable, to_beat
@@ -36,7 +37,10 @@ def main() -> int:
         with Guard(begin.guard) as guard:
             guard.install()
             datagrams = open_socket(Address.parse(begin.address, LEASE_PORT))
-            loop = Loop(begin, link, datagrams, guard, Announcements(Announcer()), Uplinks(begin.uplinks))
+            announcements = Announcements(Announcer(), lease_until=lambda: guard.until_s)
+            loop = Loop(begin, link, datagrams, guard, announcements, Uplinks(begin.uplinks))
+            if (got := room(datagrams)) < ROOM_BYTES // 2:
+                link.send(words.little_room(got, ROOM_BYTES))
             terms = take_priority()
             settle_memory()
             sys.setswitchinterval(SWITCH_S)

@@ -9,6 +9,9 @@ kernel), by a thread of their own; frames are sent by index, as a name that is g
 module, and interfaces are asked about by index too. A frame that the kernel does not take is one that a repeat makes up
 for.
 
+The second rule: these frames pass no guard, so before each of them it is asked whether it may leave. What is left is a
+process that is stopped between that and the sending: one frame.
+
 Invariant: what is ready belongs to the thread that sends; no socket is closed that it may still use.
 """
 
@@ -32,8 +35,6 @@ from gapless.model.router import RouterId
 from gapless.sentinel.beat.interfaces import name_of
 from gapless.sentinel.beat.preparing import Frame, Port, Ready, get_ready, packet_socket
 
-CHUNK_S: Final = 0.0005
-"""How long frames are sent in one go. One takes some microseconds."""
 BREATH_S: Final = 0.001
 """How long preparing pauses after each router. Who always works waits longest for a busy machine's processor, and here
 would make the beat wait for Python's lock meanwhile.
@@ -75,6 +76,8 @@ class Burst:
     frames: int = 0
     lost: int = 0
     """Those of them that the kernel did not take."""
+    unsent: list[RouterId] = field(default_factory=list)
+    """Routers of which not everything was sent, because it might not leave any more."""
     unready: list[RouterId] = field(default_factory=list)
     """Routers of which not everything was ready. They are prepared anew, before all others: see `became_whole`."""
 
@@ -122,29 +125,32 @@ class Announcer:
         whole, self._whole = self._whole, []
         return whole
 
-    def burst(self, routers: Iterable[RouterId], breathe: Callable[[], None], turn: int = 0) -> Burst:
-        """Announce these routers now, in their order; `breathe` is called every `CHUNK_S`.
+    def burst(self, routers: Iterable[RouterId], may_send: Callable[[], bool], turn: int = 0) -> Burst:
+        """Announce these routers now, in their order, as long as frames may leave, which is asked before each.
 
         `turn`: which of `Ready.passes` is sent, 0 the first time.
         """
         self._take_answers()
         done = Burst()
         bridges: dict[int, bytes | None] = {}
-        pause_at = time.monotonic() + CHUNK_S
-        for router_id in routers:
-            wish = self._wishes.get(router_id)
+        waiting = deque(routers)
+        while waiting:
+            wish = self._wishes.get(waiting[0])
             ready = wish.ready if wish is not None else None
             is_whole = ready is not None and ready.is_whole
             for descriptor, frame in self._frames(ready, turn, bridges) if ready is not None else ():
+                if not may_send():
+                    done.unsent += waiting
+                    waiting.clear()
+                    break
                 error = _send(descriptor, frame) if frame is not None else errno.ENODEV
                 done.frames += 1
                 done.lost += error != 0
                 is_whole = is_whole and error not in _GONE
-                if time.monotonic() >= pause_at:
-                    breathe()
-                    pause_at = time.monotonic() + CHUNK_S
-            if not is_whole:
-                done.unready.append(router_id)
+            else:
+                router_id = waiting.popleft()
+                if not is_whole:
+                    done.unready.append(router_id)
         for router_id in done.unready:
             if (wish := self._wishes.get(router_id)) is not None:
                 self._ask_for(wish)

@@ -3,6 +3,10 @@
 The rule: what was just opened comes before repeats, and first of all what was opened and could not be announced, as
 soon as it can. A chunk takes well under a millisecond, and the loop goes on with the beat after each.
 
+The second rule: nothing is announced when the lease is over, not even the rest of a chunk: a process may be stopped
+anywhere, and what it sends when it goes on would point switches to a host that is over. Then everything waits, until
+the lease is renewed or the routers are silenced.
+
 Invariant: a router that was asked for, and not silenced since, was announced, waits in a queue, or is not whole.
 """
 
@@ -34,8 +38,8 @@ class Announcing(Protocol):
     def forget(self, router_id: RouterId) -> None:
         """Let go of a router."""
 
-    def burst(self, routers: Iterable[RouterId], breathe: Callable[[], None], turn: int = 0) -> Burst:
-        """Announce these now; `turn`: 0 the first time, then the number of the repeat."""
+    def burst(self, routers: Iterable[RouterId], may_send: Callable[[], bool], turn: int = 0) -> Burst:
+        """Announce these as long as frames may leave; `turn`: 0 the first time, then the number of the repeat."""
 
     def became_whole(self) -> list[RouterId]:
         """Routers that were made ready since this was asked last."""
@@ -48,8 +52,16 @@ class Announcing(Protocol):
 class Announcements:
     """Of one beat. `announced` is told of routers once all of them that is announced first was sent."""
 
-    def __init__(self, announcer: Announcing, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        announcer: Announcing,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        lease_until: Callable[[], float],
+    ) -> None:
+        """`lease_until`: when the lease ends, as the kernel was told last."""
         self._announcer = announcer
+        self._lease_until = lease_until
         self._clock = clock
         self._repeats = Repeats()
         # Each router is in a queue once, in the order of the first wish, with its turn: 0, or the number of a repeat.
@@ -100,7 +112,9 @@ class Announcements:
             self._repeats.forget(router_id)
 
     def next_deadline(self) -> float | None:
-        """When `work` has something to do, monotonic seconds; None: nothing waits."""
+        """When `work` has something to do, monotonic seconds; None: nothing waits for a time."""
+        if not self._may_send():
+            return None
         now = self._clock()
         if self._late or self._first or self._again:
             return now
@@ -115,6 +129,8 @@ class Announcements:
             if router_id not in self._first and self._unready.get(router_id, LATE_MOST) < LATE_MOST:
                 self._unready[router_id] += 1
                 self._late[router_id] = 0
+        if not self._may_send():
+            return
         if waiting := self._late or self._first:
             self._send_first(waiting)
             return
@@ -132,15 +148,18 @@ class Announcements:
             self._burst = {}
 
     def _send(self, waiting: dict[RouterId, int]) -> list[RouterId]:
-        """Announce the first few that have the turn of the first one; returns them."""
+        """Announce the first few that have the turn of the first one; returns those that are not to wait any more."""
         turn = next(iter(waiting.values()))
         chunk = list(islice((each for each in waiting if waiting[each] == turn), ROUTERS_AT_ONCE[turn]))
+        done = self._announcer.burst(chunk, self._may_send, turn)
+        chunk = chunk[: len(chunk) - len(done.unsent)]
         for router_id in chunk:
             del waiting[router_id]
-        unready = set(self._announcer.burst(chunk, lambda: None, turn).unready)
-        for router_id in chunk:
-            if router_id in unready:
+            if router_id in done.unready:
                 self._unready.setdefault(router_id, 0)
             else:
                 self._unready.pop(router_id, None)
         return chunk
+
+    def _may_send(self) -> bool:
+        return self._clock() < self._lease_until()

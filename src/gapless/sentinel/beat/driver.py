@@ -146,6 +146,7 @@ class Driver:
         except Dropped as error:
             self._dropped[error.fault.value] += 1
             return
+        self._healed.heard(datagram.sender, now)
         self._handle(Received(datagram=datagram), now)
 
     @property
@@ -369,6 +370,7 @@ class Driver:
                 self._chat(words.line(takeover))
                 self._tell_takeover(takeover, list(takeover.routers), None)
                 self._takeovers = max(self._takeovers, takeover.number)
+                self._healed.over(takeover.of)
                 self._unannounced |= dict.fromkeys(takeover.routers, takeover)
                 self._haste.opened(self._now)
             case HostSilent() as silent:

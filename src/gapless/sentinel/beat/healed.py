@@ -1,15 +1,19 @@
-"""When a partition that healed is worth announcing everything that is open: what was learnt on its other side may be
-wrong. Pure: no clock, nothing is sent from here.
+"""When it is worth announcing everything that is open: a partition healed, and what was learnt on its other side may be
+wrong; or a host came back whose routers were taken over, and the last that it sent may have been an announcement. Pure:
+no clock, nothing is sent from here.
 
 The rule: only the return of an arbiter that was lost for `ABSENT_LEASES` counts, since the repeats of announcements
-cover shorter absences; and all is announced once in `APART_S` at most, since a network that flaps would be flooded, and
-frames by the thousand make beats late. A return that comes too soon waits for its time.
+cover shorter absences. Of a host that is over, the first word at a higher incarnation counts: it has withdrawn by then,
+and whatever a process sent that had been stopped in the middle of announcing came before. All is announced once in
+`APART_S` at most, since a network that flaps would be flooded, and frames by the thousand make beats late. A return
+that comes too soon waits for its time.
 """
 
 from collections.abc import Iterable
 from math import inf
 
-from gapless.model.host import HostName
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Tenure
 
 ABSENT_LEASES = 5
 APART_S = 5.0
@@ -21,6 +25,7 @@ class Healed:
     def __init__(self, lease_s: float) -> None:
         self._absent_s = ABSENT_LEASES * lease_s
         self._lost: dict[HostName, float] = {}
+        self._over: dict[HostName, Incarnation] = {}
         self._last = -inf
         self._due = inf
 
@@ -33,7 +38,20 @@ class Healed:
         """These grant again."""
         lost = [self._lost.pop(arbiter, now) for arbiter in arbiters]
         if now - min(lost, default=now) >= self._absent_s:
-            self._due = min(self._due, max(now, self._last + APART_S))
+            self._want(now)
+
+    def over(self, tenure: Tenure) -> None:
+        """Its routers were taken over, and are announced."""
+        self._over[tenure.host] = tenure.incarnation
+
+    def heard(self, tenure: Tenure, now: float) -> None:
+        """A datagram came from it."""
+        if tenure.incarnation > self._over.get(tenure.host, tenure.incarnation):
+            del self._over[tenure.host]
+            self._want(now)
+
+    def _want(self, now: float) -> None:
+        self._due = min(self._due, max(now, self._last + APART_S))
 
     def is_due(self, now: float) -> bool:
         """Whether everything is to be announced now; said once."""

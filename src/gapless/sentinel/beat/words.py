@@ -47,6 +47,12 @@ def uplinks(trouble: str) -> Said:
     return _said("info", "this host has its way out again")
 
 
+def little_room(got: int, wanted: int) -> Said:
+    """That the kernel keeps fewer datagrams than it was asked to."""
+    what = "the kernel has little room for lease datagrams, and drops some when they come faster than they are read"
+    return _said("warning", what, bytes=got, wanted=wanted, remedy=f"sysctl net.core.rmem_max={wanted}")
+
+
 def _said(level: str, event: str, **details: object) -> Said:
     return Said(level=level, event=event, details={key: str(value) for key, value in details.items()})
 
