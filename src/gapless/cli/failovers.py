@@ -44,6 +44,7 @@ _MEANINGS = {
     "sent": "the plan left for the new host",
     "built": "the new host had built it",
     "announced": "the new host had told the network (gratuitous ARP)",
+    "forwarded": "the new host was seen to have forwarded a packet for it",
     "confirmed": "the controller heard that it is active",
     "failed": "the new host could not build it; another move follows",
     "superseded": "a newer move was decided first",

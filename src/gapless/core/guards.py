@@ -76,7 +76,7 @@ def _take_in_takeovers(ledger: Ledger, host: Host, event: HostReported) -> None:
         mourn(ledger, said.of)
         if router := ledger.routers.get(said.router_id):
             _take_over(ledger, host, router, said.epoch, said.times)
-            _take_in_announcement(ledger, host, router, said)
+            _take_in_rest(ledger, host, router, said)
     if event.takeovers:  # It repeats them until a plan says that they were heard.
         ledger.fleet.changed_plans.setdefault(host.name, "it took over")
 
@@ -122,29 +122,39 @@ def _has_lost_its_right(host: Host, router: RouterRecord) -> bool:
     return lost is not None and lost.host == host.name and host.has_outlived(lost.incarnation)
 
 
-def _take_in_announcement(ledger: Ledger, host: Host, router: RouterRecord, said: Takeover) -> None:
-    """It is announced when everything else of it may be stored already."""
+def _take_in_rest(ledger: Ledger, host: Host, router: RouterRecord, said: Takeover) -> None:
+    """It is announced, and forwards, when everything else of it may be stored already."""
     succession, times = router.succession, said.times
-    if times.announced_ms is None:
+    rest = _rest(times)
+    if not rest:
         return
     if succession.took is not None and succession.took.epoch == said.epoch:
         succession.took = replace(succession.took, times=times, heard_at=ledger.now)
-    elif router.host == host.name and router.epoch == said.epoch and not succession.is_announced:
-        succession.is_announced = True
-        ledger.record(router, MoveStep.ANNOUNCED, ago_s=max(0.0, (times.told_ms - times.announced_ms) / 1000))
+    elif router.host == host.name and router.epoch == said.epoch:
+        for step in rest.keys() - succession.told:
+            ledger.record(router, step, ago_s=max(0.0, (times.told_ms - rest[step]) / 1000))
+        succession.told |= rest.keys()
+
+
+def _rest(times: TakeoverTimes) -> dict[MoveStep, float]:
+    """Steps that are told later than the others, as far as they are over."""
+    steps = {MoveStep.ANNOUNCED: times.announced_ms, MoveStep.FORWARDED: times.forwarded_ms}
+    return {step: after_ms for step, after_ms in steps.items() if after_ms is not None}
 
 
 def record(ledger: Ledger, router: RouterRecord, took: TookOver) -> None:
     """Tell the steps of a takeover, now that it is stored. The host's clock is not compared, only durations."""
-    router.succession.is_announced = took.times is not None and took.times.announced_ms is not None
+    router.succession.told = frozenset()
     if (times := took.times) is None:
         return
+    rest = _rest(times)
+    router.succession.told |= rest.keys()
     steps = (
         (MoveStep.MISSED, 0.0),
         (MoveStep.SILENT, times.silent_ms),
         (MoveStep.BURIED, times.buried_ms),
         (MoveStep.OPENED, times.opened_ms),
-        (MoveStep.ANNOUNCED, times.announced_ms),
+        *rest.items(),
     )
     for step, after_ms in steps:
         if after_ms is not None:

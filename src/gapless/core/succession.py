@@ -23,7 +23,7 @@ from math import inf
 from gapless.errors import InvariantError
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
-from gapless.model.plan import Epoch, RouterReport, RouterState, TakeoverTimes
+from gapless.model.plan import Epoch, MoveStep, RouterReport, RouterState, TakeoverTimes
 
 
 class RightState(StrEnum):
@@ -111,8 +111,8 @@ class Succession:
     """A host that has it built, without any right: the first choice for the next standby. Not stored."""
     took: TookOver | None = None
     """A takeover that was heard of and is not stored yet."""
-    is_announced: bool = False
-    """The record of its last takeover says when it was announced."""
+    told: frozenset[MoveStep] = frozenset()
+    """Steps that come after the opening and are in the record of its last takeover."""
     calm_until: float = -inf
     """After a takeover, nothing is built elsewhere for a while."""
     lost_at: float | None = None

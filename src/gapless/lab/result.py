@@ -35,6 +35,7 @@ TAKEOVER_SPANS = {
     ("silent", "buried"): "claim",
     ("buried", "opened"): "open",
     ("opened", "announced"): "announce",
+    ("opened", "forwarded"): "forward",
     ("missed", "announced"): "whole",
     ("missed", "bound"): "recorded",
 }
@@ -114,6 +115,8 @@ class TakeoverTimeline(msgspec.Struct, frozen=True, kw_only=True):
     """-> the guard lets the routers' frames pass."""
     announce: Spread = Spread()
     """-> the router is announced; they are announced one after another."""
+    forward: Spread = Spread()
+    """Open -> a packet was seen to have been forwarded; of the routers that had something to forward."""
     whole: Spread = Spread()
     recorded: Spread = Spread()
     """Missed -> in the controller's store."""

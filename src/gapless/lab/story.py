@@ -17,7 +17,7 @@ Move = Mapping[str, Any]
 """A move as the API shows it."""
 
 MISSED = "missed"
-_TAKEN = (MISSED, "silent", "buried", "opened", "announced")
+_TAKEN = (MISSED, "silent", "buried", "opened", "announced", "forwarded")
 """Steps of a takeover that its successor tells by its own clock."""
 _OF_HOSTS = ("last_heard", MISSED, "silent", "buried")
 """Steps of the host, not of each of its routers."""
@@ -32,6 +32,7 @@ _TOLD = {
     "sent": "the plans leave for {to_hosts}",
     "built": "built: namespace, interfaces, NAT and floating IPs, on {to_hosts}",
     "announced": "announced by gratuitous ARP: switches and neighbours know the new place",
+    "forwarded": "their first packets are counted as forwarded by {to_hosts}",
     "confirmed": "the controller hears that they are active",
 }
 

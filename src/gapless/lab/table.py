@@ -135,6 +135,7 @@ def tables(result: Result) -> list[Table | str]:
             ("open: -> the guard lets its routers pass", taken.open),
             ("announce: -> announced, one after another", taken.announce),
             ("first beat missed -> announced", taken.whole),
+            ("open -> a packet seen as forwarded", taken.forward),
             ("first beat missed -> in the controller's store", taken.recorded),
         ):
             measured.add_row(words, *_row(spread))

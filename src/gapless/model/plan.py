@@ -141,6 +141,8 @@ class TakeoverTimes:
     claimed_ms: float | None = None
     announced_ms: float | None = None
     """None: not announced yet, or there was nothing to announce."""
+    forwarded_ms: float | None = None
+    """It was seen that the router had forwarded a packet here. None: nothing so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +209,8 @@ class MoveStep(StrEnum):
     """The plan left for the new host."""
     BUILT = "built"
     ANNOUNCED = "announced"
+    FORWARDED = "forwarded"
+    """It was seen that the new host had forwarded a packet for it (takeovers only)."""
     CONFIRMED = "confirmed"
     """The controller heard that it is active."""
     FAILED = "failed"

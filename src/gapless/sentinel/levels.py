@@ -18,10 +18,16 @@ class Done:
 
     def as_of(self, now: float) -> Takeover:
         """The same, told now."""
-        later_ms = (now - self.told_at) * 1000
-        return replace(
-            self.takeover, times=replace(self.takeover.times, told_ms=self.takeover.times.told_ms + later_ms)
-        )
+        return replace(self.takeover, times=replace(self.takeover.times, told_ms=self.ms(now)))
+
+    def ms(self, moment: float) -> float:
+        """A moment (monotonic seconds) as the times of the takeover are."""
+        return self.takeover.times.told_ms + (moment - self.told_at) * 1000
+
+    def forwarded(self, forwarded_ms: float | None) -> "Done":
+        """The same, with the time at which a packet was seen to have been forwarded."""
+        times = replace(self.takeover.times, forwarded_ms=forwarded_ms)
+        return replace(self, takeover=replace(self.takeover, times=times))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import time
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar, assert_never
@@ -30,6 +30,7 @@ from gapless.model.router import RouterId
 from gapless.observe.log import Logger, get_logger
 from gapless.sentinel import beatplan
 from gapless.sentinel.figures import BeatFigures
+from gapless.sentinel.firstpacket import Counting, FirstPackets, read
 from gapless.sentinel.levels import Done, Levels
 from gapless.sentinel.outbox import Outbox
 from gapless.sentinel.processes import how_it_ended
@@ -112,6 +113,7 @@ class Pulse:
         retry_s: float = RETRY_S,
         ready_within_s: float = READY_WITHIN_S,
         rhythm_within_s: float = RHYTHM_WITHIN_S,
+        counting: Counting = read,
     ) -> None:
         self._command = command
         self._settings = settings
@@ -133,6 +135,7 @@ class Pulse:
         self._outbox = Outbox()
         self._needed: asyncio.Queue[Incarnation] = asyncio.Queue()
         """A beat asks for one incarnation, and waits."""
+        self._first_packets = FirstPackets(self._forwarded, counting)
         self._outlived = NOBODY
         """Incarnations up to this one are of other machines that had this name, or over by an operator's word."""
         self._late_said_at = -SAY_LATE_AGAIN_S
@@ -163,6 +166,7 @@ class Pulse:
     def built(self, routers: Sequence[RouterId]) -> None:
         """The agent has made the interfaces of these."""
         self._outbox.built(tuple(routers))
+        self._first_packets.rest(router_id for router_id in routers if router_id not in self.levels.open)
 
     def bury(self, asked: Bury) -> None:
         """The controller claims a tenure."""
@@ -266,6 +270,7 @@ class Pulse:
             asyncio.create_task(self._feed(link, begin)),
             asyncio.create_task(self._answer(link)),
             asyncio.create_task(self._bear()),
+            asyncio.create_task(self._first_packets.run()),
             asyncio.create_task(self._watch()),
         ]
         try:
@@ -403,17 +408,12 @@ class Pulse:
                 for router_id in message.routers:
                     self.levels.open.pop(router_id, None)
                     self.levels.passing.discard(router_id)
+                self._first_packets.rest(message.routers)
                 self._listener.guard_changed()
             case wire.Level():
                 self._level(message)
             case wire.TookOver():
-                now = time.monotonic()
-                self.figures.took_over(message, self.levels.takeovers)
-                self.levels.takeovers |= {
-                    each.router_id: Done(number=message.number, takeover=each, told_at=now)
-                    for each in message.takeovers
-                }
-                self._listener.guard_changed()
+                self._took_over(message)
             case wire.BurialAnswer():
                 self._listener.buried(Burial(tenure=message.tenure, seq=message.seq, is_buried=message.is_buried))
             case wire.Said():
@@ -427,10 +427,31 @@ class Pulse:
 
     def _begin_anew(self, ready: wire.Ready, pid: int) -> None:
         """The guard was made anew: nothing of the beat before is open any more."""
+        self._first_packets.rest(self.levels.open)
         self.levels = Levels(leased=self.levels.leased)
         self._log.info("the guard stands; the beat goes", pid=pid, terms=ready.terms, lease_s=self._timing.lease_s)
         self._ready.set()
         self.has_been_ready = True
+        self._listener.guard_changed()
+
+    def _took_over(self, said: wire.TookOver) -> None:
+        known = self.levels.takeovers
+        self.figures.took_over(said, known)
+        news = {each.router_id: Done(number=said.number, takeover=each, told_at=said.at) for each in said.takeovers}
+        for router_id, done in news.items():
+            if (before := known.get(router_id)) is not None and before.number == said.number:
+                news[router_id] = done.forwarded(before.takeover.times.forwarded_ms)
+        self._first_packets.begin(
+            router_id for router_id in news if router_id not in known or known[router_id].number != said.number
+        )
+        self.levels.takeovers = known | news
+        self._listener.guard_changed()
+
+    def _forwarded(self, seen: Mapping[RouterId, float]) -> None:
+        """The last step of a takeover, told once more."""
+        for router_id, at in seen.items():
+            if (done := self.levels.takeovers.get(router_id)) is not None:
+                self.levels.takeovers[router_id] = done.forwarded(done.ms(at))
         self._listener.guard_changed()
 
     def _level(self, level: wire.Level) -> None:

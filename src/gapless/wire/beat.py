@@ -169,10 +169,11 @@ class IncarnationNeeded(msgspec.Struct, frozen=True, kw_only=True, tag="incarnat
 
 class TookOver(msgspec.Struct, frozen=True, kw_only=True, tag="took-over"):
     """Routers that became active here by right; in parts, all with one `number`, until a `Level` says so. Told once
-    more when announced.
+    more when announced. `at`: the moment that `told_ms` is of, monotonic seconds.
     """
 
     number: int
+    at: float
     takeovers: tuple[Takeover, ...]
 
 

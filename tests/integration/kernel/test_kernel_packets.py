@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import struct
+import time
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
@@ -15,6 +16,7 @@ from kernel_fixtures import (
     PORT_OUT,
     QG,
     QR_A,
+    ROUTER_ID,
     Wires,
     arp,
     has_udp,
@@ -27,6 +29,7 @@ from kernel_fixtures import (
 
 from gapless.agent.reconcile import Reconciler
 from gapless.model.router import Gateway, Route, RouterId
+from gapless.sentinel import firstpacket
 
 pytestmark = pytest.mark.isolated
 
@@ -66,6 +69,22 @@ def test_a_floating_ip_stands_for_its_machine_in_both_directions(wires: Wires, h
     assert ask(outside, (FLOATING_IP, 40001), inside) == (OUTSIDE, 7000)
     neighbour = wires.udp("vm1b", port=40002)
     assert ask(neighbour, (OUTSIDE, 7000), outside) == (GATEWAY_IP, 40002)
+
+
+def test_the_first_packet_that_a_router_forwards_is_counted_and_what_is_for_itself_is_not(
+    wires: Wires, host: Reconciler
+) -> None:
+    host.reconcile(router((FLOATING_IP, "10.0.0.5")))
+    nobody = RouterId("nobody")
+    before = firstpacket.read([nobody, ROUTER_ID])
+    assert set(before) == {ROUTER_ID}, "nobody's namespace is not there"
+    assert wires.ping("outside", GATEWAY_IP).returncode == 0
+    assert firstpacket.read([ROUTER_ID])[ROUTER_ID].packets == before[ROUTER_ID].packets
+    inside, outside = wires.udp("vm1", port=40001), wires.udp("outside", port=7000)
+    ask(outside, (FLOATING_IP, 40001), inside)
+    after = firstpacket.read([ROUTER_ID])[ROUTER_ID]
+    assert after.packets == before[ROUTER_ID].packets + 2
+    assert before[ROUTER_ID].at < after.at <= time.monotonic()
 
 
 def test_a_floating_ip_is_reached_from_inside(wires: Wires, host: Reconciler) -> None:

@@ -237,6 +237,32 @@ def test_a_takeover_is_recorded_before_it_is_announced_and_then_its_announcement
     assert len(rig.all_said(Bind)) == 1
 
 
+def test_the_first_packet_is_recorded_when_it_is_told_once_and_after_the_rest() -> None:
+    rig = two()
+    rig.take_over("h2", "r1", tenure("h1"), times=OPENED)
+    rig.take_over("h2", "r1", tenure("h1"))
+    assert MoveStep.FORWARDED not in rig.steps("r1", 2)
+    for _ in range(2):
+        rig.take_over("h2", "r1", tenure("h1"), times=replace(TIMES, forwarded_ms=240, told_ms=260))
+    forwarded = [each for each in rig.all_said(RecordStep) if each.step is MoveStep.FORWARDED]
+    assert [(each.router_id, each.epoch, round(each.ago_s, 3)) for each in forwarded] == [("r1", 2, 0.020)]
+    assert announced(rig) == [0.020]
+
+
+def test_what_is_told_before_the_takeover_is_stored_is_recorded_with_it_once() -> None:
+    rig = two()
+    rig.answers = False
+    rig.take_over("h2", "r1", tenure("h1"), times=OPENED)
+    whole = replace(TIMES, forwarded_ms=240)
+    rig.take_over("h2", "r1", tenure("h1"), times=whole)
+    rig.answers = True
+    for effect in list(rig.unanswered):
+        rig.answer(effect)
+    rig.take_over("h2", "r1", tenure("h1"), times=whole)
+    steps = [each.step for each in rig.all_said(RecordStep) if each.router_id == "r1" and each.epoch == 2]
+    assert steps.count(MoveStep.FORWARDED) == steps.count(MoveStep.ANNOUNCED) == 1
+
+
 def test_an_announcement_that_is_heard_before_the_takeover_is_stored_is_recorded_with_it() -> None:
     rig = two()
     rig.answers = False

@@ -96,7 +96,17 @@ def test_no_moves_no_times() -> None:
 def test_takeovers_have_a_timeline_of_their_own() -> None:
     whole = result.timeline(
         [
-            move(missed=10, silent=210, decided=210, buried=213, opened=214, announced=220, bound=260, confirmed=260),
+            move(
+                missed=10,
+                silent=210,
+                decided=210,
+                buried=213,
+                opened=214,
+                announced=220,
+                forwarded=217,
+                bound=260,
+                confirmed=260,
+            ),
             move(missed=10, silent=212, decided=212, buried=213, opened=214, announced=240, bound=280, confirmed=280),
         ],
         STRUCK,
@@ -107,6 +117,7 @@ def test_takeovers_have_a_timeline_of_their_own() -> None:
     assert (taken.claim.median, taken.claim.max) == (1, 3)
     assert taken.open.max == 1
     assert (taken.announce.median, taken.announce.max) == (6, 26)
+    assert (taken.forward.median, taken.forward.max) == (3, 3), "the other router had nothing to forward"
     assert (taken.whole.median, taken.whole.max) == (210, 230)
     assert (taken.recorded.median, taken.recorded.max) == (250, 270)
     assert whole.struck_to_confirmed.max == 280

@@ -18,7 +18,13 @@ def rows(shown: Result) -> dict[str, str]:
 
 
 TAKEN = TakeoverTimeline(
-    silence=spread(201), claim=spread(2), open=spread(0.5), announce=spread(7), whole=spread(211), recorded=spread(250)
+    silence=spread(201),
+    claim=spread(2),
+    open=spread(0.5),
+    announce=spread(7),
+    whole=spread(211),
+    recorded=spread(250),
+    forward=spread(3),
 )
 
 
@@ -30,6 +36,7 @@ def test_a_takeover_is_shown_step_by_step_and_no_step_of_a_decided_move_with_it(
         ("open: -> the guard lets its routers pass", "0.5"),
         ("announce: -> announced, one after another", "7.0"),
         ("first beat missed -> announced", "211.0"),
+        ("open -> a packet seen as forwarded", "3.0"),
         ("first beat missed -> in the controller's store", "250.0"),
     ]
 

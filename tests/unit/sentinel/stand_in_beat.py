@@ -77,7 +77,7 @@ def obey(order: str) -> None:
             taken = Takeover(
                 router_id=router_id, epoch=Epoch(2), of=Tenure(HostName("dead"), Incarnation(1)), times=times
             )
-            link.send(wire.TookOver(number=1, takeovers=(taken,)))
+            link.send(wire.TookOver(number=1, at=time.monotonic(), takeovers=(taken,)))
             level(incarnation, takeovers=1)
         case "haste":
             global in_haste

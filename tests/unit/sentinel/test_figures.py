@@ -24,6 +24,7 @@ def a_takeover(number: int, *names: str) -> TookOver:
     times = TakeoverTimes(buried_ms=1, opened_ms=2, told_ms=3)
     return TookOver(
         number=number,
+        at=0.0,
         takeovers=tuple(Takeover(router_id=RouterId(name), epoch=Epoch(2), of=DEAD, times=times) for name in names),
     )
 

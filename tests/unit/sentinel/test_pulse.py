@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT, FAST, NOBODY, LeaseTiming, Panel, PanelVersion, Tenure
 from gapless.model.plan import Burial, Epoch, Guarded, LeaseAddress, PanelPlan, PlannedRouter, Revision, Role
 from gapless.model.router import Router, RouterId
+from gapless.sentinel.firstpacket import Count, Counting
 from gapless.sentinel.identity import StateDirectory
+from gapless.sentinel.levels import Done
 from gapless.sentinel.pulse import Pulse
 from gapless.wire.messages import Bury
 
@@ -119,6 +122,7 @@ async def pulse(
     panel: PanelPlan | None = None,
     ready_within_s: float = 60.0,
     rhythm_within_s: float = 60.0,
+    counting: Counting = lambda _: {},
 ) -> AsyncIterator[Bench]:
     """Beats that behave as named, one after another; the last one for ever."""
     left = list(behaviours or ["good"])
@@ -144,6 +148,7 @@ async def pulse(
             retry_s=0.01,
             ready_within_s=ready_within_s,
             rhythm_within_s=rhythm_within_s,
+            counting=counting,
         )
         running = asyncio.create_task(bench.pulse.run("cloud"))
         try:
@@ -312,6 +317,33 @@ async def test_levels_are_what_was_said_last(tmp_path: Path) -> None:
         assert bench.pulse.levels.open == {"a": 2}
         assert bench.pulse.levels.passing == {"a"}
         assert [done.takeover.router_id for done in bench.pulse.levels.takeovers.values()] == ["a"]
+
+
+async def test_the_first_packet_after_a_takeover_is_told_and_a_later_word_of_the_beat_keeps_it(
+    tmp_path: Path,
+) -> None:
+    packets = count()
+
+    def counting(routers: Iterable[RouterId]) -> dict[RouterId, Count]:
+        return {each: Count(next(packets), time.monotonic()) for each in routers}
+
+    async with pulse(tmp_path, counting=counting) as bench:
+        await bench.holds(2)
+        before = time.monotonic()
+        await bench.obeys("take:a")
+
+        def taken() -> Done:
+            return bench.pulse.levels.takeovers[RouterId("a")]
+
+        await bench.until(lambda: "a" in bench.pulse.levels.takeovers and taken().takeover.times.forwarded_ms)
+        first = taken()
+        assert before < first.told_at < time.monotonic(), "the beat's own moment, by the clock that all share"
+        times = first.takeover.times
+        assert times.forwarded_ms is not None
+        assert times.told_ms < times.forwarded_ms < first.ms(time.monotonic())
+        await bench.obeys("take:a")
+        await bench.until(lambda: taken().told_at > first.told_at)
+        assert taken().takeover.times.forwarded_ms == times.forwarded_ms
 
 
 async def test_a_new_tenure_is_told_the_whole_plan_and_nothing_of_what_was_heard(tmp_path: Path) -> None:

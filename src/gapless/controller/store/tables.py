@@ -351,6 +351,7 @@ class MoveRow(Table):
     sent_at: Mapped[datetime | None]
     built_at: Mapped[datetime | None]
     announced_at: Mapped[datetime | None]
+    forwarded_at: Mapped[datetime | None]
     confirmed_at: Mapped[datetime | None]
     failed_at: Mapped[datetime | None]
     superseded_at: Mapped[datetime | None]

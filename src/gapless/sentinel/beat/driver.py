@@ -403,13 +403,14 @@ class Driver:
             self._tell_level()
 
     def _tell_takeover(self, takeover: TookOver, routers: list[RouterId], announced: float | None) -> None:
-        times = words.since_missed(takeover.times, self._timing, announced=announced, told=announced or self._now)
+        told = announced or self._now
+        times = words.since_missed(takeover.times, self._timing, announced=announced, told=told)
         said = [
             Takeover(router_id=router_id, epoch=takeover.routers[router_id], of=takeover.of, times=times)
             for router_id in routers
         ]
         for part in _parts(said):
-            self._say(wire.TookOver(number=takeover.number, takeovers=part))
+            self._say(wire.TookOver(number=takeover.number, at=told, takeovers=part))
 
     def _tell_level(self) -> None:
         tenure = self._beat.tenure
