@@ -4,16 +4,16 @@ Each namespace counts the packets that it forwarded (`ForwDatagrams` of RFC 4293
 stands still, whatever is announced or asked for by ARP; so it is read once when a router was built or closed, and again
 after a takeover, until it has grown. Nothing is added to the way of a frame.
 
-The rule: **what is told is an upper bound**, the moment at which the growth was seen. One look at a router takes a
-hundredth of a millisecond of the processor, all looks together a tenth of one core at most, for `WATCH_S` at most: so
-one router is looked at each two milliseconds, and a thousand about each hundred. A router that forwards nothing in that
+The rule: **what is told is an upper bound**, the moment at which the growth was seen. One look at a router takes some
+30 µs of the processor, all looks together a tenth of one core at most, for `WATCH_S` at most: so one router is looked
+at each two milliseconds, a hundred each 35, and a thousand three times a second. A router that forwards nothing in that
 time is not told of.
 """
 
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -65,6 +65,10 @@ class Watch:
         for router_id in routers:
             self._resting.discard(router_id)
             self._until[router_id] = now + WATCH_S
+
+    def keep(self, routers: Container[RouterId]) -> None:
+        """Others than these are not planned here any more."""
+        self._before = {router_id: packets for router_id, packets in self._before.items() if router_id in routers}
 
     def due(self, now: float) -> tuple[RouterId, ...]:
         """Those to be looked at now."""
@@ -132,6 +136,10 @@ class FirstPackets:
         """As in `Watch`."""
         self._watch.begin(routers, time.monotonic())
         self._work.set()
+
+    def keep(self, routers: Container[RouterId]) -> None:
+        """As in `Watch`."""
+        self._watch.keep(routers)
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -160,6 +160,7 @@ class Pulse:
         self._wanted = Wanted(
             version=now.version + 1, plan=plan, heard=heard, panel=_latest(now.panel, panel, self._log)
         )
+        self._first_packets.keep(plan.routers)
         self._changed.set()
         return self._wanted.version
 

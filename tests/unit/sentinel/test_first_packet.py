@@ -96,6 +96,16 @@ def test_a_namespace_that_was_made_anew_counts_from_nothing() -> None:
     assert bench.look() == {}, "not known how many those were before"
 
 
+def test_what_is_not_planned_here_any_more_is_forgotten() -> None:
+    bench = Bench(x=7, y=7)
+    bench.watch.rest([X, Y])
+    bench.look()
+    bench.watch.keep({Y})
+    bench.watch.begin([X, Y], bench.now)
+    bench.packets = {"x": 8, "y": 8}
+    assert bench.look() == {Y: 100.0}, "of the other nobody knows how many those were before"
+
+
 def test_those_that_were_taken_over_come_before_those_at_rest() -> None:
     bench = Bench()
     bench.watch.rest(RouterId(f"{number:03}") for number in range(1000))
