@@ -24,6 +24,8 @@ def test_a_case_is_struck_in_rounds_and_says_how_each_went(tmp_path: Path) -> No
     assert (case["case"], case["broken"]) == ("power-1", "")
     assert [one["result"]["moved"] for one in case["rounds"]] == [1, 1]
     assert [one["result"]["double_active_frames"] for one in case["rounds"]] == [0, 0]
+    taken = [one["result"]["timeline"]["takeover"] for one in case["rounds"]]
+    assert all(each["forward"]["max"] > 0 for each in taken), "the first packet was seen"
     assert "round 2: host-power: 1 of 1 routers moved" in done.stdout
     assert "| power-1 | host-power | default | 1 | 2 of 2 | 1 |" in done.stdout
 

@@ -123,5 +123,4 @@ def test_the_benchmark_of_takeovers_in_short(tmp_path: Path) -> None:
     assert "| host-power | default | 2 | 1 |" in table.read_text()
     (case,) = json.loads(found.read_text())
     (only,) = case["runs"]
-    taken = only["timeline"]["takeover"]
-    assert (only["double_active_frames"], taken["claim"]["max"] > 0, taken["forward"]["max"] > 0) == (0, True, True)
+    assert (only["double_active_frames"], only["timeline"]["takeover"]["claim"]["max"] > 0) == (0, True)
