@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.netns, pytest.mark.thorough, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.netns, pytest.mark.timeout(600)]
 
 BENCH = Path(__file__).parents[3] / "bench"
 

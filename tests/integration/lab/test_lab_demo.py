@@ -111,16 +111,3 @@ def test_the_benchmark_in_short(tmp_path: Path) -> None:
     (found,) = tmp_path.glob("*.json")
     assert "| 2 | 1 | 1 |" in table.read_text()
     assert json.loads(found.read_text())["host_power"]["2"][0]["ok"] is True
-
-
-def test_the_benchmark_of_takeovers_in_short(tmp_path: Path) -> None:
-    argv = ["--routers", "2", "--runs", "1", "--timings", "default", "--out", str(tmp_path)]
-    done = run("bench/takeover.py", *argv)
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    (table,) = tmp_path.glob("*.md")
-    (found,) = tmp_path.glob("*.json")
-    assert "| host-power | default | 2 | 1 |" in table.read_text()
-    (case,) = json.loads(found.read_text())
-    (only,) = case["runs"]
-    assert (only["double_active_frames"], only["timeline"]["takeover"]["claim"]["max"] > 0) == (0, True)
