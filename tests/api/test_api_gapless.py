@@ -123,6 +123,7 @@ async def test_what_the_planner_sees(api: AsyncClient, steering: FakeSteering) -
         "takes_routers": False,
         "holds_lease": False,
         "arbiter": True,
+        "without_lease_s": None,
     }
     assert (await api.get("/v2.0/gapless/routers")).json() == {
         "routers": [

@@ -8,7 +8,7 @@ from math import inf
 
 import pytest
 
-from gapless.core import news, reports, wishes
+from gapless.core import leaseless, news, reports, wishes
 from gapless.core.binding import Binding
 from gapless.core.brake import Brake
 from gapless.core.effects import StoreSuccession, StoreWithdrawal
@@ -202,6 +202,11 @@ def _drop_for_good(drop: Callable[[Ledger, RouterRecord, Trigger], None]) -> Cal
     return drop_and_wait
 
 
+def a_lease_is_waited_for_for_ever(patch: Patch) -> None:
+    """A host that is heard and holds no lease is believed to be about to hold one."""
+    patch.setattr(leaseless, "LEASELESS_S", inf)
+
+
 @pytest.mark.parametrize(
     ("mistake", "oracle"),
     [
@@ -215,6 +220,7 @@ def _drop_for_good(drop: Callable[[Ledger, RouterRecord, Trigger], None]) -> Cal
         (the_word_is_ignored, "oracle 4"),
         (names_are_forgotten, ("oracle 1", "oracle 3", "oracle 4", "oracle 8")),
         (nobody_stands_by_again, "oracle 4"),
+        (a_lease_is_waited_for_for_ever, "oracle 4"),
     ],
 )
 def test_a_mistake_with_standbys_is_caught(

@@ -67,7 +67,9 @@ def _hosts(hosts: list[dict[str, Any]]) -> Table:
 
 
 def _lease(host: dict[str, Any]) -> str:
-    return ", ".join(filter(None, ("holds it" if host["holds_lease"] else "-", "arbiter" if host["arbiter"] else "")))
+    without_s = host["without_lease_s"]
+    lease = "holds it" if host["holds_lease"] else "-" if without_s is None else f"none for {without_s:.0f} s"
+    return ", ".join(filter(None, (lease, "arbiter" if host["arbiter"] else "")))
 
 
 def _routers(routers: list[dict[str, Any]]) -> Table:

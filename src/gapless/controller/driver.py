@@ -276,6 +276,7 @@ class Driver:
             buried=report.buried,
             uplink_trouble=report.uplink_trouble,
             is_held=report.is_held,
+            reborn=report.reborn,
         )
         await self._inbox.put(event, received_s)
 

@@ -257,7 +257,7 @@ class Link:
     async def _heard(self, host: HostName, heard: Heard, received_s: float) -> None:
         self._roster.heard(host, received_s, utc_now())
         self._book.heard(host)
-        if (record := self._roster.leased(host, heard.report.leased)) is not None:
+        if (record := self._roster.risen(host, max(heard.report.leased, heard.report.reborn))) is not None:
             self._book.risen(host, record)
         await self._ears.host_reported(host, heard, received_s)
 

@@ -281,6 +281,7 @@ def _host_view(status: HostStatus, heard_at: datetime | None) -> HostView:
         takes_routers=status.takes_routers,
         holds_lease=status.holds_lease,
         arbiter=status.arbiter,
+        without_lease_s=status.without_lease_s,
     )
 
 

@@ -160,8 +160,8 @@ class Roster:
             return False
         return max(incarnation, known.outlived + 1) < known.started
 
-    def leased(self, name: HostName, incarnation: Incarnation) -> NameRecord | None:
-        """A host held its lease at this incarnation; what is known of its name, if that is news and can be."""
+    def risen(self, name: HostName, incarnation: Incarnation) -> NameRecord | None:
+        """A host is at this incarnation, or above; what is known of its name, if that is news and can be."""
         known = self._names.get(name)
         if known is None or not known.highest < incarnation < _LARGEST:
             return None

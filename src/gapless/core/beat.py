@@ -27,6 +27,7 @@ from gapless.core.beatevents import (
     ArbitersLost,
     BeatEffect,
     BeatEvent,
+    Belated,
     BurialAnswered,
     BurialAsked,
     ClockJudged,
@@ -92,6 +93,8 @@ class Beat:
         """The one that it follows: to be kept on the disk before it is reported."""
         self.settled: Revision | None = None
         """The last plan of this incarnation that was settled."""
+        self.reborn = NOBODY
+        """Every lower incarnation of this machine is over, and nothing of it is open; NOBODY before that is so."""
         self.takeovers = 0
         """How many takeovers of this incarnation were decided so far."""
         self._me = Tenure(me, incarnation)
@@ -121,6 +124,8 @@ class Beat:
         """What is in the socket decides something: the shell reads all of it, and then says `Emptied`."""
         self._undecided: list[Datagram | BurialAsked] = []
         """Questions that wait for that."""
+        self._belated: set[Tenure] = set()
+        """Whose belated renewals were refused since the last turn."""
         self._inbox: deque[Datagram] = deque()
         """What this host says to itself, as holder, successor and arbiter in one."""
         self._effects: list[BeatEffect] = []
@@ -135,6 +140,8 @@ class Beat:
         match event:
             case Received():
                 self._hear(event.datagram)
+            case Belated():
+                self._refuse(event.sender, event.highest)
             case Emptied():
                 self._judge(event.at)
             case Planned():
@@ -167,6 +174,7 @@ class Beat:
             # From the time at which it was due: being late now and then must not make renewals rarer.
             due = self._next_renewal + self._timing.interval_s
             self._next_renewal = due if due > now else now + self._timing.interval_s
+            self._belated.clear()
             self._renew()
         if now >= self._arbiter.next_deadline():
             self.is_listening = True
@@ -295,6 +303,7 @@ class Beat:
     def _withdrawn(self) -> None:
         if self._stage is not _Stage.WITHDRAWING:
             raise InvariantError(f"withdrawn in stage {self._stage.name}: nobody asked for it")
+        self.reborn = Incarnation(max(self._me.incarnation, self._highest_over + 1))
         if self._me.incarnation > self._highest_over:
             self._start_renewing()
         else:
@@ -308,6 +317,7 @@ class Beat:
             self._effects.append(NeedIncarnation(after=Incarnation(self._highest_over)))
             return
         self._me = Tenure(self._me.host, incarnation)
+        self.reborn = incarnation
         self._lease = Lease(self._me, self._timing)
         self._ways_out.forget_heirs()
         self._start_renewing()
@@ -416,6 +426,17 @@ class Beat:
         if kind is not None:
             self._send(sender.host, self._datagram(kind, subject, seq=seq, asker=sender.incarnation))
 
+    def _refuse(self, sender: Tenure, highest: Incarnation) -> None:
+        """As an arbiter, to a host whose machine was heard at a higher incarnation. Its disk was restored from an old
+        copy, and it has to rise above that; or somebody replays what it sent long ago, and it does not heed an answer
+        to an incarnation that is not its own. Once an interval, as it would be granted.
+        """
+        if self._me.host in self._arbiters and sender not in self._belated:
+            self._belated.add(sender)
+            self.counters.refusals += 1
+            over = Tenure(sender.host, highest)
+            self._send(sender.host, self._datagram(DatagramKind.REFUSE, over, asker=sender.incarnation))
+
     def _answer_controller(self, event: BurialAsked) -> None:
         if self._must_listen(event, event.tenure):
             return
@@ -503,6 +524,8 @@ class Beat:
             self._follow(plan.panel)
         if self.tenure is None or plan.incarnation != self.tenure.incarnation:
             self.counters.other_plans += 1
+            if self.tenure is None:
+                self._unsettled = plan.revision  # Whatever it takes away is closed, with all else.
             return
         unheard = {router_id: epoch for router_id, (number, epoch) in self._taken.items() if number > plan.heard}
         active = {**plan.active, **unheard}
@@ -557,7 +580,7 @@ class Beat:
             self._effects.append(Deactivate(routers=closing, reason="its plan says so"))
         if opening := self._active.to_open():
             self._open(Opening(opening, None, 0), "its plan says so")
-        if self._unsettled is not None and self._active.is_settled:
+        if self._unsettled is not None and self._active.is_settled and self._stage is _Stage.RENEWING:
             self.settled, self._unsettled = self._unsettled, None
             self._tell(PlanSettled(revision=self.settled))
 

@@ -8,8 +8,9 @@ Events are facts, effects are imperative, news are for the log and the controlle
   reads all there is and says `Emptied` if the beat is listening: others' leases are judged by what was heard.
 - It answers each Activate, Deactivate, Withdraw and NeedIncarnation exactly once, in order. Deactivate, Withdraw and
   NeedIncarnation are tried until they succeed; an Activate may fail, and is then asked for again.
-- It lets the controller know an incarnation only after the `LeaseHeld` that names it: a tenure that never held a lease
-  may be buried, forgotten, and then granted after all, so nothing may ever be planned for it, or after it.
+- It lets the controller know a *tenure* only after the `LeaseHeld` that names it: a tenure that never held a lease
+  may be buried, forgotten, and then granted after all, so nothing may ever be planned for it, or after it. What it says
+  earlier of an incarnation (`Beat.reborn`) is that those below are over.
 """
 
 from collections.abc import Mapping
@@ -55,6 +56,15 @@ class Received:
     """A datagram arrived."""
 
     datagram: Datagram
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belated:
+    """A renewal arrived, authentic and dropped: its sender's machine was heard at a higher incarnation before."""
+
+    sender: Tenure
+    highest: Incarnation
+    """The highest at which it was heard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +153,7 @@ BeatEvent = (
     ClockJudged
     | UplinksSeen
     | Received
+    | Belated
     | Emptied
     | Planned
     | Withdrawn

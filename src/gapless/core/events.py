@@ -62,6 +62,8 @@ class HostReported:
     uplink_trouble: str = ""
     is_held: bool = False
     """It holds its lease now."""
+    reborn: Incarnation = NOBODY
+    """Every lower incarnation of this machine is over, by its own word; NOBODY: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

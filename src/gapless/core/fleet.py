@@ -77,6 +77,12 @@ class Host:
     """The first version of its plan with the panel as it is."""
     is_held: bool = False
     """It holds its lease, as it said last in this connection."""
+    without_since: float | None = None
+    """Since when it is not known to hold its lease, as far as that counts against it; None: it holds it."""
+    held_since: float | None = None
+    """Since when it says that it holds its lease, as far as that is known; None: it does not."""
+    is_leaseless: bool = False
+    """It held no lease for long, and others did (`core.leaseless`)."""
     is_off: bool = False
     """An operator confirmed that it is off, and it was not heard since."""
     must_follow: bool = False
@@ -119,7 +125,14 @@ class Host:
     @property
     def holds_lease(self) -> bool:
         """Whether guarded routers can be planned for it: it is at the incarnation at which it held its lease last."""
-        return not self.must_follow and self.buried < self.leased == self.incarnation and self.leased >= self.reborn
+        is_present = self.buried < self.leased == self.incarnation and self.leased >= self.reborn
+        return is_present and not self.must_follow and not self.is_leaseless
+
+    @property
+    def is_between_leases(self) -> bool:
+        """It was fenced a moment ago, and may hold its lease again in the next: what is built here is worth keeping."""
+        is_there = self.connected and self.silence.standing is Standing.ALIVE and self.facts.lease_address is not None
+        return is_there and not (self.is_held or self.is_leaseless)
 
     def is_of(self, incarnation: Incarnation) -> bool:
         """Whether that is an incarnation of its machine, and not of another that had its name."""

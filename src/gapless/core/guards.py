@@ -7,6 +7,7 @@ no plan that knows of it says otherwise, stored or not.
 
 from dataclasses import replace
 
+from gapless.core import leaseless
 from gapless.core.effects import ReportHost
 from gapless.core.events import HostReported
 from gapless.core.fleet import NOTHING, Host
@@ -34,7 +35,7 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
         host.forwarding = is_open
         for router_id in sorted({router_id for router_id, _ in changed}):
             _take_in_opening(ledger, host, router_id, is_open.get(router_id))
-    host.is_held = event.is_held
+    leaseless.heard(ledger, host, is_held=event.is_held)
     host.guard_version = max(host.guard_version, event.guard_version)
     if host.must_follow and not ledger.is_panel_lost and host.guard_version >= host.panel_version:
         ledger.follows_anew(host)
@@ -59,6 +60,7 @@ def mourn(ledger: Ledger, tenure: Tenure) -> None:
 
 
 def _take_in_lease(ledger: Ledger, host: Host, event: HostReported) -> None:
+    _take_in_rebirth(ledger, host, event.reborn)
     if event.leased <= host.leased:
         return
     host.leased = event.leased
@@ -69,6 +71,15 @@ def _take_in_lease(ledger: Ledger, host: Host, event: HostReported) -> None:
         mourn(ledger, Tenure(host.name, Incarnation(before)))
     ledger.lease_changed(host)
     ledger.look_again()
+
+
+def _take_in_rebirth(ledger: Ledger, host: Host, reborn: Incarnation) -> None:
+    """It says that every lower incarnation is over. A machine that was installed anew counts from 1 until it has heard
+    where its range begins, and says nothing of the machine before it.
+    """
+    if reborn > host.reborn and host.is_of(reborn):
+        host.incarnation, host.reborn = max(host.incarnation, reborn), reborn
+        ledger.lease_changed(host)
 
 
 def _take_in_takeovers(ledger: Ledger, host: Host, event: HostReported) -> None:
@@ -118,8 +129,8 @@ def _take_over(ledger: Ledger, host: Host, router: RouterRecord, epoch: Epoch, t
 
 def _has_lost_its_right(host: Host, router: RouterRecord) -> bool:
     """Whether an earlier incarnation of the host may have taken the router over."""
-    lost = router.succession.lost
-    return lost is not None and lost.host == host.name and host.has_outlived(lost.incarnation)
+    once = (router.succession.lost, router.succession.standby)
+    return any(each is not None and each.host == host.name and host.has_outlived(each.incarnation) for each in once)
 
 
 def _take_in_rest(ledger: Ledger, host: Host, router: RouterRecord, said: Takeover) -> None:

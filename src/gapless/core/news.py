@@ -6,7 +6,7 @@ things are then, in `core.planner`.
 
 from typing import assert_never
 
-from gapless.core import confirmed, guards, reports
+from gapless.core import confirmed, guards, leaseless, reports
 from gapless.core.events import (
     HostAdminChanged,
     HostConfirmedOff,
@@ -87,6 +87,7 @@ def _host_connected(ledger: Ledger, event: HostConnected) -> None:
     host.connected, host.agent = True, None
     host.session, host.heard, host.guard_version, host.forwarding = event.session, 0, 0, None
     host.told_ahead = host.told_leftovers = host.is_held = False
+    leaseless.began(host, ledger.now)
     _heard(ledger, host)
     _abilities_changed(ledger, host)
     ledger.fleet.changed_plans.setdefault(host.name, "it connected")

@@ -1,8 +1,8 @@
 """Which hosts are arbiters, and how one of them is replaced without two quorums that know nothing of each other.
 
 The rule: three arbiters, five from nine hosts on, one while there are fewer than three hosts; spread over zones. They
-stay as they are: an arbiter is replaced when it is dead and another host is there to be one, or when there are hosts
-enough for more arbiters. An even number is never better than the odd one below it.
+stay as they are: an arbiter is replaced when it is dead or leaseless (`core.leaseless`) and another host is there to be
+one, or when there are hosts enough for more arbiters. An even number is never better than the odd one below it.
 
 Replacing takes three levels, each stored, then published, then followed (`model.lease.Panel`):
 
@@ -50,12 +50,14 @@ class Member:
     name: HostName
     zone: str
     is_able: bool
-    """It is heard and connected: it could be an arbiter."""
+    """It is heard, connected and not leaseless: it could be an arbiter."""
     is_dead: bool
     is_over: bool
     """The arbiters have buried its tenure: it holds no lease, whatever it follows."""
     follows: bool
     """Its guard works from the panel as it was published last."""
+    is_leaseless: bool = False
+    """It held no lease for long, and others did: its datagrams reach nobody."""
     is_held: bool = False
     """It is heard, and says that it holds its lease now."""
 
@@ -140,7 +142,10 @@ class Arbiters:
         if now - self._due[1] < self._quiet_s:
             return None
         joint = Panel(version=PanelVersion(panel.version + 1), floor=panel.version, sets=(old, new))
-        return NextLevel(panel=joint, reason=f"arbiters are to be {_names(new)} instead of {_names(old)}")
+        return NextLevel(
+            panel=joint,
+            reason=f"arbiters are to be {_names(new)} instead of {_names(old)}{_why_not(old - new, members)}",
+        )
 
     def _raise_floor(self, panel: Panel, members: Sequence[Member]) -> NextLevel | None:
         if _laggards(members):
@@ -212,7 +217,7 @@ def _first(members: Sequence[Member]) -> NextLevel | None:
 def _chosen(current: frozenset[HostName], members: Sequence[Member]) -> frozenset[HostName]:
     """The arbiters that there should be; `current` if nothing better is possible."""
     zones = {each.name: each.zone for each in members}
-    kept = {each.name for each in members if each.name in current and not each.is_dead}
+    kept = {each.name for each in members if each.name in current and not (each.is_dead or each.is_leaseless)}
     able = {each.name for each in members if each.is_able} - current
     for size in sorted({_size(len(kept | able)), len(current)}, reverse=True):
         if len(current) <= size <= len(kept | able) and (size != len(current) or kept != set(current)):
@@ -235,6 +240,11 @@ def _size(hosts: int) -> int:
     if hosts >= FIVE_FROM:
         return 5
     return 3 if hosts >= 3 else min(hosts, 1)
+
+
+def _why_not(gone: frozenset[HostName], members: Sequence[Member]) -> str:
+    mute = frozenset(each.name for each in members if each.name in gone and each.is_leaseless)
+    return f": {_names(mute)} is heard, but holds no lease" if mute else ""
 
 
 def _laggards(members: Sequence[Member]) -> list[HostName]:

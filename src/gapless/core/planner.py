@@ -26,7 +26,7 @@ none while another host may still have it; an epoch only grows; what is bound on
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from gapless.core import confirmed, news, panelview, status
+from gapless.core import confirmed, leaseless, news, panelview, status
 from gapless.core.binding import Binding
 from gapless.core.brake import Brake, Census, at_once_s
 from gapless.core.burials import Burials
@@ -159,6 +159,7 @@ class Planner:
         excused = excused_s(away_s, self._timing)
         for host in self._ledger.fleet:
             host.silence.excuse(excused, self._ledger.now)
+        leaseless.excuse(self._ledger, excused)
         reason = f"the controller did nothing for {away_s:.1f} s: {excused:.1f} s of every host's silence do not count"
         pause = ReportPause(pause_s=away_s, excused_s=excused, reason=reason, cause=self._ledger.cause)
         self._ledger.emit(pause)
@@ -174,6 +175,7 @@ class Planner:
             self._next_look_again = self._ledger.now + LOOK_AGAIN_S
             self._ledger.look_again()
         self._ledger.next_standby(STANDBY_TURNS)
+        leaseless.judge(self._ledger)
         self._judge_panel()
 
     # 2. The brake
@@ -492,8 +494,9 @@ def _member(host: Host, ledger: Ledger) -> Member:
     return Member(
         name=host.name,
         zone=host.facts.availability_zone,
-        is_able=host.silence.standing is Standing.ALIVE and host.connected,
+        is_able=host.silence.standing is Standing.ALIVE and host.connected and not host.is_leaseless,
         is_dead=host.is_dead,
+        is_leaseless=host.is_leaseless,
         is_over=ledger.burials.is_over(host.tenure),
         follows=host.guard_version >= host.panel_version,
         is_held=host.is_held and host.connected and host.silence.standing is Standing.ALIVE,

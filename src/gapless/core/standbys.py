@@ -9,8 +9,8 @@ and what it begins leads to the next look. In the order in which it looks:
     4. It need not be guarded any more: first nobody may succeed, then the guard goes.
     5. Its host is over, and nobody took over: the standby that has it built, or the same host in its new incarnation
        (RESTART), or, when that host is dead, any other (RESCHEDULE).
-    6. Its host is dead, as far as the controller hears: whoever may succeed does so by itself. If nobody can, the
-       arbiters are asked whether that host is over.
+    6. Its host is dead or leaseless, as far as the controller hears: whoever may succeed does so by itself. Until then
+       the arbiters are asked whether that host is over.
     7. It should leave its host (MANUAL, RETRY, DRAIN): once a standby that suits has it built, and to that one.
     8. It should have a standby that suits: somebody else gets the right, after it was taken from the one before.
 
@@ -78,7 +78,7 @@ class Standbys:
         if self._is_over(self._bound(router)):
             return self._replace(router, beliefs)
         home = self._ledger.fleet.get(router.host)
-        if home is None or home.is_dead or home.incarnation != succession.covered:
+        if home is None or home.is_dead or home.is_leaseless or home.incarnation != succession.covered:
             return self._wait_for_successor(router, home, beliefs)
         if (wish := moving(router, home)) is not None:
             return self._move(router, home, wish, beliefs) if isinstance(wish, Wish) else wish
@@ -150,7 +150,7 @@ class Standbys:
             return None
         if succession.leaving is None:
             return Stay(reason=f"waits until {leaving} says that nothing of it is left there")
-        if old is None or old.is_dead or old.incarnation != succession.leaving:
+        if old is None or old.is_dead or old.is_leaseless or old.incarnation != succession.leaving:
             self._ask_whether_over(Tenure(leaving, succession.leaving), router, beliefs)
         elif self._is_over(self._bound(router)) and not old.inability:
             return self._go_back(router, old, succession.leaving)
@@ -179,14 +179,21 @@ class Standbys:
             and host is not None
             and self._has_closed(host, router, standby.incarnation, succession.taken_version)
         )
-        if is_closed or self._is_over(standby):
+        if is_closed or (self._is_over(standby) and not self._may_come_back(router, host)):
             self._ledger.end_right(router)
+
+    def _may_come_back(self, router: RouterRecord, host: Host | None) -> bool:
+        """Whether a right that is over is worth leaving as it is: a standby that was fenced is back in a moment, with
+        everything built. Not when the router waits for it.
+        """
+        is_calm = router.succession.state is RightState.GIVEN and not self._is_over(self._bound(router))
+        return is_calm and host is not None and host.is_between_leases
 
     def _wait_for_standby(self, router: RouterRecord, beliefs: Beliefs) -> Stay:
         standby = router.succession.standby
         assert standby is not None
         host = self._ledger.fleet.get(standby.host)
-        if host is None or host.is_dead or host.incarnation != standby.incarnation:
+        if host is None or host.is_dead or host.is_leaseless or host.incarnation != standby.incarnation:
             self._ask_whether_over(standby, router, beliefs)
         return Stay(reason=f"waits until {standby.host} says that it will not succeed {router.host} any more")
 
@@ -239,7 +246,7 @@ class Standbys:
         """A host that is alive has the router built, so it gets a while to hold its lease again."""
         now = self._ledger.now
         until = self._over_since(router) + CALM_S
-        if home.silence.standing is Standing.ALIVE and now >= until:
+        if home.silence.standing is Standing.ALIVE and now >= until and not home.is_between_leases:
             return wish
         if now < until:
             self._ledger.look_later(router, until)
@@ -255,29 +262,29 @@ class Standbys:
 
     def _wait_for_standby_to_build(self, router: RouterRecord, standby: Tenure, beliefs: Beliefs) -> Stay:
         host = self._ledger.fleet.get(standby.host)
-        if host is None or host.is_dead:
+        if host is None or host.is_dead or host.is_leaseless:
             self._ask_whether_over(standby, router, beliefs)
         return Stay(reason=f"{router.host} is over; waits until {standby.host}, which stands by for it, has it built")
 
-    # 6. Its host is not heard
+    # 6. Its host is not heard, or holds no lease
 
     def _wait_for_successor(self, router: RouterRecord, home: Host | None, beliefs: Beliefs) -> Stay:
         """It is moved by whoever may succeed, or, if nobody can, when it is known that its host is over."""
         standby = router.succession.standby
         successor = None if standby is None else self._ledger.fleet.get(standby.host)
+        absent = f"{router.host} {'holds no lease' if home is not None and home.is_leaseless else 'is not heard'}"
         if successor is not None and successor.silence.is_alive:
+            self._ask_whether_over(self._bound(router), router, beliefs)
             return Stay(
-                reason=f"{router.host} is not heard, and {successor.name}, which would succeed it, did not take over: "
-                "it may still hold its lease"
+                reason=f"{absent}, and {successor.name}, which would succeed it, did not take over: "
+                "it may still hold its lease; asks the arbiters whether it does"
             )
         if home is not None and home.is_dead and beliefs.braked:
             return Stay(reason=f"{home.name} looks dead, but the brake is engaged: nothing moves for silence")
         self._ask_whether_over(self._bound(router), router, beliefs)
         if standby is not None:
             self._ask_whether_over(standby, router, beliefs)
-        return Stay(
-            reason=f"{router.host} is not heard, and nobody can succeed it; asks the arbiters whether it is over"
-        )
+        return Stay(reason=f"{absent}, and nobody can succeed it; asks the arbiters whether it is over")
 
     # 7. It should leave its host
 
@@ -339,6 +346,9 @@ class Standbys:
         if home.inability:
             return Stay(reason=router.refused)
         if (former := self._former(router)) is not None:
+            if former.is_between_leases:
+                self._look_again(router, waits=False)
+                return Stay(reason=f"no standby: waits for {former.name} to hold its lease again")
             return self._choose(router, former, f"{former.name} has it built")
         if self._ledger.now < succession.calm_until:
             self._ledger.look_later(router, succession.calm_until)
@@ -366,7 +376,8 @@ class Standbys:
             if succession.former is not None:
                 self._ledger.drop_former(router)
             return None
-        if not objection(host, router.needs, router.hosts.waiting(self._ledger.now)):
+        is_coming = host.is_between_leases and host.admin_up
+        if is_coming or not objection(host, router.needs, router.hosts.waiting(self._ledger.now)):
             return host
         comes_back = self._ledger.now < succession.calm_until and host.admin_up
         if not comes_back:
@@ -396,7 +407,7 @@ class Standbys:
             if host.name not in router.hosts.waiting(self._ledger.now):
                 router.hosts.failed(host.name, self._ledger.now)
             return "cannot build it"
-        return misfit(host, router.needs)
+        return "" if host.is_between_leases else misfit(host, router.needs)
 
     # Deeds
 
@@ -526,6 +537,8 @@ class Standbys:
         if succession.state is not RightState.GIVEN or succession.standby is None:
             return None
         host = self._ledger.fleet.get(succession.standby.host)
-        if host is None or host.inability or not host.holds_lease or host.leased != succession.standby.incarnation:
+        if host is None or host.inability or not (host.holds_lease and host.is_held):
+            return None
+        if host.leased != succession.standby.incarnation:
             return None
         return host if self._word(router, host) is RouterState.ACTIVE else None

@@ -72,6 +72,8 @@ class HostStatus:
     """Guarded routers can be planned for it: it said that it holds its lease, and was heard lately."""
     arbiter: bool
     """Leases are granted, and dead hosts buried, by its word among others."""
+    without_lease_s: float | None = None
+    """Seconds for which it is heard and holds no lease, while others do; None where that is not so, or for a moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

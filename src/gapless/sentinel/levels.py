@@ -38,6 +38,8 @@ class Levels:
     """At which this host holds its lease; 0: at none."""
     leased: Incarnation = NOBODY
     """The newest at which it held one."""
+    reborn: Incarnation = NOBODY
+    """Every lower one is over, and nothing of it is open; 0: no beat has said so yet."""
     trouble: str = ""
     """What of this host's uplinks is lost."""
     is_taking_over: bool = False

@@ -429,7 +429,7 @@ class Pulse:
     def _begin_anew(self, ready: wire.Ready, pid: int) -> None:
         """The guard was made anew: nothing of the beat before is open any more."""
         self._first_packets.rest(self.levels.open)
-        self.levels = Levels(leased=self.levels.leased)
+        self.levels = Levels(leased=self.levels.leased, reborn=self.levels.reborn)
         self._log.info("the guard stands; the beat goes", pid=pid, terms=ready.terms, lease_s=self._timing.lease_s)
         self._ready.set()
         self.has_been_ready = True
@@ -459,6 +459,7 @@ class Pulse:
         self._tenure_is(level.tenure)
         self.levels.settled, self.levels.told_whole, self.levels.trouble = level.settled, level.takeovers, level.trouble
         self.levels.is_taking_over = level.is_taking_over
+        self.levels.reborn = max(self.levels.reborn, level.reborn)
         self._listener.guard_changed()
 
     def _tenure_is(self, tenure: Incarnation) -> None:

@@ -197,6 +197,7 @@ class Reporting:
             buried=burials,
             uplink_trouble=self._guard.trouble,
             is_held=self._guard.tenure != NOBODY,
+            reborn=self._guard.reborn,
         )
 
     def _guard_revision(self, session: _Session) -> Revision:

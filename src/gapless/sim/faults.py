@@ -6,6 +6,7 @@ A fault is a function of the world; `FAULTS` says how often each is chosen. Faul
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from random import Random
 
 from gapless.core.events import (
     BrakeReleased,
@@ -22,6 +23,8 @@ from gapless.sim.fleets import mode, needs
 from gapless.sim.machine import Machine
 from gapless.sim.store import QUICK_S
 from gapless.sim.world import World
+
+STAYS_CUT_SHARE = 0.25
 
 
 def schedule(world: World, lasting_s: float) -> None:
@@ -49,9 +52,13 @@ def end_all(world: World) -> None:
         world.controller.go_on(timer_first=True)
     for ghost in world.ghosts:
         ghost.power_off()
+    stays_cut = _stays_cut(world)
     for machine in world.machines.values():
         machine.mend_link()
-        machine.mend_data()
+        if machine is stays_cut:
+            machine.cut_data()
+        else:
+            machine.mend_data()
         machine.start_agent()
         if not machine.is_on and world.random.random() < 0.7:
             machine.power_on()
@@ -60,6 +67,16 @@ def end_all(world: World) -> None:
                 machine.broken.discard(router_id)
     if world.random.random() < 0.5:
         world.agenda.after(3 * world.timing.dead_after_s, lambda: world.tell(BrakeReleased(id="operator")))
+
+
+def _stays_cut(world: World) -> Machine | None:
+    """In every fourth fleet one host's data network stays cut, for the rest of its life. Drawn apart."""
+    random = Random(f"stays cut {world.seed}")
+    if not world.has_leases or random.random() >= STAYS_CUT_SHARE:
+        return None
+    name = random.choice(sorted(world.machines))
+    world.note(f"the data network of {name} stays cut")
+    return world.machines[name]
 
 
 def power_failure(world: World) -> None:

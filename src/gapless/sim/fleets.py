@@ -16,7 +16,7 @@ def fleet(seed: int, *, has_leases: bool = False) -> World:
     random = Random(seed)
     down_time_s = random.choice([4.0, 8.0, 20.0])
     world = World(random, Pace(report_interval_s=down_time_s / 2.5, agent_down_time_s=down_time_s))
-    world.has_leases = has_leases
+    world.has_leases, world.seed = has_leases, seed
     for number in range(1, random.randint(2, 5) + 1):
         facts = _facts(random, number)
         takes_part = has_leases and random.random() < 0.95

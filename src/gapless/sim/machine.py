@@ -289,6 +289,7 @@ class Machine:
             takeovers=self.guard.takeovers(),
             buried=buried,
             is_held=self.guard.is_alive,
+            reborn=self.guard.tenure.incarnation,
         )
         session = self.session
         session.carry(lambda: self._world.deliver(session, event))

@@ -10,7 +10,8 @@
    a host was told to run is never taken from it while it is bound there.
 4. When faults stop and time passes, every router that some host can run is active exactly once, on the host that it is
    bound to, and a guarded one has a standby that is ready, if another host can be that; nobody stays on a host out of
-   service that could leave it; nothing else runs anywhere (`unsettled`).
+   service that could leave it, and no guarded router on one whose data network stays cut; no such host is an arbiter
+   if another can be; nothing else runs anywhere (`unsettled`).
 5. No host is held dead unless it was not heard for twice agent_down_time in which the controller was there and awake,
    or an operator confirmed that it is off; and nothing moves for silence but from such a host.
 6. Nothing moves for silence while more than brake_share of the hosts look dead.
@@ -335,6 +336,8 @@ class Oracles:
         for router_id, needs in self._store.needs.items():
             if wrong := self._wrong_with(router_id, needs):
                 return f"oracle 4: {router_id} {wrong}"
+        if wrong := self._wrong_with_arbiters():
+            return f"oracle 4: {wrong}"
         for name, machine in self._machines.items():
             for router_id, there in machine.kernel.items():
                 if there.is_guarded and router_id in machine.plan:
@@ -348,6 +351,19 @@ class Oracles:
                     return f"oracle 4: {router_id} is open on {name}, but is {binding}"
         return ""
 
+    def _wrong_with_arbiters(self) -> str:
+        panel = self._store.panel
+        if panel is None or not self._is_quorum_on():
+            return ""
+        mute = [name for name in panel.arbiters if self._machines[name].is_on and not self._machines[name].is_on_data]
+        others = [
+            name
+            for name, each in self._machines.items()
+            if each.is_on and each.is_on_data and each.facts.lease_address is not None and name in self._store.hosts
+        ]
+        able = sorted(set(others).difference(panel.arbiters))
+        return f"{mute} of the arbiters reach nobody, but {able} could be that" if mute and able else ""
+
     def _wrong_with(self, router_id: RouterId, needs: RouterNeeds) -> str:
         binding = self._store.bindings.get(router_id)
         is_leased = needs.mode is FailoverMode.STANDBY or (binding is not None and binding.incarnation is not None)
@@ -360,6 +376,9 @@ class Oracles:
         others = [name for name in able if name != binding.host]
         if not home.is_on:
             return self._wrong_with_dead_home(needs, binding.host, others)
+        if is_leased and not self._holds_lease(home):
+            is_dark = binding.incarnation is not None and others
+            return f"is on {binding.host}, which reaches no arbiter, but {others} can take it" if is_dark else ""
         if binding.leaving is not None and self._machines[binding.leaving].is_on:
             return f"still leaves {binding.leaving}"
         if binding.leaving is not None:
@@ -394,7 +413,7 @@ class Oracles:
     def _is_quorum_on(self) -> bool:
         """Whether enough arbiters are there to bury anybody."""
         machines = self._machines
-        on = [name for name in machines if machines[name].is_on and name in self._store.hosts]
+        on = [name for name, each in machines.items() if each.is_on and each.is_on_data and name in self._store.hosts]
         return self._store.panel is not None and self._store.panel.is_quorum(on)
 
     def _is_able(self, name: HostName, needs: RouterNeeds) -> bool:
@@ -410,10 +429,13 @@ class Oracles:
             and load < machine.facts.capacity
             and needs.router_id not in machine.broken
             and needs.physical_networks <= set(machine.facts.physical_networks)
-            and (needs.mode is not FailoverMode.STANDBY or machine.facts.lease_address is not None)
+            and (needs.mode is not FailoverMode.STANDBY or self._holds_lease(machine))
             and (not needs.needs_vxlan or machine.facts.data_address is not None)
             and (not needs.availability_zone_hints or machine.facts.availability_zone in needs.availability_zone_hints)
         )
+
+    def _holds_lease(self, machine: Machine) -> bool:
+        return machine.facts.lease_address is not None and machine.is_on_data
 
     def _is_braked(self) -> bool:
         """The brake is engaged, and rightly so: most of the hosts that count are really off."""

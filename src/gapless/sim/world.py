@@ -53,6 +53,7 @@ class World:
         """Machines that run on although others have their names."""
         self.controller: Controller | None = None
         self.has_leases = False
+        self.seed = 0
         """Whether its hosts take part in leases, and routers may be guarded."""
         self.is_ending = False
         """No new faults: whatever crashes now comes back."""

@@ -159,6 +159,8 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, tag="level"):
     """What of this host's uplinks is lost."""
     is_taking_over: bool = False
     """From the claim until what was taken over is announced; at most a few seconds."""
+    reborn: Incarnation = Incarnation(0)
+    """Every lower incarnation of this machine is over, and nothing of it is open; 0: not known yet."""
 
 
 class IncarnationNeeded(msgspec.Struct, frozen=True, kw_only=True, tag="incarnation-needed"):

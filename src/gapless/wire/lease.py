@@ -17,6 +17,11 @@ Replay: a sender numbers what it sends, and each life of a sentinel has an incar
 number) grows. A receiver takes what is higher than all it took from that sender, and drops the rest: what the network
 reordered as well, which the protocol takes for a loss. What is replayed to a receiver that has restarted since is an
 answer to another incarnation's question (`asker`), or a question that grants its asker nothing.
+
+A host whose disk was restored from an old copy is at a lower incarnation than it was, and would be mute for ever. So a
+renewal of a lower incarnation than was heard is not only dropped, but told (`Outrun`): an arbiter refuses it
+(`core.beat`). Whether the host sent it now, or somebody replays what it sent long ago, is not to be told apart, and
+makes no difference: only a host that is at that incarnation heeds the answer.
 """
 
 import hashlib
@@ -25,8 +30,8 @@ import struct
 from collections.abc import Iterable
 from enum import StrEnum
 
-from gapless.model.host import HostName, Incarnation
-from gapless.model.lease import Datagram, DatagramKind, PanelVersion, Tenure
+from gapless.model.host import HostName, Incarnation, machine_of
+from gapless.model.lease import NOBODY, Datagram, DatagramKind, PanelVersion, Tenure
 
 VERSION = 1
 MAGIC = b"GL"
@@ -59,6 +64,16 @@ class Dropped(Exception):
         self.fault = fault
 
 
+class Outrun(Dropped):
+    """A renewal of a host at a lower incarnation than was heard of the same machine."""
+
+    def __init__(self, sender: Tenure, highest: Incarnation) -> None:
+        super().__init__(Fault.REPLAYED)
+        self.sender = sender
+        self.highest = highest
+        """The highest that was heard."""
+
+
 class Envelope:
     """Seals and opens the datagrams of one host, in one life of its sentinel."""
 
@@ -70,7 +85,7 @@ class Envelope:
         self._ids: dict[HostName, bytes] = {}
         self._names: dict[bytes, HostName] = {}
         self._number = 0
-        self._last: dict[HostName, tuple[int, int]] = {}
+        self._last: dict[HostName, tuple[Incarnation, int]] = {}
         self.know([me])
 
     def _id(self, name: str) -> bytes:
@@ -107,7 +122,7 @@ class Envelope:
         return body + hmac.digest(self._key, body, "sha256")[:TAG_BYTES]
 
     def open(self, raw: bytes) -> Datagram:
-        """The datagram. Raises Dropped."""
+        """The datagram. Raises Dropped, or Outrun."""
         if len(raw) != DATAGRAM_BYTES or raw[:2] != MAGIC or raw[2] != VERSION:
             raise Dropped(Fault.MALFORMED)
         body, tag = raw[: _LAYOUT.size], raw[_LAYOUT.size :]
@@ -121,13 +136,17 @@ class Envelope:
             raise Dropped(Fault.MALFORMED)
         if sender is None or subject is None:
             raise Dropped(Fault.UNKNOWN)
-        incarnation, of_subject, asker, panel, seq, number, lease_us, silent_us, lost = numbers
-        if (incarnation, number) <= self._last.get(sender, (0, 0)):
+        of_sender, of_subject, asker, panel, seq, number, lease_us, silent_us, lost = numbers
+        incarnation = Incarnation(of_sender)
+        highest, last = self._last.get(sender, (NOBODY, 0))
+        if kind == DatagramKind.RENEW and incarnation < highest and machine_of(incarnation) == machine_of(highest):
+            raise Outrun(Tenure(sender, incarnation), highest)
+        if (incarnation, number) <= (highest, last):
             raise Dropped(Fault.REPLAYED)
         self._last[sender] = (incarnation, number)
         return Datagram(
             kind=_KINDS[kind],
-            sender=Tenure(sender, Incarnation(incarnation)),
+            sender=Tenure(sender, incarnation),
             panel=PanelVersion(panel),
             subject=Tenure(subject, Incarnation(of_subject)),
             seq=seq,

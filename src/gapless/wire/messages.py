@@ -126,6 +126,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     open here; None: as in the report before; never None in the first report of a session. `takeovers`: those that no
     plan of this session has answered yet. Reports of a session count from 1; a plan says by `heard` which it knows.
     `uplink_trouble`: what of its uplinks this host has lost, in words. `is_held`: this host holds its lease now.
+    `reborn`: every lower incarnation of this machine is over, and nothing of it is open (0: not known); at this one it
+    may hold no lease yet.
     """
 
     revision: Revision
@@ -140,6 +142,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     buried: tuple[Burial, ...] = ()
     uplink_trouble: str = ""
     is_held: bool = False
+    reborn: Incarnation = Incarnation(0)
 
 
 class AgentPlan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):

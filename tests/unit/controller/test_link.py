@@ -295,7 +295,13 @@ async def test_another_machine_may_have_the_name_of_a_dead_host(store: Store, lo
 async def test_another_machine_is_told_what_it_has_to_be_above_also_after_the_agent_was_deleted(store: Store) -> None:
     async with listening(store) as (shell, port):
         async with fake_host(port, "h1", incarnation=9) as host:
-            await host.say(Report(revision=host.plan.revision, agent=AgentState.RUNNING, leased=Incarnation(12)))
+            said = Report(
+                revision=host.plan.revision,
+                agent=AgentState.RUNNING,
+                leased=Incarnation(12),
+                reborn=Incarnation(MACHINE_STEP + 5),
+            )
+            await host.say(said)
         await shell.write_the_rest()
         async with store.transaction() as session:
             await session.delete(await session.get_one(records.HostRow, "h1"))
@@ -305,11 +311,11 @@ async def test_another_machine_is_told_what_it_has_to_be_above_also_after_the_ag
             async with dialled(port) as connection:
                 answer = await greet(connection, facts_of("h1", instance=OTHER_MACHINE))
                 assert isinstance(answer, Welcome)
-                assert answer.outlived == MACHINE_STEP, again
+                assert answer.outlived == 2 * MACHINE_STEP, again
         shell.driver.turn()
-        assert shell.driver.planner._ledger.fleet.get(H1).incarnation == MACHINE_STEP + 1  # type: ignore[union-attr]
+        assert shell.driver.planner._ledger.fleet.get(H1).incarnation == 2 * MACHINE_STEP + 1  # type: ignore[union-attr]
         async with store.reading() as session:
-            assert (await records.hosts(session))[H1].incarnation == MACHINE_STEP + 1
+            assert (await records.hosts(session))[H1].incarnation == 2 * MACHINE_STEP + 1
 
 
 async def confirm_off(shell: Shell, store: Store) -> None:

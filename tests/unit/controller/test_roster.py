@@ -138,18 +138,18 @@ def up_to(made: Roster, facts: HostFacts, incarnation: int) -> tuple[int, int]:
 
 def test_another_machine_begins_above_all_that_was_heard_of_the_one_before() -> None:
     made = roster(heard_s=0)
-    made.leased(H1.name, Incarnation(47))
+    made.risen(H1.name, Incarnation(47))
     assert up_to(made, replace(H1, instance=OTHER), 1) == (MACHINE_STEP, MACHINE_STEP + 1)
-    made.leased(H1.name, Incarnation(MACHINE_STEP + 5))
+    made.risen(H1.name, Incarnation(MACHINE_STEP + 5))
     assert up_to(made, replace(H1, instance=OTHER), 1) == (2 * MACHINE_STEP, 2 * MACHINE_STEP + 1)
 
 
 def test_the_same_machine_need_not_begin_above_itself() -> None:
     made = roster()
-    assert made.leased(H1.name, Incarnation(47)) is not None
+    assert made.risen(H1.name, Incarnation(47)) is not None
     assert up_to(made, H1, 5) == (0, 5)
     made.admit(replace(H1, instance=OTHER), Incarnation(1), 200, AT)
-    made.leased(H1.name, Incarnation(MACHINE_STEP + 9))
+    made.risen(H1.name, Incarnation(MACHINE_STEP + 9))
     assert up_to(made, replace(H1, instance=OTHER), 1) == (MACHINE_STEP, MACHINE_STEP + 1)
     assert isinstance(made.consider(replace(H1, instance=OTHER), Incarnation(1), 201), Admission)
 
@@ -172,8 +172,8 @@ def test_what_a_name_stands_for_outlives_its_deletion() -> None:
 @pytest.mark.parametrize("incarnation", [0, 5, 2**53, 10**30])
 def test_a_lease_that_is_no_news_or_cannot_be_changes_nothing(incarnation: int) -> None:
     made = roster()
-    assert made.leased(H1.name, Incarnation(incarnation)) is None
-    assert made.leased(HostName("unknown"), Incarnation(9)) is None
+    assert made.risen(H1.name, Incarnation(incarnation)) is None
+    assert made.risen(HostName("unknown"), Incarnation(9)) is None
     assert up_to(made, H1, 5) == (0, 5)
 
 

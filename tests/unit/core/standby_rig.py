@@ -48,6 +48,10 @@ class StandbyRig(Rig):
         self.numbers: dict[str, int] = {}
         self.sessions: dict[str, int] = {}
         self.open: dict[str, dict[RouterId, Epoch]] = {}
+        self.fenced: set[str] = set()
+        """They are one incarnation on, and hold no lease at it yet."""
+        self.can_hold = True
+        """There is a quorum of arbiters."""
         super().__init__(*hosts)
         self.handle_panel()
 
@@ -107,13 +111,17 @@ class StandbyRig(Rig):
         version: int | None = None,
         full: bool = False,
         leased: int | None = None,
-        held: bool = False,
+        held: bool | None = None,
     ) -> None:
-        """A report, with what its guard has open; made from the newest plan unless another version is given."""
+        """A report, with what its guard has open; made from the newest plan unless another version is given.
+
+        It holds its lease at the incarnation at which it was `leased` last, unless it says that it does not.
+        """
         name = HostName(host)
         newest = self.planner.plan_version(name)
         if self.store.hosts[name].facts.lease_address is None:
             leased = 0
+        leased = self.incarnations[host] if leased is None else leased
         self.numbers[host] += 1
         self.handle(
             HostReported(
@@ -125,12 +133,13 @@ class StandbyRig(Rig):
                 plan_version=newest,
                 session=self.sessions[host],
                 number=self.numbers[host],
-                leased=Incarnation(self.incarnations[host] if leased is None else leased),
+                leased=Incarnation(leased),
                 guard_version=newest if version is None else version,
                 forwarding=tuple(Forwarding(router_id=each, epoch=at) for each, at in self.open[host].items()),
                 takeovers=took,
                 buried=buried,
-                is_held=held,
+                is_held=(bool(leased) and self.can_hold and host not in self.fenced) if held is None else held,
+                reborn=Incarnation(self.incarnations[host] + (host in self.fenced)),
             )
         )
 
@@ -146,6 +155,7 @@ class StandbyRig(Rig):
                 router_id: duty.epoch
                 for router_id, duty in duties.items()
                 if duty.guarded is not None and not duty.is_standby and duty.guarded.incarnation == mine
+                if host not in self.fenced
             }
             built = [
                 RouterReport(router_id=each, epoch=duty.epoch, state=ACTIVE, guarded=duty.guarded is not None)
@@ -167,6 +177,20 @@ class StandbyRig(Rig):
     def restart_host(self, host: str) -> None:
         """The host comes back at the next incarnation, with nothing open."""
         self.join(host, self.incarnations[host] + 1)
+
+    def fence(self, *hosts: str) -> None:
+        """Their leases lapsed: they withdrew everything, are at the next incarnation, and say so."""
+        for host in hosts:
+            self.fenced.add(host)
+            self.open[host] = {}
+            self.guard(host)
+
+    def hold(self, *hosts: str) -> None:
+        """They hold their leases again, at that incarnation."""
+        for host in hosts:
+            self.fenced.discard(host)
+            self.incarnations[host] += 1
+            self.guard(host)
 
     def bury(self, *arbiters: str, subject: Tenure) -> None:
         """These arbiters answer the next question on a tenure at once."""

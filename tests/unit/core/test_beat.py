@@ -10,6 +10,7 @@ from gapless.core.beatevents import (
     Activated,
     Announce,
     ArbitersLost,
+    Belated,
     BurialAnswered,
     BurialAsked,
     ClockJudged,
@@ -106,6 +107,44 @@ def test_a_refused_host_takes_an_incarnation_above_all_that_is_over() -> None:
     assert rig.do(Withdrawn()) == [NeedIncarnation(after=Incarnation(7))]
 
 
+def test_it_says_that_lower_incarnations_are_over_when_all_of_them_is_withdrawn(rig: Rig) -> None:
+    assert rig.beat.reborn == 1
+    rig.tick(L)
+    assert rig.beat.reborn == 1, "the kernel may still have it open"
+    rig.do(Withdrawn())
+    assert rig.beat.reborn == 2, "also while the disk takes no higher one"
+    rig.do(Reborn(incarnation=Incarnation(5)))
+    assert rig.beat.reborn == 5
+
+
+def test_a_host_at_a_lower_incarnation_than_was_heard_is_refused_once_an_interval() -> None:
+    """Its disk was restored from an old copy."""
+    rig = Rig(me=A)
+    rig.tick()
+    rig.do(Withdrawn())
+    old = Belated(sender=Tenure(B, Incarnation(5)), highest=Incarnation(9))
+    (refused,) = rig.do(old)
+    assert isinstance(refused, Send)
+    assert (refused.to, refused.datagram.kind) == (B, DatagramKind.REFUSE)
+    assert (refused.datagram.subject, refused.datagram.asker) == (Tenure(B, Incarnation(9)), 5)
+    assert rig.do(old) == []
+    rig.tick(DEFAULT.interval_s)
+    assert rig.do(old) == [refused]
+
+
+def test_who_is_no_arbiter_refuses_nobody() -> None:
+    rig = Rig()
+    assert rig.do(Belated(sender=Tenure(B, Incarnation(5)), highest=Incarnation(9))) == []
+
+
+def test_a_refusal_of_an_incarnation_that_is_not_its_own_disturbs_no_host(rig: Rig) -> None:
+    """Somebody replays what it sent long ago, and arbiters answer that."""
+    for arbiter in (A, B, C):
+        assert rig.say(DatagramKind.REFUSE, arbiter, Tenure(ME, Incarnation(9)), asker=Incarnation(0)) == []
+    assert rig.beat.tenure == rig.me
+    assert rig.beat.counters.late_grants == 3
+
+
 def test_a_host_that_learns_of_a_machine_before_it_goes_above_that(rig: Rig) -> None:
     rig.plan(active={R1: Epoch(1)})
     assert isinstance(news(rig.do(Outlived(up_to=Incarnation(10))))[0], Fenced)
@@ -187,6 +226,15 @@ def test_a_plan_before_the_first_lease_gives_nothing() -> None:
     rig.do(Withdrawn())
     rig.plan(active={R1: Epoch(1)}, panel=PANEL)
     assert (rig.beat.forwarding, rig.beat.panel) == ({}, PANEL)
+
+
+def test_a_host_without_a_lease_follows_its_plan_since_all_that_it_could_close_is_closed(rig: Rig) -> None:
+    rig.plan(active={R1: Epoch(1)})
+    rig.tick(L)
+    assert rig.plan() == [], "what was open is being withdrawn"
+    rig.do(Withdrawn())
+    effects = rig.do(Reborn(incarnation=Incarnation(2)))
+    assert [each for each in news(effects) if isinstance(each, PlanSettled)]
 
 
 def test_an_earlier_panel_is_not_followed(rig: Rig) -> None:

@@ -24,7 +24,7 @@ def three() -> StandbyRig:
 def two_are_lost(seconds: float = SILENT_S) -> StandbyRig:
     """h2 and h3 are not heard; h1 has lost its lease."""
     rig = three()
-    rig.guard("h1", held=False)
+    rig.can_hold = False
     rig.pass_time(seconds, heard=("h1",))
     return rig
 

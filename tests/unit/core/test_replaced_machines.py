@@ -129,3 +129,14 @@ def test_a_host_that_was_deleted_and_is_back_says_that_it_lost_its_right() -> No
     rig.connect(facts("h2", lease_address="h2:9698"))
     rig.guard("h2")
     assert rig.standby("r1") == (None, "")
+
+
+def test_until_it_knows_its_range_its_incarnations_say_nothing_of_the_machine_before() -> None:
+    """It was installed anew, counts from 1, and passes by the incarnation of the one that may still forward."""
+    rig = two()
+    rig.incarnations["h1"], rig.open["h1"] = FIRST, {}
+    rig.connect(another("h1"))
+    rig.incarnations["h1"] = 20
+    rig.guard("h1", leased=0)
+    rig.pass_time(NEWS_S, heard=("h2",))
+    assert rig.all_said(Bind) == []

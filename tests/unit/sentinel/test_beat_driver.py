@@ -260,14 +260,16 @@ def test_every_host_begins_with_nothing_and_comes_to_hold_its_lease() -> None:
     net.holds()
     for host in net.hosts.values():
         assert host.guard.until > net.now
-        assert host.level == wire.Level(tenure=Incarnation(1), settled=0, panel=panel().panel, takeovers=0)
+        assert host.level == wire.Level(
+            tenure=Incarnation(1), settled=0, panel=panel().panel, takeovers=0, reborn=Incarnation(1)
+        )
 
 
 def test_a_host_that_never_heard_of_arbiters_waits_until_a_plan_names_them(net: Net) -> None:
     host = net.hosts[NAMES[0]]
     net.begin(host)
     net.run()
-    assert host.level == wire.Level(tenure=Incarnation(0), settled=0, panel=None)
+    assert host.level == wire.Level(tenure=Incarnation(0), settled=0, panel=None, reborn=Incarnation(2))
     net.tell(host, plan_part([], 1, 0, last=True, whole=True, panel=panel()))
     net.holds()
 
@@ -629,3 +631,21 @@ def test_how_late_beats_were_is_counted_since_the_start(net: Net) -> None:
     rhythms = host.heard(wire.Rhythm)
     assert [sum(rhythm.late) for rhythm in rhythms] == [*accumulate(rhythm.beats for rhythm in rhythms)]
     assert rhythms[-1].late_s >= rhythms[0].late_s >= 0
+
+
+def test_a_host_whose_disk_was_restored_from_an_old_copy_rises_above_what_was_heard(net: Net) -> None:
+    """What it says is dropped, as what somebody replays would be; and it is told so."""
+    host = net.hosts[NAMES[0]]
+    host.is_up = False
+    host.incarnation = 8
+    net.begin(host, panel())
+    net.run(2 * DEFAULT.quiet_s)
+    assert _tenure(host) == 9
+    host.is_up = False
+    host.incarnation = 3
+    net.begin(host, panel())
+    net.run(2 * DEFAULT.quiet_s)
+    assert _tenure(host) == 10
+    assert host.level.reborn == 10
+    for other in NAMES[1:]:
+        assert _tenure(net.hosts[other]) == 1, "and as an arbiter it is heard as well"

@@ -3,7 +3,7 @@
 import pytest
 
 from gapless.model.host import HostName, Incarnation
-from gapless.model.lease import Tenure
+from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import Burial, Epoch, Forwarding, Revision, Takeover, TakeoverTimes
 from gapless.model.router import RouterId
 from gapless.sentinel.levels import Done, Levels
@@ -225,3 +225,12 @@ def test_burials_are_told_once_to_the_session_that_asked() -> None:
     bench.reporting.buried(burial, bench.now)
     assert bench.reporting.next_deadline() == bench.now + COALESCE_S
     assert [bench.report().buried, bench.report().buried] == [(burial,), ()]
+
+
+def test_what_a_beat_says_of_lower_incarnations_is_reported_with_the_lease() -> None:
+    bench = Bench()
+    bench.session()
+    bench.levels.tenure, bench.levels.reborn = NOBODY, Incarnation(2)
+    bench.changed()
+    report = bench.report()
+    assert (report.leased, report.is_held, report.reborn) == (1, False, 2)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapless.model.host import HostName, Incarnation
+from gapless.model.host import MACHINE_STEP, HostName, Incarnation
 from gapless.model.lease import Datagram, DatagramKind, PanelVersion, Tenure
-from gapless.wire.lease import DATAGRAM_BYTES, Dropped, Envelope, Fault
+from gapless.wire.lease import DATAGRAM_BYTES, Dropped, Envelope, Fault, Outrun
 
 KEY = bytes(range(32))
 A, B, C = HostName("a"), HostName("b"), HostName("c" * 255)
@@ -171,3 +171,28 @@ def test_an_heir_says_to_whom_it_may_succeed_and_how_many_routers() -> None:
 def test_a_kind_that_is_none_is_malformed() -> None:
     strange = replace(datagram(), kind=max(DatagramKind) + 1)
     assert fault(envelope(B), envelope(A).seal(B, strange)) is Fault.MALFORMED
+
+
+def test_a_renewal_of_a_lower_incarnation_is_told_and_of_an_equal_one_only_dropped() -> None:
+    opener = envelope(B)
+    sent = [envelope(A).seal(B, datagram(incarnation=each)) for each in (5, 9)]
+    opener.open(sent[1])
+    with pytest.raises(Outrun) as outrun:
+        opener.open(sent[0])
+    assert (outrun.value.sender, outrun.value.highest) == (Tenure(A, Incarnation(5)), 9)
+    assert outrun.value.fault is Fault.REPLAYED
+    with pytest.raises(Dropped) as dropped:
+        opener.open(sent[1])
+    assert not isinstance(dropped.value, Outrun)
+
+
+@pytest.mark.parametrize(
+    ("kind", "later"), [(DatagramKind.GRANT, 9), (DatagramKind.CLAIM, 9), (DatagramKind.RENEW, MACHINE_STEP + 1)]
+)
+def test_nothing_else_of_a_lower_incarnation_is_told(kind: DatagramKind, later: int) -> None:
+    """What another machine of the name sends, which may still run, is none of a restored disk."""
+    opener = envelope(B)
+    opener.open(envelope(A).seal(B, datagram(incarnation=later)))
+    with pytest.raises(Dropped) as dropped:
+        opener.open(envelope(A).seal(B, datagram(kind=kind, incarnation=5)))
+    assert not isinstance(dropped.value, Outrun)

@@ -20,6 +20,7 @@ from gapless.core.beatevents import (
     ArbitersLost,
     BeatEffect,
     BeatEvent,
+    Belated,
     BurialAnswered,
     BurialAsked,
     ClockJudged,
@@ -49,7 +50,7 @@ from gapless.sentinel.beat.lateness import Lateness
 from gapless.sentinel.beat.planning import Planning
 from gapless.sentinel.beat.story import Story
 from gapless.wire import beat as wire
-from gapless.wire.lease import Dropped, Envelope
+from gapless.wire.lease import Dropped, Envelope, Outrun
 
 ROUTERS_PER_MESSAGE = 250
 RHYTHM_S = 1.0
@@ -145,6 +146,8 @@ class Driver:
             datagram = self._envelope.open(raw)
         except Dropped as error:
             self._dropped[error.fault.value] += 1
+            if isinstance(error, Outrun):
+                self._handle(Belated(sender=error.sender, highest=error.highest), now)
             return
         self._healed.heard(datagram.sender, now)
         self._handle(Received(datagram=datagram), now)
@@ -421,6 +424,7 @@ class Driver:
             takeovers=self._takeovers,
             trouble=self._trouble,
             is_taking_over=self._haste.is_on(self._now, unannounced=bool(self._unannounced)),
+            reborn=self._beat.reborn,
         )
         if level != self._level:
             self._level = level

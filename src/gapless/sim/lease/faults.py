@@ -10,8 +10,10 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from gapless.core.beatevents import Belated
 from gapless.core.uplinks import QUESTION_S
-from gapless.model.host import HostName
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Tenure
 from gapless.model.router import RouterId
 from gapless.sim.lease.network import Weather
 from gapless.sim.lease.world import Fleet, World
@@ -20,6 +22,8 @@ BEGIN_S, LAST_S = 0.6, 2.8
 LOSE_UPLINKS = "lose uplinks"
 LOSE_GATEWAY = "lose gateway"
 LOSE_ARBITERS = "lose arbiters"
+REPLAY = "replay"
+REPLAYS_EACH = 3
 UPLINKS_EACH = 4
 """One fleet of so many loses uplinks, and another one the gateway of all, besides all else."""
 LOST_EACH = 5
@@ -48,7 +52,7 @@ def draw(random: Random, fleet: Fleet) -> list[Fault]:
         kind = random.choice(kinds)
         at = BEGIN_S + (LAST_S - BEGIN_S) * random.random() ** 1.5
         faults.append(Fault(at, kind, KINDS[kind][0](random, fleet)))
-    return sorted([*faults, *_uplinks(fleet), *_losses(fleet)], key=lambda fault: fault.at)
+    return sorted([*faults, *_uplinks(fleet), *_losses(fleet), *_replays(fleet)], key=lambda fault: fault.at)
 
 
 def _losses(fleet: Fleet) -> list[Fault]:
@@ -72,6 +76,14 @@ def _uplinks(fleet: Fleet) -> list[Fault]:
     return [Fault(random.uniform(BEGIN_S, LAST_S), LOSE_UPLINKS, _host_while(random, fleet)) for _ in range(4)]
 
 
+def _replays(fleet: Fleet) -> list[Fault]:
+    """Somebody sends again what hosts sent in earlier incarnations: in one fleet of so many, often. Drawn apart."""
+    random = Random(f"replays {fleet.seed}")
+    if fleet.seed % REPLAYS_EACH != REPLAYS_EACH - 1:
+        return []
+    return [Fault(random.uniform(BEGIN_S, LAST_S), REPLAY, (random.choice(fleet.hosts),)) for _ in range(30)]
+
+
 def schedule(world: World, faults: list[Fault]) -> None:
     """Put them down."""
     for fault in faults:
@@ -84,6 +96,7 @@ def _happen(world: World, fault: Fault) -> None:
         LOSE_UPLINKS: _lose_uplinks,
         LOSE_GATEWAY: _lose_gateway,
         LOSE_ARBITERS: _lose_arbiters,
+        REPLAY: _replay,
     }
     do = apart[fault.kind] if fault.kind in apart else KINDS[fault.kind][1]
     do(world, *fault.what)
@@ -344,6 +357,15 @@ def _confirm_off(world: World, hosts: list[HostName], late_s: float) -> None:
     if not any(world.machines[host].is_on for host in hosts):
         world.note(f"an operator confirms that {', '.join(hosts)} are off")
         world.controller.confirm_off(hosts, late_s)
+
+
+def _replay(world: World, name: HostName) -> None:
+    """A renewal of an earlier incarnation reaches everybody; the envelope tells them that it is one (`wire.lease`)."""
+    present = world.machines[name].incarnation
+    for machine in world.machines.values():
+        if machine.name != name and present > 1:
+            sender = Tenure(name, Incarnation(present - 1))
+            machine.hear(Belated(sender=sender, highest=present))
 
 
 def _take(world: World, router: Any, index: int) -> None:
