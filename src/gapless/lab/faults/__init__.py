@@ -12,6 +12,7 @@ from gapless.lab.faults.control import (
     DatabaseGone,
     DatabaseThenPower,
 )
+from gapless.lab.faults.leases import OldDisk, StandbyCutThenPower
 from gapless.lab.faults.links import (
     DataLink,
     DataLinkIn,
@@ -62,6 +63,8 @@ FAULTS: dict[str, type[Fault]] = {
         DatabaseThenPower,
         BusyThenPower,
         SuccessorDies,
+        StandbyCutThenPower,
+        OldDisk,
         HostReturn,
         AgentKill,
         AgentStop,
