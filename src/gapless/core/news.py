@@ -155,7 +155,8 @@ def _move_requested(ledger: Ledger, event: MoveRequested) -> None:
 def _heard(ledger: Ledger, host: Host) -> None:
     was = host.silence.standing
     host.silence.end(ledger.now)
-    ledger.burials.forget(host.tenure)
+    if not host.is_leaseless:
+        ledger.burials.forget(host.tenure)
     if host.name in ledger.off:
         ledger.is_back(host)
     if was is not Standing.ALIVE:

@@ -104,12 +104,13 @@ class Arbiters:
         return self._conclude(panel, members, now)
 
     def awaited(self, members: Sequence[Member]) -> list[HostName]:
-        """Dead hosts that the next level waits for: whether their tenures are over is worth asking."""
+        """Dead and leaseless hosts that the next level waits for: whether their tenures are over is worth asking."""
         panel = self.panel
         if panel is None:
             return []
         is_due = len(panel.sets) == 2 or _chosen(panel.sets[0], members) != panel.sets[0]
-        return [each.name for each in members if is_due and each.is_dead and not each.follows and not each.is_over]
+        absent = [each for each in members if each.is_dead or each.is_leaseless]
+        return [each.name for each in absent if is_due and not each.follows and not each.is_over]
 
     def _begin_anew(
         self, panel: Panel, members: Sequence[Member], off: frozenset[HostName], now: float

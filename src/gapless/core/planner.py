@@ -309,7 +309,8 @@ class Planner:
         members = self._members()
         if not self._brake.engaged:
             for name in arbiters.awaited(members):
-                if host := ledger.fleet.get(name):
+                # One that is heard asks for its first lease at this incarnation: that is never claimed.
+                if (host := ledger.fleet.get(name)) and (host.is_dead or host.leased == host.incarnation):
                     ledger.burials.want(host.tenure)
         if self._asked_panel is None and (following := arbiters.judge(members, ledger.now, ledger.off)) is not None:
             self._asked_panel, self._begins_anew = following.panel, following.begins_anew

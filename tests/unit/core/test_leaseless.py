@@ -191,6 +191,7 @@ def test_a_host_whose_beat_is_gone_says_nothing_of_its_tenure_and_the_arbiters_a
         rig.pass_time(2, heard=("h2", "h3", "h4"))
         rig.guard("h1", held=False)
     assert "h1 holds no lease, and h2, which would succeed it, did not take over" in rig.reason("r1")
+    rig.guard("h1", held=False)
     rig.bury("h2", "h3", subject=tenure("h1"))
     rig.pass_time(NEWS_S, heard=("h2", "h3", "h4"))
     assert [(each.host, each.kind) for each in rig.all_said(Bind)] == [("h2", MoveKind.RESTART)]
@@ -201,3 +202,15 @@ def test_an_active_host_that_is_dead_is_asked_about_although_its_successor_is_he
     rig.bury("h2", "h3", subject=tenure("h1"))
     rig.pass_time(NEWS_S, heard=("h2", "h3", "h4"))
     assert [(each.host, each.kind) for each in rig.all_said(Bind)] == [("h2", MoveKind.RESTART)]
+
+
+def test_an_arbiter_whose_beat_is_gone_is_replaced_once_the_others_have_buried_it(rig: StandbyRig) -> None:
+    """It follows no panel; by the word of the others it holds no lease by an earlier one."""
+    for _ in range(8):
+        rig.pass_time(2, heard=("h1", "h2", "h4"))
+        rig.guard("h3", held=False, version=0)
+    rig.bury("h1", "h2", "h4", subject=tenure("h3"))
+    for _ in range(8):
+        rig.pass_time(2, heard=("h1", "h2", "h4"))
+        rig.guard("h3", held=False, version=0)
+    assert arbiters(rig) == {H1, H2, H4}
