@@ -18,6 +18,8 @@ LEASE_PORT = 9698
 """UDP: datagrams of the lease, between hosts."""
 METRICS_PORT = 9699
 """A host's figures, for Prometheus."""
+FLOWS_PORT = 9695
+"""TCP: flow streams, between hosts."""
 VXLAN_PORT = 4789
 NFTABLES_LIBRARY = "libnftables.so.1"
 """What NAT rules are loaded with; a host cannot carry routers without it."""
@@ -122,3 +124,8 @@ class HostSettings:
     lease_port: int = LEASE_PORT
     metrics: Address | None = None
     """Where the sentinel serves its figures; None: nowhere."""
+    sync_flows: bool = True
+    """Whether connections are copied to hosts that may succeed this one, and from hosts that it may succeed."""
+    flows_port: int = FLOWS_PORT
+    flows_most: int = 65_536
+    """Connections of one router that are copied."""

@@ -18,7 +18,7 @@ from gapless.model.host import HostFacts, HostName, InstanceId
 from gapless.observe.log import LogFormat, configure, get_logger
 from gapless.observe.notify import ServiceManager
 from gapless.sentinel import prerequisites
-from gapless.sentinel.driver import Commands, Sentinel, agent_command, beat_command
+from gapless.sentinel.driver import Commands, Sentinel, agent_command, beat_command, flows_command
 from gapless.sentinel.identity import StateDirectory
 from gapless.wire.hostlock import HostLock
 from gapless.wire.key import load as load_key
@@ -116,6 +116,29 @@ def host(
             "nowhere.",
         ),
     ] = f"127.0.0.1:{METRICS_PORT}",
+    sync_flows: Annotated[
+        bool,
+        typer.Option(
+            envvar="GAPLESS_SYNC_FLOWS",
+            help="Copy tracked connections to hosts that may succeed this one, so that they survive a takeover. The "
+            "same on every host.",
+        ),
+    ] = _DEFAULTS.sync_flows,
+    flows_port: Annotated[
+        int,
+        typer.Option(
+            envvar="GAPLESS_FLOWS_PORT",
+            min=1,
+            max=65535,
+            help="TCP port on the data interface for copies of tracked connections; the same on every host.",
+        ),
+    ] = _DEFAULTS.flows_port,
+    flows_most: Annotated[
+        int,
+        typer.Option(
+            envvar="GAPLESS_FLOWS_MOST", min=1, help="Tracked connections of one router that are copied, at most."
+        ),
+    ] = _DEFAULTS.flows_most,
     log_format: Annotated[
         LogFormat, typer.Option(envvar="GAPLESS_LOG_FORMAT", help="Log lines for people or for machines.")
     ] = LogFormat.TEXT,
@@ -143,6 +166,9 @@ def host(
         vxlan_peers=tuple(_checked_peer(peer) for peer in vxlan_peer or []),
         lease_port=lease_port,
         metrics=Address.parse(metrics, METRICS_PORT) if metrics else None,
+        sync_flows=sync_flows,
+        flows_port=flows_port,
+        flows_most=flows_most,
     )
     run(settings, log_format)
 
@@ -157,7 +183,11 @@ def run(settings: HostSettings, log_format: LogFormat) -> None:
         get_logger().warning(shortage)
     with StateDirectory(settings.state_dir) as state, HostLock("sentinel", PREDECESSOR_S):
         identity = state.begin_incarnation()
-        commands = Commands(agent=agent_command(settings, log_format), beat=beat_command)
+        commands = Commands(
+            agent=agent_command(settings, log_format),
+            beat=beat_command,
+            flows=flows_command(log_format) if settings.sync_flows else None,
+        )
         sentinel = Sentinel(settings, state, identity, _facts(settings, identity.instance), key, commands=commands)
         with contextlib.closing(manager):
             asyncio.run(_until_asked_to_end(sentinel, manager))

@@ -41,6 +41,8 @@ SETTINGS: Mapping[str, str] = {
     # A flow seen first in its middle, after a move, is taken up; its unknown window is no reason to drop it.
     "netfilter/nf_conntrack_tcp_loose": "1",
     "netfilter/nf_conntrack_tcp_be_liberal": "1",
+    # A flow that began while nobody listened must be heard of when it ends, or its copy on a standby never does.
+    "netfilter/nf_conntrack_events": "1",
 }
 """sysctls of every router's namespace."""
 

@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from gapless.config import HostSettings
+from gapless.core.flowduties import flow_duties
 from gapless.core.hostplan import HostPlan
 from gapless.errors import GaplessError, Refused
-from gapless.model.host import AgentState, HostFacts, Incarnation
+from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
 from gapless.model.plan import Burial, PanelPlan, RouterState
 from gapless.observe.log import LogFormat, get_logger
 from gapless.observe.notify import Condition
@@ -24,6 +25,7 @@ from gapless.observe.words import counted
 from gapless.sentinel import covering
 from gapless.sentinel.desired import Desired, keep_on_disk, load_plan
 from gapless.sentinel.figures import HostFigures, Page
+from gapless.sentinel.flows import FlowKeeper
 from gapless.sentinel.identity import Identity, StateDirectory
 from gapless.sentinel.keeper import GuardKeeper, muted_frames
 from gapless.sentinel.levels import Levels
@@ -32,6 +34,7 @@ from gapless.sentinel.metrics import MetricsPage
 from gapless.sentinel.pulse import Keeper, Pulse, PulseListener
 from gapless.sentinel.reporting import Reporting
 from gapless.sentinel.supervise import RESTART, Patience, Supervisor
+from gapless.wire.flowlink import FlowsBegin, FlowsDuties
 from gapless.wire.local import AgentStart, encode_start
 from gapless.wire.messages import AgentReport, Bury, Report, TakingOver
 
@@ -60,6 +63,8 @@ class Commands:
 
     agent: Callable[[int], Sequence[str]]
     beat: Callable[[int], Sequence[str]]
+    flows: Callable[[int], Sequence[str]] | None = None
+    """None: connections are not copied."""
 
 
 class Sentinel:
@@ -80,6 +85,7 @@ class Sentinel:
         self._metrics_address = settings.metrics
         self._state = state
         self._identity = identity
+        self._facts = facts
         self._desired = Desired(load_plan(state.plan_file))
         self._reporting = Reporting()
         self._report_is_sooner = asyncio.Event()
@@ -92,6 +98,12 @@ class Sentinel:
             None
             if facts.lease_address is None
             else _pulse(settings, state, facts, key, commands.beat, self, knobs.keeper)
+        )
+        self._addresses: dict[HostName, str] = _addresses(None if self._pulse is None else state.load_panel())
+        self._flows = (
+            None
+            if self._pulse is None or commands.flows is None
+            else FlowKeeper(commands.flows, _flows_begin(settings, facts, key), self._flow_duties)
         )
         self._tasks: asyncio.TaskGroup | None = None
         self._is_beating = False
@@ -150,6 +162,8 @@ class Sentinel:
         if self._pulse is not None and self._tasks is not None and not self._is_beating:
             self._is_beating = True
             self._tasks.create_task(self._pulse.run(cluster))
+            if self._flows is not None:
+                self._tasks.create_task(self._flows.run(cluster))
 
     def condition(self) -> Condition:
         """Ready: the guard stands where this host beats, an agent has the plan from the disk, and the controller was
@@ -223,6 +237,8 @@ class Sentinel:
             self._doubt.cancel()
             self._doubt = None
         self._plan = plan
+        if panel is not None:
+            self._addresses = _addresses(panel)
         if self._pulse is not None:
             version = self._pulse.plan(plan, heard=self._reporting.heard(heard), panel=panel)
             self._reporting.guard_planned(version, plan.revision)
@@ -232,11 +248,23 @@ class Sentinel:
         """Let the agent follow: once there is a guard for what needs one, and with what the guard still lets pass."""
         if self._pulse is not None and not self._pulse.has_been_ready:
             self._give(self._without_guard(plan))
+            self._flows_changed()
             return  # `guard_changed` follows all of it then; until then, no report is made from this plan.
         self._followed = plan
         self._give(self._with_what_is_open(plan))
         self._reporting.planned(self._desired.version, plan.revision, time.monotonic())
         self._report_is_sooner.set()
+        self._flows_changed()
+
+    def _flows_changed(self) -> None:
+        if self._flows is not None:
+            self._flows.look()
+
+    def _flow_duties(self) -> FlowsDuties:
+        """From what this host has built and what is open; a plan that is in doubt included."""
+        assert self._pulse is not None
+        duties = flow_duties(self._desired.plan, self._pulse.levels.open, self._facts.name)
+        return FlowsDuties(told=tuple(sorted(duties.told)), followed=dict(duties.followed), addresses=self._addresses)
 
     def _give(self, plan: HostPlan) -> None:
         before = self._desired.plan
@@ -318,6 +346,7 @@ class Sentinel:
         """What the beat says changed."""
         assert self._pulse is not None
         self._reporting.guard_is(self._pulse.levels, time.monotonic())
+        self._flows_changed()
         self._report_is_sooner.set()
         self._hold_the_agent(self._pulse.levels)
         if self._plan is None or not self._pulse.has_been_ready:
@@ -376,6 +405,28 @@ def _pulse(
         keeper=keeper(),
         panel=state.load_panel(),
     )
+
+
+def _addresses(panel: PanelPlan | None) -> dict[HostName, str]:
+    """Where the cluster's hosts are on the data network."""
+    return {} if panel is None else {each.host: each.address.rpartition(":")[0] for each in panel.addresses}
+
+
+def _flows_begin(settings: HostSettings, facts: HostFacts, key: bytes) -> FlowsBegin:
+    assert facts.data_address is not None
+    return FlowsBegin(
+        key=key.hex(),
+        cluster="",
+        name=facts.name,
+        address=facts.data_address,
+        port=settings.flows_port,
+        most=settings.flows_most,
+    )
+
+
+def flows_command(log_format: LogFormat) -> Callable[[int], Sequence[str]]:
+    """The command line of a flows process, given its end of the local link; everything else comes over that."""
+    return lambda fd: (sys.executable, "-P", "-m", "gapless.flows", str(fd), log_format.value)
 
 
 def beat_command(fd: int) -> Sequence[str]:

@@ -1,0 +1,43 @@
+"""Of which routers a host tells others the flows, and which it follows: a function of its plan and its guard.
+
+The rule: the follower asks. A host that may succeed another one knows from its plan whom (`Guarded.after`), and follows
+the router's flows there; a host tells of a router's flows as long as the router is open here, whoever asks with the
+cluster's key. So no plan has to name a host's followers, and a takeover turns the direction round by itself: what is
+open here is not followed any more, and the next host with a right follows this one.
+
+The invariant: a router that is open here is not followed. What another host, which may be over, still says of it
+must not change what this one is using.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from gapless.core.hostplan import HostPlan
+from gapless.model.host import HostName
+from gapless.model.plan import Guarded, Role
+from gapless.model.router import RouterId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowDuties:
+    """A level: what to tell, and what to follow where."""
+
+    told: frozenset[RouterId] = frozenset()
+    followed: Mapping[RouterId, tuple[HostName, ...]]
+
+
+def flow_duties(plan: HostPlan, is_open: Collection[RouterId], me: HostName) -> FlowDuties:
+    """What this host has to do."""
+    followed = {
+        router_id: hosts
+        for router_id, planned in plan.routers.items()
+        if planned.guarded is not None and router_id not in is_open and (hosts := _preceding(planned.guarded, me))
+    }
+    return FlowDuties(told=frozenset(is_open), followed=followed)
+
+
+def _preceding(guarded: Guarded, me: HostName) -> tuple[HostName, ...]:
+    """The hosts where the router may be active, of those that this one may succeed."""
+    if guarded.role is not Role.STANDBY:
+        return ()
+    return tuple(sorted({tenure.host for tenure in guarded.after} - {me}))

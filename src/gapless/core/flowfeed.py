@@ -1,0 +1,122 @@
+"""What is still to be told of one router's flows to one follower.
+
+    WAITING ──begins──► COPYING ──copied──► FOLLOWING ──due again──► COPYING
+       ▲                   │                    │
+       └──── lost ─────────┴────────────────────┘        and stopped: to WAITING, until the router is open here again
+
+Theory: the kernel's events are differences, and may be lost (its buffer overran, or this one did); a copy is the level.
+So there is one remedy for every loss: begin again with a copy. Events are heard before the copy begins and go on being
+told while it does; whatever they say of a flow twice, the later one wins, and both ends agree when it is quiet.
+
+The rule: what waits is bounded. Of a flow that changes faster than it can be told, only the last change waits; a
+router with more waiting changes than `MOST_WAITING` loses them all, and is copied again after a pause that doubles each
+time. So one tenant's storm costs that tenant's own flows their copy, and nobody else's. Nothing here holds up a
+packet: the kernel throws events away rather than wait.
+
+Once in a while a router is copied for no reason (`REFRESH_S`): a flow that goes on makes no events, and the copy would
+time out where nothing refreshes it.
+"""
+
+from enum import StrEnum
+from itertools import islice
+from math import inf
+from random import Random
+
+from gapless.core.backoff import Backoff, Pace
+
+MOST_WAITING = 16_384
+REFRESH_S = 600.0
+KEPT_S = 1500
+"""How long a copy lasts at least without being refreshed: two refreshes, and some more."""
+PAUSE = Pace(first_s=0.5, most_s=60.0, settled_s=120.0, jitter=0.2)
+_SPREAD = 0.2
+
+
+class FeedState(StrEnum):
+    """How far it has come."""
+
+    WAITING = "waiting"
+    COPYING = "copying"
+    FOLLOWING = "following"
+
+
+class Feed:
+    """One router's, for one follower."""
+
+    def __init__(self, random: Random, most_waiting: int = MOST_WAITING) -> None:
+        self._random = random
+        self._pause = Backoff(PAUSE, random)
+        self._most = most_waiting
+        self._changes: dict[bytes, bytes] = {}
+        self._due_at = -inf
+        self._began_at = 0.0
+        self.state = FeedState.WAITING
+        self.oldest_at: float | None = None
+        """When the oldest change that waits was heard; None: nothing waits."""
+
+    @property
+    def waiting(self) -> int:
+        """Changes that wait to be told."""
+        return len(self._changes)
+
+    def is_due(self, now: float) -> bool:
+        """Whether a copy should begin now."""
+        return self.state is not FeedState.COPYING and now >= self._due_at
+
+    def begin(self, now: float) -> None:
+        """A copy begins; events are heard from before this moment on."""
+        if self.state is FeedState.WAITING:
+            self._forget()
+            self._began_at = now
+        self.state = FeedState.COPYING
+        self._due_at = now + REFRESH_S * (1 - _SPREAD * self._random.random())
+
+    def copied(self) -> None:
+        """The last entry of the copy was told."""
+        self.state = FeedState.FOLLOWING
+
+    def heard(self, flow: bytes, message: bytes, now: float) -> bool:
+        """The kernel says that this flow changed or ended. False: there are too many changes, and they are lost."""
+        if len(self._changes) >= self._most and flow not in self._changes:
+            self.lost(now)
+            return False
+        # Taken out first: what is told later also happened later, of whatever flow.
+        self._changes.pop(flow, None)
+        self._changes[flow] = message
+        if self.oldest_at is None:
+            self.oldest_at = now
+        return True
+
+    def lost(self, now: float) -> float:
+        """Changes were lost; returns the pause before the next copy, in seconds."""
+        held_s = now - self._began_at if self.state is not FeedState.WAITING else 0.0
+        pause_s = self._pause.after(held_s)
+        self._forget()
+        self.state, self._due_at = FeedState.WAITING, now + pause_s
+        return pause_s
+
+    def stopped(self) -> None:
+        """The router is not open here any more, or its namespace is another one: a copy begins as soon as it can."""
+        if self.state is not FeedState.WAITING:
+            self._due_at = -inf
+        self._forget()
+        self.state = FeedState.WAITING
+
+    def take(self, room: int) -> bytes:
+        """Changes, oldest first, as many as fit into `room` bytes; they do not wait any more."""
+        taken: list[bytes] = []
+        for message in self._changes.values():
+            room -= len(message)
+            if room < 0:
+                break
+            taken.append(message)
+        if len(taken) == len(self._changes):
+            self._forget()
+        else:
+            for flow in list(islice(self._changes, len(taken))):
+                del self._changes[flow]
+        return b"".join(taken)
+
+    def _forget(self) -> None:
+        self._changes.clear()
+        self.oldest_at = None

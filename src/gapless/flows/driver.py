@@ -1,0 +1,106 @@
+"""The flows process's shell: takes its duties from the sentinel, tells and follows, and says that it lives.
+
+It never stands between a packet and its way: it hears what the kernel has done, and writes into tables that no packet
+uses yet. When it dies, flows go on; those that begin meanwhile are copied by the next one.
+"""
+
+import asyncio
+import time
+
+from gapless.config import Address
+from gapless.errors import Unavailable
+from gapless.flows.figures import Figures
+from gapless.flows.sink import Sink
+from gapless.flows.source import Source
+from gapless.model.host import HostName
+from gapless.model.router import RouterId
+from gapless.observe.log import get_logger
+from gapless.wire.flowlink import FlowsAlive, FlowsBegin, FlowsDuties, ToFlows
+from gapless.wire.flows import Identity
+from gapless.wire.local import LocalLink
+
+LOOK_S = 0.5
+ALIVE_S = 1.0
+SAY_EACH_S = 60.0
+
+
+class Driver:
+    """One process's."""
+
+    def __init__(self, link: LocalLink[ToFlows], begin: FlowsBegin) -> None:
+        self._link, self._begin = link, begin
+        self._me = Identity(name=begin.name, cluster=begin.cluster, key=bytes.fromhex(begin.key))
+        self._figures = Figures()
+        self._told: frozenset[RouterId] = frozenset()
+        self._source = Source(self._me, self._figures, lambda router_id: router_id in self._told, most=begin.most)
+        self._sinks: dict[HostName, tuple[Sink, asyncio.Task[None]]] = {}
+        self._log = get_logger()
+
+    async def run(self) -> None:
+        """Until the sentinel closes the link. Raises Unavailable when this host cannot do it."""
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(self._source.serve(self._begin.address, self._begin.port)),
+                tasks.create_task(self._look()),
+                tasks.create_task(self._say()),
+            ]
+            await self._listen(tasks)
+            for task in (*running, *(task for _, task in self._sinks.values())):
+                task.cancel()
+
+    async def _listen(self, tasks: asyncio.TaskGroup) -> None:
+        while (message := await self._link.receive()) is not None:
+            if isinstance(message, FlowsBegin):
+                raise Unavailable("the sentinel began twice")
+            self._become(message, tasks)
+
+    def _become(self, duties: FlowsDuties, tasks: asyncio.TaskGroup) -> None:
+        """What is active here first: from that on nothing more is applied to it."""
+        self._told = frozenset(duties.told)
+        by_host: dict[HostName, set[RouterId]] = {}
+        for router_id, hosts in duties.followed.items():
+            for host in hosts:
+                by_host.setdefault(host, set()).add(router_id)
+        for host in self._sinks.keys() - (by_host.keys() & duties.addresses.keys()):
+            self._sinks.pop(host)[1].cancel()
+        for host, routers in by_host.items():
+            if (address := duties.addresses.get(host)) is None:
+                continue
+            if host not in self._sinks:
+                sink = Sink(self._me, host, self._figures)
+                sink.address = self._at(address)
+                self._sinks[host] = sink, tasks.create_task(sink.run())
+            self._sinks[host][0].follow(frozenset(routers), self._at(address))
+        self._source.look(time.monotonic())
+
+    def _at(self, address: str) -> tuple[str, int]:
+        at = Address.parse(address, self._begin.port)
+        return at.host, at.port
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self._source.look(time.monotonic())
+            for sink, _ in self._sinks.values():
+                sink.look()
+
+    async def _say(self) -> None:
+        said_at, worst_ms = time.monotonic(), 0.0
+        while True:
+            await asyncio.sleep(ALIVE_S)
+            figures = self._figures.report()
+            await self._link.send(FlowsAlive(figures=figures))
+            worst_ms = max(worst_ms, figures.lag_ms)
+            if time.monotonic() - said_at >= SAY_EACH_S:
+                self._log.info(
+                    "flows",
+                    told=len(self._told),
+                    followed=sum(sink.followed for sink, _ in self._sinks.values()),
+                    streams=figures.streams,
+                    heard=figures.heard,
+                    applied=figures.applied,
+                    refused=figures.refused,
+                    overruns=figures.overruns,
+                    lag_ms=worst_ms,
+                )
+                said_at, worst_ms = time.monotonic(), 0.0

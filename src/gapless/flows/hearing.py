@@ -1,0 +1,130 @@
+"""The kernel's events about tracked connections, of many namespaces at once.
+
+One socket a namespace, opened in it once; one epoll set of all of them, which the process's loop looks at as one
+descriptor. Looked at in ticks: what happens to a flow within one tick is told as one change.
+
+The kernel itself drops what is not worth hearing: a filter on the socket lets pass only what is said of assured flows
+(TCP after its handshake, UDP that was answered more than once), before it costs a copy or room in the buffer. So a port
+scan through a router is not heard at all.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import errno
+import select
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+from gapless.errors import Unavailable
+from gapless.flows import entries
+from gapless.kernel.netlink import NETFILTER
+from gapless.kernel.netns import enter
+
+TICK_S = 0.010
+BUFFER_BYTES = 4 * 1024 * 1024
+"""Room for some thousands of events; as much of it as the machine allows (net.core.rmem_max)."""
+AT_ONCE = 1000
+"""Events taken from one socket before the others have their turn."""
+_EVENT_BYTES = 2048
+"""No event of an assured flow is longer by far."""
+_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
+_NEW, _UPDATE, _DESTROY = 1, 2, 3
+_SO_RCVBUFFORCE, _SO_ATTACH_FILTER = 33, 26
+_NLATTR = (-0x1000 + 12) & 0xFFFFFFFF
+"""SKF_AD_OFF + SKF_AD_NLATTR: where in the message the attribute is whose type X holds, looked for from A on."""
+
+
+def _only_assured() -> bytes:
+    """A classic BPF program (linux/filter.h): the status attribute's word has the bit."""
+    program = (
+        (0x00, 0, 0, entries.BODY + len(entries.NFGEN)),  # A = where attributes begin
+        (0x01, 0, 0, entries.STATUS),  # X = the type that is looked for
+        (0x20, 0, 0, _NLATTR),  # A = where it is, 0 if nowhere
+        (0x15, 3, 0, 0),  # nowhere: drop
+        (0x07, 0, 0, 0),  # X = A
+        (0x40, 0, 0, 4),  # A = the word behind its head
+        (0x45, 1, 0, entries.ASSURED),  # the bit is set: take
+        (0x06, 0, 0, 0),
+        (0x06, 0, 0, 0xFFFFFFFF),
+    )
+    return b"".join(struct.pack("=HBBI", *step) for step in program)
+
+
+def listen(path: Path) -> socket.socket:
+    """A socket that hears of assured flows in the namespace at `path`. Raises Unavailable, FileNotFoundError."""
+    return enter(path, _open)
+
+
+def _open() -> socket.socket:
+    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, NETFILTER)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER_BYTES)
+    except PermissionError:  # in a user namespace, which may not have more than is allowed to everybody
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+    code = ctypes.create_string_buffer(_only_assured())
+    program = struct.pack("@HP", len(_only_assured()) // 8, ctypes.addressof(code))
+    opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    opened.bind((0, 0))
+    for group in (_NEW, _UPDATE, _DESTROY):
+        opened.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+    return opened
+
+
+def take(listening: socket.socket, take_in: Callable[[bytes], bool]) -> int:
+    """Hand in what is there, some at most, until that says no; returns how much it was. Raises Unavailable when events
+    were lost.
+    """
+    for count in range(AT_ONCE):
+        try:
+            message = listening.recv(_EVENT_BYTES)
+        except BlockingIOError:
+            return count
+        except OSError as error:
+            why = "its buffer overran" if error.errno == errno.ENOBUFS else error.strerror
+            raise Unavailable(f"events of the kernel were lost: {why}") from error
+        if not take_in(message):
+            return count + 1
+    return AT_ONCE
+
+
+class Ears:
+    """All sockets of a process; each has a function that takes from it when there is something."""
+
+    def __init__(self, tick_s: float = TICK_S) -> None:
+        self._poll = select.epoll()
+        self._takers: dict[int, Callable[[], None]] = {}
+        self._tick_s = tick_s
+        self._pause: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Listen in the running loop."""
+        asyncio.get_running_loop().add_reader(self._poll.fileno(), self._hear)
+
+    def add(self, listening: socket.socket, taker: Callable[[], None]) -> None:
+        """`taker` is called, at most once a tick, when there is something."""
+        self._takers[listening.fileno()] = taker
+        self._poll.register(listening.fileno(), select.EPOLLIN)
+
+    def remove(self, listening: socket.socket) -> None:
+        """And close it."""
+        del self._takers[listening.fileno()]
+        with contextlib.suppress(OSError):
+            self._poll.unregister(listening.fileno())
+        listening.close()
+
+    def close(self) -> None:
+        """Listen no more."""
+        asyncio.get_running_loop().remove_reader(self._poll.fileno())
+        if self._pause is not None:
+            self._pause.cancel()
+
+    def _hear(self) -> None:
+        loop = asyncio.get_running_loop()
+        for descriptor, _ in self._poll.poll(0):
+            if (taker := self._takers.get(descriptor)) is not None:
+                taker()
+        loop.remove_reader(self._poll.fileno())
+        self._pause = loop.call_later(self._tick_s, self.begin)

@@ -1,0 +1,190 @@
+"""The follower's end of flow streams: one to each host that this one may succeed.
+
+It asks for a router's flows once the router's namespace is there, and again, under a new channel, when another
+namespace takes its place. Each frame is applied when it arrives, and then acknowledged: the source sends no more than
+this host can take.
+
+The rule: what is not followed any more is not touched (`core.flowduties`): frames that are under way when the router
+becomes active here go unread. A stream that breaks is made anew; what was copied stays.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gapless.core.backoff import Backoff, Pace
+from gapless.errors import GaplessError, Unavailable
+from gapless.flows.figures import Figures
+from gapless.flows.follower import Follower, read
+from gapless.flows.source import ALIVE_S, SILENCE_S, first_to_end
+from gapless.flows.table import namespace_of
+from gapless.kernel.netns import path_of
+from gapless.model.host import HostName
+from gapless.model.router import RouterId
+from gapless.observe.ailment import Ailment
+from gapless.observe.log import get_logger
+from gapless.wire import flows as wire
+from gapless.wire.flows import Identity, Kind, Part, Stream
+from gapless.wire.messages import Malformed, encode
+
+RETRY = Pace(first_s=0.2, most_s=5.0, settled_s=10.0, jitter=0.5)
+
+
+@dataclass(slots=True)
+class _Channel:
+    """A router that was asked for in the stream that is up."""
+
+    number: int
+    router_id: RouterId
+    namespace: tuple[int, int]
+    follower: Follower
+
+
+class Sink:
+    """Follows one host."""
+
+    def __init__(
+        self,
+        me: Identity,
+        source: HostName,
+        figures: Figures,
+        *,
+        path_of: Callable[[RouterId], Path] = path_of,
+    ) -> None:
+        """`path_of`: where a router's namespace is."""
+        self._me, self._source, self._figures, self._path_of = me, source, figures, path_of
+        self._wanted: frozenset[RouterId] = frozenset()
+        self.address = ("", 0)
+        self._stream: Stream | None = None
+        self._channels: dict[RouterId, _Channel] = {}
+        self._by_number: dict[int, _Channel] = {}
+        self._next = 0
+        self._asked = asyncio.Event()
+        """Something is to be said to the source."""
+        self._words = wire.Wanted()
+        self._trouble, self._refusals = Ailment(), Ailment()
+        self._log = get_logger().bind(source=source)
+
+    @property
+    def followed(self) -> int:
+        """Routers whose flows are asked for now."""
+        return len(self._channels)
+
+    def follow(self, routers: frozenset[RouterId], address: tuple[str, int]) -> None:
+        """A level: the routers to follow there. What is not among them is not touched from now on."""
+        self._wanted = routers
+        if address != self.address:
+            self.address = address
+            if self._stream is not None:
+                self._stream.close()
+        self.look()
+
+    def look(self) -> None:
+        """Converge: ask for what is wanted and has a namespace, drop what is not or has another one."""
+        if self._stream is None:
+            return
+        namespaces = {router_id: namespace_of(self._path_of(router_id)) for router_id in self._wanted}
+        dropped = [each for each in self._channels.values() if namespaces.get(each.router_id) != each.namespace]
+        for channel in dropped:
+            self._drop(channel)
+        added = {}
+        for router_id in sorted(self._wanted - self._channels.keys()):
+            if (namespace := namespaces[router_id]) is not None and self._add(router_id, namespace):
+                added[self._channels[router_id].number] = router_id
+        if added or dropped:
+            said = self._words
+            self._words = wire.Wanted(add=said.add | added, drop=(*said.drop, *(each.number for each in dropped)))
+            self._asked.set()
+
+    def _add(self, router_id: RouterId, namespace: tuple[int, int]) -> bool:
+        try:
+            follower = Follower(self._path_of(router_id), self._figures)
+        except (GaplessError, FileNotFoundError):
+            return False  # it went meanwhile; the next look finds what is there then
+        channel = _Channel(self._next, router_id, namespace, follower)
+        self._next += 1
+        self._channels[router_id] = self._by_number[channel.number] = channel
+        return True
+
+    def _drop(self, channel: _Channel) -> None:
+        del self._channels[channel.router_id], self._by_number[channel.number]
+        channel.follower.close()
+
+    async def run(self) -> None:
+        """Until cancelled: one stream after another."""
+        backoff = Backoff(RETRY)
+        while True:
+            began_at = time.monotonic()
+            why = await self._one_stream()
+            self._trouble.persists(self._log.warning, "no flow stream: flows of this host are not copied", reason=why)
+            await asyncio.sleep(backoff.after(time.monotonic() - began_at))
+
+    async def _one_stream(self) -> str:
+        try:
+            stream = await wire.connect(*self.address, self._source, self._me)
+        except (GaplessError, Malformed) as error:
+            return str(error)
+        self._trouble.ends(self._log.info, "the flow stream is up again")
+        self._stream, self._next, self._words = stream, 0, wire.Wanted()
+        self._figures.streams += 1
+        try:
+            self.look()
+            await first_to_end(self._listen(stream), self._ask(stream))
+        except (GaplessError, Malformed) as error:
+            return str(error)
+        finally:
+            self._figures.streams -= 1
+            self._stream = None
+            for channel in list(self._channels.values()):
+                self._drop(channel)
+            stream.close()
+        return "it ended"
+
+    async def _ask(self, stream: Stream) -> None:
+        """Say what is wanted as it changes, and now and then that this end lives."""
+        while True:
+            try:
+                async with asyncio.timeout(ALIVE_S):
+                    await self._asked.wait()
+            except TimeoutError:
+                await stream.send(Kind.APPLIED, wire.pack_number(stream.received))
+                continue
+            self._asked.clear()
+            words, self._words = self._words, wire.Wanted()
+            await stream.send(Kind.WANTED, encode(words))
+
+    async def _listen(self, stream: Stream) -> None:
+        while True:
+            kind, body = await stream.receive(SILENCE_S)
+            if kind is not Kind.DATA:
+                raise Malformed("a source asked for flows")
+            if body:
+                self._apply(body)
+            await stream.send(Kind.APPLIED, wire.pack_number(stream.received))
+
+    def _apply(self, body: bytes) -> None:
+        """All sections of a frame, if all can be read."""
+        for section, entries in read(wire.unpack(body)):
+            channel = self._by_number.get(section.channel)
+            if channel is None or channel.router_id not in self._wanted:
+                continue
+            try:
+                refused = channel.follower.apply(section.part, entries)
+            except Unavailable as error:
+                self._refused(channel, str(error))
+                self._drop_and_ask_again(channel)
+                continue
+            if refused:
+                self._refused(channel, f"the kernel did not take {refused} of {len(entries)}; its table may be full")
+            elif section.part is Part.END:
+                self._refusals.ends(self._log.info, "flows are copied again")
+
+    def _refused(self, channel: _Channel, why: str) -> None:
+        self._refusals.persists(self._log.warning, "not all flows are copied", router=channel.router_id, reason=why)
+
+    def _drop_and_ask_again(self, channel: _Channel) -> None:
+        self._drop(channel)
+        self._words = wire.Wanted(add=self._words.add, drop=(*self._words.drop, channel.number))
+        self._asked.set()

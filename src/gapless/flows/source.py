@@ -1,0 +1,247 @@
+"""The source's end of flow streams: other hosts connect, prove the key, and are told of the flows that they want.
+
+Each stream is served by itself. What its follower does not take waits in the feeds (`core.flowfeed`), bounded; a
+follower that is silent for `SILENCE_S` is let go, and comes back when it can. Who cannot prove itself is told nothing
+and is said once in a while: anybody on the data network can try.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+from gapless.core.flowwindow import Window
+from gapless.errors import GaplessError, Unavailable
+from gapless.flows.figures import Figures
+from gapless.flows.hearing import Ears
+from gapless.flows.telling import Telling
+from gapless.kernel.netns import path_of
+from gapless.model.router import RouterId
+from gapless.observe.ailment import Ailment
+from gapless.observe.log import get_logger
+from gapless.wire import flows as wire
+from gapless.wire.flows import Identity, Kind, Section, Stream
+from gapless.wire.messages import Malformed
+
+FRAME_BYTES = 64 * 1024
+ALIVE_S = 2.0
+SILENCE_S = 10.0
+MOST_STREAMS = 256
+"""Connections at one time, those that have not proven themselves included."""
+MOST_CHANNELS = 20_000
+"""Of one stream, in its life: hosts carry some thousand routers, and channels are renewed with their namespaces."""
+
+
+class Source:
+    """All streams that this host is the source of."""
+
+    def __init__(
+        self,
+        me: Identity,
+        figures: Figures,
+        is_open: Callable[[RouterId], bool],
+        *,
+        most: int,
+        path_of: Callable[[RouterId], Path] = path_of,
+    ) -> None:
+        """`most`: flows of one router that are copied; `path_of`: where a router's namespace is."""
+        self._me, self._figures, self._is_open, self._most, self._path_of = me, figures, is_open, most, path_of
+        self._ears = Ears()
+        self._sessions: set[_Session] = set()
+        self._connections = 0
+        self._strangers = Ailment()
+        self._log = get_logger()
+
+    async def serve(self, address: str, port: int) -> None:
+        """Until cancelled. Raises Unavailable when it cannot listen there."""
+        self._ears.begin()
+        try:
+            server = await asyncio.start_server(self._connected, address, port, limit=wire.BODY_BYTES_MAX)
+        except OSError as error:
+            raise Unavailable(f"cannot listen on {address}:{port} for flow streams: {error.strerror}") from error
+        try:
+            async with server:
+                await server.serve_forever()
+        finally:
+            for session in self._sessions:
+                session.end()
+            self._ears.close()
+
+    def look(self, now: float) -> None:
+        """Converge: what is open, and where, may have changed; copies may be due."""
+        for session in self._sessions:
+            session.look(now)
+            self._figures.lag_s = max(self._figures.lag_s, session.lag_s(now))
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        who = str((writer.get_extra_info("peername") or ("?",))[0])
+        self._connections += 1
+        try:
+            if self._connections <= MOST_STREAMS:
+                await self._serve(await wire.accept(reader, writer, self._me))
+        except (GaplessError, Malformed) as error:
+            what = "somebody who connected for flows was turned away, or a stream broke"
+            self._strangers.persists(self._log.warning, what, address=who, reason=str(error))
+        except asyncio.CancelledError:
+            return  # asyncio's server would take it for an error of its own
+        finally:
+            self._connections -= 1
+            writer.transport.abort()
+
+    async def _serve(self, stream: Stream) -> None:
+        session = _Session(stream, self._telling, self._is_open, self._figures)
+        self._sessions.add(session)
+        self._figures.streams += 1
+        self._log.info("flow stream up", follower=stream.peer)
+        why = "it ended"
+        try:
+            await session.run()
+        except (GaplessError, Malformed) as error:
+            why = str(error)
+        finally:
+            self._sessions.discard(session)
+            self._figures.streams -= 1
+            session.close()
+            self._log.info("flow stream down", follower=stream.peer, reason=why)
+
+    def _telling(self, channel: int, router_id: RouterId, wake: Callable[[], None]) -> Telling:
+        return Telling(
+            channel,
+            router_id,
+            self._path_of(router_id),
+            self._ears,
+            self._figures,
+            self._log,
+            most=self._most,
+            wake=wake,
+        )
+
+
+class _Session:
+    """One stream."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        telling: Callable[[int, RouterId, Callable[[], None]], Telling],
+        is_open: Callable[[RouterId], bool],
+        figures: Figures,
+    ) -> None:
+        self._stream, self._telling, self._is_open, self._figures = stream, telling, is_open, figures
+        self._channels: dict[int, Telling] = {}
+        self._highest = -1
+        self._window = Window()
+        self._turns: deque[int] = deque()
+        """Channels in the order of their turns to be told."""
+        self._woken = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until it ends; raises why."""
+        await first_to_end(self._listen(), self._tell())
+
+    def look(self, now: float) -> None:
+        for telling in self._channels.values():
+            telling.look(self._is_open(telling.router_id), now)
+
+    def lag_s(self, now: float) -> float:
+        waiting = (each.oldest_at for each in self._channels.values())
+        return self._window.lag_s(now, [at for at in waiting if at is not None])
+
+    def end(self) -> None:
+        self._stream.close()
+
+    def close(self) -> None:
+        for telling in self._channels.values():
+            telling.close()
+
+    async def _listen(self) -> None:
+        while True:
+            kind, body = await self._stream.receive(SILENCE_S)
+            match kind:
+                case Kind.APPLIED:
+                    self._window.applied(wire.unpack_number(body), time.monotonic())
+                case Kind.WANTED:
+                    self._want(wire.wanted.decode(body))
+                case Kind.DATA:
+                    raise Malformed("a follower sent flows")
+            self._woken.set()
+
+    def _want(self, wanted: wire.Wanted) -> None:
+        now = time.monotonic()
+        for channel in wanted.drop:
+            if (telling := self._channels.pop(channel, None)) is not None:
+                telling.close()
+        for channel, router_id in wanted.add.items():
+            if not self._highest < channel < MOST_CHANNELS:
+                raise Malformed(f"channel {channel} is used twice, or is too high")
+            self._highest = channel
+            self._channels[channel] = self._telling(channel, router_id, self._woken.set)
+            self._turns.append(channel)
+            self._channels[channel].look(self._is_open(router_id), now)
+
+    async def _tell(self) -> None:
+        while True:
+            body, since = self._frame()
+            if body:
+                await self._send(body, since)
+                await asyncio.sleep(0)  # the kernel's events and other streams have their turn
+                continue
+            self._woken.clear()
+            try:
+                async with asyncio.timeout(ALIVE_S):
+                    await self._woken.wait()
+            except TimeoutError:
+                await self._stream.send(Kind.DATA, b"")
+
+    async def _send(self, body: bytes, since: float) -> None:
+        try:
+            async with asyncio.timeout(SILENCE_S):
+                await self._stream.send(Kind.DATA, body)
+        except TimeoutError:
+            raise Unavailable(f"nothing was taken for {SILENCE_S:g} s") from None
+        self._window.sent(self._stream.sent, len(body), since)
+
+    def _frame(self) -> tuple[bytes, float]:
+        """The next frame's body, and when the oldest thing in it was heard; empty: nothing can be sent now."""
+        since = time.monotonic()
+        sections: list[Section] = []
+        room = FRAME_BYTES if self._window.has_room else 0
+        for telling in self._next_turns():
+            if room <= 0:
+                self._turns.appendleft(telling.channel)
+                break
+            since = min(since, telling.oldest_at or since)
+            for section in telling.sections(room):
+                sections.append(section)
+                room -= wire.SECTION_BYTES + len(section.messages)
+            self._turns.append(telling.channel)
+        self._figures.told += len(sections)
+        return wire.pack(sections), since
+
+    def _next_turns(self) -> Iterator[Telling]:
+        """Channels with something to tell, each once at most, from where the last frame ended."""
+        for _ in range(len(self._turns)):
+            channel = self._turns.popleft()
+            telling = self._channels.get(channel)
+            if telling is None:
+                continue
+            if telling.has_something:
+                yield telling
+            else:
+                self._turns.append(channel)
+
+
+async def first_to_end(*works: Awaitable[None]) -> None:
+    """Run these beside each other until one ends, end the others, and raise what the first one raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()

@@ -1,0 +1,131 @@
+"""A router's table of tracked connections in the kernel: entries made, renewed and removed, and all of them read.
+
+Through ctnetlink, many requests a system call, and one answer for all that went well: only the last one of a batch asks
+for an acknowledgement, those that fail are answered anyway. A request that does not know whether its flow is there
+already costs nothing more when it is not; when it is, that is what the kernel says, and it is removed and made anew,
+because a flow's translation cannot be changed.
+"""
+
+import errno
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from gapless.errors import Unavailable
+from gapless.flows import entries
+from gapless.flows.entries import BODY, Entry, messages_in
+from gapless.kernel.netlink import ACK, CREATE, DUMP, NETFILTER, REQUEST, TIMEOUT_S, attribute
+from gapless.kernel.netns import enter
+
+BATCH = 100
+"""Requests in one `sendmsg`: refusals of all of them fit a default receive buffer."""
+_HEADER = struct.Struct("=IHHII")
+_SOL_NETLINK, _CAP_ACK = 270, 10
+_ERROR, _DONE = 2, 3
+_ENDS = (struct.pack("=H", _ERROR), struct.pack("=H", _DONE))
+_LISTED = struct.pack("=H", entries.NEW)
+_ASSURED = struct.pack(">I", entries.ASSURED)
+_ONLY_ASSURED = attribute(entries.STATUS, _ASSURED) + attribute(entries.STATUS_MASK, _ASSURED)
+_IS_THERE = frozenset({errno.EOPNOTSUPP, errno.EEXIST})
+
+
+class Table:
+    """One socket, in one namespace. Each call raises Unavailable where the kernel does not answer."""
+
+    def __init__(self, path: Path) -> None:
+        """Of the namespace at `path`. Raises Unavailable, FileNotFoundError."""
+        self._socket = enter(path, _open)
+        self._sequence = 0
+
+    def close(self) -> None:
+        """Let go of the namespace; what was made in it stays."""
+        self._socket.close()
+
+    def make(self, made: Sequence[Entry]) -> int:
+        """Have these in the table as they are given; returns how many the kernel did not take."""
+        failed = self._ask([(entries.NEW, CREATE, entry.creation) for entry in made])
+        again = [made[place] for place, number in failed if number in _IS_THERE]
+        refused = len(failed) - len(again)
+        if again:
+            self.remove(again)
+            refused += len(self._ask([(entries.NEW, CREATE, entry.creation) for entry in again]))
+        return refused
+
+    def renew(self, there: Sequence[Entry]) -> int:
+        """Bring these up to date, which are there with the same translation; returns how many it did not take."""
+        return len(self._ask([(entries.NEW, 0, entry.renewal) for entry in there]))
+
+    def remove(self, gone: Sequence[Entry]) -> None:
+        """Have none of these in the table."""
+        self._ask([(entries.DELETE, 0, entry.removal) for entry in gone])
+
+    def assured(self) -> Iterator[list[bytes]]:
+        """The messages of all assured entries, some a step: the kernel lists them as they are asked for."""
+        self._sequence += 1
+        body = entries.NFGEN + _ONLY_ASSURED
+        self._send(_HEADER.pack(BODY + len(body), entries.GET, REQUEST | DUMP, self._sequence, 0) + body)
+        while True:
+            listed = list(messages_in(self._receive()))
+            yield [message for message in listed if message[4:6] == _LISTED]
+            if any(message[4:6] in _ENDS for message in listed):
+                return
+
+    def _ask(self, requests: Sequence[tuple[int, int, bytes]]) -> list[tuple[int, int]]:
+        """Carry these out in order; the places of those that failed, with their error numbers."""
+        failed: list[tuple[int, int]] = []
+        for start in range(0, len(requests), BATCH):
+            failed += self._ask_batch(start, requests[start : start + BATCH])
+        return failed
+
+    def _ask_batch(self, start: int, requests: Sequence[tuple[int, int, bytes]]) -> list[tuple[int, int]]:
+        first, last = self._sequence + 1, self._sequence + len(requests)
+        self._sequence = last
+        packed = b"".join(
+            _HEADER.pack(BODY + len(body), kind, flags | REQUEST | (ACK if sequence == last else 0), sequence, 0) + body
+            for sequence, (kind, flags, body) in enumerate(requests, first)
+        )
+        self._send(packed)
+        failed = []
+        while True:
+            for sequence, number in _errors(self._receive()):
+                if number and first <= sequence:
+                    failed.append((start + sequence - first, number))
+                if sequence == last:
+                    return failed
+
+    def _send(self, packed: bytes) -> None:
+        try:
+            self._socket.send(packed)
+        except OSError as error:
+            raise Unavailable(f"the kernel took no request about flows: {error.strerror or error}") from error
+
+    def _receive(self) -> bytes:
+        try:
+            return self._socket.recv(1 << 18)
+        except OSError as error:  # a TimeoutError too
+            raise Unavailable(f"the kernel's answer about flows was lost: {error.strerror or error}") from error
+
+
+def _open() -> socket.socket:
+    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER)
+    opened.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
+    opened.settimeout(TIMEOUT_S)
+    return opened
+
+
+def _errors(packed: bytes) -> Iterator[tuple[int, int]]:
+    """Sequence and error number of each answer; 0: an acknowledgement."""
+    for message in messages_in(packed):
+        _, kind, _, sequence, _ = _HEADER.unpack_from(message)
+        if kind == _ERROR:
+            yield sequence, -struct.unpack_from("=i", message, BODY)[0]
+
+
+def namespace_of(path: Path) -> tuple[int, int] | None:
+    """What tells one namespace from another one that gets its name later; None where there is none now."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,134 @@
+"""Keeps one flows process running: starts it, gives it its duties, hears that it lives, and starts it again.
+
+The flows process copies connections to hosts that may succeed this one (`gapless.flows`). It is disposable: while none
+runs, routers forward, takeovers happen, and flows that began meanwhile are not copied yet.
+
+Its duties are a level: what is open, what is planned, where hosts are. They are worked out anew when one of these
+changes, and sent when they differ, `GATHER_S` after each other at least: a thousand routers come one by one.
+"""
+
+import asyncio
+import contextlib
+import socket
+import time
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from gapless.core.backoff import Backoff, Pace
+from gapless.errors import GaplessError, Unavailable
+from gapless.observe.ailment import Ailment
+from gapless.observe.log import get_logger
+from gapless.sentinel.processes import how_it_ended
+from gapless.wire.flowlink import FlowFigures, FlowsAlive, FlowsBegin, FlowsDuties, FlowsUnable, FromFlows, from_flows
+from gapless.wire.local import LocalLink
+
+RESTART = Pace(first_s=0.2, most_s=30.0, settled_s=30.0)
+SILENT_S = 30.0
+"""Without a word for so long, it hangs."""
+FAREWELL_S = 2.0
+GATHER_S = 0.05
+
+
+class FlowKeeper:
+    """Runs flows processes, one after another, until cancelled."""
+
+    def __init__(
+        self,
+        command: Callable[[int], Sequence[str]],
+        begin: FlowsBegin,
+        duties: Callable[[], FlowsDuties],
+        *,
+        pace: Pace = RESTART,
+        silent_s: float = SILENT_S,
+    ) -> None:
+        """`duties` works out what there is to do now."""
+        self._command, self._begin, self._duties = command, begin, duties
+        self._backoff = Backoff(pace)
+        self._silent_s = silent_s
+        self._changed = asyncio.Event()
+        self._trouble = Ailment()
+        self._log = get_logger()
+        self.figures = FlowFigures()
+        """What the last one said."""
+
+    def look(self) -> None:
+        """What its duties come from may have changed."""
+        self._changed.set()
+
+    async def run(self, cluster: str) -> None:
+        """Until cancelled: one process after another."""
+        while True:
+            began_at = time.monotonic()
+            how = await self._one_life(cluster)
+            wait_s = self._backoff.after(time.monotonic() - began_at)
+            what = "the flows process ended; connections that begin now survive no takeover until it runs again"
+            self._trouble.persists(self._log.warning, what, reason=how)
+            self.figures = FlowFigures()
+            await asyncio.sleep(wait_s)
+
+    async def _one_life(self, cluster: str) -> str:
+        """Start one and stay with it until it is gone; returns how it ended."""
+        ours, its = socket.socketpair()
+        link = await LocalLink.over(ours, from_flows)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command(its.fileno()), pass_fds=(its.fileno(),), stdin=DEVNULL, process_group=0
+            )
+        except OSError as error:
+            await link.close()
+            return f"it cannot be started: {error.strerror}"
+        finally:
+            its.close()
+        feeding = asyncio.create_task(self._feed(link, cluster))
+        try:
+            how = await self._listen(link)
+        except GaplessError as error:
+            how = str(error)
+        finally:
+            feeding.cancel()
+            status = await _see_off(process, link)
+        return how or how_it_ended(status)
+
+    async def _feed(self, link: LocalLink[FromFlows], cluster: str) -> None:
+        """Bring it to its newest duties, and keep it there."""
+        sent: FlowsDuties | None = None
+        with contextlib.suppress(Unavailable):  # it is ending; that is seen elsewhere
+            await link.send(msgspec.structs.replace(self._begin, cluster=cluster))
+            while True:
+                self._changed.clear()
+                if (duties := self._duties()) != sent:
+                    await link.send(duties)
+                    sent = duties
+                await asyncio.sleep(GATHER_S)
+                await self._changed.wait()
+
+    async def _listen(self, link: LocalLink[FromFlows]) -> str:
+        """Until it ends; returns what it said of why. Raises Unavailable when it hangs."""
+        while True:
+            try:
+                async with asyncio.timeout(self._silent_s):
+                    message = await link.receive()
+            except TimeoutError:
+                raise Unavailable(f"it hung: it said nothing for {self._silent_s:g} s") from None
+            match message:
+                case FlowsAlive():
+                    self.figures = message.figures
+                    self._trouble.ends(self._log.info, "the flows process runs again")
+                case FlowsUnable():
+                    return message.reason
+                case None:
+                    return ""
+
+
+async def _see_off(process: Process, link: LocalLink[FromFlows]) -> int:
+    """Close the link, which asks it to end; make sure that it has."""
+    await link.close()
+    try:
+        async with asyncio.timeout(FAREWELL_S):
+            return await process.wait()
+    except (TimeoutError, asyncio.CancelledError):
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        return await process.wait()

@@ -1,0 +1,75 @@
+"""Messages between a sentinel and its flows process, over a local link (`wire.local`).
+
+-> FlowsBegin       who this host is, the cluster's key, where to listen
+-> FlowsDuties      what to tell and what to follow: a level, as it changes
+<- FlowsAlive       once a second: its loop turns, and what it has done
+<- FlowsUnable      its last word: it cannot do its work on this host, and why
+"""
+
+import msgspec
+
+from gapless.model.host import HostName
+from gapless.model.router import RouterId
+from gapless.wire.messages import Decoder
+
+
+class FlowsBegin(msgspec.Struct, frozen=True, kw_only=True, tag="flows-begin"):
+    """The first message. `key`: the cluster's, in hex."""
+
+    key: str
+    cluster: str
+    name: HostName
+    address: str
+    port: int
+    most: int
+    """Flows of one router that are copied."""
+
+
+class FlowsDuties(msgspec.Struct, frozen=True, kw_only=True, tag="flows-duties"):
+    """All that there is to do. `told`: routers that are active here; `followed`: where others may be active that this
+    host may succeed; `addresses`: where those hosts are.
+    """
+
+    told: tuple[RouterId, ...] = ()
+    followed: dict[RouterId, tuple[HostName, ...]] = {}
+    addresses: dict[HostName, str] = {}
+
+
+class FlowFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What a flows process has done since its start, and how it stands."""
+
+    heard: int = 0
+    """Events of the kernel that were taken in."""
+    told: int = 0
+    """Messages that were sent to followers."""
+    applied: int = 0
+    """Entries that were made, renewed or removed here."""
+    refused: int = 0
+    """Entries that this kernel did not take."""
+    overruns: int = 0
+    """How often a router's flows had to be copied anew because too much had happened."""
+    copies: int = 0
+    """Whole copies that were told."""
+    streams: int = 0
+    """To and from other hosts, now."""
+    lag_ms: float = 0.0
+    """The most that a follower was behind, since the last of these."""
+
+
+class FlowsAlive(msgspec.Struct, frozen=True, kw_only=True, tag="flows-alive"):
+    """Its loop turns."""
+
+    figures: FlowFigures
+
+
+class FlowsUnable(msgspec.Struct, frozen=True, kw_only=True, tag="flows-unable"):
+    """Its last word: it cannot do its work on this host, and why."""
+
+    reason: str
+
+
+ToFlows = FlowsBegin | FlowsDuties
+FromFlows = FlowsAlive | FlowsUnable
+
+to_flows: Decoder[ToFlows] = Decoder(ToFlows)
+from_flows: Decoder[FromFlows] = Decoder(FromFlows)

@@ -1,0 +1,344 @@
+"""The flow stream: tracked connections on their way from the host where a router is active to one that may succeed it.
+
+The follower, which is to have the flows, connects to the source, which has them (TCP, on the data network). Both prove
+the cluster's key first, follower on the right:
+
+        Greeting ->        version, the source's nonce
+                 <- Hello      who I am, whom I meant, my nonce; HMAC over both nonces and all of that
+        Welcome  ->        the source's HMAC over the same
+
+Three JSON messages, each after two bytes of length. Then frames, in both directions:
+
+    offset  size
+         0     4   length of what follows, without the tag
+         4     1   kind (`Kind`)
+         5     n   body
+       5+n    16   HMAC-SHA-256 over the frame's number and all before, cut to 128 bits (RFC 2104), under a key of this
+                   stream and direction
+
+The number is not sent: both ends count. So a frame that is changed, left out, repeated or brought in from another
+stream does not fit, and the rule is: what does not fit ends the stream, and nothing of it is applied. Flows travel in
+the clear, as the tenants' packets on that network do.
+
+DATA carries sections, each of one router: channel (4 bytes), `Part` (1), three of padding, length (4), and netlink
+messages as the kernel made them, which nobody looks into on the way. A channel is a number that the follower gives a
+router; it is used once in a stream, so what is late belongs to nothing.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+import msgspec
+
+from gapless.errors import Refused, Unavailable
+from gapless.model.host import HostName
+from gapless.model.router import RouterId
+from gapless.wire.messages import Decoder, Malformed
+from gapless.wire.proof import fresh_nonce, is_valid
+
+VERSION = 1
+"""Grows by one with every change that an older peer would misread."""
+TAG_BYTES = 16
+BODY_BYTES_MAX = 256 * 1024
+"""Of a frame. More is sent by nobody."""
+GREETING_BYTES_MAX = 4096
+HANDSHAKE_S = 5.0
+
+_HELLO_LENGTH = struct.Struct(">H")
+_FRAME = struct.Struct(">IB")
+_NUMBER = struct.Struct(">Q")
+_SECTION = struct.Struct(">IB3xI")
+SECTION_BYTES = _SECTION.size
+
+
+class Kind(IntEnum):
+    """What a frame is."""
+
+    WANTED = 1
+    """The follower: these channels are wanted, these no more (`Wanted`)."""
+    APPLIED = 2
+    """The follower: all frames up to this number (8 bytes; the first is 1) are dealt with; also, it lives."""
+    DATA = 3
+    """The source: sections. Without any: it lives."""
+
+
+class Part(IntEnum):
+    """What a section is."""
+
+    BEGIN = 1
+    """All flows of the router follow, in ENTRIES; those that are not among them are over."""
+    ENTRIES = 2
+    END = 3
+    """That was all."""
+    CHANGES = 4
+    """Flows that began, changed or ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of what is told of one router."""
+
+    channel: int
+    part: Part
+    messages: bytes = b""
+
+
+class Greeting(msgspec.Struct, frozen=True, kw_only=True):
+    """The source's first word. `nonce`: 32 random bytes in hex."""
+
+    version: int
+    nonce: str
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True):
+    """The follower's first word."""
+
+    version: int
+    follower: HostName
+    source: HostName
+    """Whom it wanted to reach: an address may be another host's by now."""
+    nonce: str
+    proof: str
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The source's last word before frames."""
+
+    proof: str
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of a WANTED frame, as JSON."""
+
+    add: dict[int, RouterId] = {}
+    drop: tuple[int, ...] = ()
+
+
+_greeting: Decoder[Greeting] = Decoder(Greeting)
+_hello: Decoder[Hello] = Decoder(Hello)
+_welcome: Decoder[Welcome] = Decoder(Welcome)
+wanted: Decoder[Wanted] = Decoder(Wanted)
+
+
+def pack(sections: Iterable[Section]) -> bytes:
+    """The body of a DATA frame."""
+    return b"".join(_SECTION.pack(each.channel, each.part, len(each.messages)) + each.messages for each in sections)
+
+
+def unpack(body: bytes) -> Iterator[Section]:
+    """The sections of a DATA frame. Raises Malformed."""
+    offset = 0
+    while offset < len(body):
+        if offset + SECTION_BYTES > len(body):
+            raise Malformed("a section of flows is cut short")
+        channel, part, length = _SECTION.unpack_from(body, offset)
+        offset += SECTION_BYTES
+        if length > len(body) - offset or part not in Part.__members__.values():
+            raise Malformed("a section of flows is none")
+        yield Section(channel, Part(part), body[offset : offset + length])
+        offset += length
+
+
+def pack_number(number: int) -> bytes:
+    """The body of an APPLIED frame."""
+    return _NUMBER.pack(number)
+
+
+def unpack_number(body: bytes) -> int:
+    """The number in an APPLIED frame. Raises Malformed."""
+    if len(body) != _NUMBER.size:
+        raise Malformed("a number of eight bytes was expected")
+    return int(_NUMBER.unpack(body)[0])
+
+
+class Seal:
+    """Seals the frames of one direction, or checks them."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self.number = 0
+        """Of the last frame."""
+
+    def tag(self, frame: bytes) -> bytes:
+        """The next frame's tag; `frame` is all before it."""
+        self.number += 1
+        return hmac.digest(self._key, _NUMBER.pack(self.number) + frame, "sha256")[:TAG_BYTES]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who stands at this end."""
+
+    name: HostName
+    cluster: str
+    key: bytes
+
+
+class Stream:
+    """One end of a stream after its handshake. `receive` may be cancelled only when the stream is given up then."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: HostName, ours: Seal, its: Seal
+    ) -> None:
+        self._reader, self._writer = reader, writer
+        self.peer = peer
+        self._ours, self._its = ours, its
+
+    @property
+    def sent(self) -> int:
+        """The number of the last frame that was sent."""
+        return self._ours.number
+
+    @property
+    def received(self) -> int:
+        """The number of the last frame that was received."""
+        return self._its.number
+
+    async def send(self, kind: Kind, body: bytes) -> None:
+        """Send one frame; waits while the peer does not read. Raises Unavailable when it is gone."""
+        frame = _FRAME.pack(len(body) + 1, kind) + body
+        try:
+            self._writer.write(frame + self._ours.tag(frame))
+            await self._writer.drain()
+        except OSError as error:
+            raise Unavailable(f"the stream broke: {error.strerror or error}") from error
+
+    async def receive(self, within_s: float) -> tuple[Kind, bytes]:
+        """The next frame. Raises Unavailable at the end of the stream or when nothing comes in time; Malformed for what
+        is no frame of this stream.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                head = await self._reader.readexactly(_FRAME.size)
+                length, kind = _FRAME.unpack(head)
+                if not 1 <= length <= BODY_BYTES_MAX + 1:
+                    raise Malformed(f"a frame of {length} bytes is announced")
+                body = await self._reader.readexactly(length - 1)
+                tag = await self._reader.readexactly(TAG_BYTES)
+        except TimeoutError:
+            raise Unavailable(f"nothing was heard for {within_s:g} s") from None
+        except (asyncio.IncompleteReadError, OSError) as error:
+            raise Unavailable("the stream ended") from error
+        if not hmac.compare_digest(self._its.tag(head + body), tag):
+            raise Malformed("a frame's tag does not fit")
+        if kind not in Kind.__members__.values():
+            raise Malformed(f"there is no frame of kind {kind}")
+        return Kind(kind), body
+
+    def close(self) -> None:
+        """End it at once."""
+        self._writer.transport.abort()
+
+
+async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, me: Identity) -> Stream:
+    """The source's side of the handshake. Raises Refused, Unavailable or Malformed; the writer is then the caller's."""
+    nonce = fresh_nonce()
+    async with _in_time():
+        _say(writer, Greeting(version=VERSION, nonce=nonce))
+        hello = _hello.decode(await _hear(reader))
+        _check_version(hello.version)
+        said = _Said(me, hello.follower, hello.source, nonce, hello.nonce)
+        if hello.source != me.name:
+            raise Refused(f"it looks for host {hello.source}, and this is {me.name}")
+        if not is_valid(said.proof("follower"), hello.proof):
+            raise Refused("it does not have this cluster's key")
+        _say(writer, Welcome(proof=said.proof("source")))
+    return Stream(reader, writer, hello.follower, said.seal("source"), said.seal("follower"))
+
+
+async def connect(host: str, port: int, source: HostName, me: Identity) -> Stream:
+    """The follower's side, from the connection on. Raises Refused, Unavailable or Malformed; then nothing is open."""
+    try:
+        async with asyncio.timeout(HANDSHAKE_S):
+            reader, writer = await asyncio.open_connection(host, port, limit=BODY_BYTES_MAX)
+    except (OSError, TimeoutError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no answer"
+        raise Unavailable(f"it cannot be reached: {reason}") from error
+    try:
+        async with _in_time():
+            greeting = _greeting.decode(await _hear(reader))
+            _check_version(greeting.version)
+            nonce = fresh_nonce()
+            said = _Said(me, me.name, source, greeting.nonce, nonce)
+            hello = Hello(version=VERSION, follower=me.name, source=source, nonce=nonce, proof=said.proof("follower"))
+            _say(writer, hello)
+            welcome = _welcome.decode(await _hear(reader))
+            if not is_valid(said.proof("source"), welcome.proof):
+                raise Refused("it does not have this cluster's key")
+    except BaseException:
+        writer.transport.abort()
+        raise
+    return Stream(reader, writer, source, said.seal("follower"), said.seal("source"))
+
+
+class _in_time(contextlib.AbstractAsyncContextManager[None]):  # noqa: N801 - reads like the timeout that it is
+    """A handshake ends in time, and what its socket says is told as what it means."""
+
+    async def __aenter__(self) -> None:
+        self._timeout = asyncio.timeout(HANDSHAKE_S)
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, trace)  # type: ignore[arg-type]
+        except TimeoutError:
+            raise Unavailable("it did not prove itself in time") from None
+        if isinstance(error, asyncio.IncompleteReadError | OSError):
+            raise Unavailable("it closed the stream") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """All that both ends say before they trust each other."""
+
+    me: Identity
+    follower: HostName
+    source: HostName
+    source_nonce: str
+    follower_nonce: str
+
+    def proof(self, role: str) -> str:
+        return self._digest("proof", role).hex()
+
+    def seal(self, role: str) -> Seal:
+        return Seal(self._digest("frames", role))
+
+    def _digest(self, use: str, role: str) -> bytes:
+        said = (
+            "gapless flow stream",
+            VERSION,
+            use,
+            role,
+            self.me.cluster,
+            self.source_nonce,
+            self.follower_nonce,
+            self.source,
+            self.follower,
+        )
+        return hmac.new(self.me.key, msgspec.json.encode(said), hashlib.sha256).digest()
+
+
+def _check_version(version: int) -> None:
+    if version != VERSION:
+        raise Refused(
+            f"it speaks version {version} of the flow stream, this host version {VERSION}: install the same release of "
+            "Gapless on both; until then connections do not survive a takeover between them"
+        )
+
+
+def _say(writer: asyncio.StreamWriter, message: msgspec.Struct) -> None:
+    body = msgspec.json.encode(message)
+    writer.write(_HELLO_LENGTH.pack(len(body)) + body)
+
+
+async def _hear(reader: asyncio.StreamReader) -> bytes:
+    (length,) = _HELLO_LENGTH.unpack(await reader.readexactly(_HELLO_LENGTH.size))
+    if length > GREETING_BYTES_MAX:
+        raise Malformed(f"a greeting of {length} bytes is announced")
+    return await reader.readexactly(length)
