@@ -41,6 +41,10 @@ Packed = Annotated[
     bool,
     typer.Option("--packed", help="All routers on the first host; the others join when those run, as standbys."),
 ]
+Flows = Annotated[int, typer.Option(help="TCP connections through the routers: half downloads, uploads, idle ones.")]
+FlowSync = Annotated[
+    bool, typer.Option("--flow-sync/--no-flow-sync", help="Whether hosts copy connections to their successors.")
+]
 Name = Annotated[str, typer.Option(help="Which lab, if there are several.")]
 FAULT_HELP = "What to break; see `gapless lab faults`."
 
@@ -55,6 +59,8 @@ def _settings(
     classic: bool,
     packed: bool,
     interval_ms: float = 0.0,
+    flows: int = 0,
+    flow_sync: bool = True,
 ) -> LabSettings:
     if classic:
         report, down = CLASSIC.report_interval_s, CLASSIC.agent_down_time_s
@@ -67,6 +73,8 @@ def _settings(
         agent_down_time_s=down,
         interval_ms=interval_ms,
         packed=packed,
+        flows=flows,
+        flow_sync=flow_sync,
     )
     room.check(settings)
     return settings
@@ -87,6 +95,8 @@ def run(
     agent_down_time: DownTime = QUICK.agent_down_time_s,
     classic: Classic = False,
     interval: Interval = 0.0,
+    flows: Flows = 0,
+    flow_sync: FlowSync = True,
     hold: Annotated[
         float,
         typer.Option(min=0, help="Seconds that the fault lasts, or is looked at; 0: as it needs."),
@@ -107,7 +117,19 @@ def run(
     names = tuple(fault or ("host-power",))
     if repeat > 1 and (rounds > 1 or len(names) > 1):
         raise InvalidRequest("either one fault in labs of its own (--repeat), or rounds in one lab: not both")
-    settings = _settings(hosts, routers, mode, timing, report_interval, agent_down_time, classic, packed, interval)
+    settings = _settings(
+        hosts,
+        routers,
+        mode,
+        timing,
+        report_interval,
+        agent_down_time,
+        classic,
+        packed,
+        interval,
+        flows,
+        flow_sync,
+    )
     for name in names:
         faults.check(settings, name, host or ())
     room.check(settings, rounds=rounds * len(names))
@@ -170,10 +192,23 @@ def up(
     report_interval: ReportInterval = QUICK.report_interval_s,
     agent_down_time: DownTime = QUICK.agent_down_time_s,
     classic: Classic = False,
+    flows: Flows = 0,
+    flow_sync: FlowSync = True,
     name: Name = "lab",
 ) -> None:
     """Build a lab and leave it running in the background."""
-    settings = _settings(hosts, routers, mode, timing, report_interval, agent_down_time, classic, packed)
+    settings = _settings(
+        hosts,
+        routers,
+        mode,
+        timing,
+        report_interval,
+        agent_down_time,
+        classic,
+        packed,
+        flows=flows,
+        flow_sync=flow_sync,
+    )
     read_end, write_end = os.pipe()
     request = UpRequest(settings=settings, ready_fd=write_end)
     argv = enter.call("gapless.lab.standing:main", msgspec.to_builtins(request))

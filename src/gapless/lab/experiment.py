@@ -6,14 +6,15 @@ measured.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from gapless.errors import GaplessError
-from gapless.lab import events, expect, probes, result
+from gapless.lab import connections, events, expect, probes, result
 from gapless.lab.api import Item
+from gapless.lab.connections import Course
 from gapless.lab.enter import LAB_DIR
 from gapless.lab.events import Phase
 from gapless.lab.expect import Bounds, Gap, Measured
@@ -56,6 +57,8 @@ class _Course:
     struck: datetime = field(default_factory=lambda: result.utc(time.time()))
     problems: list[str] = field(default_factory=list)
     seen: Seen | None = None
+    connections: Sequence[Course] = ()
+    """What became of the TCP connections."""
 
 
 async def experiment(lab: Lab, fault: Fault, bounds: Bounds = NO_BOUNDS, hold_s: float = 0.0) -> Outcome:
@@ -91,11 +94,12 @@ async def _experiment(lab: Lab, fault: Fault, bounds: Bounds, hold_s: float) -> 
     await lab.standbys_ready()
     lab.watch.start()
     course = _Course(before=await lab.placement())
-    async with lab.capture() as capture, lab.traffic() as traffic:
+    async with lab.capture() as capture, lab.traffic() as traffic, lab.talking() as talking:
         _begin(lab, Phase.TRAFFIC, f"{len(traffic.flows)} probes, one each {traffic.interval_ms:g} ms")
         await traffic.all_answered(for_s=STEADY_S, timeout_s=BACK_WITHIN_S)
         await traffic.begin()
         await capture.begin()
+        await talking.begin()
         _begin(lab, Phase.STEADY)
         await asyncio.sleep(STEADY_S)
         await _strike_and_heal(lab, fault, traffic, course, hold_s)
@@ -104,6 +108,8 @@ async def _experiment(lab: Lab, fault: Fault, bounds: Bounds, hold_s: float) -> 
         async with _noting(course):
             _begin(lab, Phase.CHECK)
             await lab.one_host_each()
+        async with _noting(course):
+            course.connections = await talking.end(LAB_DIR / "connections")
         async with _noting(course):
             course.seen = await capture.end(LAB_DIR / "seen")
         recording = await traffic.end(LAB_DIR / "recording")
@@ -198,6 +204,9 @@ async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recor
         double_active_frames=measured.double_active_frames,
         wire=wire,
         probes=result.probes(recording),
+        connections=connections.survivals(course.connections, affected, synced=lab.settings.flow_sync)
+        if course.connections
+        else None,
         liveness=Patience.of(lab.settings.liveness),
         timeline=result.timeline(moves, course.struck),
         versions=await asyncio.to_thread(result.versions),

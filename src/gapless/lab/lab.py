@@ -23,6 +23,7 @@ from gapless.lab.layout import Place
 from gapless.lab.nodes import AGENT_READY, Controller, Host, Node, PlainNode, settled_arbiters
 from gapless.lab.settings import LabSettings
 from gapless.lab.sniffer import Orders
+from gapless.lab.talking import Talking, spread
 from gapless.lab.tenants import Tenant
 from gapless.lab.traffic import Traffic
 from gapless.lab.waiting import until
@@ -318,6 +319,16 @@ class Lab:
             yield traffic
         finally:
             await traffic.close()
+
+    @asynccontextmanager
+    async def talking(self) -> AsyncIterator[Talking]:
+        """TCP connections through the tenants' routers, as many as the settings ask for, until the block is left."""
+        talking = Talking(spread(self.tenants, self.settings.flows))
+        try:
+            await talking.start()
+            yield talking
+        finally:
+            await talking.close()
 
     @asynccontextmanager
     async def capture(self) -> AsyncIterator[Capture]:

@@ -138,6 +138,7 @@ class Host:
         argv += ["--state-dir", str(DISK / STATE), "--key-file", str(DISK / KEY)]
         argv += ["--physical-network", f"{layout.PHYSICAL_NETWORK}={layout.EXT.interface}"]
         argv += ["--data-interface", layout.DATA.interface]
+        argv += [] if settings.flow_sync else ["--no-sync-flows"]
         self.sentinel = Service(self.machine, "host", argv)
 
     @property

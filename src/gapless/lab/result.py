@@ -13,6 +13,7 @@ import msgspec
 
 from gapless import __version__
 from gapless.config import Liveness
+from gapless.lab.connections import Survivals
 from gapless.lab.double_active import LATE_S, QUIET_S, Handover, double_active
 from gapless.lab.expect import Frames
 from gapless.lab.probes import Direction, Recording, percentile
@@ -195,6 +196,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     liveness: Patience
     timeline: Timeline
     versions: Versions
+    connections: Survivals | None = None
+    """What became of TCP connections; None: there were none."""
 
 
 def wire(seen: Seen | None, handovers: Iterable[Handover], interval_ms: float) -> Wire:

@@ -14,6 +14,7 @@ QUICK = Liveness(report_interval_s=0.5, agent_down_time_s=2.0)
 """The lab's own: silence of 4 s means death. Neutron's are 30 s and 75 s, so 150 s (`--classic`)."""
 CLASSIC = Liveness()
 MOST_ROUTERS = 1000
+MOST_FLOWS = 5000
 WITH_STANDBYS = frozenset({"standby"})
 """Failover modes in which a router is built on more hosts than the one that it is active on."""
 TIMINGS: Mapping[str, tuple[str, ...]] = {"default": (), "fast": ("--timing", "fast")}
@@ -42,6 +43,10 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
     interval_ms: float = 0.0
     timing: str = "default"
     packed: bool = False
+    flows: int = 0
+    """TCP connections through the routers."""
+    flow_sync: bool = True
+    """Whether hosts copy connections to their successors."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.hosts <= layout.MOST_HOSTS:
@@ -50,6 +55,8 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidRequest(f"a lab has 0 to {MOST_ROUTERS} routers, not {self.routers}")
         if not (self.interval_ms == 0 or 1 <= self.interval_ms < inf):
             raise InvalidRequest(f"probes can be sent each 1 ms or slower, not each {self.interval_ms:g} ms")
+        if not 0 <= self.flows <= MOST_FLOWS:
+            raise InvalidRequest(f"a lab has 0 to {MOST_FLOWS} connections, not {self.flows}")
         if self.timing not in TIMINGS:
             raise InvalidRequest(f"there is no timing '{self.timing}': {', '.join(TIMINGS)}")
         _ = self.liveness  # raises for numbers that do not fit each other

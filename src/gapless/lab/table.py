@@ -8,6 +8,7 @@ from rich.status import Status
 from rich.table import Table
 
 from gapless.lab import events, rounds_table
+from gapless.lab.connections import Survivals
 from gapless.lab.events import LabEvent, Phase
 from gapless.lab.probes import Direction
 from gapless.lab.result import Result, Spread
@@ -166,7 +167,23 @@ def tables(result: Result) -> list[Table | str]:
         f"Double active frames: {result.double_active_frames}, of {result.wire.frames:,} that routers sent. "
         f"Hosts report each {patience.report_interval_s:g} s and are dead after {patience.dead_after_s:g} s of silence."
     )
-    return [measured, said, *([before] if result.taken_over_before else []), *verdict(result)]
+    talked = [] if result.connections is None else [_connections(result.connections)]
+    return [measured, *talked, said, *([before] if result.taken_over_before else []), *verdict(result)]
+
+
+def _connections(found: Survivals) -> Table:
+    """What became of TCP connections."""
+    copied = "copied to successors" if found.synced else "not copied"
+    table = Table(title=f"TCP connections through SNAT, their state {copied}", title_justify="left")
+    for column in ("", "connections", "survived", "stalled", "broken", "stall, median ms", "max"):
+        table.add_column(column, justify="right" if column else "left")
+    rows = [*found.struck.items(), ("routers not struck", found.bystanders)]
+    for words, each in rows:
+        counts = (each.connections, each.survived, each.stalled, each.broken)
+        table.add_row(
+            words, *(f"{count:,}" for count in counts), f"{each.stall_ms_median:,.0f}", f"{each.stall_ms_max:,.0f}"
+        )
+    return table
 
 
 def verdict(result: Result) -> list[str]:
