@@ -87,11 +87,6 @@ class Entry:
     state: bytes
 
     @property
-    def removal(self) -> bytes:
-        """The body that removes it."""
-        return NFGEN + self.flow
-
-    @property
     def creation(self) -> bytes:
         """The body that makes it where it is not."""
         return NFGEN + self.flow + _turned_round(self.flow) + self.nat + self.state

@@ -7,7 +7,8 @@ already is found out by making it.
 Nothing of a frame is applied before all of it could be read.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from gapless.flows.entries import Entry, entry_of, messages_in
@@ -24,35 +25,44 @@ class Follower:
         """Of the namespace at `path`. Raises FileNotFoundError, too."""
         self._table = Table(path)
         self._figures = figures
-        self._unsaid: dict[bytes, Entry] | None = None
-        """Of a copy that is under way: what was there before it, and was not named yet."""
+        self._unsaid: dict[bytes, bytes] = {}
+        """Of a copy that is under way: flows that were there before it and that it did not name yet, with their other
+        directions.
+        """
 
     def close(self) -> None:
         """Let go of the namespace; the flows stay."""
         self._table.close()
 
-    def apply(self, part: Part, entries: list[Entry]) -> int:
+    async def apply(self, part: Part, entries: list[Entry]) -> int:
         """One section; returns how many entries the kernel did not take."""
         match part:
             case Part.BEGIN:
-                self._unsaid = {each.flow: each for each in _read(self._table.assured())}
+                await self._look()
                 return 0
             case Part.ENTRIES | Part.CHANGES:
                 return self._bring(entries)
             case Part.END:
-                over, self._unsaid = self._unsaid or {}, None
-                self._remove(list(over.values()))
+                self._remove(self._unsaid)
+                self._unsaid = {}
                 return 0
 
+    async def _look(self) -> None:
+        """What is there; with pauses, for others have their copies and changes meanwhile."""
+        self._unsaid = {}
+        for listed in self._table.assured():
+            there = (entry for message in listed if (entry := entry_of(message)) is not None)
+            self._unsaid |= {entry.flow: entry.reply for entry in there}
+            await asyncio.sleep(0)
+
     def _bring(self, entries: list[Entry]) -> int:
-        """In their order as far as it matters: what is over makes room for what is new, translated alike."""
-        unsaid = self._unsaid or {}
+        """What is over first: it makes room for what is new, which may be translated alike."""
         over, new, there = [], [], []
         for entry in entries:
-            before = unsaid.pop(entry.flow, None)
+            before = self._unsaid.pop(entry.flow, None)
             if entry.is_over:
-                over.append(entry)
-            elif before is not None and before.reply == entry.reply:
+                over.append(entry.flow)
+            elif before == entry.reply:
                 there.append(entry)
             else:
                 new.append(entry)
@@ -62,7 +72,7 @@ class Follower:
         self._figures.refused += refused
         return refused
 
-    def _remove(self, over: list[Entry]) -> None:
+    def _remove(self, over: Collection[bytes]) -> None:
         self._table.remove(over)
         self._figures.applied += len(over)
 
@@ -77,7 +87,3 @@ def read(sections: Iterable[Section]) -> list[tuple[Section, list[Entry]]]:
 
 def _entries(packed: bytes) -> Iterable[Entry]:
     return (entry for message in messages_in(packed) if (entry := entry_of(message)) is not None)
-
-
-def _read(steps: Iterable[list[bytes]]) -> Iterable[Entry]:
-    return (entry for step in steps for message in step if (entry := entry_of(message)) is not None)

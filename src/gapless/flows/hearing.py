@@ -95,7 +95,7 @@ class Ears:
 
     def __init__(self, tick_s: float = TICK_S) -> None:
         self._poll = select.epoll()
-        self._takers: dict[int, Callable[[], None]] = {}
+        self._takers: dict[int, Callable[[], bool]] = {}
         self._tick_s = tick_s
         self._pause: asyncio.TimerHandle | None = None
 
@@ -103,8 +103,8 @@ class Ears:
         """Listen in the running loop."""
         asyncio.get_running_loop().add_reader(self._poll.fileno(), self._hear)
 
-    def add(self, listening: socket.socket, taker: Callable[[], None]) -> None:
-        """`taker` is called, at most once a tick, when there is something."""
+    def add(self, listening: socket.socket, taker: Callable[[], bool]) -> None:
+        """`taker` is called when there is something: once a tick, or again at once where it says that there is more."""
         self._takers[listening.fileno()] = taker
         self._poll.register(listening.fileno(), select.EPOLLIN)
 
@@ -123,8 +123,11 @@ class Ears:
 
     def _hear(self) -> None:
         loop = asyncio.get_running_loop()
+        has_more = False
         for descriptor, _ in self._poll.poll(0):
             if (taker := self._takers.get(descriptor)) is not None:
-                taker()
+                has_more |= taker()
+        if has_more:
+            return  # the loop comes here again when it has seen to everything else
         loop.remove_reader(self._poll.fileno())
         self._pause = loop.call_later(self._tick_s, self.begin)

@@ -109,8 +109,9 @@ class Sink:
         return True
 
     def _drop(self, channel: _Channel) -> None:
-        del self._channels[channel.router_id], self._by_number[channel.number]
-        channel.follower.close()
+        if self._by_number.pop(channel.number, None) is not None:
+            del self._channels[channel.router_id]
+            channel.follower.close()
 
     async def run(self) -> None:
         """Until cancelled: one stream after another."""
@@ -161,17 +162,17 @@ class Sink:
             if kind is not Kind.DATA:
                 raise Malformed("a source asked for flows")
             if body:
-                self._apply(body)
+                await self._apply(body)
             await stream.send(Kind.APPLIED, wire.pack_number(stream.received))
 
-    def _apply(self, body: bytes) -> None:
+    async def _apply(self, body: bytes) -> None:
         """All sections of a frame, if all can be read."""
         for section, entries in read(wire.unpack(body)):
             channel = self._by_number.get(section.channel)
             if channel is None or channel.router_id not in self._wanted:
                 continue
             try:
-                refused = channel.follower.apply(section.part, entries)
+                refused = await channel.follower.apply(section.part, entries)
             except Unavailable as error:
                 self._refused(channel, str(error))
                 self._drop_and_ask_again(channel)

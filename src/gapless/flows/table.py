@@ -9,7 +9,7 @@ because a flow's translation cannot be changed.
 import errno
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from gapless.errors import Unavailable
@@ -48,7 +48,7 @@ class Table:
         again = [made[place] for place, number in failed if number in _IS_THERE]
         refused = len(failed) - len(again)
         if again:
-            self.remove(again)
+            self.remove(entry.flow for entry in again)
             refused += len(self._ask([(entries.NEW, CREATE, entry.creation) for entry in again]))
         return refused
 
@@ -56,9 +56,9 @@ class Table:
         """Bring these up to date, which are there with the same translation; returns how many it did not take."""
         return len(self._ask([(entries.NEW, 0, entry.renewal) for entry in there]))
 
-    def remove(self, gone: Sequence[Entry]) -> None:
-        """Have none of these in the table."""
-        self._ask([(entries.DELETE, 0, entry.removal) for entry in gone])
+    def remove(self, gone: Iterable[bytes]) -> None:
+        """Have none of these flows in the table."""
+        self._ask([(entries.DELETE, 0, entries.NFGEN + flow) for flow in gone])
 
     def assured(self) -> Iterator[list[bytes]]:
         """The messages of all assured entries, some a step: the kernel lists them as they are asked for."""

@@ -93,7 +93,8 @@ class Telling:
         self._namespace = None
         self._feed.stopped()
 
-    def _hear(self) -> None:
+    def _hear(self) -> bool:
+        """Take in what the kernel says; whether there is more."""
         assert self._listening is not None
         now = time.monotonic()
 
@@ -102,13 +103,16 @@ class Telling:
             return flow is None or self._feed.heard(flow, message, now)
 
         try:
-            self._figures.heard += hearing.take(self._listening, take_in)
+            heard = hearing.take(self._listening, take_in)
         except Unavailable as error:
             self._lose(str(error), now)
-            return
+            return False
+        self._figures.heard += heard
         if self._feed.state is FeedState.WAITING:
             self._lose("more flows change than can be told", now, is_known=True)
+            return False
         self._wake()
+        return heard == hearing.AT_ONCE
 
     def _lose(self, why: str, now: float, *, is_known: bool = False) -> None:
         """Begin anew, after a pause in which nothing is heard."""

@@ -176,7 +176,10 @@ def pair() -> Iterator[Pair]:
     made = Pair()
     sh(
         "ip link set lo up",
-        *(f"ip link add {name} type bridge\nip link set {name} up" for name in ("inside", "outside")),
+        *(
+            f"ip link add {name} type bridge forward_delay 0 mcast_snooping 0\nip link set {name} up"
+            for name in ("inside", "outside")
+        ),
     )
     for name, bridge, address in (("client", "inside", f"{CLIENT}/24"), ("server", "outside", f"{SERVER}/24")):
         sh(f"ip netns add {name}", f"ip -n {name} link set lo up")
