@@ -11,6 +11,7 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 from gapless.errors import Unavailable
 from gapless.flows import entries
@@ -37,6 +38,12 @@ class Table:
         """Of the namespace at `path`. Raises Unavailable, FileNotFoundError."""
         self._socket = enter(path, _open)
         self._sequence = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Let go of the namespace; what was made in it stays."""

@@ -73,15 +73,17 @@ class FlowKeeper:
         ours, its = socket.socketpair()
         link = await LocalLink.over(ours, from_flows)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self._command(its.fileno()), pass_fds=(its.fileno(),), stdin=DEVNULL, process_group=0
-            )
+            process = await _start(self._command(its.fileno()), its.fileno())
         except OSError as error:
             await link.close()
             return f"it cannot be started: {error.strerror}"
+        except asyncio.CancelledError:
+            await link.close()
+            raise
         finally:
             its.close()
         feeding = asyncio.create_task(self._feed(link, cluster))
+        how, status = "", 0
         try:
             how = await self._listen(link)
         except GaplessError as error:
@@ -120,6 +122,20 @@ class FlowKeeper:
                     return message.reason
                 case None:
                     return ""
+
+
+async def _start(command: Sequence[str], descriptor: int) -> Process:
+    """Start it. A cancellation meanwhile is answered when it is there, and ended: asyncio would lose sight of it."""
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(*command, pass_fds=(descriptor,), stdin=DEVNULL, process_group=0)
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        process = await starting
+        process.kill()
+        await process.wait()
+        raise
 
 
 async def _see_off(process: Process, link: LocalLink[FromFlows]) -> int:

@@ -1,15 +1,141 @@
 """Connections through a router that goes on elsewhere: with their state copied ahead of time, in real namespaces."""
 
+import asyncio
+import socket
+from pathlib import Path
+
 import pytest
-from flow_fixtures import Pair, until
+from flow_fixtures import CLIENT, FLOATING, PATIENCE_S, SERVER, Pair, at, sh, until
+
+from gapless.flows.entries import flow_of
+from gapless.flows.table import Table
+from gapless.kernel.netns import DIRECTORY
 
 pytestmark = pytest.mark.isolated
+
+
+def has_flows(pair: Pair, name: str, count: int = 1) -> bool:
+    return len(pair.tracked(name)) == count
 
 
 async def test_a_download_goes_on_where_its_state_was_copied(pair: Pair) -> None:
     client, server = pair.connected()
     async with pair.following(pair.source(), pair.sink()):
-        await until("the flow is on b", lambda: len(pair.tracked("b")) == 1)
+        await until("the flow is on b", lambda: has_flows(pair, "b"))
     pair.plug_in("b")
     server.sendall(b"nothing from inside speaks first")
     assert client.recv(100) == b"nothing from inside speaks first"
+
+
+async def test_a_flow_from_outside_to_a_floating_ip_goes_on(pair: Pair) -> None:
+    inside = at("client", lambda: socket.create_server((CLIENT, 5002)))
+    outside = at("server", lambda: socket.create_connection((FLOATING, 5002), timeout=PATIENCE_S))
+    accepted, _ = inside.accept()
+    pair.opened += [inside, outside, accepted]
+    async with pair.following(pair.source(), pair.sink()):
+        await until("the flow is on b", lambda: has_flows(pair, "b"))
+    pair.plug_in("b")
+    accepted.sendall(b"from inside")
+    assert outside.recv(100) == b"from inside"
+    outside.sendall(b"from outside")
+    accepted.settimeout(PATIENCE_S)
+    assert accepted.recv(100) == b"from outside"
+
+
+async def test_a_flow_that_begins_ends_and_begins_again_is_followed_as_it_does(pair: Pair) -> None:
+    async with pair.following(pair.source(), pair.sink()):
+        client, server = pair.connected()
+        await until("the flow is on b", lambda: has_flows(pair, "b"))
+        assert "ASSURED" in pair.tracked("b")[0]
+        client.close()
+        server.close()
+        await until("it is gone from b", lambda: has_flows(pair, "b", 0))
+        pair.connected(5003)
+        await until("the next one is there", lambda: has_flows(pair, "b"))
+
+
+async def test_what_nobody_answers_is_not_copied_but_what_speaks_on_is(pair: Pair) -> None:
+    def speaker(name: str, address: str) -> socket.socket:
+        def make() -> socket.socket:
+            made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            made.bind((address, 5004))
+            made.settimeout(PATIENCE_S)
+            return made
+
+        pair.opened.append(at(name, make))
+        return pair.opened[-1]
+
+    asking, answering, silent = speaker("client", CLIENT), speaker("server", SERVER), (SERVER, 5005)
+    async with pair.following(pair.source(), pair.sink()):
+        asking.sendto(b"nobody is there", silent)
+        while not has_flows(pair, "b"):  # assured is what goes on for longer than two seconds
+            asking.sendto(b"question", (SERVER, 5004))
+            _, seen = answering.recvfrom(100)
+            answering.sendto(b"answer", seen)
+            asking.recv(100)
+            await asyncio.sleep(0.1)
+        assert "dport=5004" in pair.tracked("b")[0]
+
+
+async def test_the_direction_turns_round_with_the_router(pair: Pair) -> None:
+    client, server = pair.connected()
+    async with pair.following(pair.source(), pair.sink()):
+        await until("the flow is on b", lambda: has_flows(pair, "b"))
+    pair.plug_in("b")
+    async with pair.following(pair.source("b"), pair.sink("a", of="b")):
+        pair.connected(5006)
+        await until("a has both", lambda: has_flows(pair, "a", 2))
+    pair.plug_in("a")
+    server.sendall(b"twice")
+    assert client.recv(100) == b"twice"
+
+
+async def test_a_copy_removes_what_is_over_meanwhile(pair: Pair) -> None:
+    client, server = pair.connected()
+    async with pair.following(pair.source(), pair.sink()):
+        await until("the flow is on b", lambda: has_flows(pair, "b"))
+    with Table(DIRECTORY / "a") as table:
+        table.remove([flow for step in table.assured() for said in step if (flow := flow_of(said)) is not None])
+    assert has_flows(pair, "a", 0)
+    async with pair.following(pair.source(), pair.sink()):
+        await until("it is gone from b", lambda: has_flows(pair, "b", 0))
+    client.close()
+    server.close()
+
+
+async def test_a_copy_of_what_is_there_changes_nothing(pair: Pair) -> None:
+    pair.connected()
+    for copies in (1, 2):
+        async with pair.following(pair.source(), pair.sink()):
+            await until("a copy was told", lambda copies=copies: pair.figures["a"].copies == copies)
+            await until("it was applied", lambda copies=copies: pair.figures["b"].applied == copies)
+        assert has_flows(pair, "b")
+    assert pair.figures["b"].refused == 0
+
+
+async def test_a_standby_that_is_built_anew_has_the_flows_again(pair: Pair) -> None:
+    pair.connected()
+    async with pair.following(pair.source(), pair.sink()):
+        await until("the flow is on b", lambda: has_flows(pair, "b"))
+        sh("ip link delete b-in", "ip link delete b-out", "ip netns delete b")
+        pair.make_router("b")
+        await until("the flow is on the new b", lambda: has_flows(pair, "b"))
+
+
+async def test_a_router_that_is_closed_is_told_of_no_more(pair: Pair) -> None:
+    client, server = pair.connected()
+    async with pair.following(pair.source(), pair.sink()):
+        await until("the flow is on b", lambda: has_flows(pair, "b"))
+        pair.told.clear()
+        await until("nobody listens on a", lambda: not _listens("a"))
+        client.close()
+        server.close()
+        assert has_flows(pair, "b")
+        pair.told.add("a")
+        await until("what ended meanwhile is gone", lambda: has_flows(pair, "b", 0))
+
+
+def _listens(name: str) -> bool:
+    """Whether anybody hears events of a namespace: its netfilter sockets (12) that are in multicast groups."""
+    rows = at(name, lambda: Path("/proc/thread-self/net/netlink").read_text()).splitlines()[1:]
+    return any(row.split()[1] == "12" and int(row.split()[3], 16) for row in rows)

@@ -1,0 +1,108 @@
+"""What goes wrong on the way of connections' state: streams that break, events that are lost, strangers."""
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+from flow_fixtures import Pair, until
+from flow_messages import udp_entry
+
+from gapless.errors import Unavailable
+from gapless.flows import hearing
+from gapless.flows.entries import Entry
+from gapless.flows.source import Source
+from gapless.flows.table import Table
+from gapless.kernel.netns import DIRECTORY
+
+pytestmark = pytest.mark.isolated
+
+
+def make(name: str, entries: list[Entry]) -> int:
+    """Have these in a router's table, as if packets had made them; how many the kernel did not take."""
+    with Table(DIRECTORY / name) as table:
+        return table.make(entries)
+
+
+def has(pair: Pair, words: str) -> bool:
+    return any(words in line for line in pair.tracked("b"))
+
+
+async def test_a_stream_that_breaks_is_made_anew_and_nothing_is_missing(pair: Pair) -> None:
+    pair.connected()
+    sink = pair.sink()
+    async with pair.following(pair.source(), sink):
+        await until("the flow is on b", lambda: len(pair.tracked("b")) == 1)
+        assert sink._stream is not None
+        sink._stream.close()
+        pair.connected(5003)
+        await until("both are on b", lambda: len(pair.tracked("b")) == 2)
+
+
+async def test_events_that_are_lost_cost_a_copy_and_no_flow(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hearing, "BUFFER_BYTES", 4096)
+    entries = [udp_entry(port) for port in range(2000, 2400)]
+    async with pair.following(pair.source(), pair.sink()):
+        await until("it is followed", lambda: pair.figures["a"].copies == 1)
+        assert make("a", entries) == 0  # faster than anybody hears
+        await until("events were lost", lambda: pair.figures["a"].overruns > 0)
+        await until("all are on b", lambda: len(pair.tracked("b")) == len(entries))
+
+
+async def test_no_more_flows_of_a_router_are_copied_than_is_allowed(pair: Pair) -> None:
+    assert make("a", [udp_entry(port) for port in range(2000, 2400)]) == 0
+    async with pair.following(pair.source(most=100), pair.sink()):
+        await until("the copy is over", lambda: pair.figures["a"].copies == 1)
+        await until("and applied", lambda: pair.figures["b"].applied == 100)
+        assert len(pair.tracked("b")) == 100
+
+
+async def test_a_flow_whose_port_is_taken_on_the_standby_has_it_when_the_copy_is_over(pair: Pair) -> None:
+    """Another flow has it there, which the source knows nothing of: it is over."""
+    assert make("a", [udp_entry(2000, outer=3000), udp_entry(2001)]) == 0
+    assert make("b", [udp_entry(2002, outer=3000)]) == 0
+    async with pair.following(pair.source(), pair.sink()):
+        await until("the copy is over", lambda: pair.figures["a"].copies == 1)
+        await until("what the source does not know is gone", lambda: not has(pair, "sport=2002"))
+        await until("both are there, translated alike", lambda: has(pair, "sport=2001") and has(pair, "dport=3000"))
+
+
+async def test_strangers_and_hostile_bytes_change_nothing(pair: Pair) -> None:
+    pair.connected()
+    source = pair.source()
+    async with pair.following(source, pair.sink()):
+        await until("the flow is on b", lambda: len(pair.tracked("b")) == 1)
+        for said in (b"", b"\xff" * 5000, b"\0\2{}", b"GET / HTTP/1.1\r\n\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", 9695)
+            writer.write(said)
+            writer.write_eof()
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+        pair.connected(5003)
+        await until("the next one is copied too", lambda: len(pair.tracked("b")) == 2)
+
+
+async def test_who_has_another_key_is_told_nothing(pair: Pair) -> None:
+    pair.connected()
+    good, bad = pair.source(), pair.sink(key=b"x" * 32)
+    async with pair.following(good, bad):
+        await until("it was turned away", lambda: good._strangers._since_s is not None)
+        assert pair.figures["a"].streams == 0
+    assert pair.tracked("b") == []
+
+
+async def test_a_source_that_cannot_listen_says_so(pair: Pair) -> None:
+    with pytest.raises(Unavailable, match=r"cannot listen on 203\.0\.113\.1:9695"):
+        await pair.source().serve("203.0.113.1", 9695)
+
+
+async def test_a_router_whose_namespace_is_not_there_is_waited_for(pair: Pair) -> None:
+    source = Source(
+        pair.identity("a"), pair.figures["a"], lambda _: True, most=9, path_of=lambda _: DIRECTORY / "later"
+    )
+    async with pair.following(source, pair.sink()):
+        await until("the stream is up", lambda: pair.figures["a"].streams == 1)
+        source.look(time.monotonic())
+        pair.make_router("later")
+        await until("it is copied", lambda: pair.figures["a"].copies == 1)
