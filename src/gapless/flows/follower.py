@@ -29,6 +29,8 @@ class Follower:
         """Of a copy that is under way: flows that were there before it and that it did not name yet, with their other
         directions.
         """
+        self._refused: list[Entry] = []
+        """Of a copy that is under way, what the kernel did not take: there may be room when what is over is gone."""
 
     def close(self) -> None:
         """Let go of the namespace; the flows stay."""
@@ -40,23 +42,26 @@ class Follower:
             case Part.BEGIN:
                 await self._look()
                 return 0
-            case Part.ENTRIES | Part.CHANGES:
-                return self._bring(entries)
-            case Part.END:
-                self._remove(self._unsaid)
-                self._unsaid = {}
+            case Part.ENTRIES:
+                self._refused += self._bring(entries)
                 return 0
+            case Part.CHANGES:
+                return self._count(self._bring(entries))
+            case Part.END:
+                over, self._unsaid, refused, self._refused = self._unsaid, {}, self._refused, []
+                self._remove(over)
+                return self._count(self._bring(refused))
 
     async def _look(self) -> None:
         """What is there; with pauses, for others have their copies and changes meanwhile."""
-        self._unsaid = {}
+        self._unsaid, self._refused = {}, []
         for listed in self._table.assured():
             there = (entry for message in listed if (entry := entry_of(message)) is not None)
             self._unsaid |= {entry.flow: entry.reply for entry in there}
             await asyncio.sleep(0)
 
-    def _bring(self, entries: list[Entry]) -> int:
-        """What is over first: it makes room for what is new, which may be translated alike."""
+    def _bring(self, entries: list[Entry]) -> list[Entry]:
+        """Make these true; those that the kernel did not take. What is over first: it makes room for what is new."""
         over, new, there = [], [], []
         for entry in entries:
             before = self._unsaid.pop(entry.flow, None)
@@ -68,9 +73,12 @@ class Follower:
                 new.append(entry)
         self._remove(over)
         refused = self._table.make(new) + self._table.renew(there)
-        self._figures.applied += len(new) + len(there) - refused
-        self._figures.refused += refused
+        self._figures.applied += len(new) + len(there) - len(refused)
         return refused
+
+    def _count(self, refused: list[Entry]) -> int:
+        self._figures.refused += len(refused)
+        return len(refused)
 
     def _remove(self, over: Collection[bytes]) -> None:
         self._table.remove(over)

@@ -49,19 +49,21 @@ class Table:
         """Let go of the namespace; what was made in it stays."""
         self._socket.close()
 
-    def make(self, made: Sequence[Entry]) -> int:
-        """Have these in the table as they are given; returns how many the kernel did not take."""
+    def make(self, made: Sequence[Entry]) -> list[Entry]:
+        """Have these in the table as they are given; those that the kernel did not take."""
         failed = self._ask([(entries.NEW, CREATE, entry.creation) for entry in made])
+        refused = [made[place] for place, number in failed if number not in _IS_THERE]
         again = [made[place] for place, number in failed if number in _IS_THERE]
-        refused = len(failed) - len(again)
         if again:
             self.remove(entry.flow for entry in again)
-            refused += len(self._ask([(entries.NEW, CREATE, entry.creation) for entry in again]))
+            failed = self._ask([(entries.NEW, CREATE, entry.creation) for entry in again])
+            refused += [again[place] for place, _ in failed]
         return refused
 
-    def renew(self, there: Sequence[Entry]) -> int:
-        """Bring these up to date, which are there with the same translation; returns how many it did not take."""
-        return len(self._ask([(entries.NEW, 0, entry.renewal) for entry in there]))
+    def renew(self, there: Sequence[Entry]) -> list[Entry]:
+        """Bring these up to date, which are there with the same translation; those that it did not take."""
+        failed = self._ask([(entries.NEW, 0, entry.renewal) for entry in there])
+        return [there[place] for place, _ in failed]
 
     def remove(self, gone: Iterable[bytes]) -> None:
         """Have none of these flows in the table."""
