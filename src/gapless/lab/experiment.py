@@ -97,6 +97,8 @@ async def _experiment(lab: Lab, fault: Fault, bounds: Bounds, hold_s: float) -> 
     async with lab.capture() as capture, lab.traffic() as traffic, lab.talking() as talking:
         _begin(lab, Phase.TRAFFIC, f"{len(traffic.flows)} probes, one each {traffic.interval_ms:g} ms")
         await traffic.all_answered(for_s=STEADY_S, timeout_s=BACK_WITHIN_S)
+        if talking.connections and lab.settings.has_standbys and lab.settings.flow_sync:
+            await lab.connections_copied(len(talking.connections))
         await traffic.begin()
         await capture.begin()
         await talking.begin()

@@ -15,7 +15,7 @@ from ipaddress import IPv4Interface
 from types import TracebackType
 
 from gapless.errors import InvalidRequest, Unavailable
-from gapless.lab import answers, events, layout, netns, probes, shell, tenants, watch, whereabouts
+from gapless.lab import answers, events, layout, netns, probes, shell, tenants, tracked, watch, whereabouts
 from gapless.lab.api import Api, Item
 from gapless.lab.capture import Capture
 from gapless.lab.events import Phase
@@ -329,6 +329,18 @@ class Lab:
             yield talking
         finally:
             await talking.close()
+
+    async def connections_copied(self, count: int) -> None:
+        """Wait until the kernels of the standbys know this many connections, beside the active ones'."""
+        known = 0
+
+        async def copied() -> bool:
+            nonlocal known
+            known = await asyncio.to_thread(tracked.connections, self.hosts.values())
+            return known >= 2 * count
+
+        wanted = f"{count} connections are known to the standbys"
+        await until(copied, wanted, START_TIMEOUT_S, lambda: f"{known} are known, of twice as many")
 
     @asynccontextmanager
     async def capture(self) -> AsyncIterator[Capture]:

@@ -22,6 +22,7 @@ from gapless.lab.wiring import Cable
 GAPLESS = (sys.executable, "-m", "gapless")
 AGENT_MODULE = "gapless.agent"
 BEAT_MODULE = "gapless.sentinel.beat"
+FLOWS_MODULE = "gapless.flows"
 AGENT_READY = "agent ready"
 """A line of a log that the lab waits for: a host is given no routers before its agent has said it."""
 _ARBITERS = re.compile(r"Arbiters: .*(?= version=)")
@@ -177,6 +178,10 @@ class Host:
     def beats(self) -> list[Process]:
         """The process that keeps the lease; nothing when it does not run."""
         return [process for process in self.machine.processes() if any(BEAT_MODULE in word for word in process.argv)]
+
+    def flows(self) -> list[Process]:
+        """The process that copies connections; nothing when it does not run."""
+        return [process for process in self.machine.processes() if FLOWS_MODULE in process.argv]
 
     def signal_fast_path(self, number: signal.Signals) -> None:
         """Send all of it a signal; nothing happens to what has ended."""

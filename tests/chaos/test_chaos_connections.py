@@ -1,0 +1,61 @@
+"""TCP connections through SNAT and the loss of the host that carried them, with real processes and real packets."""
+
+import os
+import signal
+
+import pytest
+from chaos_lab import PATIENT_S, STANDBY, running_lab, strike, the_busiest
+
+from gapless.lab.connections import Kind
+from gapless.lab.experiment import Outcome
+from gapless.lab.faults import Fault
+from gapless.lab.lab import Lab
+
+pytestmark = pytest.mark.lab
+
+CONNECTIONS = 48
+
+
+def all_survive(lab: Lab, fault: Fault, outcome: Outcome) -> None:
+    found = outcome.result.connections
+    assert found is not None
+    kinds = {kind: each.connections for kind, each in found.struck.items()}
+    assert all(kinds.values()), kinds
+    assert kinds[Kind.DOWNLOAD] == sum(kinds.values()) / 2
+    assert [each for each in (*found.struck.values(), found.bystanders) if each.lost] == []
+
+
+def only_uploads_survive(lab: Lab, fault: Fault, outcome: Outcome) -> None:
+    found = outcome.result.connections
+    assert found is not None
+    assert found.struck[Kind.UPLOAD].lost == 0
+    for kind in (Kind.DOWNLOAD, Kind.IDLE):
+        assert found.struck[kind].survived == 0 < found.struck[kind].stalled
+
+
+async def test_connections_survive_one_takeover_after_another() -> None:
+    """The second one strikes a host that has taken over, and whose flows the first one, back, has copied."""
+    async with running_lab(3, 6, mode=STANDBY, down_time_s=PATIENT_S, flows=CONNECTIONS) as lab:
+        first = await the_busiest(lab)
+        await strike(lab, "host-power", *first, shows=all_survive)
+        for name in first:
+            await lab.host(name).power_on()
+            await lab.start_hosts([lab.host(name)])
+        await lab.hosts_alive(*first)
+        await lab.standbys_ready()
+        await strike(lab, "host-power", *await the_busiest(lab), shows=all_survive)
+
+
+@pytest.mark.thorough
+async def test_without_copies_only_those_survive_that_are_driven_from_inside() -> None:
+    """What the test above sees, it would see missing."""
+    async with running_lab(3, 6, mode=STANDBY, down_time_s=PATIENT_S, flows=CONNECTIONS, flow_sync=False) as lab:
+        await strike(lab, "host-power", *await the_busiest(lab), shows=only_uploads_survive)
+
+
+async def test_the_flows_process_may_die_and_connections_survive_a_takeover_later() -> None:
+    async with running_lab(3, 6, mode=STANDBY, down_time_s=PATIENT_S, flows=CONNECTIONS) as lab:
+        for host in lab.hosts.values():
+            for process in host.flows():
+                os.kill(process.pid, signal.SIGKILL)
+        await strike(lab, "host-power", *await the_busiest(lab), shows=all_survive)
