@@ -30,6 +30,8 @@ ALIVE_S = 2.0
 SILENCE_S = 10.0
 MOST_STREAMS = 256
 """Connections at one time, those that have not proven themselves included."""
+MOST_WAITING = 200_000
+"""Changes of all routers that wait for one follower: some 50 MB."""
 MOST_CHANNELS = 20_000
 """Of one stream, in its life: hosts carry some thousand routers, and channels are renewed with their namespaces."""
 
@@ -144,6 +146,8 @@ class _Session:
     def look(self, now: float) -> None:
         for telling in self._channels.values():
             telling.look(self._is_open(telling.router_id), now)
+        while sum(telling.waiting for telling in self._channels.values()) > MOST_WAITING:
+            max(self._channels.values(), key=lambda telling: telling.waiting).give_up(now)
 
     def lag_s(self, now: float) -> float:
         waiting = (each.oldest_at for each in self._channels.values())

@@ -7,6 +7,7 @@ because a flow's translation cannot be changed.
 """
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -77,8 +78,10 @@ class Table:
         while True:
             listed = list(messages_in(self._receive()))
             yield [message for message in listed if message[4:6] == _LISTED]
-            if any(message[4:6] in _ENDS for message in listed):
-                return
+            for message in listed:
+                if message[4:6] in _ENDS:
+                    _check_end(message)
+                    return
 
     def _ask(self, requests: Sequence[tuple[int, int, bytes]]) -> list[tuple[int, int]]:
         """Carry these out in order; the places of those that failed, with their error numbers."""
@@ -129,6 +132,13 @@ def _errors(packed: bytes) -> Iterator[tuple[int, int]]:
         _, kind, _, sequence, _ = _HEADER.unpack_from(message)
         if kind == _ERROR:
             yield sequence, -struct.unpack_from("=i", message, BODY)[0]
+
+
+def _check_end(message: bytes) -> None:
+    """The end of a list says whether it is one. Raises Unavailable."""
+    number = -struct.unpack_from("=i", message, BODY)[0]
+    if number:
+        raise Unavailable(f"the kernel does not list flows: {os.strerror(number)}")
 
 
 def namespace_of(path: Path) -> tuple[int, int] | None:

@@ -58,6 +58,15 @@ class Telling:
         return self._feed.oldest_at
 
     @property
+    def waiting(self) -> int:
+        """Changes that wait to be told."""
+        return self._feed.waiting
+
+    def give_up(self, now: float) -> None:
+        """Begin anew later: the follower takes less than happens."""
+        self._lose("its follower takes less than happens", now)
+
+    @property
     def has_something(self) -> bool:
         """Something can be told."""
         return self._copy is not None or self._feed.waiting > 0

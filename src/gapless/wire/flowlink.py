@@ -41,7 +41,7 @@ class FlowFigures(msgspec.Struct, frozen=True, kw_only=True):
     heard: int = 0
     """Events of the kernel that were taken in."""
     told: int = 0
-    """Messages that were sent to followers."""
+    """Parts that were sent to followers."""
     applied: int = 0
     """Entries that were made, renewed or removed here."""
     refused: int = 0
