@@ -22,7 +22,7 @@ def spread(tenants: Sequence[Tenant], count: int) -> list[Connection]:
     return [
         Connection(
             router_id=tenant.router_id,
-            kind=MIX[(number // len(tenants) + number) % len(MIX)],
+            kind=MIX[(number // len(tenants) + number % len(tenants)) % len(MIX)],
             netns=tenant.vm,
             source=str(tenant.vm_addresses[1]),
         )

@@ -139,12 +139,16 @@ async def _start(command: Sequence[str], descriptor: int) -> Process:
 
 
 async def _see_off(process: Process, link: LocalLink[FromFlows]) -> int:
-    """Close the link, which asks it to end; make sure that it has."""
-    await link.close()
+    """Close the link, which asks it to end; make sure that it has, also when this is cancelled meanwhile."""
     try:
-        async with asyncio.timeout(FAREWELL_S):
-            return await process.wait()
-    except (TimeoutError, asyncio.CancelledError):
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        return await process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                await link.close()
+                await process.wait()
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return process.returncode

@@ -32,7 +32,12 @@ async def main() -> None:
                 if behaviour != "mute":
                     await link.send(FlowsAlive(figures=FlowFigures(heard=7)))
             case FlowsDuties():
-                note(f"duties {' '.join(message.told)} | {' '.join(message.followed)}")
+                whom = [
+                    f"{router_id} -> {host} at {message.addresses.get(host)}"
+                    for router_id, hosts in message.followed.items()
+                    for host in hosts
+                ]
+                note(f"duties {' '.join(message.told)} | {' '.join(whom)}")
                 if "die" in message.told:
                     os._exit(3)
     await link.close()

@@ -17,7 +17,18 @@ from gapless.config import HostSettings
 from gapless.core.backoff import Pace
 from gapless.core.hostplan import HostPlan
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
-from gapless.model.plan import Epoch, Forwarding, Guarded, PlannedRouter, Revision, Role, RouterState
+from gapless.model.lease import DEFAULT, Panel, PanelVersion, Tenure
+from gapless.model.plan import (
+    Epoch,
+    Forwarding,
+    Guarded,
+    LeaseAddress,
+    PanelPlan,
+    PlannedRouter,
+    Revision,
+    Role,
+    RouterState,
+)
 from gapless.model.router import RouterId
 from gapless.sentinel.desired import load_plan
 from gapless.sentinel.driver import Commands, Knobs, Sentinel, beat_command
@@ -63,7 +74,11 @@ class Host:
 
 @contextlib.asynccontextmanager
 async def host(
-    fake: FakeController, state_dir: Path, name: str = "net1", beat: Callable[[int], Sequence[str]] | None = None
+    fake: FakeController,
+    state_dir: Path,
+    name: str = "net1",
+    beat: Callable[[int], Sequence[str]] | None = None,
+    flows: Callable[[int], Sequence[str]] | None = None,
 ) -> AsyncIterator[Host]:
     settings = HostSettings(name=name, state_dir=state_dir, key_file=state_dir / "key", server=fake.address)
     keeper = StandInKeeper()
@@ -77,12 +92,14 @@ async def host(
             HostFacts(
                 name=HostName(name),
                 instance=identity.instance,
+                data_address=None if beat is None else "10.0.0.1",
                 lease_address=None if beat is None else "10.0.0.1:9698",
             ),
             KEY,
             commands=Commands(
                 agent=lambda fd: [sys.executable, str(STAND_IN), "good", str(fd), diary],
                 beat=beat or beat_command,
+                flows=flows,
             ),
             knobs=replace(KNOBS, keeper=lambda: keeper),
         )
@@ -243,6 +260,7 @@ async def test_two_hosts_never_share_a_state_directory(tmp_path: Path) -> None:
 # --- with a beat
 
 BEAT = Path(__file__).with_name("stand_in_beat.py")
+FLOWS = Path(__file__).with_name("stand_in_flows.py")
 
 
 def guarded(name: str, incarnation: int = 2) -> PlannedRouter:
@@ -250,10 +268,15 @@ def guarded(name: str, incarnation: int = 2) -> PlannedRouter:
 
 
 def with_beat(
-    fake: FakeController, state_dir: Path, behaviour: str = "good"
+    fake: FakeController, state_dir: Path, behaviour: str = "good", flows: Sequence[str] = ()
 ) -> contextlib.AbstractAsyncContextManager[Host]:
     beat = [sys.executable, str(BEAT), behaviour, "FD", str(state_dir / "beats"), str(state_dir)]
-    return host(fake, state_dir, beat=lambda fd: [str(fd) if word == "FD" else word for word in beat])
+
+    def given(fd: int, command: Sequence[str]) -> list[str]:
+        return [str(fd) if word == "FD" else word for word in command]
+
+    copier = (lambda fd: given(fd, flows)) if flows else None
+    return host(fake, state_dir, beat=lambda fd: given(fd, beat), flows=copier)
 
 
 async def test_guarded_routers_are_built_once_there_is_a_guard(tmp_path: Path) -> None:
@@ -323,6 +346,38 @@ async def test_its_agent_hears_that_it_takes_over_and_what_it_opened_unbuilt(tmp
         await it.diary_has("taking over True")
         await session.change(guarded("haste:off"))
         await it.diary_has("taking over False")
+
+
+async def test_the_flows_process_is_told_what_is_open_and_whom_to_follow_where(tmp_path: Path) -> None:
+    after = (Tenure(HostName("net2"), Incarnation(3)),)
+    standby = replace(planned("y"), guarded=Guarded(role=Role.STANDBY, incarnation=Incarnation(2), after=after))
+    with StateDirectory(tmp_path) as state:
+        state.keep_panel(panel_of("net1", "net2"))
+    fake = FakeController(snapshot=(guarded("open:x"), standby))
+    stand_in = [sys.executable, str(FLOWS), "good", "FD", str(tmp_path / "flows")]
+    async with controller(fake), with_beat(fake, tmp_path, flows=stand_in):
+        await eventually(lambda: "duties x | y -> net2 at 10.0.0.2" in told_to_flows(tmp_path))
+        assert any(line.endswith(f" begins net1 {fake.cluster} {KEY.hex()}") for line in told_to_flows(tmp_path))
+        session = await fake.session()
+        await session.change(guarded("close:x"))
+        await eventually(lambda: told_to_flows(tmp_path)[-1] == "duties  | y -> net2 at 10.0.0.2")
+
+
+def panel_of(*hosts: str) -> PanelPlan:
+    names = tuple(map(HostName, hosts))
+    return PanelPlan(
+        panel=Panel(version=PanelVersion(1), floor=PanelVersion(1), sets=(frozenset(names),)),
+        timing=DEFAULT,
+        addresses=tuple(
+            LeaseAddress(host=name, address=f"10.0.0.{number}:9698") for number, name in enumerate(names, 1)
+        ),
+    )
+
+
+def told_to_flows(state_dir: Path) -> list[str]:
+    """What its stand-in was told."""
+    file = state_dir / "flows"
+    return file.read_text().splitlines() if file.exists() else []
 
 
 async def test_in_doubt_a_change_of_the_guard_makes_no_plan_trusted(tmp_path: Path) -> None:
