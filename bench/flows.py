@@ -85,7 +85,7 @@ def main() -> int:
     if given.routers:
         lines += ["", "| routers | source, ms CPU/s | sink, ms CPU/s |", "|---|---|---|"]
         routers = [RouterId(str(number)) for number in range(given.routers)]
-        for number in range(1, given.routers):
+        for number in range(1 if given.rates else 0, given.routers):
             for host in "ab":
                 make_router(f"{host}{number}")
         used = [each.cpu_s / IDLE_S * 1000 for each in both(routers, lambda: time.sleep(IDLE_S), 0.02 * len(routers))]

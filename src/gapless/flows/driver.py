@@ -19,7 +19,8 @@ from gapless.wire.flowlink import FlowsAlive, FlowsBegin, FlowsDuties, ToFlows
 from gapless.wire.flows import Identity
 from gapless.wire.local import LocalLink
 
-LOOK_S = 0.5
+LOOK_S = 1.0
+"""How often namespaces are looked at, and whether copies are due."""
 ALIVE_S = 1.0
 SAY_EACH_S = 60.0
 

@@ -55,7 +55,8 @@ class Sink:
     ) -> None:
         """`path_of`: where a router's namespace is."""
         self._me, self._source, self._figures, self._path_of = me, source, figures, path_of
-        self._wanted: frozenset[RouterId] = frozenset()
+        self._wanted: dict[RouterId, Path] = {}
+        """Routers to follow, with the paths of their namespaces."""
         self.address = ("", 0)
         self._stream: Stream | None = None
         self._channels: dict[RouterId, _Channel] = {}
@@ -74,7 +75,7 @@ class Sink:
 
     def follow(self, routers: frozenset[RouterId], address: tuple[str, int]) -> None:
         """A level: the routers to follow there. What is not among them is not touched from now on."""
-        self._wanted = routers
+        self._wanted = {router_id: self._wanted.get(router_id) or self._path_of(router_id) for router_id in routers}
         if address != self.address:
             self.address = address
             if self._stream is not None:
@@ -85,12 +86,12 @@ class Sink:
         """Converge: ask for what is wanted and has a namespace, drop what is not or has another one."""
         if self._stream is None:
             return
-        namespaces = {router_id: namespace_of(self._path_of(router_id)) for router_id in self._wanted}
+        namespaces = {router_id: namespace_of(path) for router_id, path in self._wanted.items()}
         dropped = [each for each in self._channels.values() if namespaces.get(each.router_id) != each.namespace]
         for channel in dropped:
             self._drop(channel)
         added = {}
-        for router_id in sorted(self._wanted - self._channels.keys()):
+        for router_id in sorted(self._wanted.keys() - self._channels.keys()):
             if (namespace := namespaces[router_id]) is not None and self._add(router_id, namespace):
                 added[self._channels[router_id].number] = router_id
         if added or dropped:
@@ -100,7 +101,7 @@ class Sink:
 
     def _add(self, router_id: RouterId, namespace: tuple[int, int]) -> bool:
         try:
-            follower = Follower(self._path_of(router_id), self._figures)
+            follower = Follower(self._wanted[router_id], self._figures)
         except (GaplessError, FileNotFoundError):
             return False  # it went meanwhile; the next look finds what is there then
         channel = _Channel(self._next, router_id, namespace, follower)
