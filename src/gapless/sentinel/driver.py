@@ -194,6 +194,7 @@ class Sentinel:
             agent_restarts=self._supervisor.restarts,
             agent_is_running=self._agent_is == AgentState.RUNNING,
             link_is_up=self._link_is == _CONNECTED,
+            flows=None if self._flows is None else self._flows.figures,
         )
 
     def _lease_in_words(self) -> str:

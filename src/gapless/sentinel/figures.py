@@ -19,6 +19,7 @@ from gapless.model.lease import NOBODY
 from gapless.model.router import RouterId
 from gapless.sentinel.levels import Done, Levels
 from gapless.wire.beat import LATE_BOUNDS_S, Rhythm, TookOver
+from gapless.wire.flowlink import FlowFigures
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _NOTHING = (0,) * (len(LATE_BOUNDS_S) + 1)
@@ -94,6 +95,8 @@ class HostFigures:
     agent_restarts: int
     agent_is_running: bool
     link_is_up: bool
+    flows: FlowFigures | None = None
+    """None: connections are not copied here."""
 
 
 class Page:
@@ -110,7 +113,7 @@ class Page:
     def text(self, figures: HostFigures) -> bytes:
         """These, for Prometheus; blocks for the kernel's answer."""
         registry = CollectorRegistry()
-        registry.register(_Given([*_of_host(figures), *self._of_leases(figures)]))
+        registry.register(_Given([*_of_host(figures), *_of_flows(figures), *self._of_leases(figures)]))
         return generate_latest(registry)
 
     def _of_leases(self, figures: HostFigures) -> Iterator[Metric]:
@@ -142,6 +145,18 @@ def _of_host(figures: HostFigures) -> Iterator[Metric]:
         "gapless_agent_restarts", "Agents that ended and were followed by another one.", figures.agent_restarts
     )
     yield _gauge("gapless_routers_planned", "Routers in this host's plan, standbys included.", figures.routers)
+
+
+def _of_flows(figures: HostFigures) -> Iterator[Metric]:
+    if (flows := figures.flows) is None:
+        return
+    yield _gauge("gapless_flow_streams", "Flow streams to and from other hosts.", flows.streams)
+    yield _gauge("gapless_flow_lag_seconds", "The most that a follower was behind, last second.", flows.lag_ms / 1000)
+    yield _counter("gapless_flow_events", "Events of the kernel about flows that were taken in.", flows.heard)
+    yield _counter("gapless_flow_entries_applied", "Flows that were made, renewed or removed here.", flows.applied)
+    yield _counter("gapless_flow_entries_refused", "Flows that this kernel did not take.", flows.refused)
+    yield _counter("gapless_flow_overruns", "Routers whose flows had to be copied anew.", flows.overruns)
+    yield _counter("gapless_flow_copies", "Whole copies of a router's flows that were told.", flows.copies)
 
 
 def _of_levels(figures: HostFigures, beat: BeatFigures) -> Iterator[Metric]:

@@ -50,8 +50,13 @@ class FlowKeeper:
         self._changed = asyncio.Event()
         self._trouble = Ailment()
         self._log = get_logger()
-        self.figures = FlowFigures()
-        """What the last one said."""
+        self._before, self._last = FlowFigures(), FlowFigures()
+        """What the processes before the present one said last, added up; and what it says."""
+
+    @property
+    def figures(self) -> FlowFigures:
+        """Of all processes so far: no count falls when one ends."""
+        return _sum(self._before, self._last)
 
     def look(self) -> None:
         """What its duties come from may have changed."""
@@ -65,7 +70,7 @@ class FlowKeeper:
             wait_s = self._backoff.after(time.monotonic() - began_at)
             what = "the flows process ended; connections that begin now survive no takeover until it runs again"
             self._trouble.persists(self._log.warning, what, reason=how)
-            self.figures = FlowFigures()
+            self._before, self._last = _sum(self._before, self._last, is_over=True), FlowFigures()
             await asyncio.sleep(wait_s)
 
     async def _one_life(self, cluster: str) -> str:
@@ -116,12 +121,26 @@ class FlowKeeper:
                 raise Unavailable(f"it hung: it said nothing for {self._silent_s:g} s") from None
             match message:
                 case FlowsAlive():
-                    self.figures = message.figures
+                    self._last = message.figures
                     self._trouble.ends(self._log.info, "the flows process runs again")
                 case FlowsUnable():
                     return message.reason
                 case None:
                     return ""
+
+
+def _sum(before: FlowFigures, last: FlowFigures, *, is_over: bool = False) -> FlowFigures:
+    """Counts are added; streams and lag are the last one's, and nobody's when that is over."""
+    return FlowFigures(
+        heard=before.heard + last.heard,
+        told=before.told + last.told,
+        applied=before.applied + last.applied,
+        refused=before.refused + last.refused,
+        overruns=before.overruns + last.overruns,
+        copies=before.copies + last.copies,
+        streams=0 if is_over else last.streams,
+        lag_ms=0.0 if is_over else last.lag_ms,
+    )
 
 
 async def _start(command: Sequence[str], descriptor: int) -> Process:

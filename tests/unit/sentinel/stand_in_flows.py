@@ -30,7 +30,7 @@ async def main() -> None:
                     await link.send(FlowsUnable(reason="no flows here"))
                     break
                 if behaviour != "mute":
-                    await link.send(FlowsAlive(figures=FlowFigures(heard=7)))
+                    await link.send(FlowsAlive(figures=FlowFigures(heard=7, streams=1)))
             case FlowsDuties():
                 whom = [
                     f"{router_id} -> {host} at {message.addresses.get(host)}"

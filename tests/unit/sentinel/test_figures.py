@@ -1,6 +1,7 @@
 """A host's figures: nothing that was counted is lost with a beat, and Prometheus's own parser reads the page."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -12,6 +13,7 @@ from gapless.model.router import RouterId
 from gapless.sentinel.figures import BeatFigures, HostFigures, Page
 from gapless.sentinel.levels import Done, Levels
 from gapless.wire.beat import LATE_BOUNDS_S, Rhythm, TookOver
+from gapless.wire.flowlink import FlowFigures
 
 DEAD = Tenure(HostName("net9"), Incarnation(4))
 
@@ -71,6 +73,21 @@ def test_what_a_beat_counted_outlives_it() -> None:
     assert shown["gapless_incarnation"] == 5
     assert shown["gapless_datagrams_dropped_total{forged}"] == 2
     assert shown["gapless_datagrams_dropped_total{replayed}"] == 7
+
+
+def test_flows_are_shown_where_they_are_copied() -> None:
+    assert not any(name.startswith("gapless_flow") for name in read(a_host(None)))
+    flows = FlowFigures(heard=1, applied=2, refused=3, overruns=4, copies=5, streams=6, lag_ms=7)
+    shown = read(replace(a_host(None), flows=flows))
+    assert {name.removeprefix("gapless_flow_"): value for name, value in shown.items() if "_flow_" in name} == {
+        "events_total": 1,
+        "entries_applied_total": 2,
+        "entries_refused_total": 3,
+        "overruns_total": 4,
+        "copies_total": 5,
+        "streams": 6,
+        "lag_seconds": 0.007,
+    }
 
 
 def test_a_router_is_counted_once_for_each_takeover_however_often_it_is_told() -> None:

@@ -90,11 +90,15 @@ async def test_duties_that_did_not_change_are_not_said_again(tmp_path: Path) -> 
 
 
 async def test_one_that_is_killed_is_started_again_with_its_duties(tmp_path: Path) -> None:
-    async with keeping(tmp_path) as (_, bench):
+    async with keeping(tmp_path) as (keeper, bench):
         bench.duties = told("a")
-        await eventually(lambda: len(bench.pids()) == 1 and bench.lines()[-1].startswith("duties"))
+        await eventually(
+            lambda: keeper.figures.heard == 7 and len(bench.pids()) == 1 and bench.lines()[-1].startswith("duties")
+        )
         os.kill(bench.pids()[0], signal.SIGKILL)
         await eventually(lambda: len(bench.pids()) == 2 and bench.lines()[-1] == "duties a | ")
+        await eventually(lambda: keeper.figures.heard == 14)
+        assert keeper.figures.streams == 1, "counts are added, levels are the last one's"
 
 
 async def test_one_that_says_nothing_is_ended_and_another_started(tmp_path: Path) -> None:
