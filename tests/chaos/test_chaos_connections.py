@@ -7,6 +7,7 @@ import pytest
 from chaos_lab import PATIENT_S, STANDBY, running_lab, strike, the_busiest
 
 from gapless.lab.connections import Kind
+from gapless.lab.enter import LAB_DIR
 from gapless.lab.experiment import Outcome
 from gapless.lab.faults import Fault
 from gapless.lab.lab import Lab
@@ -59,3 +60,16 @@ async def test_the_flows_process_may_die_and_connections_survive_a_takeover_late
             for process in host.flows():
                 os.kill(process.pid, signal.SIGKILL)
         await strike(lab, "host-power", *await the_busiest(lab), shows=all_survive)
+
+
+async def test_connections_survive_a_drain() -> None:
+    """The host lives, and closes each router before another one opens it."""
+    settings = {"mode": STANDBY, "down_time_s": PATIENT_S, "flows": CONNECTIONS}
+    async with running_lab(3, 6, **settings) as lab, lab.talking() as talking:
+        await lab.connections_copied(CONNECTIONS)
+        drained = (await lab.busiest_host()).name
+        (agent,) = await lab.api.find("agent", host=drained)
+        await lab.api.update("agent", agent["id"], admin_state_up=False)
+        await lab.routers_active(on=lambda name: name != drained)
+        courses = await talking.end(LAB_DIR / "connections")
+        assert [course for course in courses if course.broken or not course.is_heard] == []
