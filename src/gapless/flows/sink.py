@@ -102,8 +102,11 @@ class Sink:
     def _add(self, router_id: RouterId, namespace: tuple[int, int]) -> bool:
         try:
             follower = Follower(self._wanted[router_id], self._figures)
-        except (GaplessError, FileNotFoundError):
-            return False  # it went meanwhile; the next look finds what is there then
+        except FileNotFoundError:
+            return False  # it is being made, or has gone meanwhile; the next look finds what is there then
+        except GaplessError as error:
+            self._refused(router_id, str(error))
+            return False
         channel = _Channel(self._next, router_id, namespace, follower)
         self._next += 1
         self._channels[router_id] = self._by_number[channel.number] = channel
@@ -175,16 +178,18 @@ class Sink:
             try:
                 refused = await channel.follower.apply(section.part, entries)
             except Unavailable as error:
-                self._refused(channel, str(error))
+                self._refused(channel.router_id, str(error))
                 self._drop_and_ask_again(channel)
                 continue
             if refused:
-                self._refused(channel, f"the kernel did not take {refused} of {len(entries)}; its table may be full")
+                self._refused(
+                    channel.router_id, f"the kernel did not take {refused} of {len(entries)}; its table may be full"
+                )
             elif section.part is Part.END:
                 self._refusals.ends(self._log.info, "flows are copied again")
 
-    def _refused(self, channel: _Channel, why: str) -> None:
-        self._refusals.persists(self._log.warning, "not all flows are copied", router=channel.router_id, reason=why)
+    def _refused(self, router_id: RouterId, why: str) -> None:
+        self._refusals.persists(self._log.warning, "not all flows are copied", router=router_id, reason=why)
 
     def _drop_and_ask_again(self, channel: _Channel) -> None:
         self._drop(channel)

@@ -20,7 +20,9 @@ MOST_LINES_PER_S = 2000
 """Of all connections together."""
 SHORTEST_INTERVAL_MS = 100.0
 IDLE_TIMES = 10
-"""An idle connection speaks so many times less often."""
+"""An idle connection speaks so many times less often,"""
+IDLE_MOST_MS = 10_000.0
+"""but not more seldom than this: it has to be heard once more at the end."""
 PORT = 7000
 
 
@@ -110,6 +112,11 @@ class Survivals(msgspec.Struct, frozen=True, kw_only=True):
 def interval_ms_for(connections: int) -> float:
     """Between two lines of one connection, so that all together are bearable."""
     return max(SHORTEST_INTERVAL_MS, 1000 * connections / MOST_LINES_PER_S)
+
+
+def pause_ms(kind: Kind, interval_ms: float) -> float:
+    """Between two lines of one connection of this kind."""
+    return interval_ms if kind is not Kind.IDLE else max(interval_ms, min(IDLE_TIMES * interval_ms, IDLE_MOST_MS))
 
 
 def judge(courses: Iterable[Course]) -> Survival:

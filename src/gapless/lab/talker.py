@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from gapless.lab import linux, netns
-from gapless.lab.connections import IDLE_TIMES, Connection, Course, Courses, Kind, Orders, Talk
+from gapless.lab.connections import Connection, Course, Courses, Kind, Orders, Talk, pause_ms
 
 LAST_WORDS_S = 15.0
 """How long the end waits for those that are silent: a segment that was lost is sent again after seconds at most."""
@@ -157,8 +157,8 @@ class Talker:
         for line in self.lines:
             if now < line.due_ns or line.broken or line.speaker is None:
                 continue
-            times = IDLE_TIMES if line.connection.kind is Kind.IDLE and line.heard else 1
-            line.due_ns = now + int(self.orders.interval_ms * 1e6) * times
+            kind = line.connection.kind if line.heard else Kind.DOWNLOAD  # its first line comes soon, whatever it is
+            line.due_ns = now + int(pause_ms(kind, self.orders.interval_ms) * 1e6)
             try:
                 line.speaker.send(_LINE)
             except BlockingIOError:

@@ -10,9 +10,10 @@ from test_lab_table import result
 
 from gapless.errors import InvalidRequest
 from gapless.lab import table
-from gapless.lab.connections import Connection, Course, Kind, interval_ms_for, judge, survivals
+from gapless.lab.connections import Connection, Course, Kind, interval_ms_for, judge, pause_ms, survivals
 from gapless.lab.result import Timeline
-from gapless.lab.settings import LabSettings
+from gapless.lab.settings import MOST_FLOWS, LabSettings
+from gapless.lab.talker import LAST_WORDS_S
 from gapless.lab.talking import spread
 from gapless.lab.tenants import Tenant
 
@@ -67,6 +68,12 @@ def test_routers_that_were_not_struck_count_apart() -> None:
 
 def test_lines_are_as_many_as_are_bearable() -> None:
     assert (interval_ms_for(10), interval_ms_for(200), interval_ms_for(2000)) == (100, 100, 1000)
+
+
+def test_an_idle_connection_speaks_seldom_and_is_heard_before_the_end() -> None:
+    assert [pause_ms(Kind.IDLE, interval_ms) for interval_ms in (100, 1000, 2500)] == [1000, 10_000, 10_000]
+    assert pause_ms(Kind.UPLOAD, 100) == 100
+    assert pause_ms(Kind.IDLE, interval_ms_for(MOST_FLOWS)) / 1000 < LAST_WORDS_S
 
 
 def test_the_table_shows_each_kind() -> None:
