@@ -98,7 +98,7 @@ async def test_a_host_is_ready_when_its_guard_stands_and_its_children_speak_for_
             await it.all_active()
             await manager.hears("WATCHDOG=1")
             children = children_of(process.pid)
-            assert len(children) == 2, "a beat and an agent"
+            assert len(children) == 3, "beat, agent and flows"
             for child in children:
                 assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} & environment_of(child)
 
