@@ -24,7 +24,7 @@ from random import Random
 
 from gapless.core.backoff import Backoff, Pace
 
-MOST_WAITING = 16_384
+MOST_WAITING = 65_536
 REFRESH_S = 600.0
 KEPT_S = 1500
 """How long a copy lasts at least without being refreshed: two refreshes, and some more."""
