@@ -10,7 +10,7 @@ becomes active here go unread. A stream that breaks is made anew; what was copie
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,10 @@ from gapless.wire.flows import Identity, Kind, Part, Stream
 from gapless.wire.messages import Malformed, encode
 
 RETRY = Pace(first_s=0.2, most_s=5.0, settled_s=10.0, jitter=0.5)
+
+
+AT_ONCE = 1000
+"""Channels that one frame asks for, or drops: some 45 KiB."""
 
 
 @dataclass(slots=True)
@@ -158,7 +162,8 @@ class Sink:
                 continue
             self._asked.clear()
             words, self._words = self._words, wire.Wanted()
-            await stream.send(Kind.WANTED, encode(words))
+            for part in _parts(words):
+                await stream.send(Kind.WANTED, encode(part))
 
     async def _listen(self, stream: Stream) -> None:
         while True:
@@ -195,3 +200,12 @@ class Sink:
         self._drop(channel)
         self._words = wire.Wanted(add=self._words.add, drop=(*self._words.drop, channel.number))
         self._asked.set()
+
+
+def _parts(words: wire.Wanted) -> Iterator[wire.Wanted]:
+    """What is dropped first, then what is added in the order of its numbers: as much at once as a frame holds."""
+    for start in range(0, len(words.drop), AT_ONCE):
+        yield wire.Wanted(drop=words.drop[start : start + AT_ONCE])
+    numbers = sorted(words.add)
+    for start in range(0, len(numbers), AT_ONCE):
+        yield wire.Wanted(add={number: words.add[number] for number in numbers[start : start + AT_ONCE]})
