@@ -21,6 +21,7 @@ METRICS_PORT = 9699
 FLOWS_PORT = 9695
 """TCP: flow streams, between hosts."""
 VXLAN_PORT = 4789
+MOST_STANDBYS = 3
 NFTABLES_LIBRARY = "libnftables.so.1"
 """What NAT rules are loaded with; a host cannot carry routers without it."""
 NFTABLES_PACKAGE = "libnftables1 (Debian, Ubuntu) or nftables (others)"
@@ -89,12 +90,18 @@ class ServerSettings:
     liveness: Liveness = field(default_factory=Liveness)
     lease: LeaseTiming = DEFAULT_TIMING
     """How soon hosts notice that one of them is gone; they hear of it from the controller."""
+    standbys: int = 1
+    """How many hosts stand by for a router of failover mode `standby`, one after another."""
     physical_mtu: int = 1500
     """MTU of the hosts' data network in bytes; VXLAN networks get 50 less."""
     keep_moves_days: float = 90.0
     """How long the records of moves are kept; 0: for ever."""
     vni_first: int = 1
     vni_last: int = 16_777_215
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.standbys <= MOST_STANDBYS:
+            raise InvalidRequest(f"a router has 1 to {MOST_STANDBYS} standbys, not {self.standbys}")
 
     @property
     def key_file(self) -> Path:

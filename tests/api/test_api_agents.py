@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from api_fakes import FakeSteering, add_host, bind
 from httpx import AsyncClient, Response
+from sqlalchemy import update
 
 from gapless.controller.store.engine import Store
+from gapless.controller.store.tables import BindingRow
 from gapless.model.host import HostName
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -33,6 +35,12 @@ async def host1(store: Store, steering: FakeSteering) -> str:
 async def host2(store: Store, steering: FakeSteering) -> str:
     steering.know("host2")
     return await add_host(store, "host2", zone="east")
+
+
+@pytest.fixture
+async def host3(store: Store, steering: FakeSteering) -> str:
+    steering.know("host3")
+    return await add_host(store, "host3")
 
 
 class TestAgents:
@@ -142,6 +150,19 @@ class TestScheduler:
         routers = (await api.get(f"/v2.0/agents/{host1}/l3-routers")).json()["routers"]
         assert [each["id"] for each in routers] == [router]
         assert (await api.get(f"/v2.0/agents/{host2}/l3-routers")).json() == {"routers": []}
+
+    async def test_all_that_stand_by_are_named(
+        self, api: AsyncClient, store: Store, host2: str, host3: str, router: str
+    ) -> None:
+        ranked = [{"host": name, "incarnation": 1, "epoch": epoch} for epoch, name in ((2, "host3"), (3, "host2"))]
+        async with store.transaction() as session:
+            await session.execute(update(BindingRow).values(incarnation=1, successors=ranked))
+        agents = (await api.get(f"/v2.0/routers/{router}/l3-agents")).json()["agents"]
+        assert [(agent["host"], agent["ha_state"]) for agent in agents] == [
+            ("host1", "active"),
+            ("host2", "standby"),
+            ("host3", "standby"),
+        ]
 
     async def test_a_router_without_a_host_yet_has_no_agents(self, api: AsyncClient) -> None:
         path = f"/v2.0/routers/{await make_router(api)}/l3-agents"

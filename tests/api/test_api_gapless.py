@@ -6,7 +6,7 @@ import pytest
 from api_fakes import HEARD_AT, FakeSteering
 from httpx import AsyncClient, Response
 
-from gapless.controller.steering import BrakeView, RouterView
+from gapless.controller.steering import BrakeView, RouterView, StandbyView
 from gapless.controller.store import records
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import MoveRow
@@ -109,6 +109,10 @@ async def test_what_the_planner_sees(api: AsyncClient, steering: FakeSteering) -
         reason="moved",
         standby=HostName("host1"),
         standby_state="ready",
+        standbys=(
+            StandbyView(host=HostName("host1"), state="ready"),
+            StandbyView(host=HostName("host3"), state="building"),
+        ),
         health="degraded",
         ailment="it could not be repaired yet: no memory",
     )
@@ -135,6 +139,7 @@ async def test_what_the_planner_sees(api: AsyncClient, steering: FakeSteering) -
                 "reason": "moved",
                 "standby": "host1",
                 "standby_state": "ready",
+                "standbys": [{"host": "host1", "state": "ready"}, {"host": "host3", "state": "building"}],
                 "health": "degraded",
                 "ailment": "it could not be repaired yet: no memory",
             }

@@ -147,7 +147,9 @@ NOT_MOVED: Mapping[str, Turn] = {
     "restart-all": a_fault("restart-all", bounds=BOUNDS, shows=stopped_and_said_so),
 }
 WITHOUT_CONTROL = ("controller-then-power", "database-then-power")
-OTHERS = [name for name in FAULTS if name not in {*CABLES, *MACHINES, *NOT_MOVED, *WITHOUT_CONTROL, "successor-dies"}]
+TWO_AT_ONCE = ("two-hosts-power", "controller-then-two-hosts")
+APART = {*WITHOUT_CONTROL, *TWO_AT_ONCE, "successor-dies"}
+OTHERS = [name for name in FAULTS if name not in {*CABLES, *MACHINES, *NOT_MOVED, *APART}]
 
 
 @pytest.mark.parametrize(
@@ -167,6 +169,22 @@ async def test_what_faults_cost_one_after_another(down_time_s: float, turns: Map
 async def test_standbys_need_no_control_plane(name: str) -> None:
     async with running_lab(hosts=3, routers=6, mode=STANDBY, down_time_s=PATIENT_S) as lab:
         await strike(lab, name, bounds=BOUNDS, hold_s=HOLD_S, shows=taken_over)
+
+
+@pytest.mark.parametrize("name", some_thorough(["two-hosts-power", "controller-then-two-hosts"], [TWO_AT_ONCE[1]]))
+async def test_the_second_standby_takes_over_when_host_and_first_die_together(name: str) -> None:
+    async with running_lab(hosts=5, routers=10, standbys=2, mode=STANDBY, down_time_s=PATIENT_S) as lab:
+        hosts = {host["name"]: host for host in await lab.api.hosts()}
+        assert sum(host["arbiter"] for host in hosts.values()) == 5
+        pair = {host.name for host in await lab.fatal_pair()}
+        ranked = {router["router_id"]: router for router in await lab.api.routers()}
+        both = {each for each, router in ranked.items() if {router["host"], router["standby"]} == pair}
+        outcome = await strike(lab, name, *sorted(pair), bounds=BOUNDS, hold_s=HOLD_S, shows=taken_over)
+        moved = {move["router_id"]: move for move in outcome.moves}
+        assert both
+        for each in both:
+            assert moved[each]["to_host"] == ranked[each]["standbys"][1]["host"]
+            assert moved[each]["epoch"] == ranked[each]["epoch"] + 2
 
 
 async def test_a_successor_dies_in_the_middle_of_its_takeover() -> None:

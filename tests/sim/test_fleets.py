@@ -2,12 +2,17 @@
 
 import subprocess
 import sys
+from random import Random
 
 import pytest
 
 from gapless.core.brake import Brake
+from gapless.core.events import RouterNeeds
+from gapless.model.host import HostFacts, HostName, InstanceId
+from gapless.model.router import FailoverMode, RouterId
 from gapless.sim.__main__ import main
 from gapless.sim.run import run
+from gapless.sim.world import Pace, World
 
 SEEDS = 200
 STANDBY_SEEDS = 100
@@ -37,8 +42,43 @@ def test_fleets_with_standbys_are_worth_running() -> None:
         "no standby",
         "ask h",
         "the one before is still on",
+        "the leases of",
     ):
         assert any(sign in story for story in stories), sign
+
+
+@pytest.mark.parametrize("standbys", [2, 3])
+def test_a_router_s_host_and_its_first_standbys_dead_at_once_are_succeeded_without_a_controller(standbys: int) -> None:
+    world = World(Random(standbys), Pace(report_interval_s=1.6, agent_down_time_s=4.0), standbys=standbys)
+    world.has_leases = True
+    for number in range(2 * standbys + 1):  # As many arbiters, of which a quorum is left.
+        world.add_machine(host(number + 1))
+    for number in range(1, 13):
+        world.want(RouterNeeds(router_id=RouterId(f"r{number}"), mode=FailoverMode.STANDBY))
+    world.begin()
+    world.settle()
+    assert world.controller is not None
+    world.restart_after_s = lambda: 1e6  # type: ignore[method-assign]
+    world.controller.crash()
+    binding = world.store.bindings[RouterId("r1")]
+    for name in (binding.host, *(each.tenure.host for each in binding.successors[: standbys - 1])):
+        world.machines[name].power_off()
+    world.agenda.run_until(world.agenda.now + 5)
+    for router_id in world.store.needs:
+        (_,) = [name for name, machine in world.machines.items() if machine.guard.forwards(router_id)]
+    assert world.machines[binding.successors[-1].tenure.host].guard.forwards(RouterId("r1"))
+
+
+def host(number: int) -> HostFacts:
+    return HostFacts(
+        name=HostName(f"h{number}"),
+        instance=InstanceId(f"00000000-0000-4000-8000-{number:012d}"),
+        availability_zone="nova",
+        capacity=100,
+        physical_networks=(),
+        data_address=f"192.0.2.{number}",
+        lease_address=f"192.0.2.{number}:9698",
+    )
 
 
 def test_fleets_are_worth_running() -> None:

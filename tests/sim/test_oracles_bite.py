@@ -4,11 +4,12 @@ An oracle that no mistake violates checks nothing. A test that fails here says w
 """
 
 from collections.abc import Callable
+from itertools import count
 from math import inf
 
 import pytest
 
-from gapless.core import leaseless, news, reports, wishes
+from gapless.core import duties, invariants, leaseless, news, reports, wishes
 from gapless.core.binding import Binding
 from gapless.core.brake import Brake
 from gapless.core.effects import StoreSuccession, StoreWithdrawal
@@ -18,12 +19,14 @@ from gapless.core.ledger import Ledger
 from gapless.core.liveness import Attention, Silence
 from gapless.core.moves import AssignmentState
 from gapless.core.panel import Arbiters
+from gapless.core.rights import Rights
 from gapless.core.routers import RouterRecord
-from gapless.core.standbys import Answer, Standbys
-from gapless.core.succession import RightState, Trigger
+from gapless.core.standbys import Standbys
+from gapless.core.succession import Right, RightState, Succession, Trigger
 from gapless.core.tours import Tour
 from gapless.core.wishes import Beliefs, Stay, Wish
 from gapless.model.lease import NOBODY, Tenure
+from gapless.model.plan import Epoch
 from gapless.sim import faults
 from gapless.sim.oracles import Oracles
 from gapless.sim.run import run
@@ -122,7 +125,7 @@ def off_means_nothing(patch: Patch) -> None:
 
 def given_before_acknowledged(patch: Patch) -> None:
     """A host is taken at its plan's word: what it was told to close counts as closed."""
-    patch.setattr(Standbys, "_has_closed", lambda self, host, router, incarnation, version: True)
+    patch.setattr(Rights, "has_closed", lambda self, host, router, incarnation, version: True)
 
 
 def covered_before_guarded(patch: Patch) -> None:
@@ -132,26 +135,27 @@ def covered_before_guarded(patch: Patch) -> None:
 
 def given_before_stored(patch: Patch) -> None:
     """A host hears of its right to succeed while that is being stored."""
-    choose = Standbys._choose
+    choose = Rights.choose
 
-    def choose_and_give(self: Standbys, router: RouterRecord, host: Host, why: str) -> Answer:
+    def choose_and_give(self: Rights, router: RouterRecord, host: Host, why: str) -> Stay | None:
         answer = choose(self, router, host, why)
-        if isinstance(router.asked, StoreSuccession) and router.succession.state is RightState.CHOSEN:
-            self._ledger.give_right(router)
+        chosen = [right for right in router.succession.rights if right.state is RightState.CHOSEN]
+        if isinstance(router.asked, StoreSuccession) and chosen:
+            self._ledger.give_right(router, chosen[0])
         return answer
 
-    patch.setattr(Standbys, "_choose", choose_and_give)
+    patch.setattr(Rights, "choose", choose_and_give)
 
 
 def silence_is_the_end(patch: Patch) -> None:
     """A guarded router leaves a host that is not heard, without asking the arbiters."""
-    is_over = Standbys._is_over
+    is_over = Rights.is_over
 
-    def is_over_or_dead(self: Standbys, tenure: Tenure) -> bool:
+    def is_over_or_dead(self: Rights, tenure: Tenure) -> bool:
         host = self._ledger.fleet.get(tenure.host)
         return is_over(self, tenure) or (host is not None and host.is_dead)
 
-    patch.setattr(Standbys, "_is_over", is_over_or_dead)
+    patch.setattr(Rights, "is_over", is_over_or_dead)
 
 
 def a_name_is_a_machine(patch: Patch) -> None:
@@ -190,12 +194,12 @@ def the_word_is_ignored(patch: Patch) -> None:
 
 def nobody_stands_by_again(patch: Patch) -> None:
     """A router that lost its standby gets no other."""
-    patch.setattr(Ledger, "drop_standby", _drop_for_good(Ledger.drop_standby))
+    patch.setattr(Ledger, "drop_right", _drop_for_good(Ledger.drop_right))
 
 
-def _drop_for_good(drop: Callable[[Ledger, RouterRecord, Trigger], None]) -> Callable[..., None]:
-    def drop_and_wait(self: Ledger, router: RouterRecord, trigger: Trigger) -> None:
-        drop(self, router, trigger)
+def _drop_for_good(drop: Callable[[Ledger, RouterRecord, Right, Trigger], None]) -> Callable[..., None]:
+    def drop_and_wait(self: Ledger, router: RouterRecord, right: Right, trigger: Trigger) -> None:
+        drop(self, router, right, trigger)
         router.succession.calm_until = inf
         self.drop_former(router)
 
@@ -207,9 +211,48 @@ def a_lease_is_waited_for_for_ever(patch: Patch) -> None:
     patch.setattr(leaseless, "LEASELESS_S", inf)
 
 
+def second_does_not_wait_for_the_first(patch: Patch) -> None:
+    """Every right begins when the host that the router is bound to is over, whatever its rank."""
+    ahead_of = duties.ahead_of
+    patch.setattr(duties, "ahead_of", lambda router, right: ahead_of(router, right)[:1])
+    patch.setattr(invariants, "_check_chain", lambda router, wanted: None)
+
+
+def first_is_replaced_while_the_second_stands(patch: Patch) -> None:
+    """A new right comes before those that were given already, which hear later that they wait for it as well."""
+
+    def lowest_free(self: Succession, bound: Epoch) -> Epoch:
+        used = {right.epoch for right in self.rights}
+        return next(Epoch(epoch) for epoch in count(bound + 1) if epoch not in used)
+
+    add = Ledger._add_right
+
+    def add_by_epoch(self: Ledger, router: RouterRecord, right: Right) -> None:
+        add(self, router, right)
+        self._count_shares(router, -1)
+        router.succession.rights.sort(key=lambda each: each.epoch)
+        self._count_shares(router, 1)
+
+    patch.setattr(Succession, "next_epoch", lowest_free)
+    patch.setattr(Ledger, "_add_right", add_by_epoch)
+
+
+def first_is_forgotten_before_it_acknowledged(patch: Patch) -> None:
+    """Who is being taken the right is not waited for any more by those behind it."""
+
+    def given_before(self: Succession, right: Right) -> list[Tenure]:
+        given = [each for each in self.rights if each.state is RightState.GIVEN]
+        return [each.tenure for each in given if each.epoch < right.epoch]
+
+    patch.setattr(Succession, "before", given_before)
+
+
 @pytest.mark.parametrize(
     ("mistake", "oracle"),
     [
+        (second_does_not_wait_for_the_first, "oracle 8"),
+        (first_is_replaced_while_the_second_stands, ("oracle 1", "oracle 8")),
+        (first_is_forgotten_before_it_acknowledged, ("oracle 1", "oracle 8")),
         (given_before_acknowledged, ("oracle 1", "oracle 8")),
         (covered_before_guarded, "oracle 1"),
         (given_before_stored, ("oracle 8", "a right to succeed")),

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gapless.config import MOST_STANDBYS
 from gapless.errors import InvalidRequest, Unavailable
 from gapless.lab import enter, faults, layout, nodes, room, runner, running, standing, table
 from gapless.lab.output import Output
@@ -31,6 +32,7 @@ Hosts = Annotated[int, typer.Option(help="Hosts that carry routers.")]
 Routers = Annotated[int, typer.Option(help="Tenants, each with a router, a VM and a floating IP.")]
 Mode = Annotated[str, typer.Option(help=f"Failover mode of the routers: {', '.join(FailoverMode)}.")]
 Timing = Annotated[str, typer.Option(help=f"How patient hosts are with each other: {', '.join(TIMINGS)}.")]
+Standbys = Annotated[int, typer.Option(min=1, max=MOST_STANDBYS, help="Standbys a router, by rank.")]
 ReportInterval = Annotated[float, typer.Option(help="Seconds between a host's reports.")]
 DownTime = Annotated[float, typer.Option(help="Neutron's agent_down_time in seconds; twice that means dead.")]
 Classic = Annotated[bool, typer.Option("--classic", help="Neutron's own patience: 30 s, 75 s, so 150 s.")]
@@ -54,6 +56,7 @@ def _settings(
     routers: int,
     mode: str,
     timing: str,
+    standbys: int,
     report: float,
     down: float,
     classic: bool,
@@ -69,6 +72,7 @@ def _settings(
         routers=routers,
         mode=mode_of(mode),
         timing=timing,
+        standbys=standbys,
         report_interval_s=report,
         agent_down_time_s=down,
         interval_ms=interval_ms,
@@ -91,6 +95,7 @@ def run(
     packed: Packed = False,
     mode: Mode = DEFAULT_FAILOVER_MODE.value,
     timing: Timing = "default",
+    standbys: Standbys = 1,
     report_interval: ReportInterval = QUICK.report_interval_s,
     agent_down_time: DownTime = QUICK.agent_down_time_s,
     classic: Classic = False,
@@ -122,6 +127,7 @@ def run(
         routers,
         mode,
         timing,
+        standbys,
         report_interval,
         agent_down_time,
         classic,
@@ -189,6 +195,7 @@ def up(
     packed: Packed = False,
     mode: Mode = DEFAULT_FAILOVER_MODE.value,
     timing: Timing = "default",
+    standbys: Standbys = 1,
     report_interval: ReportInterval = QUICK.report_interval_s,
     agent_down_time: DownTime = QUICK.agent_down_time_s,
     classic: Classic = False,
@@ -202,6 +209,7 @@ def up(
         routers,
         mode,
         timing,
+        standbys,
         report_interval,
         agent_down_time,
         classic,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gapless.config import API_PORT, LINK_PORT, Address, Liveness, ServerSettings
+from gapless.config import API_PORT, LINK_PORT, MOST_STANDBYS, Address, Liveness, ServerSettings
 from gapless.model.lease import TIMINGS
 from gapless.observe.log import LogFormat, configure
 
@@ -92,6 +92,18 @@ def server(
             "host begins anew: expect a gap.",
         ),
     ] = TimingName.DEFAULT,
+    standbys: Annotated[
+        int,
+        typer.Option(
+            envvar="GAPLESS_STANDBYS",
+            metavar="NUMBER",
+            min=1,
+            max=MOST_STANDBYS,
+            help="How many hosts stand by for each router, by rank: when its host dies, and the first with it, the "
+            "second takes over. Each costs a host's memory. That so many hosts may die at once takes arbiters enough, "
+            "so five hosts for two, seven for three.",
+        ),
+    ] = 1,
     physical_mtu: Annotated[
         int,
         typer.Option(
@@ -146,6 +158,7 @@ def server(
             report_interval_s=report_interval, agent_down_time_s=agent_down_time, brake_share=brake_share
         ),
         lease=TIMINGS[timing.value],
+        standbys=standbys,
         physical_mtu=physical_mtu,
         keep_moves_days=keep_moves,
     )

@@ -32,8 +32,8 @@ def status(api: Api = DEFAULT_API, json: AsJson = False) -> None:
     A host is alive while it was heard within agent-down-time, silent after that, dead after twice that: only then do
     its routers move. A draining one was taken out of service by an operator. A router that is not active says what it
     waits for. A degraded one forwards, as far as its host can tell, and does not stay right; a broken one could not be
-    repaired. A standby that is ready takes over by itself within a lease, if the router's host dies: then most of the
-    arbiters, which grant the leases, have to be alive.
+    repaired. A standby that is ready takes over by itself within a lease, if the router's host dies, and the standbys
+    before it: then most of the arbiters, which grant the leases, have to be alive.
 
     Examples:
 
@@ -81,7 +81,7 @@ def _routers(routers: list[dict[str, Any]]) -> Table:
         state = _coloured(router["state"])
         if router["health"] in ("degraded", "broken"):
             state += f", {_coloured(router['health'])}"
-        standby = f"{router['standby']} {_coloured(router['standby_state'])}" if router["standby"] else "-"
+        standby = ", ".join(f"{each['host']} {_coloured(each['state'])}" for each in router["standbys"]) or "-"
         host, epoch = router["host"] or "-", str(router["epoch"])
         ailment = "" if router["ailment"] in router["reason"] else f"{router['ailment']}; "
         table.add_row(router["router_id"], host, epoch, state, standby, f"{ailment}{router['reason']}")

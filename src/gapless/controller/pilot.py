@@ -14,7 +14,7 @@ from gapless.controller.driver import Driver
 from gapless.controller.hostbook import HostBook
 from gapless.controller.roster import Roster
 from gapless.controller.sessions import Sessions
-from gapless.controller.steering import ArbiterView, BrakeView, HostView, PanelView, RouterView
+from gapless.controller.steering import ArbiterView, BrakeView, HostView, PanelView, RouterView, StandbyView
 from gapless.controller.store import projection, thread
 from gapless.controller.store.engine import Store
 from gapless.core.events import (
@@ -265,6 +265,7 @@ def _router_view(status: RouterStatus) -> RouterView:
         reason=status.reason,
         standby=status.standby,
         standby_state=status.standby_state,
+        standbys=tuple(StandbyView(host=each.host, state=each.state) for each in status.standbys),
         health=status.health,
         ailment=status.ailment,
     )

@@ -99,6 +99,7 @@ async def _run_on(
         key=secret,
         liveness=settings.liveness,
         lease=settings.lease,
+        standbys=settings.standbys,
         clock=clock,
         keep_moves_days=settings.keep_moves_days,
     )

@@ -63,6 +63,7 @@ async def assemble(
     key: bytes,
     liveness: Timing,
     lease: LeaseTiming = DEFAULT,
+    standbys: int = 1,
     clock: Callable[[], float],
     keep_moves_days: float = 0.0,
 ) -> Shell:
@@ -81,6 +82,7 @@ async def assemble(
         panel=levels.panel,
         lease=lease,
         words=levels.planner_words(),
+        standbys=standbys,
     )
     driver = Driver(
         planner,
@@ -166,7 +168,7 @@ class _Levels:
             open_move=self.open_moves.get(router_id),
             incarnation=bound.incarnation,
             leaving_incarnation=bound.leaving_incarnation,
-            standby=bound.standby,
+            successors=bound.successors,
             choice=self.choices.get(router_id, ""),
         )
 

@@ -35,6 +35,15 @@ class HostView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StandbyView:
+    """A host that stands by for a router."""
+
+    host: HostName
+    state: str
+    """One word: ready, building, failed, silent, changing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouterView:
     """A router's placement as the planner sees it now."""
 
@@ -46,9 +55,11 @@ class RouterView:
     reason: str
     """Why it is in that state, or what it waits for; a sentence."""
     standby: HostName | None = None
-    """The host that takes over by itself should `host` die, or is being made the one that does."""
+    """The first of `standbys`: takes over by itself should `host` die, or is being made the one that does."""
     standby_state: str = ""
     """One word: ready, building, failed, silent, changing; "" without a standby."""
+    standbys: tuple[StandbyView, ...] = ()
+    """All of them, by rank: each takes over should `host` and all before it die."""
     health: str = ""
     """One word: healthy, degraded, broken; "" if its host has not said yet, or is not heard."""
     ailment: str = ""

@@ -77,14 +77,13 @@ def _objection(ledger: Ledger, host: Host | None, name: HostName, timing: Timing
 
 
 def _hosts_of(router: RouterRecord) -> set[HostName | None]:
-    standby = router.succession.standby
-    return {router.host, router.leaving, None if standby is None else standby.host}
+    return {router.host, router.leaving, *(right.tenure.host for right in router.succession.rights)}
 
 
 def _tenures(router: RouterRecord) -> list[Tenure]:
     """Those that a router is bound to, leaves, or may be succeeded by."""
     succession = router.succession
-    found = [each for each in (succession.standby, succession.lost) if each is not None]
+    found = [right.tenure for right in (*succession.rights, *succession.lost)]
     if succession.took is not None:
         found.append(succession.took.by)
     if router.host is not None and succession.covered is not None:

@@ -3,21 +3,22 @@
 The rule: plans are levels. Nobody adds a router to a host's plan or takes it out; the state changes, and every plan
 becomes what this function says (`Ledger.sync`).
 
-    binding, state                              its host            the standby          the host that it leaves
-    classic, in plan                            runs it             -                    -
-    classic, withheld or waiting                -                   -                    (not in its plan)
-    guarded, in plan                            active              may succeed the host -
-    guarded, waits for the old host             may succeed the old -                    keeps it built
-    taken over, not stored yet                  keeps it built      active               -
+    binding, state                     its host              its standbys, by rank            the host that it leaves
+    classic, in plan                   runs it               -                                -
+    classic, withheld or waiting       -                     -                                (not in its plan)
+    guarded, in plan                   active                each may succeed all before it   -
+    guarded, waits for the old host    may succeed the old   each may succeed all before it   keeps it built
+    taken over, not stored yet         keeps it built        active; those before it built;   -
+                                                             those behind it as before
 
-A standby's epoch is the one that it would be active at: the next. Keeping a router built gives no right at all; it is
-what the former active host does until another standby is there, since building anew is dear.
+A standby's epoch is the one that it would be active at: above all before it. Keeping a router built gives no right at
+all; it is what the former active host does until another standby is there, since building anew is dear.
 """
 
 from gapless.core.fleet import Duty, Fleet, Host
 from gapless.core.moves import IN_PLAN
 from gapless.core.routers import RouterRecord
-from gapless.core.succession import RightState
+from gapless.core.succession import Right, RightState
 from gapless.model.host import HostName
 from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import Epoch, Guarded, Role
@@ -46,15 +47,30 @@ def _cover(router: RouterRecord, home: Host | None) -> Guarded | None:
     return Guarded(role=Role.ACTIVE, incarnation=home.leased)
 
 
+def ahead_of(router: RouterRecord, right: Right) -> tuple[Tenure, ...]:
+    """Whose tenures have to be over before this right may be used: those of all who forward it, or may begin to before.
+
+    It never grows: rights are added behind it, and a planned move goes to the first.
+    """
+    succession = router.succession
+    assert router.host is not None
+    assert succession.covered is not None
+    bound = [Tenure(router.host, succession.covered)]
+    if succession.leaving is not None:
+        assert router.leaving is not None
+        bound.insert(0, Tenure(router.leaving, succession.leaving))
+    return (*bound, *succession.before(right))
+
+
 def _guarded(router: RouterRecord, host: HostName) -> dict[HostName, Duty]:
     given: dict[HostName, Duty] = {}
     succession, following = router.succession, Epoch(router.epoch + 1)
     assert succession.covered is not None
     if succession.former is not None:
         given[succession.former] = _built(following)
-    if (standby := succession.standby) is not None:
-        after = (Tenure(host, succession.covered),) if succession.state is RightState.GIVEN else ()
-        given[standby.host] = _standby(standby, following, after)
+    for right in succession.rights:
+        after = ahead_of(router, right) if right.state is RightState.GIVEN else ()
+        given[right.tenure.host] = _standby(right.tenure, right.epoch, after)
     bound = Tenure(host, succession.covered)
     if router.state in IN_PLAN:
         given[host] = _active(bound, router.epoch)
@@ -63,6 +79,9 @@ def _guarded(router: RouterRecord, host: HostName) -> dict[HostName, Duty]:
         given[host] = _standby(bound, router.epoch, (Tenure(router.leaving, succession.leaving),))
     if (took := succession.took) is not None:
         given[host] = _built(Epoch(took.epoch + 1))
+        for right in succession.rights:
+            if right.epoch < took.epoch:
+                given[right.tenure.host] = _standby(right.tenure, right.epoch, ())
         given[took.by.host] = _active(took.by, took.epoch)
     return given
 

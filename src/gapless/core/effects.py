@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Panel, PanelVersion, Tenure
-from gapless.model.plan import Epoch, MoveKind, MoveStep
+from gapless.model.plan import Epoch, MoveKind, MoveStep, Successor
 from gapless.model.router import RouterId
 
 
@@ -16,11 +16,11 @@ from gapless.model.router import RouterId
 class Bind:
     """Store that `router_id` is bound to `host` at `epoch`, and begin the record of the move, in one transaction.
 
-    Holds only if the stored epoch is still `epoch - 1` (0: never bound), or if this binding is stored already: then
-    only its `leaving_host` is put right. Nobody may succeed a host that was just bound (`StoreSuccession`). Answered
-    by exactly one BindingStored or BindingFailed. The record's first
-    steps are part of this: DECIDED is the moment of the effect, LAST_HEARD lies `silent_s` before it, BOUND is the
-    moment of the transaction. Every later step comes as a RecordStep.
+    Holds only if the stored epoch is still `replaces` (0: never bound), or if this binding is stored already: then
+    only its `leaving_host` is put right. Of those who may succeed, only successors of higher epochs stay. Answered by
+    exactly one BindingStored or BindingFailed. The record's first steps are part of this: DECIDED is the moment of the
+    effect, LAST_HEARD lies `silent_s` before it, BOUND is the moment of the transaction. Every later step comes as a
+    RecordStep.
     """
 
     router_id: RouterId
@@ -40,8 +40,15 @@ class Bind:
     """That of `host`, where the router is guarded by its lease; None: a classic binding."""
     leaving_incarnation: Incarnation | None = None
     """That of `leaving_host`, where it is guarded there: then it has to close the router, or be over."""
+    skipped: int = 0
+    """Epochs between the stored one and this: of successors that are over, and may have been active unheard."""
     decided_ago_s: float = 0.0
     """DECIDED lies so long before the effect: a successor decides by itself, and the controller hears of it later."""
+
+    @property
+    def replaces(self) -> Epoch:
+        """The epoch of the binding that is stored until then."""
+        return Epoch(self.epoch - self.skipped - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +68,7 @@ class StoreWithdrawal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSuccession:
-    """Store at which incarnation of its host the router is guarded (None: not at all), and who may succeed that host.
+    """Store at which incarnation of its host the router is guarded (None: not at all), and all who may succeed it.
 
     Holds only if the stored epoch is still `epoch`. Answered by exactly one SuccessionStored or SuccessionFailed. No
     plan gives a right, or counts on a guard, before that is stored; and none is given anew before it is stored that
@@ -71,7 +78,8 @@ class StoreSuccession:
     router_id: RouterId
     epoch: Epoch
     incarnation: Incarnation | None
-    standby: Tenure | None
+    successors: tuple[Successor, ...]
+    """By rank."""
     reason: str
     cause: str
 

@@ -89,11 +89,11 @@ class Host:
     """The panel is lost, or began anew: what lease this host says it held may rest on the arbiters of before, until its
     guard works from the new panel."""
     standbys: set[RouterId] = field(default_factory=set)
-    """Routers whose standby it is, or is being made."""
+    """Routers for which it stands by, or is being made to."""
     preparing: set[RouterId] = field(default_factory=set)
     """Those of them that it has not built yet, as far as it said."""
-    shares: Counter[HostName] = field(default_factory=Counter)
-    """Of the routers bound to it, how many each other host stands by for."""
+    shares: Counter[tuple[frozenset[HostName], HostName]] = field(default_factory=Counter)
+    """Of the routers bound to it, how many fall to each other host, should it die and with it just these standbys."""
     calm_until: float = -inf
     """It took over a while ago: nothing more is built here so long."""
     told_standing: str = "expected"

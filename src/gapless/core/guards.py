@@ -8,6 +8,7 @@ no plan that knows of it says otherwise, stored or not.
 from dataclasses import replace
 
 from gapless.core import leaseless
+from gapless.core.duties import ahead_of
 from gapless.core.effects import ReportHost
 from gapless.core.events import HostReported
 from gapless.core.fleet import NOTHING, Host
@@ -107,18 +108,20 @@ def _take_over(ledger: Ledger, host: Host, router: RouterRecord, epoch: Epoch, t
     if router.host == host.name and epoch == router.epoch and succession.leaving is not None:
         assert router.leaving is not None
         mourn(ledger, Tenure(router.leaving, succession.leaving))
-    if succession.took is not None or not router.is_guarded or (router.host == host.name and epoch <= router.epoch):
+    if not router.is_guarded or (router.host == host.name and epoch <= router.epoch):
         return
+    if succession.took is not None and epoch <= succession.took.epoch:
+        return  # Told before; or by one that took over first, and is over.
     by = Tenure(host.name, host.leased)
-    if epoch == router.epoch + 1 and by == succession.standby and succession.state in MAY_SUCCEED:
-        assert router.host is not None
-        assert succession.covered is not None
-        mourn(ledger, Tenure(router.host, succession.covered))
+    right = succession.right_of(host.name)
+    if right is not None and (right.tenure, right.epoch) == (by, epoch) and right.state in MAY_SUCCEED:
+        for each in ahead_of(router, right):
+            mourn(ledger, each)
         succession.took = TookOver(by=by, epoch=epoch, times=times, heard_at=ledger.now)
         ledger.sync(router, f"it took over router {router.id}")
         ledger.look_at(router.id)
-    elif epoch == router.epoch + 1 and _has_lost_its_right(host, router):
-        # It took over, and is over: it was fenced before it could say so. Nobody has the router open.
+    elif _has_lost_its_right(host, router, epoch):
+        # It took over, and is over: it was fenced before it could say so. It does not have the router open.
         assert router.host is not None
         assert succession.covered is not None
         mourn(ledger, Tenure(router.host, succession.covered))
@@ -127,10 +130,13 @@ def _take_over(ledger: Ledger, host: Host, router: RouterRecord, epoch: Epoch, t
         wonder(ledger, host, router.id, epoch)
 
 
-def _has_lost_its_right(host: Host, router: RouterRecord) -> bool:
+def _has_lost_its_right(host: Host, router: RouterRecord, epoch: Epoch) -> bool:
     """Whether an earlier incarnation of the host may have taken the router over."""
-    once = (router.succession.lost, router.succession.standby)
-    return any(each is not None and each.host == host.name and host.has_outlived(each.incarnation) for each in once)
+    once = (*router.succession.lost, *router.succession.rights)
+    return any(
+        each.epoch == epoch and each.tenure.host == host.name and host.has_outlived(each.tenure.incarnation)
+        for each in once
+    )
 
 
 def _take_in_rest(ledger: Ledger, host: Host, router: RouterRecord, said: Takeover) -> None:

@@ -1,7 +1,8 @@
 """What must be true of the ledger after every event; each function raises InvariantError with what is not."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
+from itertools import combinations
 
 from gapless.core.duties import duties
 from gapless.core.effects import Bind, StoreWithdrawal
@@ -12,6 +13,7 @@ from gapless.core.routers import RouterRecord
 from gapless.core.succession import RightState
 from gapless.errors import InvariantError
 from gapless.model.host import HostName
+from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 
@@ -79,7 +81,7 @@ def _check_router(ledger: Ledger, router: RouterRecord) -> None:
     _expect(router.leaving is None or router.leaving != router.host, router, "leaves the host it is bound to")
     _expect(not isinstance(router.asked, StoreWithdrawal) or router.state is AssignmentState.WITHDRAWN, router, "asked")
     if isinstance(router.asked, Bind):
-        _expect(router.asked.epoch == router.epoch + 1, router, "asks for an epoch that is not the next")
+        _expect(router.asked.replaces == router.epoch, router, "asks for an epoch that is not the next")
     home = ledger.fleet.get(router.host)
     if home is not None:
         _expect(router.id in home.bound, router, f"bound to {home.name}, which does not count it")
@@ -95,20 +97,30 @@ def _check_router(ledger: Ledger, router: RouterRecord) -> None:
 
 
 def _check_succession(ledger: Ledger, router: RouterRecord, wanted: Mapping[HostName, Duty]) -> None:
-    """One host at most is active, one at most may become so, and only what is stored is given."""
-    succession = router.succession
+    """Of any two hosts that are active or may become so, one waits for the other; and hosts count whom they succeed."""
+    _check_chain(router, wanted)
+    rights = router.succession.rights
+    epochs = [router.epoch, *(right.epoch for right in rights)]
+    _expect(epochs == sorted(set(epochs)), router, f"rights at epochs {epochs[1:]}")
+    _expect(len({right.tenure.host for right in rights}) == len(rights), router, "a host has two rights")
+    _expect(not rights or router.is_guarded, router, "may be succeeded, but is not guarded")
+    for right in rights:
+        host = ledger.fleet.get(right.tenure.host)
+        _expect(right.state is not RightState.NOBODY, router, "a right of nobody")
+        _expect(right.tenure.host != router.host, router, "stands by for itself")
+        _expect(host is None or router.id in host.standbys, router, f"unknown to its standby {right.tenure.host}")
+
+
+def _check_chain(router: RouterRecord, wanted: Mapping[HostName, Duty]) -> None:
     active = [name for name, duty in wanted.items() if not duty.is_standby]
-    may = [name for name, duty in wanted.items() if duty.guarded is not None and duty.guarded.after]
     _expect(len(active) <= 1, router, f"active on {active}")
-    _expect(len(may) <= 1, router, f"may be succeeded by {may}")
-    _expect(not (succession.took and may), router, f"taken over, and may be succeeded by {may}")
-    _expect((succession.standby is None) == (succession.state is RightState.NOBODY), router, "a right of nobody")
-    _expect(succession.standby is None or router.is_guarded, router, "may be succeeded, but is not guarded")
-    _expect(succession.standby is None or router.state in IN_PLAN, router, "has a standby while it leaves")
-    if (standby := succession.standby) is not None:
-        _expect(standby.host != router.host, router, "stands by for itself")
-        host = ledger.fleet.get(standby.host)
-        _expect(host is None or router.id in host.standbys, router, f"unknown to its standby {standby.host}")
+    waits = {
+        Tenure(name, guarded.incarnation): guarded.after
+        for name, duty in wanted.items()
+        if (guarded := duty.guarded) is not None and (guarded.after or not duty.is_standby)
+    }
+    for one, other in combinations(waits, 2):
+        _expect(one in waits[other] or other in waits[one], router, f"{one} and {other} may both become active")
 
 
 def _check_host(ledger: Ledger, host: Host) -> None:
@@ -123,8 +135,13 @@ def _check_host(ledger: Ledger, host: Host) -> None:
             raise InvariantError(f"{host.name} has router {router_id} in its plan, and no duty to it")
     for router_id in host.standbys | host.preparing:
         router = ledger.routers.get(router_id)
-        if router is None or router.succession.standby is None or router.succession.standby.host != host.name:
+        if router is None or router.succession.right_of(host.name) is None:
             raise InvariantError(f"{host.name} counts router {router_id}, for which it does not stand by")
+    if (
+        Counter(share for router_id in host.bound for share in ledger.routers[router_id].succession.shares)
+        != host.shares
+    ):
+        raise InvariantError(f"{host.name} counts wrong who takes its routers: {host.shares}")
     for router_id in host.coming:
         router = ledger.routers.get(router_id)
         if router is None or not isinstance(router.asked, Bind) or router.asked.host != host.name:

@@ -5,6 +5,7 @@ changed here and nowhere else, so that both sides always agree. `core.invariants
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import islice
 from math import inf
@@ -16,7 +17,7 @@ from gapless.core.fleet import Fleet, Host
 from gapless.core.liveness import Silence
 from gapless.core.moves import AssignmentState, Trigger, after
 from gapless.core.routers import RouterRecord
-from gapless.core.succession import RightState
+from gapless.core.succession import Right, RightState
 from gapless.core.succession import Trigger as RightTrigger
 from gapless.core.views import StoredHost, StoredRouter, StoredWord
 from gapless.model.host import HostFacts, HostName, Incarnation
@@ -83,9 +84,8 @@ class Ledger:
         router.succession.covered = stored.incarnation
         if host := self.fleet.get(stored.host):
             host.bound.add(router.id)
-        if stored.standby is not None:
-            router.succession.state = RightState.GIVEN
-            self._set_standby(router, stored.standby)
+        for each in stored.successors:
+            self._add_right(router, Right(tenure=each.tenure, epoch=each.epoch, state=RightState.GIVEN))
         if stored.leaving_host is None:
             router.state = AssignmentState.PLANNED
         else:
@@ -105,12 +105,10 @@ class Ledger:
         if host.name in self.off:
             self.confirm_off(host.name)
         for router in self.routers.values():
-            standby = router.succession.standby
             if router.host == host.name:
                 host.bound.add(router.id)
-                if standby is not None:
-                    host.shares[standby.host] += 1
-            if standby is not None and standby.host == host.name:
+                self._count_shares(router, 1)
+            if router.succession.right_of(host.name) is not None:
                 host.standbys.add(router.id)
             if host.name in (router.host, router.leaving, *router.planned_on):
                 self.sync(router, f"router {router.id} stays here")
@@ -152,9 +150,13 @@ class Ledger:
         self.next_standby(STANDBY_TURNS)
 
     def waiting_for_a_host(self) -> list[RouterId]:
-        """What `look_again` would look at and that waits for nothing else."""
+        """What `look_again` would look at and that waits for nothing else, such as the store."""
         waiting = (self.routers[router_id] for router_id in sorted(self._waiting))
-        return [each.id for each in waiting if each.asked is None and each.state is not AssignmentState.WITHDRAWN]
+        return [
+            each.id
+            for each in waiting
+            if each.asked is None and each.state is not AssignmentState.WITHDRAWN and not each.store.waiting(self.now)
+        ]
 
     def wait_for_a_turn(self, router: RouterRecord) -> None:
         """Every host that could stand by has enough to build; looked at again by `next_standby`."""
@@ -304,10 +306,9 @@ class Ledger:
     def bind(self, router: RouterRecord, bind: Bind) -> None:
         """A new binding is stored, maybe with a host that has to let go of the router first."""
         succession, came_from = router.succession, router.host
-        succession.lost = None
-        if succession.standby is not None:
-            succession.step(RightTrigger.PROMOTED)
-            self._set_standby(router, None)
+        succession.lost = []
+        self._use_rights(router, bind)
+        self._count_shares(router, -1)
         if old := self.fleet.get(router.host):
             self._unbind(router, old)
         router.host, router.epoch = bind.host, bind.epoch
@@ -321,6 +322,7 @@ class Ledger:
         if new := self.fleet.get(bind.host):
             new.bound.add(router.id)
             self.fleet.changed_standings.add(bind.host)
+        self._count_shares(router, 1)
         if was_guarded and bind.incarnation is not None and came_from != bind.host:
             succession.former = came_from  # It has the router built: that is worth keeping until a standby is there.
         elif succession.former == bind.host or bind.incarnation is None:
@@ -380,7 +382,8 @@ class Ledger:
         """The router does not exist any more."""
         for name in sorted(router.planned_on):
             self._unplan(router, name, f"router {router.id} was deleted")
-        self._set_standby(router, None)
+        for right in list(router.succession.rights):
+            self._remove_right(router, right)
         self._end_wait(router)
         self.end_drain(router)
         if host := self.fleet.get(router.host):
@@ -400,42 +403,48 @@ class Ledger:
 
     # Who may succeed
 
-    def choose_standby(self, router: RouterRecord, host: Host) -> None:
-        """It is to be the router's standby; that is being stored, and it may build already."""
-        router.succession.step(RightTrigger.CHOSEN)
-        router.succession.former = None
-        self._set_standby(router, host.tenure)
+    def choose_standby(self, router: RouterRecord, host: Host, *, keep_former: bool) -> None:
+        """It is to be the router's last standby; that is being stored, and it may build already. `keep_former`: another
+        that has it built may be the next one.
+        """
+        succession = router.succession
+        right = Right(tenure=host.tenure, epoch=succession.next_epoch(router.epoch))
+        right.step(RightTrigger.CHOSEN)
+        if succession.former == host.name or not keep_former:
+            succession.former = None
+        self._add_right(router, right)
         self.sync(router, f"it is to stand by for router {router.id}", f"router {router.id} has a standby elsewhere")
 
-    def give_right(self, router: RouterRecord) -> None:
-        """It is stored who may succeed."""
-        router.succession.step(RightTrigger.STORED)
+    def give_right(self, router: RouterRecord, right: Right) -> None:
+        """It is stored that this host may succeed."""
+        right.step(RightTrigger.STORED)
         self.sync(router, f"it may succeed {router.host} with router {router.id}")
 
-    def take_right(self, router: RouterRecord) -> None:
-        """The standby must not succeed any more; as soon as it says that it knows, somebody else may."""
-        succession = router.succession
-        assert succession.standby is not None
-        succession.step(RightTrigger.TAKE)
+    def take_right(self, router: RouterRecord, right: Right) -> None:
+        """This host must not succeed any more; as soon as it says that it knows, somebody else may instead."""
+        right.step(RightTrigger.TAKE)
         self.sync(router, f"it must not succeed {router.host} with router {router.id} any more")
-        if host := self.fleet.get(succession.standby.host):
-            succession.taken_version = host.plan_version
+        if host := self.fleet.get(right.tenure.host):
+            right.taken_version = host.plan_version
 
-    def end_right(self, router: RouterRecord) -> None:
-        """The standby has lost the right for certain. It may keep the router built until there is another."""
-        assert router.succession.standby is not None
-        router.succession.lost = router.succession.standby
-        router.succession.step(RightTrigger.ENDED)
+    def end_right(self, router: RouterRecord, right: Right) -> None:
+        """The host has lost the right for certain. It may keep the router built until there is another."""
+        succession = router.succession
+        others = [each for each in succession.lost if each.tenure.host != right.tenure.host]
+        succession.lost = [*others, replace(right)]
+        right.step(RightTrigger.ENDED)
+        if len(succession.rights) > 1:
+            succession.lost_at = None  # Those behind it may take over only now, and say so later.
         self.sync(router, f"it must not succeed {router.host} with router {router.id} any more")
 
-    def drop_standby(self, router: RouterRecord, trigger: RightTrigger) -> None:
-        """Nobody may succeed."""
-        succession = router.succession
-        assert succession.standby is not None
-        succession.former = succession.standby.host
-        succession.step(trigger)
-        self._set_standby(router, None)
-        self.sync(router, f"nobody succeeds {router.host} with router {router.id}")
+    def drop_right(self, router: RouterRecord, right: Right, trigger: RightTrigger) -> None:
+        """It is stored that this host may not succeed (any more)."""
+        router.succession.former = right.tenure.host
+        right.step(trigger)
+        self._remove_right(router, right)
+        who = right.tenure.host if router.succession.rights else "nobody"
+        how = "may not succeed" if router.succession.rights else "succeeds"
+        self.sync(router, f"{who} {how} {router.host} with router {router.id}")
 
     def cover(self, router: RouterRecord, incarnation: Incarnation | None) -> None:
         """It is stored that the router is guarded on its host, or is not any more."""
@@ -449,24 +458,41 @@ class Ledger:
         router.succession.former = None
         self.sync(router, "", f"router {router.id} needs no other host")
 
-    def _set_standby(self, router: RouterRecord, standby: Tenure | None) -> None:
-        """Keep both hosts' counts right."""
-        succession, home = router.succession, self.fleet.get(router.host)
-        if succession.standby is not None:
-            if home is not None:
-                home.shares[succession.standby.host] -= 1
-            if before := self.fleet.get(succession.standby.host):
-                was_full = before.is_full
-                before.standbys.discard(router.id)
-                before.preparing.discard(router.id)
-                self._freed(before, was_full)
-        succession.standby = standby
-        if standby is not None:
-            if home is not None:
-                home.shares[standby.host] += 1
-            if host := self.fleet.get(standby.host):
-                host.standbys.add(router.id)
-                host.preparing.add(router.id)
+    def _use_rights(self, router: RouterRecord, bind: Bind) -> None:
+        """Whose right it was, has it no more, nor have those before, whose tenures are over. Those behind keep theirs:
+        they wait for the new host as well, and did before.
+        """
+        for right in list(router.succession.rights):
+            if right.tenure.host == bind.host:
+                right.step(RightTrigger.PROMOTED)
+            if right.epoch <= bind.epoch:
+                self._remove_right(router, right)
+
+    def _add_right(self, router: RouterRecord, right: Right) -> None:
+        """The last in rank. Keep every host's counts right."""
+        self._count_shares(router, -1)
+        router.succession.rights.append(right)
+        self._count_shares(router, 1)
+        if host := self.fleet.get(right.tenure.host):
+            host.standbys.add(router.id)
+            host.preparing.add(router.id)
+
+    def _remove_right(self, router: RouterRecord, right: Right) -> None:
+        """Those behind it move up. Keep every host's counts right."""
+        self._count_shares(router, -1)
+        router.succession.rights.remove(right)
+        self._count_shares(router, 1)
+        if host := self.fleet.get(right.tenure.host):
+            was_full = host.is_full
+            host.standbys.discard(router.id)
+            host.preparing.discard(router.id)
+            self._freed(host, was_full)
+
+    def _count_shares(self, router: RouterRecord, by: int) -> None:
+        """To whom the router falls, should its host die, and standbys with it."""
+        if home := self.fleet.get(router.host):
+            for share in router.succession.shares:
+                home.shares[share] += by
 
     def _unbind(self, router: RouterRecord, host: Host) -> None:
         was_full = host.is_full

@@ -1,8 +1,10 @@
 """Which hosts are arbiters, and how one of them is replaced without two quorums that know nothing of each other.
 
-The rule: three arbiters, five from nine hosts on, one while there are fewer than three hosts; spread over zones. They
-stay as they are: an arbiter is replaced when it is dead or leaseless (`core.leaseless`) and another host is there to be
-one, or when there are hosts enough for more arbiters. An even number is never better than the odd one below it.
+The rule: three arbiters, five from nine hosts on, one while there are fewer than three hosts; spread over zones. Where
+routers have several standbys, as many hosts may die at once and their successors still find a quorum: for two there
+are five arbiters from five hosts on, for three seven from seven on. They stay as they are: an arbiter is replaced when
+it is dead or leaseless (`core.leaseless`) and another host is there to be one, or when there are hosts enough for more
+arbiters. An even number is never better than the odd one below it.
 
 Replacing takes three levels, each stored, then published, then followed (`model.lease.Panel`):
 
@@ -75,8 +77,10 @@ class NextLevel:
 class Arbiters:
     """Leads from level to level. `panel` is the one that is stored, None before there was any host."""
 
-    def __init__(self, panel: Panel | None, lease: LeaseTiming = DEFAULT) -> None:
+    def __init__(self, panel: Panel | None, lease: LeaseTiming = DEFAULT, deaths: int = 1) -> None:
+        """`deaths`: how many hosts may die at once, where there are hosts enough, and a quorum is left."""
         self.panel = panel
+        self._deaths = deaths
         self._quiet_s = lease.quiet_s
         self._confirmed_at: float | None = None
         self._due: tuple[frozenset[HostName], float] | None = None
@@ -93,7 +97,7 @@ class Arbiters:
         """The next level, if it is time for one. `off`: hosts that an operator confirmed to be off."""
         panel = self.panel
         if panel is None:
-            return _first(members)
+            return self._first(members)
         if is_lost(panel, off):
             return self._begin_anew(panel, members, frozenset(off), now)
         self._lost = None
@@ -108,7 +112,7 @@ class Arbiters:
         panel = self.panel
         if panel is None:
             return []
-        is_due = len(panel.sets) == 2 or _chosen(panel.sets[0], members) != panel.sets[0]
+        is_due = len(panel.sets) == 2 or self._chosen(panel.sets[0], members) != panel.sets[0]
         absent = [each for each in members if each.is_dead or each.is_leaseless]
         return [each.name for each in absent if is_due and not each.follows and not each.is_over]
 
@@ -118,7 +122,7 @@ class Arbiters:
         lost = off.intersection(panel.arbiters)
         if self._lost is None or self._lost[0] != lost:
             self._lost = lost, now
-        chosen = _chosen(frozenset(), members)
+        chosen = self._chosen(frozenset(), members)
         if not chosen or any(each.is_held for each in members) or now - self._lost[1] < self._quiet_s:
             return None
         version = PanelVersion(panel.version + 2)
@@ -132,9 +136,26 @@ class Arbiters:
             begins_anew=True,
         )
 
+    def _first(self, members: Sequence[Member]) -> NextLevel | None:
+        chosen = self._chosen(frozenset(), members)
+        if not chosen:
+            return None
+        panel = Panel(version=PanelVersion(1), floor=PanelVersion(1), sets=(chosen,))
+        return NextLevel(panel=panel, reason=f"the first arbiters are {_names(chosen)}")
+
+    def _chosen(self, current: frozenset[HostName], members: Sequence[Member]) -> frozenset[HostName]:
+        """The arbiters that there should be; `current` if nothing better is possible."""
+        zones = {each.name: each.zone for each in members}
+        kept = {each.name for each in members if each.name in current and not (each.is_dead or each.is_leaseless)}
+        able = {each.name for each in members if each.is_able} - current
+        for size in sorted({_size(len(kept | able), self._deaths), len(current)}, reverse=True):
+            if len(current) <= size <= len(kept | able) and (size != len(current) or kept != set(current)):
+                return _filled(kept, able, size, zones)
+        return current
+
     def _replace(self, panel: Panel, members: Sequence[Member], now: float) -> NextLevel | None:
         (old,) = panel.sets
-        new = _chosen(old, members)
+        new = self._chosen(old, members)
         if new == old or _laggards(members):
             self._due = None
             return None
@@ -207,25 +228,6 @@ def _shortage(panel: Panel | None, members: Sequence[Member]) -> str:
     )
 
 
-def _first(members: Sequence[Member]) -> NextLevel | None:
-    chosen = _chosen(frozenset(), members)
-    if not chosen:
-        return None
-    panel = Panel(version=PanelVersion(1), floor=PanelVersion(1), sets=(chosen,))
-    return NextLevel(panel=panel, reason=f"the first arbiters are {_names(chosen)}")
-
-
-def _chosen(current: frozenset[HostName], members: Sequence[Member]) -> frozenset[HostName]:
-    """The arbiters that there should be; `current` if nothing better is possible."""
-    zones = {each.name: each.zone for each in members}
-    kept = {each.name for each in members if each.name in current and not (each.is_dead or each.is_leaseless)}
-    able = {each.name for each in members if each.is_able} - current
-    for size in sorted({_size(len(kept | able)), len(current)}, reverse=True):
-        if len(current) <= size <= len(kept | able) and (size != len(current) or kept != set(current)):
-            return _filled(kept, able, size, zones)
-    return current
-
-
 def _filled(kept: set[HostName], able: set[HostName], size: int, zones: dict[HostName, str]) -> frozenset[HostName]:
     """`size` arbiters: those kept, and of those able ever another in the zone that has the fewest."""
     chosen, left = set(kept), set(able)
@@ -237,7 +239,10 @@ def _filled(kept: set[HostName], able: set[HostName], size: int, zones: dict[Hos
     return frozenset(chosen)
 
 
-def _size(hosts: int) -> int:
+def _size(hosts: int, deaths: int) -> int:
+    for survived in range(deaths, 1, -1):
+        if hosts >= 2 * survived + 1:
+            return 2 * survived + 1
     if hosts >= FIVE_FROM:
         return 5
     return 3 if hosts >= 3 else min(hosts, 1)

@@ -144,39 +144,57 @@ class StandbyPlacing:
         self._now = now
         self._able: dict[_Kind, list[Host]] = {}
         self._ready: dict[_Kind, list[Host]] = {}
-        self._nobody: dict[tuple[_Kind, HostName, HostName | None, frozenset[HostName]], str] = {}
+        self._nobody: dict[tuple[_Kind, frozenset[HostName | None], frozenset[HostName]], str] = {}
 
     def place(
-        self, needs: RouterNeeds, home: Host, *, instead_of: HostName | None, avoid: Collection[HostName]
+        self,
+        needs: RouterNeeds,
+        home: Host,
+        *,
+        ranked: frozenset[HostName] = frozenset(),
+        instead_of: HostName | None,
+        avoid: Collection[HostName],
     ) -> tuple[Placement, bool]:
-        """Choose the host that stands by for a router on `home`; and whether waiting for a turn would help.
+        """Choose the host that stands by for a router on `home`, after those that are `ranked` already; and whether
+        waiting for a turn would help.
 
-        The rule: when a host dies, each of the others gets as many of its routers as any other. So of the hosts that
-        can take it, those in another zone than `home` come first, then those that stand by for the fewest of its
-        routers, then those with the fewest routers of all kinds.
+        The rule: when a host dies, each of the others gets as many of its routers as any other; and when that one dies
+        with it which they would fall to first, each that is left gets as many of those. So of the hosts that can take
+        it, those in another zone than `home` come first, then those to which the fewest of its routers fall that way,
+        then those with the fewest routers of all kinds. The first standby does not wait until the best of them has
+        time; those after it do.
         """
         kind = _kind(needs)
         if kind not in self._able:
             self._able[kind] = [host for host in self._hosts if not objection(host, needs)]
             self._ready[kind] = [host for host in self._able[kind] if host.calm_until <= self._now]
         ready = self._ready[kind] = [host for host in self._ready[kind] if len(host.preparing) < STANDBYS_AT_ONCE]
-        excluded = {home.name, instead_of, *avoid}
-        if chosen := [host for host in ready if host.name not in excluded and not host.is_full]:
+        excluded = {home.name, instead_of, *ranked, *avoid}
+        able = [host for host in self._able[kind] if host.name not in excluded and not host.is_full]
+        chosen = able if ranked else [host for host in ready if host.name not in excluded and not host.is_full]
+        if chosen:
             zone, shares = home.facts.availability_zone, home.shares
             best = min(
-                chosen, key=lambda each: (each.facts.availability_zone == zone, shares[each.name], each.load, each.name)
+                chosen,
+                key=lambda each: (
+                    each.facts.availability_zone == zone,
+                    shares[ranked, each.name],
+                    each.load,
+                    each.name,
+                ),
             )
-            return Placement(host=best, reason=_praise(best, len(self._able[kind]) - (home in self._able[kind]))), False
-        if any(host.name not in excluded and not host.is_full for host in self._able[kind]):
+            if best in ready:
+                praise = _praise(best, len(self._able[kind]) - (home in self._able[kind]))
+                return Placement(host=best, reason=praise), False
+        if able:
             return Placement(host=None, reason="hosts that can stand by build others first"), True
-        return Placement(host=None, reason=self._why_nobody(needs, home.name, instead_of, frozenset(avoid))), False
+        reason = self._why_nobody(needs, ranked | {home.name, instead_of}, frozenset(avoid))
+        return Placement(host=None, reason=reason), False
 
-    def _why_nobody(
-        self, needs: RouterNeeds, home: HostName, instead_of: HostName | None, avoid: frozenset[HostName]
-    ) -> str:
-        key = (_kind(needs), home, instead_of, avoid)
+    def _why_nobody(self, needs: RouterNeeds, taken: frozenset[HostName | None], avoid: frozenset[HostName]) -> str:
+        key = (_kind(needs), taken, avoid)
         if key not in self._nobody:
-            others = [host for host in self._hosts if host.name not in (home, instead_of)]
+            others = [host for host in self._hosts if host.name not in taken]
             objections = [(objection(host, needs, avoid), host.name) for host in others]
             self._nobody[key] = _enumerate(objections) or "there is no other host"
         return self._nobody[key]

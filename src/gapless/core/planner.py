@@ -43,7 +43,7 @@ from gapless.core.events import (
     WithdrawalFailed,
     WithdrawalStored,
 )
-from gapless.core.fleet import Duty, Fleet, Host
+from gapless.core.fleet import Duty, Host
 from gapless.core.invariants import Invariants
 from gapless.core.ledger import STANDBY_TURNS, Ledger
 from gapless.core.liveness import Attention, Standing, Timing, excused_s
@@ -94,14 +94,16 @@ class Planner:
         panel: Panel | None = None,
         lease: LeaseTiming = DEFAULT,
         words: Iterable[StoredWord] = (),
+        standbys: int = 1,
     ) -> None:
+        """`standbys`: how many hosts may succeed a guarded router's, one after another."""
         self._timing = timing
         self._attention = Attention(timing, now)
         self._lease = lease
         self._ledger = Ledger(now, hosts, routers, Burials(lease), words)
         self._binding = Binding(self._ledger, self._is_gone)
-        self._standbys = Standbys(self._ledger, self._binding)
-        self._arbiters = Arbiters(panel, lease)
+        self._standbys = Standbys(self._ledger, self._binding, standbys)
+        self._arbiters = Arbiters(panel, lease, deaths=standbys)
         self._shortage = Shortage(timing.dead_after_s)
         self._loss = Loss()
         self._asked_panel: Panel | None = None
@@ -426,8 +428,8 @@ class Planner:
 
     def router_view(self, router_id: RouterId) -> RouterStatus | None:
         """One router; None: it is not known."""
-        router, fleet = self._ledger.routers.get(router_id), self._ledger.fleet
-        return None if router is None else status.of_router(router, fleet.get(router.host), _standby_of(router, fleet))
+        router = self._ledger.routers.get(router_id)
+        return None if router is None else status.of_router(router, self._ledger.fleet)
 
     def router_views(self) -> dict[RouterId, RouterStatus]:
         """Every router that is known."""
@@ -484,11 +486,6 @@ class Planner:
 
     def _with_story(self, error: InvariantError) -> InvariantError:
         return InvariantError("\n".join([str(error), "The story so far:", *self._story.lines()]))
-
-
-def _standby_of(router: RouterRecord, fleet: Fleet) -> Host | None:
-    standby = router.succession.standby
-    return None if standby is None else fleet.get(standby.host)
 
 
 def _member(host: Host, ledger: Ledger) -> Member:

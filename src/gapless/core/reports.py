@@ -38,12 +38,19 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
                 ledger.look_at(router.id)  # There it is assessed.
             else:
                 _take_in_own(ledger, host, router, report, report.state)
-        elif report.epoch > router.epoch + (2 if router.is_guarded else 0):
+        elif report.epoch > _highest_known(router):
             guards.wonder(ledger, host, report.router_id, report.epoch)
         elif report.state is RouterState.REMOVED:
             _take_in_removal(ledger, host, router, event.plan_version)
     if event.full:
         _take_in_absence(ledger, host, event)
+
+
+def _highest_known(router: RouterRecord) -> Epoch:
+    """At which a host may have it in its plan: after a takeover, one above the successor's."""
+    if not router.is_guarded:
+        return router.epoch
+    return max(Epoch(router.epoch + 2), router.succession.next_epoch(router.epoch))
 
 
 def assess(ledger: Ledger, router: RouterRecord) -> None:
@@ -58,8 +65,9 @@ def assess(ledger: Ledger, router: RouterRecord) -> None:
             _take_in_own(ledger, home, router, succession.said[home.name], state)
         else:
             ledger.see(router, Trigger.SEEN_ABSENT)
-    if succession.standby is not None and (host := ledger.fleet.get(succession.standby.host)):
-        _assess_standby(ledger, host, router, succession.word_of(host.name, Epoch(router.epoch + 1)))
+    for right in succession.rights:
+        if host := ledger.fleet.get(right.tenure.host):
+            _assess_standby(ledger, host, router, succession.word_of(host.name, right.epoch))
 
 
 def _assess_standby(ledger: Ledger, host: Host, router: RouterRecord, state: RouterState) -> None:

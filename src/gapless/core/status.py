@@ -7,16 +7,16 @@ from collections.abc import Collection
 from typing import assert_never
 
 from gapless.core.effects import Bind, ReportHost
-from gapless.core.fleet import Host
+from gapless.core.fleet import Fleet, Host
 from gapless.core.health import judge
 from gapless.core.ledger import Ledger
 from gapless.core.liveness import Standing, Timing
 from gapless.core.moves import AssignmentState
 from gapless.core.routers import RouterRecord
-from gapless.core.succession import RightState
-from gapless.core.views import HostStatus, RouterStatus
+from gapless.core.succession import Right, RightState
+from gapless.core.views import HostStatus, RouterStatus, StandbyStatus
 from gapless.model.host import AgentState, HostName
-from gapless.model.plan import Epoch, RouterState
+from gapless.model.plan import RouterState
 
 
 def tell(ledger: Ledger, timing: Timing) -> None:
@@ -79,8 +79,9 @@ def of_host(host: Host, timing: Timing, now: float, arbiters: Collection[HostNam
     )
 
 
-def of_router(router: RouterRecord, home: Host | None, standby: Host | None = None) -> RouterStatus:
-    """A router as people may look at it; `home` is the host that it is bound to, `standby` the one that stands by."""
+def of_router(router: RouterRecord, fleet: Fleet) -> RouterStatus:
+    """A router as people may look at it."""
+    home = fleet.get(router.host)
     said = None if home is None or not home.silence.is_alive else router.succession.said.get(home.name)
     health, ailment = judge(said if said is not None and said.epoch == router.epoch else None)
     return RouterStatus(
@@ -89,23 +90,22 @@ def of_router(router: RouterRecord, home: Host | None, standby: Host | None = No
         epoch=router.epoch,
         state=_word(router, home),
         reason=router.reason or router.choice,
-        standby=None if router.succession.standby is None else router.succession.standby.host,
-        standby_state=_standby_word(router, standby),
+        standbys=tuple(
+            StandbyStatus(host=right.tenure.host, state=_standby_word(router, right, fleet.get(right.tenure.host)))
+            for right in router.succession.rights
+        ),
         health=health or "",
         ailment=ailment,
     )
 
 
-def _standby_word(router: RouterRecord, standby: Host | None) -> str:
-    succession = router.succession
-    if succession.standby is None:
-        return ""
+def _standby_word(router: RouterRecord, right: Right, standby: Host | None) -> str:
     if standby is None or not standby.silence.is_alive:
         return "silent"
-    if succession.state is not RightState.GIVEN:
-        return "building" if succession.state is RightState.CHOSEN else "changing"
+    if right.state is not RightState.GIVEN:
+        return "building" if right.state is RightState.CHOSEN else "changing"
     words = {RouterState.ACTIVE: "ready", RouterState.FAILED: "failed"}
-    return words.get(succession.word_of(standby.name, Epoch(router.epoch + 1)), "building")
+    return words.get(router.succession.word_of(standby.name, right.epoch), "building")
 
 
 def _word(router: RouterRecord, home: Host | None) -> str:

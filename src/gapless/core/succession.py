@@ -1,4 +1,6 @@
-"""Who may succeed the host that a guarded router is active on, as one table.
+"""Who may succeed the host that a guarded router is active on, in which order, and how far each right has come.
+
+Each right goes through one table:
 
     NOBODY ──chosen──► CHOSEN ──stored──► GIVEN ──take──► TAKING ──ended──► TAKEN ──erased──► NOBODY
       ▲                  │                  ├──ended (its tenure is over)─────► │
@@ -13,7 +15,12 @@ The rule: a right is given to a tenure, a host in one incarnation. It is stored 
 not over before that is known for certain: its host says that its guard works from a plan without the right, and that
 the router is not open there; or its host is at a higher incarnation; or the arbiters have buried it.
 
-The invariant: a router has one host at most that forwards it, and one at most that may begin to.
+Rights are ranked: each waits for the host that the router is bound to, for the one that it still leaves, and for every
+right before its own (`ahead_of`), however far that has come. A new one comes last, and none changes places, so what a
+right waits for only ever shrinks: by what is over, or acknowledged, and stored as such. Each is for an epoch of its
+own, above those before it, which may have been used unheard.
+
+The invariant: of any two hosts that forward a router or may begin to, one waits for the other's tenure to be over.
 """
 
 from dataclasses import dataclass, field
@@ -23,7 +30,7 @@ from math import inf
 from gapless.errors import InvariantError
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
-from gapless.model.plan import Epoch, MoveStep, RouterReport, RouterState, TakeoverTimes
+from gapless.model.plan import Epoch, MoveStep, RouterReport, RouterState, Successor, TakeoverTimes
 
 
 class RightState(StrEnum):
@@ -81,6 +88,28 @@ def after(state: RightState, trigger: Trigger) -> RightState:
         raise InvariantError(f"a right to succeed that is {state} cannot be {trigger}") from None
 
 
+@dataclass(slots=True, kw_only=True)
+class Right:
+    """One host's right to succeed, and how far it has come."""
+
+    tenure: Tenure
+    """Who has it, or is being given it, or has not lost it for certain."""
+    epoch: Epoch
+    """That at which it would be active."""
+    state: RightState = RightState.NOBODY
+    taken_version: int = 0
+    """In TAKING: the first version of its host's plan without it."""
+
+    def step(self, trigger: Trigger) -> None:
+        """Follow the table."""
+        self.state = after(self.state, trigger)
+
+    @property
+    def successor(self) -> Successor:
+        """As it is stored."""
+        return Successor(tenure=self.tenure, epoch=self.epoch)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TookOver:
     """A successor says that it became active, which is true whether or not it is stored."""
@@ -100,13 +129,10 @@ class Succession:
     """The incarnation of its host at which it is guarded, as stored. None: a classic binding, forwarding unguarded."""
     leaving: Incarnation | None = None
     """That of the host that it leaves; None where it leaves none, or one on which it is not guarded."""
-    state: RightState = RightState.NOBODY
-    standby: Tenure | None = None
-    """Who has the right, or is being given it, or has not lost it for certain; None with NOBODY."""
-    taken_version: int = 0
-    """In TAKING: the first version of the standby's plan without the right."""
-    lost: Tenure | None = None
-    """Who had the right last at this epoch and has lost it for certain; it may have used it before. Not stored."""
+    rights: list[Right] = field(default_factory=list)
+    """Who may succeed, by rank."""
+    lost: list[Right] = field(default_factory=list)
+    """Who had a right at this epoch and has lost it for certain; it may have used it before. Not stored."""
     former: HostName | None = None
     """A host that has it built, without any right: the first choice for the next standby. Not stored."""
     took: TookOver | None = None
@@ -120,9 +146,33 @@ class Succession:
     said: dict[HostName, RouterReport] = field(default_factory=dict)
     """The last word of each host that has it in its plan."""
 
-    def step(self, trigger: Trigger) -> None:
-        """Follow the table."""
-        self.state = after(self.state, trigger)
+    def right_of(self, host: HostName) -> Right | None:
+        """The right that this host has, in whatever state."""
+        return next((right for right in self.rights if right.tenure.host == host), None)
+
+    def before(self, right: Right) -> list[Tenure]:
+        """Those of lower ranks."""
+        return [each.tenure for each in self.rights if each.epoch < right.epoch]
+
+    def next_epoch(self, bound: Epoch) -> Epoch:
+        """The epoch of whoever comes next: above that of the binding and of every right.
+
+        Behind others it is also above those of rights that were lost: who is heard to be active at it has found just
+        those to be over that are before it now, and not those that were before an earlier right of the same host.
+        """
+        lost = self.lost if self.rights else []
+        return Epoch(max([bound, *(right.epoch for right in (*self.rights, *lost))]) + 1)
+
+    @property
+    def shares(self) -> list[tuple[frozenset[HostName], HostName]]:
+        """To whom the router falls, should its host die, and just these standbys with it."""
+        hosts = [right.tenure.host for right in self.rights]
+        return [(frozenset(hosts[:rank]), host) for rank, host in enumerate(hosts)]
+
+    @property
+    def in_question(self) -> list[Right]:
+        """Those that were taken away, and whose hosts have not acknowledged that."""
+        return [right for right in self.rights if right.state is RightState.TAKING]
 
     def word_of(self, host: HostName | None, epoch: Epoch) -> RouterState:
         """What the host says of the router at this epoch; REMOVED if it said nothing."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from gapless.core.events import RouterNeeds
 from gapless.model.host import HostFacts, HostName, Incarnation
-from gapless.model.lease import Tenure
-from gapless.model.plan import Epoch, MoveKind
+from gapless.model.plan import Epoch, MoveKind, Successor
 from gapless.model.router import RouterId
 
 
@@ -46,8 +45,8 @@ class StoredRouter:
     """That of `host` at which the router is guarded; None: a classic binding."""
     leaving_incarnation: Incarnation | None = None
     """That of `leaving_host`, where the router is guarded there."""
-    standby: Tenure | None = None
-    """Who may have the right to succeed `host`."""
+    successors: tuple[Successor, ...] = ()
+    """Who may have the right to succeed `host`, by rank."""
     choice: str = ""
     """Why it was bound to `host`."""
 
@@ -77,6 +76,15 @@ class HostStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StandbyStatus:
+    """A host that takes over by itself should the router's host die and all standbys before it, or is made one."""
+
+    host: HostName
+    state: str
+    """One word: ready, building, failed, silent, changing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouterStatus:
     """A router's placement as the planner sees it."""
 
@@ -86,14 +94,22 @@ class RouterStatus:
     state: str
     """One word: unplaced, binding, withdrawing, planned, building, active, failed, waiting."""
     reason: str
-    standby: HostName | None = None
-    """The host that takes over by itself should `host` die, or is being made the one that does."""
-    standby_state: str = ""
-    """One word: ready, building, failed, silent, changing; "" without a standby."""
+    standbys: tuple[StandbyStatus, ...] = ()
+    """The hosts that take over by themselves, by rank, or are being made to."""
     health: str = ""
     """One word, by the host's last word: healthy, degraded, broken; "" if it has not said yet, or is not heard."""
     ailment: str = ""
     """Why it is not healthy."""
+
+    @property
+    def standby(self) -> HostName | None:
+        """The first of its standbys."""
+        return self.standbys[0].host if self.standbys else None
+
+    @property
+    def standby_state(self) -> str:
+        """How far that one is; "" without any."""
+        return self.standbys[0].state if self.standbys else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

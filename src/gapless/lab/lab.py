@@ -8,6 +8,7 @@ async with Lab(LabSettings(hosts=3, routers=20)) as lab:
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -37,8 +38,6 @@ ROUTERS_TIMEOUT_S = 120.0
 HOSTS_AT_ONCE = 8
 ASK_A_ROUTER_S = 0.001
 """To say how every router does costs the controller time that it needs for them: so it is asked the less often."""
-ENOUGH_ARBITERS = 3
-"""For takeovers."""
 
 
 class Lab:
@@ -141,20 +140,22 @@ class Lab:
         await _each(hosts, lambda host: host.start(self.controller.key))
 
     async def arbiters_settled(self) -> None:
-        """Wait until there are as many arbiters as the sentinels that run allow, one or three at least, and no old set
-        is asked beside the new one: while a single one is replaced, its death ends every lease.
+        """Wait until there are as many arbiters as the sentinels that run allow, up to as many as the standbys ask for,
+        and no old set is asked beside the new one: while a single one is replaced, its death ends every lease.
         """
         server = self.controller.server
         sentinels = [host.sentinel for host in self.hosts.values()]
         if self.controller.arbiter is not None:
             sentinels.append(self.controller.arbiter)
         running = [sentinel for sentinel in sentinels if sentinel.is_running]
+        sizes = [2 * deaths + 1 for deaths in range(1, self.settings.standbys + 1)]
+        enough = max([1, *(size for size in sizes if size <= len(running))])
 
         async def settled() -> bool:
             for sentinel in running:
                 sentinel.check()
             log = await asyncio.to_thread(server.log.read_text, errors="replace")
-            return len(settled_arbiters(log)) >= (ENOUGH_ARBITERS if len(running) >= ENOUGH_ARBITERS else 1)
+            return len(settled_arbiters(log)) >= enough
 
         await until(settled, "there are arbiters enough", START_TIMEOUT_S, server.last_words)
 
@@ -217,15 +218,18 @@ class Lab:
         await self._every_router(Phase.ROUTERS, "is where it should be", lacks)
 
     async def standbys_ready(self) -> None:
-        """Wait until every router has a standby that is ready; at once where the mode or the hosts allow none."""
+        """Wait until every router has its standbys, all ready; at once where the mode or the hosts allow none."""
         if not self.settings.has_standbys:
             return
-        if sum(self._takes_routers(host) for host in await self.api.hosts() if host["name"] in self.hosts) < 2:
+        able = sum(self._takes_routers(host) for host in await self.api.hosts() if host["name"] in self.hosts)
+        most = min(self.settings.standbys, able - 1)
+        if most < 1:
             return
 
         def lacks(router: Item) -> str:
-            word = router["standby_state"]
-            return "" if word == "ready" else f"{router['standby']} {word}: {router['reason']}"
+            words = [each["state"] for each in router["standbys"]]
+            said = ", ".join(f"{each['host']} {each['state']}" for each in router["standbys"])
+            return "" if words.count("ready") >= most else f"{said}: {router['reason']}"
 
         await self._every_router(Phase.STANDBYS, "has a standby", lacks)
 
@@ -297,6 +301,13 @@ class Lab:
             for name in hosts:
                 count[name] += 1
         return self.hosts[max(count, key=lambda name: count[name])]
+
+    async def fatal_pair(self) -> list[Host]:
+        """The host with the most routers, and the one that is the first standby of the most of these."""
+        busiest = await self.busiest_host()
+        bound = [router for router in await self.api.routers() if router["host"] == busiest.name]
+        firsts = Counter(router["standbys"][0]["host"] for router in bound if router["standbys"])
+        return [busiest, *(self.hosts[name] for name, _ in firsts.most_common(1))]
 
     @property
     def interval_ms(self) -> float:

@@ -5,7 +5,7 @@ from math import inf
 
 import msgspec
 
-from gapless.config import Liveness
+from gapless.config import MOST_STANDBYS, Liveness
 from gapless.errors import InvalidRequest
 from gapless.lab import layout
 from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
@@ -42,6 +42,7 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
     brake_share: float = QUICK.brake_share
     interval_ms: float = 0.0
     timing: str = "default"
+    standbys: int = 1
     packed: bool = False
     flows: int = 0
     """TCP connections through the routers."""
@@ -57,6 +58,8 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidRequest(f"probes can be sent each 1 ms or slower, not each {self.interval_ms:g} ms")
         if not 0 <= self.flows <= MOST_FLOWS:
             raise InvalidRequest(f"a lab has 0 to {MOST_FLOWS} connections, not {self.flows}")
+        if not 1 <= self.standbys <= MOST_STANDBYS:
+            raise InvalidRequest(f"a router has 1 to {MOST_STANDBYS} standbys, not {self.standbys}")
         if self.timing not in TIMINGS:
             raise InvalidRequest(f"there is no timing '{self.timing}': {', '.join(TIMINGS)}")
         _ = self.liveness  # raises for numbers that do not fit each other
@@ -74,7 +77,7 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def server_options(self) -> tuple[str, ...]:
         """What the settings add to the command line of `gapless server`."""
-        return TIMINGS[self.timing]
+        return (*TIMINGS[self.timing], *(("--standbys", str(self.standbys)) if self.standbys > 1 else ()))
 
     @property
     def liveness(self) -> Liveness:

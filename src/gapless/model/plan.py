@@ -46,6 +46,14 @@ class Guarded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Successor:
+    """Who may become active for a router at this epoch, once its host and all successors of lower epochs are over."""
+
+    tenure: Tenure
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRouter:
     """A router that a host should run, and the epoch of the assignment that says so.
 

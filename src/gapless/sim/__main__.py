@@ -3,7 +3,7 @@
 `python -m gapless.sim [planner|standby|lease|all] --seeds N [--seed FIRST] [--story]`
 
 - `planner`: the controller's decisions, with routers that fail over the classic way.
-- `standby`: the same, on hosts with leases (made up), with routers that have standbys.
+- `standby`: the same, on hosts with leases (made up), with routers that have standbys, one to three by the seed.
 - `lease`: the lease itself, datagram by datagram.
 """
 

@@ -84,7 +84,9 @@ class Watcher(Protocol):
 class Controller:
     """One life of a controller, from its start to its crash."""
 
-    def __init__(self, agenda: Agenda, store: FakeStore, timing: Timing, watcher: Watcher) -> None:
+    def __init__(
+        self, agenda: Agenda, store: FakeStore, timing: Timing, watcher: Watcher, *, standbys: int = 1
+    ) -> None:
         self._agenda = agenda
         self._store = store
         self._watcher = watcher
@@ -95,6 +97,7 @@ class Controller:
             routers=store.routers(),
             panel=store.panel,
             words=store.words(),
+            standbys=standbys,
         )
         self.is_alive = True
         self.crash_after: int | None = None

@@ -91,6 +91,17 @@ def mass_power_failure(world: World) -> None:
         _switch_off(world, world.machines[name])
 
 
+def successors_power_failure(world: World) -> None:
+    """A router's host goes off, and with it some of those that may succeed it, the first ones first."""
+    bound = [binding for _, binding in sorted(world.store.bindings.items()) if binding.successors]
+    if not bound:
+        return
+    binding = world.random.choice(bound)
+    dying = world.random.randint(1, len(binding.successors))
+    for name in (binding.host, *(each.tenure.host for each in binding.successors[:dying])):
+        _switch_off(world, world.machines[name])
+
+
 def _switch_off(world: World, machine: Machine) -> None:
     if not machine.is_on:
         return
@@ -383,5 +394,6 @@ LEASE_FAULTS: tuple[tuple[Callable[[World], None], int], ...] = (
     (machine_replaced, 3),
     (arbiters_lost, 3),
     (operator_confirms_off, 5),
+    (successors_power_failure, 3),
 )
 """What happens besides, where hosts take part in leases."""

@@ -11,11 +11,13 @@ from gapless.sim.world import Pace, World
 LEASE_PORT = 9698
 
 
-def fleet(seed: int, *, has_leases: bool = False) -> World:
-    """A fleet that has just been switched on; with leases, most of its routers have standbys."""
+def fleet(seed: int, *, has_leases: bool = False, standbys: int | None = None) -> World:
+    """A fleet that has just been switched on; with leases, most routers have standbys, so many or as the seed says."""
     random = Random(seed)
+    if standbys is None:
+        standbys = Random(f"standbys of {seed}").choice([1, 2, 2, 3]) if has_leases else 1
     down_time_s = random.choice([4.0, 8.0, 20.0])
-    world = World(random, Pace(report_interval_s=down_time_s / 2.5, agent_down_time_s=down_time_s))
+    world = World(random, Pace(report_interval_s=down_time_s / 2.5, agent_down_time_s=down_time_s), standbys=standbys)
     world.has_leases, world.seed = has_leases, seed
     for number in range(1, random.randint(2, 5) + 1):
         facts = _facts(random, number)

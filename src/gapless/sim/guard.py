@@ -190,7 +190,7 @@ class Guard:
 
     def poll(self) -> None:
         """Take over what it may, from whom the arbiters bury."""
-        silent = {after[0] for _, after in self.rights.values() if self._may_claim(after[0])}
+        silent = {tenure for _, after in self.rights.values() for tenure in after if self._may_claim(tenure)}
         for tenure in sorted(silent):
             if self.is_alive and self._leases.bury(tenure):
                 self._succeed(tenure)
@@ -200,7 +200,8 @@ class Guard:
 
     def _succeed(self, tenure: Tenure) -> None:
         for router_id, (epoch, after) in sorted(self.rights.items()):
-            if after == (tenure,) and router_id not in self.active:
+            is_ripe = tenure in after and all(map(self._leases.is_buried, after))
+            if is_ripe and router_id not in self.active:
                 del self.rights[router_id]
                 times = TakeoverTimes(
                     silent_ms=200.0, claimed_ms=200.5, buried_ms=201.5, opened_ms=202.0, told_ms=205.0

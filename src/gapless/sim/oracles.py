@@ -6,17 +6,18 @@
    not heard for twice agent_down_time, because its management link was cut, is taken for dead; what it runs then
    unguarded, it goes on running until it hears its plan again and has removed what moved (`_cut_off`, `_leftovers`).
 2. A router that was bound is bound for ever after.
-3. Epochs only grow, one by one; no plan that is sent holds an older one, or a router that is bound elsewhere; and what
+3. Epochs only grow; no plan that is sent holds an older one, or a router that is bound elsewhere; and what
    a host was told to run is never taken from it while it is bound there.
 4. When faults stop and time passes, every router that some host can run is active exactly once, on the host that it is
-   bound to, and a guarded one has a standby that is ready, if another host can be that; nobody stays on a host out of
-   service that could leave it, and no guarded router on one whose data network stays cut; no such host is an arbiter
-   if another can be; nothing else runs anywhere (`unsettled`).
+   bound to, and a guarded one has as many standbys as it should, all of them ready, if other hosts can be that; nobody
+   stays on a host out of service that could leave it, and no guarded router on one whose data network stays cut; no
+   such host is an arbiter if another can be; nothing else runs anywhere (`unsettled`).
 5. No host is held dead unless it was not heard for twice agent_down_time in which the controller was there and awake,
    or an operator confirmed that it is off; and nothing moves for silence but from such a host.
 6. Nothing moves for silence while more than brake_share of the hosts look dead.
 7. No router waits for a host while there is one that has no objection.
-8. Never have two hosts the right to succeed with one router, and none has one that is not stored.
+8. Of two hosts that have the right to succeed with one router, one waits for the other; and none has a right that is
+   not stored, or that does not wait for all that are stored before it.
 9. A router that fails wherever it is built is not moved on from host to host: `MOST_RETRIES` times, and then only after
    a pause, or when there is a new host.
 """
@@ -31,7 +32,7 @@ from gapless.core.planner import Planner
 from gapless.core.tours import PAUSE_S
 from gapless.model.host import HostName, Incarnation, machine_of
 from gapless.model.lease import NOBODY, Tenure
-from gapless.model.plan import Epoch, Guarded, MoveKind, MoveStep, Role
+from gapless.model.plan import Epoch, Guarded, MoveKind, MoveStep, Role, Successor
 from gapless.model.router import FailoverMode, RouterId
 from gapless.sim.agenda import Agenda
 from gapless.sim.guard import Leases
@@ -57,8 +58,12 @@ class Oracles:
         timing: Timing,
         leases: Leases,
         ghosts: Sequence[Machine] = (),
+        standbys: int = 1,
     ) -> None:
-        """`ghosts`: machines that run on although others have their names; guarded routers must not care."""
+        """`ghosts`: machines that run on although others have their names; guarded routers must not care. `standbys`:
+        how many a guarded router should have.
+        """
+        self._standbys = standbys
         self._agenda = agenda
         self._leases = leases
         self._store = store
@@ -174,11 +179,16 @@ class Oracles:
         before, self._in_vain = self._in_vain, {}
         for router_id in planner.waiting_for_a_host():
             for host, objection in planner.objections(router_id).items():
-                if objection:
+                if objection or self._waits_for_another(router_id, host):
                     continue
                 since = self._in_vain[router_id, host] = before.get((router_id, host), now)
                 if now - since > late_s:
                     raise Violated(f"oracle 7: {router_id} waits since {since:.3f} although {host} can take it")
+
+    def _waits_for_another(self, router_id: RouterId, host: HostName) -> bool:
+        """Whether what it lacks is one more standby, and this host is one already."""
+        standbys = self._store.bindings[router_id].successors if router_id in self._store.bindings else ()
+        return len(standbys) < self._standbys and any(each.tenure.host == host for each in standbys)
 
     def sending(self, host: HostName, plan: dict[RouterId, Duty]) -> None:
         """A plan leaves for a host."""
@@ -208,7 +218,7 @@ class Oracles:
         if is_reborn or self._leases.is_buried(tenure):
             return  # It is for a tenure that is over, and gives nothing.
         bound = Tenure(stored.host, stored.incarnation)
-        is_next, is_old = (stored.standby == tenure and epoch == stored.epoch + 1), epoch < stored.epoch
+        is_next, is_old = Successor(tenure=tenure, epoch=epoch) in stored.successors, epoch < stored.epoch
         if guarded.role is Role.ACTIVE:
             is_left = stored.leaving is None or self._is_over(stored.leaving, stored.leaving_incarnation)
             is_bound = (tenure, epoch) == (bound, stored.epoch) and is_left
@@ -216,7 +226,10 @@ class Oracles:
                 raise Violated(f"oracle 3: {host} is sent {router_id} at {epoch} to be active: {stored}")
         elif guarded.after:
             is_coming = (tenure, epoch) == (bound, stored.epoch)
-            if not ((is_next and guarded.after == (bound,)) or is_coming):
+            before = {bound, *(each.tenure for each in stored.successors if each.epoch < epoch)}
+            if stored.leaving is not None and stored.leaving_incarnation is not None:
+                before.add(Tenure(stored.leaving, stored.leaving_incarnation))
+            if not ((is_next and before <= set(guarded.after)) or is_coming):
                 raise Violated(f"oracle 8: {host} is sent the right to {router_id} at {epoch}: {stored}")
 
     def _is_over(self, host: HostName, incarnation: Incarnation | None) -> bool:
@@ -397,13 +410,18 @@ class Oracles:
     def _wrong_with_guard(self, router_id: RouterId, binding: Binding, others: list[HostName]) -> str:
         if not self._machines[binding.host].guard.forwards(router_id):
             return f"is built on {binding.host} and not open: {binding}"
-        if binding.standby is None:
-            return f"has no standby, but {others} could be that" if others else ""
-        standby = self._machines[binding.standby.host]
+        standbys = [each.tenure.host for each in binding.successors]
+        able = [name for name in others if name not in standbys]
+        if len(standbys) > self._standbys:
+            return f"has {standbys} as standbys: too many"
+        if len(standbys) < self._standbys and able:
+            return f"has {standbys} as standbys, but {able} could be that"
+        idle = [name for name in standbys if not self._is_ready(self._machines[name], router_id)]
+        return f"has standbys that are not ready ({idle}), but {able} could be that" if able and idle else ""
+
+    def _is_ready(self, standby: Machine, router_id: RouterId) -> bool:
         there = standby.kernel.get(router_id)
-        is_ready = router_id in standby.guard.rights and there is not None and there.is_built
-        able = [name for name in others if name != binding.standby.host]
-        return f"has a standby that is not ready, but {able} could be that" if able and not is_ready else ""
+        return router_id in standby.guard.rights and there is not None and there.is_built
 
     def _wrong_with_dead_home(self, needs: RouterNeeds, home: HostName, others: list[HostName]) -> str:
         if needs.mode is FailoverMode.OFF or not others or self._is_braked():
@@ -419,7 +437,7 @@ class Oracles:
     def _is_able(self, name: HostName, needs: RouterNeeds) -> bool:
         machine, stored = self._machines[name], self._store.hosts.get(name)
         load = sum(
-            binding.host == name or (binding.standby is not None and binding.standby.host == name)
+            binding.host == name or any(each.tenure.host == name for each in binding.successors)
             for binding in self._store.bindings.values()
         )
         return (

@@ -24,12 +24,12 @@ class Outcome:
     virtual_s: float
 
 
-def run(seed: int, *, has_leases: bool = False) -> Outcome:
-    """Live through one fleet, with leases and standbys or the classic way.
+def run(seed: int, *, has_leases: bool = False, standbys: int | None = None) -> Outcome:
+    """Live through one fleet, with leases and standbys (so many a router, or by the seed) or the classic way.
 
     Never raises for what the planner does wrong: that is the outcome.
     """
-    world = fleet(seed, has_leases=has_leases)
+    world = fleet(seed, has_leases=has_leases, standbys=standbys)
     violation = ""
     try:
         lasting_s = CHAOS_DEATHS * world.timing.dead_after_s

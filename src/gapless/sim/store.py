@@ -7,8 +7,8 @@ from gapless.core.events import RouterNeeds
 from gapless.core.views import StoredHost, StoredRouter, StoredWord
 from gapless.errors import Conflict, NotFound, StoreUnavailable
 from gapless.model.host import HostFacts, HostName, Incarnation, InstanceId, others_up_to
-from gapless.model.lease import NOBODY, Panel, Tenure
-from gapless.model.plan import Epoch, MoveKind, MoveStep
+from gapless.model.lease import NOBODY, Panel
+from gapless.model.plan import Epoch, MoveKind, MoveStep, Successor
 from gapless.model.router import RouterId
 
 QUICK_S = 0.005
@@ -23,7 +23,7 @@ class Binding:
     leaving: HostName | None
     incarnation: Incarnation | None = None
     leaving_incarnation: Incarnation | None = None
-    standby: Tenure | None = None
+    successors: tuple[Successor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ class FakeStore:
             open_move=move.kind if is_open else None,
             incarnation=binding.incarnation,
             leaving_incarnation=binding.leaving_incarnation,
-            standby=binding.standby,
+            successors=binding.successors,
         )
 
     def bind(self, effect: Bind, now: float) -> None:
@@ -125,14 +125,16 @@ class FakeStore:
             self.bindings[effect.router_id] = replace(stored, leaving=effect.leaving_host)
             self._fail_after()
             return
-        if effect.epoch != epoch + 1:
+        if effect.replaces != epoch:
             raise Conflict(f"router {effect.router_id} is at epoch {epoch}, so {effect.epoch} is stale")
+        rights = () if stored is None else stored.successors
         self.bindings[effect.router_id] = Binding(
             host=effect.host,
             epoch=effect.epoch,
             leaving=effect.leaving_host,
             incarnation=effect.incarnation,
             leaving_incarnation=effect.leaving_incarnation,
+            successors=tuple(each for each in rights if each.epoch > effect.epoch),
         )
         steps = {MoveStep.DECIDED: now, MoveStep.BOUND: now}
         self.moves[effect.router_id, effect.epoch] = MoveRecord(kind=effect.kind, steps=steps)
@@ -157,7 +159,7 @@ class FakeStore:
             raise NotFound(f"router {effect.router_id} was deleted")
         if stored.epoch != effect.epoch:
             raise Conflict(f"router {effect.router_id} is not at epoch {effect.epoch}")
-        self.bindings[effect.router_id] = replace(stored, incarnation=effect.incarnation, standby=effect.standby)
+        self.bindings[effect.router_id] = replace(stored, incarnation=effect.incarnation, successors=effect.successors)
         self._fail_after()
 
     def appoint(self, effect: StorePanel) -> None:
@@ -190,7 +192,7 @@ class FakeStore:
         if isinstance(effect, StoreWithdrawal):
             return stored.leaving is None
         if isinstance(effect, StoreSuccession):
-            return (stored.incarnation, stored.standby) == (effect.incarnation, effect.standby)
+            return (stored.incarnation, stored.successors) == (effect.incarnation, effect.successors)
         return (stored.host, stored.leaving) == (effect.host, effect.leaving_host)
 
     def _fail_after(self) -> None:

@@ -36,7 +36,8 @@ def line(effect: Effect) -> str:
             return f"store that {effect.router_id} has left {effect.leaving_host}: {effect.reason}"
         case StoreSuccession():
             guard = "unguarded" if effect.incarnation is None else f"guarded at {effect.incarnation}"
-            return f"store that {effect.router_id} is {guard}, {effect.standby or 'nobody'} succeeds: {effect.reason}"
+            who = ", then ".join(str(each.tenure) for each in effect.successors) or "nobody"
+            return f"store that {effect.router_id} is {guard}, {who} succeeds: {effect.reason}"
         case StorePanel():
             sets = " and ".join("+".join(sorted(each)) for each in effect.panel.sets)
             return f"store panel {effect.panel.version}, floor {effect.panel.floor}: {sets}: {effect.reason}"

@@ -41,8 +41,10 @@ class Pace:
 class World:
     """Everything there is. Hosts and routers are put in first; `begin` starts it."""
 
-    def __init__(self, random: Random, timing: Pace) -> None:
+    def __init__(self, random: Random, timing: Pace, *, standbys: int = 1) -> None:
+        """`standbys`: how many a guarded router should have."""
         self.random = random
+        self.standbys = standbys
         self.timing = timing
         self.agenda = Agenda()
         self.store = FakeStore()
@@ -57,7 +59,7 @@ class World:
         """Whether its hosts take part in leases, and routers may be guarded."""
         self.is_ending = False
         """No new faults: whatever crashes now comes back."""
-        self.oracles = Oracles(self.agenda, self.store, self.machines, self.timing, self.leases, self.ghosts)
+        self.oracles = Oracles(self.agenda, self.store, self.machines, self.timing, self.leases, self.ghosts, standbys)
 
     @property
     def has_arbiters(self) -> bool:
@@ -100,7 +102,7 @@ class World:
         """A new controller begins from the store."""
         if self.controller is None:
             self.note("the controller starts")
-            self.controller = Controller(self.agenda, self.store, self.timing, self)
+            self.controller = Controller(self.agenda, self.store, self.timing, self, standbys=self.standbys)
             self.oracles.started(self.controller.planner)
 
     def crashed(self) -> None:

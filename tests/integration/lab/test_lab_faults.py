@@ -209,6 +209,17 @@ async def test_nobody_dies_of_a_claim_where_nobody_claims() -> None:
         await FAULTS["successor-dies"]([lab.host("host-1")]).prepare(lab)
 
 
+@pytest.mark.parametrize("name", ["two-hosts-power", "controller-then-two-hosts"])
+async def test_two_hosts_do_not_die_where_nobody_could_succeed_both(name: str) -> None:
+    for few in (LabSettings(hosts=5, routers=0), LabSettings(hosts=4, standbys=2, routers=0)):
+        lab = Lab(few)
+        with pytest.raises(InvalidRequest, match="--standbys 2 --hosts 5"):
+            await FAULTS[name]([lab.host("host-1"), lab.host("host-2")]).prepare(lab)
+    for enough in (LabSettings(hosts=5, standbys=2, routers=0), LabSettings(hosts=2, mode=FailoverMode.RESCHEDULE)):
+        lab = Lab(enough)
+        await FAULTS[name]([lab.host("host-1"), lab.host("host-2")]).prepare(lab)
+
+
 async def test_what_a_cable_never_lost_can_be_healed_as_well(wired: tuple[Lab, Plugs]) -> None:
     lab, plugs = wired
     await FAULTS["data-link-out"]([lab.host("host-1")]).heal(lab)

@@ -442,8 +442,8 @@ async def test_a_standby_takes_over_and_the_store_has_it(store: Store) -> None:
     async with store.reading() as session:
         stored = (await records.bindings(session))[router_id("r")]
         assert await records.panel(session) is not None
-    home, standby = stored.assignment.host, stored.standby
-    assert standby is not None
+    home, (successor,) = stored.assignment.host, stored.successors
+    standby = successor.tenure
     assert {home, standby.host} == {"h1", "h2"}
     times = TakeoverTimes(silent_ms=200, claimed_ms=201, buried_ms=203, opened_ms=204, told_ms=250)
     took = Takeover(router_id=router_id("r"), epoch=Epoch(2), of=Tenure(home, Incarnation(1)), times=times)
@@ -453,7 +453,7 @@ async def test_a_standby_takes_over_and_the_store_has_it(store: Store) -> None:
     async with store.reading() as session:
         stored = (await records.bindings(session))[router_id("r")]
         move = await records.move(session, router_id("r"), 2)
-    assert (stored.assignment.host, stored.assignment.epoch, stored.standby) == (standby.host, 2, None)
+    assert (stored.assignment.host, stored.assignment.epoch, stored.successors) == (standby.host, 2, ())
     assert (move.kind, move.outcome) == (MoveKind.TAKEOVER, "confirmed")
     steps = {each.step for each in move.timeline}
     assert steps >= {"missed", "silent", "decided", "buried", "opened", "bound", "confirmed"}

@@ -13,7 +13,7 @@ from gapless.core.effects import Bind, StorePanel, StoreSuccession, StoreWithdra
 from gapless.errors import Conflict, LostRace, NotFound
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Panel, PanelVersion, Tenure
-from gapless.model.plan import Epoch, MoveKind, MoveStep
+from gapless.model.plan import Epoch, MoveKind, MoveStep, Successor
 
 AT = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 R = router_id("r")
@@ -317,11 +317,15 @@ async def test_long_reasons_are_cut_not_refused(ready: Store) -> None:
 # Standbys and arbiters
 
 
-def succession(epoch: int, standby: Tenure | None, incarnation: int | None = 1) -> StoreSuccession:
+def succession(epoch: int, *successors: Successor, incarnation: int | None = 1) -> StoreSuccession:
     guarded = None if incarnation is None else Incarnation(incarnation)
     return StoreSuccession(
-        router_id=R, epoch=Epoch(epoch), incarnation=guarded, standby=standby, reason="so", cause="e-1"
+        router_id=R, epoch=Epoch(epoch), incarnation=guarded, successors=successors, reason="so", cause="e-1"
     )
+
+
+def successor(host: str, epoch: int) -> Successor:
+    return Successor(tenure=Tenure(HostName(host), Incarnation(5)), epoch=Epoch(epoch))
 
 
 async def stored_binding(store: Store) -> records.StoredBinding:
@@ -331,32 +335,53 @@ async def stored_binding(store: Store) -> records.StoredBinding:
 
 async def test_who_may_succeed_is_stored_and_ends_with_the_next_binding(ready: Store) -> None:
     await bind(ready, bind_of("r", "h1", 1, incarnation=Incarnation(1)))
-    given = succession(1, Tenure(HostName("h2"), Incarnation(5)))
+    given = succession(1, successor("h2", 2))
     async with ready.transaction() as session:
         await records.store_succession(session, given)
     stored = await stored_binding(ready)
-    assert (stored.incarnation, stored.standby) == (1, Tenure(HostName("h2"), Incarnation(5)))
+    assert (stored.incarnation, stored.successors) == (1, (successor("h2", 2),))
     assert records.has(stored, given)
-    assert not records.has(stored, succession(1, None))
+    assert not records.has(stored, succession(1))
 
     leaving = {"leaving_host": HostName("h1"), "leaving_incarnation": Incarnation(1)}
     await bind(ready, bind_of("r", "h2", 2, incarnation=Incarnation(5), **leaving))
     stored = await stored_binding(ready)
-    assert (stored.incarnation, stored.leaving_incarnation, stored.standby) == (5, 1, None)
+    assert (stored.incarnation, stored.leaving_incarnation, stored.successors) == (5, 1, ())
     async with ready.transaction() as session:
         left = StoreWithdrawal(router_id=R, epoch=Epoch(2), leaving_host=HostName("h1"), reason="so", cause="e-1")
         await records.store_withdrawal(session, left)
     assert (await stored_binding(ready)).leaving_incarnation is None
 
 
+async def test_successors_of_higher_epochs_outlive_a_binding(ready: Store) -> None:
+    await bind(ready, bind_of("r", "h1", 1, incarnation=Incarnation(1)))
+    async with ready.transaction() as session:
+        await records.store_succession(session, succession(1, successor("h2", 2), successor("h3", 3)))
+    await bind(ready, bind_of("r", "h2", 2, incarnation=Incarnation(5)))
+    assert (await stored_binding(ready)).successors == (successor("h3", 3),)
+
+
+async def test_a_takeover_by_the_second_skips_the_epoch_of_the_first(ready: Store) -> None:
+    await bind(ready, bind_of("r", "h1", 1, incarnation=Incarnation(1)))
+    async with ready.transaction() as session:
+        await records.store_succession(session, succession(1, successor("h2", 2), successor("h3", 3)))
+    with pytest.raises(Conflict, match="epoch 3 is stale"):
+        await bind(ready, bind_of("r", "h2", 3, incarnation=Incarnation(5)))
+    await bind(ready, bind_of("r", "h2", 3, skipped=1, incarnation=Incarnation(5)))
+    stored = await stored_binding(ready)
+    assert (stored.assignment.epoch, stored.successors) == (3, ())
+    with pytest.raises(Conflict, match="epoch 3 in the store: epoch 2 is stale"):
+        await bind(ready, bind_of("r", "h2", 2, incarnation=Incarnation(5)))
+
+
 async def test_who_may_succeed_holds_only_for_the_epoch_that_it_was_decided_for(ready: Store) -> None:
-    with pytest.raises(NotFound, match="deleted before it had another standby"):
+    with pytest.raises(NotFound, match="deleted before it had other standbys"):
         async with ready.transaction() as session:
-            await records.store_succession(session, succession(1, None))
+            await records.store_succession(session, succession(1))
     await bind(ready, bind_of("r", "h1", 1))
     with pytest.raises(Conflict, match="epoch 2 is stale"):
         async with ready.transaction() as session:
-            await records.store_succession(session, succession(2, None))
+            await records.store_succession(session, succession(2))
 
 
 async def test_the_panel_is_one_and_only_grows(store: Store) -> None:

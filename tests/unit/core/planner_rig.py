@@ -59,15 +59,16 @@ def needs(router_id: str, mode: FailoverMode = FailoverMode.RESCHEDULE, **asked:
 class Rig:
     """`Rig("h1", "h2")` has two hosts that are connected and heard at 0 s."""
 
-    def __init__(self, *hosts: str | HostFacts, timing: Liveness = TIMING) -> None:
+    def __init__(self, *hosts: str | HostFacts, timing: Liveness = TIMING, standbys: int = 1) -> None:
         self.timing = timing
+        self.standbys = standbys
         self.now = 0.0
         self.store = FakeStore()
         self.answers = True
         """Whether the store answers at once; otherwise see `answer`."""
         self.unanswered: list[Write] = []
         self.said: list[Effect] = []
-        self.planner = Planner(timing, now=0.0)
+        self.planner = Planner(timing, now=0.0, standbys=standbys)
         for host in hosts:
             self.join(host)
 
@@ -176,6 +177,7 @@ class Rig:
             routers=self.store.routers(),
             panel=self.store.panel,
             words=self.store.words(),
+            standbys=self.standbys,
         )
         self.follow(self.planner.on_deadline(self.now))
 

@@ -43,7 +43,7 @@ class StandbyRig(Rig):
     Guards and agents are obedient: they do what their plans say as soon as they `obey`, and say so.
     """
 
-    def __init__(self, *hosts: str | HostFacts) -> None:
+    def __init__(self, *hosts: str | HostFacts, standbys: int = 1) -> None:
         self.incarnations: dict[str, int] = {}
         self.numbers: dict[str, int] = {}
         self.sessions: dict[str, int] = {}
@@ -52,7 +52,7 @@ class StandbyRig(Rig):
         """They are one incarnation on, and hold no lease at it yet."""
         self.can_hold = True
         """There is a quorum of arbiters."""
-        super().__init__(*hosts)
+        super().__init__(*hosts, standbys=standbys)
         self.handle_panel()
 
     def handle_panel(self) -> None:
@@ -248,6 +248,10 @@ class StandbyRig(Rig):
     def standby(self, router_id: str) -> tuple[str | None, str]:
         view = self.planner.router_views()[RouterId(router_id)]
         return view.standby, view.standby_state
+
+    def standbys_of(self, router_id: str) -> list[tuple[str, str]]:
+        """By rank: each host, and how far it is."""
+        return [(each.host, each.state) for each in self.planner.router_views()[RouterId(router_id)].standbys]
 
     def failed(self, host: str, router_id: str) -> None:
         """The agent cannot build the router."""

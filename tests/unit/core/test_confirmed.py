@@ -4,6 +4,7 @@ from standby_rig import StandbyRig, tenure
 
 from gapless.core.effects import Bind, ReportArbiters, StorePanel
 from gapless.core.events import HostConfirmedOff, HostForgotten
+from gapless.core.standbys import NEWS_S
 from gapless.model.host import HostName, Incarnation
 from gapless.model.plan import MoveKind
 
@@ -199,6 +200,47 @@ def test_a_router_whose_host_and_standby_are_confirmed_off_is_made_active_elsewh
     confirm(rig, home, standby)
     rig.settle(*left)
     assert rig.host("r1") in left
+
+
+def test_the_word_ends_the_right_of_each_rank() -> None:
+    """Two of three standbys are off, and nobody is asked to bury them: the second is the first now."""
+    rig = StandbyRig("h1", "h2", "h3", "h4", "h5", "h6", "h7", standbys=3)
+    hosts = [f"h{number}" for number in range(1, 8)]
+    rig.protect("r1")
+    for _ in range(6):
+        rig.settle(*hosts)
+        rig.pass_time(1, heard=hosts)
+    assert [host for host, _ in rig.standbys_of("r1")] == ["h2", "h3", "h4"]
+    left = [host for host in hosts if host not in ("h2", "h4")]
+    rig.pass_time(SILENT_S, heard=left)
+    confirm(rig, "h2", "h4")
+    for _ in range(6):
+        rig.settle(*left)
+        rig.pass_time(1, heard=left)
+    assert rig.host("r1") == "h1"
+    assert rig.standbys_of("r1")[0] == ("h3", "ready"), "the second moved up"
+    assert rig.role("h3", "r1") == "may succeed h1@1", "and waits for no tenure that is over"
+    assert {"h2", "h4"}.isdisjoint(host for host, _ in rig.standbys_of("r1"))
+    assert len(rig.standbys_of("r1")) == 3
+
+
+def test_a_host_and_its_first_standby_are_confirmed_off_and_the_second_is_made_active() -> None:
+    hosts = ["h1", "h2", "h3", "h4", "h5"]
+    rig = StandbyRig(*hosts, standbys=2)
+    rig.protect("r1")
+    for _ in range(6):
+        rig.settle(*hosts)
+        rig.pass_time(1, heard=hosts)
+    assert [host for host, _ in rig.standbys_of("r1")] == ["h2", "h3"]
+    left = ["h3", "h4", "h5"]
+    rig.pass_time(SILENT_S, heard=left)
+    assert rig.host("r1") == "h1"
+    confirm(rig, "h1", "h2")
+    rig.settle(*left)
+    rig.pass_time(NEWS_S + 1, heard=left)
+    rig.settle(*left)
+    (bound,) = [(each.host, each.epoch) for each in rig.all_said(Bind) if each.epoch > 1]
+    assert bound == ("h3", 3), "by its own right"
 
 
 def test_from_the_word_that_leaves_no_majority_on_nothing_is_planned_for_a_lease() -> None:

@@ -48,7 +48,8 @@ def test_a_standby_that_is_back_in_a_moment_has_kept_what_it_built(rig: StandbyR
     rig.hold("h2")
     rig.settle(*ALL)
     assert rig.standby("r1") == ("h2", "ready")
-    assert [each.standby for each in rig.all_said(StoreSuccession)] == [None, tenure("h2", 2)]
+    stored = [[each.tenure for each in said.successors] for said in rig.all_said(StoreSuccession)]
+    assert stored == [[], [tenure("h2", 2)]]
     assert not rig.all_said(Bind)
 
 
@@ -214,3 +215,93 @@ def test_an_arbiter_whose_beat_is_gone_is_replaced_once_the_others_have_buried_i
         rig.pass_time(2, heard=("h1", "h2", "h4"))
         rig.guard("h3", held=False, version=0)
     assert arbiters(rig) == {H1, H2, H4}
+
+
+# Several standbys
+
+
+FIVE = ("h1", "h2", "h3", "h4", "h5")
+
+
+@pytest.fixture
+def ranked() -> StandbyRig:
+    """r1 active on h1, h2 ready to succeed, and h3 after it."""
+    made = StandbyRig(*FIVE, standbys=2)
+    made.protect("r1")
+    for _ in range(4):
+        pass_on(made, 5)
+    assert (made.host("r1"), made.standbys_of("r1")) == ("h1", [("h2", "ready"), ("h3", "ready")])
+    made.forget()
+    return made
+
+
+def pass_on(rig: StandbyRig, seconds: float) -> None:
+    for _ in range(4):
+        rig.pass_time(seconds / 4, heard=FIVE)
+        rig.settle(*FIVE)
+
+
+def test_a_first_standby_without_a_lease_loses_its_right_and_the_second_moves_up(ranked: StandbyRig) -> None:
+    ranked.fence("h2")
+    pass_on(ranked, LONG_S)
+    assert ranked.standbys_of("r1") == [("h3", "ready"), ("h4", "ready")]
+    assert ranked.role("h3", "r1") == "may succeed h1@1"
+    assert ranked.role("h2", "r1") == "nothing"
+    assert not ranked.all_said(Bind)
+
+
+def test_a_second_standby_without_a_lease_is_replaced_behind_the_first(ranked: StandbyRig) -> None:
+    ranked.fence("h3")
+    pass_on(ranked, LONG_S)
+    assert ranked.standbys_of("r1") == [("h2", "ready"), ("h4", "ready")]
+    assert ranked.role("h4", "r1") == "may succeed h1@1 and h2@1"
+
+
+def test_a_first_that_is_back_in_a_moment_is_the_last_and_has_kept_what_it_built(ranked: StandbyRig) -> None:
+    ranked.fence("h2")
+    pass_on(ranked, LEASELESS_S - 2)
+    assert ranked.role("h3", "r1") == "may succeed h1@1 and h2@1", "which is over, as h3 finds out by itself"
+    assert not ranked.all_said(StoreSuccession)
+    ranked.hold("h2")
+    assert ranked.role("h2", "r1") == "may succeed h1@1 and h3@1", "at once, though h4 is idle"
+    pass_on(ranked, 1)
+    assert ranked.standbys_of("r1") == [("h3", "ready"), ("h2", "ready")]
+
+
+def test_the_second_takes_over_while_the_first_is_between_leases(ranked: StandbyRig) -> None:
+    ranked.fence("h2")
+    ranked.take_over("h3", "r1", tenure("h2"))
+    assert [(each.host, each.kind, each.epoch) for each in ranked.all_said(Bind)] == [("h3", MoveKind.TAKEOVER, 3)]
+
+
+def test_a_host_and_its_first_standby_are_fenced_and_the_second_is_made_active(ranked: StandbyRig) -> None:
+    """It got its right when nobody hinted any more."""
+    ranked.fence("h1")
+    ranked.fence("h2")
+    ranked.pass_time(NEWS_S, heard=FIVE)
+    pass_on(ranked, NEWS_S)
+    assert [(each.host, each.kind, each.epoch) for each in ranked.all_said(Bind)] == [("h3", MoveKind.RESTART, 3)]
+
+
+def test_a_first_whose_beat_is_gone_is_asked_about_when_the_second_is_ready(ranked: StandbyRig) -> None:
+    """It holds no lease, and says of no incarnation that it is over."""
+    for _ in range(8):
+        ranked.pass_time(2, heard=("h1", "h3", "h4", "h5"))
+        ranked.guard("h2", held=False, version=0)
+    assert ranked.standbys_of("r1") == [("h2", "changing"), ("h3", "ready")]
+    ranked.bury("h1", "h3", "h4", subject=tenure("h2"))
+    pass_on(ranked, 2)
+    assert [host for host, _ in ranked.standbys_of("r1")] == ["h3", "h4"]
+
+
+def test_all_leases_are_lost_at_once_and_every_host_gets_back_what_it_had_with_several_standbys(
+    ranked: StandbyRig,
+) -> None:
+    ranked.fence(*FIVE)
+    pass_on(ranked, 20 * LONG_S)
+    assert not ranked.all_said(Bind)
+    ranked.hold(*FIVE)
+    for _ in range(3):
+        pass_on(ranked, LONG_S)
+    assert [(each.host, each.kind) for each in ranked.all_said(Bind)] == [("h1", MoveKind.RESTART)]
+    assert [state for _, state in ranked.standbys_of("r1")] == ["ready", "ready"]

@@ -52,6 +52,17 @@ def test_one_arbiter_for_two_hosts_three_for_three_five_for_nine() -> None:
     assert chosen(*map(member, names)) == {"h1", "h2", "h3", "h4", "h5"}
 
 
+def test_where_two_hosts_may_die_at_once_there_are_five_arbiters_from_five_hosts_on() -> None:
+    names = [f"h{number}" for number in range(1, 10)]
+
+    def size(hosts: int, deaths: int) -> int:
+        following = Arbiters(None, deaths=deaths).judge([*map(member, names[:hosts])], 0.0)
+        return 0 if following is None else len(following.panel.arbiters)
+
+    assert [size(hosts, 2) for hosts in range(10)] == [0, 1, 1, 3, 3, 5, 5, 5, 5, 5]
+    assert [size(hosts, 3) for hosts in range(10)] == [0, 1, 1, 3, 3, 5, 5, 7, 7, 7]
+
+
 def test_arbiters_are_spread_over_zones() -> None:
     hosts = [member("h1", "a"), member("h2", "a"), member("h3", "a"), member("h4", "b"), member("h5", "c")]
     assert chosen(*hosts) == {"h1", "h4", "h5"}

@@ -23,7 +23,7 @@ from gapless.core.fleet import Host
 from gapless.core.ledger import STANDBY_TURNS, Ledger
 from gapless.core.standbys import CALM_S, NEWS_S
 from gapless.model.host import HostName
-from gapless.model.plan import Epoch, MoveKind, MoveStep, RouterReport, RouterState, Takeover
+from gapless.model.plan import Epoch, MoveKind, MoveStep, RouterReport, RouterState, Successor, Takeover
 from gapless.model.router import FailoverMode, RouterId
 
 
@@ -420,12 +420,12 @@ def test_a_right_is_taken_and_acknowledged_and_stored_before_it_is_given_anew() 
     rig.guard("h2")
     (taken,) = rig.unanswered
     assert isinstance(taken, StoreSuccession)
-    assert taken.standby is None
+    assert taken.successors == ()
     assert rig.role("h3", "r1") == "nothing", "it is not stored yet"
     rig.answer(taken)
     (given,) = rig.unanswered
     assert isinstance(given, StoreSuccession)
-    assert given.standby == tenure("h3")
+    assert given.successors == (Successor(tenure=tenure("h3"), epoch=Epoch(2)),)
     rig.answer(given)
     assert rig.role("h3", "r1") == "may succeed h1@1"
 
@@ -443,7 +443,7 @@ def test_a_standby_that_restarted_has_lost_its_right() -> None:
     rig.restart_host("h2")
     rig.settle("h2")
     assert rig.role("h2", "r1") == "may succeed h1@1"
-    assert rig.store.bindings[RouterId("r1")].standby == tenure("h2", 2)
+    assert rig.store.bindings[RouterId("r1")].successors == (Successor(tenure=tenure("h2", 2), epoch=Epoch(2)),)
     assert rig.standby("r1") == ("h2", "ready")
 
 

@@ -42,6 +42,7 @@ def test_names_of_switch_ends_fit_an_interface() -> None:
         ({"routers": -1}, "0 to"),
         ({"interval_ms": 0.1}, "each 1 ms or slower"),
         ({"timing": "leisurely"}, "there is no timing 'leisurely': default"),
+        ({"standbys": 4}, "1 to 3 standbys, not 4"),
         ({"report_interval_s": 2.0, "agent_down_time_s": 3.0}, "at least twice"),
     ],
 )
@@ -75,3 +76,8 @@ def test_a_timing_is_what_it_adds_to_the_command_line_of_the_server(monkeypatch:
     monkeypatch.setattr(settings, "TIMINGS", {"default": (), "brisk": ("--pace", "brisk")})
     with_it = Controller(LabSettings(timing="brisk")).server.argv
     assert [each for each in with_it if each not in Controller(LabSettings()).server.argv] == ["--pace", "brisk"]
+
+
+def test_more_standbys_than_one_are_asked_of_the_server() -> None:
+    assert LabSettings().server_options == ()
+    assert LabSettings(standbys=2).server_options == ("--standbys", "2")

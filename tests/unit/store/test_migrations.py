@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import op
+from alembic import command, op
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, inspect, select, text
 
 from gapless.controller.store import migrate
 from gapless.controller.store.engine import Store
-from gapless.controller.store.tables import Table
+from gapless.controller.store.tables import BindingRow, Table
 from gapless.errors import InvariantError
 
 
@@ -59,6 +60,24 @@ def test_the_steps_are_one_line() -> None:
     scripts = ScriptDirectory(str(migrate.MIGRATIONS))
     assert len(scripts.get_heads()) == 1
     assert all(isinstance(step.down_revision, str | None) for step in scripts.walk_revisions())
+
+
+def test_the_one_that_might_succeed_is_the_first_successor(engine: Engine) -> None:
+    bindings = "INSERT INTO bindings (router_id, host, epoch, bound_at, standby_host, standby_incarnation) VALUES "
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(migrate.MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        for values in ("'a', 'h1', 7, '2026-01-01', 'h2', 3", "'b', 'h1', 1, '2026-01-01', NULL, NULL"):
+            connection.execute(text(f"{bindings} ({values})"))
+        command.upgrade(config, "head")
+        stored = connection.execute(select(BindingRow.router_id, BindingRow.successors)).all()
+    assert {row.router_id: row.successors for row in stored} == {
+        "a": [{"host": "h2", "incarnation": 3, "epoch": 8}],
+        "b": [],
+    }
+    engine.dispose()
 
 
 async def test_a_step_that_fails_leaves_the_database_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,14 +98,15 @@ class Scheduler:
         return json_response({ROUTER.collection: shown(ROUTER, items)})
 
     async def agents_of_router(self, _: Request, id_: str) -> Response:
-        """GET /routers/{id}/l3-agents: the agent that a router is bound to, or none yet, and that of its standby."""
+        """GET /routers/{id}/l3-agents: the agent that a router is bound to, or none yet, and those of its standbys."""
 
         async def work(session: AsyncSession) -> list[dict[str, Any]]:
             await _require_router(session, id_)
             bound = (await session.scalars(select(BindingRow).where(BindingRow.router_id == id_))).one_or_none()
             if bound is None:
                 return []
-            hosts = select(HostRow).where(HostRow.name.in_([bound.host, bound.standby_host])).order_by(HostRow.name)
+            names = [bound.host, *(each["host"] for each in bound.successors)]
+            hosts = select(HostRow).where(HostRow.name.in_(names)).order_by(HostRow.name)
             items = shown(AGENT, await self._agents.shown(session, await session.scalars(hosts)))
             return [item | {"ha_state": _ha_state(bound, item["host"])} for item in items]
 

@@ -111,8 +111,8 @@ def router(row: RouterRow, zones: Mapping[str, str]) -> Json:
 
 def _zones_of(binding: BindingRow | None, zones: Mapping[str, str]) -> list[str]:
     """Where the router is, active or standing by."""
-    hosts = [] if binding is None else [binding.host, binding.standby_host]
-    return sorted({zones.get(host, DEFAULT_ZONE) for host in hosts if host is not None})
+    hosts = [] if binding is None else [binding.host, *(each["host"] for each in binding.successors)]
+    return sorted({zones.get(host, DEFAULT_ZONE) for host in hosts})
 
 
 def floating_ip(row: FloatingIpRow) -> Json:

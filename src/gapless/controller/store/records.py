@@ -21,7 +21,7 @@ from gapless.core.effects import Bind, StorePanel, StoreSuccession, StoreWithdra
 from gapless.errors import Conflict, NotFound
 from gapless.model.host import HostFacts, HostName, Incarnation, InstanceId
 from gapless.model.lease import NOBODY, Panel, PanelVersion, Tenure
-from gapless.model.plan import Assignment, Epoch, MoveKind, MoveStep
+from gapless.model.plan import Assignment, Epoch, MoveKind, MoveStep, Successor
 from gapless.model.router import RouterId
 
 _REASON_LENGTH = 1024
@@ -59,13 +59,13 @@ class NameRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBinding:
-    """A binding, the living host that its router still has to leave, and who may succeed its host."""
+    """A binding, the living host that its router still has to leave, and who may succeed its host, by rank."""
 
     assignment: Assignment
     leaving_host: HostName | None
     incarnation: Incarnation | None = None
     leaving_incarnation: Incarnation | None = None
-    standby: Tenure | None = None
+    successors: tuple[Successor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,16 +247,22 @@ async def bindings(session: AsyncSession, ids: Collection[RouterId] | None = Non
 
 def _binding(row: BindingRow) -> StoredBinding:
     assignment = Assignment(router_id=RouterId(row.router_id), host=HostName(row.host), epoch=Epoch(row.epoch))
-    standby = None
-    if row.standby_host is not None and row.standby_incarnation is not None:
-        standby = Tenure(HostName(row.standby_host), Incarnation(row.standby_incarnation))
     return StoredBinding(
         assignment=assignment,
         leaving_host=None if row.leaving_host is None else HostName(row.leaving_host),
         incarnation=None if row.incarnation is None else Incarnation(row.incarnation),
         leaving_incarnation=None if row.leaving_incarnation is None else Incarnation(row.leaving_incarnation),
-        standby=standby,
+        successors=tuple(_successor(each) for each in row.successors),
     )
+
+
+def _successor(stored: Mapping[str, Any]) -> Successor:
+    tenure = Tenure(HostName(stored["host"]), Incarnation(stored["incarnation"]))
+    return Successor(tenure=tenure, epoch=Epoch(stored["epoch"]))
+
+
+def _as_stored(successor: Successor) -> dict[str, Any]:
+    return {"host": successor.tenure.host, "incarnation": successor.tenure.incarnation, "epoch": successor.epoch}
 
 
 def has(stored: StoredBinding | None, effect: Bind | StoreWithdrawal | StoreSuccession) -> bool:
@@ -269,7 +275,7 @@ def has(stored: StoredBinding | None, effect: Bind | StoreWithdrawal | StoreSucc
         case StoreWithdrawal():
             return stored.leaving_host is None
         case StoreSuccession():
-            return (stored.incarnation, stored.standby) == (effect.incarnation, effect.standby)
+            return (stored.incarnation, stored.successors) == (effect.incarnation, effect.successors)
 
 
 async def bind(session: AsyncSession, decided: Sequence[tuple[Bind, datetime]], at: datetime) -> None:
@@ -293,14 +299,14 @@ async def bind(session: AsyncSession, decided: Sequence[tuple[Bind, datetime]], 
         if effect.router_id not in names:
             raise NotFound(f"router {effect.router_id} was deleted before it was bound to {effect.host}")
         epoch = row.epoch if row is not None else 0
-        if effect.epoch != epoch + 1:
+        if effect.replaces != epoch:
             raise Conflict(f"router {effect.router_id} is at epoch {epoch} in the store: epoch {effect.epoch} is stale")
         if row is None:
             row = BindingRow(router_id=effect.router_id)
             session.add(row)
         row.host, row.epoch, row.leaving_host, row.bound_at = effect.host, effect.epoch, effect.leaving_host, at
         row.incarnation, row.leaving_incarnation = effect.incarnation, effect.leaving_incarnation
-        row.standby_host, row.standby_incarnation = None, None
+        row.successors = [each for each in row.successors or () if each["epoch"] > effect.epoch]
         session.add(_begun(effect, names[effect.router_id], decided_at, at))
     await session.flush()
 
@@ -339,10 +345,9 @@ async def store_succession(session: AsyncSession, effect: StoreSuccession) -> No
     """
     values = {
         "incarnation": effect.incarnation,
-        "standby_host": None if effect.standby is None else effect.standby.host,
-        "standby_incarnation": None if effect.standby is None else effect.standby.incarnation,
+        "successors": [_as_stored(each) for each in effect.successors],
     }
-    await _amend(session, effect, values, "had another standby")
+    await _amend(session, effect, values, "had other standbys")
 
 
 async def _amend(

@@ -311,9 +311,8 @@ class BindingRow(Table):
     """That of `host` at which the router is guarded by its lease; None: a classic binding."""
     leaving_incarnation: Mapped[int | None]
     """That of `leaving_host`, where the router is guarded there."""
-    standby_host: Mapped[str | None] = mapped_column(String(255), index=True)
-    """The host that may succeed `host`, at `standby_incarnation`."""
-    standby_incarnation: Mapped[int | None]
+    successors: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
+    """Who may succeed `host`, by rank: each a host, its incarnation, and the epoch at which it would be active."""
     bound_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 

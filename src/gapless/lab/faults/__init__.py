@@ -9,6 +9,7 @@ from gapless.lab.faults.control import (
     ControllerKill,
     ControllerStop,
     ControllerThenPower,
+    ControllerThenTwoHosts,
     DatabaseGone,
     DatabaseThenPower,
 )
@@ -25,7 +26,7 @@ from gapless.lab.faults.links import (
     UplinksLost,
 )
 from gapless.lab.faults.load import BusyThenPower, CpuHogs
-from gapless.lab.faults.machines import AgentThenPower, HostPower, HostReturn
+from gapless.lab.faults.machines import AgentThenPower, HostPower, HostReturn, TwoHostsPower
 from gapless.lab.faults.namespaces import (
     AddressRemoved,
     ForwardingOff,
@@ -58,8 +59,10 @@ FAULTS: dict[str, type[Fault]] = {
     fault.name: fault
     for fault in (
         HostPower,
+        TwoHostsPower,
         AgentThenPower,
         ControllerThenPower,
+        ControllerThenTwoHosts,
         DatabaseThenPower,
         BusyThenPower,
         SuccessorDies,
@@ -139,7 +142,7 @@ async def choose(lab: Lab, name: str, hosts: Iterable[str] = ()) -> Fault:
     struck = [lab.host(each) for each in hosts]
     if kind.reach is Reach.CONTROLLER:
         return kind()
-    is_aimed = not struck and kind.reach is Reach.HOST
+    is_aimed = not struck and kind.reach in (Reach.HOST, Reach.FATAL_PAIR)
     struck = struck or await _usual(lab, kind)
     off = [host.name for host in struck if not host.machine.is_on]
     if off and kind is not HostReturn:
@@ -159,6 +162,8 @@ async def _usual(lab: Lab, kind: type[Fault]) -> list[Host]:
             return [host for host in hosts if host.machine.is_on]
         case Reach.HOST:
             return [await lab.busiest_host()]
+        case Reach.FATAL_PAIR:
+            return await lab.fatal_pair()
     busiest = await lab.busiest_host()
     others = [host for host in hosts if host is not busiest and host.machine.is_on]
     wanted, chosen = {

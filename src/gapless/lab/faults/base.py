@@ -36,6 +36,8 @@ class Reach(Enum):
     """The host with the most routers."""
     ANOTHER = auto()
     """One that is not the host with the most routers."""
+    FATAL_PAIR = auto()
+    """The host with the most routers, and the one that would succeed it with the most of them."""
     TWO_OTHERS = auto()
     """Two that are not."""
     FEWER_HOSTS = auto()

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from gapless.config import Liveness
 from gapless.lab.expect import Expected, Gap, Moves
 from gapless.lab.faults.base import HARMLESS, TAKEN_OVER, Fault, Lasting, Reach, in_mode
-from gapless.lab.faults.machines import MOMENT_S, HostPower
+from gapless.lab.faults.machines import MOMENT_S, HostPower, two_standbys
 from gapless.lab.lab import Lab
 from gapless.lab.nodes import Host
 from gapless.lab.waiting import until
@@ -124,6 +124,18 @@ class ControllerThenPower(_ThenPower):
     name = "controller-then-power"
     summary = "the controller is killed with -9, then a host loses power; only the controller comes back"
     control = ControllerKill
+
+
+class ControllerThenTwoHosts(ControllerThenPower):
+    """The controller is killed first, then a host and its first successor die together."""
+
+    name = "controller-then-two-hosts"
+    summary = "the controller is killed with -9, then a host and the first standby of most of its routers lose power"
+    reach = Reach.FATAL_PAIR
+
+    async def prepare(self, lab: Lab) -> None:
+        """Raises InvalidRequest where there is no second standby, or no quorum would be left."""
+        await two_standbys(lab, self.name)
 
 
 class DatabaseThenPower(_ThenPower):

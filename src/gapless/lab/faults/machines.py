@@ -3,8 +3,9 @@
 import asyncio
 
 from gapless.config import Liveness
+from gapless.errors import InvalidRequest
 from gapless.lab import wiring
-from gapless.lab.faults.base import HARMLESS, RESCHEDULED, TAKEN_OVER, Fault, in_mode
+from gapless.lab.faults.base import HARMLESS, RESCHEDULED, TAKEN_OVER, Fault, Reach, in_mode
 from gapless.lab.faults.processes import AgentKill
 from gapless.lab.lab import Lab
 
@@ -24,6 +25,28 @@ class HostPower(Fault):
         await wiring.cut(cable for host in self.hosts for cable in host.place.cables)
         for host in self.hosts:
             host.machine.power_off()
+
+
+class TwoHostsPower(HostPower):
+    """The host that is struck and the first that would succeed it lose power at once: the second standby takes over.
+
+    Without a second one the routers that they had in common wait until both are dead, and are built elsewhere.
+    """
+
+    name = "two-hosts-power"
+    summary = "a host and the first standby of most of its routers lose power at once"
+    reach = Reach.FATAL_PAIR
+
+    async def prepare(self, lab: Lab) -> None:
+        """Raises InvalidRequest where there is no second standby, or no quorum would be left."""
+        await two_standbys(lab, self.name)
+
+
+async def two_standbys(lab: Lab, name: str) -> None:
+    """Raises InvalidRequest where nobody could succeed two hosts that die at once."""
+    settings = lab.settings
+    if settings.has_standbys and (settings.standbys < 2 or settings.hosts < 5):
+        raise InvalidRequest(f"{name} needs a second standby and five arbiters: --standbys 2 --hosts 5")
 
 
 class AgentThenPower(HostPower):
