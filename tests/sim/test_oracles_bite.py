@@ -35,6 +35,8 @@ from gapless.sim.store import FakeStore
 SEEDS = 2000
 FIRST = {"any_report_will_do": 2500, "touring": 680, "covered_before_guarded": 230}
 """Where to begin, if not at 1: some mistakes need a coincidence that few fleets have."""
+ONE_STANDBY = {"a_name_is_a_machine", "a_name_is_its_guard"}
+"""What is looked for in fleets with one standby a router, and without what strikes several: there it shows soonest."""
 Patch = pytest.MonkeyPatch
 
 
@@ -270,9 +272,12 @@ def test_a_mistake_with_standbys_is_caught(
     mistake: Callable[[Patch], None], oracle: str | tuple[str, ...], monkeypatch: Patch
 ) -> None:
     mistake(monkeypatch)
-    first = FIRST.get(mistake.__name__, 1)
+    first, standbys = FIRST.get(mistake.__name__, 1), 1 if mistake.__name__ in ONE_STANDBY else None
+    if standbys == 1:
+        left = tuple(each for each in faults.LEASE_FAULTS if each[0] is not faults.successors_power_failure)
+        monkeypatch.setattr(faults, "LEASE_FAULTS", left)
     for seed in range(first, first + SEEDS):
-        violation = run(seed, has_leases=True).violation
+        violation = run(seed, has_leases=True, standbys=standbys).violation
         if violation:
             assert violation.startswith(oracle), f"seed {seed}"
             return

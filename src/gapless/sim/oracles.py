@@ -318,6 +318,8 @@ class Oracles:
             return  # It was decided before; now the host that it leaves, which is back, is added.
         if effect.previous_host not in self._dead:
             raise Violated(f"oracle 5: {effect.router_id} leaves {effect.previous_host}, which is not dead")
+        if effect.previous_host in self._confirmed_off:
+            return  # It moves by an operator's word, not for silence.
         down, known = self._down(), self._ears.keys() - self._said_to_be_dead
         heard = [host for host in known if not self._is_silent(host)]
         if len(down) > self._timing.brake_share * (len(down) + len(heard)):
