@@ -18,7 +18,7 @@ from gapless.core.events import (
 )
 from gapless.core.liveness import Attention
 from gapless.model.host import HostName
-from gapless.model.router import RouterId
+from gapless.model.router import FailoverMode, RouterId
 from gapless.sim.fleets import mode, needs
 from gapless.sim.machine import Machine
 from gapless.sim.store import QUICK_S
@@ -317,6 +317,32 @@ def cut_off(world: World) -> None:
         machine.mend_link()
 
     world.agenda.after(world.random.uniform(0.1, 3 * world.timing.dead_after_s), mend)
+
+
+def guarding_cut_short(world: World) -> None:
+    """A classic router is to be a guarded one; its host's agent hangs before it has put the taps under the guard, and a
+    while later the host is cut off from everything. Of the listed faults only where it is looked for: by chance, few
+    fleets meet all of that.
+    """
+    classic = [each for each, needs_ in sorted(world.store.needs.items()) if needs_.mode is FailoverMode.RESCHEDULE]
+    bound = [each for each in classic if each in world.store.bindings and not world.store.bindings[each].successors]
+    if not bound:
+        return
+    router_id = world.random.choice(bound)
+    machine = world.machines[world.store.bindings[router_id].host]
+    world.note(f"the agent of {machine.facts.name} hangs, {router_id} is to be guarded")
+    machine.stop_agent()
+    changed = replace(world.store.needs[router_id], mode=FailoverMode.STANDBY)
+    world.store.needs[router_id] = changed
+    world.tell(RouterWanted(id="api", needs=changed))
+
+    def cut() -> None:
+        if not world.is_ending:
+            world.note(f"{machine.facts.name} is cut off")
+            machine.cut_data()
+            machine.cut_link()
+
+    world.agenda.after(world.random.uniform(5, 30), cut)
 
 
 def machine_replaced(world: World) -> None:
