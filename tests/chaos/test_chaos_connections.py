@@ -54,6 +54,7 @@ async def test_without_copies_only_those_survive_that_are_driven_from_inside() -
         await strike(lab, "host-power", *await the_busiest(lab), shows=only_uploads_survive)
 
 
+@pytest.mark.thorough
 async def test_the_flows_process_may_die_and_connections_survive_a_takeover_later() -> None:
     async with running_lab(3, 6, mode=STANDBY, down_time_s=PATIENT_S, flows=CONNECTIONS) as lab:
         for host in lab.hosts.values():

@@ -22,6 +22,7 @@ async def test_a_standby_and_arbiter_without_data_network_is_replaced_before_the
         await strike(lab, "standby-cut-then-power", bounds=BOUNDS)
 
 
+@pytest.mark.thorough
 async def test_a_host_whose_disk_is_an_old_copy_rises_above_what_arbiters_have_heard() -> None:
     def rose(lab: Lab, fault: Fault, outcome: Outcome) -> None:
         del outcome

@@ -165,7 +165,7 @@ async def test_what_faults_cost_one_after_another(down_time_s: float, turns: Map
         await one_after_another(lab, turns)
 
 
-@pytest.mark.parametrize("name", WITHOUT_CONTROL)
+@pytest.mark.parametrize("name", some_thorough(WITHOUT_CONTROL, [WITHOUT_CONTROL[0]]))
 async def test_standbys_need_no_control_plane(name: str) -> None:
     async with running_lab(hosts=3, routers=6, mode=STANDBY, down_time_s=PATIENT_S) as lab:
         await strike(lab, name, bounds=BOUNDS, hold_s=HOLD_S, shows=taken_over)
@@ -223,7 +223,7 @@ async def test_two_hosts_take_over_from_each_other_with_an_arbiter_on_the_contro
         assert lab.controller.machine.router_namespaces() == {}
 
 
-@pytest.mark.parametrize("hosts", [2, 3])
+@pytest.mark.parametrize("hosts", [pytest.param(2, marks=pytest.mark.thorough), 3])
 async def test_packed_routers_stay_where_they_are_when_others_join_and_all_move_when_their_host_dies(
     hosts: int,
 ) -> None:
