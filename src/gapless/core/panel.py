@@ -36,7 +36,7 @@ After Raft's joint consensus (Ongaro and Ousterhout 2014), with a floor in place
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gapless.model.host import HostName
 from gapless.model.lease import DEFAULT, LeaseTiming, Panel, PanelVersion
@@ -51,8 +51,8 @@ class Member:
 
     name: HostName
     zone: str
-    is_able: bool
-    """It is heard, connected and not leaseless: it could be an arbiter."""
+    is_heard: bool
+    """It is alive, and connected."""
     is_dead: bool
     is_over: bool
     """The arbiters have buried its tenure: it holds no lease, whatever it follows."""
@@ -62,6 +62,11 @@ class Member:
     """It held no lease for long, and others did: its datagrams reach nobody."""
     is_held: bool = False
     """It is heard, and says that it holds its lease now."""
+
+    @property
+    def is_able(self) -> bool:
+        """It could be an arbiter."""
+        return self.is_heard and not self.is_leaseless
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +127,8 @@ class Arbiters:
         lost = off.intersection(panel.arbiters)
         if self._lost is None or self._lost[0] != lost:
             self._lost = lost, now
-        chosen = self._chosen(frozenset(), members)
+        # By a panel that is lost nobody can hold a lease: to have held none before says nothing any more.
+        chosen = self._chosen(frozenset(), [replace(each, is_leaseless=False) for each in members])
         if not chosen or any(each.is_held for each in members) or now - self._lost[1] < self._quiet_s:
             return None
         version = PanelVersion(panel.version + 2)

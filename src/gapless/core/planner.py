@@ -492,7 +492,7 @@ def _member(host: Host, ledger: Ledger) -> Member:
     return Member(
         name=host.name,
         zone=host.facts.availability_zone,
-        is_able=host.silence.standing is Standing.ALIVE and host.connected and not host.is_leaseless,
+        is_heard=host.silence.standing is Standing.ALIVE and host.connected,
         is_dead=host.is_dead,
         is_leaseless=host.is_leaseless,
         is_over=ledger.burials.is_over(host.tenure),

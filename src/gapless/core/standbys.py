@@ -31,7 +31,7 @@ from gapless.core.placement import misfit, objection
 from gapless.core.rights import Rights
 from gapless.core.routers import RouterRecord
 from gapless.core.succession import Right, RightState, TookOver
-from gapless.core.wishes import Beliefs, Stay, Wish, homeless, moving, stays_on_tour
+from gapless.core.wishes import Beliefs, Stay, Wish, homeless, is_doubted, moving, stays_on_tour
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch, MoveKind
@@ -206,7 +206,7 @@ class Standbys:
             return self._bind(router, wish, home, home.leased, f"{home.name} is back, and has it built or builds it")
         if succession.rights:
             return self._wait_for_standby_to_build(router, succession.rights[0].tenure, beliefs)
-        if home is not None and home.is_dead and beliefs.braked:
+        if home is not None and is_doubted(home, beliefs):
             return Stay(reason=f"{home.name} looks dead, but the brake is engaged: nothing moves for silence")
         if home is None or home.is_dead:
             return homeless(router, home, beliefs)
@@ -266,7 +266,7 @@ class Standbys:
                 reason=f"{absent}, and {successor.name}, which would succeed it, did not take over: "
                 "it may still hold its lease; asks the arbiters whether it does"
             )
-        if home is not None and home.is_dead and beliefs.braked:
+        if home is not None and is_doubted(home, beliefs):
             return Stay(reason=f"{home.name} looks dead, but the brake is engaged: nothing moves for silence")
         self._rights.ask_whether_over(self._bound(router), router, beliefs)
         for right in rights:

@@ -61,7 +61,12 @@ class Beliefs:
 
 def is_gone(host: Host | None, beliefs: Beliefs) -> bool:
     """Nothing is to be waited for from this host: it was deleted, or it is dead and the brake does not doubt it."""
-    return host is None or (host.is_dead and not beliefs.braked)
+    return host is None or (host.is_dead and not is_doubted(host, beliefs))
+
+
+def is_doubted(host: Host, beliefs: Beliefs) -> bool:
+    """It only looks dead, and the brake doubts that. What an operator confirmed to be off is beyond doubt."""
+    return host.is_dead and beliefs.braked and not host.is_off
 
 
 def wish_of(router: RouterRecord, home: Host | None, beliefs: Beliefs) -> Wish | Stay:

@@ -277,3 +277,26 @@ def test_arbiters_that_only_the_controller_does_not_hear_are_not_lost() -> None:
     view = rig.planner.panel_view(rig.now)
     assert (view.is_lost, view.holders, view.confirm) == (False, (H1,), ())
     assert "only this controller is cut off" in view.reason
+
+
+def test_what_was_confirmed_off_is_not_doubted_by_the_brake() -> None:
+    """Most hosts look dead besides: those are doubted, and the machines that somebody has looked at are not."""
+    hosts = [f"h{number}" for number in range(1, 8)]
+    rig = StandbyRig(*hosts)
+    rig.protect("r1")
+    rig.settle(*hosts)
+    home, standby = rig.host("r1"), rig.standby("r1")[0]
+    assert home is not None
+    assert standby is not None
+    left = [name for name in hosts if name not in (home, standby)][-2:]
+    rig.can_hold = False
+    rig.pass_time(DEAD_S, heard=left)
+    assert rig.planner.brake_view().engaged
+    assert rig.host("r1") == home
+    confirm(rig, home, standby)
+    rig.pass_time(3, heard=left)
+    for name in left:
+        back_with_a_lease(rig, name)
+    rig.settle(*left)
+    assert rig.planner.brake_view().engaged, "for the others"
+    assert rig.host("r1") in left

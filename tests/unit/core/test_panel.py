@@ -11,12 +11,12 @@ from gapless.model.lease import DEFAULT, Panel, PanelVersion
 
 
 def member(name: str, zone: str = "nova", **other: bool) -> Member:
-    levels = {"is_able": True, "is_dead": False, "is_over": False, "follows": True, **other}
+    levels = {"is_heard": True, "is_dead": False, "is_over": False, "follows": True, **other}
     return Member(name=HostName(name), zone=zone, **levels)
 
 
 def dead(name: str, **other: bool) -> Member:
-    return member(name, is_able=False, is_dead=True, follows=False, **other)
+    return member(name, is_heard=False, is_dead=True, follows=False, **other)
 
 
 def of(*sets: str, version: int = 3, floor: int = 2) -> Panel:
@@ -71,7 +71,7 @@ def test_arbiters_are_spread_over_zones() -> None:
 def test_arbiters_stay_until_one_is_dead_and_another_is_there() -> None:
     now = {"h1", "h2", "h3"}
     assert chosen(*map(member, ["h1", "h2", "h3", "h4"]), now=now) == now
-    silent = member("h3", is_able=False)
+    silent = member("h3", is_heard=False)
     assert chosen(member("h1"), member("h2"), silent, member("h4"), now=now) == now
     gone = dead("h3", is_over=True)
     assert chosen(member("h1"), member("h2"), gone, now=now) == now, "nobody is there to replace it"
@@ -151,7 +151,7 @@ def test_quorums_of_neighbouring_levels_meet(histories: list[list[tuple[bool, bo
     for fleet in histories:
         now += 1.0
         hosts = [
-            member(f"h{number}", is_able=able and not gone, is_dead=gone, is_over=gone, follows=follows)
+            member(f"h{number}", is_heard=able and not gone, is_dead=gone, is_over=gone, follows=follows)
             for number, (able, gone, follows) in enumerate(fleet)
         ]
         before, following = keeper.panel, keeper.judge(hosts, now)
@@ -217,6 +217,12 @@ def test_a_panel_that_lost_its_majority_for_good_begins_anew_out_of_who_is_heard
     following = lost(*others, off="h2 h3")
     assert following is not None
     assert following.panel.sets == (frozenset({HostName("h4")}),), "two hosts have one arbiter"
+
+
+def test_whoever_held_no_lease_by_the_panel_that_is_lost_may_be_of_the_one_that_begins_anew() -> None:
+    following = lost(member("h1", is_leaseless=True), off_host("h2"), off_host("h3"), off="h2 h3")
+    assert following is not None
+    assert following.panel.sets == (frozenset({HostName("h1")}),)
 
 
 def test_it_does_not_while_the_others_can_be_a_majority() -> None:

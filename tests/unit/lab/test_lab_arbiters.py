@@ -12,7 +12,7 @@ def line(reason: str) -> str:
 
 
 def member(name: str) -> Member:
-    return Member(name=HostName(name), zone="z", is_able=True, is_dead=False, is_over=False, follows=True)
+    return Member(name=HostName(name), zone="z", is_heard=True, is_dead=False, is_over=False, follows=True)
 
 
 def test_they_are_read_from_the_words_of_every_level() -> None:
