@@ -13,6 +13,7 @@ import sys
 
 from gapless.errors import GaplessError, Unavailable
 from gapless.flows.driver import Driver
+from gapless.kernel.limits import allow_descriptors
 from gapless.observe.log import LogFormat, configure, get_logger
 from gapless.wire.flowlink import FlowsBegin, FlowsUnable, ToFlows, to_flows
 from gapless.wire.local import LocalLink
@@ -28,6 +29,7 @@ def main() -> int:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # A Ctrl-C at the terminal is for the sentinel.
     os.nice(NICENESS)
+    allow_descriptors()
     configure("flows", LogFormat(sys.argv[2]))
     return asyncio.run(_serve(int(sys.argv[1])))
 

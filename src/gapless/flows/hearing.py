@@ -104,9 +104,14 @@ class Ears:
         asyncio.get_running_loop().add_reader(self._poll.fileno(), self._hear)
 
     def add(self, listening: socket.socket, taker: Callable[[], bool]) -> None:
-        """`taker` is called when there is something: once a tick, or again at once where it says that there is more."""
+        """`taker` is called when there is something: once a tick, or again at once where it says that there is more.
+        Raises Unavailable when the kernel watches no more; it is to be removed then, too.
+        """
         self._takers[listening.fileno()] = taker
-        self._poll.register(listening.fileno(), select.EPOLLIN)
+        try:
+            self._poll.register(listening.fileno(), select.EPOLLIN)
+        except OSError as error:
+            raise Unavailable(f"events of the kernel cannot be waited for: {error.strerror or error}") from error
 
     def remove(self, listening: socket.socket) -> None:
         """And close it."""

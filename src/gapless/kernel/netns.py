@@ -50,14 +50,22 @@ def is_namespace(path: Path) -> bool:
 
 
 def enter(path: Path, inside: Callable[[], T]) -> T:
-    """What `inside` returns in the namespace at `path`. Raises FileNotFoundError where there is none."""
-    with _opened(path) as descriptor:
+    """What `inside` returns in the namespace at `path`. Raises FileNotFoundError where there is none, and Unavailable
+    where it cannot be entered: this process may have no more descriptors, say.
+    """
+    about = f"enter namespace {path.name}"
+    try:
+        with _opened(path) as descriptor:
 
-        def visit() -> T:
-            check(_libc.setns(descriptor, _CLONE_NEWNET))
-            return inside()
+            def visit() -> T:
+                check(_libc.setns(descriptor, _CLONE_NEWNET))
+                return inside()
 
-        return in_own_thread(visit, f"enter namespace {path.name}")
+            return in_own_thread(visit, about)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Unavailable(f"{about}: {error.strerror or error}") from error
 
 
 def go_into(path: Path) -> None:

@@ -18,7 +18,6 @@ Invariant: what is ready belongs to the thread that sends; no socket is closed t
 import ctypes
 import errno
 import queue
-import resource
 import threading
 import time
 from collections import deque
@@ -30,6 +29,7 @@ from functools import partial
 from typing import Final
 
 from gapless.errors import Unavailable
+from gapless.kernel.limits import allow_descriptors
 from gapless.kernel.netlink import Netlink
 from gapless.model.router import RouterId
 from gapless.sentinel.beat.interfaces import name_of
@@ -86,7 +86,7 @@ class Announcer:
     """Sends what was prepared. All calls are for one thread; none waits, but `settle` and `close`."""
 
     def __init__(self) -> None:
-        _allow_descriptors()
+        allow_descriptors()
         self._wishes: dict[RouterId, _Wish] = {}
         self._under_way = 0
         self._whole: list[RouterId] = []
@@ -281,13 +281,3 @@ def _send(descriptor: int, frame: Frame) -> int:
     """Send; returns the error's number, 0 for none. By the C function: Python's knows interfaces by name only."""
     sent = _sendto(descriptor, frame.data, len(frame.data), _MSG_DONTWAIT, frame.by, len(frame.by))
     return ctypes.get_errno() if sent < 0 else 0
-
-
-def _allow_descriptors() -> None:
-    """Let this process open as many files as it may: each prepared router is one.
-
-    No library that still uses select(2) may be in the process: it ends at the first number above 1024.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
