@@ -19,7 +19,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 from gapless.core.flowfeed import KEPT_S
 from gapless.kernel.netlink import attribute, each_attribute, nested
@@ -124,7 +124,9 @@ def messages_in(packed: bytes) -> Iterator[bytes]:
 
 
 def entry_of(message: bytes) -> Entry | None:
-    """What a kernel said of a flow; None for one that is not kept, or that is said in a way which is not known."""
+    """What a kernel said of a flow; None for one that is not kept, or that is said in a way which is not known.
+    Raises ValueError for what no kernel says.
+    """
     flow, reply = flow_of(message), message[_TUPLE_END:_REPLY_END]
     if flow is None or reply[:4] != _REPLY_HEAD or len(reply) != _TUPLE_BYTES:
         return None
@@ -134,7 +136,7 @@ def entry_of(message: bytes) -> Entry | None:
         return Entry(name, reply, True, b"", b"")
     if not {STATUS, _TIMEOUT} <= said.keys() or (protocol := _protocol(flow, said)) is None:
         return None
-    (status,), (timeout_s,) = _U32.unpack(said[STATUS]), _U32.unpack(said[_TIMEOUT])
+    status, timeout_s = _number(said[STATUS]), _number(said[_TIMEOUT])
     state = [
         attribute(STATUS, _U32.pack(status & (_SEEN_REPLY | ASSURED) | _CONFIRMED)),
         attribute(_TIMEOUT, _U32.pack(max(timeout_s, KEPT_S))),
@@ -147,7 +149,17 @@ def entry_of(message: bytes) -> Entry | None:
 def _is_over(said: dict[int, bytes]) -> bool:
     """A TCP flow that both ends have closed: what the kernel keeps of it is for stragglers."""
     protocol = said.get(_PROTOCOL, b"")
-    return protocol[:_TCP_HEAD_BYTES] == _TCP_HEAD and protocol[_TCP_HEAD_BYTES] >= _TIME_WAIT
+    return (
+        protocol[:_TCP_HEAD_BYTES] == _TCP_HEAD
+        and len(protocol) > _TCP_HEAD_BYTES
+        and protocol[_TCP_HEAD_BYTES] >= _TIME_WAIT
+    )
+
+
+def _number(value: bytes) -> int:
+    if len(value) != _U32.size:
+        raise ValueError(f"a number of {len(value)} bytes")
+    return int(_U32.unpack(value)[0])
 
 
 def _protocol(flow: bytes, said: dict[int, bytes]) -> bytes | None:
@@ -163,7 +175,7 @@ def _protocol(flow: bytes, said: dict[int, bytes]) -> bytes | None:
     return _tcp(state, scale, reply_scale, flags, reply_flags)
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _tcp(state: int, scale: int, reply_scale: int, flags: int, reply_flags: int) -> bytes:
     """TCP's attribute, as it is made: flags come with a mask of what they say. There are few different ones."""
     values = [attribute(kind, bytes((value,))) for kind, value in ((1, state), (2, scale), (3, reply_scale))]

@@ -89,7 +89,7 @@ def read(sections: Iterable[Section]) -> list[tuple[Section, list[Entry]]]:
     """Sections with their entries. Raises Malformed."""
     try:
         return [(section, list(_entries(section.messages))) for section in sections]
-    except (ValueError, IndexError) as error:
+    except ValueError as error:
         raise Malformed(f"what should be flows is not: {error}") from error
 
 

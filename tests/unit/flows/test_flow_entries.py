@@ -4,10 +4,15 @@ import socket
 import struct
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gapless.core.flowfeed import KEPT_S
 from gapless.flows.entries import NFGEN, entry_of, flow_of, messages_in
+from gapless.flows.follower import read
 from gapless.kernel.netlink import attribute, attributes
+from gapless.wire.flows import Part, Section
+from gapless.wire.messages import Malformed
 
 ORIGINAL = (
     "34000180 1400018008000100 0a00000208000200 c6336409 1c00028005000100 0600000006000200 9b40000006000300 13890000"
@@ -141,3 +146,43 @@ def test_messages_stand_one_behind_the_other() -> None:
 def test_what_is_no_row_of_messages_is_refused(packed: bytes) -> None:
     with pytest.raises(ValueError, match="a message is"):
         list(messages_in(packed))
+
+
+def heard(packed: bytes) -> str:
+    """What becomes of what a peer said: its entries' bodies are made too, as they would be for the kernel."""
+    try:
+        for _, entries in read([Section(0, Part.ENTRIES, packed)]):
+            assert all(entry.is_over or (entry.creation and entry.renewal) for entry in entries)
+    except Malformed:
+        return "refused"
+    return "taken"
+
+
+@pytest.mark.parametrize("kind", [3, 7])
+@pytest.mark.parametrize("value", [b"", b"\1", b"\0\0\1", b"\0" * 8])
+def test_a_number_of_another_length_is_refused(kind: int, value: bytes) -> None:
+    others = [part for part in (STATUS, TIMEOUT) if bytes.fromhex(part)[2] != kind]
+    assert heard(message(ORIGINAL, REPLY, *others, attribute(kind, value).hex(), PROTOCOL)) == "refused"
+
+
+@pytest.mark.parametrize("length", range(0, 48, 4))
+def test_a_protocols_state_that_is_cut_short_is_not_kept(length: int) -> None:
+    assert entry_of(message(ORIGINAL, REPLY, STATUS, TIMEOUT, attribute(4, bytes(length)).hex())) is None
+    cut = attribute(4, bytes.fromhex(PROTOCOL)[4 : 4 + length]).hex()
+    assert heard(message(ORIGINAL, REPLY, STATUS, TIMEOUT, cut)) == "taken"
+
+
+@given(
+    at=st.integers(0, 400),
+    put=st.binary(max_size=12),
+    cut=st.integers(0, 12),
+    protocol=st.sampled_from(["06", "11", "84"]),
+)
+def test_whatever_a_peer_says_is_taken_or_refused(at: int, put: bytes, cut: int, protocol: str) -> None:
+    said = message(
+        *(part.replace("05000100 06", f"05000100 {protocol}") for part in (ORIGINAL, REPLY)),
+        IDENTITY, STATUS, TIMEOUT, PROTOCOL, MARK, attribute(18, b"\0\1").hex(), attribute(22, b"labels").hex(),
+    )  # fmt: skip
+    odd = said[: at % len(said)] + put + said[at % len(said) + cut :]
+    assert heard(odd) in {"taken", "refused"}
+    assert heard(struct.pack("=I", len(odd)) + odd[4:] if len(odd) > 4 else odd) in {"taken", "refused"}
