@@ -75,7 +75,10 @@ class FlowKeeper:
 
     async def _one_life(self, cluster: str) -> str:
         """Start one and stay with it until it is gone; returns how it ended."""
-        ours, its = socket.socketpair()
+        try:
+            ours, its = socket.socketpair()
+        except OSError as error:  # of descriptors there are none left
+            return f"it cannot be started: {error.strerror}"
         link = await LocalLink.over(ours, from_flows)
         try:
             process = await _start(self._command(its.fileno()), its.fileno())
@@ -87,29 +90,38 @@ class FlowKeeper:
             raise
         finally:
             its.close()
-        feeding = asyncio.create_task(self._feed(link, cluster))
         how, status = "", 0
         try:
-            how = await self._listen(link)
-        except GaplessError as error:
-            how = str(error)
+            how = await self._accompany(link, cluster)
         finally:
-            feeding.cancel()
             status = await _see_off(process, link)
         return how or how_it_ended(status)
 
+    async def _accompany(self, link: LocalLink[FromFlows], cluster: str) -> str:
+        """Feed it and hear it, until either ends; returns why. Nobody goes on with duties of which no more are told."""
+        listening = asyncio.create_task(self._listen(link))
+        feeding = asyncio.create_task(self._feed(link, cluster))
+        try:
+            await asyncio.wait((listening, feeding), return_when=asyncio.FIRST_COMPLETED)
+            if feeding.done() and isinstance(feeding.exception(), Unavailable):
+                await asyncio.wait((listening,), timeout=FAREWELL_S)  # Its last words say more than a send that failed.
+        finally:
+            listening.cancel()
+            feeding.cancel()
+            results = await asyncio.gather(listening, feeding, return_exceptions=True)
+        return _why(*results)
+
     async def _feed(self, link: LocalLink[FromFlows], cluster: str) -> None:
-        """Bring it to its newest duties, and keep it there."""
+        """Bring it to its newest duties, and keep it there. Raises Unavailable when it is gone."""
         sent: FlowsDuties | None = None
-        with contextlib.suppress(Unavailable):  # it is ending; that is seen elsewhere
-            await link.send(msgspec.structs.replace(self._begin, cluster=cluster))
-            while True:
-                self._changed.clear()
-                if (duties := self._duties()) != sent:
-                    await link.send(duties)
-                    sent = duties
-                await asyncio.sleep(GATHER_S)
-                await self._changed.wait()
+        await link.send(msgspec.structs.replace(self._begin, cluster=cluster))
+        while True:
+            self._changed.clear()
+            if (duties := self._duties()) != sent:
+                await link.send(duties)
+                sent = duties
+            await asyncio.sleep(GATHER_S)
+            await self._changed.wait()
 
     async def _listen(self, link: LocalLink[FromFlows]) -> str:
         """Until it ends; returns what it said of why. Raises Unavailable when it hangs."""
@@ -127,6 +139,14 @@ class FlowKeeper:
                     return message.reason
                 case None:
                     return ""
+
+
+def _why(heard: str | BaseException, fed: BaseException | None) -> str:
+    """What it said, or why it was heard or fed no more; "": it ended, and its status says how."""
+    for result in (heard, fed):
+        if isinstance(result, Exception) and not (result is fed and isinstance(result, Unavailable)):
+            return str(result) if isinstance(result, GaplessError) else repr(result)
+    return heard if isinstance(heard, str) else ""
 
 
 def _sum(before: FlowFigures, last: FlowFigures, *, is_over: bool = False) -> FlowFigures:

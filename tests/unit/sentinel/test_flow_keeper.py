@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -30,6 +31,14 @@ class Bench:
     diary_file: Path
     duties: FlowsDuties = field(default_factory=FlowsDuties)
 
+    error: Exception | None = None
+    """Why duties cannot be worked out."""
+
+    def worked_out(self) -> FlowsDuties:
+        if self.error is not None:
+            raise self.error
+        return self.duties
+
     def lines(self) -> list[str]:
         return self.diary_file.read_text().splitlines() if self.diary_file.exists() else []
 
@@ -48,7 +57,7 @@ async def keeping(
     keeper = FlowKeeper(
         lambda fd: [sys.executable, str(STAND_IN), behaviour, str(fd), str(bench.diary_file)],
         BEGIN,
-        lambda: bench.duties,
+        bench.worked_out,
         pace=PACE,
         silent_s=silent_s,
     )
@@ -115,6 +124,33 @@ async def test_one_that_dies_of_its_duties_is_tried_again(tmp_path: Path) -> Non
     async with keeping(tmp_path) as (_, bench):
         bench.duties = told("die")
         await eventually(lambda: len(bench.pids()) >= 3)
+
+
+async def test_one_whose_duties_cannot_be_worked_out_is_ended_and_that_is_said(
+    tmp_path: Path, log_lines: list[str]
+) -> None:
+    async with keeping(tmp_path) as (keeper, bench):
+        await bench.said("duties  | ")
+        bench.error = RuntimeError("no duties")
+        keeper.look()
+        await eventually(lambda: any("the flows process ended" in line and "no duties" in line for line in log_lines))
+        await eventually(lambda: not is_there(bench.pids()[0]))
+        bench.error, bench.duties = None, told("a")
+        await bench.said("duties a | ")
+
+
+async def test_a_sentinel_without_descriptors_goes_on_and_starts_it_when_there_are_some(
+    tmp_path: Path, log_lines: list[str]
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        async with keeping(tmp_path) as (_, bench):
+            await eventually(lambda: any("cannot be started: Too many open files" in line for line in log_lines))
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            await bench.said("duties  | ")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 async def test_it_ends_with_its_keeper(tmp_path: Path) -> None:
