@@ -1,12 +1,15 @@
 """Of which routers a host tells others the flows, and which it follows: a function of its plan and its guard.
 
 The rule: the follower asks. A host that may succeed another one knows from its plan whom (`Guarded.after`), and follows
-the router's flows there; a host tells of a router's flows as long as the router is open here, whoever asks with the
-cluster's key. So no plan has to name a host's followers, and a takeover turns the direction round by itself: what is
-open here is not followed any more, and the next host with a right follows this one.
+the router's flows there; a host tells of a router's flows as long as the router is open here, under a lease, whoever
+asks with the cluster's key. So no plan has to name a host's followers, and a takeover turns the direction round by
+itself: what is open here is not followed any more, and the next host with a right follows this one.
 
 The invariant: a router that is open here is not followed. What another host, which may be over, still says of it
 must not change what this one is using.
+
+The second invariant: who holds no lease tells nothing. Without one a successor may be active already, and flows that
+are gone there would come back. What was open stays off the list of what is followed until a guard says that it is shut.
 """
 
 from collections.abc import Collection, Mapping
@@ -26,14 +29,14 @@ class FlowDuties:
     followed: Mapping[RouterId, tuple[HostName, ...]]
 
 
-def flow_duties(plan: HostPlan, is_open: Collection[RouterId], me: HostName) -> FlowDuties:
-    """What this host has to do."""
+def flow_duties(plan: HostPlan, is_open: Collection[RouterId], me: HostName, *, is_leased: bool) -> FlowDuties:
+    """What this host has to do. `is_open`: what the newest guard opened, so far as is known; its beat may be over."""
     followed = {
         router_id: hosts
         for router_id, planned in plan.routers.items()
         if planned.guarded is not None and router_id not in is_open and (hosts := _preceding(planned.guarded, me))
     }
-    return FlowDuties(told=frozenset(is_open), followed=followed)
+    return FlowDuties(told=frozenset(is_open if is_leased else ()), followed=followed)
 
 
 def _preceding(guarded: Guarded, me: HostName) -> tuple[HostName, ...]:

@@ -264,7 +264,8 @@ class Sentinel:
     def _flow_duties(self) -> FlowsDuties:
         """From what this host has built and what is open; a plan that is in doubt included."""
         assert self._pulse is not None
-        duties = flow_duties(self._desired.plan, self._pulse.levels.open, self._facts.name)
+        levels = self._pulse.levels
+        duties = flow_duties(self._desired.plan, levels.open, self._facts.name, is_leased=bool(levels.tenure))
         return FlowsDuties(told=tuple(sorted(duties.told)), followed=dict(duties.followed), addresses=self._addresses)
 
     def _give(self, plan: HostPlan) -> None:

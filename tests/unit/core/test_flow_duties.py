@@ -21,21 +21,28 @@ def plan(guarded: Guarded | None) -> HostPlan:
 
 
 def test_a_successor_follows_the_host_that_it_may_succeed() -> None:
-    duties = flow_duties(plan(STANDBY), (), ME)
+    duties = flow_duties(plan(STANDBY), (), ME, is_leased=True)
     assert duties.followed == {ROUTER: (OTHER,)}
     assert not duties.told
 
 
 def test_what_is_open_here_is_told_and_not_followed() -> None:
     """Right after a takeover the plan still gives the right."""
-    duties = flow_duties(plan(STANDBY), {ROUTER}, ME)
+    duties = flow_duties(plan(STANDBY), {ROUTER}, ME, is_leased=True)
     assert duties.told == {ROUTER}
     assert not duties.followed
 
 
+def test_without_a_lease_nothing_is_told_and_what_was_open_is_not_followed_either() -> None:
+    duties = flow_duties(plan(STANDBY), {ROUTER}, ME, is_leased=False)
+    assert (duties.told, dict(duties.followed)) == (frozenset(), {})
+
+
 def test_of_several_hosts_each_is_followed_and_never_this_one() -> None:
     after = tuple(Tenure(host, Incarnation(1)) for host in (THIRD, ME, OTHER, THIRD))
-    duties = flow_duties(plan(Guarded(role=Role.STANDBY, incarnation=Incarnation(1), after=after)), (), ME)
+    duties = flow_duties(
+        plan(Guarded(role=Role.STANDBY, incarnation=Incarnation(1), after=after)), (), ME, is_leased=True
+    )
     assert duties.followed == {ROUTER: (OTHER, THIRD)}
 
 
@@ -50,9 +57,9 @@ def test_of_several_hosts_each_is_followed_and_never_this_one() -> None:
     ids=["classic", "active and not open yet", "no right", "after itself"],
 )
 def test_nobody_is_followed_without_a_right_to_succeed_another_host(guarded: Guarded | None) -> None:
-    duties = flow_duties(plan(guarded), (), ME)
+    duties = flow_duties(plan(guarded), (), ME, is_leased=True)
     assert (duties.told, dict(duties.followed)) == (frozenset(), {})
 
 
 def test_a_router_that_is_open_is_told_of_whatever_the_plan_says() -> None:
-    assert flow_duties(EMPTY_PLAN, {ROUTER}, ME).told == {ROUTER}
+    assert flow_duties(EMPTY_PLAN, {ROUTER}, ME, is_leased=True).told == {ROUTER}

@@ -363,6 +363,18 @@ async def test_the_flows_process_is_told_what_is_open_and_whom_to_follow_where(t
         await eventually(lambda: told_to_flows(tmp_path)[-1] == "duties  | y -> net2 at 10.0.0.2")
 
 
+async def test_a_host_whose_beat_ended_tells_no_flows(tmp_path: Path) -> None:
+    fake = FakeController(snapshot=(guarded("open:x"),))
+    stand_in = [sys.executable, str(FLOWS), "good", "FD", str(tmp_path / "flows")]
+    async with controller(fake), with_beat(fake, tmp_path, flows=stand_in):
+        await eventually(lambda: "duties x | " in told_to_flows(tmp_path))
+        session = await fake.session()
+        await session.change(guarded("die:"))
+        await eventually(
+            lambda: "duties  | " in told_to_flows(tmp_path)[told_to_flows(tmp_path).index("duties x | ") :]
+        )
+
+
 def panel_of(*hosts: str) -> PanelPlan:
     names = tuple(map(HostName, hosts))
     return PanelPlan(
