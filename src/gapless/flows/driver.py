@@ -12,6 +12,7 @@ from gapless.errors import Unavailable
 from gapless.flows.figures import Figures
 from gapless.flows.sink import Sink
 from gapless.flows.source import Source
+from gapless.flows.turns import Turns
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.observe.log import get_logger
@@ -33,7 +34,10 @@ class Driver:
         self._me = Identity(name=begin.name, cluster=begin.cluster, key=bytes.fromhex(begin.key))
         self._figures = Figures()
         self._told: frozenset[RouterId] = frozenset()
-        self._source = Source(self._me, self._figures, lambda router_id: router_id in self._told, most=begin.most)
+        self._turns = Turns()
+        self._source = Source(
+            self._me, self._figures, lambda router_id: router_id in self._told, most=begin.most, turns=self._turns
+        )
         self._sinks: dict[HostName, tuple[Sink, asyncio.Task[None]]] = {}
         self._log = get_logger()
 
@@ -68,7 +72,7 @@ class Driver:
             if (address := duties.addresses.get(host)) is None:
                 continue
             if host not in self._sinks:
-                sink = Sink(self._me, host, self._figures)
+                sink = Sink(self._me, host, self._figures, turns=self._turns)
                 sink.address = self._at(address)
                 self._sinks[host] = sink, tasks.create_task(sink.run())
             self._sinks[host][0].follow(frozenset(routers), self._at(address))

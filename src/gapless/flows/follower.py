@@ -7,13 +7,13 @@ already is found out by making it.
 Nothing of a frame is applied before all of it could be read.
 """
 
-import asyncio
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from gapless.flows.entries import Entry, entry_of, messages_in
 from gapless.flows.figures import Figures
 from gapless.flows.table import Table
+from gapless.flows.turns import Turns
 from gapless.wire.flows import Part, Section
 from gapless.wire.messages import Malformed
 
@@ -21,8 +21,9 @@ from gapless.wire.messages import Malformed
 class Follower:
     """One channel, at its follower. Raises Unavailable where the kernel does not answer."""
 
-    def __init__(self, path: Path, figures: Figures) -> None:
+    def __init__(self, path: Path, figures: Figures, turns: Turns) -> None:
         """Of the namespace at `path`. Raises FileNotFoundError, too."""
+        self._turns = turns
         self._table = Table(path)
         self._figures = figures
         self._unsaid: dict[bytes, bytes] = {}
@@ -53,12 +54,12 @@ class Follower:
                 return self._count(self._bring(refused))
 
     async def _look(self) -> None:
-        """What is there; with pauses, for others have their copies and changes meanwhile."""
+        """What is there; in turns with all others who look."""
         self._unsaid, self._refused = {}, []
-        for listed in self._table.assured():
+        steps = self._table.assured()
+        while (listed := await self._turns.take(lambda: next(steps, None))) is not None:
             there = (entry for message in listed if (entry := entry_of(message)) is not None)
             self._unsaid |= {entry.flow: entry.reply for entry in there}
-            await asyncio.sleep(0)
 
     def _bring(self, entries: list[Entry]) -> list[Entry]:
         """Make these true; those that the kernel did not take. What is over first: it makes room for what is new."""

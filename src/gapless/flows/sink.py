@@ -20,6 +20,7 @@ from gapless.flows.figures import Figures
 from gapless.flows.follower import Follower, read
 from gapless.flows.source import ALIVE_S, SILENCE_S, first_to_end
 from gapless.flows.table import namespace_of
+from gapless.flows.turns import Turns
 from gapless.kernel.netns import path_of
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
@@ -56,8 +57,10 @@ class Sink:
         figures: Figures,
         *,
         path_of: Callable[[RouterId], Path] = path_of,
+        turns: Turns | None = None,
     ) -> None:
-        """`path_of`: where a router's namespace is."""
+        """`path_of`: where a router's namespace is; `turns`: those of this process, at the kernel's table."""
+        self._turns = turns or Turns()
         self._me, self._source, self._figures, self._path_of = me, source, figures, path_of
         self._wanted: dict[RouterId, Path] = {}
         """Routers to follow, with the paths of their namespaces."""
@@ -69,6 +72,8 @@ class Sink:
         self._asked = asyncio.Event()
         """Something is to be said to the source."""
         self._words = wire.Wanted()
+        self._applied = 0
+        """The number of the last frame that was dealt with."""
         self._trouble, self._refusals = Ailment(), Ailment()
         self._log = get_logger().bind(source=source)
 
@@ -105,7 +110,7 @@ class Sink:
 
     def _add(self, router_id: RouterId, namespace: tuple[int, int]) -> bool:
         try:
-            follower = Follower(self._wanted[router_id], self._figures)
+            follower = Follower(self._wanted[router_id], self._figures, self._turns)
         except FileNotFoundError:
             return False  # it is being made, or has gone meanwhile; the next look finds what is there then
         except GaplessError as error:
@@ -136,7 +141,7 @@ class Sink:
         except (GaplessError, Malformed) as error:
             return str(error)
         self._trouble.ends(self._log.info, "the flow stream is up again")
-        self._stream, self._next, self._words = stream, 0, wire.Wanted()
+        self._stream, self._next, self._words, self._applied = stream, 0, wire.Wanted(), 0
         self._figures.streams += 1
         try:
             self.look()
@@ -158,7 +163,7 @@ class Sink:
                 async with asyncio.timeout(ALIVE_S):
                     await self._asked.wait()
             except TimeoutError:
-                await stream.send(Kind.APPLIED, wire.pack_number(stream.received))
+                await stream.send(Kind.APPLIED, wire.pack_number(self._applied))
                 continue
             self._asked.clear()
             words, self._words = self._words, wire.Wanted()
@@ -172,7 +177,8 @@ class Sink:
                 raise Malformed("a source asked for flows")
             if body:
                 await self._apply(body)
-            await stream.send(Kind.APPLIED, wire.pack_number(stream.received))
+            self._applied = stream.received
+            await stream.send(Kind.APPLIED, wire.pack_number(self._applied))
 
     async def _apply(self, body: bytes) -> None:
         """All sections of a frame, if all can be read."""
@@ -183,6 +189,8 @@ class Sink:
             try:
                 refused = await channel.follower.apply(section.part, entries)
             except Unavailable as error:
+                if self._by_number.get(section.channel) is not channel:
+                    continue  # it was let go of while it waited for its turn
                 self._refused(channel.router_id, str(error))
                 self._drop_and_ask_again(channel)
                 continue

@@ -17,6 +17,7 @@ from gapless.errors import GaplessError, Unavailable
 from gapless.flows.figures import Figures
 from gapless.flows.hearing import Ears
 from gapless.flows.telling import Telling
+from gapless.flows.turns import Turns
 from gapless.kernel.netns import path_of
 from gapless.model.router import RouterId
 from gapless.observe.ailment import Ailment
@@ -28,6 +29,8 @@ from gapless.wire.messages import Malformed
 FRAME_BYTES = 64 * 1024
 ALIVE_S = 2.0
 SILENCE_S = 10.0
+TAKEN_S = 60.0
+"""A follower that waits for its turn at its kernel's table takes nothing meanwhile, and says that it lives."""
 MOST_STREAMS = 256
 """Connections at one time, those that have not proven themselves included."""
 MOST_WAITING = 200_000
@@ -47,8 +50,12 @@ class Source:
         *,
         most: int,
         path_of: Callable[[RouterId], Path] = path_of,
+        turns: Turns | None = None,
     ) -> None:
-        """`most`: flows of one router that are copied; `path_of`: where a router's namespace is."""
+        """`most`: flows of one router that are copied; `path_of`: where a router's namespace is; `turns`: those of this
+        process, at the kernel's table.
+        """
+        self._turns = turns or Turns()
         self._me, self._figures, self._is_open, self._most, self._path_of = me, figures, is_open, most, path_of
         self._ears = Ears()
         self._sessions: set[_Session] = set()
@@ -93,7 +100,7 @@ class Source:
             writer.transport.abort()
 
     async def _serve(self, stream: Stream) -> None:
-        session = _Session(stream, self._telling, self._is_open, self._figures)
+        session = _Session(stream, self._telling, self._is_open, self._figures, self._turns)
         self._sessions.add(session)
         self._figures.streams += 1
         self._log.info("flow stream up", follower=stream.peer)
@@ -130,22 +137,30 @@ class _Session:
         telling: Callable[[int, RouterId, Callable[[], None]], Telling],
         is_open: Callable[[RouterId], bool],
         figures: Figures,
+        listing: Turns,
     ) -> None:
         self._stream, self._telling, self._is_open, self._figures = stream, telling, is_open, figures
+        self._listing = listing
         self._channels: dict[int, Telling] = {}
         self._highest = -1
         self._window = Window()
         self._turns: deque[int] = deque()
         """Channels in the order of their turns to be told."""
         self._woken = asyncio.Event()
+        """Something may be told."""
+        self._copying: Telling | None = None
+        """Whose copy is under way, or was last: one at a time, so that those that are first are protected soon."""
+        self._may_list = asyncio.Event()
+        """A step of a copy may be possible that was not."""
 
     async def run(self) -> None:
         """Until it ends; raises why."""
-        await first_to_end(self._listen(), self._tell())
+        await first_to_end(self._listen(), self._tell(), self._copy())
 
     def look(self, now: float) -> None:
         for telling in self._channels.values():
-            telling.look(self._is_open(telling.router_id), now)
+            telling.look(is_open=self._is_open(telling.router_id))
+        self._may_list.set()
         while sum(telling.waiting for telling in self._channels.values()) > MOST_WAITING:
             max(self._channels.values(), key=lambda telling: telling.waiting).give_up(now)
 
@@ -171,9 +186,9 @@ class _Session:
                 case Kind.DATA:
                     raise Malformed("a follower sent flows")
             self._woken.set()
+            self._may_list.set()
 
     def _want(self, wanted: wire.Wanted) -> None:
-        now = time.monotonic()
         for channel in wanted.drop:
             if (telling := self._channels.pop(channel, None)) is not None:
                 telling.close()
@@ -183,28 +198,55 @@ class _Session:
             self._highest = channel
             self._channels[channel] = self._telling(channel, router_id, self._woken.set)
             self._turns.append(channel)
-            self._channels[channel].look(self._is_open(router_id), now)
+            self._channels[channel].look(is_open=self._is_open(router_id))
+
+    async def _copy(self) -> None:
+        """One router's copy after another, step by step, each in its turn."""
+        while True:
+            self._may_list.clear()
+            if not self._can_list():
+                await self._may_list.wait()
+                continue
+            await self._listing.take(self._step)
+            self._woken.set()
+
+    def _can_list(self) -> bool:
+        """Whether there is a copy to go on with, or to begin: in `_copying` then, and all of it so far is told."""
+        if not self._window.has_room or (self._copying is not None and self._copying.has_copy_untold):
+            return False
+        if self._copying is None or not self._copying.is_copying:
+            now = time.monotonic()
+            self._copying = next((each for each in self._channels.values() if each.is_due(now)), None)
+        return self._copying is not None
+
+    def _step(self) -> None:
+        """Looked at again: much may have happened while others had their turns."""
+        if self._can_list() and self._copying is not None:
+            self._copying.step(time.monotonic())
 
     async def _tell(self) -> None:
+        alive_at = time.monotonic() + ALIVE_S
         while True:
+            self._woken.clear()
             body, since = self._frame()
             if body:
                 await self._send(body, since)
                 await asyncio.sleep(0)  # the kernel's events and other streams have their turn
+                alive_at = time.monotonic() + ALIVE_S
                 continue
-            self._woken.clear()
             try:
-                async with asyncio.timeout(ALIVE_S):
+                async with asyncio.timeout(alive_at - time.monotonic()):
                     await self._woken.wait()
             except TimeoutError:
                 await self._stream.send(Kind.DATA, b"")
+                alive_at = time.monotonic() + ALIVE_S
 
     async def _send(self, body: bytes, since: float) -> None:
         try:
-            async with asyncio.timeout(SILENCE_S):
+            async with asyncio.timeout(TAKEN_S):
                 await self._stream.send(Kind.DATA, body)
         except TimeoutError:
-            raise Unavailable(f"nothing was taken for {SILENCE_S:g} s") from None
+            raise Unavailable(f"nothing was taken for {TAKEN_S:g} s") from None
         self._window.sent(self._stream.sent, len(body), since)
 
     def _frame(self) -> tuple[bytes, float]:
@@ -222,6 +264,8 @@ class _Session:
                 room -= wire.SECTION_BYTES + len(section.messages)
             self._turns.append(telling.channel)
         self._figures.told += len(sections)
+        if sections:
+            self._may_list.set()
         return wire.pack(sections), since
 
     def _next_turns(self) -> Iterator[Telling]:

@@ -1,6 +1,7 @@
 """One router's flows, told to one follower: the kernel's sockets behind a `core.flowfeed.Feed`.
 
-The rule: events are heard before a copy begins, so that whatever happens meanwhile is told after it, or in it. A
+The rule: events are heard before a copy begins, so that whatever happens meanwhile is told after it, or in it. It is
+listed step by step, when there is a turn for it (`flows.turns`); until then nothing is heard, and nothing is open. A
 namespace that another one has replaced is not the router any more: its flows are told anew, from the new one.
 """
 
@@ -50,7 +51,8 @@ class Telling:
         self._copy: Iterator[list[bytes]] | None = None
         self._table: Table | None = None
         self._copied = 0
-        self._begins = False
+        self._ready: list[Section] = []
+        """Of the copy: what was listed and is not told yet."""
 
     @property
     def oldest_at(self) -> float | None:
@@ -69,29 +71,59 @@ class Telling:
     @property
     def has_something(self) -> bool:
         """Something can be told."""
-        return self._copy is not None or self._feed.waiting > 0
+        return bool(self._ready) or self._feed.waiting > 0
 
-    def look(self, is_open: bool, now: float) -> None:
-        """Converge: listen if the router is open here, in the namespace that it has now; copy when that is due."""
+    @property
+    def has_copy_untold(self) -> bool:
+        """A piece of the copy waits to be told."""
+        return bool(self._ready)
+
+    @property
+    def is_copying(self) -> bool:
+        """A copy has begun, and more of it is to be listed."""
+        return self._copy is not None
+
+    def is_due(self, now: float) -> bool:
+        """A copy should begin."""
+        return self._namespace is not None and self._feed.is_due(now)
+
+    def look(self, *, is_open: bool) -> None:
+        """Converge: let go of a namespace where the router is not open any more, or that another one has replaced."""
         namespace = namespace_of(self._path) if is_open else None
         if namespace != self._namespace:
             self.close()
             self._namespace = namespace
-        if namespace is None or not self._feed.is_due(now):
-            return
+
+    def step(self, now: float) -> None:
+        """Have the kernel list the next piece of the copy; the first one if none is under way."""
         try:
-            self._begin(now)
+            self._list(self._begin(now) if self._copy is None else self._copy)
         except (GaplessError, FileNotFoundError) as error:
             self._lose(str(error), now)
 
-    def _begin(self, now: float) -> None:
+    def _begin(self, now: float) -> Iterator[list[bytes]]:
         if self._listening is None:
             self._listening = hearing.listen(self._path)
             self._ears.add(self._listening, self._hear)
         self._table = Table(self._path)
-        self._copy, self._copied, self._begins = self._table.assured(), 0, True
+        self._copy, self._copied = self._table.assured(), 0
+        self._ready = [Section(self.channel, Part.BEGIN)]
         self._feed.begin(now)
-        self._wake()
+        return self._copy
+
+    def _list(self, copy: Iterator[list[bytes]]) -> None:
+        listed = next(copy, None)
+        if listed is not None:
+            kept = [message for message in listed if flow_of(message) is not None][: self._most - self._copied]
+            self._copied += len(kept)
+            if kept:
+                self._ready.append(Section(self.channel, Part.ENTRIES, b"".join(kept)))
+        if listed is None or self._copied >= self._most:
+            self._close_table()
+            self._feed.copied()
+            self._figures.copies += 1
+            self._say_how_it_went()
+            self._ready.append(Section(self.channel, Part.END))
 
     def close(self) -> None:
         """Let go of the namespace."""
@@ -120,7 +152,8 @@ class Telling:
         if self._feed.state is FeedState.WAITING:
             self._lose("more flows change than can be told", now, is_known=True)
             return False
-        self._wake()
+        if self._feed.waiting:  # else it was of flows that nobody keeps
+            self._wake()
         return heard == hearing.AT_ONCE
 
     def _lose(self, why: str, now: float, *, is_known: bool = False) -> None:
@@ -135,32 +168,15 @@ class Telling:
         self._trouble.persists(self._log.warning, "flows of this router are copied anew, after a pause", reason=why)
 
     def sections(self, room: int) -> Iterator[Section]:
-        """What can be told now, in about `room` bytes: changes first, then a piece of the copy."""
-        if self._begins:
-            self._begins = False
-            yield Section(self.channel, Part.BEGIN)
+        """What can be told now, in about `room` bytes: what was listed first, for changes that are heard are newer, or
+        are followed by what is.
+        """
+        ready, self._ready = self._ready, []
+        for section in ready:
+            room -= SECTION_BYTES + len(section.messages)
+            yield section
         if changes := self._feed.take(room - SECTION_BYTES):
-            room -= len(changes)
             yield Section(self.channel, Part.CHANGES, changes)
-        if self._copy is not None and room > 0:
-            yield from self._piece(self._copy)
-
-    def _piece(self, copy: Iterator[list[bytes]]) -> Iterator[Section]:
-        try:
-            listed = next(copy, None)
-        except Unavailable as error:
-            self._lose(str(error), time.monotonic())
-            return
-        if listed is not None:
-            kept = [message for message in listed if flow_of(message) is not None][: self._most - self._copied]
-            self._copied += len(kept)
-            yield Section(self.channel, Part.ENTRIES, b"".join(kept))
-        if listed is None or self._copied >= self._most:
-            self._end_copy()
-            self._feed.copied()
-            self._figures.copies += 1
-            self._say_how_it_went()
-            yield Section(self.channel, Part.END)
 
     def _say_how_it_went(self) -> None:
         if self._copied >= self._most:
@@ -170,6 +186,10 @@ class Telling:
             self._trouble.ends(self._log.info, "all flows of this router are copied again", flows=self._copied)
 
     def _end_copy(self) -> None:
+        self._ready = []
+        self._close_table()
+
+    def _close_table(self) -> None:
         self._copy = None
         if self._table is not None:
             self._table.close()

@@ -14,6 +14,7 @@ from gapless.flows.entries import Entry
 from gapless.flows.source import Source
 from gapless.flows.table import Table
 from gapless.kernel.netns import DIRECTORY
+from gapless.model.router import RouterId
 
 pytestmark = pytest.mark.isolated
 
@@ -106,3 +107,20 @@ async def test_a_router_whose_namespace_is_not_there_is_waited_for(pair: Pair) -
         source.look(time.monotonic())
         pair.make_router("later")
         await until("it is copied", lambda: pair.figures["a"].copies == 1)
+
+
+async def test_many_routers_are_copied_one_after_another_and_none_is_forgotten(pair: Pair) -> None:
+    """All of them in one namespace: what is copied is the same, and is looked for once for each."""
+    pair.connected()
+    sink = pair.sink()
+    routers = frozenset(RouterId(f"{number:08}-1111-4111-8111-111111111111") for number in range(30))
+    sink.follow(routers, sink.address)
+    source = pair.source()
+    async with pair.following(source, sink):
+        await until("each was copied", lambda: pair.figures["a"].copies == len(routers))
+        await until("each was applied", lambda: pair.figures["b"].applied >= len(routers))
+        (session,) = source._sessions
+        assert not any(each.is_copying for each in session._channels.values())
+        pair.connected(5003)
+        await until("changes are told after it", lambda: len(pair.tracked("b")) == 2)
+    assert pair.figures["a"].overruns == 0

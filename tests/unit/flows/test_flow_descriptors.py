@@ -13,6 +13,7 @@ from gapless.flows.follower import Follower
 from gapless.flows.hearing import Ears
 from gapless.flows.sink import Sink
 from gapless.flows.telling import Telling
+from gapless.flows.turns import Turns
 from gapless.kernel.limits import allow_descriptors
 from gapless.kernel.netns import enter
 from gapless.model.host import HostName
@@ -54,7 +55,9 @@ def test_a_source_tells_of_it_and_tries_again_later(log_lines: list[str]) -> Non
     figures = Figures()
     telling = Telling(0, ROUTER, HERE, Ears(), figures, get_logger(), most=9, wake=lambda: None)
     with no_descriptor_left():
-        telling.look(is_open=True, now=1.0)
+        telling.look(is_open=True)
+        assert telling.is_due(1.0)
+        telling.step(1.0)
     assert (figures.overruns, telling.has_something) == (1, False)
     assert [line for line in log_lines if FULL in line and ROUTER in line]
 
@@ -65,6 +68,6 @@ def test_a_follower_tells_of_it_and_asks_for_the_others(log_lines: list[str]) ->
     with no_descriptor_left():
         assert not sink._add(ROUTER, (0, 0))
         with pytest.raises(Unavailable, match=FULL):
-            Follower(HERE, Figures())
+            Follower(HERE, Figures(), Turns())
     assert sink.followed == 0
     assert [line for line in log_lines if FULL in line and ROUTER in line]
