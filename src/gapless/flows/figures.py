@@ -15,6 +15,7 @@ class Figures:
     refused: int = 0
     overruns: int = 0
     copies: int = 0
+    turned_away: int = 0
     streams: int = 0
     lag_s: float = 0.0
 
@@ -28,6 +29,7 @@ class Figures:
             refused=self.refused,
             overruns=self.overruns,
             copies=self.copies,
+            turned_away=self.turned_away,
             streams=self.streams,
             lag_ms=lag_ms,
         )

@@ -8,7 +8,7 @@ and is said once in a while: anybody on the data network can try.
 import asyncio
 import contextlib
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +33,8 @@ TAKEN_S = 60.0
 """A follower that waits for its turn at its kernel's table takes nothing meanwhile, and says that it lives."""
 MOST_STREAMS = 256
 """Connections at one time, those that have not proven themselves included."""
+MOST_UNPROVEN = 8
+"""Of one address, at one time, that have not proven themselves: a host needs one, and has `HANDSHAKE_S` for it."""
 MOST_WAITING = 200_000
 """Changes of all routers that wait for one follower: some 50 MB."""
 MOST_CHANNELS = 20_000
@@ -60,7 +62,9 @@ class Source:
         self._ears = Ears()
         self._sessions: set[_Session] = set()
         self._connections = 0
-        self._strangers = Ailment()
+        self._unproven = Counter[str]()
+        """By address."""
+        self._strangers, self._crowd = Ailment(), Ailment()
         self._log = get_logger()
 
     async def serve(self, address: str, port: int) -> None:
@@ -86,11 +90,15 @@ class Source:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         who = str((writer.get_extra_info("peername") or ("?",))[0])
+        if self._connections >= MOST_STREAMS or self._unproven[who] >= MOST_UNPROVEN:
+            self._turn_away(who)
+            writer.transport.abort()
+            return
         self._connections += 1
         try:
-            if self._connections <= MOST_STREAMS:
-                await self._serve(await wire.accept(reader, writer, self._me))
+            await self._serve(await self._prove(reader, writer, who))
         except (GaplessError, Malformed) as error:
+            self._figures.turned_away += 1
             what = "somebody who connected for flows was turned away, or a stream broke"
             self._strangers.persists(self._log.warning, what, address=who, reason=str(error))
         except asyncio.CancelledError:
@@ -98,6 +106,21 @@ class Source:
         finally:
             self._connections -= 1
             writer.transport.abort()
+
+    def _turn_away(self, who: str) -> None:
+        self._figures.turned_away += 1
+        what = "there are too many connections for flows; more are closed at once, and followers may be among them"
+        unproven = self._unproven.total()
+        self._crowd.persists(self._log.warning, what, address=who, open=self._connections, unproven=unproven)
+
+    async def _prove(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, who: str) -> Stream:
+        self._unproven[who] += 1
+        try:
+            return await wire.accept(reader, writer, self._me)
+        finally:
+            self._unproven[who] -= 1
+            if not self._unproven[who]:
+                del self._unproven[who]
 
     async def _serve(self, stream: Stream) -> None:
         session = _Session(stream, self._telling, self._is_open, self._figures, self._turns)

@@ -158,6 +158,7 @@ def _sum(before: FlowFigures, last: FlowFigures, *, is_over: bool = False) -> Fl
         refused=before.refused + last.refused,
         overruns=before.overruns + last.overruns,
         copies=before.copies + last.copies,
+        turned_away=before.turned_away + last.turned_away,
         streams=0 if is_over else last.streams,
         lag_ms=0.0 if is_over else last.lag_ms,
     )

@@ -50,6 +50,8 @@ class FlowFigures(msgspec.Struct, frozen=True, kw_only=True):
     """How often a router's flows had to be copied anew because too much had happened."""
     copies: int = 0
     """Whole copies that were told."""
+    turned_away: int = 0
+    """Connections that proved nothing, or were too many."""
     streams: int = 0
     """To and from other hosts, now."""
     lag_ms: float = 0.0
