@@ -136,7 +136,7 @@ def test_a_run_whose_front_is_killed_leaves_nothing(number: signal.Signals) -> N
     before = mounts()
     outlasting_the_test = ("--fault", "sentinel-stop", "--hold", "3600")
     with subprocess.Popen(
-        [*GAPLESS, "lab", "run", "--routers", "1", *QUICK, *outlasting_the_test],
+        ["env", "--default-signal=HUP", *GAPLESS, "lab", "run", "--routers", "1", *QUICK, *outlasting_the_test],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
