@@ -1,7 +1,7 @@
 """Rows of hosts, bindings and moves, and what the rest of the controller makes of them.
 
-The rule: an epoch only grows, by one. A binding is stored only over the epoch right before it, in the transaction that
-also begins the record of the move; whoever is late gets Conflict and has changed nothing.
+The rule: an epoch only grows. A binding is stored only over the epoch that it was decided on (`Bind.replaces`), in the
+transaction that also begins the record of the move; whoever is late gets Conflict and has changed nothing.
 
 Times are stored as wall-clock time for people; every decision is made from the monotonic clock, elsewhere.
 """
