@@ -40,6 +40,7 @@ from gapless.kernel.netns import DIRECTORY, enter
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.wire.flows import Identity
+from measuring import COPY_S
 
 INSIDE = "GAPLESS_BENCH_INSIDE"
 KEY = b"k" * 32
@@ -48,8 +49,6 @@ AT_ONCE = 50
 LIFE_S = 1.0
 SETTLE_S = 3.0
 IDLE_S = 5.0
-COPY_S = 0.07
-"""A router's turn to be copied, where the kernel's table has 262,144 buckets, and some more."""
 RULES = """
 table ip gapless {
   chain postrouting { type nat hook postrouting priority 100; oifname "out" snat to 198.51.100.1; }

@@ -3,9 +3,9 @@
     python bench/idle.py [--routers 0,100,1000] [--timings default,fast] [--seconds 60] [--raise-neighbour-limits]
 
 Two hosts and a third arbiter: a lab that stays (`gapless lab up --hosts 2 --packed`), all routers active on host-1 and
-built on host-2. A lab is up when every standby is ready; then each process's time and memory are read from the kernel,
-before and after a while in which nobody asks the lab for anything. A lab that cannot be built is told, and ends no
-other.
+built on host-2. A lab is up when every standby is ready; when also the routers' connections have been copied a first
+time, each process's time and memory are read from the kernel, before and after a while in which nobody asks the lab for
+anything. A lab that cannot be built is told, and ends no other.
 """
 
 import argparse
@@ -22,15 +22,16 @@ from pathlib import Path
 
 from gapless.errors import GaplessError, InvalidRequest
 from gapless.lab import enter, running
-from gapless.lab.nodes import AGENT_MODULE, BEAT_MODULE
+from gapless.lab.nodes import AGENT_MODULE, BEAT_MODULE, FLOWS_MODULE
 from gapless.lab.settings import LabSettings
-from measuring import HERE, commit, write
+from measuring import COPY_S, HERE, commit, write
 from neighbours import FLAG, raised, why_no_room
 from real_time import real_time
 
 HOSTS = 2
 ACTIVE, STANDBY = "host-1", "host-2"
-ROLES = ("sentinel", "beat", "agent")
+MODULES = {"beat": BEAT_MODULE, "agent": AGENT_MODULE, "flows": FLOWS_MODULE}
+ROLES = ("sentinel", *MODULES)
 NAME = "bench-idle"
 UP_WITHIN_S = 900
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -109,6 +110,7 @@ def measure(routers: int, timing: str, seconds: float) -> list[Row]:
     with _lab(routers, timing) as top:
         pids = {host: of_host(top, host) for host in (ACTIVE, STANDBY)}
         print(f"{routers} routers, timing {timing}: up after {time.monotonic() - began:.0f} s", flush=True)
+        time.sleep(COPY_S * routers)
         before = {pid: used_s(pid) for found in pids.values() for pid in found.values()}
         start = time.monotonic()
         time.sleep(seconds)
@@ -154,7 +156,7 @@ def of_host(top: int, host: str) -> dict[str, int]:
     for pid, argv in sorted(words.items()):
         if argv[1:6] == ["-m", "gapless", "host", "--name", host]:  # and not the nsenter that waits for it
             found["sentinel"] = pid
-    for role, module in (("beat", BEAT_MODULE), ("agent", AGENT_MODULE)):
+    for role, module in MODULES.items():
         for pid, argv in words.items():
             if module in argv and parents[pid] == found.get("sentinel"):
                 found[role] = pid
@@ -213,14 +215,15 @@ def _kib(memory: str, name: str) -> int:
 
 def table(rows: list[Row], failures: list[str], seconds: float, real_time_words: str) -> str:
     """In Markdown."""
+    memory = " | ".join(f"{role}, MiB" for role in ROLES)
     lines = [
         "# Idle",
         "",
         f"Percent of one core over {seconds:g} s, and memory: resident, and (in brackets) its share of what processes "
         f"share. {ACTIVE} has every router active, {STANDBY} has every router built and stands by.",
         "",
-        "| routers | timing | host | sentinel | beat | agent | together | sentinel, MiB | beat, MiB | agent, MiB |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        f"| routers | timing | host | {' | '.join(ROLES)} | together | {memory} |",
+        "|---" * (4 + 2 * len(ROLES)) + "|",
     ]
     for row in rows:
         costs = [row.costs[role] for role in ROLES]

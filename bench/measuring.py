@@ -13,6 +13,8 @@ from threading import Timer
 from typing import Any
 
 HERE = Path(__file__).parent
+COPY_S = 0.07
+"""A router's turn to have its connections copied, where the kernel's table has 262,144 buckets, and some more."""
 ENDS_WITHIN_S = 60.0
 """What a command may take to end after it was told to."""
 
