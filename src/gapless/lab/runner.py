@@ -99,20 +99,25 @@ def main(argument: dict[str, Any]) -> int:
         words, status = f"{first_of(error)} [while: {narrator.said()}]", 1
     else:
         narrator.stop()
-        _tell(request, console, found)
+        _show(console, found)
         return 0 if found.ok else 1
     narrator.stop()
     if rounds.rounds:
         rounds.broken = words
-        _tell(request, console, rounds.summed())
+        _show(console, rounds)
     print(f"gapless lab: {words}", file=sys.stderr)
     return status
 
 
-def _tell(request: RunRequest, console: Console, found: Result | Rounds) -> None:
-    """To people, and to whoever started this."""
+def _show(console: Console, found: Result | Rounds) -> None:
     for part in table.tables(found) if isinstance(found, Result) else rounds_table.tables(found):
         console.print(part)
+
+
+def _hand_back(request: RunRequest, found: Result | Rounds) -> None:
+    """To whoever started this: while the lab still stands, since one of a thousand routers may be ended before it has
+    been taken down.
+    """
     if request.result_fd >= 0:
         with os.fdopen(request.result_fd, "wb") as file:
             file.write(msgspec.json.encode(found))
@@ -122,9 +127,21 @@ async def _run(request: RunRequest, narrator: table.Narrator, rounds: Rounds) ->
     async with Lab(request.settings, narrator) as lab:
         await lab.build()
         if request.has_rounds:
-            turns = turns_of(request.faults, request.rounds)
-            bounds, hold_s = request.bounds, request.hold_s
-            await carry_out(lab, turns, rounds, hosts=request.hosts, bounds=bounds, hold_s=hold_s, tell=narrator.told)
-            return rounds.summed()
+            return await _run_rounds(lab, request, narrator, rounds)
         fault = await faults.choose(lab, request.faults[0], request.hosts)
-        return (await experiment(lab, fault, request.bounds, request.hold_s)).result
+        result = (await experiment(lab, fault, request.bounds, request.hold_s)).result
+        _hand_back(request, result)
+        return result
+
+
+async def _run_rounds(lab: Lab, request: RunRequest, narrator: table.Narrator, rounds: Rounds) -> Rounds:
+    turns, bounds, hold_s = turns_of(request.faults, request.rounds), request.bounds, request.hold_s
+    try:
+        await carry_out(lab, turns, rounds, hosts=request.hosts, bounds=bounds, hold_s=hold_s, tell=narrator.told)
+    except asyncio.CancelledError:
+        rounds.broken = f"interrupted ({narrator.said()})"
+        raise
+    finally:
+        if rounds.rounds:
+            _hand_back(request, rounds.summed())
+    return rounds
