@@ -47,6 +47,8 @@ HOLD_S = 4.0
 TOOK_OVER = re.compile(r"took over (\d+) routers? of (\S+)")
 TAKEN = ("missed", "silent", "buried", "opened", "confirmed")
 FENCED, HOLDS = "this host is fenced: its lease lapsed", "this host holds its lease"
+SOON_S = 1.5
+"""While the kernel still keeps what was sent when nobody could hear it: it would leave now (`sentinel.unsent`)."""
 assert max(TAKEOVER_MS / 1000, HOLD_S) < PATIENT_S * 2
 
 
@@ -123,6 +125,7 @@ def taken(name: str, *, on: Chosen | None = None) -> Turn:
 
 CABLES: Mapping[str, Turn] = {
     "data-link": taken("data-link"),
+    "data-link, soon whole": a_fault("data-link", bounds=BOUNDS, hold_s=SOON_S, shows=moved_by_themselves),
     "data-link-out": taken("data-link-out"),
     "data-link-in": a_fault("data-link-in", bounds=BOUNDS, hold_s=HOLD_S, shows=moved_by_themselves),
     "partition": taken("partition", on=the_busiest),

@@ -34,6 +34,7 @@ from gapless.sentinel.metrics import MetricsPage
 from gapless.sentinel.pulse import Keeper, Pulse, PulseListener
 from gapless.sentinel.reporting import Reporting
 from gapless.sentinel.supervise import RESTART, Patience, Supervisor
+from gapless.sentinel.unsent import Unsent
 from gapless.wire.flowlink import FlowsBegin, FlowsDuties
 from gapless.wire.local import AgentStart, encode_start
 from gapless.wire.messages import AgentReport, Bury, Report, TakingOver
@@ -99,6 +100,7 @@ class Sentinel:
             if facts.lease_address is None
             else _pulse(settings, state, facts, key, commands.beat, self, knobs.keeper)
         )
+        self._unsent = None if settings.data_interface is None else Unsent(settings.data_interface)
         self._addresses: dict[HostName, str] = _addresses(None if self._pulse is None else state.load_panel())
         self._flows = (
             None
@@ -162,6 +164,8 @@ class Sentinel:
         if self._pulse is not None and self._tasks is not None and not self._is_beating:
             self._is_beating = True
             self._tasks.create_task(self._pulse.run(cluster))
+            if self._unsent is not None:
+                self._tasks.create_task(self._unsent.run())
             if self._flows is not None:
                 self._tasks.create_task(self._flows.run(cluster))
 
@@ -348,6 +352,8 @@ class Sentinel:
         """What the beat says changed."""
         assert self._pulse is not None
         self._reporting.guard_is(self._pulse.levels, time.monotonic())
+        if self._unsent is not None:
+            self._unsent.tenure_is(self._pulse.levels.tenure)
         self._flows_changed()
         self._report_is_sooner.set()
         self._hold_the_agent(self._pulse.levels)

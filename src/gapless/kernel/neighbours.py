@@ -1,0 +1,46 @@
+"""What waits for a neighbour's address: packets that the kernel keeps until somebody answers its ARP request.
+
+When a cable is pulled the kernel forgets all neighbours behind it at once. From then on what is sent there is kept, up
+to a hundred packets or so for each neighbour (`unres_qlen_bytes`, net/core/neighbour.c), for the three seconds in which
+it asks; and when the cable is plugged in again meanwhile, all of it leaves.
+"""
+
+import socket
+import struct
+
+from gapless.kernel.netlink import ALREADY_GONE, Netlink, Request, attribute, attributes
+
+_DELNEIGH, _GETNEIGH = 29, 30
+_NDMSG = struct.Struct("=BxxxiHBB")
+"""linux/neighbour.h: family, interface, state, flags, type."""
+_DST = 1
+_INCOMPLETE = 0x01
+
+
+def forget_unresolved(interface: str) -> int:
+    """Forget every IPv4 neighbour behind `interface` that has not answered yet, and what waits for it; how many.
+
+    Whoever sends there next asks anew. Takes RTNL. Raises Unavailable with the kernel's reason.
+    """
+    try:
+        index = socket.if_nametoindex(interface)
+    except OSError:
+        return 0  # It is gone, and what waited for it too.
+    with Netlink() as netlink:
+        waiting = [
+            attributes(body, _NDMSG.size)[_DST]
+            for body in netlink.dump(_GETNEIGH, _NDMSG.pack(socket.AF_INET, 0, 0, 0, 0), "list neighbours")
+            if _is_waited_for(body, index)
+        ]
+        netlink.carry_out([_forget(index, address) for address in waiting])
+    return len(waiting)
+
+
+def _is_waited_for(body: bytes, index: int) -> bool:
+    _, behind, state, _, _ = _NDMSG.unpack_from(body)
+    return behind == index and bool(state & _INCOMPLETE)
+
+
+def _forget(index: int, address: bytes) -> Request:
+    body = _NDMSG.pack(socket.AF_INET, index, 0, 0, 0) + attribute(_DST, address)
+    return Request(_DELNEIGH, 0, body, f"forget the neighbour {socket.inet_ntoa(address)}", ALREADY_GONE)
