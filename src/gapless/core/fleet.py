@@ -232,13 +232,15 @@ class Fleet:
         host = self._hosts.get(name)
         return 0 if host is None else host.plan_version
 
-    def unplan(self, name: HostName | None, router_id: RouterId, *, reason: str) -> None:
-        """The host has nothing to do with the router (any more)."""
+    def unplan(self, name: HostName | None, router_id: RouterId, *, reason: str) -> Duty | None:
+        """The host has nothing to do with the router (any more); what it had to do with it."""
         host = self.get(name)
-        if host is not None and host.plan.pop(router_id, None) is not None:
-            host.plan_version += 1
-            host.unsent.discard(router_id)
-            self.changed_plans.setdefault(host.name, reason)
+        if host is None or (duty := host.plan.pop(router_id, None)) is None:
+            return None
+        host.plan_version += 1
+        host.unsent.discard(router_id)
+        self.changed_plans.setdefault(host.name, reason)
+        return duty
 
     def touch(self, name: HostName | None, router_id: RouterId) -> None:
         """The router is another than before; if the host should run it, it should hear so."""

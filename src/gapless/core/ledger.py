@@ -296,8 +296,10 @@ class Ledger:
         self.look_again()
 
     def _unplan(self, router: RouterRecord, name: HostName, reason: str) -> None:
-        self.fleet.unplan(name, router.id, reason=reason)
-        router.succession.said.pop(name, None)
+        succession, duty = router.succession, self.fleet.unplan(name, router.id, reason=reason)
+        succession.said.pop(name, None)
+        if duty is not None and duty.is_standby:
+            succession.withdrawn = max(succession.withdrawn, duty.epoch)
         if name == router.host and (home := self.fleet.get(name)):
             router.dropped_version = home.plan_version
 

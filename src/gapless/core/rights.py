@@ -102,7 +102,7 @@ class Rights:
             self._ledger.look_later(router, min(avoided.values()))
 
     def _former(self, router: RouterRecord) -> Host | None:
-        """The host that has it built; it need not keep it if it cannot stand by."""
+        """The host that has it built; it need not keep it if it cannot stand by, and lacks more than a lease."""
         succession = router.succession
         host = self._ledger.fleet.get(succession.former)
         if host is None or host.name == router.host:
@@ -112,10 +112,17 @@ class Rights:
         is_coming = host.is_between_leases and host.admin_up
         if is_coming or not objection(host, router.needs, router.hosts.waiting(self._ledger.now)):
             return host
-        comes_back = self._ledger.now < succession.calm_until and host.admin_up
-        if not comes_back:
+        if not self._may_come_back_soon(router, host):
             self._ledger.drop_former(router)
         return None
+
+    def _may_come_back_soon(self, router: RouterRecord, host: Host) -> bool:
+        """A host that hangs, or was fenced unheard, may hold its lease again before anybody else has it built."""
+        if not host.admin_up:
+            return False
+        has_failed = host.name in router.hosts.waiting(self._ledger.now)
+        lacks_a_lease = not (host.is_dead or host.is_leaseless or host.holds_lease)
+        return (lacks_a_lease and not has_failed) or self._ledger.now < router.succession.calm_until
 
     def _next(
         self, router: RouterRecord, home: Host, *, instead_of: Right | None = None

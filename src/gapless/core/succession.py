@@ -133,6 +133,8 @@ class Succession:
     """Who may succeed, by rank."""
     lost: list[Right] = field(default_factory=list)
     """Who had a right at this epoch and has lost it for certain; it may have used it before. Not stored."""
+    withdrawn: Epoch = Epoch(0)  # noqa: RUF009 - a NewType: the call is the number itself
+    """The highest epoch at which a host had it in its plan as a standby, and has it no more. Not stored."""
     former: HostName | None = None
     """A host that has it built, without any right: the first choice for the next standby. Not stored."""
     took: TookOver | None = None
@@ -155,13 +157,15 @@ class Succession:
         return [each.tenure for each in self.rights if each.epoch < right.epoch]
 
     def next_epoch(self, bound: Epoch) -> Epoch:
-        """The epoch of whoever comes next: above that of the binding and of every right.
+        """The epoch of whoever comes next: above that of the binding and of every right, and above those at which hosts
+        had it in their plans and have it no more. So a host that gets it back says anew how it is, even where it never
+        heard of the plan between.
 
         Behind others it is also above those of rights that were lost: who is heard to be active at it has found just
         those to be over that are before it now, and not those that were before an earlier right of the same host.
         """
         lost = self.lost if self.rights else []
-        return Epoch(max([bound, *(right.epoch for right in (*self.rights, *lost))]) + 1)
+        return Epoch(max([bound, self.withdrawn, *(right.epoch for right in (*self.rights, *lost))]) + 1)
 
     @property
     def shares(self) -> list[tuple[frozenset[HostName], HostName]]:

@@ -425,7 +425,7 @@ def test_a_right_is_taken_and_acknowledged_and_stored_before_it_is_given_anew() 
     rig.answer(taken)
     (given,) = rig.unanswered
     assert isinstance(given, StoreSuccession)
-    assert given.successors == (Successor(tenure=tenure("h3"), epoch=Epoch(2)),)
+    assert given.successors == (Successor(tenure=tenure("h3"), epoch=Epoch(3)),)
     rig.answer(given)
     assert rig.role("h3", "r1") == "may succeed h1@1"
 
