@@ -297,8 +297,9 @@ class Beat:
 
     def _resign_if_alone(self) -> None:
         """Whoever takes everything over has a way out that this host has lost."""
-        if self.tenure is not None and self._ways_out.is_alone(len(self._active.forwarding), self._now):
-            self._fence(f"it resigns: {self._ways_out.trouble}, and its successors have their uplinks")
+        ways = self._ways_out
+        if ways.trouble and self.tenure is not None and ways.is_alone(len(self._active.forwarding), self._now):
+            self._fence(f"it resigns: {ways.trouble}, and its successors have their uplinks")
 
     def _withdrawn(self) -> None:
         if self._stage is not _Stage.WITHDRAWING:
