@@ -126,7 +126,7 @@ def rights_survive(patch: Patch) -> None:
 
 def planned_before_its_first_lease(patch: Patch) -> None:
     """The controller plans for a tenure that has not held a lease yet."""
-    patch.setattr(Beat, "tenure", property(lambda self: self._me if self._stage.name == "RENEWING" else None))
+    patch.setattr(Beat, "tenure", property(lambda self: self._me if self._incarnations.is_renewing else None))
 
 
 def planned_by_a_lost_panel(patch: Patch) -> None:

@@ -1,7 +1,10 @@
 """A host's beat: its lease, its part as an arbiter, its takeovers, and what it has active, as one machine.
 
-What a host does, in the order of this file: it renews its lease (`core.lease`), answers as an arbiter (`core.arbiter`),
-claims whom it may succeed (`core.takeover`), follows its plan, and opens and closes routers (`core.activeset`).
+Each of these is in a file of its own; here they meet. What a host does, in the order of this file: it renews its lease
+(`core.lease`), resigns when it alone has lost its way out (`core.uplinks`), goes from a fenced incarnation to the next
+(`core.incarnations`), hears others and answers as an arbiter (`core.answering`), claims whom it may succeed
+(`core.takeover`), follows its plan, and opens and closes routers (`core.activeset`). What a turn comes to is collected
+in `core.outgoing`.
 
 The rule: whatever is active, and every right, belongs to one incarnation, and to the lease that it holds. When that
 lapses, or cannot be renewed any more, the host is fenced: it withdraws everything, takes a higher incarnation and asks
@@ -11,13 +14,12 @@ The invariants: nothing is renewed before everything of an earlier incarnation i
 an incarnation that has held its lease; a takeover is never undone by a plan that was made without having heard of it.
 """
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
-from enum import Enum
 from typing import assert_never
 
 from gapless.core.activeset import ActiveSet, Opening
+from gapless.core.answering import Answering
 from gapless.core.arbiter import Arbiter
 from gapless.core.beatevents import (
     Activate,
@@ -28,7 +30,6 @@ from gapless.core.beatevents import (
     BeatEffect,
     BeatEvent,
     Belated,
-    BurialAnswered,
     BurialAsked,
     ClockJudged,
     Counters,
@@ -40,40 +41,30 @@ from gapless.core.beatevents import (
     HoldLease,
     LeaseHeld,
     NeedIncarnation,
-    News,
     Outlived,
     PanelStale,
     Planned,
     PlanSettled,
     Reborn,
     Received,
-    Send,
     TakeoverTimes,
-    Tell,
     TookOver,
     UplinksSeen,
     Withdraw,
     Withdrawn,
 )
+from gapless.core.incarnations import Incarnations
 from gapless.core.lease import Lease
+from gapless.core.outgoing import Outgoing
 from gapless.core.takeover import Takeover
 from gapless.core.uplinks import TELL_INTERVALS, WaysOut
 from gapless.errors import InvariantError
 from gapless.model.host import HostName, Incarnation
-from gapless.model.lease import NOBODY, Datagram, DatagramKind, LeaseTiming, Panel, Tenure
+from gapless.model.lease import Datagram, DatagramKind, LeaseTiming, Panel, Tenure
 from gapless.model.plan import Epoch, Revision
 from gapless.model.router import RouterId
 
 _QUESTIONS = (DatagramKind.RENEW, DatagramKind.CLAIM, DatagramKind.ASK)
-
-
-class _Stage(Enum):
-    STARTING = 1
-    WITHDRAWING = 2
-    """Until the kernel's active set is empty."""
-    REBEARING = 3
-    """Until there is a higher incarnation."""
-    RENEWING = 4
 
 
 class Beat:
@@ -93,18 +84,15 @@ class Beat:
         """The one that it follows: to be kept on the disk before it is reported."""
         self.settled: Revision | None = None
         """The last plan of this incarnation that was settled."""
-        self.reborn = NOBODY
-        """Every lower incarnation of this machine is over, and nothing of it is open; NOBODY before that is so."""
         self.takeovers = 0
         """How many takeovers of this incarnation were decided so far."""
-        self._me = Tenure(me, incarnation)
         self._timing = timing
         self._now = now
-        self._stage = _Stage.STARTING
-        self._highest_over = incarnation - 1
-        """What is known to be of no use for this host: a new incarnation is higher."""
+        self._incarnations = Incarnations(me, incarnation)
+        self._out = Outgoing(self._incarnations, timing)
         self._lease = Lease(self._me, timing)
         self._arbiter = Arbiter(timing, now, self.counters)
+        self._answering = Answering(self._arbiter, self._out, self.counters)
         self._takeover = Takeover(timing, self.counters)
         self._active = ActiveSet()
         self._taken: dict[RouterId, tuple[int, Epoch]] = {}
@@ -120,15 +108,6 @@ class Beat:
         """Why this machine's clock measures no lease; "" if it does."""
         self._must_tell = False
         """What was said of the ways out was said once: a datagram may be lost."""
-        self.is_listening = False
-        """What is in the socket decides something: the shell reads all of it, and then says `Emptied`."""
-        self._undecided: list[Datagram | BurialAsked] = []
-        """Questions that wait for that."""
-        self._belated: set[Tenure] = set()
-        """Whose belated renewals were refused since the last turn."""
-        self._inbox: deque[Datagram] = deque()
-        """What this host says to itself, as holder, successor and arbiter in one."""
-        self._effects: list[BeatEffect] = []
         if panel is not None:
             self._follow(panel)
 
@@ -141,9 +120,10 @@ class Beat:
             case Received():
                 self._hear(event.datagram)
             case Belated():
-                self._refuse(event.sender, event.highest)
+                if self._me.host in self._arbiters:
+                    self._answering.refuse(event.sender, event.highest)
             case Emptied():
-                self._judge(event.at)
+                self._answering.judge(event.at, now)
             case Planned():
                 self._plan(event.plan)
             case Withdrawn():
@@ -155,7 +135,7 @@ class Beat:
             case Activated() | Deactivated():
                 self._carried_out(event)
             case BurialAsked():
-                self._answer_controller(event)
+                self._answering.answer_controller(event, now)
             case UplinksSeen():
                 self._uplinks_are(event)
             case ClockJudged():
@@ -167,51 +147,53 @@ class Beat:
     def on_deadline(self, now: float) -> list[BeatEffect]:
         """Renew, judge the lease, claim again: whatever is due. Others are judged when the socket was emptied."""
         self._begin(now)
-        if self._stage is _Stage.STARTING:
-            self._stage = _Stage.WITHDRAWING
-            self._effects.append(Withdraw(reason="the sentinel starts: what an earlier life left active is over"))
+        if self._incarnations.begin():
+            self._out.ask(Withdraw(reason="the sentinel starts: what an earlier life left active is over"))
         if now >= self._next_renewal:
             # From the time at which it was due: being late now and then must not make renewals rarer.
             due = self._next_renewal + self._timing.interval_s
             self._next_renewal = due if due > now else now + self._timing.interval_s
-            self._belated.clear()
+            self._answering.begin_interval()
             self._renew()
-        if now >= self._arbiter.next_deadline():
-            self.is_listening = True
+        self._answering.on_deadline(now)
         return self._end()
 
     def next_deadline(self) -> float:
         """When to call `on_deadline`, in monotonic seconds."""
-        times = [self._next_renewal, self._takeover.next_deadline()]
-        if not self.is_listening:
-            times.append(self._arbiter.next_deadline())
-        if self._stage is _Stage.RENEWING and self._lease.until is not None:
+        times = [self._next_renewal, self._takeover.next_deadline(), self._answering.next_deadline()]
+        if self._incarnations.is_renewing and self._lease.until is not None:
             times.append(self._lease.until)
         return min(times)
+
+    @property
+    def is_listening(self) -> bool:
+        """What is in the socket decides something: the shell reads all of it, and then says `Emptied`."""
+        return self._answering.is_listening
 
     def _begin(self, now: float) -> None:
         """The lease is judged first of all: nothing that comes too late may renew it."""
         if now < self._now:
             raise InvariantError(f"time fell from {self._now} to {now}")
-        self._now, self._effects = now, []
-        if self._stage is _Stage.RENEWING and self._lease.is_lapsed(now):
+        self._now = now
+        self._out.begin()
+        if self._incarnations.is_renewing and self._lease.is_lapsed(now):
             self._fence("its lease lapsed: no quorum of arbiters granted it in time")
 
     def _end(self) -> list[BeatEffect]:
-        while self._inbox:
-            self._hear(self._inbox.popleft())
-        if self.panel is not None and self._stage is _Stage.RENEWING and self._takeover.next_deadline() <= self._now:
+        while (datagram := self._out.next_to_itself()) is not None:
+            self._hear(datagram)
+        if self.panel is not None and self._incarnations.is_renewing and self._takeover.next_deadline() <= self._now:
             self._claim(self.panel)
             return self._end()
         self._move()
-        return self._effects
+        return self._out.effects
 
     # The lease
 
     @property
     def tenure(self) -> Tenure | None:
         """This host at its incarnation, once that has held a lease and until it is fenced; else None."""
-        return self._me if self._stage is _Stage.RENEWING and self._lease.until is not None else None
+        return self._me if self._incarnations.is_renewing and self._lease.until is not None else None
 
     @property
     def lease_until(self) -> float | None:
@@ -220,12 +202,12 @@ class Beat:
 
     def _renew(self) -> None:
         """Ask every arbiter; also try again what failed, and tell which arbiters were lost."""
-        if self._stage is not _Stage.RENEWING or self.panel is None or self._clock_fault:
+        if not self._incarnations.is_renewing or self.panel is None or self._clock_fault:
             return
         seq = self._lease.ask(self._now)
-        question = self._datagram(DatagramKind.RENEW, self._me, seq=seq)
+        question = self._out.datagram(DatagramKind.RENEW, self._me, seq=seq)
         for arbiter in self._arbiters:
-            self._send(arbiter, question)
+            self._out.send(arbiter, question)
         for opening in self._active.failed():
             self._open(opening, "it failed before")
         self._count_arbiters()
@@ -240,31 +222,18 @@ class Beat:
         if granting == self._granting:
             return
         if lost := self._granting - granting:
-            self._tell(ArbitersLost(arbiters=tuple(sorted(lost))))
+            self._out.tell(ArbitersLost(arbiters=tuple(sorted(lost))))
         if back := granting - self._granting:
-            self._tell(ArbitersBack(arbiters=tuple(sorted(back))))
+            self._out.tell(ArbitersBack(arbiters=tuple(sorted(back))))
         self._granting = granting
 
     def _hold(self, *, is_first: bool) -> None:
         """The lease lasts longer than it did, or is held for the first time."""
         assert self._lease.until is not None
-        self._effects.append(HoldLease(until=self._lease.until))
+        self._out.ask(HoldLease(until=self._lease.until))
         if is_first:
-            self._tell(LeaseHeld(tenure=self._me))
+            self._out.tell(LeaseHeld(tenure=self._me))
             self._count_arbiters()
-
-    def _fence(self, reason: str) -> None:
-        """This incarnation is over: nothing of it may stay."""
-        if self._lease.until is not None:
-            self._tell(Fenced(tenure=self._me, reason=reason))
-        self._highest_over = max(self._highest_over, self._me.incarnation)
-        self._stage = _Stage.WITHDRAWING
-        self._active = ActiveSet()
-        self._taken.clear()
-        self._takeover.give({})
-        self.takeovers, self.settled, self._unsettled = 0, None, None
-        self._granting = frozenset()
-        self._effects.append(Withdraw(reason=reason))
 
     def _judge_clock(self, fault: str) -> None:
         """A clock that runs too fast or too slow makes no promises: neither as a holder, nor as an arbiter, nor by
@@ -274,6 +243,8 @@ class Beat:
             self._arbiter.trust(self._now, is_true=not fault)
             self._takeover.forget()
         self._clock_fault = fault
+
+    # Ways out
 
     def _uplinks_are(self, seen: UplinksSeen) -> None:
         """Whoever counts on this host's uplinks hears at once when they are lost, and when they are back."""
@@ -293,7 +264,8 @@ class Beat:
         if self.panel is not None:
             lost = self._ways_out.lost
             for tenure, routers in self._takeover.heritage().items():
-                self._send(tenure.host, replace(self._datagram(DatagramKind.HEIR, tenure, seq=routers), lost=lost))
+                datagram = self._out.datagram(DatagramKind.HEIR, tenure, seq=routers)
+                self._out.send(tenure.host, replace(datagram, lost=lost))
 
     def _resign_if_alone(self) -> None:
         """Whoever takes everything over has a way out that this host has lost."""
@@ -301,75 +273,62 @@ class Beat:
         if ways.trouble and self.tenure is not None and ways.is_alone(len(self._active.forwarding), self._now):
             self._fence(f"it resigns: {ways.trouble}, and its successors have their uplinks")
 
+    # One incarnation after another
+
+    @property
+    def _me(self) -> Tenure:
+        return self._incarnations.me
+
+    @property
+    def reborn(self) -> Incarnation:
+        """Every lower incarnation of this machine is over, and nothing of it is open; NOBODY before that is so."""
+        return self._incarnations.reborn
+
+    def _fence(self, reason: str) -> None:
+        """This incarnation is over: nothing of it may stay."""
+        if self._lease.until is not None:
+            self._out.tell(Fenced(tenure=self._me, reason=reason))
+        self._incarnations.end()
+        self._active = ActiveSet()
+        self._taken.clear()
+        self._takeover.give({})
+        self.takeovers, self.settled, self._unsettled = 0, None, None
+        self._granting = frozenset()
+        self._out.ask(Withdraw(reason=reason))
+
     def _withdrawn(self) -> None:
-        if self._stage is not _Stage.WITHDRAWING:
-            raise InvariantError(f"withdrawn in stage {self._stage.name}: nobody asked for it")
-        self.reborn = Incarnation(max(self._me.incarnation, self._highest_over + 1))
-        if self._me.incarnation > self._highest_over:
+        if (after := self._incarnations.withdrawn()) is None:
             self._start_renewing()
         else:
-            self._stage = _Stage.REBEARING
-            self._effects.append(NeedIncarnation(after=Incarnation(self._highest_over)))
+            self._out.ask(NeedIncarnation(after=after))
 
     def _reborn(self, incarnation: Incarnation) -> None:
-        if self._stage is not _Stage.REBEARING:
-            raise InvariantError(f"incarnation {incarnation} in stage {self._stage.name}: nobody asked for it")
-        if incarnation <= self._highest_over:  # More was heard of since it was asked for.
-            self._effects.append(NeedIncarnation(after=Incarnation(self._highest_over)))
+        if (after := self._incarnations.bear(incarnation)) is not None:
+            self._out.ask(NeedIncarnation(after=after))
             return
-        self._me = Tenure(self._me.host, incarnation)
-        self.reborn = incarnation
         self._lease = Lease(self._me, self._timing)
         self._ways_out.forget_heirs()
         self._start_renewing()
 
     def _outlived(self, up_to: Incarnation) -> None:
-        self._highest_over = max(self._highest_over, up_to)
-        if self._stage is _Stage.RENEWING and self._me.incarnation <= up_to:
+        self._incarnations.rule_out(up_to)
+        if self._incarnations.is_renewing and self._me.incarnation <= up_to:
             self._fence(
                 f"the controller says that incarnations up to {up_to} are over: another machine had this host's name, "
                 "or an operator confirmed that this one was off"
             )
 
     def _start_renewing(self) -> None:
-        self._stage = _Stage.RENEWING
         self._next_renewal = self._now + self._timing.interval_s
         self._renew()
 
     # Datagrams
 
-    def _datagram(
-        self,
-        kind: DatagramKind,
-        subject: Tenure,
-        *,
-        seq: int = 0,
-        asker: Incarnation = NOBODY,
-        silent_for_s: float = 0.0,
-    ) -> Datagram:
-        assert self.panel is not None
-        return Datagram(
-            kind=kind,
-            sender=self._me,
-            panel=self.panel.version,
-            lease_s=self._timing.lease_s,
-            subject=subject,
-            seq=seq,
-            asker=asker,
-            silent_for_s=silent_for_s,
-        )
-
-    def _send(self, to: HostName, datagram: Datagram) -> None:
-        if to == self._me.host:
-            self._inbox.append(datagram)
-        else:
-            self._effects.append(Send(to=to, datagram=datagram))
-
     def _hear(self, datagram: Datagram) -> None:
         if datagram.lease_s != self._timing.lease_s:
             self.counters.other_timings += 1
         elif datagram.kind in _QUESTIONS:
-            self._answer(datagram)
+            self._answering.answer(datagram, self._now)
         elif datagram.kind is DatagramKind.HEIR:
             if datagram.subject == self._me:
                 self._ways_out.tell(datagram.sender.host, datagram.seq, datagram.lost, self._now)
@@ -379,7 +338,7 @@ class Beat:
             self.counters.untimed += 1
         elif datagram.kind is DatagramKind.SILENT:
             self._hear_silence(datagram, self.panel)
-        elif self._stage is not _Stage.RENEWING or datagram.asker != self._me.incarnation:
+        elif not self._incarnations.is_renewing or datagram.asker != self._me.incarnation:
             if datagram.kind in (DatagramKind.BURIED, DatagramKind.ALIVE):
                 self.counters.late_answers += 1
             else:
@@ -387,78 +346,19 @@ class Beat:
         else:
             self._hear_answer(datagram, self.panel)
 
-    def _judge(self, heard: float) -> None:
-        """As an arbiter: whoever has not been heard by then is silent."""
-        self._arbiter.listened(heard)
-        self.is_listening = False
-        for to, subject, silent_s in self._arbiter.hint():
-            self._send(to, self._datagram(DatagramKind.SILENT, subject, silent_for_s=silent_s))
-        undecided, self._undecided = self._undecided, []
-        for question in undecided:
-            if isinstance(question, BurialAsked):
-                self._answer_controller(question)
-            else:
-                self._answer(question)
-
-    def _must_listen(self, question: Datagram | BurialAsked, subject: Tenure) -> bool:
-        """Whether a question about somebody waits until everything that has arrived is read."""
-        if not self._arbiter.is_undecided(subject, self._now):
-            return False
-        self._undecided.append(question)
-        self.is_listening = True
-        return True
-
-    def _answer(self, datagram: Datagram) -> None:
-        """As an arbiter."""
-        sender, subject, seq = datagram.sender, datagram.subject, datagram.seq
-        if datagram.kind is not DatagramKind.RENEW and self._must_listen(datagram, subject):
-            return
-        kind: DatagramKind | None
-        if datagram.kind is DatagramKind.ASK:
-            if (silent_s := self._arbiter.silence_of(subject, datagram.panel, self._now)) is not None:
-                self._send(sender.host, self._datagram(DatagramKind.SILENT, subject, silent_for_s=silent_s))
-            return
-        if datagram.kind is DatagramKind.CLAIM:
-            kind = self._arbiter.claim(subject, datagram.panel, self._now)
-        elif (answer := self._arbiter.renew(sender, seq, datagram.panel, self._now)) is not None:
-            kind, subject = answer[0], Tenure(sender.host, answer[1])
-        else:
-            kind = None
-        if kind is not None:
-            self._send(sender.host, self._datagram(kind, subject, seq=seq, asker=sender.incarnation))
-
-    def _refuse(self, sender: Tenure, highest: Incarnation) -> None:
-        """As an arbiter, to a host whose machine was heard at a higher incarnation. Its disk was restored from an old
-        copy, and it has to rise above that; or somebody replays what it sent long ago, and it does not heed an answer
-        to an incarnation that is not its own. Once an interval, as it would be granted.
-        """
-        if self._me.host in self._arbiters and sender not in self._belated:
-            self._belated.add(sender)
-            self.counters.refusals += 1
-            over = Tenure(sender.host, highest)
-            self._send(sender.host, self._datagram(DatagramKind.REFUSE, over, asker=sender.incarnation))
-
-    def _answer_controller(self, event: BurialAsked) -> None:
-        if self._must_listen(event, event.tenure):
-            return
-        kind = self._arbiter.claim(event.tenure, event.panel, self._now)
-        if kind in (DatagramKind.BURIED, DatagramKind.ALIVE):
-            is_buried = kind is DatagramKind.BURIED
-            self._tell(BurialAnswered(tenure=event.tenure, seq=event.seq, is_buried=is_buried))
-
     def _hear_answer(self, datagram: Datagram, panel: Panel) -> None:
         arbiter, subject, seq = datagram.sender.host, datagram.subject, datagram.seq
         match datagram.kind:
             case DatagramKind.GRANT:
                 self._granted(arbiter, seq, panel)
             case DatagramKind.REFUSE:
-                self._highest_over = max(self._highest_over, subject.incarnation)
+                self._incarnations.rule_out(subject.incarnation)
                 if self._lease.refuse(arbiter, panel):
                     self._fence(f"arbiters refuse it: every incarnation up to {subject.incarnation} is over")
             case DatagramKind.STALE:
                 if arbiter not in self._stale_told:
                     self._stale_told.add(arbiter)
-                    self._tell(PanelStale(arbiter=arbiter))
+                    self._out.tell(PanelStale(arbiter=arbiter))
             case DatagramKind.BURIED:
                 if self._takeover.bury(arbiter, subject, seq, panel, self._now):
                     self._take_over()
@@ -478,17 +378,17 @@ class Beat:
     def _hear_silence(self, datagram: Datagram, panel: Panel) -> None:
         arbiter, subject = datagram.sender.host, datagram.subject
         for news in self._takeover.hint(arbiter, subject, datagram.silent_for_s, panel, self._now):
-            self._tell(news)
+            self._out.tell(news)
         for tenure, others in self._takeover.unsure(subject, panel, self._now):
-            question = self._datagram(DatagramKind.ASK, tenure)
+            question = self._out.datagram(DatagramKind.ASK, tenure)
             for each in others:
-                self._send(each, question)
+                self._out.send(each, question)
 
     def _claim(self, panel: Panel) -> None:
         for tenure, seq in self._takeover.due(panel, self._now):
-            question = self._datagram(DatagramKind.CLAIM, tenure, seq=seq)
+            question = self._out.datagram(DatagramKind.CLAIM, tenure, seq=seq)
             for arbiter in self._arbiters:
-                self._send(arbiter, question)
+                self._out.send(arbiter, question)
 
     def _take_over(self) -> None:
         """Whatever this host has the right to by now becomes active: all that waited for one tenure at once."""
@@ -513,10 +413,11 @@ class Beat:
             self._fence("the arbiters that granted its lease are not those of the present panel, which began anew")
         self._arbiter.floor = max(panel.floor, self._arbiter.floor or panel.floor)
         self.panel = replace(panel, floor=self._arbiter.floor)
+        self._out.panel = panel.version
         self._arbiters = panel.arbiters
         self._stale_told.clear()
         is_first = self._lease.until is None
-        if self._stage is _Stage.RENEWING and self._lease.look(panel, self._now):
+        if self._incarnations.is_renewing and self._lease.look(panel, self._now):
             self._hold(is_first=is_first)
 
     def _plan(self, plan: GuardPlan) -> None:
@@ -548,7 +449,7 @@ class Beat:
         return self._active.forwarding
 
     def _carried_out(self, event: Activated | Deactivated) -> None:
-        if self._stage is not _Stage.RENEWING:
+        if not self._incarnations.is_renewing:
             return  # It was asked for by an incarnation that is over; the Withdraw comes after it.
         if isinstance(event, Deactivated):
             self._active.closed(event.routers)
@@ -556,7 +457,7 @@ class Beat:
         opening = self._active.opened(failed=bool(event.reason))
         if opening is None:
             return
-        self._effects.append(Announce(routers=tuple(sorted(opening.routers)), cause=opening.cause))
+        self._out.ask(Announce(routers=tuple(sorted(opening.routers)), cause=opening.cause))
         if opening.cause is not None:
             self._tell_takeover(opening, opening.cause)
 
@@ -569,24 +470,21 @@ class Beat:
             buried=burial.buried,
             opened=self._now,
         )
-        self._tell(TookOver(number=opening.number, of=tenure, routers=opening.routers, times=times))
+        self._out.tell(TookOver(number=opening.number, of=tenure, routers=opening.routers, times=times))
 
     def _open(self, opening: Opening, reason: str) -> None:
         if (asked := self._active.open_now(opening)) is not None:
-            self._effects.append(Activate(routers=asked.routers, cause=asked.cause, reason=reason))
+            self._out.ask(Activate(routers=asked.routers, cause=asked.cause, reason=reason))
 
     def _move(self) -> None:
         """Ask for what the active set needs; closing comes first."""
         if closing := self._active.to_close():
-            self._effects.append(Deactivate(routers=closing, reason="its plan says so"))
+            self._out.ask(Deactivate(routers=closing, reason="its plan says so"))
         if opening := self._active.to_open():
             self._open(Opening(opening, None, 0), "its plan says so")
-        if self._unsettled is not None and self._active.is_settled and self._stage is _Stage.RENEWING:
+        if self._unsettled is not None and self._active.is_settled and self._incarnations.is_renewing:
             self.settled, self._unsettled = self._unsettled, None
-            self._tell(PlanSettled(revision=self.settled))
-
-    def _tell(self, news: News) -> None:
-        self._effects.append(Tell(news=news))
+            self._out.tell(PlanSettled(revision=self.settled))
 
     def check(self) -> None:
         """Raise InvariantError if an invariant does not hold."""

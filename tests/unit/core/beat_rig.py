@@ -6,6 +6,7 @@ from gapless.core.beat import Beat
 from gapless.core.beatevents import (
     BeatEffect,
     BeatEvent,
+    ClockJudged,
     Emptied,
     GuardPlan,
     News,
@@ -26,6 +27,7 @@ PANEL = Panel(version=PanelVersion(1), floor=PanelVersion(1), sets=(frozenset({A
 DEAD = Tenure(HostName("dead"), Incarnation(4))
 R1, R2 = RouterId("r1"), RouterId("r2")
 L = DEFAULT.lease_s
+WRONG, RIGHT = ClockJudged(fault="the clock is slewed by +8.3 %"), ClockJudged(fault="")
 
 
 class Rig:

@@ -1,19 +1,13 @@
 """A host's beat, as a transcript: what it is told, what it asks for."""
 
-from dataclasses import replace
-
 import pytest
-from beat_rig import DEAD, ME, PANEL, R1, R2, A, B, C, L, Rig, news, right
+from beat_rig import DEAD, ME, PANEL, R1, R2, RIGHT, WRONG, A, B, C, L, Rig, news, right
 
 from gapless.core.beatevents import (
     Activate,
     Activated,
     Announce,
     ArbitersLost,
-    Belated,
-    BurialAnswered,
-    BurialAsked,
-    ClockJudged,
     Deactivate,
     Deactivated,
     Fenced,
@@ -115,26 +109,6 @@ def test_it_says_that_lower_incarnations_are_over_when_all_of_them_is_withdrawn(
     assert rig.beat.reborn == 2, "also while the disk takes no higher one"
     rig.do(Reborn(incarnation=Incarnation(5)))
     assert rig.beat.reborn == 5
-
-
-def test_a_host_at_a_lower_incarnation_than_was_heard_is_refused_once_an_interval() -> None:
-    """Its disk was restored from an old copy."""
-    rig = Rig(me=A)
-    rig.tick()
-    rig.do(Withdrawn())
-    old = Belated(sender=Tenure(B, Incarnation(5)), highest=Incarnation(9))
-    (refused,) = rig.do(old)
-    assert isinstance(refused, Send)
-    assert (refused.to, refused.datagram.kind) == (B, DatagramKind.REFUSE)
-    assert (refused.datagram.subject, refused.datagram.asker) == (Tenure(B, Incarnation(9)), 5)
-    assert rig.do(old) == []
-    rig.tick(DEFAULT.interval_s)
-    assert rig.do(old) == [refused]
-
-
-def test_who_is_no_arbiter_refuses_nobody() -> None:
-    rig = Rig()
-    assert rig.do(Belated(sender=Tenure(B, Incarnation(5)), highest=Incarnation(9))) == []
 
 
 def test_a_refusal_of_an_incarnation_that_is_not_its_own_disturbs_no_host(rig: Rig) -> None:
@@ -305,62 +279,7 @@ def test_an_older_epoch_than_what_is_active_is_not_acted_on(rig: Rig) -> None:
     assert rig.beat.counters.older_epochs == 1
 
 
-# Arbiters, and who is not heard
-
-
-def test_it_answers_the_controller_as_it_answers_others(rig: Rig) -> None:
-    asked = BurialAsked(tenure=DEAD, seq=3, panel=PANEL.version)
-    assert rig.do(asked) == [], "it is quiet still"
-    rig.stay(DEFAULT.quiet_s)
-    assert news(rig.do(asked)) == [BurialAnswered(tenure=DEAD, seq=3, is_buried=True)]
-    assert rig.do(replace(asked, panel=PanelVersion(0))) == []
-
-
-def test_it_grants_what_others_ask(rig: Rig) -> None:
-    rig.stay(DEFAULT.quiet_s)
-    other = Tenure(A, Incarnation(1))
-    (answer,) = rig.say(DatagramKind.RENEW, A, other, seq=9)
-    assert isinstance(answer, Send)
-    assert (answer.to, answer.datagram.kind, answer.datagram.seq) == (A, DatagramKind.GRANT, 9)
-    assert (answer.datagram.subject, answer.datagram.asker) == (other, 1)
-
-
-def an_arbiter_for(*holders: Tenure) -> Rig:
-    """A beat that has granted these once, just now."""
-    rig = Rig(me=A)
-    rig.tick()
-    rig.do(Withdrawn())
-    rig.tick(DEFAULT.quiet_s)
-    for holder in holders:
-        rig.say(DatagramKind.RENEW, holder.host, holder, seq=1)
-    return rig
-
-
-def test_an_arbiter_that_was_held_up_reads_what_waits_before_it_calls_anybody_silent() -> None:
-    """Its own renewal waits for nothing; then what is in its socket; and only then what was not there."""
-    rig = an_arbiter_for(well := Tenure(B, Incarnation(1)), dead := Tenure(DEAD.host, Incarnation(1)))
-    rig.now += 2 * DEFAULT.arbiter_s
-    first = rig.beat.on_deadline(rig.now)
-    assert {each.datagram.kind for each in first if isinstance(each, Send)} <= {DatagramKind.RENEW}
-    assert rig.beat.is_listening
-    assert rig.beat.next_deadline() > rig.now, "it is not called again and again while it listens"
-    claims = [rig.say(DatagramKind.CLAIM, C, each, seq=7) for each in (well, dead)]
-    assert claims == [[], []]
-    rig.say(DatagramKind.RENEW, B, well, seq=5)
-    said = [each.datagram for each in rig.listen() if isinstance(each, Send)]
-    assert {(each.kind, each.subject) for each in said} == {
-        (DatagramKind.SILENT, dead),
-        (DatagramKind.ALIVE, well),
-        (DatagramKind.BURIED, dead),
-    }
-    assert not rig.beat.is_listening
-
-
-def test_a_controllers_claim_waits_for_what_is_unread_too() -> None:
-    rig = an_arbiter_for(dead := Tenure(DEAD.host, Incarnation(1)))
-    rig.now += DEFAULT.arbiter_s
-    assert news(rig.do(BurialAsked(tenure=dead, seq=3, panel=PANEL.version))) == []
-    assert BurialAnswered(tenure=dead, seq=3, is_buried=True) in news(rig.listen())
+# Rhythm, clock, and who is not heard
 
 
 def test_renewals_keep_their_rate_although_each_is_late(rig: Rig) -> None:
@@ -373,9 +292,6 @@ def test_renewals_keep_their_rate_although_each_is_late(rig: Rig) -> None:
     rig.now = rig.beat._next_renewal + 3.5 * DEFAULT.interval_s
     rig.tick()
     assert rig.beat._next_renewal == pytest.approx(rig.now + DEFAULT.interval_s), "missed ones are not made up for"
-
-
-WRONG, RIGHT = ClockJudged(fault="the clock is slewed by +8.3 %"), ClockJudged(fault="")
 
 
 def test_with_a_clock_that_runs_wrong_it_asks_for_nothing_and_its_lease_runs_out(rig: Rig) -> None:
@@ -391,21 +307,6 @@ def test_with_a_clock_that_runs_wrong_it_asks_for_nothing_and_its_lease_runs_out
     assert not [each for each in rig.tick(DEFAULT.interval_s) if isinstance(each, Send)]
     rig.do(RIGHT)
     assert [each for each in rig.tick(DEFAULT.interval_s) if isinstance(each, Send)]
-
-
-def test_with_a_clock_that_runs_wrong_it_is_no_arbiter_and_quiet_after_that() -> None:
-    """What it granted by the wrong clock may last longer than it knows."""
-    rig = an_arbiter_for(well := Tenure(B, Incarnation(1)))
-    rig.do(WRONG)
-    assert rig.say(DatagramKind.RENEW, B, well, seq=2) == []
-    rig.now += DEFAULT.arbiter_s
-    rig.listen()
-    assert rig.say(DatagramKind.CLAIM, C, well, seq=1) == []
-    rig.do(RIGHT)
-    assert rig.say(DatagramKind.CLAIM, C, well, seq=2) == []
-    rig.tick(DEFAULT.quiet_s)
-    said = rig.say(DatagramKind.CLAIM, C, well, seq=3) + rig.listen()
-    assert [each.datagram.kind for each in said if isinstance(each, Send)] == [DatagramKind.BURIED]
 
 
 def test_with_a_clock_that_runs_wrong_it_claims_nobody(rig: Rig) -> None:
