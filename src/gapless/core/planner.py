@@ -14,7 +14,8 @@ A living host that loses a router (drain, an operator's move, a failed build) is
 host hears of the router when the old one has reported that nothing of it is left, and that is stored (`core.moves`).
 
 That is the classic way. A router of failover mode `standby` is guarded by its host's lease, and another host takes it
-over without asking anybody: `core.standbys` decides who may, and learns what happened from reports.
+over without asking anybody: `core.standbys` decides who may, and learns what happened from reports. Who the arbiters
+of the lease are is led on by `core.panelsteps`.
 
 The rule: state follows from what is stored and what hosts report, never from what was merely asked for. So a planner
 may be lost at any moment, and one that is made from the store goes on where it was.
@@ -23,14 +24,14 @@ The invariants (`core.invariants`): a router runs by one host's plan at most, th
 none while another host may still have it; an epoch only grows; what is bound once is bound for ever.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 
-from gapless.core import confirmed, leaseless, news, panelview, status
+from gapless.core import confirmed, leaseless, news, status
 from gapless.core.binding import Binding
 from gapless.core.brake import Brake, Census, at_once_s
 from gapless.core.burials import Burials
-from gapless.core.effects import AskArbiters, Effect, EngageBrake, ReleaseBrake, ReportArbiters, ReportPause, StorePanel
+from gapless.core.effects import Effect, EngageBrake, ReleaseBrake, ReportPause
 from gapless.core.events import (
     BindingFailed,
     BindingStored,
@@ -46,9 +47,8 @@ from gapless.core.events import (
 from gapless.core.fleet import Duty, Host
 from gapless.core.invariants import Invariants
 from gapless.core.ledger import STANDBY_TURNS, Ledger
-from gapless.core.liveness import Attention, Standing, Timing, excused_s
-from gapless.core.panel import Arbiters, Member, Shortage, is_lost
-from gapless.core.panelview import Loss
+from gapless.core.liveness import Attention, Timing, excused_s
+from gapless.core.panelsteps import PanelSteps
 from gapless.core.placement import Placement, Placing, objection
 from gapless.core.routers import RouterRecord
 from gapless.core.standbys import DRAINS_AT_ONCE, Standbys
@@ -66,7 +66,7 @@ from gapless.core.wishes import Beliefs, Stay, Wish, is_gone, stays_on_tour, wis
 from gapless.errors import InvariantError
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT, LeaseTiming, Panel
-from gapless.model.plan import LeaseAddress, MoveKind, PanelPlan
+from gapless.model.plan import MoveKind, PanelPlan
 from gapless.model.router import FailoverMode, RouterId
 
 LOOK_AGAIN_S = 60.0
@@ -99,16 +99,10 @@ class Planner:
         """`standbys`: how many hosts may succeed a guarded router's, one after another."""
         self._timing = timing
         self._attention = Attention(timing, now)
-        self._lease = lease
         self._ledger = Ledger(now, hosts, routers, Burials(lease), words)
         self._binding = Binding(self._ledger, self._is_gone)
         self._standbys = Standbys(self._ledger, self._binding, standbys)
-        self._arbiters = Arbiters(panel, lease, deaths=standbys)
-        self._shortage = Shortage(timing.dead_after_s)
-        self._loss = Loss()
-        self._asked_panel: Panel | None = None
-        self._begins_anew = False
-        """... which shares no quorum with the one of before."""
+        self._panel = PanelSteps(self._ledger, panel, lease, timing, deaths=standbys)
         self._brake = Brake(timing.brake_share, linger_s=timing.agent_down_time_s)
         self._invariants = Invariants()
         self._story = Story()
@@ -140,7 +134,7 @@ class Planner:
         try:
             self._notice_pause()
             take_in()
-            self._judge_loss()
+            self._panel.judge_loss()
             status.tell(ledger, self._timing)
             self._judge_brake()
             self._settle()
@@ -178,7 +172,7 @@ class Planner:
             self._ledger.look_again()
         self._ledger.next_standby(STANDBY_TURNS)
         leaseless.judge(self._ledger)
-        self._judge_panel()
+        self._panel.judge(braked=self._brake.engaged)
 
     # 2. The brake
 
@@ -303,67 +297,6 @@ class Planner:
     def _beliefs(self) -> Beliefs:
         return Beliefs(dead_after_s=self._timing.dead_after_s, braked=self._brake.engaged)
 
-    # Arbiters
-
-    def _judge_panel(self) -> None:
-        """Lead the panel on if it is time, and ask the arbiters what somebody waits to know."""
-        ledger, arbiters = self._ledger, self._arbiters
-        members = self._members()
-        if not self._brake.engaged:
-            for name in arbiters.awaited(members):
-                # One that is heard asks for its first lease at this incarnation: that is never claimed.
-                if (host := ledger.fleet.get(name)) and (host.is_dead or host.leased == host.incarnation):
-                    ledger.burials.want(host.tenure)
-        if self._asked_panel is None and (following := arbiters.judge(members, ledger.now, ledger.off)) is not None:
-            self._asked_panel, self._begins_anew = following.panel, following.begins_anew
-            ledger.emit(StorePanel(panel=following.panel, reason=following.reason, cause=ledger.cause))
-        connected = [host.name for host in ledger.fleet if host.connected]
-        if (shortage := self._shortage.judge(arbiters.panel, members, ledger.now)) is not None:
-            reason = shortage or "there are arbiters enough for takeovers"
-            ledger.emit(ReportArbiters(is_short=bool(shortage), reason=reason, cause=ledger.cause))
-        self._tell_loss(members)
-        for each in ledger.burials.questions(arbiters.panel, connected, ledger.now):
-            reason = f"nobody heard {each.tenure.host} for long; is {each.tenure} over?"
-            ledger.emit(
-                AskArbiters(
-                    tenure=each.tenure,
-                    seq=each.seq,
-                    panel=each.panel,
-                    arbiters=each.arbiters,
-                    reason=reason,
-                    cause=ledger.cause,
-                )
-            )
-
-    def _judge_loss(self) -> None:
-        """From the word that leaves no quorum of the panel on, until another one is stored, or the word is undone."""
-        panel, ledger = self._arbiters.panel, self._ledger
-        lost = self._begins_anew or (panel is not None and is_lost(panel, ledger.off))
-        if lost and not ledger.is_panel_lost:
-            ledger.panel_lost()
-        elif ledger.is_panel_lost and not lost:
-            ledger.panel_found(begins_anew=False)
-
-    def _tell_loss(self, members: Sequence[Member]) -> None:
-        """Say when the arbiters look lost, and when they do not any more."""
-        view = panelview.view(self._ledger, self._arbiters.panel, members, self._ledger.now)
-        if (said := self._loss.judge(view)) is not None:
-            reason = said or "a majority of them is heard again"
-            self._ledger.emit(ReportArbiters(is_short=bool(said), reason=reason, cause=self._ledger.cause))
-
-    def _members(self) -> list[Member]:
-        return [_member(host, self._ledger) for host in self._ledger.fleet if host.facts.lease_address is not None]
-
-    def _panel_stored(self, event: PanelStored) -> None:
-        if event.panel != self._asked_panel:
-            return
-        self._asked_panel = None
-        self._arbiters.stored(event.panel)
-        self._ledger.panel_changed(f"arbiters: {', '.join(event.panel.arbiters)}")
-        if self._begins_anew:
-            self._begins_anew = False
-            self._ledger.panel_found(begins_anew=True)
-
     # What the store answers, and what hosts and operators say
 
     def _take_in(self, event: Event) -> None:
@@ -381,9 +314,9 @@ class Planner:
             case SuccessionFailed():
                 self._standbys.failed(event)
             case PanelStored():
-                self._panel_stored(event)
+                self._panel.stored(event)
             case PanelFailed():
-                self._asked_panel, self._begins_anew = None, False  # The next tick asks again.
+                self._panel.failed()
             case BrakeReleased():
                 self._brake.release()
                 self._ledger.census_due = True
@@ -412,17 +345,11 @@ class Planner:
 
     def panel_plan(self) -> PanelPlan | None:
         """The arbiters, and where every host that takes part in leases is reached; None before there are any."""
-        if self._arbiters.panel is None:
-            return None
-        facts = sorted((host.facts for host in self._ledger.fleet), key=lambda each: each.name)
-        addresses = (
-            LeaseAddress(host=each.name, address=each.lease_address) for each in facts if each.lease_address is not None
-        )
-        return PanelPlan(panel=self._arbiters.panel, timing=self._lease, addresses=tuple(addresses))
+        return self._panel.plan()
 
     def host_views(self, now: float) -> dict[HostName, HostStatus]:
         """Every host that is known, as of `now`."""
-        panel = self._arbiters.panel
+        panel = self._panel.panel
         arbiters = frozenset(panel.arbiters if panel is not None else ())
         return {host.name: status.of_host(host, self._timing, now, arbiters) for host in self._ledger.fleet}
 
@@ -456,11 +383,11 @@ class Planner:
 
     def panel_view(self, now: float) -> PanelStatus:
         """The arbiters as they are now."""
-        return panelview.view(self._ledger, self._arbiters.panel, self._members(), now)
+        return self._panel.view(now)
 
     def objections_to_off(self, hosts: Collection[HostName], now: float) -> dict[HostName, str]:
         """Why an operator's word that these machines are off is refused, by host; empty if it is taken."""
-        return confirmed.objections(self._ledger, self._arbiters.panel, hosts, self._timing, now)
+        return confirmed.objections(self._ledger, self._panel.panel, hosts, self._timing, now)
 
     def highest(self, host: HostName) -> Incarnation:
         """The highest incarnation of a name that is known of."""
@@ -486,16 +413,3 @@ class Planner:
 
     def _with_story(self, error: InvariantError) -> InvariantError:
         return InvariantError("\n".join([str(error), "The story so far:", *self._story.lines()]))
-
-
-def _member(host: Host, ledger: Ledger) -> Member:
-    return Member(
-        name=host.name,
-        zone=host.facts.availability_zone,
-        is_heard=host.silence.standing is Standing.ALIVE and host.connected,
-        is_dead=host.is_dead,
-        is_leaseless=host.is_leaseless,
-        is_over=ledger.burials.is_over(host.tenure),
-        follows=host.guard_version >= host.panel_version,
-        is_held=host.is_held and host.connected and host.silence.standing is Standing.ALIVE,
-    )
