@@ -17,6 +17,7 @@ from gapless.core.events import HostConnected
 from gapless.core.fleet import Host
 from gapless.core.ledger import Ledger
 from gapless.core.liveness import Attention, Silence
+from gapless.core.looks import Looks
 from gapless.core.moves import AssignmentState
 from gapless.core.panel import Arbiters
 from gapless.core.rights import Rights
@@ -74,12 +75,12 @@ def touring(patch: Patch) -> None:
 
 def no_second_try_at_storing(patch: Patch) -> None:
     """A decision that could not be stored is forgotten."""
-    patch.setattr(Ledger, "look_later", lambda self, router, when: None)
+    patch.setattr(Looks, "later", lambda self, router_id, when: None)
 
 
 def waiting_in_vain(patch: Patch) -> None:
     """A router without a candidate is not looked at again when there is one."""
-    patch.setattr(Ledger, "look_again", lambda self: None)
+    patch.setattr(Looks, "again", lambda self: None)
 
 
 def any_report_will_do(patch: Patch) -> None:

@@ -88,7 +88,7 @@ class Binding:
         if router.state is not AssignmentState.WITHDRAWN:
             return False
         if (retry_at := router.store.waits_until("withdrawal", self._ledger.now)) is not None:
-            self._ledger.look_later(router, retry_at)
+            self._ledger.looks.later(router.id, retry_at)
             return True
         assert router.leaving is not None
         how = "is gone"
@@ -181,7 +181,7 @@ class Binding:
             return None
         self._ledger.end_coming(router)
         asked, router.asked = router.asked, None
-        self._ledger.look_at(router_id)
+        self._ledger.looks.at(router_id)
         return router, asked
 
 

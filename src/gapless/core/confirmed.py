@@ -32,7 +32,7 @@ def take_in(ledger: Ledger, event: HostConfirmedOff) -> None:
     if host is None or host.silence.standing is not Standing.ALIVE:
         ledger.confirm_off(event.host)
     guards.mourn(ledger, Tenure(event.host, event.incarnation))
-    ledger.look_at(*(each.id for each in ledger.routers.values() if event.host in _hosts_of(each)))
+    ledger.looks.at(*(each.id for each in ledger.routers.values() if event.host in _hosts_of(each)))
 
 
 def highest(ledger: Ledger, name: HostName) -> Incarnation:

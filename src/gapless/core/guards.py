@@ -27,7 +27,7 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
     if event.uplink_trouble != host.uplink_trouble:
         host.uplink_trouble = event.uplink_trouble
         ledger.lease_changed(host)
-        ledger.look_again()
+        ledger.looks.again()
     _take_in_lease(ledger, host, event)
     _take_in_takeovers(ledger, host, event)
     if event.forwarding is not None:
@@ -41,7 +41,7 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
     if host.must_follow and not ledger.is_panel_lost and host.guard_version >= host.panel_version:
         ledger.follows_anew(host)
     owing, host.owing = host.owing, set()  # Whoever still waits says so again.
-    ledger.look_at(*owing)
+    ledger.looks.at(*owing)
     for answer in event.buried:
         if ledger.burials.answered(host.name, answer, ledger.now):
             mourn(ledger, answer.tenure)
@@ -54,7 +54,7 @@ def mourn(ledger: Ledger, tenure: Tenure) -> None:
     if ledger.burials.is_over(tenure):
         return
     waiting = ledger.burials.bury(tenure)
-    ledger.look_at(*waiting)
+    ledger.looks.at(*waiting)
     if host := ledger.fleet.get(tenure.host):
         host.buried = max(host.buried, tenure.incarnation)
         ledger.lease_changed(host)
@@ -71,7 +71,7 @@ def _take_in_lease(ledger: Ledger, host: Host, event: HostReported) -> None:
         # An arbiter grants nothing to another machine before what it granted the one before has expired.
         mourn(ledger, Tenure(host.name, Incarnation(before)))
     ledger.lease_changed(host)
-    ledger.look_again()
+    ledger.looks.again()
 
 
 def _take_in_rebirth(ledger: Ledger, host: Host, reborn: Incarnation) -> None:
@@ -99,7 +99,7 @@ def _take_in_opening(ledger: Ledger, host: Host, router_id: RouterId, epoch: Epo
         return
     if epoch is not None:
         _take_over(ledger, host, router, epoch, None)
-    ledger.look_at(router_id)
+    ledger.looks.at(router_id)
 
 
 def _take_over(ledger: Ledger, host: Host, router: RouterRecord, epoch: Epoch, times: TakeoverTimes | None) -> None:
@@ -119,13 +119,13 @@ def _take_over(ledger: Ledger, host: Host, router: RouterRecord, epoch: Epoch, t
             mourn(ledger, each)
         succession.took = TookOver(by=by, epoch=epoch, times=times, heard_at=ledger.now)
         ledger.sync(router, f"it took over router {router.id}")
-        ledger.look_at(router.id)
+        ledger.looks.at(router.id)
     elif _has_lost_its_right(host, router, epoch):
         # It took over, and is over: it was fenced before it could say so. It does not have the router open.
         assert router.host is not None
         assert succession.covered is not None
         mourn(ledger, Tenure(router.host, succession.covered))
-        ledger.look_at(router.id)
+        ledger.looks.at(router.id)
     elif epoch > router.epoch:
         wonder(ledger, host, router.id, epoch)
 

@@ -27,7 +27,7 @@ def heard(ledger: Ledger, host: Host, *, is_held: bool) -> None:
     """A host says whether it holds its lease."""
     is_news, host.is_held = is_held is not host.is_held, is_held
     if is_news:
-        ledger.look_at(*host.bound, *host.standbys)
+        ledger.looks.at(*host.bound, *host.standbys)
     if not is_held:
         began(host, ledger.now)
         return
@@ -75,5 +75,5 @@ def _takes_part(host: Host) -> bool:
 
 def _tell(ledger: Ledger, host: Host, reason: str) -> None:
     ledger.lease_changed(host)
-    ledger.look_again()
+    ledger.looks.again()
     ledger.emit(ReportHost(host=host.name, standing=host.standing, reason=reason, cause=ledger.cause))

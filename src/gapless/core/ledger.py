@@ -1,20 +1,19 @@
 """What the planner holds, and the few ways to change it.
 
 The rule: everything that concerns two records at once (a router and the hosts it is bound to, leaves, comes to) is
-changed here and nowhere else, so that both sides always agree. `core.invariants` checks that they do.
+changed here and nowhere else, so that both sides always agree. `core.invariants` checks that they do. What is to be
+looked at because of a change is noted in `looks`.
 """
 
 from collections.abc import Iterable
 from dataclasses import replace
-from heapq import heappop, heappush
-from itertools import islice
-from math import inf
 
 from gapless.core.burials import Burials
 from gapless.core.duties import duties
 from gapless.core.effects import Bind, Effect, ExplainRouter, PublishPlan, RecordStep
 from gapless.core.fleet import Fleet, Host
 from gapless.core.liveness import Silence
+from gapless.core.looks import Looks
 from gapless.core.moves import AssignmentState, Trigger, after
 from gapless.core.routers import RouterRecord
 from gapless.core.succession import Right, RightState
@@ -24,10 +23,6 @@ from gapless.model.host import HostFacts, HostName, Incarnation
 from gapless.model.lease import Tenure
 from gapless.model.plan import MoveStep
 from gapless.model.router import RouterId
-
-STANDBY_TURNS = 32
-"""Routers for which a standby is looked for in one turn of the planner, and that are looked at with each tick, though
-nobody said that there is room for one."""
 
 
 class Ledger:
@@ -47,16 +42,7 @@ class Ledger:
         self.fleet = Fleet()
         self.burials = burials or Burials()
         self.routers: dict[RouterId, RouterRecord] = {}
-        self._unsettled: set[RouterId] = set()
-        self._waiting: set[RouterId] = set()
-        self._queue: dict[RouterId, None] = {}
-        """Routers that wait for a turn to get a standby, longest first."""
-        self._without: dict[RouterId, None] = {}
-        """Routers that run, and wait for a host that can stand by for them."""
-        self._is_again_due = False
-        self._turns_left = STANDBY_TURNS
-        self._alarms: list[tuple[float, RouterId]] = []
-        self._next_alarm: dict[RouterId, float] = {}
+        self.looks = Looks()
         self.census_due = True
         """Who is heard may have changed, so the brake is to be judged."""
         self.off: set[HostName] = set()
@@ -77,7 +63,7 @@ class Ledger:
         """A router as the store has it: planned on its host, or still to be let go of by the one before."""
         router = RouterRecord(needs=stored.needs, host=stored.host, epoch=stored.epoch)
         self.routers[router.id] = router
-        self.look_at(router.id)
+        self.looks.at(router.id)
         if stored.host is None:
             return
         router.open_move, router.choice = stored.open_move is not None, stored.choice
@@ -123,7 +109,7 @@ class Ledger:
             host.is_off = True
             host.silence.confirm()
             self.fleet.changed_standings.add(name)
-            self.look_at(*host.bound, *host.letting_go, *host.standbys)
+            self.looks.at(*host.bound, *host.letting_go, *host.standbys)
         self.census_due = True
 
     def is_back(self, host: Host) -> None:
@@ -133,73 +119,18 @@ class Ledger:
 
     # What is to be looked at
 
-    def look_at(self, *router_ids: RouterId) -> None:
-        """Something about these routers changed: see what they wish before the event is over."""
-        self._unsettled.update(router_ids)
-
-    def look_again(self) -> None:
-        """A host can take more than before: see whether it can take what waits."""
-        self._is_again_due = True
-
-    def _look_at_what_waits(self) -> None:
-        """What runs and lacks a standby only takes turns: there may be tens of thousands of them."""
-        self._is_again_due = False
-        self._unsettled |= self._waiting - self._without.keys() - self._queue.keys()
-        self._queue |= self._without
-        self._without = {}
-        self.next_standby(STANDBY_TURNS)
+    def take_unsettled(self) -> list[RouterRecord]:
+        """The routers to look at, in the order of their ids."""
+        return [self.routers[router_id] for router_id in self.looks.take() if router_id in self.routers]
 
     def waiting_for_a_host(self) -> list[RouterId]:
-        """What `look_again` would look at and that waits for nothing else, such as the store."""
-        waiting = (self.routers[router_id] for router_id in sorted(self._waiting))
+        """What waits for a host, and for nothing else, such as the store."""
+        waiting = (self.routers[router_id] for router_id in self.looks.waiting_for_a_host())
         return [
             each.id
             for each in waiting
             if each.asked is None and each.state is not AssignmentState.WITHDRAWN and not each.store.waiting(self.now)
         ]
-
-    def wait_for_a_turn(self, router: RouterRecord) -> None:
-        """Every host that could stand by has enough to build; looked at again by `next_standby`."""
-        self._queue[router.id] = None
-
-    def wait_for_a_standby(self, router: RouterRecord) -> None:
-        """No host can stand by for it; looked at again when that may be otherwise, and it is its turn."""
-        self._without[router.id] = None
-
-    def take_turn(self) -> bool:
-        """Whether a standby may still be looked for in this turn of the planner: that costs a look at every host."""
-        self._turns_left -= 1
-        return self._turns_left >= 0
-
-    def next_standby(self, most: int = 8) -> None:
-        """A host may have time for one more standby: look at those that have waited longest."""
-        for router_id in list(islice(self._queue, most)):
-            del self._queue[router_id]
-            self.look_at(router_id)
-
-    def look_later(self, router: RouterRecord, when: float) -> None:
-        """Time is what the router waits for. At the first alarm it is looked at and may set the next."""
-        if when < self._next_alarm.get(router.id, inf):
-            self._next_alarm[router.id] = when
-            heappush(self._alarms, (when, router.id))
-
-    def look_at_what_is_due(self) -> None:
-        """The time that has passed may be what a router waited for."""
-        while self._alarms and self._alarms[0][0] <= self.now:
-            when, router_id = heappop(self._alarms)
-            if self._next_alarm.get(router_id) == when:
-                del self._next_alarm[router_id]
-                self.look_at(router_id)
-
-    def take_unsettled(self) -> list[RouterRecord]:
-        """The routers to look at, in the order of their ids."""
-        if self._is_again_due:
-            self._look_at_what_waits()
-        ids, self._unsettled = sorted(self._unsettled), set()
-        self._turns_left = STANDBY_TURNS
-        for router_id in ids:
-            self._without.pop(router_id, None)
-        return [self.routers[router_id] for router_id in ids if router_id in self.routers]
 
     # What is said
 
@@ -222,10 +153,7 @@ class Ledger:
 
     def explain(self, router: RouterRecord, reason: str, *, waiting: bool = False) -> None:
         """What the router waits for; said once, until it changes. `waiting`: for a host that can take it."""
-        if waiting:
-            self._waiting.add(router.id)
-        else:
-            self._waiting.discard(router.id)
+        self.looks.wait_for_a_host(router.id, waits=waiting)
         if reason != router.reason:
             router.reason = reason
             cause = router.cause if router.is_wishing else self.cause
@@ -266,7 +194,7 @@ class Ledger:
             router = self.routers[router_id]
             if not router.is_guarded:
                 self.sync(router, f"router {router_id} is guarded otherwise than before")
-        self.look_at(*host.bound, *host.standbys, *host.letting_go)
+        self.looks.at(*host.bound, *host.standbys, *host.letting_go)
 
     def panel_changed(self, reason: str) -> None:
         """Every host has to hear of the arbiters, or of where another host is reached."""
@@ -293,7 +221,7 @@ class Ledger:
         """A host's guard works from the panel that began anew: what lease it held by the one before is over."""
         host.must_follow = False
         self.lease_changed(host)
-        self.look_again()
+        self.looks.again()
 
     def _unplan(self, router: RouterRecord, name: HostName, reason: str) -> None:
         succession, duty = router.succession, self.fleet.unplan(name, router.id, reason=reason)
@@ -354,7 +282,7 @@ class Ledger:
         """The host that the router leaves has nothing left of it (`confirmed`), or is gone."""
         router.state = after(router.state, Trigger.LET_GO)
         router.let_go_at = self.now if confirmed else None
-        self.look_at(router.id)
+        self.looks.at(router.id)
 
     def hand_over(self, router: RouterRecord) -> None:
         """It is stored that the old host has let go: the new one may have the router."""
@@ -378,7 +306,7 @@ class Ledger:
         router.drained_from = None
         if old is not None:
             old.drains.discard(router.id)
-            self.look_at(*old.bound)
+            self.looks.at(*old.bound)
 
     def remove(self, router: RouterRecord) -> None:
         """The router does not exist any more."""
@@ -391,9 +319,7 @@ class Ledger:
         if host := self.fleet.get(router.host):
             self._unbind(router, host)
         self.end_coming(router)
-        self._waiting.discard(router.id)
-        self._queue.pop(router.id, None)
-        self._without.pop(router.id, None)
+        self.looks.forget(router.id)
         del self.routers[router.id]
 
     def end_coming(self, router: RouterRecord) -> None:
@@ -505,7 +431,7 @@ class Ledger:
     def _freed(self, host: Host, was_full: bool) -> None:
         """A host carries one less: if it was full, something that waits may fit now."""
         if was_full and not host.is_full:
-            self.look_again()
+            self.looks.again()
 
     def _expect_from(self, router: RouterRecord) -> None:
         """The host that the router leaves is asked to let go, by a plan that is its newest now."""

@@ -82,7 +82,7 @@ def _host_connected(ledger: Ledger, event: HostConnected) -> None:
     address = None if host is None else host.facts.lease_address
     if host is None:
         host = ledger.add_host(event.facts, event.incarnation, admin_up=event.admin_up)
-        ledger.look_at(*(each.id for each in ledger.routers.values() if each.tour.new_host(ledger.now)))
+        ledger.looks.at(*(each.id for each in ledger.routers.values() if each.tour.new_host(ledger.now)))
     _meet(ledger, host, event)
     host.connected, host.agent = True, None
     host.session, host.heard, host.guard_version, host.forwarding = event.session, 0, 0, None
@@ -125,7 +125,7 @@ def _host_admin_changed(ledger: Ledger, event: HostAdminChanged) -> None:
 def _host_forgotten(ledger: Ledger, event: HostForgotten) -> None:
     if host := ledger.fleet.forget(event.host):
         ledger.census_due = True
-        ledger.look_at(*host.bound, *host.letting_go, *host.standbys)
+        ledger.looks.at(*host.bound, *host.letting_go, *host.standbys)
 
 
 def _router_wanted(ledger: Ledger, event: RouterWanted) -> None:
@@ -134,7 +134,7 @@ def _router_wanted(ledger: Ledger, event: RouterWanted) -> None:
     if router is None:
         router = ledger.routers[event.needs.router_id] = RouterRecord(needs=event.needs)
     router.needs = event.needs
-    ledger.look_at(router.id)
+    ledger.looks.at(router.id)
     ledger.sync(router, f"router {router.id} is guarded otherwise than before")
     for name in sorted(router.planned_on):
         ledger.fleet.touch(name, router.id)
@@ -149,7 +149,7 @@ def _move_requested(ledger: Ledger, event: MoveRequested) -> None:
     if router := ledger.routers.get(event.router_id):
         is_there = event.host is not None and event.host == router.host
         router.wanted, router.refused = None if is_there else Wanted(event.host), ""
-        ledger.look_at(router.id)
+        ledger.looks.at(router.id)
 
 
 def _heard(ledger: Ledger, host: Host) -> None:
@@ -167,6 +167,6 @@ def _heard(ledger: Ledger, host: Host) -> None:
 def _abilities_changed(ledger: Ledger, host: Host) -> None:
     """Whether the host can take routers, or let go of some, may be otherwise than before."""
     ledger.fleet.changed_standings.add(host.name)
-    ledger.look_at(*host.bound, *host.letting_go, *host.standbys)
+    ledger.looks.at(*host.bound, *host.letting_go, *host.standbys)
     if not host.inability:
-        ledger.look_again()
+        ledger.looks.again()

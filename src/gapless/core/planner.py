@@ -46,8 +46,9 @@ from gapless.core.events import (
 )
 from gapless.core.fleet import Duty, Host
 from gapless.core.invariants import Invariants
-from gapless.core.ledger import STANDBY_TURNS, Ledger
+from gapless.core.ledger import Ledger
 from gapless.core.liveness import Attention, Timing, excused_s
+from gapless.core.looks import STANDBY_TURNS
 from gapless.core.panelsteps import PanelSteps
 from gapless.core.placement import Placement, Placing, objection
 from gapless.core.routers import RouterRecord
@@ -163,14 +164,14 @@ class Planner:
     def _judge_silence(self) -> None:
         for host in self._ledger.fleet:
             if host.silence.judge(self._ledger.now, self._timing):
-                self._ledger.look_at(*host.bound, *host.letting_go, *host.standbys)
+                self._ledger.looks.at(*host.bound, *host.letting_go, *host.standbys)
                 self._ledger.fleet.changed_standings.add(host.name)
         self._ledger.census_due = True
-        self._ledger.look_at_what_is_due()
+        self._ledger.looks.at_what_is_due(self._ledger.now)
         if self._ledger.now >= self._next_look_again:
             self._next_look_again = self._ledger.now + LOOK_AGAIN_S
-            self._ledger.look_again()
-        self._ledger.next_standby(STANDBY_TURNS)
+            self._ledger.looks.again()
+        self._ledger.looks.next_standby(STANDBY_TURNS)
         leaseless.judge(self._ledger)
         self._panel.judge(braked=self._brake.engaged)
 
@@ -190,7 +191,7 @@ class Planner:
             self._ledger.emit(ReleaseBrake(reason=brake.reason, cause=cause))
         for host in self._ledger.fleet:
             if host.is_dead:
-                self._ledger.look_at(*host.bound, *host.letting_go, *host.standbys)
+                self._ledger.looks.at(*host.bound, *host.letting_go, *host.standbys)
 
     def _census(self) -> Census:
         heard = [host.name for host in self._ledger.fleet if host.silence.is_alive]
@@ -250,11 +251,11 @@ class Planner:
         """Bind the router anew, or say what it waits for."""
         home = self._ledger.fleet.get(router.host)
         if (retry_at := router.store.waits_until("bind", self._ledger.now)) is not None:
-            self._ledger.look_later(router, retry_at)  # `Binding.failed` has said why.
+            self._ledger.looks.later(router.id, retry_at)  # `Binding.failed` has said why.
             return
         until = router.tour.stays_until(self._ledger.now)
         if wish.kind is MoveKind.RETRY and home is not None and until is not None:
-            self._ledger.look_later(router, until)
+            self._ledger.looks.later(router.id, until)
             self._ledger.explain(router, stays_on_tour(router, home))
             return
         if wish.kind is MoveKind.DRAIN and home is not None and len(home.drains) >= DRAINS_AT_ONCE:
@@ -268,7 +269,7 @@ class Planner:
         lament = f"{wish.lament}: {placement.reason}"
         if wish.kind is MoveKind.MANUAL:
             router.wanted, router.refused = None, lament
-            self._ledger.look_at(router.id)  # With the next event or tick: it may wish something else as well.
+            self._ledger.looks.at(router.id)  # With the next event or tick: it may wish something else as well.
         self._ledger.explain(router, lament, waiting=wish.kind is not MoveKind.MANUAL)
 
     def _choose(self, router: RouterRecord, wish: Wish, placing: Placing) -> Placement:
@@ -288,7 +289,7 @@ class Planner:
         if placement.host is None and avoid:
             if wish.is_urgent:
                 return placing.place(router.needs, leaving=router.host)
-            self._ledger.look_later(router, min(avoid.values()))
+            self._ledger.looks.later(router.id, min(avoid.values()))
         return placement
 
     def _is_gone(self, name: HostName) -> bool:

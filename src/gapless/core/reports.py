@@ -35,7 +35,7 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
         if duty is not None and duty.epoch == report.epoch:
             router.succession.said[host.name] = report
             if router.is_guarded:
-                ledger.look_at(router.id)  # There it is assessed.
+                ledger.looks.at(router.id)  # There it is assessed.
             else:
                 _take_in_own(ledger, host, router, report, report.state)
         elif report.epoch > _highest_known(router):
@@ -73,7 +73,7 @@ def assess(ledger: Ledger, router: RouterRecord) -> None:
 def _assess_standby(ledger: Ledger, host: Host, router: RouterRecord, state: RouterState) -> None:
     if router.id in host.preparing and state in (RouterState.ACTIVE, RouterState.FAILED):
         host.preparing.discard(router.id)
-        ledger.next_standby()
+        ledger.looks.next_standby()
         if state is RouterState.FAILED:
             router.hosts.failed(host.name, ledger.now)
 
@@ -92,7 +92,7 @@ def _take_in_own(ledger: Ledger, host: Host, router: RouterRecord, report: Route
         if is_news:
             _fail(ledger, host, router)
     if not router.is_guarded:
-        ledger.look_at(router.id)
+        ledger.looks.at(router.id)
 
 
 def _confirm(ledger: Ledger, router: RouterRecord, times: BuildTimes | None) -> None:
@@ -124,7 +124,7 @@ def _take_in_removal(ledger: Ledger, host: Host, router: RouterRecord, plan_vers
         and plan_version >= router.leaving_version
     ):
         router.removed_from = host.name
-        ledger.look_at(router.id)
+        ledger.looks.at(router.id)
     elif router.host == host.name and router.id not in host.plan and plan_version >= router.dropped_version:
         router.removed_from = host.name
 
@@ -139,7 +139,7 @@ def _take_in_absence(ledger: Ledger, host: Host, event: HostReported) -> None:
         router = ledger.routers[router_id]
         router.succession.said.pop(host.name, None)
         if router.is_guarded:
-            ledger.look_at(router_id)
+            ledger.looks.at(router_id)
         elif router.state in IN_PLAN:
             ledger.see(router, Trigger.SEEN_ABSENT)
     leftovers = there - host.plan.keys() - host.letting_go

@@ -84,7 +84,7 @@ class Rights:
                 return Stay(reason=f"{what}: waits for {former.name} to hold its lease again")
             return self.choose(router, former, f"{former.name} has it built")
         if self._ledger.now < succession.calm_until:
-            self._ledger.look_later(router, succession.calm_until)
+            self._ledger.looks.later(router.id, succession.calm_until)
             return Stay(reason=f"has {what} until things have been calm for a while after the takeover")
         chosen, why, waits = self._next(router, home)
         if chosen is not None:
@@ -95,11 +95,11 @@ class Rights:
     def _look_again(self, router: RouterRecord, *, waits: bool) -> None:
         """`waits`: for its turn; else for a host, maybe one that it keeps away from for a while."""
         if waits:
-            self._ledger.wait_for_a_turn(router)
+            self._ledger.looks.wait_for_a_turn(router.id)
             return
-        self._ledger.wait_for_a_standby(router)
+        self._ledger.looks.wait_for_a_standby(router.id)
         if avoided := router.hosts.waiting(self._ledger.now):
-            self._ledger.look_later(router, min(avoided.values()))
+            self._ledger.looks.later(router.id, min(avoided.values()))
 
     def _former(self, router: RouterRecord) -> Host | None:
         """The host that has it built; it need not keep it if it cannot stand by, and lacks more than a lease."""
@@ -128,7 +128,7 @@ class Rights:
         self, router: RouterRecord, home: Host, *, instead_of: Right | None = None
     ) -> tuple[Host | None, str, bool]:
         """Who could stand by, after those that do, why (not), and whether it is a matter of waiting for a turn."""
-        if not self._ledger.take_turn():
+        if not self._ledger.looks.take_turn():
             return None, "others get a standby first", True
         if self._placing is None:
             self._placing = StandbyPlacing(self._ledger.fleet, self._ledger.now)
@@ -156,7 +156,7 @@ class Rights:
     def choose(self, router: RouterRecord, host: Host, why: str) -> Stay | None:
         """Have it stored that this host may succeed, after all that may already; it builds the router at once."""
         if (retry_at := router.store.waits_until("succession", self._ledger.now)) is not None:
-            self._ledger.look_later(router, retry_at)
+            self._ledger.looks.later(router.id, retry_at)
             return None
         keep_former = len(router.succession.rights) + 1 < self._most
         self._ledger.choose_standby(router, host, keep_former=keep_former)
@@ -211,7 +211,7 @@ class Rights:
     def store(self, router: RouterRecord, incarnation: Incarnation | None, reason: str) -> None:
         """Have stored who may succeed, and at which incarnation of its host the router is guarded."""
         if (retry_at := router.store.waits_until("succession", self._ledger.now)) is not None:
-            self._ledger.look_later(router, retry_at)
+            self._ledger.looks.later(router.id, retry_at)
             return
         rights = [right for right in router.succession.rights if right.state is not RightState.TAKEN]
         router.asked = StoreSuccession(

@@ -108,7 +108,7 @@ class Standbys:
 
     def _store_takeover(self, router: RouterRecord, took: TookOver) -> Answer:
         if (retry_at := router.store.waits_until("bind", self._ledger.now)) is not None:
-            self._ledger.look_later(router, retry_at)
+            self._ledger.looks.later(router.id, retry_at)
             return None
         target, home = self._ledger.fleet.get(took.by.host), self._ledger.fleet.get(router.host)
         if target is None:
@@ -216,7 +216,7 @@ class Standbys:
         """Of those who may succeed, the first that is ready, once it is the first of all."""
         since = self._over_since(router)
         if self._ledger.now < since + NEWS_S:
-            self._ledger.look_later(router, since + NEWS_S)
+            self._ledger.looks.later(router.id, since + NEWS_S)
             return Stay(
                 reason=f"{self._bound(router)} is over; {right.tenure.host}, which may succeed it, is about to say"
             )
@@ -231,7 +231,7 @@ class Standbys:
         if home.silence.standing is Standing.ALIVE and now >= until and not home.is_between_leases:
             return wish
         if now < until:
-            self._ledger.look_later(router, until)
+            self._ledger.looks.later(router.id, until)
         return Stay(
             reason=f"{self._bound(router)} is over; waits for {home.name} to hold its lease again, or to be dead"
         )
@@ -279,7 +279,7 @@ class Standbys:
         """Have it built where it should go, then change hosts; a drain takes its turn."""
         until = router.tour.stays_until(self._ledger.now)
         if wish.kind is MoveKind.RETRY and until is not None:
-            self._ledger.look_later(router, until)
+            self._ledger.looks.later(router.id, until)
             return Stay(reason=stays_on_tour(router, home))
         rights = router.succession.rights
         first = rights[0] if rights else None
@@ -319,7 +319,7 @@ class Standbys:
 
     def _refuse(self, router: RouterRecord, lament: str) -> Stay:
         router.wanted, router.refused = None, lament
-        self._ledger.look_at(router.id)  # With the next event or tick: it may wish something else as well.
+        self._ledger.looks.at(router.id)  # With the next event or tick: it may wish something else as well.
         return Stay(reason=lament)
 
     # Deeds
@@ -346,7 +346,7 @@ class Standbys:
         host, if that has to close it first.
         """
         if (retry_at := router.store.waits_until("bind", self._ledger.now)) is not None:
-            self._ledger.look_later(router, retry_at)
+            self._ledger.looks.later(router.id, retry_at)
             return None
         router.cause, following = self._ledger.cause, Epoch(router.epoch + 1)
         bind = Bind(

@@ -20,7 +20,8 @@ from gapless.core.effects import (
 )
 from gapless.core.events import HostAdminChanged, HostDisconnected, RouterDeleted, RouterNeeds, RouterWanted
 from gapless.core.fleet import Host
-from gapless.core.ledger import STANDBY_TURNS, Ledger
+from gapless.core.ledger import Ledger
+from gapless.core.looks import STANDBY_TURNS
 from gapless.core.standbys import CALM_S, NEWS_S
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch, MoveKind, MoveStep, RouterReport, RouterState, Successor, Takeover
@@ -185,7 +186,7 @@ def test_only_so_many_look_for_a_standby_in_one_turn(monkeypatch: pytest.MonkeyP
         return place(self, needs, *rest, **more)
 
     monkeypatch.setattr(placement.StandbyPlacing, "place", count)
-    rig.planner._ledger.look_at(*map(RouterId, routers))
+    rig.planner._ledger.looks.at(*map(RouterId, routers))
     rig.planner.handle(HostAdminChanged(id="again", host=HostName("h2"), admin_up=False), rig.now)
     assert len(placed) == STANDBY_TURNS
     for _ in range(4):
