@@ -7,7 +7,7 @@ from api_fakes import HEARD_AT, FakeSteering
 from httpx import AsyncClient, Response
 
 from gapless.controller.steering import BrakeView, RouterView, StandbyView
-from gapless.controller.store import records
+from gapless.controller.store import hostrows
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import MoveRow
 from gapless.model.host import HostName, Incarnation, InstanceId
@@ -175,15 +175,15 @@ class TestConfirmOff:
     @pytest.fixture(autouse=True)
     async def names(self, store: Store) -> None:
         async with store.transaction() as session:
-            await records.save_names(session, {HostName("host1"): self.record(3), HostName("host2"): self.record(9)})
+            await hostrows.save_names(session, {HostName("host1"): self.record(3), HostName("host2"): self.record(9)})
 
-    def record(self, started: int) -> records.NameRecord:
+    def record(self, started: int) -> hostrows.NameRecord:
         at = Incarnation(started)
-        return records.NameRecord(instance=InstanceId(ROUTER), started=at, highest=at, outlived=Incarnation(0))
+        return hostrows.NameRecord(instance=InstanceId(ROUTER), started=at, highest=at, outlived=Incarnation(0))
 
     async def confirmed(self, store: Store) -> dict[str, bool]:
         async with store.reading() as session:
-            return {name: record.is_off for name, record in (await records.names(session)).items()}
+            return {name: record.is_off for name, record in (await hostrows.names(session)).items()}
 
     async def test_it_is_stored_between_the_bar_and_the_word(
         self, api: AsyncClient, steering: FakeSteering, store: Store

@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
-from gapless.controller.store import records
+from gapless.controller.store import hostrows
 from gapless.controller.store.engine import Store
-from gapless.controller.store.records import NameRecord
+from gapless.controller.store.hostrows import NameRecord
 from gapless.controller.store.tables import utc_now
 from gapless.errors import LostRace, StoreUnavailable
 from gapless.model.host import HostFacts, HostName, Incarnation
@@ -39,8 +39,8 @@ class HostBook:
     async def register(self, facts: HostFacts, record: NameRecord) -> None:
         """Store a machine that is new under its name. Raises StoreUnavailable or LostRace."""
         async with self._store.transaction() as session:
-            await records.save_host(session, facts, record.started, utc_now())
-            await records.save_names(session, {facts.name: record})
+            await hostrows.save_host(session, facts, record.started, utc_now())
+            await hostrows.save_names(session, {facts.name: record})
 
     def greeted(self, facts: HostFacts, record: NameRecord) -> None:
         """A known machine connected: store what it says with the next round."""
@@ -78,8 +78,8 @@ class HostBook:
             for each in greeted.values():
                 await self._write_host(*each)
             async with self._store.transaction() as session:
-                gone = await records.save_heartbeats(session, heard)
-                await records.save_names(session, names)
+                gone = await hostrows.save_heartbeats(session, heard)
+                await hostrows.save_names(session, names)
         except StoreUnavailable as error:
             self._metrics.store_failures.labels(job="hosts").inc()
             self._trouble.persists(
@@ -105,7 +105,7 @@ class HostBook:
         """
         try:
             async with self._store.transaction() as session:
-                await records.save_known_host(session, facts, incarnation, utc_now())
+                await hostrows.save_known_host(session, facts, incarnation, utc_now())
         except LostRace as error:
             self._metrics.store_failures.labels(job="hosts").inc()
             get_logger().error("What a host says of itself cannot be stored", host=facts.name, reason=str(error))

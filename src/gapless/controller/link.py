@@ -23,7 +23,7 @@ from gapless.controller.refusals import Refusals
 from gapless.controller.roster import Admission, Refusal, RefusalCode, Roster
 from gapless.controller.session import SEND_TIMEOUT_S, Heard, Malformed, PlanSource, Session, decode
 from gapless.controller.sessions import Sessions
-from gapless.controller.store.records import NameRecord
+from gapless.controller.store.hostrows import NameRecord
 from gapless.controller.store.tables import utc_now
 from gapless.errors import Conflict, StoreUnavailable, Unavailable
 from gapless.model.host import HostFacts, HostName, Incarnation

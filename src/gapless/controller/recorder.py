@@ -28,9 +28,9 @@ from typing import Any, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gapless.controller.store import records, thread
+from gapless.controller.store import bindingrows, clusterrows, moverows, thread
 from gapless.controller.store.engine import Store
-from gapless.controller.store.records import StepTaken
+from gapless.controller.store.moverows import StepTaken
 from gapless.controller.store.tables import utc_now
 from gapless.core.backoff import Backoff, Pace
 from gapless.core.effects import Bind, RecordStep, StorePanel, StoreSuccession, StoreWithdrawal
@@ -120,7 +120,7 @@ class Recorder:
         """Delete moves that are too old; whether there may be more of them."""
         try:
             async with self._store.transaction() as session:
-                pruned = await records.prune_moves(session, utc_now() - self._keep_moves, PRUNED_AT_ONCE)
+                pruned = await moverows.prune_moves(session, utc_now() - self._keep_moves, PRUNED_AT_ONCE)
         except StoreUnavailable as error:
             self._metrics.store_failures.labels(job="pruning").inc()
             self._log.warning("Old moves cannot be deleted; tried again in an hour", reason=str(error))
@@ -156,7 +156,7 @@ class Recorder:
 
     async def _store_binds(self, batch: Sequence[tuple[Bind, datetime]]) -> bool:
         async def work(session: AsyncSession, some: Sequence[tuple[Bind, datetime]]) -> list[None]:
-            await records.bind(session, some, utc_now())
+            await bindingrows.bind(session, some, utc_now())
             return [None] * len(some)
 
         outcomes = await self._stored("bindings", batch, work)
@@ -171,9 +171,9 @@ class Recorder:
         async def work(session: AsyncSession, some: Sequence[StoreWithdrawal | StoreSuccession]) -> list[None]:
             for each in some:
                 if isinstance(each, StoreWithdrawal):
-                    await records.store_withdrawal(session, each)
+                    await bindingrows.store_withdrawal(session, each)
                 else:
-                    await records.store_succession(session, each)
+                    await bindingrows.store_succession(session, each)
             return [None] * len(some)
 
         outcomes = await self._stored("changes of bindings", batch, work)
@@ -184,7 +184,7 @@ class Recorder:
     async def _store_panels(self, batch: Sequence[StorePanel]) -> bool:
         async def work(session: AsyncSession, some: Sequence[StorePanel]) -> list[None]:
             for each in some:
-                await records.store_panel(session, each)
+                await clusterrows.store_panel(session, each)
             return [None] * len(some)
 
         outcomes = await self._stored("panels", batch, work)
@@ -206,7 +206,7 @@ class Recorder:
         try:
             async with self._store.reading() as session:
                 named = {effect.router_id for effect, _ in self._doubts if not isinstance(effect, StorePanel)}
-                stored, panel = await records.bindings(session, named), await records.panel(session)
+                stored, panel = await bindingrows.bindings(session, named), await clusterrows.panel(session)
         except StoreUnavailable as error:
             count = len(self._doubts)
             self._log.error(
@@ -219,16 +219,16 @@ class Recorder:
             if isinstance(effect, StorePanel):
                 is_stored = panel == effect.panel
             else:
-                is_stored = records.has(stored.get(effect.router_id), effect)
+                is_stored = bindingrows.has(stored.get(effect.router_id), effect)
             self._answer(effect, "" if is_stored else reason)
         return True
 
     async def _store_steps(self, batch: Sequence[StepTaken]) -> bool:
         """False if the database is away: then they are taken again, oldest first."""
-        outcomes = await self._stored("steps of moves", batch, records.record_steps)
+        outcomes = await self._stored("steps of moves", batch, moverows.record_steps)
         left: list[StepTaken] = []
         for step, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, records.RecordedStep):
+            if isinstance(outcome, moverows.RecordedStep):
                 self._count(step.step, outcome)
             elif isinstance(outcome, StoreUnavailable):
                 left.append(step)
@@ -255,7 +255,7 @@ class Recorder:
             return [error] * len(batch)
         return list(done)
 
-    def _count(self, step: MoveStep, known: records.RecordedStep) -> None:
+    def _count(self, step: MoveStep, known: moverows.RecordedStep) -> None:
         if known.ended:
             self._metrics.move_ended(known.kind, step)
         if step is MoveStep.BUILT and known.since_sent_s is not None:

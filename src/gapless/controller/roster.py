@@ -20,7 +20,7 @@ from enum import StrEnum
 from ipaddress import AddressValueError, IPv4Address
 from uuid import UUID
 
-from gapless.controller.store.records import HostRecord, NameRecord
+from gapless.controller.store.hostrows import HostRecord, NameRecord
 from gapless.model.host import HostFacts, HostName, Incarnation, InstanceId, others_up_to
 from gapless.model.lease import NOBODY
 

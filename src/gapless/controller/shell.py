@@ -14,7 +14,7 @@ from gapless.controller.link import Link
 from gapless.controller.pilot import Pilot
 from gapless.controller.roster import Roster
 from gapless.controller.sessions import Sessions
-from gapless.controller.store import projection, records
+from gapless.controller.store import bindingrows, clusterrows, hostrows, moverows, projection
 from gapless.controller.store.engine import Store
 from gapless.core.events import RouterNeeds
 from gapless.core.liveness import Timing
@@ -132,10 +132,10 @@ class _Levels:
     """All that the planner goes on from."""
 
     cluster: str
-    hosts: dict[HostName, records.HostRecord]
-    names: dict[HostName, records.NameRecord]
+    hosts: dict[HostName, hostrows.HostRecord]
+    names: dict[HostName, hostrows.NameRecord]
     needs: dict[RouterId, RouterNeeds]
-    bindings: dict[RouterId, records.StoredBinding]
+    bindings: dict[RouterId, bindingrows.StoredBinding]
     open_moves: dict[RouterId, MoveKind]
     panel: Panel | None
     choices: dict[RouterId, str]
@@ -176,12 +176,12 @@ class _Levels:
 async def _levels(store: Store) -> _Levels:
     async with store.transaction() as session:
         return _Levels(
-            cluster=await records.cluster_id(session),
-            hosts=await records.hosts(session),
-            names=await records.names(session),
+            cluster=await clusterrows.cluster_id(session),
+            hosts=await hostrows.hosts(session),
+            names=await hostrows.names(session),
             needs=await projection.needs(session),
-            bindings=await records.bindings(session),
-            open_moves=await records.open_moves(session),
-            panel=await records.panel(session),
-            choices=await records.choices(session),
+            bindings=await bindingrows.bindings(session),
+            open_moves=await moverows.open_moves(session),
+            panel=await clusterrows.panel(session),
+            choices=await moverows.choices(session),
         )

@@ -20,7 +20,7 @@ from gapless.cli import main
 from gapless.config import Address, Liveness, ServerSettings
 from gapless.controller import server
 from gapless.controller.server import Listening
-from gapless.controller.store import records
+from gapless.controller.store import bindingrows, hostrows, moverows
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import RouterRow
 from gapless.core.effects import Bind
@@ -69,11 +69,11 @@ async def fill(state: Path) -> None:
     async with store.transaction() as session:
         for name in ("h1", "h2"):
             facts = HostFacts(name=HostName(name), instance=InstanceId(str(uuid4())))
-            await records.save_host(session, facts, Incarnation(1), AT)
-            known = records.NameRecord(
+            await hostrows.save_host(session, facts, Incarnation(1), AT)
+            known = hostrows.NameRecord(
                 instance=facts.instance, started=Incarnation(1), highest=Incarnation(1), outlived=Incarnation(0)
             )
-            await records.save_names(session, {facts.name: known})
+            await hostrows.save_names(session, {facts.name: known})
         session.add(RouterRow(id=ROUTER, name="edge"))
     for epoch, (before, after) in enumerate([(None, "h1"), ("h1", "h2")], start=1):
         move = Bind(
@@ -90,12 +90,12 @@ async def fill(state: Path) -> None:
         )
         decided = AT + timedelta(hours=epoch)
         async with store.transaction() as session:
-            await records.bind(session, [(move, decided)], decided + timedelta(milliseconds=4))
+            await bindingrows.bind(session, [(move, decided)], decided + timedelta(milliseconds=4))
         async with store.transaction() as session:
             for step, after_ms in ((MoveStep.SENT, 6), (MoveStep.BUILT, 40), (MoveStep.CONFIRMED, 55)):
                 at = decided + timedelta(milliseconds=after_ms)
-                taken = records.StepTaken(router_id=ROUTER, epoch=Epoch(epoch), step=step, at=at)
-                await records.record_steps(session, [taken])
+                taken = moverows.StepTaken(router_id=ROUTER, epoch=Epoch(epoch), step=step, at=at)
+                await moverows.record_steps(session, [taken])
     await store.close()
 
 

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 import structlog
-from shell_fakes import Trouble
+from row_rig import AT
+from shell_fakes import Trouble, add_routers, facts_of
 
+from gapless.controller.store import hostrows
 from gapless.controller.store.engine import Store
+from gapless.model.host import Incarnation
 
 
 @pytest.fixture
@@ -16,6 +19,16 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     opened = await Store.open(f"sqlite:///{tmp_path}/gapless.db")
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def ready(store: Store) -> Store:
+    """The store with hosts h1 and h2, routers r and s."""
+    async with store.transaction() as session:
+        for name in ("h1", "h2"):
+            await hostrows.save_host(session, facts_of(name), Incarnation(1), AT)
+    await add_routers(store, "r", "s")
+    return store
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from shell_fakes import Bench, Trouble, add_routers, an_id, delete_router, facts_of, router_id
 
 from gapless.controller.pilot import AUDIT_S, CHECK_S
-from gapless.controller.store import projection, records
+from gapless.controller.store import bindingrows, clusterrows, hostrows, moverows, projection
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import RouterRow
 from gapless.errors import InvariantError, StoreUnavailable
@@ -79,7 +79,7 @@ async def test_the_move_is_recorded_step_by_step(store: Store) -> None:
     await bench.pass_time(155, "h2", "h3")
 
     async with store.reading() as session:
-        move, first = await records.moves(session, router_id=router_id("r"))
+        move, first = await moverows.moves(session, router_id=router_id("r"))
 
     assert (move.kind, move.from_host, move.to_host, move.epoch) == ("reschedule", ONE, TWO, 2)
     assert move.outcome == "confirmed"
@@ -150,7 +150,7 @@ async def test_a_database_in_trouble_delays_moves_and_breaks_nothing(
 async def test_steps_of_moves_wait_for_the_database(store: Store, trouble: Trouble) -> None:
     bench = await a_router_on_one(store, "r")
     async with store.reading() as session:
-        move = await records.move(session, router_id("r"), 1)
+        move = await moverows.move(session, router_id("r"), 1)
     trouble.read_only()
     bench.shell.driver.recorder.note(router_id("r"), move.epoch, MoveStep.ANNOUNCED, move.timeline[-1].at)
     assert not await bench.shell.driver.recorder.flush()
@@ -159,7 +159,7 @@ async def test_steps_of_moves_wait_for_the_database(store: Store, trouble: Troub
     assert await bench.shell.driver.recorder.flush()
 
     async with store.reading() as session:
-        after = await records.move(session, router_id("r"), 1)
+        after = await moverows.move(session, router_id("r"), 1)
     assert MoveStep.ANNOUNCED in [each.step for each in after.timeline]
 
 
@@ -181,7 +181,7 @@ async def test_killed_between_the_binding_and_the_plan_it_goes_on_from_the_store
     assert after.plan("h1") == {}, "should h1 return, it must not build it"
     await after.pass_time(5, "h2", "h3")
     async with store.reading() as session:
-        move = await records.move(session, router_id("r"), 2)
+        move = await moverows.move(session, router_id("r"), 2)
     assert move.outcome == "confirmed", "the move that was begun before is ended after"
 
 
@@ -331,14 +331,14 @@ async def test_a_drained_hosts_router_is_given_away_only_when_it_has_let_go(stor
     assert router not in bench.plan("h1")
     assert router not in bench.plan("h2"), "h1 has not said that it is gone"
     async with store.reading() as session:
-        assert (await records.bindings(session))[router].leaving_host == ONE
+        assert (await bindingrows.bindings(session))[router].leaving_host == ONE
 
     await bench.report("h1")
     await bench.settle()
 
     assert router in bench.plan("h2")
     async with store.reading() as session:
-        assert (await records.bindings(session))[router].leaving_host is None
+        assert (await bindingrows.bindings(session))[router].leaving_host is None
 
 
 async def test_a_withdrawal_that_cannot_be_stored_is_tried_again(store: Store, trouble: Trouble) -> None:
@@ -369,7 +369,7 @@ async def test_a_hosts_own_times_count_from_when_its_plan_really_left(store: Sto
     await bench.settle()
 
     async with store.reading() as session:
-        move = await records.move(session, router, 2)
+        move = await moverows.move(session, router, 2)
     at = {each.step: each.at for each in move.timeline}
     assert at[MoveStep.ANNOUNCED] - at[MoveStep.BUILT] == timedelta(milliseconds=10)
     ago = at[MoveStep.CONFIRMED] - at[MoveStep.BUILT]
@@ -400,7 +400,7 @@ async def test_a_host_that_is_confirmed_off_need_not_be_waited_for(store: Store,
     assert bench.host_of(router_id("r")) == ONE
     words = bench.shell.pilot.bar([ONE])
     async with store.transaction() as session:
-        await records.confirm_off(session, words)
+        await hostrows.confirm_off(session, words)
     bench.shell.pilot.hosts_confirmed_off(words)
     await bench.settle()
     assert bench.host_of(router_id("r")) in (TWO, THREE)
@@ -440,8 +440,8 @@ async def test_a_standby_takes_over_and_the_store_has_it(store: Store) -> None:
         await bench.settle()
     await bench.pass_time(2)
     async with store.reading() as session:
-        stored = (await records.bindings(session))[router_id("r")]
-        assert await records.panel(session) is not None
+        stored = (await bindingrows.bindings(session))[router_id("r")]
+        assert await clusterrows.panel(session) is not None
     home, (successor,) = stored.assignment.host, stored.successors
     standby = successor.tenure
     assert {home, standby.host} == {"h1", "h2"}
@@ -451,8 +451,8 @@ async def test_a_standby_takes_over_and_the_store_has_it(store: Store) -> None:
     await bench.report(standby.host, leased=Incarnation(1), forwarding=is_open, takeovers=(took,))
     await bench.settle()
     async with store.reading() as session:
-        stored = (await records.bindings(session))[router_id("r")]
-        move = await records.move(session, router_id("r"), 2)
+        stored = (await bindingrows.bindings(session))[router_id("r")]
+        move = await moverows.move(session, router_id("r"), 2)
     assert (stored.assignment.host, stored.assignment.epoch, stored.successors) == (standby.host, 2, ())
     assert (move.kind, move.outcome) == (MoveKind.TAKEOVER, "confirmed")
     steps = {each.step for each in move.timeline}

@@ -7,9 +7,9 @@ import pytest
 from shell_fakes import Trouble, facts_of
 
 from gapless.controller.hostbook import HostBook
-from gapless.controller.store import records
+from gapless.controller.store import hostrows, tables
 from gapless.controller.store.engine import Store
-from gapless.controller.store.records import NameRecord
+from gapless.controller.store.hostrows import NameRecord
 from gapless.model.host import HostName, Incarnation
 from gapless.observe.metrics import Metrics
 
@@ -31,7 +31,7 @@ def at(incarnation: int, name: str = "h1") -> NameRecord:
 
 async def heartbeats(store: Store) -> dict[HostName, datetime]:
     async with store.reading() as session:
-        return {name: host.heartbeat_at for name, host in (await records.hosts(session)).items()}
+        return {name: host.heartbeat_at for name, host in (await hostrows.hosts(session)).items()}
 
 
 async def test_a_host_that_cannot_be_stored_costs_no_other_its_heartbeat(
@@ -45,7 +45,7 @@ async def test_a_host_that_cannot_be_stored_costs_no_other_its_heartbeat(
     assert after[HostName("h1")] > before[HostName("h1")]
     assert after[HostName("h2")] > before[HostName("h2")]
     async with store.reading() as session:
-        assert (await records.hosts(session))[HostName("h2")].incarnation == 7
+        assert (await hostrows.hosts(session))[HostName("h2")].incarnation == 7
     (line,) = [line for line in log if "cannot be stored" in line["event"]]
     assert line["host"] == "h1"
 
@@ -53,7 +53,7 @@ async def test_a_host_that_cannot_be_stored_costs_no_other_its_heartbeat(
 async def test_a_host_that_is_deleted_while_it_is_being_written_stays_deleted(store: Store, book: HostBook) -> None:
     book.greeted(facts_of("h1"), at(2))
     async with store.transaction() as session:  # The API's transaction; what was gathered is on its way already.
-        await session.delete(await session.get_one(records.HostRow, "h1"))
+        await session.delete(await session.get_one(tables.HostRow, "h1"))
     gone: list[HostName] = []
     book.on_gone = gone.append
     await book.write()
@@ -79,13 +79,13 @@ async def test_a_database_in_trouble_is_one_line_and_not_one_a_round(
 
 async def test_what_is_known_of_a_name_is_stored_also_once_its_host_is_deleted(store: Store, book: HostBook) -> None:
     async with store.transaction() as session:
-        await session.delete(await session.get_one(records.HostRow, "h1"))
+        await session.delete(await session.get_one(tables.HostRow, "h1"))
     book.forget(HostName("h1"))
     book.risen(HostName("h1"), at(40))
     await book.write()
     async with store.reading() as session:
-        assert (await records.names(session))[HostName("h1")].highest == 40
-        assert list(await records.hosts(session)) == ["h2"]
+        assert (await hostrows.names(session))[HostName("h1")].highest == 40
+        assert list(await hostrows.hosts(session)) == ["h2"]
 
 
 async def test_what_could_not_be_written_of_a_name_is_written_later(
@@ -97,4 +97,4 @@ async def test_what_could_not_be_written_of_a_name_is_written_later(
     trouble.over()
     await book.write()
     async with store.reading() as session:
-        assert (await records.names(session))[HostName("h1")].highest == 40
+        assert (await hostrows.names(session))[HostName("h1")].highest == 40

@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from gapless.config import Address
 from gapless.controller import link as link_module
 from gapless.controller.shell import Shell
-from gapless.controller.store import records
+from gapless.controller.store import hostrows, tables
 from gapless.controller.store.engine import Store
 from gapless.errors import Unavailable
 from gapless.model.host import MACHINE_STEP, AgentState, HostName, Incarnation, InstanceId
@@ -78,7 +78,7 @@ async def test_a_host_is_welcome_stored_and_gets_its_plan(store: Store) -> None:
         assert isinstance(change, Change)
         assert change.routers[0].router.name == "renamed"
         async with store.reading() as session:
-            assert H1 in await records.hosts(session)
+            assert H1 in await hostrows.hosts(session)
 
 
 async def test_a_wrong_key_is_refused_on_both_sides_without_a_name_in_the_store(store: Store, log: Log) -> None:
@@ -93,7 +93,7 @@ async def test_a_wrong_key_is_refused_on_both_sides_without_a_name_in_the_store(
         assert (line["code"], line["host"], line["peer"]) == ("key", "h1", "127.0.0.1")
         assert refusals(shell, "key") == 1
         async with store.reading() as session:
-            assert await records.hosts(session) == {}
+            assert await hostrows.hosts(session) == {}
         await works(port)
 
 
@@ -120,7 +120,7 @@ async def test_a_host_of_another_cluster_says_so_and_it_is_said_once(store: Stor
         assert (line["code"], line["host"]) == ("cluster", "h1")
         assert refusals(shell, "cluster") == 3
         async with store.reading() as session:
-            assert await records.hosts(session) == {}
+            assert await hostrows.hosts(session) == {}
         await works(port)
 
 
@@ -277,7 +277,7 @@ async def test_a_second_machine_with_the_name_is_refused_and_the_first_is_left_a
         await rename_router(store, router, "still served")
         await first.report()
         async with store.reading() as session:
-            assert (await records.hosts(session))[H1].facts.instance == first.facts.instance
+            assert (await hostrows.hosts(session))[H1].facts.instance == first.facts.instance
 
 
 async def test_another_machine_may_have_the_name_of_a_dead_host(store: Store, log: Log) -> None:
@@ -289,7 +289,7 @@ async def test_another_machine_may_have_the_name_of_a_dead_host(store: Store, lo
             (line,) = [line for line in log if "takes over the name of a dead host" in line["event"]]
             assert (line["log_level"], line["host"], line["instance"]) == ("warning", "h1", OTHER_MACHINE)
         async with store.reading() as session:
-            assert (await records.hosts(session))[H1].facts.instance == OTHER_MACHINE
+            assert (await hostrows.hosts(session))[H1].facts.instance == OTHER_MACHINE
 
 
 async def test_another_machine_is_told_what_it_has_to_be_above_also_after_the_agent_was_deleted(store: Store) -> None:
@@ -304,7 +304,7 @@ async def test_another_machine_is_told_what_it_has_to_be_above_also_after_the_ag
             await host.say(said)
         await shell.write_the_rest()
         async with store.transaction() as session:
-            await session.delete(await session.get_one(records.HostRow, "h1"))
+            await session.delete(await session.get_one(tables.HostRow, "h1"))
         shell.pilot.host_forgotten(H1)
     async with listening(store) as (shell, port):
         for again in (False, True):  # As long as it is the same machine, it is told the same.
@@ -315,14 +315,14 @@ async def test_another_machine_is_told_what_it_has_to_be_above_also_after_the_ag
         shell.driver.turn()
         assert shell.driver.planner._ledger.fleet.get(H1).incarnation == 2 * MACHINE_STEP + 1  # type: ignore[union-attr]
         async with store.reading() as session:
-            assert (await records.hosts(session))[H1].incarnation == 2 * MACHINE_STEP + 1
+            assert (await hostrows.hosts(session))[H1].incarnation == 2 * MACHINE_STEP + 1
 
 
 async def confirm_off(shell: Shell, store: Store) -> None:
     """An operator's word on h1, as the API takes it."""
     words = shell.pilot.bar([H1])
     async with store.transaction() as session:
-        await records.confirm_off(session, words)
+        await hostrows.confirm_off(session, words)
     shell.pilot.hosts_confirmed_off(words)
 
 
@@ -348,13 +348,13 @@ async def test_a_host_that_was_confirmed_off_is_told_to_begin_above_what_was_hea
 async def comes_back_above(port: int, store: Store, confirmed: int) -> None:
     """What is stored before it is welcome says that it is on again."""
     async with store.reading() as session:
-        assert (await records.names(session))[H1].is_off
+        assert (await hostrows.names(session))[H1].is_off
     async with dialled(port) as connection:
         answer = await greet(connection, facts_of("h1"), incarnation=10)
         assert isinstance(answer, Welcome)
         assert answer.outlived == confirmed
         async with store.reading() as session:
-            known = (await records.names(session))[H1]
+            known = (await hostrows.names(session))[H1]
         assert (known.is_off, known.started, known.confirmed) == (False, confirmed + 1, confirmed)
 
 
@@ -459,7 +459,7 @@ async def test_a_new_host_waits_for_the_store_and_a_known_one_does_not(
         trouble.over()
         await shell.book.write()
         async with store.reading() as session:
-            assert (await records.hosts(session))[HostName("known")].incarnation == 4
+            assert (await hostrows.hosts(session))[HostName("known")].incarnation == 4
         await works(port, "new")
 
 
@@ -509,7 +509,7 @@ async def test_the_end_of_an_old_session_is_never_heard_after_the_beginning_of_a
 async def test_a_forgotten_host_is_sent_away_and_may_come_back_as_a_new_one(store: Store) -> None:
     async with listening(store) as (shell, port), fake_host(port, "h1") as host:
         async with store.transaction() as session:
-            await session.delete(await session.get_one(records.HostRow, "h1"))
+            await session.delete(await session.get_one(tables.HostRow, "h1"))
         shell.pilot.host_forgotten(H1)
         assert await host.closed() == "an operator deleted this host's agent"
         async with fake_host(port, facts_of("h1", instance=OTHER_MACHINE)):
@@ -520,13 +520,13 @@ async def test_a_host_whose_deletion_was_stored_but_reported_as_failed_comes_bac
     """Nobody was told: the API saw its transaction fail."""
     async with listening(store) as (shell, port), fake_host(port, "h1") as host:
         async with store.transaction() as session:
-            await session.delete(await session.get_one(records.HostRow, "h1"))
+            await session.delete(await session.get_one(tables.HostRow, "h1"))
         shell.book.heard(H1)
         await shell.book.write()
         assert await host.closed() == "an operator deleted this host's agent"
         await works(port, "h1")
         async with store.reading() as session:
-            assert H1 in await records.hosts(session)
+            assert H1 in await hostrows.hosts(session)
         shell.book.heard(H1)
         await shell.book.write()
         assert shell.link._roster.is_known(host.facts), "once is enough"

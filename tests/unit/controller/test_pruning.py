@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from gapless.controller import recorder as recorder_module
 from gapless.controller.recorder import Recorder, Write
-from gapless.controller.store import records
+from gapless.controller.store import hostrows
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import BindingRow, MoveRow, utc_now
 from gapless.model.host import Incarnation
@@ -43,7 +43,7 @@ async def moves(store: Store, router: str, *ages_days: float, ended: bool = True
 
 async def bound(store: Store, router: str, epoch: int) -> None:
     async with store.transaction() as session:
-        await records.save_host(session, facts_of("h1"), Incarnation(1), utc_now())
+        await hostrows.save_host(session, facts_of("h1"), Incarnation(1), utc_now())
         session.add(BindingRow(router_id=router, host="h1", epoch=epoch))
 
 

@@ -10,7 +10,7 @@ from shell_fakes import Bench, add_routers, delete_router, facts_of, router_id
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.recorder import Recorder, Write
-from gapless.controller.store import records
+from gapless.controller.store import bindingrows, hostrows, moverows
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import utc_now
 from gapless.core.effects import Bind, StorePanel, StoreSuccession, StoreWithdrawal
@@ -94,7 +94,7 @@ async def desk(store: Store) -> Desk:
     """Hosts h1 and h2, routers r and s."""
     async with store.transaction() as session:
         for name in ("h1", "h2"):
-            await records.save_host(session, facts_of(name), Incarnation(1), utc_now())
+            await hostrows.save_host(session, facts_of(name), Incarnation(1), utc_now())
     await add_routers(store, "r", "s")
     return Desk(FlakyStore(store))
 
@@ -123,7 +123,7 @@ async def test_what_was_not_stored_is_answered_as_failed_with_the_first_reason(
     async def fail(*_: Any) -> None:
         raise StoreUnavailable("the disk is full")
 
-    monkeypatch.setattr(records, "bind", fail)
+    monkeypatch.setattr(bindingrows, "bind", fail)
     desk.bind(1)
     await desk.recorder.flush()
     assert desk.answers == [("not bound", 1, "the disk is full")]
@@ -190,14 +190,14 @@ async def test_steps_that_are_stored_one_by_one_are_all_counted(desk: Desk, monk
     desk.bind(1)
     desk.bind(1, name="s")
     await desk.recorder.flush()
-    at_once = records.record_steps
+    at_once = moverows.record_steps
 
     async def only_alone(session: AsyncSession, taken: Any) -> Any:
         if len(taken) > 1:
             raise LostRace("not together")
         return await at_once(session, taken)
 
-    monkeypatch.setattr(records, "record_steps", only_alone)
+    monkeypatch.setattr(moverows, "record_steps", only_alone)
     for name in ("r", "s"):
         desk.recorder.note(router_id(name), Epoch(1), MoveStep.CONFIRMED, utc_now())
     assert await desk.recorder.flush()

@@ -7,7 +7,7 @@ import pytest
 from shell_fakes import facts_of
 
 from gapless.controller.roster import Admission, Refusal, RefusalCode, Roster
-from gapless.controller.store.records import HostRecord
+from gapless.controller.store.hostrows import HostRecord
 from gapless.model.host import MACHINE_STEP, HostFacts, HostName, Incarnation, InstanceId
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -15,7 +15,7 @@ from gapless.controller.api.faults import HttpBadRequest
 from gapless.controller.api.resources import json_response
 from gapless.controller.api.transactions import Transactions
 from gapless.controller.steering import Steering
-from gapless.controller.store import records
+from gapless.controller.store import hostrows, moverows
 from gapless.errors import Conflict, NotFound
 from gapless.model.host import HostName
 
@@ -38,7 +38,7 @@ class GaplessApi:
             raise HttpBadRequest(f"{unknown} is invalid attribute for filtering")
         limit = _limit(asked.get("limit"))
         moves = await self._transactions.read(
-            lambda session: records.moves(
+            lambda session: moverows.moves(
                 session, router_id=asked.get("router_id"), host=asked.get("host"), limit=limit
             )
         )
@@ -49,7 +49,7 @@ class GaplessApi:
         router_id, epoch = request.path_params["router_id"], request.path_params["epoch"]
         if not (epoch.isascii() and epoch.isdecimal() and len(epoch) < 16):
             raise NotFound(f"there is no move of router {router_id} to epoch {epoch}")
-        move = await self._transactions.read(lambda session: records.move(session, router_id, int(epoch)))
+        move = await self._transactions.read(lambda session: moverows.move(session, router_id, int(epoch)))
         return json_response({"failover": move.as_json()})
 
     async def hosts(self, _: Request) -> Response:
@@ -88,7 +88,7 @@ class GaplessApi:
             raise HostsHeard("; ".join(f"{name}: {objections[name]}" for name in sorted(objections)))
         if not dry_run:
             words = self._steering.bar(hosts)
-            await self._transactions.write(lambda session: records.confirm_off(session, words))
+            await self._transactions.write(lambda session: hostrows.confirm_off(session, words))
             self._steering.hosts_confirmed_off(words)
         return json_response({"confirm_off": {"hosts": hosts, "dry_run": dry_run}})
 
