@@ -18,13 +18,9 @@ from gapless.controller.api.edge import Edge
 from gapless.controller.api.transactions import Transactions
 from gapless.controller.store.engine import Store
 from gapless.observe.metrics import Metrics
+from stores import empty_database, store
 
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await Store.open(f"sqlite:///{tmp_path}/gapless.db")
-    yield store
-    await store.close()
+__all__ = ["empty_database", "store"]
 
 
 @pytest.fixture

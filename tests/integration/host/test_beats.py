@@ -23,7 +23,6 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 
 import pytest
-import structlog
 
 from gapless.config import HostSettings
 from gapless.core.backoff import Backoff, Pace
@@ -44,10 +43,10 @@ from gapless.model.plan import (
     Role,
 )
 from gapless.model.router import Router, RouterId, RouterPort
-from gapless.observe.log import configure
 from gapless.sentinel.identity import StateDirectory
 from gapless.sentinel.keeper import GuardKeeper
 from gapless.sentinel.pulse import Pulse
+from logged import kept
 from namespaces import require
 
 pytestmark = pytest.mark.isolated
@@ -191,6 +190,15 @@ class Site:
 @asynccontextmanager
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     """Three hosts that hold their leases; the router is active on the first, and the second has the right."""
+    with kept("sentinel") as lines:
+        async with _running(tmp_path, lines) as it:
+            yield it
+    it.check()
+
+
+@asynccontextmanager
+async def _running(tmp_path: Path, lines: list[str]) -> AsyncIterator[Site]:
+    """`lines`: what their sentinels log."""
     require()
     netns.DIRECTORY.mkdir(parents=True, exist_ok=True)
     run("ip link set lo up")
@@ -204,9 +212,6 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         plug_in(host)
     it = Site(hosts, packet_socket("ear"))
     tasks = []
-    lines: list[str] = []
-    configure("sentinel")
-    structlog.configure(logger_factory=lambda *_: _Paper(lines))
     states = [StateDirectory(tmp_path / host.name) for host in hosts]
     for host, state in zip(hosts, states, strict=True):
         state.begin_incarnation()
@@ -247,21 +252,12 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         assert not it.last_of(second), "a standby is mute"
         yield it
     finally:
-        structlog.reset_defaults()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for open_socket in (it.switch, *(host.speaks for host in hosts)):
             if open_socket is not None:
                 open_socket.close()
-    it.check()
-
-
-class _Paper:
-    """A logger that writes into a list."""
-
-    def __init__(self, lines: list[str]) -> None:
-        self.msg = self.debug = self.info = self.warning = self.error = self.critical = lines.append
 
 
 def grants(lines: list[str]) -> int:

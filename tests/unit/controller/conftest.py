@@ -1,7 +1,6 @@
 """A real store for each test, trouble for it on demand, and the log as a list."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,13 +11,9 @@ from shell_fakes import Trouble, add_routers, facts_of
 from gapless.controller.store import hostrows
 from gapless.controller.store.engine import Store
 from gapless.model.host import Incarnation
+from stores import empty_database, store
 
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.open(f"sqlite:///{tmp_path}/gapless.db")
-    yield opened
-    await opened.close()
+__all__ = ["empty_database", "store"]
 
 
 @pytest.fixture

@@ -3,23 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-import structlog
 
-from gapless.observe.log import configure
-
-
-class _Paper:
-    """A logger that writes into a list."""
-
-    def __init__(self, lines: list[str]) -> None:
-        self.msg = self.debug = self.info = self.warning = self.error = self.critical = self.exception = lines.append
+from logged import kept
 
 
 @pytest.fixture(autouse=True)
 def log_lines() -> Iterator[list[str]]:
     """Every line that was logged since the test began."""
-    lines: list[str] = []
-    configure("flows")
-    structlog.configure(logger_factory=lambda *_: _Paper(lines))
-    yield lines
-    structlog.reset_defaults()
+    with kept("flows") as lines:
+        yield lines

@@ -1,8 +1,5 @@
 """A new cloud for each test."""
 
-import asyncio
-import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,18 +8,9 @@ from operations_cloud import Cloud, seeded
 from gapless.config import ServerSettings
 from gapless.controller.operations.catalog import Catalog
 from gapless.controller.store.engine import Store
+from stores import empty_database, store
 
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database to copy: migrating takes longer than most tests."""
-    path = tmp_path_factory.mktemp("empty") / "gapless.db"
-
-    async def make() -> None:
-        await (await Store.open(f"sqlite:///{path}")).close()
-
-    asyncio.run(make())
-    return path
+__all__ = ["empty_database", "store"]
 
 
 @pytest.fixture
@@ -31,8 +19,5 @@ def settings(tmp_path: Path) -> ServerSettings:
 
 
 @pytest.fixture
-async def cloud(tmp_path: Path, empty_database: Path, settings: ServerSettings) -> AsyncIterator[Cloud]:
-    shutil.copy(empty_database, tmp_path / "gapless.db")
-    store = await Store.open(f"sqlite:///{tmp_path}/gapless.db")
-    yield Cloud(store=store, catalog=Catalog.of(settings, seeded()))
-    await store.close()
+def cloud(store: Store, settings: ServerSettings) -> Cloud:
+    return Cloud(store=store, catalog=Catalog.of(settings, seeded()))

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from gapless.controller.store import engine, thread
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import Cluster
 from gapless.errors import InvariantError, LostRace, StoreUnavailable
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.open(f"sqlite:///{tmp_path}/gapless.db")
-    yield opened
-    await opened.close()
 
 
 async def count(session: AsyncSession) -> int:
