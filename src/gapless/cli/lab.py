@@ -51,37 +51,9 @@ Name = Annotated[str, typer.Option(help="Which lab, if there are several.")]
 FAULT_HELP = "What to break; see `gapless lab faults`."
 
 
-def _settings(
-    hosts: int,
-    routers: int,
-    mode: str,
-    timing: str,
-    standbys: int,
-    report: float,
-    down: float,
-    classic: bool,
-    packed: bool,
-    interval_ms: float = 0.0,
-    flows: int = 0,
-    flow_sync: bool = True,
-) -> LabSettings:
-    if classic:
-        report, down = CLASSIC.report_interval_s, CLASSIC.agent_down_time_s
-    settings = LabSettings(
-        hosts=hosts,
-        routers=routers,
-        mode=mode_of(mode),
-        timing=timing,
-        standbys=standbys,
-        report_interval_s=report,
-        agent_down_time_s=down,
-        interval_ms=interval_ms,
-        packed=packed,
-        flows=flows,
-        flow_sync=flow_sync,
-    )
-    room.check(settings)
-    return settings
+def _patience(report_interval: float, agent_down_time: float, *, classic: bool) -> tuple[float, float]:
+    """Seconds between a host's reports, and Neutron's agent_down_time."""
+    return (CLASSIC.report_interval_s, CLASSIC.agent_down_time_s) if classic else (report_interval, agent_down_time)
 
 
 @app.command()
@@ -122,20 +94,21 @@ def run(
     names = tuple(fault or ("host-power",))
     if repeat > 1 and (rounds > 1 or len(names) > 1):
         raise InvalidRequest("either one fault in labs of its own (--repeat), or rounds in one lab: not both")
-    settings = _settings(
-        hosts,
-        routers,
-        mode,
-        timing,
-        standbys,
-        report_interval,
-        agent_down_time,
-        classic,
-        packed,
-        interval,
-        flows,
-        flow_sync,
+    report_interval, agent_down_time = _patience(report_interval, agent_down_time, classic=classic)
+    settings = LabSettings(
+        hosts=hosts,
+        routers=routers,
+        packed=packed,
+        mode=mode_of(mode),
+        timing=timing,
+        standbys=standbys,
+        report_interval_s=report_interval,
+        agent_down_time_s=agent_down_time,
+        interval_ms=interval,
+        flows=flows,
+        flow_sync=flow_sync,
     )
+    room.check(settings)
     for name in names:
         faults.check(settings, name, host or ())
     room.check(settings, rounds=rounds * len(names))
@@ -204,19 +177,20 @@ def up(
     name: Name = "lab",
 ) -> None:
     """Build a lab and leave it running in the background."""
-    settings = _settings(
-        hosts,
-        routers,
-        mode,
-        timing,
-        standbys,
-        report_interval,
-        agent_down_time,
-        classic,
-        packed,
+    report_interval, agent_down_time = _patience(report_interval, agent_down_time, classic=classic)
+    settings = LabSettings(
+        hosts=hosts,
+        routers=routers,
+        packed=packed,
+        mode=mode_of(mode),
+        timing=timing,
+        standbys=standbys,
+        report_interval_s=report_interval,
+        agent_down_time_s=agent_down_time,
         flows=flows,
         flow_sync=flow_sync,
     )
+    room.check(settings)
     read_end, write_end = os.pipe()
     request = UpRequest(settings=settings, ready_fd=write_end)
     argv = enter.call("gapless.lab.standing:main", msgspec.to_builtins(request))
