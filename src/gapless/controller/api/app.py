@@ -51,7 +51,7 @@ def create_app(*, store: Store, settings: ServerSettings, steering: Steering, me
     _add_discovery(app)
     _add_neutron(app, settings, store, steering)
     _add_gapless(app, GaplessApi(transactions, steering))
-    _add_observation(app, store, steering, metrics)
+    _add_observation(app, store, metrics)
     return app
 
 
@@ -120,7 +120,7 @@ def _add_gapless(app: FastAPI, handlers: GaplessApi) -> None:
     _add(app, f"{path}/brake", GET=handlers.brake, PUT=handlers.set_brake)
 
 
-def _add_observation(app: FastAPI, store: Store, steering: Steering, metrics: Metrics) -> None:
+def _add_observation(app: FastAPI, store: Store, metrics: Metrics) -> None:
     async def healthcheck(_: Request) -> Response:
         """GET /healthcheck: 200 while the store can be written, or else 503 with the reason."""
         if (trouble := await store.trouble()) is not None:
@@ -129,9 +129,6 @@ def _add_observation(app: FastAPI, store: Store, steering: Steering, metrics: Me
 
     async def page(_: Request) -> Response:
         """GET /metrics, for Prometheus."""
-        standings = [host.standing for host in steering.hosts().values()]
-        states = [router.state for router in steering.routers().values()]
-        metrics.show_placement(standings, states, braked=steering.brake().engaged)
         return Response(metrics.page(), media_type=CONTENT_TYPE)
 
     _add(app, "/healthcheck", GET=healthcheck)
