@@ -26,12 +26,13 @@ from gapless.sentinel import covering
 from gapless.sentinel.desired import Desired, keep_on_disk, load_plan
 from gapless.sentinel.figures import HostFigures, Page
 from gapless.sentinel.flows import FlowKeeper
+from gapless.sentinel.hearing import PulseListener
 from gapless.sentinel.identity import Identity, StateDirectory
 from gapless.sentinel.keeper import GuardKeeper, muted_frames
 from gapless.sentinel.levels import Levels
 from gapless.sentinel.link import Credentials, Link, Tempo
 from gapless.sentinel.metrics import MetricsPage
-from gapless.sentinel.pulse import Keeper, Pulse, PulseListener
+from gapless.sentinel.pulse import Keeper, Pulse
 from gapless.sentinel.reporting import Reporting
 from gapless.sentinel.supervise import RESTART, Patience, Supervisor
 from gapless.sentinel.unsent import Unsent

@@ -1,9 +1,9 @@
-"""Keeps one beat running: starts it, gives it the plan, keeps what it says as levels, and stores what must outlive it.
+"""Keeps one beat running: starts it, gives it the plan, and stores what must outlive it.
 
 The beat is the host's fast path, a process of its own (`sentinel.beat`), so that nothing that this one does (decoding
 a plan of 1,000 routers, waiting for a disk) can make it late. When a beat ends, the kernel lets the host's lease run
 out, the successors take over, and the next beat begins at a higher incarnation with nothing open. One that hangs is
-ended.
+ended. What a beat says of itself becomes levels in `sentinel.hearing`.
 
 The rule: what outlives a beat is stored before the beat hears of it: its incarnation, because no tenure may be used
 twice, and the panel, because its floor is a promise of this host as an arbiter. Before the first beat of this process
@@ -14,10 +14,10 @@ import asyncio
 import contextlib
 import time
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, TypeVar, assert_never
+from typing import Protocol, TypeVar
 
 from gapless.config import HostSettings
 from gapless.core.backoff import Backoff, Pace
@@ -25,13 +25,14 @@ from gapless.core.hostplan import EMPTY_PLAN, HostPlan
 from gapless.errors import Conflict, GaplessError, Unavailable
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT, NOBODY, TIMINGS
-from gapless.model.plan import Burial, PanelPlan
+from gapless.model.plan import PanelPlan
 from gapless.model.router import RouterId
 from gapless.observe.log import Logger, get_logger
 from gapless.sentinel import beatplan
 from gapless.sentinel.figures import BeatFigures
-from gapless.sentinel.firstpacket import Counting, FirstPackets, read
-from gapless.sentinel.levels import Done, Levels
+from gapless.sentinel.firstpacket import Counting, read
+from gapless.sentinel.hearing import Hearing, PulseListener
+from gapless.sentinel.levels import Levels
 from gapless.sentinel.outbox import Outbox
 from gapless.sentinel.processes import how_it_ended
 from gapless.wire import beat as wire
@@ -47,9 +48,6 @@ LOOKS = 5
 LONGEST_QUIET_S = max(timing.quiet_s for timing in TIMINGS.values())
 RETRY_S = 5.0
 """How long after a failed write the next one is tried."""
-LATE_SHARE = 0.5
-"""A beat that is later than this share of the lease is worth a line in the log."""
-SAY_LATE_AGAIN_S = 60.0
 
 Written = TypeVar("Written")
 
@@ -72,16 +70,6 @@ class Keeper(Protocol):
 
     def shut(self) -> None:
         """Shut the guarded taps and let go of the guard; waits for the kernel, raises Unavailable."""
-
-
-class PulseListener(Protocol):
-    """Who is told that levels of the pulse changed."""
-
-    def guard_changed(self) -> None:
-        """What is open, the lease, the plan that is settled, or takeovers: look at the pulse."""
-
-    def buried(self, burial: Burial) -> None:
-        """This host, as an arbiter, buried a tenure for the controller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,15 +123,22 @@ class Pulse:
         self._outbox = Outbox()
         self._needed: asyncio.Queue[Incarnation] = asyncio.Queue()
         """A beat asks for one incarnation, and waits."""
-        self._first_packets = FirstPackets(self._forwarded, counting)
+        self._hearing = Hearing(listener, self._hear_anew, counting)
         self._outlived = NOBODY
         """Incarnations up to this one are of other machines that had this name, or over by an operator's word."""
-        self._late_said_at = -SAY_LATE_AGAIN_S
-        self.levels = Levels()
-        self.figures = BeatFigures()
         self.has_been_ready = False
         """The guard stands, and stays even if the beat ends: guarded routers may be built."""
         self._log = get_logger()
+
+    @property
+    def levels(self) -> Levels:
+        """What the beat said last."""
+        return self._hearing.levels
+
+    @property
+    def figures(self) -> BeatFigures:
+        """What all beats counted."""
+        return self._hearing.figures
 
     @property
     def lease_s(self) -> float:
@@ -160,14 +155,14 @@ class Pulse:
         self._wanted = Wanted(
             version=now.version + 1, plan=plan, heard=heard, panel=_latest(now.panel, panel, self._log)
         )
-        self._first_packets.keep(plan.routers)
+        self._hearing.first_packets.keep(plan.routers)
         self._changed.set()
         return self._wanted.version
 
     def built(self, routers: Sequence[RouterId]) -> None:
         """The agent has made the interfaces of these."""
         self._outbox.built(tuple(routers))
-        self._first_packets.rest(router_id for router_id in routers if router_id not in self.levels.open)
+        self._hearing.first_packets.rest(router_id for router_id in routers if router_id not in self.levels.open)
 
     def bury(self, asked: Bury) -> None:
         """The controller claims a tenure."""
@@ -193,7 +188,7 @@ class Pulse:
                 f"the beat ended ({how}); starting it again in {wait_s * 1000:.0f} ms; guarded routers stop here when "
                 "the lease ends, and their successors take over"
             )
-            self._tenure_is(NOBODY)
+            self._hearing.tenure_is(NOBODY)
             self._listener.guard_changed()
             await asyncio.sleep(wait_s)
             if self._kept is not None and self._kept.timing != self._timing:
@@ -271,7 +266,7 @@ class Pulse:
             asyncio.create_task(self._feed(link, begin)),
             asyncio.create_task(self._answer(link)),
             asyncio.create_task(self._bear()),
-            asyncio.create_task(self._first_packets.run()),
+            asyncio.create_task(self._hearing.first_packets.run()),
             asyncio.create_task(self._watch()),
         ]
         try:
@@ -399,89 +394,22 @@ class Pulse:
                 if story:
                     self._log.error("what the beat heard and did before it ended", exception=story)
                 raise Unavailable(reason)
-            case wire.Opened():
-                self.levels.open |= {each.router_id: each.epoch for each in message.routers}
-                self._listener.guard_changed()
-            case wire.Passing():
-                self.levels.passing.update(message.routers)
-                self._listener.guard_changed()
-            case wire.Closed():
-                for router_id in message.routers:
-                    self.levels.open.pop(router_id, None)
-                    self.levels.passing.discard(router_id)
-                self._first_packets.rest(message.routers)
-                self._listener.guard_changed()
-            case wire.Level():
-                self._level(message)
-            case wire.TookOver():
-                self._took_over(message)
-            case wire.BurialAnswer():
-                self._listener.buried(Burial(tenure=message.tenure, seq=message.seq, is_buried=message.is_buried))
-            case wire.Said():
-                getattr(self._log, message.level)(message.event, **message.details)
-            case wire.Rhythm():
-                self._rhythms += 1
-                self.figures.rhythm(message)
-                self._judge(message)
             case _:
-                assert_never(message)
+                if isinstance(message, wire.Rhythm):
+                    self._rhythms += 1
+                self._hearing.take_in(message, self._timing.lease_s)
 
     def _begin_anew(self, ready: wire.Ready, pid: int) -> None:
-        """The guard was made anew: nothing of the beat before is open any more."""
-        self._first_packets.rest(self.levels.open)
-        self.levels = Levels(leased=self.levels.leased, reborn=self.levels.reborn)
+        self._hearing.begin_anew()
         self._log.info("the guard stands; the beat goes", pid=pid, terms=ready.terms, lease_s=self._timing.lease_s)
         self._ready.set()
         self.has_been_ready = True
         self._listener.guard_changed()
 
-    def _took_over(self, said: wire.TookOver) -> None:
-        known = self.levels.takeovers
-        self.figures.took_over(said, known)
-        news = {each.router_id: Done(number=said.number, takeover=each, told_at=said.at) for each in said.takeovers}
-        for router_id, done in news.items():
-            if (before := known.get(router_id)) is not None and before.number == said.number:
-                news[router_id] = done.forwarded(before.takeover.times.forwarded_ms)
-        self._first_packets.begin(
-            router_id for router_id in news if router_id not in known or known[router_id].number != said.number
-        )
-        self.levels.takeovers = known | news
-        self._listener.guard_changed()
-
-    def _forwarded(self, seen: Mapping[RouterId, float]) -> None:
-        """The last step of a takeover, told once more."""
-        for router_id, at in seen.items():
-            if (done := self.levels.takeovers.get(router_id)) is not None:
-                self.levels.takeovers[router_id] = done.forwarded(done.ms(at))
-        self._listener.guard_changed()
-
-    def _level(self, level: wire.Level) -> None:
-        self._tenure_is(level.tenure)
-        self.levels.settled, self.levels.told_whole, self.levels.trouble = level.settled, level.takeovers, level.trouble
-        self.levels.is_taking_over = level.is_taking_over
-        self.levels.reborn = max(self.levels.reborn, level.reborn)
-        self._listener.guard_changed()
-
-    def _tenure_is(self, tenure: Incarnation) -> None:
+    def _hear_anew(self) -> None:
         """Each tenure counts its takeovers anew: what was heard is of the one before."""
-        if tenure == self.levels.tenure:
-            return
-        self.figures.fenced += tenure == NOBODY
         self._wanted = replace(self._wanted, heard=0)
-        self.levels.tenure, self.levels.leased = tenure, tenure or self.levels.leased
-        self.levels.takeovers, self.levels.told_whole = {}, 0
         self._changed.set()
-
-    def _judge(self, rhythm: wire.Rhythm) -> None:
-        """Say when the beat is late: one that is later than the lease costs takeovers."""
-        now = time.monotonic()
-        if rhythm.latest_ms / 1000 < LATE_SHARE * self._timing.lease_s or now - self._late_said_at < SAY_LATE_AGAIN_S:
-            return
-        self._late_said_at = now
-        self._log.warning(
-            f"the beat was {rhythm.latest_ms:.0f} ms late; a lease lasts {self._timing.lease_s * 1000:.0f} ms: this "
-            "machine is busy, see real-time priority in the manual"
-        )
 
 
 def _latest(known: PanelPlan | None, said: PanelPlan | None, log: Logger) -> PanelPlan | None:
