@@ -5,8 +5,7 @@ was tried once; a removal that fails is tried again later and holds up nobody.
 Rule 2: an unconfirmed plan removes nothing and builds nothing that was not there: it may run elsewhere by now.
 Rule 3: one router's work runs in sequence. A newer plan waits for the job at hand, then the work is done anew, and
 what the older job achieved is told to nobody.
-Rule 4: removals; then drift and plans in turn, so that neither a storm of hints nor a large plan holds the other up;
-then retries, then the sweep, then audits.
+Rule 4: removals; then drift and plans in turn, then retries (`agent.queues`); then the sweep, then audits.
 While this host takes over (`hold`) only that is begun which traffic waits for: an opened router that is not built, and
 repairs of what forwards.
 
@@ -22,6 +21,7 @@ What is wanted and what is known are levels, kept per router; the queues only sa
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from random import Random
 from textwrap import shorten
@@ -29,6 +29,7 @@ from textwrap import shorten
 from gapless.agent.hint import Hint
 from gapless.agent.hold import Hold
 from gapless.agent.jobs import Done, Failed, Job, Line, Reconcile, Remove, Result, Sweep, Why
+from gapless.agent.queues import Queues
 from gapless.agent.told import Told
 from gapless.agent.turns import Turns
 from gapless.core.backoff import Backoff, Pace
@@ -90,13 +91,7 @@ class Worklist:
         self._plan = EMPTY_PLAN
         self._is_confirmed = False
         self._entries: dict[RouterId, _Entry] = {}
-        # Queues keep the order in which routers were asked for. A removal stays in its queue until it was tried.
-        self._removals: dict[RouterId, Why] = {}
-        self._drifted: dict[RouterId, Why] = {}
-        self._urgent: dict[RouterId, Why] = {}
-        self._was_drift = False
-        self._later: dict[RouterId, Why] = {}
-        self._timers: dict[RouterId, tuple[float, Why]] = {}
+        self._queues = Queues()
         self._busy: dict[RouterId, float] = {}
         self._hold = Hold()
         self._was_held = False
@@ -118,14 +113,14 @@ class Worklist:
         """A plan reached the host at `now`; it replaces the one before."""
         self._full_report_is_due |= confirmed and not self._is_confirmed
         self._plan, self._is_confirmed = plan, confirmed
-        self._removals.clear()
+        self._queues.forget_removals()
         # Routers without a namespace first: nobody forwards for them.
         for planned in sorted(plan.routers.values(), key=lambda each: self._entry(each.router.id).is_present):
             self._want(planned, now)
         for entry in [each for each in self._entries.values() if each.id not in plan.routers]:
             self._unwant(entry)
         networks = self._networks()
-        if confirmed and (self._removals or self._networks_kept is None or self._networks_kept - networks):
+        if confirmed and (self._queues.has_removals or self._networks_kept is None or self._networks_kept - networks):
             self._sweep_is_due = True
 
     def take_running(self, running: frozenset[RouterId]) -> None:
@@ -140,7 +135,7 @@ class Worklist:
                 if entry.wanted is None:
                     self._unwant(entry)
             elif entry.verified is not None and entry.id not in self._busy:
-                self._drifted.setdefault(entry.id, Why.DRIFT)
+                self._queues.drift(entry.id)
 
     def take_hint(self, hint: Hint, now: float) -> None:
         """Something may have drifted. A network is mended by the first of its routers that is looked at."""
@@ -161,9 +156,9 @@ class Worklist:
 
     def _look_soon(self, entry: _Entry, now: float) -> None:
         if now < entry.rest_until:
-            self._timers.setdefault(entry.id, (entry.rest_until, Why.DRIFT))
+            self._queues.drift_at(entry.id, entry.rest_until)
         else:
-            self._drifted.setdefault(entry.id, Why.DRIFT)
+            self._queues.drift(entry.id)
 
     def hold(self, now: float, *, unbuilt: Collection[RouterId] | None) -> None:
         """This host takes over, with these routers open and not known to be built; None: it does not any more."""
@@ -182,28 +177,23 @@ class Worklist:
         """The most urgent job that may start now. It is at work until `ended` is called with it."""
         if self._sweep_is_running:
             return None
-        for router_id in [each for each, (at, _) in self._timers.items() if at <= now]:
-            why = self._timers.pop(router_id)[1]
-            (self._drifted if why is Why.DRIFT else self._later).setdefault(router_id, why)
+        self._queues.ripen(now)
+        start = partial(self._start, now=now)
         if self._hold.is_on(now):
-            job = self._first_in_turn(now, self._cannot_wait)
-            job = job or self._first_of(self._later, now, self._cannot_wait)
-            waiting = (self._removals, self._drifted, self._urgent, self._later)
-            self._was_held |= job is None and any(waiting)
+            job = self._queues.next_in_turn(start, self._cannot_wait)
+            self._was_held |= job is None and self._queues.is_waiting
             return job
-        if self._removals:
-            return self._first_of(self._removals, now)
-        return self._first_in_turn(now) or self._first_of(self._later, now) or self._due_sweep() or self._due_audit(now)
+        if self._queues.has_removals:
+            return self._queues.next_removal(start, self._is_free)
+        return self._queues.next_in_turn(start, self._is_free) or self._due_sweep() or self._due_audit(now)
 
     def next_deadline(self) -> float | None:
         """When `next_job` may have a job without anything coming in; None: never. A hold puts off retries, too."""
         if (hold_ends := self._hold.next_deadline()) is not None:
             return hold_ends
-        times = [at for at, _ in self._timers.values()]
-        audit_at = self._turns.next_deadline()
-        if audit_at is not None and self._audited is None:
-            times.append(audit_at)
-        return min(times, default=None)
+        audit_at = self._turns.next_deadline() if self._audited is None else None
+        times = (self._queues.next_deadline(), audit_at)
+        return min((at for at in times if at is not None), default=None)
 
     def take_report(self) -> AgentReport | None:
         """What the sentinel has not heard yet. The revision tells which plan the decisions were made from."""
@@ -243,19 +233,19 @@ class Worklist:
     def _remove_ended(self, entry: _Entry, result: Result, now: float) -> None:
         self._busy.pop(entry.id)
         entry.ended_at = now
-        self._removals.pop(entry.id, None)
+        self._queues.removal_was_tried(entry.id)
         if isinstance(result, Done):
             entry.is_present = entry.has_run = entry.is_as_found = False
             entry.tries_left = 0
             entry.tries.reset()
         if entry.wanted is not None:
-            self._urgent[entry.id] = Why.PLAN
+            self._queues.plan(entry.id)
         elif isinstance(result, Done):
             self._removed.append(entry.id)
             self._is_gone(entry)
         else:
             self._fail(entry, f"it is no longer this host's, and could not be removed: {result.reason}", Why.PLAN, now)
-        if self._removed and not self._removals:
+        if self._removed and not self._queues.has_removals:
             text = f"removed {counted(len(self._removed), 'router')} no longer this host's: {', '.join(self._removed)}"
             self._lines.append(Line(text=text))
             self._removed.clear()
@@ -308,7 +298,7 @@ class Worklist:
 
     def _fail(self, entry: _Entry, reason: str, why: Why, now: float) -> None:
         wait_s = entry.tries.after()
-        self._timers[entry.id] = (now + wait_s, why)
+        self._queues.again_at(entry.id, now + wait_s, why)
         self._turns.leave(entry.id)
         fields = {"router": entry.id, "epoch": entry.epoch, "reason": reason}
         if entry.wanted is not None and entry.tries_left:
@@ -342,28 +332,27 @@ class Worklist:
             entry.wanted, entry.epoch, entry.asked_at = planned, planned.epoch, now
             entry.tries.reset()
             entry.repairs.forget()
-            self._timers.pop(entry.id, None)
-        if entry.verified != planned and entry.id not in self._timers:
-            self._urgent.setdefault(entry.id, Why.PLAN)
+            self._queues.untime(entry.id)
+        if entry.verified != planned and not self._queues.is_timed(entry.id):
+            self._queues.plan(entry.id)
 
     def _unwant(self, entry: _Entry) -> None:
         if entry.wanted is not None:
             entry.wanted = entry.verified = None
             entry.tries.reset()
-            self._timers.pop(entry.id, None)
+            self._queues.untime(entry.id)
         self._turns.leave(entry.id)
-        self._urgent.pop(entry.id, None)
-        self._drifted.pop(entry.id, None)
-        if entry.id in self._timers or not self._is_confirmed:
+        self._queues.unwant(entry.id)
+        if self._queues.is_timed(entry.id) or not self._is_confirmed:
             return
         if entry.is_present or entry.id in self._busy:
-            self._removals[entry.id] = Why.PLAN
+            self._queues.remove(entry.id)
         else:
             self._is_gone(entry)
 
     def _is_gone(self, entry: _Entry) -> None:
         self._say(entry, RouterState.REMOVED)
-        self._later.pop(entry.id, None)
+        self._queues.forget(entry.id)
         del self._entries[entry.id]
 
     def _say(
@@ -389,36 +378,19 @@ class Worklist:
 
     def _is_settled(self) -> bool:
         """Whether a full report would leave out nothing that is, or may be, in the kernel."""
-        return not self._removals and all(
+        return not self._queues.has_removals and all(
             self._told.has_said(each.id, each.epoch) for each in self._entries.values() if each.is_present
         )
 
     # --- choosing
 
-    def _first_of(
-        self, queue: dict[RouterId, Why], now: float, may: Callable[[RouterId, Why], bool] = lambda *_: True
-    ) -> Job | None:
-        for router_id, why in list(queue.items()):
-            if router_id in self._busy or not may(router_id, why):
-                continue
-            job = self._job_for(self._entries.get(router_id), why)
-            if queue is not self._removals:
-                del queue[router_id]
-            if job is not None:
-                return self._begin(job, router_id, now)
-        return None
-
-    def _first_in_turn(self, now: float, may: Callable[[RouterId, Why], bool] = lambda *_: True) -> Job | None:
-        """Of what drifted and what is new, one each."""
-        queues = (self._urgent, self._drifted) if self._was_drift else (self._drifted, self._urgent)
-        for queue in queues:
-            if (job := self._first_of(queue, now, may)) is not None:
-                self._was_drift = queue is self._drifted
-                return job
-        return None
+    def _is_free(self, router_id: RouterId, _: Why) -> bool:
+        return router_id not in self._busy
 
     def _cannot_wait(self, router_id: RouterId, why: Why) -> bool:
-        """Whether people notice when this is done a little later."""
+        """Whether it is free, and people notice when this is done a little later."""
+        if router_id in self._busy:
+            return False
         if router_id in self._hold.unbuilt:
             return True
         entry = self._entries.get(router_id)
@@ -427,18 +399,18 @@ class Worklist:
         guarded = entry.wanted.guarded
         return guarded is None or guarded.role is Role.ACTIVE
 
-    def _job_for(self, entry: _Entry | None, why: Why) -> Reconcile | Remove | None:
+    def _job_for(self, entry: _Entry, why: Why) -> Reconcile | Remove | None:
         """What to do with a router, by its levels alone."""
-        if entry is None:
-            return None
         if entry.wanted is None:
             return Remove(router_id=entry.id) if self._is_confirmed else None
         if self._is_confirmed or entry.has_run:
             return Reconcile(planned=entry.wanted, why=why, asked_at=entry.asked_at)
         return None
 
-    def _begin(self, job: Reconcile | Remove, router_id: RouterId, now: float) -> Job:
-        entry = self._entries[router_id]
+    def _start(self, router_id: RouterId, why: Why, now: float) -> Job | None:
+        """Begin what is to be done with a router; None: nothing."""
+        if (entry := self._entries.get(router_id)) is None or (job := self._job_for(entry, why)) is None:
+            return None
         self._busy[router_id] = now
         has_failed = self._told.has_said(router_id, entry.epoch, RouterState.FAILED)
         # A retry stays FAILED, with its reason, until it succeeds; what runs stays what it is while it is looked at.
@@ -457,11 +429,10 @@ class Worklist:
         # A router at work is looked at by that work.
         if router_id is None or router_id in self._busy:
             return None
-        job = self._job_for(self._entries[router_id], Why.AUDIT)
-        if job is None:
-            return None
-        self._audited = router_id
-        return self._begin(job, router_id, now)
+        job = self._start(router_id, Why.AUDIT, now)
+        if job is not None:
+            self._audited = router_id
+        return job
 
     def _networks(self) -> frozenset[Network]:
         wanted = (each.wanted.router for each in self._entries.values() if each.wanted is not None)

@@ -1,0 +1,96 @@
+"""In which order the agent works on its routers."""
+
+from gapless.agent.jobs import Job, Remove, Why
+from gapless.agent.queues import Queues
+from gapless.model.router import RouterId
+
+A, B, C, D = (RouterId(name) for name in "abcd")
+
+
+class Desk:
+    """Queues, and a worker that notes what it is given; `busy`: what cannot start; `idle`: what needs nothing."""
+
+    def __init__(self) -> None:
+        self.queues = Queues()
+        self.busy: set[RouterId] = set()
+        self.idle: set[RouterId] = set()
+        self.begun: list[str] = []
+
+    def start(self, router_id: RouterId, why: Why) -> Job | None:
+        if router_id in self.idle:
+            return None
+        self.begun.append(f"{why} {router_id}")
+        return Remove(router_id=router_id)
+
+    def may(self, router_id: RouterId, _: Why) -> bool:
+        return router_id not in self.busy
+
+    def work_off(self) -> list[str]:
+        """All that may be begun now, without removals."""
+        while self.queues.next_in_turn(self.start, self.may) is not None:
+            pass
+        begun, self.begun = self.begun, []
+        return begun
+
+
+def test_drift_and_plans_take_turns_and_what_is_tried_again_comes_last() -> None:
+    desk = Desk()
+    desk.queues.again_at(D, 5.0, Why.PLAN)
+    desk.queues.ripen(5.0)
+    for router_id in (A, B):
+        desk.queues.plan(router_id)
+    desk.queues.drift(C)
+    desk.queues.drift(A)
+    assert desk.work_off() == ["drift c", "plan a", "drift a", "plan b", "plan d"]
+    assert not desk.queues.is_waiting
+
+
+def test_a_removal_stays_until_it_was_tried() -> None:
+    desk = Desk()
+    desk.queues.remove(A)
+    for _ in range(2):
+        assert desk.queues.next_removal(desk.start, desk.may) == Remove(router_id=A)
+        assert desk.queues.has_removals
+    desk.busy.add(A)
+    assert desk.queues.next_removal(desk.start, desk.may) is None
+    desk.queues.removal_was_tried(A)
+    assert not desk.queues.has_removals
+
+
+def test_what_is_at_work_keeps_its_place_and_what_needs_nothing_leaves() -> None:
+    desk = Desk()
+    for router_id in (A, B, C):
+        desk.queues.plan(router_id)
+    desk.busy.add(A)
+    desk.idle.add(B)
+    assert desk.work_off() == ["plan c"]
+    desk.busy.clear()
+    desk.idle.clear()
+    assert desk.work_off() == ["plan a"]
+
+
+def test_a_hint_does_not_move_a_time_and_a_failure_does() -> None:
+    queues = Queues()
+    assert queues.next_deadline() is None
+    queues.again_at(A, 9.0, Why.DRIFT)
+    queues.drift_at(A, 3.0)
+    assert queues.next_deadline() == 9.0
+    queues.again_at(A, 12.0, Why.DRIFT)
+    queues.ripen(11.9)
+    assert queues.is_timed(A)
+    queues.ripen(12.0)
+    assert not queues.is_timed(A)
+    assert queues.is_waiting
+
+
+def test_what_is_wanted_no_more_waits_for_nothing() -> None:
+    desk = Desk()
+    desk.queues.plan(A)
+    desk.queues.drift(A)
+    desk.queues.unwant(A)
+    desk.queues.again_at(B, 1.0, Why.PLAN)
+    desk.queues.untime(B)
+    desk.queues.again_at(C, 1.0, Why.PLAN)
+    desk.queues.ripen(1.0)
+    desk.queues.forget(C)
+    assert desk.work_off() == []
