@@ -23,6 +23,7 @@ from gapless.model.plan import (
     Burial,
     Epoch,
     Forwarding,
+    MoveKind,
     RouterReport,
     RouterState,
     Takeover,
@@ -258,3 +259,28 @@ class StandbyRig(Rig):
         epoch = self.duty(host, router_id).epoch
         said = RouterReport(router_id=RouterId(router_id), epoch=epoch, state=RouterState.FAILED, reason="it broke")
         self.guard(host, said)
+
+
+def two() -> StandbyRig:
+    """r1 active on h1, h2 ready to succeed."""
+    rig = StandbyRig("h1", "h2")
+    rig.protect("r1")
+    rig.settle("h1", "h2")
+    assert (rig.host("r1"), rig.state("r1"), rig.standby("r1")) == ("h1", "active", ("h2", "ready"))
+    rig.forget()
+    return rig
+
+
+def three() -> StandbyRig:
+    """As `two`, with h3 idle."""
+    rig = StandbyRig("h1", "h2", "h3")
+    rig.protect("r1")
+    rig.settle("h1", "h2", "h3")
+    rig.pass_time(5, heard=())
+    rig.settle("h1", "h2", "h3")
+    rig.forget()
+    return rig
+
+
+def binds(rig: StandbyRig) -> list[tuple[str, MoveKind]]:
+    return [(each.host, each.kind) for each in rig.all_said(Bind)]

@@ -1,0 +1,185 @@
+"""Guarded routers in the agent's worklist: roles that build nothing, and what waits while their host takes over."""
+
+from dataclasses import replace
+
+import pytest
+from kernel_in_memory import planned
+from worklist_rig import RIGHT, Bench
+
+from gapless.agent.hold import MOST_S
+from gapless.agent.jobs import Done, Failed
+from gapless.agent.worklist import REST
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Tenure
+from gapless.model.plan import Guarded, PlannedRouter, Role
+from gapless.model.router import RouterId
+
+OF = Tenure(HostName("active"), Incarnation(4))
+BUILT_ONLY = Guarded(role=Role.STANDBY, incarnation=Incarnation(2))
+MAY_SUCCEED = replace(BUILT_ONLY, after=(OF,))
+ACTIVE_HERE = Guarded(role=Role.ACTIVE, incarnation=Incarnation(2))
+
+
+def guarded(role: Guarded | None, epoch: int = 1, content: str = "") -> PlannedRouter:
+    return replace(planned("r", epoch, content), guarded=role)
+
+
+def standing(role: Guarded | None = BUILT_ONLY) -> Bench:
+    """A router that was built, and said to be."""
+    bench = Bench()
+    bench.plan(guarded(role))
+    assert bench.work_off() == ["plan r", "sweep"]
+    assert bench.said() == ["r@1 active", "full"]
+    return bench
+
+
+@pytest.mark.parametrize("role", [MAY_SUCCEED, ACTIVE_HERE])
+def test_another_role_of_a_guarded_router_builds_nothing_and_is_said_at_its_epoch(role: Guarded) -> None:
+    bench = standing()
+    bench.plan(guarded(role, epoch=2))
+    assert bench.jobs() == []
+    assert bench.said() == ["r@2 active"]
+
+
+def test_after_a_change_of_role_the_next_one_and_a_change_of_content_are_told_apart() -> None:
+    bench = standing()
+    bench.plan(guarded(MAY_SUCCEED, epoch=2))
+    bench.plan(guarded(ACTIVE_HERE, epoch=2))
+    assert bench.jobs() == []
+    bench.plan(guarded(ACTIVE_HERE, epoch=2, content="new"))
+    assert bench.work_off() == ["plan r"]
+
+
+def test_a_role_with_new_content_is_built() -> None:
+    bench = standing()
+    bench.plan(guarded(ACTIVE_HERE, epoch=2, content="new"))
+    assert bench.work_off() == ["plan r"]
+    assert bench.said() == ["r@2 active"]
+
+
+@pytest.mark.parametrize(("was", "now"), [(None, ACTIVE_HERE), (ACTIVE_HERE, None)])
+def test_a_router_that_comes_under_the_guard_or_leaves_it_is_looked_at(
+    was: Guarded | None, now: Guarded | None
+) -> None:
+    """Its taps belong into another group."""
+    bench = standing(was)
+    bench.plan(guarded(now))
+    assert bench.work_off() == ["plan r"]
+
+
+def test_a_role_that_comes_while_it_is_built_is_no_proof_that_it_was() -> None:
+    bench = Bench()
+    bench.plan(guarded(BUILT_ONLY))
+    (build,) = bench.jobs()
+    bench.plan(guarded(ACTIVE_HERE, epoch=2))
+    assert bench.said() == ["r@1 building", "full"]
+    bench.end(build)
+    assert "r@2 active" not in bench.said(), "nobody has looked at it for this plan"
+    assert bench.work_off(RIGHT) == ["plan r", "sweep"]
+    assert bench.said() == ["r@2 active"]
+
+
+def test_a_role_does_not_make_a_router_right_that_failed() -> None:
+    bench = Bench()
+    bench.plan(guarded(BUILT_ONLY))
+    (build,) = bench.jobs()
+    bench.end(build, Failed(reason="no memory"))
+    bench.plan(guarded(MAY_SUCCEED, epoch=2))
+    assert bench.work_off() == ["plan r", "sweep"]
+
+
+def in_role(name: str, role: Role) -> PlannedRouter:
+    return replace(planned(name), guarded=Guarded(role=role, incarnation=Incarnation(1)))
+
+
+def test_while_this_host_takes_over_nothing_begins_that_can_wait() -> None:
+    bench = Bench("old")
+    bench.worklist.hold(bench.now, unbuilt=[])
+    bench.plan(planned("new"), in_role("standby", Role.STANDBY))
+    assert bench.jobs() == []
+    assert bench.worklist.next_deadline() == bench.now + MOST_S
+    bench.now += 0.25
+    bench.worklist.hold(bench.now, unbuilt=None)
+    assert bench.work_off() == ["remove old", "plan new", "plan standby", "sweep"]
+    assert "building and removing waited for 250 ms while this host took over" in [
+        line.text for line in bench.worklist.take_lines()
+    ]
+
+
+def test_what_was_opened_before_it_was_built_is_built_meanwhile_and_before_everything_else() -> None:
+    bench = Bench("old")
+    bench.plan(in_role("standby", Role.STANDBY), in_role("other", Role.STANDBY))
+    bench.worklist.hold(bench.now, unbuilt=[])
+    bench.worklist.hold(bench.now, unbuilt=[RouterId("standby")])
+    assert bench.work_off() == ["plan standby"]
+    bench.worklist.hold(bench.now, unbuilt=None)
+    assert bench.work_off() == ["remove old", "plan other", "sweep"]
+
+
+def test_repairs_of_what_forwards_go_on_meanwhile_and_those_of_standbys_wait() -> None:
+    bench = Bench()
+    bench.plan(planned("classic"), in_role("active", Role.ACTIVE), in_role("standby", Role.STANDBY))
+    bench.work_off()
+    bench.now += REST.settled_s
+    bench.worklist.hold(bench.now, unbuilt=[])
+    for each in ("classic", "active", "standby"):
+        bench.hear(each)
+    assert bench.work_off(RIGHT) == ["drift classic", "drift active"]
+    bench.worklist.hold(bench.now, unbuilt=None)
+    assert bench.work_off(RIGHT) == ["drift standby"]
+
+
+def test_without_another_word_work_goes_on_after_a_while() -> None:
+    """The beat died in the middle of its takeover."""
+    bench = Bench()
+    bench.worklist.hold(bench.now, unbuilt=[])
+    bench.plan(planned("new"))
+    assert bench.jobs() == []
+    assert bench.worklist.next_deadline() == bench.now + MOST_S
+    bench.now += MOST_S
+    assert bench.work_off() == ["plan new", "sweep"]
+    assert (bench.worklist.next_deadline() or bench.now) >= bench.now
+
+
+def test_a_hold_that_held_nothing_is_not_worth_a_line() -> None:
+    bench = Bench()
+    bench.worklist.hold(bench.now, unbuilt=[])
+    bench.jobs()
+    bench.worklist.hold(bench.now, unbuilt=None)
+    assert bench.worklist.take_lines() == []
+
+
+def guarded_as_said(bench: Bench) -> list[bool]:
+    report = bench.worklist.take_report()
+    return [] if report is None else [each.guarded for each in report.routers]
+
+
+def test_that_taps_are_guarded_is_said_when_they_were_seen_so_and_taken_back_before_they_change() -> None:
+    bench = Bench()
+    bench.plan(planned("r"))
+    bench.work_off()
+    assert guarded_as_said(bench) == [False]
+    bench.plan(in_role("r", Role.ACTIVE))
+    assert guarded_as_said(bench) == [], "a plan alone guards nothing"
+    bench.work_off(Done(changed=True))
+    assert guarded_as_said(bench) == [True]
+    bench.plan(planned("r"))
+    assert guarded_as_said(bench) == [False]
+    bench.plan(in_role("r", Role.ACTIVE))
+    (job,) = bench.jobs()
+    bench.end(job, Failed(reason="device busy"))
+    assert not any(guarded_as_said(bench))
+
+
+def test_a_repair_that_fails_takes_back_nothing_that_was_said_of_its_guard() -> None:
+    bench = Bench()
+    bench.plan(in_role("r", Role.ACTIVE))
+    bench.work_off()
+    assert guarded_as_said(bench) == [True]
+    bench.now += 10
+    bench.hear("r")
+    (job,) = bench.jobs()
+    bench.end(job, Failed(reason="device busy"))
+    report = bench.worklist.take_report()
+    assert report is not None
+    assert [(it.guarded, it.ailment) for it in report.routers] == [(True, "it could not be repaired yet: device busy")]
