@@ -384,6 +384,9 @@ class Machine:
             if router_id in self.broken:
                 del self.kernel[router_id]
                 self._world.vanished(self, router_id)
+                if router_id not in self.plan:
+                    self._report(self._removed(router_id, epoch))
+                    return
                 self._retry_at[router_id] = self._world.agenda.now + RETRY_S
                 self._later(RETRY_S, self._work)
                 report = RouterReport(router_id=router_id, epoch=epoch, state=RouterState.FAILED, reason="it broke")
