@@ -262,7 +262,7 @@ async def _running(tmp_path: Path, lines: list[str]) -> AsyncIterator[Site]:
 
 def grants(lines: list[str]) -> int:
     """How many pairs of an arbiter and a host it grants were told of."""
-    return sum(line.count("h", line.index("arbiters=")) for line in lines if "arbiters grant" in line)
+    return sum(line.count("h", line.index("arbiters=")) for line in lines if "arbiters grant this host's lease" in line)
 
 
 def plug_in(host: Host) -> None:
