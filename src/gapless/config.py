@@ -54,9 +54,15 @@ class Liveness:
     agent_down_time_s: float = 75.0
     brake_share: float = 0.5
     """When more than this share of hosts look dead at once, nothing moves until it is over or released."""
+    agent_patience_s: float = 60.0
+    """How long a host's agent may not work before guarded routers leave that host."""
 
     def __post_init__(self) -> None:
-        for name, seconds in (("report_interval", self.report_interval_s), ("agent_down_time", self.agent_down_time_s)):
+        for name, seconds in (
+            ("report_interval", self.report_interval_s),
+            ("agent_down_time", self.agent_down_time_s),
+            ("agent_patience", self.agent_patience_s),
+        ):
             if not (isfinite(seconds) and seconds > 0):
                 raise InvalidRequest(f"{name} must be a number of seconds greater than 0, and not {seconds:g}")
         if not 0 < self.brake_share <= 1:  # So is no NaN.

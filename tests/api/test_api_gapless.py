@@ -128,6 +128,7 @@ async def test_what_the_planner_sees(api: AsyncClient, steering: FakeSteering) -
         "holds_lease": False,
         "arbiter": True,
         "without_lease_s": None,
+        "without_agent_s": None,
     }
     assert (await api.get("/v2.0/gapless/routers")).json() == {
         "routers": [

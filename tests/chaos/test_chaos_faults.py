@@ -55,6 +55,7 @@ LINKS = ["data-link", "data-link-out", "data-link-in", "partition", "uplink-lost
 HARMLESS = [
     "agent-kill",
     "agent-stop",
+    "agent-unable",
     "sentinel-kill",
     "arbiter-kill",
     "two-arbiters-kill",

@@ -151,7 +151,7 @@ NOT_MOVED: Mapping[str, Turn] = {
 }
 WITHOUT_CONTROL = ("controller-then-power", "database-then-power")
 TWO_AT_ONCE = ("two-hosts-power", "controller-then-two-hosts")
-APART = {*WITHOUT_CONTROL, *TWO_AT_ONCE, "successor-dies"}
+APART = {*WITHOUT_CONTROL, *TWO_AT_ONCE, "successor-dies", "agent-unable"}
 OTHERS = [name for name in FAULTS if name not in {*CABLES, *MACHINES, *NOT_MOVED, *APART}]
 
 
@@ -260,3 +260,27 @@ def gone_to_their_standbys(lab: Lab, fault: Fault, outcome: Outcome) -> None:
     assert {(move["from_host"], move["kind"], move["outcome"]) for move in outcome.moves} == {
         ("host-1", "retry", "confirmed")
     }
+
+
+async def test_guarded_routers_leave_a_host_whose_agent_does_not_work_and_the_host_says_so() -> None:
+    async with running_lab(hosts=3, routers=6, mode=STANDBY, down_time_s=PATIENT_S, agent_patience_s=3.0) as lab:
+        await strike(lab, "agent-unable", "host-1", bounds=BOUNDS, shows=gone_for_want_of_an_agent)
+
+        async def is_in_service() -> bool:
+            (mine,) = [host for host in await lab.api.hosts() if host["name"] == "host-1"]
+            return bool(mine["takes_routers"]) and mine["without_agent_s"] is None
+
+        await until(is_in_service, "host-1 is in service again", PATIENCE_S, lab.controller.server.last_words)
+        assert not [router for router in await lab.api.routers() if router["host"] == "host-1"], "nothing moves back"
+
+
+def gone_for_want_of_an_agent(lab: Lab, fault: Fault, outcome: Outcome) -> None:
+    without_double_active_frames(lab, fault, outcome)
+    assert outcome.result.affected == outcome.result.moved > 0
+    assert {(move["from_host"], move["kind"], move["outcome"]) for move in outcome.moves} == {
+        ("host-1", "drain", "confirmed")
+    }
+    marks = [line for _, line in said_since(lab.controller.server, datetime.fromisoformat(outcome.result.at))]
+    said_of_it = [line for line in marks if "its agent has not worked for long" in line]
+    assert all("Host host-1 is alive" in line for line in said_of_it)
+    assert "libnftables.so.1 cannot be loaded" in said_of_it[-1], "at first it was only killed"

@@ -9,7 +9,7 @@ from math import inf
 
 import pytest
 
-from gapless.core import duties, invariants, leaseless, news, reports, wishes
+from gapless.core import agentless, duties, invariants, leaseless, news, reports, wishes
 from gapless.core.binding import Binding
 from gapless.core.brake import Brake
 from gapless.core.effects import StoreSuccession, StoreWithdrawal
@@ -26,6 +26,7 @@ from gapless.core.standbys import Standbys
 from gapless.core.succession import Right, RightState, Succession, Trigger
 from gapless.core.tours import Tour
 from gapless.core.wishes import Beliefs, Stay, Wish
+from gapless.model.host import AgentState
 from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import Epoch
 from gapless.sim import faults
@@ -216,6 +217,21 @@ def a_lease_is_waited_for_for_ever(patch: Patch) -> None:
     patch.setattr(leaseless, "LEASELESS_S", inf)
 
 
+def nobody_leaves_a_host_without_an_agent(patch: Patch) -> None:
+    """A host whose agent does not work keeps what it has."""
+    patch.setattr(wishes, "_leave", lambda router, home: None)
+
+
+def an_agent_never_works_again(patch: Patch) -> None:
+    """A host whose agent did not work for long is passed over, also when it works again."""
+    patch.setattr(agentless, "STEADY_S", inf)
+
+
+def an_agents_death_is_enough(patch: Patch) -> None:
+    """Routers leave a host as soon as its agent does not run."""
+    patch.setattr(agentless.Agents, "_is_too_long", lambda self, host, now: host.agent is not AgentState.RUNNING)
+
+
 def second_does_not_wait_for_the_first(patch: Patch) -> None:
     """Every right begins when the host that the router is bound to is over, whatever its rank."""
     ahead_of = duties.ahead_of
@@ -269,6 +285,9 @@ def first_is_forgotten_before_it_acknowledged(patch: Patch) -> None:
         (names_are_forgotten, ("oracle 1", "oracle 3", "oracle 4", "oracle 8")),
         (nobody_stands_by_again, "oracle 4"),
         (a_lease_is_waited_for_for_ever, "oracle 4"),
+        (nobody_leaves_a_host_without_an_agent, "oracle 4"),
+        (an_agent_never_works_again, "oracle 4"),
+        (an_agents_death_is_enough, "oracle 10"),
     ],
 )
 def test_a_mistake_with_standbys_is_caught(

@@ -83,6 +83,15 @@ def server(
             help="When more than this share of hosts looks dead at once, nothing moves; see `gapless brake`.",
         ),
     ] = 0.5,
+    agent_patience: Annotated[
+        float,
+        typer.Option(
+            envvar="GAPLESS_AGENT_PATIENCE",
+            metavar="SECONDS",
+            help="How long a host's agent may not work (cannot start, hangs, ends again and again) before routers that "
+            "have standbys leave that host, a few at a time. They forward all the while.",
+        ),
+    ] = 60.0,
     timing: Annotated[
         TimingName,
         typer.Option(
@@ -155,7 +164,10 @@ def server(
         api_names=tuple(api_name or ()),
         link=Address.parse(link, LINK_PORT),
         liveness=Liveness(
-            report_interval_s=report_interval, agent_down_time_s=agent_down_time, brake_share=brake_share
+            report_interval_s=report_interval,
+            agent_down_time_s=agent_down_time,
+            brake_share=brake_share,
+            agent_patience_s=agent_patience,
         ),
         lease=TIMINGS[timing.value],
         standbys=standbys,

@@ -215,7 +215,8 @@ class Driver:
             tell(f"Router {wait.router_id}: {wait.reason}", router=wait.router_id, cause=wait.cause)
 
     def _tell_host(self, host: ReportHost) -> None:
-        tell = self._log.warning if host.standing in _WORRYING else self._log.info
+        is_trouble = host.is_trouble or host.standing in _WORRYING
+        tell = self._log.warning if is_trouble else self._log.info
         said = f"Host {host.host} is {host.standing}: {host.reason}"
         tell(said, host=host.host, standing=host.standing, cause=host.cause)
 
@@ -264,6 +265,7 @@ class Driver:
             id=self.fresh_id(),
             host=host,
             agent=report.agent,
+            agent_reason=report.agent_reason,
             routers=report.routers,
             full=report.full,
             plan_version=heard.plan_version,

@@ -177,8 +177,10 @@ class Pilot:
     def _show(self) -> None:
         """Set the gauges of placement."""
         planner = self._driver.planner
+        hosts = planner.host_views(self._clock()).values()
+        self._metrics.show_agents(sum(each.without_agent_s is not None for each in hosts))
         self._metrics.show_placement(
-            (status.standing for status in planner.host_views(self._clock()).values()),
+            (each.standing for each in hosts),
             (status.state for status in planner.router_views().values()),
             braked=planner.brake_view().engaged,
         )
@@ -283,6 +285,7 @@ def _host_view(status: HostStatus, heard_at: datetime | None) -> HostView:
         holds_lease=status.holds_lease,
         arbiter=status.arbiter,
         without_lease_s=status.without_lease_s,
+        without_agent_s=status.without_agent_s,
     )
 
 

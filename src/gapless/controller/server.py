@@ -264,6 +264,7 @@ def _numbers(liveness: Liveness) -> dict[str, float]:
         "agent_down_time_s": liveness.agent_down_time_s,
         "dead_after_s": liveness.dead_after_s,
         "brake_share": liveness.brake_share,
+        "agent_patience_s": liveness.agent_patience_s,
     }
 
 

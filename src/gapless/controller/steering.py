@@ -32,6 +32,8 @@ class HostView:
     """Leases are granted, and dead hosts buried, by its word among others."""
     without_lease_s: float | None = None
     """Seconds for which it is heard and holds no lease, while others do; None where that is not so, or for a moment."""
+    without_agent_s: float | None = None
+    """Seconds for which its agent has not worked (`core.agentless`); None where that is not so, or for a moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

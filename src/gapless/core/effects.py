@@ -147,12 +147,16 @@ class ExplainRouter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportHost:
-    """A host's standing changed (alive, silent, dead, draining, refused, ...): one log line."""
+    """A host's standing changed (alive, silent, dead, draining, refused, ...), or its agent stopped working or works
+    again: one log line.
+    """
 
     host: HostName
     standing: str
     reason: str
     cause: str
+    is_trouble: bool = False
+    """Somebody should look after it, whatever its standing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,8 @@ class HostReported:
     uplink_trouble: str = ""
     is_held: bool = False
     """It holds its lease now."""
+    agent_reason: str = ""
+    """Why the agent is not running, in the sentinel's words."""
     reborn: Incarnation = NOBODY
     """Every lower incarnation of this machine is over, by its own word; NOBODY: not known."""
 

@@ -43,6 +43,16 @@ class Host:
     connected: bool = False
     agent: AgentState | None = None
     """None until the first report of this connection."""
+    agent_trouble: str = ""
+    """Why the last one ended, as long as none has run steadily since."""
+    agent_runs_since: float | None = None
+    """Since when it is known to run; None: it does not, or that was not said in this connection."""
+    agent_lacks_since: float | None = None
+    """Since when none has run steadily, as far as that counts; None: one does, or nothing is known."""
+    is_agentless: bool = False
+    """Its agent has not worked for long (`core.agentless`)."""
+    is_to_be_left: bool = False
+    """... and the cause is not a common one: its routers leave, as far as they can."""
     bound: set[RouterId] = field(default_factory=set)
     coming: set[RouterId] = field(default_factory=set)
     """A binding to it is being stored."""
@@ -98,7 +108,8 @@ class Host:
     """It took over a while ago: nothing more is built here so long."""
     told_standing: str = "expected"
     """As last reported."""
-    told_agent_down: bool = False
+    told_agent: str = ""
+    """As last reported: what is wrong with its agent."""
     told_ahead: bool = False
     told_leftovers: bool = False
 
@@ -153,8 +164,10 @@ class Host:
         return self.silence.standing is Standing.DEAD
 
     @property
-    def inability(self) -> str:
-        """Why it can neither build nor remove anything now, as a clause; "" if it can."""
+    def absence(self) -> str:
+        """Why it hears nothing of what is decided now, as a clause; "" if it does. Its guard opens and closes what it
+        should even without an agent.
+        """
         match self.silence.standing:
             case Standing.DEAD:
                 return "is dead"
@@ -164,11 +177,14 @@ class Host:
                 return "was not heard since the controller's start"
             case Standing.ALIVE:
                 pass
-        if not self.connected:
-            return "has no control link"
-        if self.agent is not AgentState.RUNNING:
-            return "has no running agent"
-        return ""
+        return "" if self.connected else "has no control link"
+
+    @property
+    def inability(self) -> str:
+        """Why it can neither build nor remove anything now, as a clause; "" if it can."""
+        if absence := self.absence:
+            return absence
+        return "" if self.agent is AgentState.RUNNING else "has no running agent"
 
     @property
     def standing(self) -> str:

@@ -44,6 +44,10 @@ class Timing(Protocol):
     def brake_share(self) -> float:
         """See `core.brake`."""
 
+    @property
+    def agent_patience_s(self) -> float:
+        """See `core.agentless`."""
+
 
 class Standing(StrEnum):
     """What a host's silence says of it."""

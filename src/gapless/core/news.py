@@ -6,7 +6,7 @@ things are then, in `core.planner`.
 
 from typing import assert_never
 
-from gapless.core import confirmed, guards, leaseless, reports
+from gapless.core import agentless, confirmed, guards, leaseless, reports
 from gapless.core.events import (
     HostAdminChanged,
     HostConfirmedOff,
@@ -69,8 +69,7 @@ def _host_reported(ledger: Ledger, event: HostReported) -> None:
     if event.session != host.session:
         return  # Said in a connection that is over; whatever of it still holds, it says again.
     _heard(ledger, host)
-    if host.agent is not event.agent:
-        host.agent = event.agent
+    if agentless.heard(host, event.agent, event.agent_reason, ledger.now):
         _abilities_changed(ledger, host)
     guards.take_in(ledger, host, event)
     reports.take_in(ledger, host, event)
@@ -84,7 +83,8 @@ def _host_connected(ledger: Ledger, event: HostConnected) -> None:
         host = ledger.add_host(event.facts, event.incarnation, admin_up=event.admin_up)
         ledger.looks.at(*(each.id for each in ledger.routers.values() if each.tour.new_host(ledger.now)))
     _meet(ledger, host, event)
-    host.connected, host.agent = True, None
+    host.connected = True
+    agentless.connected(host, ledger.now)
     host.session, host.heard, host.guard_version, host.forwarding = event.session, 0, 0, None
     host.told_ahead = host.told_leftovers = host.is_held = False
     leaseless.began(host, ledger.now)

@@ -20,7 +20,7 @@ NAMED_AT_MOST = 5
 """Hosts named for one reason; the others are counted."""
 
 
-_Kind = tuple[tuple[str, ...], frozenset[str], bool, bool]
+_Kind = tuple[tuple[str, ...], frozenset[str], bool, bool, bool]
 _Loads = tuple[int, int]
 
 
@@ -45,10 +45,17 @@ class Placing:
         self._nobody: dict[tuple[_Kind, HostName | None, frozenset[HostName]], str] = {}
 
     def place(
-        self, needs: RouterNeeds, *, leaving: HostName | None, avoid: Collection[HostName] = frozenset()
+        self,
+        needs: RouterNeeds,
+        *,
+        leaving: HostName | None,
+        avoid: Collection[HostName] = frozenset(),
+        is_urgent: bool = False,
     ) -> Placement:
-        """Choose a host. `leaving` is not looked at; hosts in `avoid` failed with this router a short while ago."""
-        able, skipped = self._heap(needs), list[tuple[_Loads, HostName, Host]]()
+        """Choose a host. `leaving` is not looked at; hosts in `avoid` failed with this router a short while ago.
+        `is_urgent`: it runs nowhere, so any host that could build it now will do.
+        """
+        able, skipped = self._heap(needs, is_urgent), list[tuple[_Loads, HostName, Host]]()
         while able:
             loads, name, host = able[0]
             if host.is_full:
@@ -61,33 +68,37 @@ class Placing:
                 placement = Placement(host=host, reason=_praise(host, len(able)))
                 break
         else:
-            placement = Placement(host=None, reason=self._why_nobody(needs, leaving, frozenset(avoid)))
+            why = self._why_nobody(needs, leaving, frozenset(avoid), is_urgent)
+            placement = Placement(host=None, reason=why)
         for entry in skipped:
             heappush(able, entry)
         return placement
 
-    def _heap(self, needs: RouterNeeds) -> list[tuple[_Loads, HostName, Host]]:
-        kind = _kind(needs)
+    def _heap(self, needs: RouterNeeds, is_urgent: bool) -> list[tuple[_Loads, HostName, Host]]:
+        kind = _kind(needs, is_urgent)
         if kind not in self._able:
-            able = [(host.loads, host.name, host) for host in self._hosts if not objection(host, needs)]
+            suited = (host for host in self._hosts if not objection(host, needs, is_urgent=is_urgent))
+            able = [(host.loads, host.name, host) for host in suited]
             heapify(able)
             self._able[kind] = able
         return self._able[kind]
 
-    def _why_nobody(self, needs: RouterNeeds, leaving: HostName | None, avoid: frozenset[HostName]) -> str:
-        key = (_kind(needs), leaving, avoid)
+    def _why_nobody(
+        self, needs: RouterNeeds, leaving: HostName | None, avoid: frozenset[HostName], is_urgent: bool
+    ) -> str:
+        key = (_kind(needs, is_urgent), leaving, avoid)
         if key not in self._nobody:
             others = [host for host in self._hosts if host.name != leaving]
-            objections = [(objection(host, needs, avoid), host.name) for host in others]
+            objections = [(objection(host, needs, avoid, is_urgent=is_urgent), host.name) for host in others]
             nobody = "there is no other host" if leaving is not None else "no host has connected yet"
             self._nobody[key] = _enumerate(objections) or nobody
         return self._nobody[key]
 
 
-def _kind(needs: RouterNeeds) -> _Kind:
+def _kind(needs: RouterNeeds, is_urgent: bool = False) -> _Kind:
     """Routers of one kind suit the same hosts."""
     is_guarded = needs.mode is FailoverMode.STANDBY
-    return needs.availability_zone_hints, needs.physical_networks, needs.needs_vxlan, is_guarded
+    return needs.availability_zone_hints, needs.physical_networks, needs.needs_vxlan, is_guarded, is_urgent
 
 
 def _praise(host: Host, able: int) -> str:
@@ -95,16 +106,25 @@ def _praise(host: Host, able: int) -> str:
     return f"{host.name} has {host.load} of {host.facts.capacity} routers: {others}"
 
 
-def objection(host: Host, needs: RouterNeeds, avoid: Collection[HostName] = (), *, has_it: bool = False) -> str:
+def objection(
+    host: Host,
+    needs: RouterNeeds,
+    avoid: Collection[HostName] = (),
+    *,
+    has_it: bool = False,
+    is_urgent: bool = False,
+) -> str:
     """Why this host cannot take the router now, as a clause that follows its name; "" if it can.
 
-    `has_it`: it stands by for the router, so it has room for it.
+    `has_it`: it stands by for the router, so it has room for it. `is_urgent`: an agent that runs just now is enough.
     """
     facts = host.facts
     if not host.admin_up:
         return "is taken out of service"
     if host.inability:
         return host.inability
+    if host.is_agentless and not is_urgent:
+        return "has an agent that does not go on running"
     if not facts.capacity:
         return "carries no routers"
     if host.is_full and not has_it:

@@ -27,7 +27,7 @@ none while another host may still have it; an epoch only grows; what is bound on
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 
-from gapless.core import confirmed, leaseless, news, status
+from gapless.core import agentless, confirmed, leaseless, news, status
 from gapless.core.binding import Binding
 from gapless.core.brake import Brake, Census, at_once_s
 from gapless.core.burials import Burials
@@ -104,6 +104,7 @@ class Planner:
         self._binding = Binding(self._ledger, self._is_gone)
         self._standbys = Standbys(self._ledger, self._binding, standbys)
         self._panel = PanelSteps(self._ledger, panel, lease, timing, deaths=standbys)
+        self._agents = agentless.Agents(timing)
         self._brake = Brake(timing.brake_share, linger_s=timing.agent_down_time_s)
         self._invariants = Invariants()
         self._story = Story()
@@ -157,6 +158,7 @@ class Planner:
         for host in self._ledger.fleet:
             host.silence.excuse(excused, self._ledger.now)
         leaseless.excuse(self._ledger, excused)
+        agentless.excuse(self._ledger, excused)
         reason = f"the controller did nothing for {away_s:.1f} s: {excused:.1f} s of every host's silence do not count"
         pause = ReportPause(pause_s=away_s, excused_s=excused, reason=reason, cause=self._ledger.cause)
         self._ledger.emit(pause)
@@ -173,6 +175,7 @@ class Planner:
             self._ledger.looks.again()
         self._ledger.looks.next_standby(STANDBY_TURNS)
         leaseless.judge(self._ledger)
+        self._agents.judge(self._ledger)
         self._panel.judge(braked=self._brake.engaged)
 
     # 2. The brake
@@ -286,9 +289,9 @@ class Planner:
                 return Placement(host=None, reason=f"no host {wish.only} is known")
             placing, avoid = Placing([named]), {}
         placement = placing.place(router.needs, leaving=router.host, avoid=avoid)
+        if placement.host is None and wish.is_urgent:
+            return placing.place(router.needs, leaving=router.host, is_urgent=True)
         if placement.host is None and avoid:
-            if wish.is_urgent:
-                return placing.place(router.needs, leaving=router.host)
             self._ledger.looks.later(router.id, min(avoid.values()))
         return placement
 

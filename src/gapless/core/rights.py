@@ -75,7 +75,7 @@ class Rights:
 
     def _add(self, router: RouterRecord, home: Host) -> Stay | None:
         succession = router.succession
-        if home.inability:
+        if home.absence:
             return Stay(reason=router.refused)
         what = "no other standby" if succession.rights else "no standby"
         if (former := self._former(router)) is not None:
@@ -145,6 +145,8 @@ class Rights:
         """Why a host should not go on standing by, as a clause that follows its name."""
         if not host.admin_up:
             return "is taken out of service"
+        if host.is_to_be_left:
+            return "has no agent that works"
         if self._word(router, host) is RouterState.FAILED:
             if host.name not in router.hosts.waiting(self._ledger.now):
                 router.hosts.failed(host.name, self._ledger.now)

@@ -31,7 +31,7 @@ from gapless.core.placement import misfit, objection
 from gapless.core.rights import Rights
 from gapless.core.routers import RouterRecord
 from gapless.core.succession import Right, RightState, TookOver
-from gapless.core.wishes import Beliefs, Stay, Wish, homeless, is_doubted, moving, stays_on_tour
+from gapless.core.wishes import Beliefs, Stay, Wish, homeless, is_doubted, moving, stays_on_tour, why_left
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch, MoveKind
@@ -285,7 +285,7 @@ class Standbys:
         first = rights[0] if rights else None
         host = None if first is None else self._ledger.fleet.get(first.tenure.host)
         if wish.kind is MoveKind.DRAIN and len(home.drains) >= DRAINS_AT_ONCE and router.id not in home.drains:
-            return Stay(reason=f"{home.name} is taken out of service; {DRAINS_AT_ONCE} routers leave it at a time")
+            return Stay(reason=f"{home.name} {why_left(home)}; {DRAINS_AT_ONCE} routers leave it at a time")
         suits = host is not None and not (host.is_dead or self._rights.why_unsuitable(router, host))
         if first is not None and host is not None and wish.only in (None, host.name) and suits:
             if self._rights.ready(router, first) is None:

@@ -6,6 +6,7 @@ The rule: a host's line is said when its standing changes or its agent stops run
 from collections.abc import Collection
 from typing import assert_never
 
+from gapless.core import agentless
 from gapless.core.effects import Bind, ReportHost
 from gapless.core.fleet import Fleet, Host
 from gapless.core.health import judge
@@ -15,6 +16,7 @@ from gapless.core.moves import AssignmentState
 from gapless.core.routers import RouterRecord
 from gapless.core.succession import Right, RightState
 from gapless.core.views import HostStatus, RouterStatus, StandbyStatus
+from gapless.core.wishes import agent_trouble
 from gapless.model.host import AgentState, HostName
 from gapless.model.plan import RouterState
 
@@ -26,11 +28,18 @@ def tell(ledger: Ledger, timing: Timing) -> None:
         host = ledger.fleet.get(name)
         if host is None:
             continue
-        agent_down = host.agent is AgentState.RESTARTING
-        if (host.standing, agent_down) != (host.told_standing, host.told_agent_down):
-            host.told_standing, host.told_agent_down = host.standing, agent_down
+        if (host.standing, _agent_reason(host)) != (host.told_standing, host.told_agent):
+            host.told_standing, host.told_agent = host.standing, _agent_reason(host)
             reason = host_reason(host, timing)
-            ledger.emit(ReportHost(host=name, standing=host.standing, reason=reason, cause=ledger.cause))
+            ledger.emit(
+                ReportHost(
+                    host=name,
+                    standing=host.standing,
+                    reason=reason,
+                    cause=ledger.cause,
+                    is_trouble=host.is_agentless,
+                )
+            )
 
 
 def host_reason(host: Host, timing: Timing) -> str:
@@ -56,11 +65,23 @@ def _alive_reason(host: Host) -> str:
         clauses.append("it holds no lease, and others do: is its data network cut?")
     if not host.connected:
         clauses.append("its control link is closed")
-    elif host.agent is AgentState.RESTARTING:
-        clauses.append("its agent is being restarted, its routers go on forwarding")
     else:
-        clauses.append("it reports")
+        clauses.append(_agent_reason(host) or "it reports")
     return "; ".join(clauses)
+
+
+def _agent_reason(host: Host) -> str:
+    """What is wrong with its agent; "" if nothing is. The rest of a sentence on what that means."""
+    if host.is_to_be_left:
+        return f"{_trouble(host)}: routers with standbys leave, the others go on forwarding"
+    if host.is_agentless:
+        return f"{_trouble(host)}: as on most hosts, so nothing leaves for it, and everything goes on forwarding"
+    restarts = host.agent is AgentState.RESTARTING
+    return "its agent is being restarted, its routers go on forwarding" if restarts else ""
+
+
+def _trouble(host: Host) -> str:
+    return f"its agent has not worked for long ({agent_trouble(host)})"
 
 
 def of_host(host: Host, timing: Timing, now: float, arbiters: Collection[HostName] = ()) -> HostStatus:
@@ -72,9 +93,10 @@ def of_host(host: Host, timing: Timing, now: float, arbiters: Collection[HostNam
         reason=host_reason(host, timing),
         silent_s=None if host.silence.heard_at is None else now - host.silence.heard_at,
         routers=len(host.bound),
-        takes_routers=host.admin_up and not host.inability,
+        takes_routers=host.admin_up and not (host.inability or host.is_agentless),
         holds_lease=host.holds_lease and host.is_held and host.silence.is_alive,
         without_lease_s=None if host.without_since is None or not host.is_leaseless else now - host.without_since,
+        without_agent_s=agentless.lasts_s(host, now),
         arbiter=host.name in arbiters,
     )
 

@@ -12,6 +12,8 @@ does not matter in which order things happened, and a controller that starts in 
     alive, and says that it cannot run it      moves if another can, else is retried there        RETRY
                                                (with mode `off` it stays; and see `core.tours`)
     alive, taken out of service                moves, a few at a time                             DRAIN
+    alive, and its agent does not work         a guarded one moves, a few at a time; see           DRAIN
+                                               `core.agentless`
 
 That is how classic routers move. Of a guarded one, the last three say why it should go, and `core.standbys` how.
 """
@@ -96,6 +98,8 @@ def moving(router: RouterRecord, home: Host) -> Wish | Stay | None:
         return _retry(router, home)
     if not home.admin_up:
         return _drain(router, home)
+    if home.is_to_be_left and router.needs.mode is not FailoverMode.OFF:
+        return _leave(router, home)
     return None
 
 
@@ -150,7 +154,7 @@ def _named(router: RouterRecord, host: HostName | None) -> Wish:
 def _manual(router: RouterRecord, home: Host) -> Wish | Stay:
     assert router.wanted is not None
     wish = _named(router, router.wanted.host)
-    return _unless_stuck(wish, home)
+    return _unless_stuck(wish, router, home)
 
 
 def _retry(router: RouterRecord, home: Host) -> Wish | Stay:
@@ -159,7 +163,7 @@ def _retry(router: RouterRecord, home: Host) -> Wish | Stay:
         reason=f"Router {router.id} leaves {home.name}, which cannot run it: {router.fault or 'it gives no reason'}",
         lament=f"{failing(router)} and goes on trying; no other host can take it",
     )
-    return _unless_stuck(wish, home)
+    return _unless_stuck(wish, router, home)
 
 
 def failing(router: RouterRecord) -> str:
@@ -179,11 +183,33 @@ def _drain(router: RouterRecord, home: Host) -> Wish | Stay:
         reason=f"Router {router.id} leaves {home.name}, which is taken out of service",
         lament=f"{home.name} is taken out of service, but no other host can take it",
     )
-    return _unless_stuck(wish, home)
+    return _unless_stuck(wish, router, home)
 
 
-def _unless_stuck(wish: Wish, home: Host) -> Wish | Stay:
-    """Leaving needs the host left to do something; as long as it cannot, the router had better stay where it runs."""
-    if home.inability:
-        return Stay(reason=f"it should leave {home.name}, but that host {home.inability}, so it stays")
-    return wish
+def _leave(router: RouterRecord, home: Host) -> Wish | Stay:
+    if not router.is_guarded:
+        return Stay(reason=f"{home.name} {why_left(home)}; only an agent could remove it there, so it stays")
+    wish = Wish(
+        kind=MoveKind.DRAIN,
+        reason=f"Router {router.id} leaves {home.name}, whose agent does not work: {agent_trouble(home)}",
+        lament=f"{home.name} {why_left(home)}, but no other host can take it",
+    )
+    return _unless_stuck(wish, router, home)
+
+
+def why_left(home: Host) -> str:
+    """Why routers leave a host that is alive, a few at a time, as a clause."""
+    return "has no agent that works" if home.admin_up else "is taken out of service"
+
+
+def agent_trouble(host: Host) -> str:
+    """Why its agent does not work, in its sentinel's words."""
+    return host.agent_trouble or "it gives no reason"
+
+
+def _unless_stuck(wish: Wish, router: RouterRecord, home: Host) -> Wish | Stay:
+    """Leaving needs the host left to do something: its guard to close a guarded router, its agent to remove a classic
+    one. As long as it cannot, the router had better stay where it runs.
+    """
+    hindrance = home.absence if router.is_guarded else home.inability
+    return Stay(reason=f"it should leave {home.name}, but that host {hindrance}, so it stays") if hindrance else wish

@@ -24,7 +24,7 @@ class Gap(StrEnum):
     REPAIR = "repair"
     """The router is repaired where it is."""
     SWITCHOVER = "switchover"
-    """Repairs that fail, and a way to the standby by the controller."""
+    """A way to the standby by the controller, from a host that can close it: after repairs that fail, say."""
     TAKEOVER = "takeover"
     """The end of the lease, and a standby's start."""
     RESCHEDULE = "reschedule"

@@ -208,6 +208,7 @@ class Controller:
         argv += ["--api", f"0.0.0.0:{API_PORT}", "--link", f"{layout.CONTROLLER_ADDRESS}:{LINK_PORT}"]
         argv += [*settings.server_options, "--report-interval", f"{settings.report_interval_s:g}"]
         argv += ["--agent-down-time", f"{settings.agent_down_time_s:g}"]
+        argv += ["--agent-patience", f"{settings.agent_patience_s:g}"]
         argv += ["--brake-share", f"{settings.brake_share:g}", "--physical-mtu", str(layout.PHYSICAL_MTU)]
         self.server = Service(self.machine, "server", argv)
         self.arbiter = Service(self.machine, "host", _arbiter()) if settings.has_arbiter else None

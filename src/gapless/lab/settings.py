@@ -10,7 +10,7 @@ from gapless.errors import InvalidRequest
 from gapless.lab import layout
 from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
 
-QUICK = Liveness(report_interval_s=0.5, agent_down_time_s=2.0)
+QUICK = Liveness(report_interval_s=0.5, agent_down_time_s=2.0, agent_patience_s=20.0)
 """The lab's own: silence of 4 s means death. Neutron's are 30 s and 75 s, so 150 s (`--classic`)."""
 CLASSIC = Liveness()
 MOST_ROUTERS = 1000
@@ -40,6 +40,7 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
     report_interval_s: float = QUICK.report_interval_s
     agent_down_time_s: float = QUICK.agent_down_time_s
     brake_share: float = QUICK.brake_share
+    agent_patience_s: float = QUICK.agent_patience_s
     interval_ms: float = 0.0
     timing: str = "default"
     standbys: int = 1
@@ -86,4 +87,5 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
             report_interval_s=self.report_interval_s,
             agent_down_time_s=self.agent_down_time_s,
             brake_share=self.brake_share,
+            agent_patience_s=self.agent_patience_s,
         )

@@ -37,6 +37,9 @@ class Metrics:
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
         self.hosts = Gauge("gapless_hosts", "Hosts by standing.", ["standing"], registry=registry)
+        self.agentless = Gauge(
+            "gapless_hosts_without_agent", "Hosts that are heard and whose agents do not work.", registry=registry
+        )
         self.routers = Gauge("gapless_routers", "Routers by state.", ["state"], registry=registry)
         self.brake_engaged = Gauge(
             "gapless_brake_engaged", "1 while the brake holds back moves away from silent hosts.", registry=registry
@@ -109,6 +112,10 @@ class Metrics:
         _set_all(self.hosts, standings)
         _set_all(self.routers, states)
         self.brake_engaged.set(braked)
+
+    def show_agents(self, agentless: int) -> None:
+        """Set the gauge of hosts whose agents do not work."""
+        self.agentless.set(agentless)
 
     def show_arbiters(self, heard: Iterable[bool], *, is_lost: bool) -> None:
         """Set the gauges of the panel from the planner's view."""

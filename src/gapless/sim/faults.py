@@ -25,6 +25,8 @@ from gapless.sim.store import QUICK_S
 from gapless.sim.world import World
 
 STAYS_CUT_SHARE = 0.25
+AGENT_BROKEN_SHARE = 0.3
+STAYS_BROKEN_SHARE = 0.25
 
 
 def schedule(world: World, lasting_s: float) -> None:
@@ -35,6 +37,17 @@ def schedule(world: World, lasting_s: float) -> None:
     for _ in range(world.random.randint(2, 14)):
         (fault,) = world.random.choices([each for each, _ in faults], [weight for _, weight in faults])
         world.agenda.at(world.random.uniform(5, lasting_s), _bind(fault, world))
+    _schedule_broken_agents(world, lasting_s)
+
+
+def _schedule_broken_agents(world: World, lasting_s: float) -> None:
+    """Drawn apart, for other fleets to go on as before."""
+    random = Random(f"agents break {world.seed}")
+    if random.random() < AGENT_BROKEN_SHARE:
+        at_s, lasts_s = random.uniform(5, lasting_s), random.uniform(0.2, 4) * world.timing.agent_patience_s
+        names = sorted(world.machines)
+        struck = random.sample(names, 1 if random.random() < 0.7 else random.randint(1, len(names)))
+        world.agenda.at(at_s, _bind(partial(agents_break, names=struck, lasts_s=lasts_s), world))
 
 
 def _bind(fault: Callable[[World], None], world: World) -> Callable[[], None]:
@@ -52,14 +65,17 @@ def end_all(world: World) -> None:
         world.controller.go_on(timer_first=True)
     for ghost in world.ghosts:
         ghost.power_off()
-    stays_cut = _stays_cut(world)
+    stays_cut, stays_broken = _stays_cut(world), _stays_broken(world)
     for machine in world.machines.values():
         machine.mend_link()
         if machine is stays_cut:
             machine.cut_data()
         else:
             machine.mend_data()
-        machine.start_agent()
+        if machine is stays_broken:
+            machine.break_agent()
+        else:
+            machine.mend_agent()
         if not machine.is_on and world.random.random() < 0.7:
             machine.power_on()
         for router_id in sorted(machine.broken):
@@ -76,6 +92,16 @@ def _stays_cut(world: World) -> Machine | None:
         return None
     name = random.choice(sorted(world.machines))
     world.note(f"the data network of {name} stays cut")
+    return world.machines[name]
+
+
+def _stays_broken(world: World) -> Machine | None:
+    """In every fourth fleet no agent can be started on one host, for the rest of its life. Drawn apart."""
+    random = Random(f"stays broken {world.seed}")
+    if random.random() >= STAYS_BROKEN_SHARE:
+        return None
+    name = random.choice(sorted(world.machines))
+    world.note(f"no agent can be started on {name} any more")
     return world.machines[name]
 
 
@@ -132,6 +158,15 @@ def agent_death(world: World) -> None:
     world.note(f"the agent of {machine.facts.name} dies")
     machine.stop_agent()
     world.agenda.after(world.random.uniform(0.2, 20), machine.start_agent)
+
+
+def agents_break(world: World, *, names: list[HostName], lasts_s: float) -> None:
+    """On these hosts no agent can be started for a while; on several, as by a bad upgrade."""
+    for name in names:
+        machine = world.machines[name]
+        world.note(f"no agent can be started on {name} for {lasts_s:.0f} s")
+        machine.break_agent()
+        world.agenda.after(lasts_s, machine.mend_agent)
 
 
 def sickness(world: World) -> None:

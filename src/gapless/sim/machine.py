@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol
 
+from gapless.core.agentless import STEADY_S
 from gapless.core.events import HostReported
 from gapless.core.fleet import Duty
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
@@ -92,6 +93,12 @@ class Machine:
         self.is_replaced = False
         """Another machine has its name: nobody will mend it."""
         self.agent_runs = False
+        self.agent_is_broken = False
+        """No agent can be started here."""
+        self.agent_began_at = 0.0
+        self.agent_worked_at = 0.0
+        """When an agent ended last that had run steadily."""
+        self.connected_at = 0.0
         self.broken: set[RouterId] = set()
         """Routers that cannot be built here."""
         self.kernel: dict[RouterId, Presence] = {}
@@ -144,6 +151,8 @@ class Machine:
 
     def stop_agent(self) -> None:
         """The agent dies; what it built stays."""
+        if self.agent_runs and self._world.agenda.now - self.agent_began_at >= STEADY_S:
+            self.agent_worked_at = self._world.agenda.now
         self.agent_runs = False
         self._life += 1
         self._is_busy = False
@@ -151,10 +160,21 @@ class Machine:
 
     def start_agent(self) -> None:
         """A new agent looks at the kernel and at the plan."""
-        if self.is_on and not self.agent_runs:
-            self.agent_runs = True
+        if self.is_on and not (self.agent_runs or self.agent_is_broken):
+            self.agent_runs, self.agent_began_at = True, self._world.agenda.now
             self._report(full=True)
             self._work()
+
+    def break_agent(self) -> None:
+        """The agent dies, and no other one can be started."""
+        self.agent_is_broken = True
+        self.stop_agent()
+        self._report()
+
+    def mend_agent(self) -> None:
+        """Agents can be started again."""
+        self.agent_is_broken = False
+        self.start_agent()
 
     def fail(self, router_id: RouterId) -> None:
         """A router that runs here breaks, and the agent sees it and cannot repair it."""
@@ -234,7 +254,7 @@ class Machine:
         if self.session is None and self.is_linked:
             session = Session(self._world.agenda, LINK_DELAY_S * self._world.random.uniform(0.5, 1.5))
             if self._world.connect(self, session):
-                self.session = session
+                self.session, self.connected_at = session, self._world.agenda.now
                 self.plan_version = 0
                 self.guard.session_began()
                 return

@@ -20,10 +20,13 @@
    not stored, or that does not wait for all that are stored before it.
 9. A router that fails wherever it is built is not moved on from host to host: `MOST_RETRIES` times, and then only after
    a pause, or when there is a new host.
+10. No router leaves a host for the want of an agent unless none ran there steadily for `agent_patience`. (That those
+   which can leave do so in the end, and that such a host stands by for nobody where others can, is part of 4.)
 """
 
 from collections.abc import Mapping, Sequence
 
+from gapless.core.agentless import STEADY_S
 from gapless.core.effects import Bind, Effect, RecordStep, ReportHost, ReportPause
 from gapless.core.events import BrakeReleased, Event, HostConfirmedOff, HostForgotten, RouterNeeds
 from gapless.core.fleet import Duty
@@ -141,6 +144,7 @@ class Oracles:
             self._check_reschedule(effect)
         if isinstance(effect, Bind):
             self._check_tour(effect)
+            self._check_agent(effect)
         if isinstance(effect, RecordStep) and effect.step is MoveStep.CONFIRMED:
             self._retried.pop(effect.router_id, None)
 
@@ -172,6 +176,19 @@ class Oracles:
                 f"oracle 8: {effect.router_id} tours: {len(lately)} hosts failed with it within {PAUSE_S:g} s"
             )
         self._retried[effect.router_id] = lately
+
+    def _check_agent(self, effect: Bind) -> None:
+        if "whose agent does not work" not in effect.reason or effect.previous_host not in self._machines:
+            return
+        home, now = self._machines[HostName(effect.previous_host or "")], self._agenda.now
+        if home.agent_runs:
+            # It may have come back while it had no link, and in this one it has to run steadily first.
+            works_s = now - max(home.agent_began_at, home.connected_at)
+            is_wrong = works_s > STEADY_S + self._timing.report_interval_s + 2 * Attention(self._timing, 0.0).tick_s
+        else:
+            is_wrong = now - home.agent_worked_at < self._timing.agent_patience_s
+        if is_wrong:
+            raise Violated(f"oracle 10: {effect.router_id} leaves {home.facts.name} although its agent works")
 
     def _check_waiting(self, planner: Planner) -> None:
         """Judged two ticks late, since it is a tick that ends the time in which a host is avoided."""
@@ -357,6 +374,8 @@ class Oracles:
             for router_id, there in machine.kernel.items():
                 if there.is_guarded and router_id in machine.plan:
                     continue  # Built, because its plan says so; what is open is looked at below.
+                if machine.agent_is_broken:
+                    continue  # Nobody is there to remove it.
                 binding = self._store.bindings.get(router_id)
                 if binding is None or binding.host != name:
                     return f"oracle 4: {router_id} runs on {name}, but is {binding}"
@@ -395,9 +414,13 @@ class Oracles:
             is_dark = binding.incarnation is not None and others
             return f"is on {binding.host}, which reaches no arbiter, but {others} can take it" if is_dark else ""
         if binding.leaving is not None and self._machines[binding.leaving].is_on:
-            return f"still leaves {binding.leaving}"
+            is_stuck = self._machines[binding.leaving].agent_is_broken and binding.leaving_incarnation is None
+            return "" if is_stuck else f"still leaves {binding.leaving}"
         if binding.leaving is not None:
             return "" if self._is_braked() else f"still leaves {binding.leaving}, which is dead"
+        if home.agent_is_broken:
+            can_leave = needs.mode is FailoverMode.STANDBY and binding.incarnation is not None and others
+            return f"is still on {binding.host}, where no agent works, but {others} can take it" if can_leave else ""
         if not self._store.hosts[binding.host].admin_up and others:
             return f"is still on {binding.host}, which is out of service, but {others} can take it"
         there = home.kernel.get(router_id)
@@ -423,7 +446,8 @@ class Oracles:
 
     def _is_ready(self, standby: Machine, router_id: RouterId) -> bool:
         there = standby.kernel.get(router_id)
-        return router_id in standby.guard.rights and there is not None and there.is_built
+        is_built = there is not None and there.is_built
+        return router_id in standby.guard.rights and is_built and not standby.agent_is_broken
 
     def _wrong_with_dead_home(self, needs: RouterNeeds, home: HostName, others: list[HostName]) -> str:
         if needs.mode is FailoverMode.OFF or not others or self._is_braked():
@@ -445,6 +469,7 @@ class Oracles:
         return (
             stored is not None
             and machine.is_on
+            and not machine.agent_is_broken
             and stored.admin_up
             and load < machine.facts.capacity
             and needs.router_id not in machine.broken

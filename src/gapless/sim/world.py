@@ -31,6 +31,7 @@ class Pace:
     report_interval_s: float
     agent_down_time_s: float
     brake_share: float = 0.5
+    agent_patience_s: float = 25.0
 
     @property
     def dead_after_s(self) -> float:

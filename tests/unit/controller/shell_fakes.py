@@ -170,7 +170,8 @@ class Bench:
             RouterReport(router_id=router, epoch=duty.epoch, state=RouterState.ACTIVE)
             for router, duty in driver.plan_of(host).items()
         )
-        report = Report(revision=Revision(1), agent=AgentState.RUNNING, routers=said, full=full, **guard)
+        guard.setdefault("agent", AgentState.RUNNING)
+        report = Report(revision=Revision(1), routers=said, full=full, **guard)
         self.reports[name] += 1
         heard = Heard(
             report=report,

@@ -13,7 +13,7 @@ from gapless.controller.store import bindingrows, clusterrows, hostrows, moverow
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import RouterRow
 from gapless.errors import InvariantError, StoreUnavailable
-from gapless.model.host import HostName, Incarnation
+from gapless.model.host import AgentState, HostName, Incarnation
 from gapless.model.lease import Tenure
 from gapless.model.plan import (
     BuildTimes,
@@ -426,6 +426,22 @@ async def test_lost_arbiters_are_told_counted_and_shown(store: Store, log: Log) 
     assert 'gapless_arbiters{heard="no"} 2.0' in page
     view = bench.shell.pilot.panel()
     assert (view.lost, view.confirm) == (True, (TWO, THREE))
+
+
+async def test_a_host_whose_agent_does_not_work_is_told_counted_and_shown(store: Store, log: Log) -> None:
+    bench = await Bench.open(store)
+    for name in ("h1", "h2", "h3"):
+        await bench.connect(name)
+    await bench.pass_time(12, "h1", "h2", "h3")
+    assert "gapless_hosts_without_agent 0.0" in bench.shell.metrics.page().decode()
+    await bench.report("h1", full=False, agent=AgentState.RESTARTING, agent_reason="it hung")
+    await bench.pass_time(61, "h2", "h3")
+    (line,) = lines(log, "Host h1 is alive: its agent has not worked for long (it hung)")
+    assert line["log_level"] == "warning"
+    assert "gapless_hosts_without_agent 1.0" in bench.shell.metrics.page().decode()
+    view = bench.shell.pilot.hosts()[ONE]
+    assert (view.alive, view.takes_routers) == (True, False)
+    assert view.without_agent_s == pytest.approx(61, abs=2)
 
 
 async def test_a_standby_takes_over_and_the_store_has_it(store: Store) -> None:

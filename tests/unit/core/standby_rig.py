@@ -51,6 +51,8 @@ class StandbyRig(Rig):
         self.open: dict[str, dict[RouterId, Epoch]] = {}
         self.fenced: set[str] = set()
         """They are one incarnation on, and hold no lease at it yet."""
+        self.agentless: dict[str, str] = {}
+        """Their agents do not run, and why."""
         self.can_hold = True
         """There is a quorum of arbiters."""
         super().__init__(*hosts, standbys=standbys)
@@ -128,7 +130,8 @@ class StandbyRig(Rig):
             HostReported(
                 id=f"report-of-{host}",
                 host=name,
-                agent=AgentState.RUNNING,
+                agent=AgentState.RESTARTING if host in self.agentless else AgentState.RUNNING,
+                agent_reason=self.agentless.get(host, ""),
                 routers=routers,
                 full=full,
                 plan_version=newest,
@@ -158,6 +161,9 @@ class StandbyRig(Rig):
                 if duty.guarded is not None and not duty.is_standby and duty.guarded.incarnation == mine
                 if host not in self.fenced
             }
+            if host in self.agentless:
+                self.guard(host)
+                continue
             built = [
                 RouterReport(router_id=each, epoch=duty.epoch, state=ACTIVE, guarded=duty.guarded is not None)
                 for each, duty in duties.items()
@@ -215,6 +221,18 @@ class StandbyRig(Rig):
 
     def _questions(self, subject: Tenure) -> list[AskArbiters]:
         return [each for each in self.all_said(AskArbiters) if each.tenure == subject]
+
+    def lose_agents(self, why: str, *hosts: str) -> None:
+        """Their agents do not run any more; what they built stays, and their guards obey."""
+        for host in hosts:
+            self.agentless[host] = why
+            self.guard(host)
+
+    def mend_agents(self, *hosts: str) -> None:
+        """They run again."""
+        for host in hosts:
+            del self.agentless[host]
+            self.guard(host)
 
     # What routers there are
 

@@ -226,10 +226,10 @@ def test_a_mass_move_looks_at_each_host_a_few_times_and_spreads_evenly(monkeypat
     looks = 0
     look = placement.objection
 
-    def counted(*arguments: object) -> str:
+    def counted(*arguments: object, **more: object) -> str:
         nonlocal looks
         looks += 1
-        return look(*arguments)  # type: ignore[arg-type]
+        return look(*arguments, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(placement, "objection", counted)
     rig.forget()

@@ -43,6 +43,7 @@ from gapless.lab.faults.namespaces import (
 from gapless.lab.faults.processes import (
     AgentKill,
     AgentStop,
+    AgentUnable,
     ArbiterKill,
     RestartAll,
     SentinelKill,
@@ -71,6 +72,7 @@ FAULTS: dict[str, type[Fault]] = {
         HostReturn,
         AgentKill,
         AgentStop,
+        AgentUnable,
         SentinelKill,
         SentinelStop,
         ArbiterKill,

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+from collections.abc import Iterable
+from pathlib import Path
 from typing import ClassVar
 
 from gapless.config import Liveness
@@ -63,6 +65,62 @@ class AgentStop(Fault):
         del lab
         for host in self.hosts:
             await signal_agent(host, signal.SIGSTOP)
+
+
+class AgentUnable(Fault):
+    """A host's agent ends, and none can be started: the library that it needs is not to be read. It is as if a package
+    were missing after an upgrade. Its guarded routers leave, its classic ones stay; both forward all the while.
+    """
+
+    name = "agent-unable"
+    summary = "a host's agent ends, and no other one can work there"
+    expected = in_mode(reschedule=NOTHING, standby=Expected(gap=Gap.SWITCHOVER, moves=Moves.STRUCK))
+    heals = True
+
+    def __init__(self, hosts: Iterable[Host] = ()) -> None:
+        super().__init__(hosts)
+        self._hidden: list[tuple[Host, str]] = []
+
+    def hold_s(self, liveness: Liveness) -> float:
+        """Until the controller has lost patience, and all have left."""
+        return liveness.agent_patience_s + 5 * MARGIN_S
+
+    async def strike(self, lab: Lab) -> None:
+        """Put nothing in the library's place, on this machine only; then end the agent that has it loaded."""
+        del lab
+        for host in self.hosts:
+            path = await _nftables(host)
+            await host.machine.run("mount", "--bind", "/dev/null", path)
+            self._hidden.append((host, path))
+            await signal_agent(host, signal.SIGKILL)
+
+    async def heal(self, lab: Lab) -> None:
+        """The library is back."""
+        del lab
+        while self._hidden:
+            host, path = self._hidden.pop()
+            await host.machine.run("umount", "--lazy", path)
+
+
+async def _nftables(host: Host) -> str:
+    """Where the library is that its agent has loaded. An agent that has just started has not loaded it yet."""
+    found: list[str] = []
+
+    async def loaded() -> bool:
+        agent = host.agent()
+        if agent is not None:
+            found.extend(path for path in _loaded(agent.pid) if "/libnftables.so" in path)
+        return bool(found)
+
+    await until(loaded, f"the agent of {host.name} has loaded libnftables", FOUND_WITHIN_S, host.sentinel.last_words)
+    return found[0]
+
+
+def _loaded(pid: int) -> list[str]:
+    """The files that a process has mapped; none, when it has ended."""
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+        return [line.split()[-1] for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    return []
 
 
 class SentinelKill(Fault):
