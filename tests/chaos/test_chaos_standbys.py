@@ -3,6 +3,7 @@ traffic is back, each router is active on exactly one host, no frame was double 
 
 Those of every day share labs: an experiment begins when everything is well again. The others have a lab each."""
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -284,3 +285,37 @@ def gone_for_want_of_an_agent(lab: Lab, fault: Fault, outcome: Outcome) -> None:
     said_of_it = [line for line in marks if "its agent has not worked for long" in line]
     assert all("Host host-1 is alive" in line for line in said_of_it)
     assert "libnftables.so.1 cannot be loaded" in said_of_it[-1], "at first it was only killed"
+
+
+@pytest.mark.thorough
+async def test_a_router_that_does_not_hear_its_gateway_is_degraded_until_it_does() -> None:
+    """Every setting of it is right: a foreigner drops its ARP on the host."""
+    async with running_lab(hosts=2, routers=3, mode=STANDBY, down_time_s=PATIENT_S, packed=True) as lab:
+        router_id = lab.tenants[0].router_id
+        machine = lab.host("host-1").machine
+        inside = ("ip", "netns", "exec", f"qrouter-{router_id}")
+        links = json.loads(await machine.run(*inside, "ip", "-j", "link"))
+        (link,) = [str(each["ifname"]) for each in links if str(each["ifname"]).startswith("qg-")]
+        doubts = [f"net/ipv4/neigh/{link}/base_reachable_time_ms=1000", f"net/ipv4/neigh/{link}/gc_stale_time=1"]
+        await machine.run(*inside, "sysctl", "-qw", *doubts)
+
+        async def health() -> tuple[str, str]:
+            (found,) = [each for each in await lab.api.routers() if each["router_id"] == router_id]
+            return found["health"], found["ailment"]
+
+        async def is_degraded() -> bool:
+            return (await health())[0] == "degraded"
+
+        async def is_healthy() -> bool:
+            return (await health())[0] == "healthy"
+
+        await until(is_healthy, "the router is healthy", PATIENCE_S, lab.controller.server.last_words)
+        chain = f'type filter hook prerouting priority -400; iifname "tap{link[3:]}" ether type arp drop;'
+        await machine.run("nft", "-f", "-", given=f"table bridge foreign {{\n chain cut {{\n {chain}\n }}\n}}\n")
+        await until(is_degraded, "the router is degraded", 3 * PATIENCE_S, lab.host("host-1").sentinel.last_words)
+        assert re.fullmatch(
+            r"its gateway \S+ does not answer it, while it answers [12] others? here", (await health())[1]
+        )
+        await machine.run("nft", "delete", "table", "bridge", "foreign")
+        await until(is_healthy, "the router is healthy again", PATIENCE_S, lab.host("host-1").sentinel.last_words)
+        assert [move for move in await lab.api.failovers(limit=100) if move["from_host"]] == [], "nothing moves for it"

@@ -8,17 +8,20 @@ looks at the kernel and goes on. When the sentinel's end of the local link close
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar, assert_never
 
 from gapless.agent.hint import Hint
 from gapless.agent.jobs import Done, Failed, Job, Reconcile, Remove, Result, Sweep
 from gapless.agent.reconcile import Outcome
 from gapless.agent.worklist import Worklist
+from gapless.core.gateways import BATCH_S, Gateways
 from gapless.core.hostplan import EMPTY_PLAN, Difference, HostPlan
 from gapless.errors import GaplessError, Unavailable
+from gapless.model.neighbour import Neighbour, WayOut
 from gapless.model.network import Network
 from gapless.model.plan import BuildTimes
 from gapless.model.router import Router, RouterId
@@ -44,6 +47,7 @@ class Rhythm:
     """How often to look which routers there are at all; a namespace that is gone is found by that at the latest. With
     many routers it is looked less often, so that it takes no more than `LISTING_SHARE` of a thread's time."""
     audit_period_s: float = 10.0
+    gateways_interval_s: float = BATCH_S
 
 
 class Kernel(Protocol):
@@ -60,6 +64,9 @@ class Kernel(Protocol):
 
     def sweep(self, keep: Iterable[Network]) -> None:
         """Remove what serves none of these networks."""
+
+    def gateways(self, ways: Sequence[WayOut]) -> Mapping[RouterId, Neighbour]:
+        """What these routers know of their gateways."""
 
     def close(self) -> None:
         """Stop what runs in the background."""
@@ -131,6 +138,7 @@ class Driver:
                 tasks.create_task(self._tell())
                 tasks.create_task(self._list_now_and_then(kernel))
                 tasks.create_task(self._follow_hints(hints))
+                tasks.create_task(self._look_at_gateways(kernel))
 
     @contextlib.asynccontextmanager
     async def _telling_why_not(self) -> AsyncIterator[None]:
@@ -264,6 +272,26 @@ class Driver:
         async for hint in hints:
             self._worklist.take_hint(hint, time.monotonic())
             self._look_again()
+
+    async def _look_at_gateways(self, kernel: Kernel) -> None:
+        """Whether routers get out, a few at a time; never while this host takes over."""
+        gateways = Gateways()
+        while True:
+            await asyncio.sleep(self._rhythm.gateways_interval_s)
+            now = time.monotonic()
+            batch = [] if self._worklist.is_held(now) else gateways.next_batch(now, self._worklist.ways_out)
+            if not batch:
+                continue
+            try:
+                found = await self._blocking(partial(kernel.gateways, batch))
+            except GaplessError as error:
+                self._log.warning("the gateways of routers cannot be looked at", reason=str(error))
+                continue
+            now = time.monotonic()
+            self._worklist.take_deafness(gateways.take(found, now), now)
+            for line in gateways.take_lines():
+                self._log.warning(line)
+            self._news_is_due.set()
 
     async def _blocking(self, call: Callable[[], Answer]) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)

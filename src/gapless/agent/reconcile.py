@@ -10,12 +10,12 @@ VXLAN devices are shared by routers, so work on one network takes turns.
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Final
 
-from gapless.agent.kernel import arp, links, netns, nft, ruleset, sweep
+from gapless.agent.kernel import arp, links, neighbours, netns, nft, ruleset, sweep
 from gapless.agent.kernel.apply import HostHands, RouterHands
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.observe import (
@@ -32,6 +32,7 @@ from gapless.core.diff import diff
 from gapless.core.segments import diff_segment
 from gapless.errors import InvalidRequest, InvariantError, Unavailable
 from gapless.kernel.netlink import Netlink
+from gapless.model.neighbour import Neighbour, WayOut
 from gapless.model.network import Network, NetworkId, NetworkType
 from gapless.model.observed import (
     GATEWAY_PREFIX,
@@ -217,6 +218,10 @@ class Reconciler:
                 self._steering.put(entries)
             case Unsteer(entries=entries):
                 self._steering.take_out(entries)
+
+    def gateways(self, ways: Sequence[WayOut]) -> dict[RouterId, Neighbour]:
+        """What these routers' kernels know of their gateways. Raises Unavailable where the kernel does not answer."""
+        return neighbours.look(ways)
 
     def remove(self, router_id: RouterId) -> None:
         """Remove every trace of a router; nothing happens when there is none. Raises Unavailable with the reason."""

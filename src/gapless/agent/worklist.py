@@ -19,7 +19,7 @@ for keep a distance, which grows while they go on: who fights over a router with
 What is wanted and what is known are levels, kept per router; the queues only say which router to look at sooner.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -33,8 +33,10 @@ from gapless.agent.queues import Queues
 from gapless.agent.told import Told
 from gapless.agent.turns import Turns
 from gapless.core.backoff import Backoff, Pace
+from gapless.core.desired import gateway_link
 from gapless.core.health import Repairs
 from gapless.core.hostplan import EMPTY_PLAN, HostPlan
+from gapless.model.neighbour import WayOut
 from gapless.model.network import Network, NetworkId
 from gapless.model.plan import BuildTimes, Epoch, PlannedRouter, Role, RouterReport, RouterState
 from gapless.model.router import Router, RouterId
@@ -80,6 +82,8 @@ class _Entry:
     """It was looked at because of a hint: the next one waits until then."""
     verified: PlannedRouter | None = None
     """What the kernel was last proven to match."""
+    deafness: str = ""
+    """Why it is degraded though the kernel matches: it does not hear its gateway."""
 
 
 class Worklist:
@@ -160,6 +164,17 @@ class Worklist:
         else:
             self._queues.drift(entry.id)
 
+    def take_deafness(self, found: Mapping[RouterId, str], now: float) -> None:
+        """Why these routers do not hear their gateways (`core.gateways`); "": they do."""
+        for router_id, why in found.items():
+            if (entry := self._entries.get(router_id)) is None or entry.deafness == why:
+                continue
+            entry.deafness = why
+            self._told.amend(entry.id, entry.epoch, ailment=entry.repairs.ailment(now) or why)
+            text = "router does not hear its gateway" if why else "router hears its gateway again"
+            fields = {"router": entry.id, "epoch": entry.epoch} | ({"reason": why} if why else {})
+            self._lines.append(Line(text=text, is_warning=bool(why), fields=fields))
+
     def hold(self, now: float, *, unbuilt: Collection[RouterId] | None) -> None:
         """This host takes over, with these routers open and not known to be built; None: it does not any more."""
         if unbuilt is not None:
@@ -194,6 +209,16 @@ class Worklist:
         audit_at = self._turns.next_deadline() if self._audited is None else None
         times = (self._queues.next_deadline(), audit_at)
         return min((at for at in times if at is not None), default=None)
+
+    def is_held(self, now: float) -> bool:
+        """Whether what can wait waits, since this host takes over."""
+        return self._hold.is_on(now)
+
+    def ways_out(self) -> list[WayOut]:
+        """Of routers that forward here, as far as the plan says, and are as they should be."""
+        forwarding = (each for each in self._entries.values() if each.verified is not None and _forwards(each.verified))
+        ways = (_way_out(each.verified) for each in forwarding if each.verified is not None)
+        return [way for way in ways if way is not None]
 
     def take_report(self) -> AgentReport | None:
         """What the sentinel has not heard yet. The revision tells which plan the decisions were made from."""
@@ -274,7 +299,7 @@ class Worklist:
         if result.changed and job.why is not Why.PLAN:
             entry.repairs.repaired(shorten(result.what, WHAT_LETTERS, placeholder=" ..."), now)
         times = result.times if is_build else None
-        self._say(entry, RouterState.ACTIVE, times=times, ailment=entry.repairs.ailment(now))
+        self._say(entry, RouterState.ACTIVE, times=times, ailment=entry.repairs.ailment(now) or entry.deafness)
         self._explain(entry, job, result, is_build=is_build)
         entry.is_as_found = False
         self._hear(entry, entry.heard_at, now)
@@ -321,9 +346,11 @@ class Worklist:
 
     def _want(self, planned: PlannedRouter, now: float) -> None:
         entry = self._entry(planned.router.id)
+        if entry.wanted is None or not _forwards(planned) or _way_out(entry.wanted) != _way_out(planned):
+            entry.deafness = ""
         if entry.verified is not None and entry.verified is entry.wanted and _differs_by_role(entry.wanted, planned):
             entry.wanted, entry.verified, entry.epoch = planned, planned, planned.epoch
-            self._say(entry, RouterState.ACTIVE)
+            self._say(entry, RouterState.ACTIVE, ailment=entry.deafness)
             return
         if entry.wanted is not None and (entry.wanted.guarded is None) != (planned.guarded is None):
             self._told.guards_no_more(entry.id)
@@ -396,8 +423,7 @@ class Worklist:
         entry = self._entries.get(router_id)
         if entry is None or entry.wanted is None or why is not Why.DRIFT:
             return False
-        guarded = entry.wanted.guarded
-        return guarded is None or guarded.role is Role.ACTIVE
+        return _forwards(entry.wanted)
 
     def _job_for(self, entry: _Entry, why: Why) -> Reconcile | Remove | None:
         """What to do with a router, by its levels alone."""
@@ -442,6 +468,25 @@ class Worklist:
 def _differs_by_role(was: PlannedRouter, planned: PlannedRouter) -> bool:
     """Only who may forward a guarded router changed: that is the guard's business, and nothing is to be built."""
     return was != planned and was.router == planned.router and was.guarded is not None and planned.guarded is not None
+
+
+def _forwards(planned: PlannedRouter) -> bool:
+    """Whether it is this host that forwards for it, by the plan."""
+    return planned.guarded is None or planned.guarded.role is Role.ACTIVE
+
+
+def _way_out(planned: PlannedRouter) -> WayOut | None:
+    gateway = planned.router.gateway
+    if gateway is None or gateway.next_hop is None or not planned.router.admin_up:
+        return None
+    return WayOut(
+        router_id=planned.router.id,
+        epoch=planned.epoch,
+        link=gateway_link(gateway.port.id),
+        gateway=gateway.next_hop,
+        network_id=gateway.port.network.id,
+        guarded=planned.guarded is not None,
+    )
 
 
 def _is_on(entry: _Entry, network_id: NetworkId | None) -> bool:

@@ -2,15 +2,16 @@
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 
 from gapless.agent.reconcile import Outcome
 from gapless.errors import Unavailable
+from gapless.model.neighbour import Neighbour, Reach, WayOut
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.plan import Epoch, PlannedRouter
-from gapless.model.router import Router, RouterId, RouterPort
+from gapless.model.router import Gateway, Router, RouterId, RouterPort
 
 PATIENCE_S = 20.0
 
@@ -27,6 +28,15 @@ def planned(router_id: str, epoch: int = 1, name: str = "", network: str | None 
     return PlannedRouter(router=Router(id=RouterId(router_id), name=name, ports=ports), epoch=Epoch(epoch))
 
 
+def with_gateway(router_id: str, epoch: int = 1) -> PlannedRouter:
+    """A router of a plan that has a way out."""
+    outside = Network(id=NetworkId("outside"), type=NetworkType.FLAT, mtu=1500, physical_network="external")
+    address = IPv4Interface("203.0.113.10/24")
+    port = RouterPort(id=PortId(f"out-{router_id}"), network=outside, mac="fa:16:3e:00:00:02", addresses=(address,))
+    gateway = Gateway(port=port, next_hop=IPv4Address("203.0.113.1"), snat=True)
+    return PlannedRouter(router=Router(id=RouterId(router_id), name="", gateway=gateway), epoch=Epoch(epoch))
+
+
 @dataclass
 class FakeKernel:
     """Implements `agent.driver.Kernel`. `record` has one line a call, in the order in which calls began and ended."""
@@ -37,6 +47,8 @@ class FakeKernel:
     _gates: dict[str, threading.Event] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     closed: bool = False
+    silent: set[RouterId] = field(default_factory=set)
+    """Routers that their gateways do not answer."""
 
     # --- what a test does to it
 
@@ -93,6 +105,12 @@ class FakeKernel:
     def sweep(self, keep: Iterable[Network]) -> None:
         self._note(f"sweep but {' '.join(sorted(network.id for network in keep))}".rstrip())
         self._suffer("sweep")
+
+    def gateways(self, ways: Sequence[WayOut]) -> dict[RouterId, Neighbour]:
+        self._note(f"look at {' '.join(way.router_id for way in ways)}")
+        heard = Neighbour(reach=Reach.HEARD, mac="02:00:00:00:00:01", confirmed_ago_s=0.0)
+        lost = Neighbour(reach=Reach.SILENT)
+        return {way.router_id: lost if way.router_id in self.silent else heard for way in ways}
 
     def close(self) -> None:
         self.closed = True

@@ -1,0 +1,98 @@
+"""What the worklist makes of routers that do not hear their gateways, told as transcripts."""
+
+from dataclasses import replace
+
+from kernel_in_memory import planned, with_gateway
+from worklist_rig import RIGHT, Bench
+
+from gapless.agent.jobs import Why
+from gapless.model.host import Incarnation
+from gapless.model.plan import Guarded, PlannedRouter, Role
+from gapless.model.router import RouterId
+
+DEAF = "its gateway 203.0.113.1 does not answer it, while it answers 2 others here"
+
+
+def in_role(router_id: str, role: Role, epoch: int = 1) -> PlannedRouter:
+    return replace(with_gateway(router_id, epoch), guarded=Guarded(role=role, incarnation=Incarnation(1)))
+
+
+def ways(bench: Bench) -> list[tuple[str, bool]]:
+    return [(way.router_id, way.guarded) for way in bench.worklist.ways_out()]
+
+
+def find(bench: Bench, router_id: str, why: str) -> None:
+    bench.worklist.take_deafness({RouterId(router_id): why}, bench.now)
+
+
+def test_those_are_looked_at_that_are_built_and_forward_here_and_have_a_way_out() -> None:
+    bench = Bench()
+    down = replace(with_gateway("down"), router=replace(with_gateway("down").router, admin_up=False))
+    bench.plan(
+        with_gateway("classic"),
+        in_role("active", Role.ACTIVE),
+        in_role("standby", Role.STANDBY),
+        planned("inner"),
+        down,
+    )
+    assert ways(bench) == []
+    bench.work_off()
+    assert ways(bench) == [("classic", False), ("active", True)]
+
+
+def test_one_that_hears_nothing_is_degraded_and_healthy_when_it_hears() -> None:
+    bench = Bench()
+    bench.plan(with_gateway("r"))
+    bench.work_off()
+    assert bench.ailments() == [""]
+    find(bench, "r", DEAF)
+    assert bench.ailments() == [DEAF]
+    (line,) = [each for each in bench.worklist.take_lines() if each.is_warning]
+    assert (line.text, line.fields) == ("router does not hear its gateway", {"router": "r", "epoch": 1, "reason": DEAF})
+    find(bench, "r", "")
+    assert bench.ailments() == [""]
+    assert [each.text for each in bench.worklist.take_lines()] == ["router hears its gateway again"]
+
+
+def test_a_look_that_finds_everything_right_does_not_make_it_healthy() -> None:
+    bench = Bench()
+    bench.plan(with_gateway("r"))
+    bench.work_off()
+    find(bench, "r", DEAF)
+    assert bench.ailments() == [DEAF]
+    bench.now += 200
+    (audit,) = bench.jobs()
+    assert getattr(audit, "why", None) is Why.AUDIT
+    bench.end(audit, RIGHT)
+    assert bench.ailments() == []
+    bench.plan(with_gateway("r", epoch=1))
+    find(bench, "r", "")
+    assert bench.ailments() == [""]
+
+
+def test_what_was_found_is_forgotten_when_it_is_planned_otherwise() -> None:
+    bench = Bench()
+    bench.plan(in_role("r", Role.ACTIVE))
+    bench.work_off()
+    find(bench, "r", DEAF)
+    assert bench.ailments() == [DEAF]
+    bench.plan(in_role("r", Role.STANDBY, epoch=2))
+    assert bench.ailments() == [""]
+    bench.plan(in_role("r", Role.ACTIVE, epoch=3))
+    assert bench.ailments() == [""]
+
+
+def test_what_is_found_of_a_router_that_is_gone_is_told_to_nobody() -> None:
+    bench = Bench()
+    find(bench, "gone", DEAF)
+    assert bench.ailments() == []
+    assert bench.worklist.take_lines() == []
+
+
+def test_while_the_host_takes_over_nobody_is_to_be_looked_at() -> None:
+    bench = Bench()
+    assert not bench.worklist.is_held(bench.now)
+    bench.worklist.hold(bench.now, unbuilt=[])
+    assert bench.worklist.is_held(bench.now)
+    bench.worklist.hold(bench.now, unbuilt=None)
+    assert not bench.worklist.is_held(bench.now)
