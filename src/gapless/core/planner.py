@@ -24,7 +24,7 @@ The invariants (`core.invariants`): a router runs by one host's plan at most, th
 none while another host may still have it; an epoch only grows; what is bound once is bound for ever.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from gapless.core import confirmed, leaseless, news, status
@@ -37,6 +37,8 @@ from gapless.core.events import (
     BindingStored,
     BrakeReleased,
     Event,
+    HostConnected,
+    HostForgotten,
     PanelFailed,
     PanelStored,
     SuccessionFailed,
@@ -301,6 +303,8 @@ class Planner:
     # What the store answers, and what hosts and operators say
 
     def _take_in(self, event: Event) -> None:
+        if isinstance(event, HostConnected | HostForgotten):
+            self._panel.hosts_changed()
         match event:
             case BindingStored():
                 self._binding.stored(event)
@@ -363,6 +367,11 @@ class Planner:
         """Every router that is known."""
         views = ((router_id, self.router_view(router_id)) for router_id in self._ledger.routers)
         return {router_id: view for router_id, view in views if view is not None}
+
+    def router_states(self) -> Iterator[str]:
+        """The state of every router that is known, in one word each; of tens of thousands, views would take long."""
+        fleet = self._ledger.fleet
+        return (status.word_of(router, fleet.get(router.host)) for router in self._ledger.routers.values())
 
     def objections(self, router_id: RouterId) -> dict[HostName, str]:
         """Why each host but its present one cannot take this router now, as a clause that follows the host's name; ""
