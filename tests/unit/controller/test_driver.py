@@ -1,5 +1,6 @@
 """The planner's shell on a test's clock and a real store: from a dead host to a moved router, whatever fails."""
 
+import asyncio
 import re
 import sqlite3
 from datetime import UTC, datetime, timedelta
@@ -9,10 +10,13 @@ from typing import Any
 import pytest
 from shell_fakes import Bench, Trouble, add_routers, an_id, delete_router, facts_of, rename_router, router_id
 
+from gapless.controller.driver import BUSY_S
 from gapless.controller.pilot import CHECK_S
 from gapless.controller.store import bindingrows, clusterrows, hostrows, moverows, projection
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import RouterRow
+from gapless.core.effects import Effect
+from gapless.core.events import BrakeReleased, Event
 from gapless.errors import InvariantError, StoreUnavailable
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
@@ -421,6 +425,44 @@ async def test_a_hosts_own_times_count_from_when_its_plan_really_left(store: Sto
     assert at[MoveStep.ANNOUNCED] - at[MoveStep.BUILT] == timedelta(milliseconds=10)
     ago = at[MoveStep.CONFIRMED] - at[MoveStep.BUILT]
     assert ago == timedelta(milliseconds=200), "of the 4.5 s, 4 s were not the host's"
+
+
+async def test_what_waits_to_be_read_is_handled_before_silence_is_judged(store: Store) -> None:
+    bench = await a_router_on_one(store, "r")
+    await bench.pass_time(149, "h2", "h3")
+    bench.clock.now += 2
+    reading = asyncio.create_task(bench.report("h1"))
+
+    await bench.shell.driver.turn()
+
+    assert reading.done()
+    assert bench.shell.pilot.hosts()[ONE].standing == "alive"
+
+
+async def test_others_have_the_loop_while_many_events_are_handled(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await Bench.open(store)
+    driver = bench.shell.driver
+    handle, handled, when_others_ran = driver.planner.handle, list[str](), list[int]()
+
+    def slowly(event: Event, now: float) -> list[Effect]:
+        bench.clock.now += 2 * BUSY_S
+        handled.append(event.id)
+        return handle(event, now)
+
+    async def others() -> None:
+        when_others_ran.append(len(handled))
+
+    monkeypatch.setattr(driver.planner, "handle", slowly)
+    for each in ("first", "second"):
+        driver.post(BrakeReleased(id=each))
+    running = asyncio.create_task(others())
+    await driver.turn()
+    await running
+
+    assert handled == ["first", "second"]
+    assert when_others_ran == [1]
 
 
 async def test_metrics_tell_of_moves_and_placement(store: Store) -> None:
