@@ -139,6 +139,12 @@ class Server:
         (total,) = re.findall(rf"^{name}_sum (\S+)$", page, re.MULTILINE)
         return Decisions(counts={float(bound): float(count) for bound, count in found}, sum_s=float(total))
 
+    async def active(self) -> int:
+        """Routers that are active, as it says."""
+        page = (await asyncio.to_thread(self._get, "/metrics")).decode()
+        found = re.search(r'^gapless_routers{state="active"} (\S+)$', page, re.MULTILINE)
+        return 0 if found is None else round(float(found[1]))
+
     def _get(self, path: str) -> bytes:
         with urlopen(f"http://{self._api}{path}", timeout=120) as answer:
             body: bytes = answer.read()

@@ -137,12 +137,15 @@ class Trial:
         """Return once the controller says of every router that it is active, and its standby ready."""
         until = time.monotonic() + DONE_WITHIN_S
         while time.monotonic() < until:
+            if await self._server.active() < self._run.routers:
+                await asyncio.sleep(LOOK_AT_ALL_S)
+                continue
             routers = (await self._server.ask("routers"))["routers"]
             if all(each["state"] == "active" for each in routers) and (
                 not self._run.is_guarded or all(each["standby_state"] == "ready" for each in routers)
             ):
                 return
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(LOOK_AT_ALL_S)
         raise Unavailable(f"not every router is active and has a standby after {DONE_WITHIN_S:.0f} s")
 
     async def rest(self, seconds: float) -> Rest:

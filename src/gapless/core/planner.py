@@ -76,6 +76,8 @@ LOOK_AGAIN_S = 60.0
 """How often everything that waits for a host is looked at without any reason. Each change that may help such a router
 looks at it at once; should one ever be forgotten, the router waits a minute, and not for ever."""
 
+_STORED = (BindingStored, WithdrawalStored, SuccessionStored)
+"""Events that change nothing that hosts can do."""
 _URGENCY = (MoveKind.RESCHEDULE, MoveKind.RESTART, MoveKind.SCHEDULE, MoveKind.RETRY, MoveKind.MANUAL, MoveKind.DRAIN)
 """Who chooses first where room is short: what runs nowhere before what does."""
 
@@ -140,6 +142,8 @@ class Planner:
             self._panel.judge_loss()
             status.tell(ledger, self._timing)
             self._judge_brake()
+            if not isinstance(what, _STORED):
+                self._standbys.begin_turn()
             self._settle()
             ledger.publish()
         except InvariantError as error:
@@ -222,7 +226,6 @@ class Planner:
         """See what every router wishes about which something changed, and grant it where that is possible."""
         beliefs = self._beliefs()
         wishes: list[tuple[int, RouterRecord, Wish]] = []
-        self._standbys.begin_turn()
         for router in self._ledger.take_unsettled():
             if router.asked is not None:
                 continue  # Its answer looks at it again.

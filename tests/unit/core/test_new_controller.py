@@ -1,10 +1,15 @@
 """A planner that begins from the store, and what it puts together for many hosts or routers."""
 
+from typing import Any
+
+import pytest
 from planner_rig import facts
 from standby_rig import StandbyRig, tenure
 
+from gapless.core import placement
 from gapless.core.effects import StoreSuccession
 from gapless.core.events import HostForgotten
+from gapless.core.fleet import Host
 from gapless.model.host import HostName
 
 H4 = HostName("h4")
@@ -69,3 +74,25 @@ def test_a_standby_that_a_new_controller_never_hears_is_replaced() -> None:
     rig.bury("h1", "h3", subject=tenure("h2"))
     rig.settle("h1", "h3")
     assert rig.standby("r1") == ("h3", "ready")
+
+
+def test_hosts_are_looked_at_once_for_all_that_the_store_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = StandbyRig("h1", "h2", "h3", "h4")
+    rig.answers = False
+    rig.protect("r1", "r2", "r3")
+    looked: list[str] = []
+    look = placement.objection
+
+    def count(host: Host, *rest: Any, **more: Any) -> str:
+        looked.append(host.name)
+        return look(host, *rest, **more)
+
+    monkeypatch.setattr(placement, "objection", count)
+    for bind in list(rig.unanswered):
+        rig.answer(bind)
+    assert [rig.standby(each)[1] for each in ("r1", "r2", "r3")] == ["building"] * 3
+    assert sorted(looked) == ["h1", "h2", "h3", "h4"]
+    rig.set_admin_up("h4", admin_up=False)
+    rig.protect("r4")
+    rig.answer(rig.unanswered[-1])
+    assert len(looked) > 4, "what hosts can do may have changed"
