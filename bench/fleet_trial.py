@@ -19,6 +19,8 @@ from gapless.model.router import FailoverMode, RouterId
 DONE_WITHIN_S = 600.0
 LOOK_AT_ALL_S = 0.5
 """Between two looks that cost something themselves."""
+SETTLES_S = 3.0
+"""After a look at all routers, which the controller is busy with."""
 CLAIMED_BEFORE_S = 1.0
 """A takeover is decided some milliseconds before it is carried out."""
 
@@ -149,7 +151,8 @@ class Trial:
         raise Unavailable(f"not every router is active and has a standby after {DONE_WITHIN_S:.0f} s")
 
     async def rest(self, seconds: float) -> Rest:
-        """What it costs while nothing happens."""
+        """What it costs while nothing happens, and what was asked of it before is over."""
+        await asyncio.sleep(SETTLES_S)
         before, used_before, began = await self._server.decisions(), self._server.used_s(), time.monotonic()
         await asyncio.sleep(seconds)
         used, lasted = self._server.used_s() - used_before, time.monotonic() - began
