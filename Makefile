@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 RUN := .venv/bin
 
-.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-guard lock clean
+.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-fleet bench-guard lock clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ bench-takeover: setup  ## only takeovers, of one kind after another (ARGS=--list
 bench-idle: setup  ## what hosts cost while nothing happens (ARGS= for bench/idle.py)
 	@scripts/prerequisites
 	$(PY) bench/idle.py $(ARGS)
+
+bench-fleet: setup  ## what a controller costs that leads many hosts (ARGS= for bench/fleet.py; short without)
+	$(PY) bench/fleet.py $(or $(ARGS),--fleets 30x3000 --seconds 20)
 
 bench-guard: setup  ## what the guard takes from traffic (ARGS= for bench/guard.py)
 	@scripts/prerequisites bench

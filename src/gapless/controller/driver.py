@@ -8,9 +8,11 @@ The rule: `run` never waits for anything but the next event or deadline. The sto
 host, so a database that hangs or a host that takes nothing cannot keep the planner from hearing that another one lives.
 
 Time is the loop's monotonic clock, read when a message arrived: how long it then waited here is not held against its
-host. Everything that has arrived is handled before silence is judged.
+host. Everything that has arrived is read, and handled, before silence is judged: when a hundred hosts die at once, what
+their successors say keeps the planner busy for longer than it waits for any of them.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -18,12 +20,12 @@ from itertools import count
 from secrets import token_hex
 from typing import assert_never
 
+from gapless.controller.blueprints import Blueprints
 from gapless.controller.inbox import Inbox
 from gapless.controller.recorder import Recorder, Write
 from gapless.controller.roster import Roster
 from gapless.controller.session import Heard
 from gapless.controller.sessions import Sessions
-from gapless.controller.store import projection, thread
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import utc_now
 from gapless.core.effects import (
@@ -69,6 +71,10 @@ from gapless.wire.messages import Bury
 
 _MOVES_FOR_HARM = (MoveKind.RESCHEDULE, MoveKind.RETRY, MoveKind.TAKEOVER, MoveKind.RESTART)
 """Moves that are logged as warnings: something broke."""
+BUSY_S = 0.02
+"""Events are handled for so long before others have the loop."""
+LISTENED = 4
+"""Turns of the loop in which what waits in a socket becomes an event: it is read, then decoded by its session."""
 _WORRYING = (Standing.SILENT.value, Standing.DEAD.value)
 """Standings of a host that are logged as warnings."""
 
@@ -94,7 +100,7 @@ class Driver:
             self._answered,
             keep_moves_days=keep_moves_days,
         )
-        self._store = store
+        self.blueprints = Blueprints(store)
         self._roster = roster
         self._sessions = sessions
         self._metrics = metrics
@@ -112,28 +118,56 @@ class Driver:
     async def run(self) -> None:
         """Drive the planner, for ever. Raises InvariantError for a bug: start again, from the store."""
         while True:
-            self.turn()
+            await self.turn()
             deadline_s = self.planner.next_deadline()
             await self._inbox.wait(None if deadline_s is None else max(0.0, deadline_s - self._clock()))
 
-    def turn(self) -> None:
+    async def turn(self) -> None:
         """Handle all that has arrived, then judge silence if it is time, and carry out what follows."""
+        await self._take_in()
+        if self._is_due:
+            for _ in range(LISTENED):
+                await asyncio.sleep(0)
+            await self._take_in()
+            self._judge()
+
+    async def _take_in(self) -> None:
+        """Handle what has arrived by now. After a while, let others have the loop: hosts are read and written to, and
+        what was decided is stored, while the rest waits here.
+        """
+        began_s = self._clock()
         for event, received_s in self._inbox.take_all():
-            self._advance(received_s)
-            effects = self.planner.handle(event, self._now)
-            self._metrics.decide.observe(self._clock() - received_s)
-            self._carry_out(effects)
-            if isinstance(event, HostConnected):
-                self._sessions.wake(event.facts.name)  # its snapshot must leave even if it is empty
-            elif isinstance(event, RouterDeleted):
-                self._unsent.pop(event.router_id, None)
-                self._late.pop(event.router_id, None)
-                self._told.pop(event.router_id, None)
+            self._handle(event, received_s)
+            if self._clock() - began_s >= BUSY_S:
+                await asyncio.sleep(0)
+                began_s = self._clock()
+
+    def _handle(self, event: Event, received_s: float) -> None:
+        self._advance(received_s)
+        effects = self.planner.handle(event, self._now)
+        self._metrics.decide.observe(self._clock() - received_s)
+        self._carry_out(effects)
+        if isinstance(event, HostConnected):
+            self._sessions.wake(event.facts.name)  # its snapshot must leave even if it is empty
+        elif isinstance(event, RouterDeleted):
+            self._unsent.pop(event.router_id, None)
+            self._late.pop(event.router_id, None)
+            self._told.pop(event.router_id, None)
+
+    @property
+    def _is_due(self) -> bool:
+        """It is time to judge."""
+        deadline_s = self.planner.next_deadline()
+        return deadline_s is not None and deadline_s <= self._clock()
+
+    def _judge(self) -> None:
         deadline_s, now = self.planner.next_deadline(), self._clock()
-        if deadline_s is not None and deadline_s <= now:
-            self._advance(now)
-            self._metrics.loop_lag.set(now - deadline_s)
-            self._carry_out(self.planner.on_deadline(self._now))
+        assert deadline_s is not None
+        self._advance(now)
+        self._metrics.loop_lag.set(now - deadline_s)
+        effects = self.planner.on_deadline(self._now)
+        self._metrics.decide.observe(self._clock() - deadline_s)
+        self._carry_out(effects)
 
     def post(self, event: Event) -> None:
         """Something happened in the controller itself, now."""
@@ -306,8 +340,7 @@ class Driver:
 
     async def routers(self, ids: Collection[RouterId]) -> Mapping[RouterId, Router]:
         """The routers as they should be. Raises StoreUnavailable."""
-        async with self._store.reading() as session:
-            return await thread.run(session, projection.routers(session, ids))
+        return await self.blueprints.of(ids)
 
     def plan_sent(self, host: HostName, routers: Iterable[PlannedRouter], sent_s: float) -> None:
         """Note when the moves that were waiting for it were sent."""

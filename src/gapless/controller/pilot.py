@@ -2,13 +2,17 @@
 
 A call from the API is a hint to look: the store has it already. What a router asks for is read from the store again
 before the planner hears of it, several at once; with the store away it is read later. So that no hint can be lost for
-ever, everything is compared with the store now and then (`AUDIT_S`); and what must never be in the planner is looked
-for all the time, in slices.
+ever, everything is compared with the store again and again; and what must never be in the planner is looked for. Both
+are done all the time, in slices, so that of tens of thousands of routers nobody waits for a look at all.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from datetime import datetime
+from math import ceil
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.driver import Driver
 from gapless.controller.hostbook import HostBook
@@ -36,10 +40,13 @@ from gapless.observe.ailment import Ailment
 from gapless.observe.log import get_logger
 from gapless.observe.metrics import Metrics
 
-AUDIT_S = 300.0
 CHECK_S = 1.0
 CHECKED_AT_ONCE = 500
 """Routers whose invariants are checked each `CHECK_S`: for some milliseconds nobody else has the loop."""
+AUDIT_S = 300.0
+"""How long it takes to compare all routers with the store, unless that takes more than `AUDITED_AT_ONCE` a slice."""
+AUDITED_AT_ONCE = 20
+"""Routers that are compared with the store each `CHECK_S` at most: a hundredth of a processor's time."""
 STORE_RETRY_S = 1.0
 
 
@@ -72,7 +79,9 @@ class Pilot:
         """Deleted while something was being read: what was read of them is not true any more."""
         self._moves: list[MoveRequested] = []
         self._look = asyncio.Event()
-        self._audit_s, self._check_s = clock() + AUDIT_S, clock() + CHECK_S
+        self._check_s = clock() + CHECK_S
+        self._audited = ""
+        """The router up to which, by id, this tour has compared all with the store."""
         self._trouble = Ailment()
         metrics.before_page(self._show)
 
@@ -88,6 +97,7 @@ class Pilot:
         self._changed.discard(router_id)
         self._gone.add(router_id)
         self._needs.pop(router_id, None)
+        self._driver.blueprints.changed([router_id])
         self._driver.post(RouterDeleted(id=self._driver.fresh_id(), router_id=router_id))
 
     def host_admin_changed(self, host: HostName, admin_up: bool) -> None:
@@ -181,7 +191,7 @@ class Pilot:
         self._metrics.show_agents(sum(each.without_agent_s is not None for each in hosts))
         self._metrics.show_placement(
             (each.standing for each in hosts),
-            (status.state for status in planner.router_views().values()),
+            planner.router_states(),
             braked=planner.brake_view().engaged,
         )
         arbiters = planner.panel_view(self._clock())
@@ -199,7 +209,7 @@ class Pilot:
             if self._look.is_set():
                 continue
             try:
-                async with asyncio.timeout(max(0.0, min(self._audit_s, self._check_s) - self._clock())):
+                async with asyncio.timeout(max(0.0, self._check_s - self._clock())):
                     await self._look.wait()
             except TimeoutError:
                 pass
@@ -210,9 +220,7 @@ class Pilot:
         if now >= self._check_s:
             self._check_s = now + CHECK_S
             self._driver.planner.check_slice(CHECKED_AT_ONCE)
-        if now >= self._audit_s:
-            self._audit_s = now + AUDIT_S
-            await self.audit()
+            await self.audit(min(ceil(len(self._needs) * CHECK_S / AUDIT_S), AUDITED_AT_ONCE))
         return await self.read_changed() if self._look.is_set() else True
 
     async def read_changed(self) -> bool:
@@ -220,7 +228,7 @@ class Pilot:
         self._look.clear()
         changed, self._changed = self._changed, set()
         moves, self._moves = self._moves, []
-        if not await self._read(changed):
+        if not await self._read_and_compare(changed):
             self._moves = moves + self._moves
             self.routers_changed(changed - self._gone)
             return False
@@ -228,26 +236,48 @@ class Pilot:
             self._driver.post(move)
         return True
 
-    async def audit(self) -> None:
-        """Find what no hint told of."""
-        await self._read(None)
-
-    async def _read(self, ids: set[RouterId] | None) -> bool:
-        """Compare with the store: these routers, or all. False if it cannot be read."""
+    async def audit(self, most: int) -> bool:
+        """Find what no hint told of, among the next `most` routers; true at the end of a tour of all of them."""
+        after, most = self._audited, max(most, 1)
         self._gone.clear()
+        stored = await self._read(lambda session: projection.needs_after(session, after, most))
+        if stored is None:
+            return False
+        is_end = len(stored) < most
+        self._audited = "" if is_end else max(stored)
+        known = {each for each in self._needs if after < each and (is_end or each <= self._audited)}
+        self._compare_all(known | stored.keys(), stored, are_hints=False)
+        return is_end
+
+    async def _read_and_compare(self, ids: set[RouterId]) -> bool:
+        """Compare these routers with the store. False if it cannot be read."""
+        self._gone.clear()
+        stored = await self._read(lambda session: projection.needs(session, ids))
+        if stored is None:
+            return False
+        self._compare_all(ids, stored, are_hints=True)
+        return True
+
+    async def _read(
+        self, work: Callable[[AsyncSession], Coroutine[Any, Any, dict[RouterId, RouterNeeds]]]
+    ) -> dict[RouterId, RouterNeeds] | None:
+        """What the store says; None if it cannot be read."""
         try:
             async with self._store.reading() as session:
-                stored = await thread.run(session, projection.needs(session, ids))
+                stored = await thread.run(session, work(session))
         except StoreUnavailable as error:
             what = "What changed cannot be read; tried again and again"
             self._trouble.persists(get_logger().warning, what, reason=str(error))
-            return False
+            return None
         self._trouble.ends(get_logger().info, "What changed can be read again")
-        looked_at = (self._needs.keys() | stored.keys() if ids is None else ids) - self._gone
+        return stored
+
+    def _compare_all(self, ids: set[RouterId], stored: Mapping[RouterId, RouterNeeds], *, are_hints: bool) -> None:
+        looked_at = ids - self._gone
         for router_id in sorted(looked_at):
-            self._compare(router_id, stored.get(router_id), is_hint=ids is not None)
+            self._compare(router_id, stored.get(router_id), is_hint=are_hints)
+        self._driver.blueprints.changed(looked_at)
         self._sessions.look_at(looked_at)
-        return True
 
     def _compare(self, router_id: RouterId, needs: RouterNeeds | None, *, is_hint: bool) -> None:
         if needs is None:

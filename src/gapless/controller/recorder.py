@@ -169,11 +169,10 @@ class Recorder:
 
     async def _store_amendments(self, batch: Sequence[StoreWithdrawal | StoreSuccession]) -> bool:
         async def work(session: AsyncSession, some: Sequence[StoreWithdrawal | StoreSuccession]) -> list[None]:
+            await bindingrows.store_successions(session, [each for each in some if isinstance(each, StoreSuccession)])
             for each in some:
                 if isinstance(each, StoreWithdrawal):
                     await bindingrows.store_withdrawal(session, each)
-                else:
-                    await bindingrows.store_succession(session, each)
             return [None] * len(some)
 
         outcomes = await self._stored("changes of bindings", batch, work)

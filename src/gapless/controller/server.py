@@ -7,7 +7,6 @@ the end the links close first, so that hosts know, then the API; what was still 
 import asyncio
 import errno
 import fcntl
-import gc
 import os
 import signal
 import socket
@@ -23,7 +22,7 @@ from sqlalchemy import URL
 
 from gapless import __version__
 from gapless.config import Address, Liveness, ServerSettings
-from gapless.controller import key
+from gapless.controller import garbage, key
 from gapless.controller.api.app import create_app
 from gapless.controller.shell import Shell, assemble
 from gapless.controller.store.engine import Store, file_of
@@ -52,17 +51,11 @@ def main(settings: ServerSettings) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await run(settings, stop, _settle_down, manager)
+        garbage.begin()
+        await run(settings, stop, lambda _: garbage.ready(settings.liveness.dead_after_s), manager)
 
     with closing(ServiceManager.found_in(os.environ)) as manager:
         asyncio.run(until_signalled())
-
-
-def _settle_down(_: Listening) -> None:
-    """Never look for garbage again among what is there at the start, and stays: a full look takes 100 ms, in which no
-    host is heard."""
-    gc.collect()
-    gc.freeze()
 
 
 async def run(

@@ -52,7 +52,8 @@ class Shell:
         return (self.driver, self.driver.recorder, self.pilot, self.book)
 
     async def write_the_rest(self) -> None:
-        """Store what was still to be stored when the tasks ended."""
+        """Store what was still to be stored when the tasks ended; nothing is read any more."""
+        await self.driver.blueprints.end()
         await self.driver.recorder.flush()
         await self.book.write()
 

@@ -121,7 +121,8 @@ class Host:
     @property
     def load(self) -> int:
         """Routers that it carries or is about to, as active host or as standby."""
-        return len(self.bound) + len(self.standbys) + len(self.coming - self.standbys - self.bound)
+        coming = len(self.coming - self.standbys - self.bound) if self.coming else 0
+        return len(self.bound) + len(self.standbys) + coming
 
     @property
     def loads(self) -> tuple[int, int]:

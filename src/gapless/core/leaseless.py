@@ -15,6 +15,8 @@ The invariant: this says nothing about whether a tenure is over. A host says tha
 arbiters do.
 """
 
+from math import inf
+
 from gapless.core.effects import ReportHost
 from gapless.core.fleet import Host
 from gapless.core.ledger import Ledger
@@ -58,12 +60,13 @@ def excuse(ledger: Ledger, seconds: float) -> None:
 def judge(ledger: Ledger) -> None:
     """With each tick: who has been without for too long."""
     parts = [host for host in ledger.fleet if _takes_part(host)]
-    held = [(host.held_since, host.silence.heard_at) for host in parts]
+    spans = [(host.held_since, host.silence.heard_at) for host in parts]
+    held_at = [to for start, to in spans if start is not None and to is not None and to - start >= LEASELESS_S]
+    last_held_at = max(held_at, default=-inf)
     for host in parts:
         if (since := host.without_since) is None or host.is_leaseless:
             continue
-        spans = [to - max(since, start) for start, to in held if start is not None and to is not None]
-        if max(spans, default=0.0) >= LEASELESS_S:
+        if last_held_at - since >= LEASELESS_S:
             host.is_leaseless = True
             said = f"it holds no lease for {ledger.now - since:.0f} s, and others do: is its data network cut?"
             _tell(ledger, host, said)

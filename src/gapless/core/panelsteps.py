@@ -35,6 +35,8 @@ class PanelSteps:
         self._arbiters = Arbiters(panel, lease, deaths=deaths)
         self._shortage = Shortage(timing.dead_after_s)
         self._loss = Loss()
+        self._plan: PanelPlan | None = None
+        """None: it is another one than before, or a host is reached elsewhere."""
         self._asked: Panel | None = None
         """A level that is being stored."""
         self._begins_anew = False
@@ -74,7 +76,7 @@ class PanelSteps:
         """A level is in the store: every host has to hear of it."""
         if event.panel != self._asked:
             return
-        self._asked = None
+        self._asked = self._plan = None
         self._arbiters.stored(event.panel)
         self._ledger.panel_changed(f"arbiters: {', '.join(event.panel.arbiters)}")
         if self._begins_anew:
@@ -86,14 +88,23 @@ class PanelSteps:
         self._asked, self._begins_anew = None, False
 
     def plan(self) -> PanelPlan | None:
-        """The arbiters, and where every host that takes part in leases is reached; None before there are any."""
-        if self._arbiters.panel is None:
-            return None
+        """The arbiters, and where every host that takes part in leases is reached; None before there are any. All hosts
+        hear of it, so it is put together once for them all.
+        """
+        if self._plan is None and self._arbiters.panel is not None:
+            self._plan = self._put_together(self._arbiters.panel)
+        return self._plan
+
+    def hosts_changed(self) -> None:
+        """There are others than before, or one is reached elsewhere."""
+        self._plan = None
+
+    def _put_together(self, panel: Panel) -> PanelPlan:
         facts = sorted((host.facts for host in self._ledger.fleet), key=lambda each: each.name)
         addresses = (
             LeaseAddress(host=each.name, address=each.lease_address) for each in facts if each.lease_address is not None
         )
-        return PanelPlan(panel=self._arbiters.panel, timing=self._lease, addresses=tuple(addresses))
+        return PanelPlan(panel=panel, timing=self._lease, addresses=tuple(addresses))
 
     def view(self, now: float) -> PanelStatus:
         """The arbiters as they are now."""

@@ -153,10 +153,11 @@ STANDBYS_AT_ONCE = 4
 
 
 class StandbyPlacing:
-    """The choices of standbys of one turn of the planner, in which what hosts can do stays the same, and loads grow.
+    """The choices of standbys for as long as what hosts can do stays the same: in one turn of the planner, and in those
+    that follow for what the store answers, which after a death are hundreds.
 
-    So the hosts that suit one kind of router are found once, as in `Placing`, and a host that has enough to build is
-    not looked at again in the turn.
+    So the hosts that suit one kind of router are found once, as in `Placing`, and a host that has enough to build, or
+    has just taken over, is not looked at again.
     """
 
     def __init__(self, hosts: Iterable[Host], now: float) -> None:
@@ -187,8 +188,12 @@ class StandbyPlacing:
         kind = _kind(needs)
         if kind not in self._able:
             self._able[kind] = [host for host in self._hosts if not objection(host, needs)]
-            self._ready[kind] = [host for host in self._able[kind] if host.calm_until <= self._now]
-        ready = self._ready[kind] = [host for host in self._ready[kind] if len(host.preparing) < STANDBYS_AT_ONCE]
+            self._ready[kind] = self._able[kind]
+        ready = self._ready[kind] = [
+            host
+            for host in self._ready[kind]
+            if len(host.preparing) < STANDBYS_AT_ONCE and host.calm_until <= self._now
+        ]
         excluded = {home.name, instead_of, *ranked, *avoid}
         able = [host for host in self._able[kind] if host.name not in excluded and not host.is_full]
         chosen = able if ranked else [host for host in ready if host.name not in excluded and not host.is_full]

@@ -24,7 +24,7 @@ The invariants (`core.invariants`): a router runs by one host's plan at most, th
 none while another host may still have it; an epoch only grows; what is bound once is bound for ever.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from gapless.core import agentless, confirmed, leaseless, news, status
@@ -37,6 +37,8 @@ from gapless.core.events import (
     BindingStored,
     BrakeReleased,
     Event,
+    HostConnected,
+    HostForgotten,
     PanelFailed,
     PanelStored,
     SuccessionFailed,
@@ -74,6 +76,8 @@ LOOK_AGAIN_S = 60.0
 """How often everything that waits for a host is looked at without any reason. Each change that may help such a router
 looks at it at once; should one ever be forgotten, the router waits a minute, and not for ever."""
 
+_STORED = (BindingStored, WithdrawalStored, SuccessionStored)
+"""Events that change nothing that hosts can do."""
 _URGENCY = (MoveKind.RESCHEDULE, MoveKind.RESTART, MoveKind.SCHEDULE, MoveKind.RETRY, MoveKind.MANUAL, MoveKind.DRAIN)
 """Who chooses first where room is short: what runs nowhere before what does."""
 
@@ -139,6 +143,8 @@ class Planner:
             self._panel.judge_loss()
             status.tell(ledger, self._timing)
             self._judge_brake()
+            if not isinstance(what, _STORED):
+                self._standbys.begin_turn()
             self._settle()
             ledger.publish()
         except InvariantError as error:
@@ -223,7 +229,6 @@ class Planner:
         """See what every router wishes about which something changed, and grant it where that is possible."""
         beliefs = self._beliefs()
         wishes: list[tuple[int, RouterRecord, Wish]] = []
-        self._standbys.begin_turn()
         for router in self._ledger.take_unsettled():
             if router.asked is not None:
                 continue  # Its answer looks at it again.
@@ -304,6 +309,8 @@ class Planner:
     # What the store answers, and what hosts and operators say
 
     def _take_in(self, event: Event) -> None:
+        if isinstance(event, HostConnected | HostForgotten):
+            self._panel.hosts_changed()
         match event:
             case BindingStored():
                 self._binding.stored(event)
@@ -366,6 +373,11 @@ class Planner:
         """Every router that is known."""
         views = ((router_id, self.router_view(router_id)) for router_id in self._ledger.routers)
         return {router_id: view for router_id, view in views if view is not None}
+
+    def router_states(self) -> Iterator[str]:
+        """The state of every router that is known, in one word each; of tens of thousands, views would take long."""
+        fleet = self._ledger.fleet
+        return (status.word_of(router, fleet.get(router.host)) for router in self._ledger.routers.values())
 
     def objections(self, router_id: RouterId) -> dict[HostName, str]:
         """Why each host but its present one cannot take this router now, as a clause that follows the host's name; ""

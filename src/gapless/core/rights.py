@@ -12,6 +12,7 @@ from gapless.core.effects import StoreSuccession
 from gapless.core.events import SuccessionFailed, SuccessionStored
 from gapless.core.fleet import Host
 from gapless.core.ledger import Ledger
+from gapless.core.liveness import Standing
 from gapless.core.placement import StandbyPlacing, misfit, objection
 from gapless.core.routers import RouterRecord
 from gapless.core.succession import MAY_SUCCEED, Right, RightState, Trigger
@@ -55,6 +56,8 @@ class Rights:
         if host is None or host.is_dead:
             self.ask_whether_over(right.tenure, router, beliefs)
             return Stay(reason=f"its standby {right.tenure.host} is not heard; asks the arbiters whether it is over")
+        if host.silence.standing is Standing.EXPECTED:
+            return None  # This controller has just begun, and what that host can do is not known yet.
         why = self.why_unsuitable(router, host)
         if not why:
             return None

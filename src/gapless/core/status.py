@@ -110,7 +110,7 @@ def of_router(router: RouterRecord, fleet: Fleet) -> RouterStatus:
         router_id=router.id,
         host=router.host,
         epoch=router.epoch,
-        state=_word(router, home),
+        state=word_of(router, home),
         reason=router.reason or router.choice,
         standbys=tuple(
             StandbyStatus(host=right.tenure.host, state=_standby_word(router, right, fleet.get(right.tenure.host)))
@@ -130,7 +130,8 @@ def _standby_word(router: RouterRecord, right: Right, standby: Host | None) -> s
     return words.get(router.succession.word_of(standby.name, right.epoch), "building")
 
 
-def _word(router: RouterRecord, home: Host | None) -> str:
+def word_of(router: RouterRecord, home: Host | None) -> str:
+    """How a router is, in one word; `home`: the host that it is bound to."""
     if isinstance(router.asked, Bind):
         return "binding"
     if router.state is AssignmentState.UNBOUND:

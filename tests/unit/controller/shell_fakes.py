@@ -138,7 +138,7 @@ class Bench:
         driver = self.shell.driver
         await self.shell.pilot.read_changed()
         for _ in range(20):
-            driver.turn()
+            await driver.turn()
             await driver.recorder.flush()
             if not len(driver._inbox):
                 return

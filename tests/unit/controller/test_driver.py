@@ -1,17 +1,22 @@
 """The planner's shell on a test's clock and a real store: from a dead host to a moved router, whatever fails."""
 
+import asyncio
+import re
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from shell_fakes import Bench, Trouble, add_routers, an_id, delete_router, facts_of, router_id
+from shell_fakes import Bench, Trouble, add_routers, an_id, delete_router, facts_of, rename_router, router_id
 
-from gapless.controller.pilot import AUDIT_S, CHECK_S
+from gapless.controller.driver import BUSY_S
+from gapless.controller.pilot import CHECK_S
 from gapless.controller.store import bindingrows, clusterrows, hostrows, moverows, projection
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import RouterRow
+from gapless.core.effects import Effect
+from gapless.core.events import BrakeReleased, Event
 from gapless.errors import InvariantError, StoreUnavailable
 from gapless.model.host import AgentState, HostName, Incarnation
 from gapless.model.lease import Tenure
@@ -167,7 +172,7 @@ async def test_killed_between_the_binding_and_the_plan_it_goes_on_from_the_store
     before = await a_router_on_one(store, "r")
     await before.pass_time(149, "h2", "h3")
     before.clock.now += 2
-    before.shell.driver.turn()  # decided ...
+    await before.shell.driver.turn()  # decided ...
     await before.shell.driver.recorder.flush()  # ... stored, and killed here: no plan was ever sent
     assert router_id("r") not in before.plan("h2")
 
@@ -211,7 +216,7 @@ async def test_killed_before_the_binding_is_stored_it_decides_again(store: Store
     before = await a_router_on_one(store, "r")
     await before.pass_time(149, "h2", "h3")
     before.clock.now += 2
-    before.shell.driver.turn()  # decided, and killed here
+    await before.shell.driver.turn()  # decided, and killed here
 
     after = await Bench.open(store, before.clock)
     await after.connect("h2")
@@ -295,30 +300,76 @@ async def test_what_no_hint_told_is_found_by_the_audit(store: Store) -> None:
     (new,) = await add_routers(store, "new")
     await delete_router(store, router_id("gone"))
 
-    await bench.shell.pilot.audit()
+    while not await bench.shell.pilot.audit(1):
+        pass
     await bench.settle()
 
     assert bench.host_of(new) is not None
     assert router_id("gone") not in bench.shell.pilot.routers()
 
 
+async def test_an_audit_looks_at_a_few_routers_at_a_time(store: Store) -> None:
+    bench = await a_router_on_one(store, "r")
+    pilot = bench.shell.pilot
+    added = await add_routers(store, *(f"new-{number}" for number in range(5)))
+    in_order = sorted([*added, router_id("r")])
+    for count in (2, 4, 6):
+        assert not await pilot.audit(2)
+        await bench.settle()
+        assert sorted(pilot.routers().keys() - {router_id("r")}) == [
+            each for each in in_order[:count] if each != router_id("r")
+        ]
+    for each in in_order:
+        await delete_router(store, each)
+    assert await pilot.audit(2), "it is the end of the tour: there is nothing after the last one"
+    await bench.settle()
+    assert len(pilot.routers()) == len(in_order)
+    assert await pilot.audit(2)
+    await bench.settle()
+    assert not pilot.routers()
+
+
+async def test_an_audit_that_cannot_read_goes_on_later(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = await a_router_on_one(store, "r")
+    (new,) = await add_routers(store, "new")
+
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("the database is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(projection, "needs_after", away)
+        assert not await bench.shell.pilot.audit(10)
+    assert await bench.shell.pilot.audit(10)
+    await bench.settle()
+    assert bench.host_of(new) is not None
+
+
+async def test_a_change_that_no_hint_told_of_reaches_the_host_by_the_audit(store: Store) -> None:
+    bench = await a_router_on_one(store, "r")
+    router = router_id("r")
+    assert (await bench.shell.driver.routers([router]))[router].name == "r"
+    await rename_router(store, router, "other")
+    assert (await bench.shell.driver.routers([router]))[router].name == "r", "it is kept"
+    await bench.shell.pilot.audit(10)
+    assert (await bench.shell.driver.routers([router]))[router].name == "other"
+
+
 async def test_steady_writes_keep_neither_the_audit_nor_the_check_from_their_turns(store: Store) -> None:
     bench = await a_router_on_one(store, "r")
     (new,) = await add_routers(store, "new")
     pilot = bench.shell.pilot
-    bench.clock.now += AUDIT_S
-    pilot.routers_changed([router_id("r")])
-    assert await pilot.turn()
+    for _ in range(3):  # One router, the other one, and the end.
+        bench.clock.now += CHECK_S
+        pilot.routers_changed([router_id("r")])
+        assert await pilot.turn()
     await bench.settle()
     assert bench.host_of(new) is not None
 
-    (another,) = await add_routers(store, "another")
     bench.clock.now += CHECK_S
     pilot.routers_changed([router_id("r")])
     bench.shell.driver.planner._ledger.routers[new].host = None  # What must never be.
     with pytest.raises(InvariantError, match="bound, yet unbound"):
         await pilot.turn()
-    assert another not in pilot.routers(), "it is not time for the audit yet"
 
 
 async def test_a_drained_hosts_router_is_given_away_only_when_it_has_let_go(store: Store) -> None:
@@ -376,6 +427,44 @@ async def test_a_hosts_own_times_count_from_when_its_plan_really_left(store: Sto
     assert ago == timedelta(milliseconds=200), "of the 4.5 s, 4 s were not the host's"
 
 
+async def test_what_waits_to_be_read_is_handled_before_silence_is_judged(store: Store) -> None:
+    bench = await a_router_on_one(store, "r")
+    await bench.pass_time(149, "h2", "h3")
+    bench.clock.now += 2
+    reading = asyncio.create_task(bench.report("h1"))
+
+    await bench.shell.driver.turn()
+
+    assert reading.done()
+    assert bench.shell.pilot.hosts()[ONE].standing == "alive"
+
+
+async def test_others_have_the_loop_while_many_events_are_handled(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await Bench.open(store)
+    driver = bench.shell.driver
+    handle, handled, when_others_ran = driver.planner.handle, list[str](), list[int]()
+
+    def slowly(event: Event, now: float) -> list[Effect]:
+        bench.clock.now += 2 * BUSY_S
+        handled.append(event.id)
+        return handle(event, now)
+
+    async def others() -> None:
+        when_others_ran.append(len(handled))
+
+    monkeypatch.setattr(driver.planner, "handle", slowly)
+    for each in ("first", "second"):
+        driver.post(BrakeReleased(id=each))
+    running = asyncio.create_task(others())
+    await driver.turn()
+    await running
+
+    assert handled == ["first", "second"]
+    assert when_others_ran == [1]
+
+
 async def test_metrics_tell_of_moves_and_placement(store: Store) -> None:
     bench = await a_router_on_one(store, "r")
     await bench.pass_time(155, "h2", "h3")
@@ -388,6 +477,8 @@ async def test_metrics_tell_of_moves_and_placement(store: Store) -> None:
     assert 'gapless_moves_total{kind="reschedule",outcome="begun"} 1.0' in page
     assert 'gapless_moves_total{kind="reschedule",outcome="confirmed"} 1.0' in page
     assert "gapless_detection_seconds_count 1.0" in page
+    (decisions,) = re.findall(r"^gapless_decide_seconds_count (\S+)$", page, re.MULTILINE)
+    assert float(decisions) > 155, "those that time asks for are counted"
 
 
 async def test_a_host_that_is_confirmed_off_need_not_be_waited_for(store: Store, log: Log) -> None:

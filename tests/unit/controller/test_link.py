@@ -312,7 +312,7 @@ async def test_another_machine_is_told_what_it_has_to_be_above_also_after_the_ag
                 answer = await greet(connection, facts_of("h1", instance=OTHER_MACHINE))
                 assert isinstance(answer, Welcome)
                 assert answer.outlived == 2 * MACHINE_STEP, again
-        shell.driver.turn()
+        await shell.driver.turn()
         assert shell.driver.planner._ledger.fleet.get(H1).incarnation == 2 * MACHINE_STEP + 1  # type: ignore[union-attr]
         async with store.reading() as session:
             assert (await hostrows.hosts(session))[H1].incarnation == 2 * MACHINE_STEP + 1
@@ -502,7 +502,7 @@ async def test_the_end_of_an_old_session_is_never_heard_after_the_beginning_of_a
             pass
         async with fake_host(port, "h1", incarnation=2) as host:
             assert host.plan is not None
-            shell.driver.turn()
+            await shell.driver.turn()
             assert shell.driver.planner._ledger.fleet.get(H1).connected  # type: ignore[union-attr]
 
 

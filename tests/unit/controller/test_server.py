@@ -1,7 +1,6 @@
 """The whole controller: it starts with clear lines or not at all, ends when told, and goes on where it was."""
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -83,15 +82,6 @@ async def test_it_warns_when_others_can_reach_it(tmp_path: Path, log: Any) -> No
         (line,) = [line for line in log if "without TLS" in line["event"]]
         assert line["event"].startswith("The control link listens on 0.0.0.0:")
         assert line["log_level"] == "warning"
-
-
-def test_what_is_there_at_the_start_is_never_searched_for_garbage_again() -> None:
-    assert gc.get_freeze_count() == 0
-    try:
-        server._settle_down(Listening(cluster="c", api=ANY, link=ANY))
-        assert gc.get_freeze_count() > 10_000
-    finally:
-        gc.unfreeze()
 
 
 def test_answers_do_not_wait_for_acknowledgements() -> None:
@@ -201,7 +191,7 @@ async def test_a_bug_in_the_planner_ends_it_with_its_story(tmp_path: Path, log: 
     monkeypatch.setattr(Planner, "on_deadline", fail)
     with pytest.raises(InvariantError, match="the controller ends; see the log"):
         async with running(settings(tmp_path)):
-            await asyncio.Event().wait()
+            pass  # It may have been ready before; it ends by the bug all the same.
     assert [line for line in log if line["log_level"] == "critical" and "The story so far" in line["event"]]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.store import moverows
@@ -128,6 +128,32 @@ async def store_succession(session: AsyncSession, effect: StoreSuccession) -> No
         "successors": [_as_stored(each) for each in effect.successors],
     }
     await _amend(session, effect, values, "had other standbys")
+
+
+async def store_successions(session: AsyncSession, effects: Sequence[StoreSuccession]) -> None:
+    """As `store_succession`, of many routers by one statement. Raises Conflict if one of them does not fit: which of
+    them, is said where each is stored alone.
+    """
+    if len(effects) == 1:
+        await store_succession(session, effects[0])
+        return
+    one = (
+        update(BindingRow)
+        .where(BindingRow.router_id == bindparam("router"), BindingRow.epoch == bindparam("at_epoch"))
+        .values(incarnation=bindparam("guarded_at"), successors=bindparam("ranked"))
+    )
+    rows = [
+        {
+            "router": each.router_id,
+            "at_epoch": each.epoch,
+            "guarded_at": each.incarnation,
+            "ranked": [_as_stored(successor) for successor in each.successors],
+        }
+        for each in effects
+    ]
+    connection = await session.connection()  # The session itself would insist on a key for each.
+    if rows and (changed := (await connection.execute(one, rows)).rowcount) != len(rows):
+        raise Conflict(f"of {len(rows)} routers {len(rows) - changed} were deleted, or are at another epoch")
 
 
 async def _amend(

@@ -115,8 +115,9 @@ async def record_steps(session: AsyncSession, taken: Sequence[StepTaken]) -> lis
     The first time of a step counts: None if it was recorded before, or for no move. Only BOUND is put right: `begun`
     has to guess, since nobody knows inside a transaction when it will be on the disk.
     """
-    named = {(each.router_id, each.epoch) for each in taken}
-    rows = await session.scalars(select(MoveRow).where(tuple_(MoveRow.router_id, MoveRow.epoch).in_(named)))
+    # Of pairs, SQLite would look at every move that there ever was; so it finds a few more moves than are named.
+    routers, epochs = {each.router_id for each in taken}, {each.epoch for each in taken}
+    rows = await session.scalars(select(MoveRow).where(MoveRow.router_id.in_(routers), MoveRow.epoch.in_(epochs)))
     moves_by_key = {(row.router_id, row.epoch): row for row in rows}
     recorded = [_recorded(moves_by_key.get((each.router_id, each.epoch)), each) for each in taken]
     await session.flush()
