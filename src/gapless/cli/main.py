@@ -14,6 +14,8 @@ VERBS = {
     "host": "a host that carries routers: sentinel and agent",
     "status": "hosts and routers, and why each router is where it is",
     "failovers": "moves of routers, with their timelines",
+    "drain": "take a host out of service, and watch its routers leave",
+    "undrain": "put a host back into service",
     "brake": "the brake on mass moves: look at it, or release it",
     "arbiters": "who grants leases, who of them is heard, and what to do if too few are",
     "confirm-off": "say that machines are off, which you have made sure of",

@@ -84,6 +84,15 @@ class HostAdminChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DrainPaced:
+    """An operator said how many routers may be on their way from a host at a time, until it is back in service."""
+
+    id: str
+    host: HostName
+    at_once: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostForgotten:
     """An operator deleted a host that is down."""
 
@@ -214,6 +223,7 @@ Event = (
     | HostReported
     | HostDisconnected
     | HostAdminChanged
+    | DrainPaced
     | HostForgotten
     | HostConfirmedOff
     | RouterWanted

@@ -17,6 +17,10 @@ from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch, Guarded, Role
 from gapless.model.router import RouterId
 
+DRAINS_AT_ONCE = 4
+"""Routers that may be on their way from one host out of service, if nobody said otherwise; an agent builds about as
+many in parallel."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duty:
@@ -50,6 +54,8 @@ class Host:
     """Bound elsewhere; it has not said yet that nothing is left of them here."""
     drains: set[RouterId] = field(default_factory=set)
     """Left it because it is out of service, and their new host has not said yet how that went."""
+    drains_at_once: int = DRAINS_AT_ONCE
+    """How many of those there may be: as an operator said last, until it is back in service."""
     plan: dict[RouterId, Duty] = field(default_factory=dict)
     plan_version: int = 1
     unsent: set[RouterId] = field(default_factory=set)

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from gapless.core import confirmed, guards, leaseless, reports
 from gapless.core.events import (
+    DrainPaced,
     HostAdminChanged,
     HostConfirmedOff,
     HostConnected,
@@ -18,7 +19,7 @@ from gapless.core.events import (
     RouterDeleted,
     RouterWanted,
 )
-from gapless.core.fleet import Host
+from gapless.core.fleet import DRAINS_AT_ONCE, Host
 from gapless.core.ledger import Ledger
 from gapless.core.liveness import Standing
 from gapless.core.routers import RouterRecord, Wanted
@@ -29,6 +30,7 @@ News = (
     | HostReported
     | HostDisconnected
     | HostAdminChanged
+    | DrainPaced
     | HostForgotten
     | HostConfirmedOff
     | RouterWanted
@@ -48,6 +50,8 @@ def take_in(ledger: Ledger, event: News) -> None:
             _host_disconnected(ledger, event)
         case HostAdminChanged():
             _host_admin_changed(ledger, event)
+        case DrainPaced():
+            _drain_paced(ledger, event)
         case HostForgotten():
             _host_forgotten(ledger, event)
         case HostConfirmedOff():
@@ -118,8 +122,16 @@ def _host_disconnected(ledger: Ledger, event: HostDisconnected) -> None:
 def _host_admin_changed(ledger: Ledger, event: HostAdminChanged) -> None:
     if host := ledger.fleet.get(event.host):
         host.admin_up = event.admin_up
+        if host.admin_up:
+            host.drains_at_once = DRAINS_AT_ONCE
         ledger.census_due = True
         _abilities_changed(ledger, host)
+
+
+def _drain_paced(ledger: Ledger, event: DrainPaced) -> None:
+    if host := ledger.fleet.get(event.host):
+        host.drains_at_once = event.at_once
+        ledger.looks.at(*host.bound)
 
 
 def _host_forgotten(ledger: Ledger, event: HostForgotten) -> None:

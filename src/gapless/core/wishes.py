@@ -173,6 +173,14 @@ def stays_on_tour(router: RouterRecord, home: Host) -> str:
     return f"{failing(router)} and goes on trying; {same} for {PAUSE_S / 60:g} minutes"
 
 
+def waits_for_its_turn(home: Host) -> str:
+    """Why a router may not leave a host out of service yet; "" if it may."""
+    if len(home.drains) < home.drains_at_once:
+        return ""
+    are = "router leaves" if home.drains_at_once == 1 else "routers leave"
+    return f"{home.name} is taken out of service; {home.drains_at_once} {are} it at a time"
+
+
 def _drain(router: RouterRecord, home: Host) -> Wish | Stay:
     wish = Wish(
         kind=MoveKind.DRAIN,
