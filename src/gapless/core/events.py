@@ -64,6 +64,8 @@ class HostReported:
     """It holds its lease now."""
     reborn: Incarnation = NOBODY
     """Every lower incarnation of this machine is over, by its own word; NOBODY: not known."""
+    is_stopping: bool = False
+    """It is about to stop, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,10 @@ DRAINS_AT_ONCE = 4
 many in parallel."""
 
 
+STOPPING_AT_ONCE = 64
+"""The same of a host that is about to stop: it waits for seconds, and standbys have what comes to them built."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duty:
     """What a host has to do with one router of its plan."""
@@ -45,6 +49,8 @@ class Host:
     admin_up: bool
     silence: Silence
     connected: bool = False
+    is_stopping: bool = False
+    """It said in this connection, or the last one, that it is about to stop: guarded routers leave it, none come."""
     agent: AgentState | None = None
     """None until the first report of this connection."""
     bound: set[RouterId] = field(default_factory=set)
@@ -112,6 +118,18 @@ class Host:
     def name(self) -> HostName:
         """Its name."""
         return self.facts.name
+
+    @property
+    def unavailing(self) -> str:
+        """Why it gets no routers, whatever it is able to, as a clause; "" if it may get some."""
+        if not self.admin_up:
+            return "is taken out of service"
+        return "is being stopped" if self.is_stopping else ""
+
+    @property
+    def pace(self) -> int:
+        """How many routers may be on their way from here at a time."""
+        return max(self.drains_at_once, STOPPING_AT_ONCE) if self.is_stopping else self.drains_at_once
 
     @property
     def load(self) -> int:

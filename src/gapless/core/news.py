@@ -76,6 +76,9 @@ def _host_reported(ledger: Ledger, event: HostReported) -> None:
     if host.agent is not event.agent:
         host.agent = event.agent
         _abilities_changed(ledger, host)
+    if event.is_stopping and not host.is_stopping:
+        host.is_stopping = True
+        _abilities_changed(ledger, host)
     guards.take_in(ledger, host, event)
     reports.take_in(ledger, host, event)
 
@@ -88,7 +91,7 @@ def _host_connected(ledger: Ledger, event: HostConnected) -> None:
         host = ledger.add_host(event.facts, event.incarnation, admin_up=event.admin_up)
         ledger.looks.at(*(each.id for each in ledger.routers.values() if each.tour.new_host(ledger.now)))
     _meet(ledger, host, event)
-    host.connected, host.agent = True, None
+    host.connected, host.agent, host.is_stopping = True, None, False
     host.session, host.heard, host.guard_version, host.forwarding = event.session, 0, 0, None
     host.told_ahead = host.told_leftovers = host.is_held = False
     leaseless.began(host, ledger.now)

@@ -101,8 +101,8 @@ def objection(host: Host, needs: RouterNeeds, avoid: Collection[HostName] = (), 
     `has_it`: it stands by for the router, so it has room for it.
     """
     facts = host.facts
-    if not host.admin_up:
-        return "is taken out of service"
+    if host.unavailing:
+        return host.unavailing
     if host.inability:
         return host.inability
     if not facts.capacity:

@@ -136,6 +136,8 @@ class Standbys:
 
     def _what_is_over(self, router: RouterRecord, took: TookOver) -> str:
         before = [each.tenure for each in router.succession.rights if each.epoch < took.epoch]
+        if took.is_released:
+            return f"{self._bound(router)} released it"
         over = [str(each) for each in (self._bound(router), *before)]
         return f"the lease of {over[0]} is over" if len(over) == 1 else f"the leases of {' and '.join(over)} are over"
 

@@ -12,6 +12,7 @@ does not matter in which order things happened, and a controller that starts in 
     alive, and says that it cannot run it      moves if another can, else is retried there        RETRY
                                                (with mode `off` it stays; and see `core.tours`)
     alive, taken out of service                moves, a few at a time                             DRAIN
+    alive, about to stop                       moves if it is guarded: only then it would be dark DRAIN
 
 That is how classic routers move. Of a guarded one, the last three say why it should go, and `core.standbys` how.
 """
@@ -94,7 +95,7 @@ def moving(router: RouterRecord, home: Host) -> Wish | Stay | None:
         return _manual(router, home)
     if router.state is AssignmentState.FAILED and router.needs.mode is not FailoverMode.OFF:
         return _retry(router, home)
-    if not home.admin_up:
+    if not home.admin_up or (home.is_stopping and router.is_guarded):
         return _drain(router, home)
     return None
 
@@ -175,17 +176,17 @@ def stays_on_tour(router: RouterRecord, home: Host) -> str:
 
 def waits_for_its_turn(home: Host) -> str:
     """Why a router may not leave a host out of service yet; "" if it may."""
-    if len(home.drains) < home.drains_at_once:
+    if len(home.drains) < home.pace:
         return ""
-    are = "router leaves" if home.drains_at_once == 1 else "routers leave"
-    return f"{home.name} is taken out of service; {home.drains_at_once} {are} it at a time"
+    are = "router leaves" if home.pace == 1 else "routers leave"
+    return f"{home.name} {home.unavailing}; {home.pace} {are} it at a time"
 
 
 def _drain(router: RouterRecord, home: Host) -> Wish | Stay:
     wish = Wish(
         kind=MoveKind.DRAIN,
-        reason=f"Router {router.id} leaves {home.name}, which is taken out of service",
-        lament=f"{home.name} is taken out of service, but no other host can take it",
+        reason=f"Router {router.id} leaves {home.name}, which {home.unavailing}",
+        lament=f"{home.name} {home.unavailing}, but no other host can take it",
     )
     return _unless_stuck(wish, home)
 
