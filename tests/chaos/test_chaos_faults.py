@@ -56,6 +56,7 @@ HARMLESS = [
     "agent-kill",
     "agent-stop",
     "sentinel-kill",
+    "host-stop",
     "arbiter-kill",
     "two-arbiters-kill",
     "restart-all",
