@@ -18,6 +18,7 @@ from gapless.controller.steering import (
     PanelView,
     ProspectView,
     RouterView,
+    ShiftView,
 )
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import BindingRow, HostRow
@@ -37,6 +38,7 @@ class FakeSteering:
     hosts_known: dict[HostName, HostView] = field(default_factory=dict)
     routers_known: dict[RouterId, RouterView] = field(default_factory=dict)
     objecting: dict[HostName, str] = field(default_factory=dict)
+    shifting: list[ShiftView] = field(default_factory=list)
     on: dict[HostName, str] = field(default_factory=dict)
     """Hosts that are not off, and why."""
     braking: BrakeView = field(default_factory=lambda: BrakeView(engaged=False, hosts=(), reason=""))
@@ -132,6 +134,9 @@ class FakeSteering:
             for each in known
             if each.host == host
         ]
+
+    def shifts(self) -> Sequence[ShiftView]:
+        return self.shifting
 
     def router(self, router_id: RouterId) -> RouterView | None:
         return self.routers_known.get(router_id)

@@ -4,7 +4,7 @@ import pytest
 from api_fakes import FakeSteering, add_host
 from httpx import AsyncClient
 
-from gapless.controller.steering import RouterView
+from gapless.controller.steering import RouterView, ShiftView
 from gapless.controller.store.engine import Store
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch
@@ -80,3 +80,29 @@ async def test_it_is_not_begun_by_mistake(api: AsyncClient, steering: FakeSteeri
     answer = await api.put(URL, json={"drain": asked})
     assert answer.status_code == 400
     assert not steering.told
+
+
+class TestRebalance:
+    URL = "/v2.0/gapless/rebalance"
+
+    @pytest.fixture(autouse=True)
+    def uneven(self, steering: FakeSteering) -> None:
+        steering.shifting = [
+            ShiftView(router_id=RouterId(f"r{n}"), from_host=HostName("host1"), to_host=HostName("h2"), is_ready=True)
+            for n in range(3)
+        ]
+
+    async def test_what_would_move_is_shown(self, api: AsyncClient, steering: FakeSteering) -> None:
+        shown = (await api.get(self.URL)).json()["rebalance"]
+        assert shown[0] == {"router_id": "r0", "from_host": "host1", "to_host": "h2", "is_ready": True}
+        assert (len(shown), steering.told) == (3, [])
+
+    async def test_so_many_move_as_are_asked_for(self, api: AsyncClient, steering: FakeSteering) -> None:
+        begun = (await api.put(self.URL, json={"rebalance": {"most": 2}})).json()["rebalance"]
+        assert [each["router_id"] for each in begun] == ["r0", "r1"]
+        assert steering.told == [("move_requested", "r0", "h2"), ("move_requested", "r1", "h2")]
+
+    @pytest.mark.parametrize("asked", [None, {}, {"most": 0}, {"most": True}, {"most": 1, "x": 2}, {"most": 1001}])
+    async def test_it_is_not_begun_by_mistake(self, api: AsyncClient, steering: FakeSteering, asked: object) -> None:
+        assert (await api.put(self.URL, json={"rebalance": asked})).status_code == 400
+        assert not steering.told

@@ -16,6 +16,7 @@ VERBS = {
     "failovers": "moves of routers, with their timelines",
     "drain": "take a host out of service, and watch its routers leave",
     "undrain": "put a host back into service",
+    "rebalance": "even out how many routers are active on each host",
     "brake": "the brake on mass moves: look at it, or release it",
     "arbiters": "who grants leases, who of them is heard, and what to do if too few are",
     "confirm-off": "say that machines are off, which you have made sure of",

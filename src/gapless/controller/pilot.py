@@ -22,6 +22,7 @@ from gapless.controller.steering import (
     PanelView,
     ProspectView,
     RouterView,
+    ShiftView,
     StandbyView,
 )
 from gapless.controller.store import projection, thread
@@ -179,6 +180,13 @@ class Pilot:
         return [
             ProspectView(router_id=each.router_id, kind=each.kind, host=each.host, reason=each.reason)
             for each in self._driver.planner.prospects(host)
+        ]
+
+    def shifts(self) -> Sequence[ShiftView]:
+        """Which routers should go elsewhere, so that hosts have about as many active; what helps most first."""
+        return [
+            ShiftView(router_id=each.router_id, from_host=each.from_host, to_host=each.to_host, is_ready=each.is_ready)
+            for each in self._driver.planner.shifts()
         ]
 
     def router(self, router_id: RouterId) -> RouterView | None:

@@ -125,6 +125,16 @@ class ProspectView:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShiftView:
+    """A router that should go elsewhere, so that hosts have about as many active (`core.balance.Shift`)."""
+
+    router_id: RouterId
+    from_host: HostName
+    to_host: HostName
+    is_ready: bool
+
+
 class Steering(Protocol):
     """Implemented by the controller's driver; by a recording fake in the API's tests. Never blocks."""
 
@@ -171,6 +181,9 @@ class Steering(Protocol):
 
     def prospects(self, host: HostName) -> Sequence[ProspectView]:
         """Where each router of this host would go, were that taken out of service now."""
+
+    def shifts(self) -> Sequence[ShiftView]:
+        """Which routers should go elsewhere, so that hosts have about as many active; what helps most first."""
 
     def router(self, router_id: RouterId) -> RouterView | None:
         """One router; None: it is not known (any more, or yet)."""

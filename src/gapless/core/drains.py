@@ -44,6 +44,12 @@ def prospects(ledger: Ledger, name: HostName) -> list[Prospect]:
     return [_prospect(ledger, ledger.routers[router_id]) for router_id in sorted(bound)]
 
 
+def switchover_to(ledger: Ledger, router: RouterRecord) -> HostName | None:
+    """The standby that a guarded router could go to at once."""
+    first = _first_standby(ledger, router) if router.is_guarded else None
+    return first.host if first is not None and first.kind == "switchover" else None
+
+
 def _prospect(ledger: Ledger, router: RouterRecord) -> Prospect:
     home = ledger.fleet.get(router.host)
     if home is not None and home.inability:

@@ -27,7 +27,8 @@ none while another host may still have it; an epoch only grows; what is bound on
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 
-from gapless.core import confirmed, drains, leaseless, news, status
+from gapless.core import balance, confirmed, drains, leaseless, news, status
+from gapless.core.balance import Shift
 from gapless.core.binding import Binding
 from gapless.core.brake import Brake, Census, at_once_s
 from gapless.core.burials import Burials
@@ -382,6 +383,10 @@ class Planner:
     def prospects(self, host: HostName) -> list[Prospect]:
         """Where each router of this host would go, were that taken out of service now."""
         return drains.prospects(self._ledger, host)
+
+    def shifts(self) -> list[Shift]:
+        """Which routers should go elsewhere, so that all hosts have about as many active."""
+        return balance.shifts(self._ledger)
 
     def waiting_for_a_host(self) -> list[RouterId]:
         """Routers that should be bound anew and for which no host was found when they were last looked at."""

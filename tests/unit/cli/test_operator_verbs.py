@@ -240,6 +240,11 @@ class TestWithController:
         assert said.status == 1
         assert "there is no host h9: `gapless status` lists those that there are" in said.err
 
+    async def test_what_is_even_is_left_alone(self, run: Run) -> None:
+        for arguments in ((), ("--dry-run",)):
+            said = await asyncio.to_thread(run, "rebalance", *arguments)
+            assert (said.status, said.out.strip()) == (0, "Nothing to move: hosts are as even as they can be.")
+
     async def test_arbiters_are_shown_though_there_are_none(self, run: Run) -> None:
         said = await asyncio.to_thread(run, "arbiters")
         assert said.status == 0
@@ -321,6 +326,7 @@ def test_something_else_that_listens_there_is_no_controller(run: Run) -> None:
         ("confirm-off",),
         ("drain",),
         ("undrain",),
+        ("rebalance",),
     ],
 )
 def test_help_teaches_with_examples(run: Run, verb: tuple[str, ...]) -> None:

@@ -123,6 +123,7 @@ def _add_gapless(app: FastAPI, handlers: GaplessApi) -> None:
 
 
 def _add_drains(app: FastAPI, drains: Drains) -> None:
+    _add(app, f"{PREFIX}/gapless/rebalance", GET=drains.shifts, PUT=drains.rebalance)
     path = f"{PREFIX}/gapless/hosts/{{host}}"
     _add(app, f"{path}/drain", GET=drains.show, PUT=drains.change)
     _add(app, f"{path}/prospects", GET=drains.prospects)

@@ -1,4 +1,5 @@
-"""Hosts taken out of service, by name: how far their routers have left them, and where those would go.
+"""Routers moved by the host: hosts taken out of service, by name, how far their routers have left them and where those
+would go; and evened out over all hosts.
 
 There is one truth, Neutron's `admin_state_up` of the host's agent; what is changed here is that. Beside it stands how
 many routers may be on their way at a time: the running controller's, as long as the host is out of service.
@@ -27,7 +28,7 @@ _BODY = (
 
 
 class Drains:
-    """Handlers under /v2.0/gapless/hosts/{host}."""
+    """Handlers under /v2.0/gapless/hosts/{host}, and of /v2.0/gapless/rebalance."""
 
     def __init__(self, transactions: Transactions, steering: Steering) -> None:
         self._transactions = transactions
@@ -52,6 +53,17 @@ class Drains:
         await self._transactions.write(lambda session: _set_admin_up(session, host, admin_up=not wanted))
         return json_response({"drain": {"host": host, "wanted": wanted}})
 
+    async def shifts(self, _: Request) -> Response:
+        """GET rebalance: which routers should go elsewhere."""
+        return json_response({"rebalance": [msgspec.to_builtins(each) for each in self._steering.shifts()]})
+
+    async def rebalance(self, request: Request) -> Response:
+        """PUT rebalance `{"rebalance": {"most": 4}}`: have so many of them go at most; those that go."""
+        begun = self._steering.shifts()[: _most(await bodies.read(request))]
+        for each in begun:
+            self._steering.move_requested(each.router_id, each.to_host)
+        return json_response({"rebalance": [msgspec.to_builtins(each) for each in begun]})
+
     def _known(self, host: HostName) -> HostName:
         if self._steering.drain(host) is None:
             raise NotFound(f"there is no host {host}: `gapless status` lists those that there are")
@@ -65,6 +77,14 @@ async def _set_admin_up(session: AsyncSession, host: HostName, *, admin_up: bool
     if row.admin_state_up != admin_up:
         row.admin_state_up = admin_up
         session.info.setdefault(HOSTS_ADMIN_CHANGED, {})[host] = admin_up
+
+
+def _most(body: Any) -> int:
+    asked = body.get("rebalance") if isinstance(body, dict) else None
+    most = asked.get("most") if isinstance(asked, dict) and asked.keys() == {"most"} else None
+    if type(most) is not int or not 1 <= most <= MOST_AT_ONCE:
+        raise HttpBadRequest(f'The body must be {{"rebalance": {{"most": 1 to {MOST_AT_ONCE}}}}}')
+    return most
 
 
 def _asked(body: Any) -> tuple[bool, int | None]:
