@@ -142,3 +142,5 @@ class HostSettings:
     flows_port: int = FLOWS_PORT
     flows_most: int = 65_536
     """Connections of one router that are copied."""
+    drain_within_s: float = 10.0
+    """How long guarded routers have to leave this host when it is stopped by SIGTERM; 0: it stops at once."""

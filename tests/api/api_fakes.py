@@ -1,6 +1,6 @@
 """What stands in for the rest of the controller in the API's tests: real objects that run, only smaller."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.api import validators as v
 from gapless.controller.api.attributes import ABSENT, REQUIRED, STANDARD, Attribute, Resource
-from gapless.controller.steering import ArbiterView, BrakeView, HostView, PanelView, RouterView
+from gapless.controller.steering import (
+    ArbiterView,
+    BrakeView,
+    DrainView,
+    HostView,
+    PanelView,
+    ProspectView,
+    RouterView,
+    ShiftView,
+)
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import BindingRow, HostRow
 from gapless.errors import Conflict, LostRace, NotFound
@@ -29,6 +38,7 @@ class FakeSteering:
     hosts_known: dict[HostName, HostView] = field(default_factory=dict)
     routers_known: dict[RouterId, RouterView] = field(default_factory=dict)
     objecting: dict[HostName, str] = field(default_factory=dict)
+    shifting: list[ShiftView] = field(default_factory=list)
     on: dict[HostName, str] = field(default_factory=dict)
     """Hosts that are not off, and why."""
     braking: BrakeView = field(default_factory=lambda: BrakeView(engaged=False, hosts=(), reason=""))
@@ -55,6 +65,9 @@ class FakeSteering:
 
     def host_admin_changed(self, host: HostName, admin_up: bool) -> None:
         self.told.append(("host_admin_changed", host, admin_up))
+
+    def drain_paced(self, host: HostName, at_once: int) -> None:
+        self.told.append(("drain_paced", host, at_once))
 
     def host_forgotten(self, host: HostName) -> None:
         self.told.append(("host_forgotten", host))
@@ -98,6 +111,32 @@ class FakeSteering:
 
     def hosts(self) -> Mapping[HostName, HostView]:
         return self.hosts_known
+
+    def drain(self, host: HostName) -> DrainView | None:
+        if (known := self.hosts_known.get(host)) is None:
+            return None
+        return DrainView(
+            host=host,
+            admin_state_up=known.standing == "alive",
+            standing=known.standing,
+            at_once=4,
+            routers=known.routers,
+            leaving=0,
+            on_their_way=0,
+            stuck={},
+        )
+
+    def prospects(self, host: HostName) -> Sequence[ProspectView]:
+        reason = "h2 has it built"
+        known = self.routers_known.values()
+        return [
+            ProspectView(router_id=each.router_id, kind="switchover", host=HostName("h2"), reason=reason)
+            for each in known
+            if each.host == host
+        ]
+
+    def shifts(self) -> Sequence[ShiftView]:
+        return self.shifting
 
     def router(self, router_id: RouterId) -> RouterView | None:
         return self.routers_known.get(router_id)

@@ -57,6 +57,7 @@ HARMLESS = [
     "agent-stop",
     "agent-unable",
     "sentinel-kill",
+    "host-stop",
     "arbiter-kill",
     "two-arbiters-kill",
     "restart-all",

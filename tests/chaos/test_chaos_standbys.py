@@ -42,7 +42,15 @@ pytestmark = pytest.mark.lab
 
 TAKEOVER_MS = 4_000
 """A machine under load may be slow; but the controller, which calls nobody dead before 10 s, was not asked by then."""
-BOUNDS = Bounds(gap_ms={Gap.TAKEOVER: TAKEOVER_MS, Gap.LASTS: 60_000, Gap.REPAIR: 60_000, Gap.SWITCHOVER: 60_000})
+BOUNDS = Bounds(
+    gap_ms={
+        Gap.TAKEOVER: TAKEOVER_MS,
+        Gap.DRAIN: TAKEOVER_MS,
+        Gap.LASTS: 60_000,
+        Gap.REPAIR: 60_000,
+        Gap.SWITCHOVER: 60_000,
+    }
+)
 HOLD_S = 4.0
 """Of faults that heal: they are over long before the controller would have seen a reason to do anything."""
 TOOK_OVER = re.compile(r"took over (\d+) routers? of (\S+)")
@@ -114,6 +122,18 @@ def stopped_and_said_so(lab: Lab, fault: Fault, outcome: Outcome) -> None:
             assert fenced[0] < holds[-1]
 
 
+def moved_on_purpose(lab: Lab, fault: Fault, outcome: Outcome) -> None:
+    """Each router was released by its host, which lives, and opened after that; nobody took anything over."""
+    without_double_active_frames(lab, fault, outcome)
+    assert len(outcome.moves) == outcome.result.moved == outcome.result.affected > 0
+    for move in outcome.moves:
+        assert (move["from_host"] in fault.names, move["kind"], move["outcome"]) == (True, "drain", "confirmed")
+        # That it was closed first the frames say: these are times of different turns of the controller.
+        steps = {step["step"]: datetime.fromisoformat(step["at"]) for step in move["timeline"]}
+        assert steps.keys() >= {"bound", "withdrawn", "opened", "confirmed"}
+        assert steps["decided"] < steps["confirmed"]
+
+
 def nothing_was_noticed(lab: Lab, fault: Fault, outcome: Outcome) -> None:
     without_double_active_frames(lab, fault, outcome)
     assert outcome.result.probes.lost == 0
@@ -140,6 +160,8 @@ MACHINES: Mapping[str, Turn] = {
     "host-return": a_fault("host-return", on=without_power, shows=nothing_was_noticed),
     # Nothing is active there any more, so it is nothing but an arbiter.
     "arbiter-kill": a_fault("arbiter-kill", on=without_routers, hold_s=HOLD_S, shows=nothing_was_noticed),
+    "drain": a_fault("drain", bounds=BOUNDS, shows=moved_on_purpose),
+    "host-stop": a_fault("host-stop", bounds=BOUNDS, shows=moved_on_purpose),
 }
 NOT_MOVED: Mapping[str, Turn] = {
     "agent-kill": a_fault("agent-kill", shows=nothing_was_noticed),

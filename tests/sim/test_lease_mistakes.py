@@ -11,15 +11,25 @@ import pytest
 from gapless.core.beat import Beat
 from gapless.core.claim import Claim
 from gapless.core.lease import Lease
+from gapless.core.releases import Releases
 from gapless.core.takeover import Takeover
 from gapless.core.uplinks import WaysOut
-from gapless.model.lease import LeaseTiming, Panel, PanelVersion
+from gapless.model.lease import LeaseTiming, Panel, PanelVersion, Tenure
+from gapless.model.plan import Epoch
+from gapless.model.router import RouterId
 from gapless.sim.lease.controller import Controller
 from gapless.sim.lease.kernel import Kernel
 from gapless.sim.lease.run import run
 
 SEEDS = 1000
-FIRST = {"no_quiet_time": 150, "no_window": 650, "planned_before_its_first_lease": 150, "planned_by_a_lost_panel": 1700}
+FIRST = {
+    "no_quiet_time": 150,
+    "no_window": 650,
+    "planned_before_its_first_lease": 150,
+    "planned_by_a_lost_panel": 1700,
+    "released_before_closed": 580,
+    "released_to_any_right": 580,
+}
 """Where to begin, if not at 1: some mistakes need a coincidence that few fleets have."""
 Patch = pytest.MonkeyPatch
 
@@ -135,6 +145,34 @@ def planned_by_a_lost_panel(patch: Patch) -> None:
     patch.setattr(Controller, "is_held", lambda self: False)
 
 
+def released_before_closed(patch: Patch) -> None:
+    """A host releases a router as soon as its plan says so, and closes it after that."""
+    due = Releases.due
+    patch.setattr(Releases, "due", lambda self, is_open: due(self, ()))
+    patch.setattr(Beat, "check", lambda self: None)
+
+
+def released_to_any_right(patch: Patch) -> None:
+    """A release is heeded whatever epoch it names: one that was under way for long counts for a later right."""
+    release = Takeover.release
+
+    def release_any(self: Takeover, by: Tenure, router_id: RouterId, epoch: Epoch) -> bool:
+        right = self._rights.get(router_id)
+        return release(self, by, router_id, epoch if right is None else right.epoch)
+
+    patch.setattr(Takeover, "release", release_any)
+
+
+def released_means_over(patch: Patch) -> None:
+    """Who took a router over because it was released is believed to have outlived the host that released it."""
+    succeeded = Controller._succeeded
+    patch.setattr(
+        Controller,
+        "_succeeded",
+        lambda self, chain, place, *, is_released: succeeded(self, chain, place, is_released=False),
+    )
+
+
 def losses_count_at_once(patch: Patch) -> None:
     """A host that finds a gateway lost does not wait until the others must have found out."""
     patch.setattr(WaysOut, "_is_settled", lambda *_: True)
@@ -157,6 +195,9 @@ def losses_count_at_once(patch: Patch) -> None:
         rights_survive,
         planned_before_its_first_lease,
         losses_count_at_once,
+        released_before_closed,
+        released_to_any_right,
+        released_means_over,
         planned_by_a_lost_panel,
     ],
 )

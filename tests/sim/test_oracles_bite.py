@@ -6,10 +6,11 @@ An oracle that no mistake violates checks nothing. A test that fails here says w
 from collections.abc import Callable
 from itertools import count
 from math import inf
+from typing import Any
 
 import pytest
 
-from gapless.core import agentless, duties, invariants, leaseless, news, reports, wishes
+from gapless.core import agentless, duties, guards, invariants, leaseless, news, reports, wishes
 from gapless.core.binding import Binding
 from gapless.core.brake import Brake
 from gapless.core.effects import StoreSuccession, StoreWithdrawal
@@ -137,6 +138,17 @@ def given_before_acknowledged(patch: Patch) -> None:
 def covered_before_guarded(patch: Patch) -> None:
     """A router counts as guarded as soon as its host has the plan, whatever its agent has done."""
     patch.setattr(Standbys, "_is_said_to_be_guarded", lambda self, home, router: True)
+
+
+def a_release_is_a_death(patch: Patch) -> None:
+    """Who has a router open because it was released is believed to have outlived the host that released it."""
+    take_over = guards._take_over
+
+    def believe(ledger: Ledger, host: Host, router: RouterRecord, *said: Any, is_released: bool) -> None:
+        del is_released
+        take_over(ledger, host, router, *said, is_released=False)
+
+    patch.setattr(guards, "_take_over", believe)
 
 
 def given_before_stored(patch: Patch) -> None:
@@ -276,6 +288,7 @@ def first_is_forgotten_before_it_acknowledged(patch: Patch) -> None:
         (first_is_forgotten_before_it_acknowledged, ("oracle 1", "oracle 8")),
         (given_before_acknowledged, ("oracle 1", "oracle 8")),
         (covered_before_guarded, "oracle 1"),
+        (a_release_is_a_death, ("oracle 1", "oracle 3", "oracle 8")),
         (given_before_stored, ("oracle 8", "a right to succeed")),
         (silence_is_the_end, ("oracle 1", "oracle 3", "oracle 8")),
         (a_name_is_a_machine, ("oracle 1", "oracle 3", "oracle 8")),

@@ -139,6 +139,16 @@ def host(
             envvar="GAPLESS_FLOWS_MOST", min=1, help="Tracked connections of one router that are copied, at most."
         ),
     ] = _DEFAULTS.flows_most,
+    drain_within: Annotated[
+        float,
+        typer.Option(
+            envvar="GAPLESS_DRAIN_WITHIN",
+            min=0,
+            metavar="SECONDS",
+            help="When stopped by SIGTERM: how long routers with standbys have to leave first; 0: not at all. A second "
+            "SIGTERM ends it at once.",
+        ),
+    ] = _DEFAULTS.drain_within_s,
     log_format: Annotated[
         LogFormat, typer.Option(envvar="GAPLESS_LOG_FORMAT", help="Log lines for people or for machines.")
     ] = LogFormat.TEXT,
@@ -146,9 +156,9 @@ def host(
     """Carry routers on this machine: keep the link to the controller, supervise the agent, report.
 
     Needs root (or the lab's namespaces) and libnftables. SIGTERM ends the sentinel and its agent; the routers stay, and
-    the next start finds them. Those of mode `standby` stop forwarding here when this host's lease ends, and are active
-    on their standbys a moment later: drain a host before you restart it. Killing the agent moves nothing: it is started
-    again.
+    the next start finds them. Those of mode `standby` go to their standbys first, within --drain-within; what is left
+    then stops forwarding here when this host's lease ends, and is active on its standby a moment later. Killing the
+    agent moves nothing: it is started again.
 
     An example: gapless host --name net1 --state-dir /var/lib/gapless --key-file /etc/gapless/cluster.key
     --server 10.0.0.1 --physical-network external=eth2 --data-interface eth1
@@ -169,6 +179,7 @@ def host(
         sync_flows=sync_flows,
         flows_port=flows_port,
         flows_most=flows_most,
+        drain_within_s=drain_within,
     )
     run(settings, log_format)
 
@@ -190,20 +201,30 @@ def run(settings: HostSettings, log_format: LogFormat) -> None:
         )
         sentinel = Sentinel(settings, state, identity, _facts(settings, identity.instance), key, commands=commands)
         with contextlib.closing(manager):
-            asyncio.run(_until_asked_to_end(sentinel, manager))
+            asyncio.run(_until_asked_to_end(sentinel, manager, settings.drain_within_s))
 
 
-async def _until_asked_to_end(sentinel: Sentinel, manager: ServiceManager) -> None:
+async def _until_asked_to_end(sentinel: Sentinel, manager: ServiceManager, drain_within_s: float) -> None:
+    """By SIGTERM, and then guarded routers leave first; by SIGINT or a second SIGTERM, and then at once."""
     loop, work = asyncio.get_running_loop(), asyncio.ensure_future(sentinel.run())
     telling = asyncio.ensure_future(manager.follow(sentinel.condition))
+    leaving: list[asyncio.Future[None]] = []
 
     def end(reason: str) -> None:
         telling.cancel()
         manager.stops("ends its agent, and sets guarded taps down when the lease is over")
         work.cancel(reason)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end, f"{number.name} arrived")
+    def leave(reason: str) -> None:
+        if leaving or not drain_within_s:
+            end(reason)
+            return
+        manager.stops(f"guarded routers leave, within {drain_within_s:g} s")
+        leaving.append(asyncio.ensure_future(sentinel.leave(drain_within_s)))
+        leaving[0].add_done_callback(lambda _: end(reason))
+
+    loop.add_signal_handler(signal.SIGTERM, leave, f"{signal.SIGTERM.name} arrived")
+    loop.add_signal_handler(signal.SIGINT, end, f"{signal.SIGINT.name} arrived")
     try:
         await work
     except asyncio.CancelledError as asked:

@@ -313,6 +313,7 @@ class Driver:
             uplink_trouble=report.uplink_trouble,
             is_held=report.is_held,
             reborn=report.reborn,
+            is_stopping=report.is_stopping,
         )
         await self._inbox.put(event, received_s)
 

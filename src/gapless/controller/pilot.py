@@ -7,7 +7,7 @@ are done all the time, in slices, so that of tens of thousands of routers nobody
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from math import ceil
 from typing import Any
@@ -18,11 +18,22 @@ from gapless.controller.driver import Driver
 from gapless.controller.hostbook import HostBook
 from gapless.controller.roster import Roster
 from gapless.controller.sessions import Sessions
-from gapless.controller.steering import ArbiterView, BrakeView, HostView, PanelView, RouterView, StandbyView
+from gapless.controller.steering import (
+    ArbiterView,
+    BrakeView,
+    DrainView,
+    HostView,
+    PanelView,
+    ProspectView,
+    RouterView,
+    ShiftView,
+    StandbyView,
+)
 from gapless.controller.store import projection, thread
 from gapless.controller.store.engine import Store
 from gapless.core.events import (
     BrakeReleased,
+    DrainPaced,
     HostAdminChanged,
     HostConfirmedOff,
     HostForgotten,
@@ -31,7 +42,7 @@ from gapless.core.events import (
     RouterNeeds,
     RouterWanted,
 )
-from gapless.core.views import ArbiterStatus, HostStatus, RouterStatus
+from gapless.core.views import ArbiterStatus, DrainStatus, HostStatus, RouterStatus
 from gapless.errors import NotFound, StoreUnavailable
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import NOBODY
@@ -105,6 +116,10 @@ class Pilot:
         self._roster.set_admin_up(host, admin_up)
         self._driver.post(HostAdminChanged(id=self._driver.fresh_id(), host=host, admin_up=admin_up))
 
+    def drain_paced(self, host: HostName, at_once: int) -> None:
+        """An operator said how many routers may be on their way from this host at a time."""
+        self._driver.post(DrainPaced(id=self._driver.fresh_id(), host=host, at_once=at_once))
+
     def host_forgotten(self, host: HostName) -> None:
         """A host was deleted. Should it still be there, it may come back as a new one."""
         self._roster.forget(host)
@@ -164,6 +179,25 @@ class Pilot:
         """Every host that is known."""
         statuses = self._driver.planner.host_views(self._clock())
         return {name: _host_view(status, self._roster.heard_at(name)) for name, status in statuses.items()}
+
+    def drain(self, host: HostName) -> DrainView | None:
+        """How far a host's routers have left it, if it is known."""
+        status = self._driver.planner.drain_view(host)
+        return None if status is None else _drain_view(status)
+
+    def prospects(self, host: HostName) -> Sequence[ProspectView]:
+        """Where each router of this host would go, were that taken out of service now."""
+        return [
+            ProspectView(router_id=each.router_id, kind=each.kind, host=each.host, reason=each.reason)
+            for each in self._driver.planner.prospects(host)
+        ]
+
+    def shifts(self) -> Sequence[ShiftView]:
+        """Which routers should go elsewhere, so that hosts have about as many active; what helps most first."""
+        return [
+            ShiftView(router_id=each.router_id, from_host=each.from_host, to_host=each.to_host, is_ready=each.is_ready)
+            for each in self._driver.planner.shifts()
+        ]
 
     def router(self, router_id: RouterId) -> RouterView | None:
         """One router, if it is known."""
@@ -316,6 +350,19 @@ def _host_view(status: HostStatus, heard_at: datetime | None) -> HostView:
         arbiter=status.arbiter,
         without_lease_s=status.without_lease_s,
         without_agent_s=status.without_agent_s,
+    )
+
+
+def _drain_view(status: DrainStatus) -> DrainView:
+    return DrainView(
+        host=status.host,
+        admin_state_up=status.admin_up,
+        standing=status.standing,
+        at_once=status.at_once,
+        routers=status.routers,
+        leaving=status.leaving,
+        on_their_way=status.on_their_way,
+        stuck=status.stuck,
     )
 
 

@@ -1,6 +1,6 @@
 """What the API may ask of the running controller, and what it may look at: the seam between `api/` and `driver.py`."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -103,6 +103,40 @@ class PanelView:
     confirm: tuple[HostName, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainView:
+    """How far the routers of a host have left it (`core.views.DrainStatus`)."""
+
+    host: HostName
+    admin_state_up: bool
+    standing: str
+    at_once: int
+    routers: int
+    leaving: int
+    on_their_way: int
+    stuck: Mapping[RouterId, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProspectView:
+    """Where a router would go if its host were taken out of service (`core.views.Prospect`)."""
+
+    router_id: RouterId
+    kind: str
+    host: HostName | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShiftView:
+    """A router that should go elsewhere, so that hosts have about as many active (`core.balance.Shift`)."""
+
+    router_id: RouterId
+    from_host: HostName
+    to_host: HostName
+    is_ready: bool
+
+
 class Steering(Protocol):
     """Implemented by the controller's driver; by a recording fake in the API's tests. Never blocks."""
 
@@ -114,6 +148,9 @@ class Steering(Protocol):
 
     def host_admin_changed(self, host: HostName, admin_up: bool) -> None:
         """An operator took a host out of service or put it back; already in the store."""
+
+    def drain_paced(self, host: HostName, at_once: int) -> None:
+        """An operator said how many routers may be on their way from this host at a time."""
 
     def host_forgotten(self, host: HostName) -> None:
         """A host was deleted from the store."""
@@ -140,6 +177,15 @@ class Steering(Protocol):
 
     def hosts(self) -> Mapping[HostName, HostView]:
         """Every host that is known."""
+
+    def drain(self, host: HostName) -> DrainView | None:
+        """How far a host's routers have left it; None: it is not known."""
+
+    def prospects(self, host: HostName) -> Sequence[ProspectView]:
+        """Where each router of this host would go, were that taken out of service now."""
+
+    def shifts(self) -> Sequence[ShiftView]:
+        """Which routers should go elsewhere, so that hosts have about as many active; what helps most first."""
 
     def router(self, router_id: RouterId) -> RouterView | None:
         """One router; None: it is not known (any more, or yet)."""

@@ -10,7 +10,7 @@ is closed, or on its way there.
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from gapless.model.lease import Tenure
@@ -31,6 +31,8 @@ class Opening:
     routers: Mapping[RouterId, Epoch]
     cause: Tenure | None
     number: int
+    released: float | None = None
+    """When it was heard that `cause` has released them; None: that tenure is over."""
 
 
 class ActiveSet:
@@ -77,7 +79,7 @@ class ActiveSet:
         for router_id, epoch in ready.items():
             self._doors[router_id], self._epochs[router_id] = _Door.OPENING, epoch
             self._touched.discard(router_id)
-        asked = Opening(ready, opening.cause, opening.number)
+        asked = replace(opening, routers=ready)
         self._under_way.append(asked)
         return asked
 
@@ -94,7 +96,7 @@ class ActiveSet:
             self._failed.append(opening)
             return None
         kept = {router_id: epoch for router_id, epoch in opening.routers.items() if router_id in self._wanted}
-        return Opening(kept, opening.cause, opening.number) if kept else None
+        return replace(opening, routers=kept) if kept else None
 
     def closed(self, routers: tuple[RouterId, ...]) -> None:
         """These are not in the kernel's active set any more."""

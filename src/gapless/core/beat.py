@@ -14,7 +14,7 @@ The invariants: nothing is renewed before everything of an earlier incarnation i
 an incarnation that has held its lease; a takeover is never undone by a plan that was made without having heard of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import assert_never
 
@@ -56,6 +56,7 @@ from gapless.core.beatevents import (
 from gapless.core.incarnations import Incarnations
 from gapless.core.lease import Lease
 from gapless.core.outgoing import Outgoing
+from gapless.core.releases import Releases
 from gapless.core.takeover import Takeover
 from gapless.core.uplinks import TELL_INTERVALS, WaysOut
 from gapless.errors import InvariantError
@@ -97,6 +98,9 @@ class Beat:
         self._active = ActiveSet()
         self._taken: dict[RouterId, tuple[int, Epoch]] = {}
         """The routers that this incarnation took over: by which takeover, at which epoch."""
+        self._released: set[RouterId] = set()
+        """Those of them that were released."""
+        self._releases = Releases()
         self._unsettled: Revision | None = None
         self._next_renewal = now
         self._arbiters: tuple[HostName, ...] = ()
@@ -210,6 +214,7 @@ class Beat:
             self._out.send(arbiter, question)
         for opening in self._active.failed():
             self._open(opening, "it failed before")
+        self._releases.again()
         self._count_arbiters()
         self._renewals += 1
         if self._renewals % TELL_INTERVALS == 0 or self._must_tell:
@@ -289,8 +294,9 @@ class Beat:
         if self._lease.until is not None:
             self._out.tell(Fenced(tenure=self._me, reason=reason))
         self._incarnations.end()
-        self._active = ActiveSet()
+        self._active, self._releases = ActiveSet(), Releases()
         self._taken.clear()
+        self._released.clear()
         self._takeover.give({})
         self.takeovers, self.settled, self._unsettled = 0, None, None
         self._granting = frozenset()
@@ -332,6 +338,8 @@ class Beat:
         elif datagram.kind is DatagramKind.HEIR:
             if datagram.subject == self._me:
                 self._ways_out.tell(datagram.sender.host, datagram.seq, datagram.lost, self._now)
+        elif datagram.kind is DatagramKind.RELEASED:
+            self._hear_release(datagram)
         elif self.panel is None or datagram.sender.host not in self._arbiters:
             self.counters.strangers += 1
         elif self._clock_fault:
@@ -398,6 +406,18 @@ class Beat:
             self._active.want(routers)
             self._open(Opening(routers, tenure, self.takeovers), f"{tenure} is buried")
 
+    def _hear_release(self, datagram: Datagram) -> None:
+        """A host that lives has closed a router and hands it to this one: of it, as if that tenure were over."""
+        by, router_id, epoch = datagram.sender, datagram.router, Epoch(datagram.seq)
+        if router_id is None or self.tenure != datagram.subject or not self._takeover.release(by, router_id, epoch):
+            self.counters.useless_releases += 1
+            return
+        self.takeovers += 1
+        self._taken[router_id] = self.takeovers, epoch
+        self._released.add(router_id)
+        self._active.want({router_id: epoch})
+        self._open(Opening({router_id: epoch}, by, self.takeovers, released=self._now), f"{by} released it")
+
     # Plans
 
     def _follow(self, panel: Panel) -> None:
@@ -437,6 +457,8 @@ class Beat:
                 active[router_id] = epoch
         self._active.want_only(active)
         self._taken = {router_id: taken for router_id, taken in self._taken.items() if router_id in active}
+        self._released.intersection_update(active)
+        self._releases.give({each: to for each, to in plan.releases.items() if each not in active})
         self._takeover.give({each: right for each, right in plan.rights.items() if each not in active})
         self._unsettled = plan.revision
         self._take_over()
@@ -447,6 +469,11 @@ class Beat:
     def forwarding(self) -> Mapping[RouterId, Epoch]:
         """All that is in the kernel's active set or may be: from the decision to open until it is closed."""
         return self._active.forwarding
+
+    @property
+    def released(self) -> Collection[RouterId]:
+        """Of those, what was opened because the host before released it."""
+        return self._released
 
     def _carried_out(self, event: Activated | Deactivated) -> None:
         if not self._incarnations.is_renewing:
@@ -462,6 +489,11 @@ class Beat:
             self._tell_takeover(opening, opening.cause)
 
     def _tell_takeover(self, opening: Opening, tenure: Tenure) -> None:
+        if (heard := opening.released) is not None:
+            times = TakeoverTimes(last_grant=heard, silent=heard, claimed=heard, buried=heard, opened=self._now)
+            told = TookOver(number=opening.number, of=tenure, routers=opening.routers, times=times, is_released=True)
+            self._out.tell(told)
+            return
         burial = self._takeover.burial_of(tenure)
         times = TakeoverTimes(
             last_grant=burial.last_grant,
@@ -476,8 +508,16 @@ class Beat:
         if (asked := self._active.open_now(opening)) is not None:
             self._out.ask(Activate(routers=asked.routers, cause=asked.cause, reason=reason))
 
+    def _release(self) -> None:
+        """Say what the kernel has closed to whom it is released."""
+        for router_id, to in self._releases.due(self._active.forwarding):
+            said = self._out.datagram(DatagramKind.RELEASED, to.tenure, seq=to.epoch)
+            self._out.send(to.tenure.host, replace(said, router=router_id))
+
     def _move(self) -> None:
         """Ask for what the active set needs; closing comes first."""
+        if self._releases.has_due and self.panel is not None and self._incarnations.is_renewing:
+            self._release()
         if closing := self._active.to_close():
             self._out.ask(Deactivate(routers=closing, reason="its plan says so"))
         if opening := self._active.to_open():
@@ -491,3 +531,5 @@ class Beat:
         self._arbiter.check(self._now)
         if self._active.forwarding and self.tenure is None:
             raise InvariantError(f"{self._me} forwards {self._active.forwarding}, and holds no lease")
+        if back := self._active.forwarding.keys() & self._releases.said:
+            raise InvariantError(f"{self._me} forwards {sorted(back)}, which it has released")

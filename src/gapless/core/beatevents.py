@@ -14,11 +14,11 @@ Events are facts, effects are imperative, news are for the log and the controlle
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Datagram, Panel, PanelVersion, Tenure
-from gapless.model.plan import Epoch, Revision
+from gapless.model.plan import Epoch, Revision, Successor
 from gapless.model.router import RouterId
 
 # What a host should run
@@ -26,7 +26,8 @@ from gapless.model.router import RouterId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Right:
-    """A host may make a router active at `epoch` once every tenure in `after` (at least one) is buried."""
+    """A host may make a router active at `epoch` once every tenure in `after` (at least one) is buried, or has released
+    the router."""
 
     epoch: Epoch
     after: tuple[Tenure, ...]
@@ -46,6 +47,8 @@ class GuardPlan:
     """None: as it was."""
     active: Mapping[RouterId, Epoch]
     rights: Mapping[RouterId, Right]
+    releases: Mapping[RouterId, Successor] = field(default_factory=dict)
+    """What it closes and then releases (`core.releases`)."""
 
 
 # Events
@@ -232,12 +235,16 @@ class TakeoverTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TookOver:
-    """Routers of `of` are active here now. `number` counts this incarnation's takeovers, as they were decided."""
+    """Routers of `of` are active here now. `number` counts this incarnation's takeovers, as they were decided.
+
+    `is_released`: that host lives, and released them; all times before `opened` are when that was heard.
+    """
 
     number: int
     of: Tenure
     routers: Mapping[RouterId, Epoch]
     times: TakeoverTimes
+    is_released: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,7 +308,7 @@ class Activate:
 
     routers: Mapping[RouterId, Epoch]
     cause: Tenure | None
-    """Whose burial brings it about; None: the plan says so."""
+    """Whose burial, or release, brings it about; None: the plan says so."""
     reason: str
 
 
@@ -361,5 +368,7 @@ class Counters:
     """Questions of hosts whose lease is not as long as this one's."""
     other_plans: int = 0
     """Plans for another incarnation, or for one that has not held its lease."""
+    useless_releases: int = 0
+    """RELEASED of a router to which this host has no right, or none any more: it was used, or is another one."""
     older_epochs: int = 0
     """Routers of a plan at a lower epoch than the one at which they are active here already."""

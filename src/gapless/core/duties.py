@@ -7,7 +7,9 @@ becomes what this function says (`Ledger.sync`).
     classic, in plan                   runs it               -                                -
     classic, withheld or waiting       -                     -                                (not in its plan)
     guarded, in plan                   active                each may succeed all before it   -
-    guarded, waits for the old host    may succeed the old   each may succeed all before it   keeps it built
+    guarded, waits for the old host    may succeed the old   each may succeed all before it   keeps it built,
+                                                                                              releases it to its host
+    the same, and has arrived          active                each may succeed all before it   the same
     taken over, not stored yet         keeps it built        active; those before it built;   -
                                                              those behind it as before
 
@@ -21,7 +23,7 @@ from gapless.core.routers import RouterRecord
 from gapless.core.succession import Right, RightState
 from gapless.model.host import HostName
 from gapless.model.lease import NOBODY, Tenure
-from gapless.model.plan import Epoch, Guarded, Role
+from gapless.model.plan import Epoch, Guarded, Role, Successor
 from gapless.model.router import FailoverMode
 
 
@@ -76,7 +78,11 @@ def _guarded(router: RouterRecord, host: HostName) -> dict[HostName, Duty]:
         given[host] = _active(bound, router.epoch)
     elif succession.leaving is not None:
         assert router.leaving is not None
-        given[host] = _standby(bound, router.epoch, (Tenure(router.leaving, succession.leaving),))
+        leaving = Tenure(router.leaving, succession.leaving)
+        arriving = _active(bound, router.epoch) if succession.has_arrived else None
+        given[host] = arriving or _standby(bound, router.epoch, (leaving,))
+        if succession.former == router.leaving:
+            given[router.leaving] = _releasing(leaving, following, Successor(tenure=bound, epoch=router.epoch))
     if (took := succession.took) is not None:
         given[host] = _built(Epoch(took.epoch + 1))
         for right in succession.rights:
@@ -92,6 +98,11 @@ def _active(tenure: Tenure, epoch: Epoch) -> Duty:
 
 def _standby(tenure: Tenure, epoch: Epoch, after: tuple[Tenure, ...]) -> Duty:
     return Duty(epoch=epoch, guarded=Guarded(role=Role.STANDBY, incarnation=tenure.incarnation, after=after))
+
+
+def _releasing(tenure: Tenure, epoch: Epoch, to: Successor) -> Duty:
+    guarded = Guarded(role=Role.STANDBY, incarnation=tenure.incarnation, release=to)
+    return Duty(epoch=epoch, guarded=guarded)
 
 
 def _built(epoch: Epoch) -> Duty:

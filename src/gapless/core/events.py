@@ -66,6 +66,8 @@ class HostReported:
     """Why the agent is not running, in the sentinel's words."""
     reborn: Incarnation = NOBODY
     """Every lower incarnation of this machine is over, by its own word; NOBODY: not known."""
+    is_stopping: bool = False
+    """It is about to stop, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,15 @@ class HostAdminChanged:
     id: str
     host: HostName
     admin_up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainPaced:
+    """An operator said how many routers may be on their way from a host at a time, until it is back in service."""
+
+    id: str
+    host: HostName
+    at_once: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +227,7 @@ Event = (
     | HostReported
     | HostDisconnected
     | HostAdminChanged
+    | DrainPaced
     | HostForgotten
     | HostConfirmedOff
     | RouterWanted

@@ -17,6 +17,14 @@ from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch, Guarded, Role
 from gapless.model.router import RouterId
 
+DRAINS_AT_ONCE = 4
+"""Routers that may be on their way from one host out of service, if nobody said otherwise; an agent builds about as
+many in parallel."""
+
+
+STOPPING_AT_ONCE = 64
+"""The same of a host that is about to stop: it waits for seconds, and standbys have what comes to them built."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duty:
@@ -41,6 +49,8 @@ class Host:
     admin_up: bool
     silence: Silence
     connected: bool = False
+    is_stopping: bool = False
+    """It said in this connection, or the last one, that it is about to stop: guarded routers leave it, none come."""
     agent: AgentState | None = None
     """None until the first report of this connection."""
     agent_trouble: str = ""
@@ -60,6 +70,8 @@ class Host:
     """Bound elsewhere; it has not said yet that nothing is left of them here."""
     drains: set[RouterId] = field(default_factory=set)
     """Left it because it is out of service, and their new host has not said yet how that went."""
+    drains_at_once: int = DRAINS_AT_ONCE
+    """How many of those there may be: as an operator said last, until it is back in service."""
     plan: dict[RouterId, Duty] = field(default_factory=dict)
     plan_version: int = 1
     unsent: set[RouterId] = field(default_factory=set)
@@ -117,6 +129,18 @@ class Host:
     def name(self) -> HostName:
         """Its name."""
         return self.facts.name
+
+    @property
+    def unavailing(self) -> str:
+        """Why it gets no routers, whatever it is able to, as a clause; "" if it may get some."""
+        if not self.admin_up:
+            return "is taken out of service"
+        return "is being stopped" if self.is_stopping else ""
+
+    @property
+    def pace(self) -> int:
+        """How many routers may be on their way from here at a time."""
+        return max(self.drains_at_once, STOPPING_AT_ONCE) if self.is_stopping else self.drains_at_once
 
     @property
     def load(self) -> int:

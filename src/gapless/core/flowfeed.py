@@ -51,6 +51,8 @@ class Feed:
         self._due_at = -inf
         self._began_at = 0.0
         self.state = FeedState.WAITING
+        self.is_whole = False
+        """All of it was told once, and nothing was lost since: a copy, with the changes after it."""
         self.oldest_at: float | None = None
         """When the oldest change that waits was heard; None: nothing waits."""
 
@@ -73,7 +75,7 @@ class Feed:
 
     def copied(self) -> None:
         """The last entry of the copy was told."""
-        self.state = FeedState.FOLLOWING
+        self.state, self.is_whole = FeedState.FOLLOWING, True
 
     def heard(self, flow: bytes, message: bytes, now: float) -> bool:
         """The kernel says that this flow changed or ended. False: there are too many changes, and they are lost."""
@@ -92,7 +94,7 @@ class Feed:
         held_s = now - self._began_at if self.state is not FeedState.WAITING else 0.0
         pause_s = self._pause.after(held_s)
         self._forget()
-        self.state, self._due_at = FeedState.WAITING, now + pause_s
+        self.state, self.is_whole, self._due_at = FeedState.WAITING, False, now + pause_s
         return pause_s
 
     def stopped(self) -> None:
@@ -100,7 +102,7 @@ class Feed:
         if self.state is not FeedState.WAITING:
             self._due_at = -inf
         self._forget()
-        self.state = FeedState.WAITING
+        self.state, self.is_whole = FeedState.WAITING, False
 
     def take(self, room: int) -> bytes:
         """Changes, oldest first, as many as fit into `room` bytes; they do not wait any more."""

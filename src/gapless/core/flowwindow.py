@@ -17,6 +17,8 @@ class Window:
         self._room = room_bytes
         self._under_way: deque[tuple[int, int, float]] = deque()
         self._worst_s = 0.0
+        self.dealt_with = 0
+        """The number of the last of these that the follower has dealt with."""
 
     @property
     def has_room(self) -> bool:
@@ -31,7 +33,7 @@ class Window:
     def applied(self, number: int, now: float) -> None:
         """The follower has dealt with all frames up to this number."""
         while self._under_way and self._under_way[0][0] <= number:
-            _, size, since = self._under_way.popleft()
+            self.dealt_with, size, since = self._under_way.popleft()
             self._room += size
             self._worst_s = max(self._worst_s, now - since)
 

@@ -2,10 +2,12 @@
 
 The rule: a host is believed about its own guard, in the order in which it speaks within one connection; an older
 connection is not heard any more (`core.news`). A takeover is a fact: whoever had the right and used it is active, and
-no plan that knows of it says otherwise, stored or not.
+no plan that knows of it says otherwise, stored or not. Whose tenure is over by that is said, or follows from the right;
+but what was released says nothing of anybody's tenure: that host lives, and carries its other routers.
 """
 
 from dataclasses import replace
+from math import inf
 
 from gapless.core import leaseless
 from gapless.core.duties import ahead_of
@@ -13,6 +15,7 @@ from gapless.core.effects import ReportHost
 from gapless.core.events import HostReported
 from gapless.core.fleet import NOTHING, Host
 from gapless.core.ledger import Ledger
+from gapless.core.moves import AssignmentState
 from gapless.core.routers import RouterRecord
 from gapless.core.succession import MAY_SUCCEED, TookOver
 from gapless.model.host import MACHINE_STEP, Incarnation, machine_of
@@ -32,10 +35,11 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
     _take_in_takeovers(ledger, host, event)
     if event.forwarding is not None:
         is_open = {each.router_id: each.epoch for each in event.forwarding}
+        released = {each.router_id for each in event.forwarding if each.is_released}
         changed = is_open.items() ^ (host.forwarding or NOTHING).items()
         host.forwarding = is_open
         for router_id in sorted({router_id for router_id, _ in changed}):
-            _take_in_opening(ledger, host, router_id, is_open.get(router_id))
+            _take_in_opening(ledger, host, router_id, is_open.get(router_id), is_released=router_id in released)
     leaseless.heard(ledger, host, is_held=event.is_held)
     host.guard_version = max(host.guard_version, event.guard_version)
     if host.must_follow and not ledger.is_panel_lost and host.guard_version >= host.panel_version:
@@ -85,29 +89,43 @@ def _take_in_rebirth(ledger: Ledger, host: Host, reborn: Incarnation) -> None:
 
 def _take_in_takeovers(ledger: Ledger, host: Host, event: HostReported) -> None:
     for said in event.takeovers:
-        mourn(ledger, said.of)
+        if not said.is_released:
+            mourn(ledger, said.of)
         if router := ledger.routers.get(said.router_id):
-            _take_over(ledger, host, router, said.epoch, said.times)
+            _take_over(ledger, host, router, said.epoch, said.times, is_released=said.is_released)
             _take_in_rest(ledger, host, router, said)
     if event.takeovers:  # It repeats them until a plan says that they were heard.
         ledger.fleet.changed_plans.setdefault(host.name, "it took over")
 
 
-def _take_in_opening(ledger: Ledger, host: Host, router_id: RouterId, epoch: Epoch | None) -> None:
+def _take_in_opening(
+    ledger: Ledger, host: Host, router_id: RouterId, epoch: Epoch | None, *, is_released: bool
+) -> None:
     router = ledger.routers.get(router_id)
     if router is None:
         return
     if epoch is not None:
-        _take_over(ledger, host, router, epoch, None)
+        _take_over(ledger, host, router, epoch, None, is_released=is_released)
     ledger.looks.at(router_id)
 
 
-def _take_over(ledger: Ledger, host: Host, router: RouterRecord, epoch: Epoch, times: TakeoverTimes | None) -> None:
+def _take_over(
+    ledger: Ledger,
+    host: Host,
+    router: RouterRecord,
+    epoch: Epoch,
+    times: TakeoverTimes | None,
+    *,
+    is_released: bool,
+) -> None:
     """The router is open on a host; by its right to succeed, if it is not active there by a plan."""
     succession = router.succession
     if router.host == host.name and epoch == router.epoch and succession.leaving is not None:
         assert router.leaving is not None
-        mourn(ledger, Tenure(router.leaving, succession.leaving))
+        if is_released:
+            _let_go(ledger, router, times)
+        else:
+            mourn(ledger, Tenure(router.leaving, succession.leaving))
     if not router.is_guarded or (router.host == host.name and epoch <= router.epoch):
         return
     if succession.took is not None and epoch <= succession.took.epoch:
@@ -115,12 +133,13 @@ def _take_over(ledger: Ledger, host: Host, router: RouterRecord, epoch: Epoch, t
     by = Tenure(host.name, host.leased)
     right = succession.right_of(host.name)
     if right is not None and (right.tenure, right.epoch) == (by, epoch) and right.state in MAY_SUCCEED:
-        for each in ahead_of(router, right):
-            mourn(ledger, each)
-        succession.took = TookOver(by=by, epoch=epoch, times=times, heard_at=ledger.now)
+        if not is_released:
+            for each in ahead_of(router, right):
+                mourn(ledger, each)
+        succession.took = TookOver(by=by, epoch=epoch, times=times, heard_at=ledger.now, is_released=is_released)
         ledger.sync(router, f"it took over router {router.id}")
         ledger.looks.at(router.id)
-    elif _has_lost_its_right(host, router, epoch):
+    elif not is_released and _has_lost_its_right(host, router, epoch):
         # It took over, and is over: it was fenced before it could say so. It does not have the router open.
         assert router.host is not None
         assert succession.covered is not None
@@ -128,6 +147,19 @@ def _take_over(ledger: Ledger, host: Host, router: RouterRecord, epoch: Epoch, t
         ledger.looks.at(router.id)
     elif epoch > router.epoch:
         wonder(ledger, host, router.id, epoch)
+
+
+def _let_go(ledger: Ledger, router: RouterRecord, times: TakeoverTimes | None) -> None:
+    """Its new host has it open: so the one that it leaves has closed it, and said so to that host. No plan that knows
+    of it says otherwise, stored or not.
+    """
+    if not router.succession.has_arrived:
+        ledger.arrived(router)
+    if router.state is AssignmentState.WITHDRAWING:
+        ledger.let_go(router, confirmed=True)
+    if times is not None:  # Of two hosts' words the earlier one: by the other, it would be open before it was closed.
+        closed_at = ledger.now - times.told_ms / 1000
+        router.let_go_at = min(router.let_go_at or closed_at, closed_at)
 
 
 def _has_lost_its_right(host: Host, router: RouterRecord, epoch: Epoch) -> bool:
@@ -142,14 +174,17 @@ def _has_lost_its_right(host: Host, router: RouterRecord, epoch: Epoch) -> bool:
 def _take_in_rest(ledger: Ledger, host: Host, router: RouterRecord, said: Takeover) -> None:
     """It is announced, and forwards, when everything else of it may be stored already."""
     succession, times = router.succession, said.times
-    rest = _rest(times)
+    rest = ({MoveStep.OPENED: times.opened_ms} if said.is_released else {}) | _rest(times)
     if not rest:
         return
     if succession.took is not None and succession.took.epoch == said.epoch:
         succession.took = replace(succession.took, times=times, heard_at=ledger.now)
     elif router.host == host.name and router.epoch == said.epoch:
-        for step in rest.keys() - succession.told:
-            ledger.record(router, step, ago_s=max(0.0, (times.told_ms - rest[step]) / 1000))
+        # What the host before said of the same may have come late: nothing is told to have been before it let go.
+        since_s = inf if router.let_go_at is None else ledger.now - router.let_go_at
+        for step in [each for each in rest if each not in succession.told]:
+            ago_s = (times.told_ms - rest[step]) / 1000
+            ledger.record(router, step, ago_s=max(0.0, min(ago_s, since_s) if said.is_released else ago_s))
         succession.told |= rest.keys()
 
 
@@ -165,15 +200,10 @@ def record(ledger: Ledger, router: RouterRecord, took: TookOver) -> None:
     if (times := took.times) is None:
         return
     rest = _rest(times)
-    router.succession.told |= rest.keys()
-    steps = (
-        (MoveStep.MISSED, 0.0),
-        (MoveStep.SILENT, times.silent_ms),
-        (MoveStep.BURIED, times.buried_ms),
-        (MoveStep.OPENED, times.opened_ms),
-        *rest.items(),
-    )
-    for step, after_ms in steps:
+    router.succession.told |= {MoveStep.OPENED, *rest}
+    lost = ((MoveStep.MISSED, 0.0), (MoveStep.SILENT, times.silent_ms), (MoveStep.BURIED, times.buried_ms))
+    opened = (MoveStep.OPENED, times.opened_ms)
+    for step, after_ms in (*(() if took.is_released else lost), opened, *rest.items()):
         if after_ms is not None:
             ledger.record(router, step, ago_s=ago_s(ledger, took, after_ms))
 

@@ -247,6 +247,7 @@ class Ledger:
             router.let_go_at = None
         router.open_move, router.failure_told = True, False
         was_guarded, succession.covered = succession.covered is not None, bind.incarnation
+        succession.told, succession.has_arrived = frozenset(), False
         if succession.took is not None and succession.took.epoch <= bind.epoch:
             succession.took = None
         if new := self.fleet.get(bind.host):
@@ -283,6 +284,11 @@ class Ledger:
         router.state = after(router.state, Trigger.LET_GO)
         router.let_go_at = self.now if confirmed else None
         self.looks.at(router.id)
+
+    def arrived(self, router: RouterRecord) -> None:
+        """The new host has it open, since the old one released it; that this one has let go is still to be stored."""
+        router.succession.has_arrived = True
+        self.sync(router, f"it has router {router.id} open, which was released to it")
 
     def hand_over(self, router: RouterRecord) -> None:
         """It is stored that the old host has let go: the new one may have the router."""
@@ -445,4 +451,4 @@ class Ledger:
         if old := self.fleet.get(router.leaving):
             old.letting_go.discard(router.id)
             self.fleet.changed_standings.add(old.name)
-        router.leaving, router.succession.leaving = None, None
+        router.leaving, router.succession.leaving, router.succession.has_arrived = None, None, False

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from gapless.core import agentless, confirmed, guards, leaseless, reports
 from gapless.core.events import (
+    DrainPaced,
     HostAdminChanged,
     HostConfirmedOff,
     HostConnected,
@@ -18,7 +19,7 @@ from gapless.core.events import (
     RouterDeleted,
     RouterWanted,
 )
-from gapless.core.fleet import Host
+from gapless.core.fleet import DRAINS_AT_ONCE, Host
 from gapless.core.ledger import Ledger
 from gapless.core.liveness import Standing
 from gapless.core.routers import RouterRecord, Wanted
@@ -29,6 +30,7 @@ News = (
     | HostReported
     | HostDisconnected
     | HostAdminChanged
+    | DrainPaced
     | HostForgotten
     | HostConfirmedOff
     | RouterWanted
@@ -48,6 +50,8 @@ def take_in(ledger: Ledger, event: News) -> None:
             _host_disconnected(ledger, event)
         case HostAdminChanged():
             _host_admin_changed(ledger, event)
+        case DrainPaced():
+            _drain_paced(ledger, event)
         case HostForgotten():
             _host_forgotten(ledger, event)
         case HostConfirmedOff():
@@ -71,6 +75,9 @@ def _host_reported(ledger: Ledger, event: HostReported) -> None:
     _heard(ledger, host)
     if agentless.heard(host, event.agent, event.agent_reason, ledger.now):
         _abilities_changed(ledger, host)
+    if event.is_stopping and not host.is_stopping:
+        host.is_stopping = True
+        _abilities_changed(ledger, host)
     guards.take_in(ledger, host, event)
     reports.take_in(ledger, host, event)
 
@@ -83,7 +90,7 @@ def _host_connected(ledger: Ledger, event: HostConnected) -> None:
         host = ledger.add_host(event.facts, event.incarnation, admin_up=event.admin_up)
         ledger.looks.at(*(each.id for each in ledger.routers.values() if each.tour.new_host(ledger.now)))
     _meet(ledger, host, event)
-    host.connected = True
+    host.connected, host.is_stopping = True, False
     agentless.connected(host, ledger.now)
     host.session, host.heard, host.guard_version, host.forwarding = event.session, 0, 0, None
     host.told_ahead = host.told_leftovers = host.is_held = False
@@ -118,8 +125,16 @@ def _host_disconnected(ledger: Ledger, event: HostDisconnected) -> None:
 def _host_admin_changed(ledger: Ledger, event: HostAdminChanged) -> None:
     if host := ledger.fleet.get(event.host):
         host.admin_up = event.admin_up
+        if host.admin_up:
+            host.drains_at_once = DRAINS_AT_ONCE
         ledger.census_due = True
         _abilities_changed(ledger, host)
+
+
+def _drain_paced(ledger: Ledger, event: DrainPaced) -> None:
+    if host := ledger.fleet.get(event.host):
+        host.drains_at_once = event.at_once
+        ledger.looks.at(*host.bound)
 
 
 def _host_forgotten(ledger: Ledger, event: HostForgotten) -> None:

@@ -119,8 +119,8 @@ def objection(
     `has_it`: it stands by for the router, so it has room for it. `is_urgent`: an agent that runs just now is enough.
     """
     facts = host.facts
-    if not host.admin_up:
-        return "is taken out of service"
+    if host.unavailing:
+        return host.unavailing
     if host.inability:
         return host.inability
     if host.is_agentless and not is_urgent:

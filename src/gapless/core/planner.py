@@ -27,7 +27,8 @@ none while another host may still have it; an epoch only grows; what is bound on
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
-from gapless.core import agentless, confirmed, leaseless, news, status
+from gapless.core import agentless, balance, confirmed, drains, leaseless, news, status
+from gapless.core.balance import Shift
 from gapless.core.binding import Binding
 from gapless.core.brake import Brake, Census, at_once_s
 from gapless.core.burials import Burials
@@ -54,18 +55,20 @@ from gapless.core.looks import STANDBY_TURNS
 from gapless.core.panelsteps import PanelSteps
 from gapless.core.placement import Placement, Placing, objection
 from gapless.core.routers import RouterRecord
-from gapless.core.standbys import DRAINS_AT_ONCE, Standbys
+from gapless.core.standbys import Standbys
 from gapless.core.story import Story
 from gapless.core.views import (
     BrakeStatus,
+    DrainStatus,
     HostStatus,
     PanelStatus,
+    Prospect,
     RouterStatus,
     StoredHost,
     StoredRouter,
     StoredWord,
 )
-from gapless.core.wishes import Beliefs, Stay, Wish, is_gone, stays_on_tour, wish_of
+from gapless.core.wishes import Beliefs, Stay, Wish, is_gone, stays_on_tour, waits_for_its_turn, wish_of
 from gapless.errors import InvariantError
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT, LeaseTiming, Panel
@@ -266,8 +269,7 @@ class Planner:
             self._ledger.looks.later(router.id, until)
             self._ledger.explain(router, stays_on_tour(router, home))
             return
-        if wish.kind is MoveKind.DRAIN and home is not None and len(home.drains) >= DRAINS_AT_ONCE:
-            turn = f"{home.name} is taken out of service; {DRAINS_AT_ONCE} routers leave it at a time"
+        if wish.kind is MoveKind.DRAIN and home is not None and (turn := waits_for_its_turn(home)):
             self._ledger.explain(router, turn)
             return
         placement = self._choose(router, wish, placing)
@@ -388,6 +390,18 @@ class Planner:
         avoid = router.hosts.waiting(self._ledger.now)
         others = (host for host in self._ledger.fleet if host.name != router.host)
         return {host.name: objection(host, router.needs, avoid, has_it=router.id in host.standbys) for host in others}
+
+    def drain_view(self, host: HostName) -> DrainStatus | None:
+        """How far a host's routers have left it; None for one that is not known."""
+        return drains.progress(self._ledger, host)
+
+    def prospects(self, host: HostName) -> list[Prospect]:
+        """Where each router of this host would go, were that taken out of service now."""
+        return drains.prospects(self._ledger, host)
+
+    def shifts(self) -> list[Shift]:
+        """Which routers should go elsewhere, so that all hosts have about as many active."""
+        return balance.shifts(self._ledger)
 
     def waiting_for_a_host(self) -> list[RouterId]:
         """Routers that should be bound anew and for which no host was found when they were last looked at."""

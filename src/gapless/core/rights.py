@@ -16,7 +16,7 @@ from gapless.core.liveness import Standing
 from gapless.core.placement import StandbyPlacing, misfit, objection
 from gapless.core.routers import RouterRecord
 from gapless.core.succession import MAY_SUCCEED, Right, RightState, Trigger
-from gapless.core.wishes import Beliefs, Stay
+from gapless.core.wishes import Beliefs, Stay, why_left
 from gapless.model.host import Incarnation
 from gapless.model.lease import Tenure
 from gapless.model.plan import RouterState
@@ -112,7 +112,7 @@ class Rights:
             if succession.former is not None:
                 self._ledger.drop_former(router)
             return None
-        is_coming = host.is_between_leases and host.admin_up
+        is_coming = host.is_between_leases and not host.unavailing
         if is_coming or not objection(host, router.needs, router.hosts.waiting(self._ledger.now)):
             return host
         if not self._may_come_back_soon(router, host):
@@ -121,7 +121,7 @@ class Rights:
 
     def _may_come_back_soon(self, router: RouterRecord, host: Host) -> bool:
         """A host that hangs, or was fenced unheard, may hold its lease again before anybody else has it built."""
-        if not host.admin_up:
+        if host.unavailing:
             return False
         has_failed = host.name in router.hosts.waiting(self._ledger.now)
         lacks_a_lease = not (host.is_dead or host.is_leaseless or host.holds_lease)
@@ -146,10 +146,8 @@ class Rights:
 
     def why_unsuitable(self, router: RouterRecord, host: Host) -> str:
         """Why a host should not go on standing by, as a clause that follows its name."""
-        if not host.admin_up:
-            return "is taken out of service"
-        if host.is_to_be_left:
-            return "has no agent that works"
+        if why := why_left(host):
+            return why
         if self._word(router, host) is RouterState.FAILED:
             if host.name not in router.hosts.waiting(self._ledger.now):
                 router.hosts.failed(host.name, self._ledger.now)

@@ -31,7 +31,7 @@ from gapless.core.placement import misfit, objection
 from gapless.core.rights import Rights
 from gapless.core.routers import RouterRecord
 from gapless.core.succession import Right, RightState, TookOver
-from gapless.core.wishes import Beliefs, Stay, Wish, homeless, is_doubted, moving, stays_on_tour, why_left
+from gapless.core.wishes import Beliefs, Stay, Wish, homeless, is_doubted, moving, stays_on_tour, waits_for_its_turn
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch, MoveKind
@@ -43,8 +43,6 @@ guard only hiccuped is back by then, with everything built."""
 NEWS_S = 1.0
 """How much later than the news that a host is over the successor's own news may come, of what it took over: one host
 has several successors, and each says so by itself."""
-DRAINS_AT_ONCE = 4
-"""Routers that may be on their way from one host out of service; an agent builds about as many in parallel."""
 
 Answer = Stay | Wish | None
 """None: something is under way, and says itself what."""
@@ -138,6 +136,8 @@ class Standbys:
 
     def _what_is_over(self, router: RouterRecord, took: TookOver) -> str:
         before = [each.tenure for each in router.succession.rights if each.epoch < took.epoch]
+        if took.is_released:
+            return f"{self._bound(router)} released it"
         over = [str(each) for each in (self._bound(router), *before)]
         return f"the lease of {over[0]} is over" if len(over) == 1 else f"the leases of {' and '.join(over)} are over"
 
@@ -284,8 +284,8 @@ class Standbys:
         rights = router.succession.rights
         first = rights[0] if rights else None
         host = None if first is None else self._ledger.fleet.get(first.tenure.host)
-        if wish.kind is MoveKind.DRAIN and len(home.drains) >= DRAINS_AT_ONCE and router.id not in home.drains:
-            return Stay(reason=f"{home.name} {why_left(home)}; {DRAINS_AT_ONCE} routers leave it at a time")
+        if wish.kind is MoveKind.DRAIN and router.id not in home.drains and (turn := waits_for_its_turn(home)):
+            return Stay(reason=turn)
         suits = host is not None and not (host.is_dead or self._rights.why_unsuitable(router, host))
         if first is not None and host is not None and wish.only in (None, host.name) and suits:
             if self._rights.ready(router, first) is None:

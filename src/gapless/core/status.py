@@ -61,6 +61,8 @@ def host_reason(host: Host, timing: Timing) -> str:
 def _alive_reason(host: Host) -> str:
     leaving = ", its routers leave" if host.holds_routers else ", empty"
     clauses = [] if host.admin_up else [f"taken out of service{leaving}"]
+    if host.is_stopping:
+        clauses.append("it is being stopped, its guarded routers leave")
     if host.is_leaseless:
         clauses.append("it holds no lease, and others do: is its data network cut?")
     if not host.connected:
@@ -93,7 +95,7 @@ def of_host(host: Host, timing: Timing, now: float, arbiters: Collection[HostNam
         reason=host_reason(host, timing),
         silent_s=None if host.silence.heard_at is None else now - host.silence.heard_at,
         routers=len(host.bound),
-        takes_routers=host.admin_up and not (host.inability or host.is_agentless),
+        takes_routers=not (host.unavailing or host.inability or host.is_agentless),
         holds_lease=host.holds_lease and host.is_held and host.silence.is_alive,
         without_lease_s=None if host.without_since is None or not host.is_leaseless else now - host.without_since,
         without_agent_s=agentless.lasts_s(host, now),

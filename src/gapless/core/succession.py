@@ -119,6 +119,8 @@ class TookOver:
     times: TakeoverTimes | None
     """None: it says only that the router is open there; the story was told to a controller that is gone."""
     heard_at: float
+    is_released: bool = False
+    """Its host before lives, and released it; False: that one's tenure is over."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -129,6 +131,8 @@ class Succession:
     """The incarnation of its host at which it is guarded, as stored. None: a classic binding, forwarding unguarded."""
     leaving: Incarnation | None = None
     """That of the host that it leaves; None where it leaves none, or one on which it is not guarded."""
+    has_arrived: bool = False
+    """While it leaves a host: that one has released it, and the host that it is bound to has it open. Not stored."""
     rights: list[Right] = field(default_factory=list)
     """Who may succeed, by rank."""
     lost: list[Right] = field(default_factory=list)

@@ -194,6 +194,20 @@ class Takeover:
         """What is known of a tenure that is over."""
         return self._burials[tenure.host]
 
+    # Besides: what a host that lives releases
+
+    def release(self, by: Tenure, router_id: RouterId, epoch: Epoch) -> bool:
+        """A host has closed a router, and released it to this one at that epoch: whether there is a right that waits
+        for nobody else. It is used by that.
+        """
+        right = self._rights.get(router_id)
+        if right is None or right.epoch != epoch or by not in right.after:
+            return False
+        if not all(tenure == by or self.is_over(tenure) for tenure in right.after):
+            return False
+        del self._rights[router_id]
+        return True
+
     # 5. What is ripe
 
     def reap(self) -> dict[Tenure, dict[RouterId, Epoch]]:

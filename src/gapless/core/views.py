@@ -3,6 +3,7 @@
 The shell adds what only it knows (wall-clock times, names for people).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gapless.core.events import RouterNeeds
@@ -75,6 +76,39 @@ class HostStatus:
     """Seconds for which it is heard and holds no lease, while others do; None where that is not so, or for a moment."""
     without_agent_s: float | None = None
     """Seconds for which its agent has not worked (`core.agentless`); None where that is not so, or for a moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainStatus:
+    """How far the routers of a host have left it."""
+
+    host: HostName
+    admin_up: bool
+    """False: it is out of service, and its routers leave."""
+    standing: str
+    """One word, as of a host; `drained` once nothing is left there."""
+    at_once: int
+    """How many may be on their way."""
+    routers: int
+    """Bound to it still."""
+    leaving: int
+    """Bound elsewhere, and this host has not said yet that it let go of them."""
+    on_their_way: int
+    """Left, and their new hosts have not said yet that they are active."""
+    stuck: Mapping[RouterId, str]
+    """Those that no host can take, or stand by for, and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """Where a router would go if its host were taken out of service; each looked at alone."""
+
+    router_id: RouterId
+    kind: str
+    """One word: `switchover` (a standby has it built), `build` (somebody has to build it first), `stuck`."""
+    host: HostName | None
+    """Where, as far as that is known beforehand."""
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

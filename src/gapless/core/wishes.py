@@ -12,8 +12,8 @@ does not matter in which order things happened, and a controller that starts in 
     alive, and says that it cannot run it      moves if another can, else is retried there        RETRY
                                                (with mode `off` it stays; and see `core.tours`)
     alive, taken out of service                moves, a few at a time                             DRAIN
-    alive, and its agent does not work         a guarded one moves, a few at a time; see           DRAIN
-                                               `core.agentless`
+    alive, about to stop                       moves if it is guarded: only then it would be dark DRAIN
+    alive, and its agent does not work         moves if it is guarded; see `core.agentless`       DRAIN
 
 That is how classic routers move. Of a guarded one, the last three say why it should go, and `core.standbys` how.
 """
@@ -96,7 +96,7 @@ def moving(router: RouterRecord, home: Host) -> Wish | Stay | None:
         return _manual(router, home)
     if router.state is AssignmentState.FAILED and router.needs.mode is not FailoverMode.OFF:
         return _retry(router, home)
-    if not home.admin_up:
+    if not home.admin_up or (home.is_stopping and router.is_guarded):
         return _drain(router, home)
     if home.is_to_be_left and router.needs.mode is not FailoverMode.OFF:
         return _leave(router, home)
@@ -177,11 +177,19 @@ def stays_on_tour(router: RouterRecord, home: Host) -> str:
     return f"{failing(router)} and goes on trying; {same} for {PAUSE_S / 60:g} minutes"
 
 
+def waits_for_its_turn(home: Host) -> str:
+    """Why a router may not leave a host out of service yet; "" if it may."""
+    if len(home.drains) < home.pace:
+        return ""
+    are = "router leaves" if home.pace == 1 else "routers leave"
+    return f"{home.name} {why_left(home)}; {home.pace} {are} it at a time"
+
+
 def _drain(router: RouterRecord, home: Host) -> Wish | Stay:
     wish = Wish(
         kind=MoveKind.DRAIN,
-        reason=f"Router {router.id} leaves {home.name}, which is taken out of service",
-        lament=f"{home.name} is taken out of service, but no other host can take it",
+        reason=f"Router {router.id} leaves {home.name}, which {home.unavailing}",
+        lament=f"{home.name} {home.unavailing}, but no other host can take it",
     )
     return _unless_stuck(wish, router, home)
 
@@ -198,8 +206,8 @@ def _leave(router: RouterRecord, home: Host) -> Wish | Stay:
 
 
 def why_left(home: Host) -> str:
-    """Why routers leave a host that is alive, a few at a time, as a clause."""
-    return "has no agent that works" if home.admin_up else "is taken out of service"
+    """Why routers leave a host that is alive, a few at a time, as a clause; "" if they need not."""
+    return home.unavailing or ("has no agent that works" if home.is_to_be_left else "")
 
 
 def agent_trouble(host: Host) -> str:

@@ -16,7 +16,7 @@ from gapless.flows.turns import Turns
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.observe.log import get_logger
-from gapless.wire.flowlink import FlowsAlive, FlowsBegin, FlowsDuties, ToFlows
+from gapless.wire.flowlink import FlowsAlive, FlowsBegin, FlowsDuties, FlowsFlushed, ToFlows
 from gapless.wire.flows import Identity
 from gapless.wire.local import LocalLink
 
@@ -24,6 +24,8 @@ LOOK_S = 1.0
 """How often namespaces are looked at, and whether copies are due."""
 ALIVE_S = 1.0
 SAY_EACH_S = 60.0
+FLUSH_LOOK_S = 0.005
+"""How often it is looked whether followers have all of what is about to move there."""
 
 
 class Driver:
@@ -38,6 +40,8 @@ class Driver:
         self._source = Source(
             self._me, self._figures, lambda router_id: router_id in self._told, most=begin.most, turns=self._turns
         )
+        self._flush: dict[RouterId, HostName] = {}
+        self._has_to_flush = asyncio.Event()
         self._sinks: dict[HostName, tuple[Sink, asyncio.Task[None]]] = {}
         self._log = get_logger()
 
@@ -48,6 +52,7 @@ class Driver:
                 tasks.create_task(self._source.serve(self._begin.address, self._begin.port)),
                 tasks.create_task(self._look()),
                 tasks.create_task(self._say()),
+                tasks.create_task(self._flush_all()),
             ]
             await self._listen(tasks)
             for task in (*running, *(task for _, task in self._sinks.values())):
@@ -77,6 +82,8 @@ class Driver:
                 self._sinks[host] = sink, tasks.create_task(sink.run())
             self._sinks[host][0].follow(frozenset(routers), self._at(address))
         self._source.look(time.monotonic())
+        self._flush = dict(duties.flush)
+        self._has_to_flush.set()
 
     def _at(self, address: str) -> tuple[str, int]:
         at = Address.parse(address, self._begin.port)
@@ -88,6 +95,19 @@ class Driver:
             self._source.look(time.monotonic())
             for sink, _ in self._sinks.values():
                 sink.look()
+
+    async def _flush_all(self) -> None:
+        """Say of what is about to move when its follower has all of it. Nothing is looked at while nothing moves."""
+        while True:
+            await self._has_to_flush.wait()
+            if done := self._source.flushed(self._flush):
+                await self._link.send(FlowsFlushed(routers=tuple(done)))
+                self._flush = {each: to for each, to in self._flush.items() if each not in done}
+            if not self._flush:
+                self._has_to_flush.clear()
+                self._source.flushed({})
+                continue
+            await asyncio.sleep(FLUSH_LOOK_S)
 
     async def _say(self) -> None:
         said_at, worst_ms = time.monotonic(), 0.0

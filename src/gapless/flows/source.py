@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 from gapless.core.flowwindow import Window
@@ -19,6 +19,7 @@ from gapless.flows.hearing import Ears
 from gapless.flows.telling import Telling
 from gapless.flows.turns import Turns
 from gapless.kernel.netns import path_of
+from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.observe.ailment import Ailment
 from gapless.observe.log import get_logger
@@ -87,6 +88,14 @@ class Source:
         for session in self._sessions:
             session.look(now)
             self._figures.lag_s = max(self._figures.lag_s, session.lag_s(now))
+
+    def flushed(self, wanted: Mapping[RouterId, HostName]) -> list[RouterId]:
+        """Of these routers, those of which the follower named has all that the kernel has said by now. As long as they
+        are asked about, their copies come first.
+        """
+        for session in self._sessions:
+            session.hurried = {each for each, follower in wanted.items() if follower == session.follower}
+        return sorted({each for session in self._sessions for each in session.flushed()})
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         who = str((writer.get_extra_info("peername") or ("?",))[0])
@@ -163,6 +172,9 @@ class _Session:
         listing: Turns,
     ) -> None:
         self._stream, self._telling, self._is_open, self._figures = stream, telling, is_open, figures
+        self.follower = stream.peer
+        self.hurried: set[RouterId] = set()
+        """Routers whose copies come first."""
         self._listing = listing
         self._channels: dict[int, Telling] = {}
         self._highest = -1
@@ -186,6 +198,13 @@ class _Session:
         self._may_list.set()
         while sum(telling.waiting for telling in self._channels.values()) > MOST_WAITING:
             max(self._channels.values(), key=lambda telling: telling.waiting).give_up(now)
+
+    def flushed(self) -> list[RouterId]:
+        """Of those that are hurried."""
+        hurried = [each for each in self._channels.values() if each.router_id in self.hurried]
+        if hurried:
+            self._may_list.set()
+        return [each.router_id for each in hurried if each.is_flushed(self._window.dealt_with)]
 
     def lag_s(self, now: float) -> float:
         waiting = (each.oldest_at for each in self._channels.values())
@@ -238,9 +257,14 @@ class _Session:
         if not self._window.has_room or (self._copying is not None and self._copying.has_copy_untold):
             return False
         if self._copying is None or not self._copying.is_copying:
-            now = time.monotonic()
-            self._copying = next((each for each in self._channels.values() if each.is_due(now)), None)
+            self._copying = self._next_copy(time.monotonic())
         return self._copying is not None
+
+    def _next_copy(self, now: float) -> Telling | None:
+        due = (each for each in self._channels.values() if each.is_due(now))
+        if not self.hurried:
+            return next(due, None)
+        return min(due, key=lambda each: (each.router_id not in self.hurried, each.channel), default=None)
 
     def _step(self) -> None:
         """Looked at again: much may have happened while others had their turns."""
@@ -284,6 +308,7 @@ class _Session:
             since = min(since, telling.oldest_at or since)
             for section in telling.sections(room):
                 sections.append(section)
+                telling.last_frame = self._stream.sent + 1
                 room -= wire.SECTION_BYTES + len(section.messages)
             self._turns.append(telling.channel)
         self._figures.told += len(sections)

@@ -53,6 +53,8 @@ class Telling:
         self._copied = 0
         self._ready: list[Section] = []
         """Of the copy: what was listed and is not told yet."""
+        self.last_frame = 0
+        """The number of the last frame with something of this router's."""
 
     @property
     def oldest_at(self) -> float | None:
@@ -86,6 +88,12 @@ class Telling:
     def is_due(self, now: float) -> bool:
         """A copy should begin."""
         return self._namespace is not None and self._feed.is_due(now)
+
+    def is_flushed(self, dealt_with: int) -> bool:
+        """Whether the follower has all that the kernel has said by now; it has dealt with frames up to that number."""
+        if self._listening is not None:
+            self._hear()
+        return self._feed.is_whole and not self.has_something and self.last_frame <= dealt_with
 
     def look(self, *, is_open: bool) -> None:
         """Converge: let go of a namespace where the router is not open any more, or that another one has replaced."""

@@ -82,6 +82,15 @@ class Api:
         """Have a router moved to an agent's host: begun, and not yet done."""
         await self._request("POST", f"/agents/{agent_id}/l3-routers", {"router_id": router_id})
 
+    async def drain(self, host: str) -> Item:
+        """How far a host's routers have left it."""
+        return await self._item("GET", f"/gapless/hosts/{host}/drain", "drain")
+
+    async def set_drain(self, host: str, *, wanted: bool, at_once: int | None = None) -> None:
+        """Take a host out of service, or put it back. `at_once`: how many routers leave it at a time."""
+        pace = {} if at_once is None else {"at_once": at_once}
+        await self._request("PUT", f"/gapless/hosts/{host}/drain", {"drain": {"wanted": wanted} | pace})
+
     async def brake(self) -> Item:
         """The brake on mass moves."""
         return await self._item("GET", "/gapless/brake", "brake")

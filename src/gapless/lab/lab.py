@@ -217,6 +217,19 @@ class Lab:
 
         await self._every_router(Phase.ROUTERS, "is where it should be", lacks)
 
+    async def drained(self, names: Iterable[str]) -> None:
+        """Wait until all routers have left these hosts, which are out of service, and are active elsewhere."""
+        left: dict[str, Item] = {}
+
+        async def fine() -> bool:
+            left.update({name: await self.api.drain(name) for name in names})
+            return not any(_has_routers(each) for each in left.values())
+
+        def why_not() -> str:
+            return "; ".join(f"{name}: {each}" for name, each in left.items() if _has_routers(each))
+
+        await until(fine, "the hosts are drained", ROUTERS_TIMEOUT_S + len(self.tenants), why_not)
+
     async def standbys_ready(self) -> None:
         """Wait until every router has its standbys, all ready; at once where the mode or the hosts allow none."""
         if not self.settings.has_standbys:
@@ -397,6 +410,10 @@ class Lab:
 
     def _progress(self, phase: Phase, done: int, total: int) -> None:
         self.listen(events.Progressed(at=time.monotonic(), phase=phase, done=done, total=total))
+
+
+def _has_routers(drain: Item) -> bool:
+    return bool(drain["admin_state_up"] or drain["routers"] or drain["leaving"] or drain["on_their_way"])
 
 
 async def _each(hosts: Iterable[Host], action: Callable[[Host], Awaitable[None]]) -> None:

@@ -10,6 +10,7 @@ from math import inf
 from typing import NewType
 
 from gapless.model.host import HostName, Incarnation
+from gapless.model.router import RouterId
 
 DRIFT = 0.01
 """Every clock's rate is within this share of real time's."""
@@ -97,7 +98,7 @@ class Panel:
 
 
 class DatagramKind(IntEnum):
-    """What a datagram says. Hosts ask RENEW, CLAIM and ASK, and say HEIR; the rest are what arbiters say."""
+    """What a datagram says. Hosts ask RENEW, CLAIM and ASK, and say HEIR and RELEASED; the rest is said by arbiters."""
 
     RENEW = 1
     """`sender` (also the `subject`) asks for a grant, with question `seq`."""
@@ -119,6 +120,8 @@ class DatagramKind(IntEnum):
     """A hint, unasked: `sender` may take over `seq` routers of `subject`, and has `lost` these of its ways out."""
     ASK = 10
     """`sender`, told SILENT by too few, asks whether `subject` has an unexpired grant; the answer is SILENT if not."""
+    RELEASED = 11
+    """`sender` has closed `router`, and opens it no more below an epoch above `seq`, at which `subject` may open it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,3 +140,5 @@ class Datagram:
     silent_for_s: float = 0.0
     lost: int = 0
     """In an HEIR: what of its ways out the sender has lost, as 32 bits (`core.uplinks.as_bits`)."""
+    router: RouterId | None = None
+    """In a RELEASED, and in no other."""

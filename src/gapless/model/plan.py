@@ -33,24 +33,26 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guarded:
-    """What a host may do with a router that only the holder of a lease forwards.
-
-    It is meant for one incarnation of the host: any other may do nothing with it but keep it built. With STANDBY and a
-    non-empty `after` the host has the right to become active at the router's epoch, once all tenures in it are buried.
-    """
-
-    role: Role
-    incarnation: Incarnation
-    after: tuple[Tenure, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Successor:
     """Who may become active for a router at this epoch, once its host and all successors of lower epochs are over."""
 
     tenure: Tenure
     epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """What a host may do with a router that only the holder of a lease forwards.
+
+    It is meant for one incarnation of the host: any other may do nothing with it but keep it built. With STANDBY and a
+    non-empty `after` the host has the right to become active at the router's epoch, once all tenures in it are buried,
+    or have released the router. With STANDBY and a `release` it closes the router, and then releases it to that host.
+    """
+
+    role: Role
+    incarnation: Incarnation
+    after: tuple[Tenure, ...] = ()
+    release: Successor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,17 +128,22 @@ class RouterReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forwarding:
-    """A guarded router that is open on a host: its frames pass as long as the host's lease lasts."""
+    """A guarded router that is open on a host: its frames pass as long as the host's lease lasts.
+
+    `is_released`: it was opened because the host before released it, which says nothing of that host's tenure.
+    """
 
     router_id: RouterId
     epoch: Epoch
+    is_released: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeoverTimes:
     """When the steps of a takeover were over, in milliseconds after the first beat that the arbiters missed.
 
-    All by the successor's own monotonic clock; `told_ms` is the moment at which this report was made.
+    All by the successor's own monotonic clock; `told_ms` is the moment at which this report was made. Of a router that
+    was released they count from when that was heard, which is also what `buried_ms` stands for.
     """
 
     buried_ms: float
@@ -155,12 +162,15 @@ class TakeoverTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Takeover:
-    """This host became active for a router by its right to succeed `of`, at `epoch`."""
+    """This host became active for a router by its right to succeed `of`, at `epoch`: because that tenure is over, or
+    because it released the router.
+    """
 
     router_id: RouterId
     epoch: Epoch
     of: Tenure
     times: TakeoverTimes
+    is_released: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +218,7 @@ class MoveStep(StrEnum):
     BURIED = "buried"
     """A quorum of arbiters had buried that host's tenure."""
     OPENED = "opened"
-    """The router's frames pass on its new host."""
+    """The router's frames pass on its new host (takeovers, and where it was released)."""
     BOUND = "bound"
     """The new assignment is in the store."""
     WITHDRAWN = "withdrawn"
@@ -218,7 +228,7 @@ class MoveStep(StrEnum):
     BUILT = "built"
     ANNOUNCED = "announced"
     FORWARDED = "forwarded"
-    """It was seen that the new host had forwarded a packet for it (takeovers only)."""
+    """It was seen that the new host had forwarded a packet for it (where there is an OPENED)."""
     CONFIRMED = "confirmed"
     """The controller heard that it is active."""
     FAILED = "failed"

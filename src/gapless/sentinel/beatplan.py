@@ -110,7 +110,12 @@ def _handfuls(routers: list[BeatRouter]) -> Iterator[tuple[BeatRouter, ...]]:
 
 def _weight(router: BeatRouter) -> int:
     """About how many bytes it has in a message."""
-    return 400 + 20 * len(router.taps) + sum(map(_weight_of_port, router.ports)) + 300 * len(router.guarded.after)
+    return (
+        400
+        + 20 * len(router.taps)
+        + sum(map(_weight_of_port, router.ports))
+        + 300 * (len(router.guarded.after) + (router.guarded.release is not None))
+    )
 
 
 def _weight_of_port(port: BeatPort) -> int:

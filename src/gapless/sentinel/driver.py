@@ -19,6 +19,7 @@ from gapless.core.hostplan import HostPlan
 from gapless.errors import GaplessError, Refused
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
 from gapless.model.plan import Burial, PanelPlan, RouterState
+from gapless.model.router import RouterId
 from gapless.observe.log import LogFormat, get_logger
 from gapless.observe.notify import Condition
 from gapless.observe.words import counted
@@ -26,6 +27,7 @@ from gapless.sentinel import covering
 from gapless.sentinel.desired import Desired, keep_on_disk, load_plan
 from gapless.sentinel.figures import HostFigures, Page
 from gapless.sentinel.flows import FlowKeeper
+from gapless.sentinel.flushing import Flushing
 from gapless.sentinel.hearing import PulseListener
 from gapless.sentinel.identity import Identity, StateDirectory
 from gapless.sentinel.keeper import GuardKeeper, muted_frames
@@ -46,6 +48,7 @@ intervals after its last report (agent_down_time is two or more of them, and dea
 interval old when the link breaks, and the break is noticed up to one and a half later: doubt comes before any move."""
 
 _CONNECTED = "connected"
+LEAVING_LOOK_S = 0.25
 GUARD_WITHIN_S = 5.0
 """Many times the longest lease."""
 
@@ -106,8 +109,11 @@ class Sentinel:
         self._flows = (
             None
             if self._pulse is None or commands.flows is None
-            else FlowKeeper(commands.flows, _flows_begin(settings, facts, key), self._flow_duties)
+            else FlowKeeper(commands.flows, _flows_begin(settings, facts, key), self._flow_duties, self._flows_flushed)
         )
+        self._guard_changed = asyncio.Event()
+        self._flushing = Flushing()
+        self._flushing_alarm: asyncio.TimerHandle | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._is_beating = False
         self._plan: HostPlan | None = None
@@ -140,6 +146,24 @@ class Sentinel:
         finally:
             if self._pulse is not None:  # The agent is gone by now: it would set the taps up again.
                 await self._pulse.shut()
+
+    async def leave(self, within_s: float) -> None:
+        """Say that this host is about to stop, and return once nothing guarded is open here, the controller cannot be
+        told, or the time is over. Guarded routers that are left go on until the lease ends, and are taken over.
+        """
+        if self._pulse is None or not self._pulse.levels.open or self._link_is != _CONNECTED:
+            return
+        self._reporting.stop(time.monotonic())
+        self._report_is_sooner.set()
+        end, before = time.monotonic() + within_s, len(self._pulse.levels.open)
+        while self._pulse.levels.open and self._link_is == _CONNECTED and time.monotonic() < end:
+            self._guard_changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(LEAVING_LOOK_S, max(0.0, end - time.monotonic()))):
+                    await self._guard_changed.wait()
+        left = len(self._pulse.levels.open)
+        what = "guarded routers have left before this host stops"
+        self._log.info(what, left=before - left, stay=left)
 
     async def _supervise_once_guarded(self) -> None:
         """An agent adopts what is there, and sets its taps up. Where some are guarded, the guard comes first."""
@@ -246,9 +270,39 @@ class Sentinel:
         if panel is not None:
             self._addresses = _addresses(panel)
         if self._pulse is not None:
-            version = self._pulse.plan(plan, heard=self._reporting.heard(heard), panel=panel)
-            self._reporting.guard_planned(version, plan.revision)
+            if self._flows is not None:
+                works = self._pulse.levels.open.keys() - set(self._reporting.unbuilt(self._pulse.levels.open))
+                self._flushing.planned(plan, self._pulse.planned, works, time.monotonic())
+            self._give_to_beat(plan, heard=self._reporting.heard(heard), panel=panel)
         self._follow(plan)
+
+    def _give_to_beat(self, plan: HostPlan, *, heard: int | None = None, panel: PanelPlan | None = None) -> None:
+        """All of the plan, but for what has to be flushed first: a plan that lacks that is none of the controller's."""
+        assert self._pulse is not None
+        held = self._flushing.held(plan)
+        version = self._pulse.plan(held, heard=heard, panel=panel)
+        if held is plan:
+            self._reporting.guard_planned(version, plan.revision)
+        if self._flushing_alarm is not None:
+            self._flushing_alarm.cancel()
+        if (until := self._flushing.next_deadline()) is not None:
+            wait_s = max(0.0, until - time.monotonic())
+            self._flushing_alarm = asyncio.get_running_loop().call_later(wait_s, self._flush_no_more)
+
+    def _flows_flushed(self, routers: Sequence[RouterId]) -> None:
+        """The hosts that get these have their connections."""
+        if self._flushing.flushed(routers) and self._plan is not None:
+            self._give_to_beat(self._plan)
+        self._flows_changed()
+
+    def _flush_no_more(self) -> None:
+        late = self._flushing.overdue(time.monotonic())
+        for router_id, host in late.items():
+            what = "not all connections of a router could be copied in time; it moves all the same, and some may break"
+            self._log.warning(what, router=router_id, to=host)
+        if self._plan is not None:
+            self._give_to_beat(self._plan)
+        self._flows_changed()
 
     def _follow(self, plan: HostPlan) -> None:
         """Let the agent follow: once there is a guard for what needs one, and with what the guard still lets pass."""
@@ -271,7 +325,12 @@ class Sentinel:
         assert self._pulse is not None
         levels = self._pulse.levels
         duties = flow_duties(self._desired.plan, levels.open, self._facts.name, is_leased=bool(levels.tenure))
-        return FlowsDuties(told=tuple(sorted(duties.told)), followed=dict(duties.followed), addresses=self._addresses)
+        return FlowsDuties(
+            told=tuple(sorted(duties.told)),
+            followed=dict(duties.followed),
+            addresses=self._addresses,
+            flush=dict(self._flushing.wanted),
+        )
 
     def _give(self, plan: HostPlan) -> None:
         before = self._desired.plan
@@ -352,12 +411,15 @@ class Sentinel:
     def guard_changed(self) -> None:
         """What the beat says changed."""
         assert self._pulse is not None
+        self._guard_changed.set()
         self._reporting.guard_is(self._pulse.levels, time.monotonic())
         if self._unsent is not None:
             self._unsent.tenure_is(self._pulse.levels.tenure)
         self._flows_changed()
         self._report_is_sooner.set()
         self._hold_the_agent(self._pulse.levels)
+        if self._flushing.shut(self._pulse.levels.open) and self._plan is not None:
+            self._give_to_beat(self._plan)
         if self._plan is None or not self._pulse.has_been_ready:
             return
         if (

@@ -56,9 +56,11 @@ class BeatFigures:
         self.latest_s = max(self.latest_s, said.latest_ms / 1000)
 
     def took_over(self, said: TookOver, known: Mapping[RouterId, Done]) -> None:
-        """Routers were taken over, or announced after that, which is told once more."""
+        """Routers were taken over, or announced after that, which is told once more. What was released was not."""
         self.taken_over += sum(
-            each.router_id not in known or known[each.router_id].number != said.number for each in said.takeovers
+            each.router_id not in known or known[each.router_id].number != said.number
+            for each in said.takeovers
+            if not each.is_released
         )
 
     @property

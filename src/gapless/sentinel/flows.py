@@ -18,10 +18,20 @@ import msgspec
 
 from gapless.core.backoff import Backoff, Pace
 from gapless.errors import GaplessError, Unavailable
+from gapless.model.router import RouterId
 from gapless.observe.ailment import Ailment
 from gapless.observe.log import get_logger
 from gapless.sentinel.processes import how_it_ended
-from gapless.wire.flowlink import FlowFigures, FlowsAlive, FlowsBegin, FlowsDuties, FlowsUnable, FromFlows, from_flows
+from gapless.wire.flowlink import (
+    FlowFigures,
+    FlowsAlive,
+    FlowsBegin,
+    FlowsDuties,
+    FlowsFlushed,
+    FlowsUnable,
+    FromFlows,
+    from_flows,
+)
 from gapless.wire.local import LocalLink
 
 RESTART = Pace(first_s=0.2, most_s=30.0, settled_s=30.0)
@@ -39,12 +49,14 @@ class FlowKeeper:
         command: Callable[[int], Sequence[str]],
         begin: FlowsBegin,
         duties: Callable[[], FlowsDuties],
+        flushed: Callable[[Sequence[RouterId]], None] = lambda _: None,
         *,
         pace: Pace = RESTART,
         silent_s: float = SILENT_S,
     ) -> None:
-        """`duties` works out what there is to do now."""
+        """`duties` works out what there is to do now; `flushed` is told of what was flushed of that."""
         self._command, self._begin, self._duties = command, begin, duties
+        self._flushed = flushed
         self._backoff = Backoff(pace)
         self._silent_s = silent_s
         self._changed = asyncio.Event()
@@ -135,6 +147,8 @@ class FlowKeeper:
                 case FlowsAlive():
                     self._last = message.figures
                     self._trouble.ends(self._log.info, "the flows process runs again")
+                case FlowsFlushed():
+                    self._flushed(message.routers)
                 case FlowsUnable():
                     return message.reason
                 case None:

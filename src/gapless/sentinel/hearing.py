@@ -64,6 +64,7 @@ class Hearing:
         match message:
             case wire.Opened():
                 self.levels.open |= {each.router_id: each.epoch for each in message.routers}
+                self.levels.released.update(each.router_id for each in message.routers if each.is_released)
                 self._listener.guard_changed()
             case wire.Passing():
                 self.levels.passing.update(message.routers)
@@ -97,6 +98,7 @@ class Hearing:
         for router_id in said.routers:
             self.levels.open.pop(router_id, None)
             self.levels.passing.discard(router_id)
+            self.levels.released.discard(router_id)
         self.first_packets.rest(said.routers)
         self._listener.guard_changed()
 

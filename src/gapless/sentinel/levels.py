@@ -47,6 +47,8 @@ class Levels:
     settled: int = 0
     """`Wanted.version` of the last plan of which all that it takes away is closed."""
     open: dict[RouterId, Epoch] = field(default_factory=dict)
+    released: set[RouterId] = field(default_factory=set)
+    """Of those that are open: what the host before released."""
     passing: set[RouterId] = field(default_factory=set)
     """Of those that are open by a plan, and were not taken over: the kernel has them in its active set for certain."""
     takeovers: dict[RouterId, Done] = field(default_factory=dict)

@@ -149,11 +149,19 @@ class Pulse:
         """Return once the guard stands, with nothing open."""
         await self._ready.wait()
 
-    def plan(self, plan: HostPlan, *, heard: int, panel: PanelPlan | None) -> int:
-        """What to work from now; `heard` as in `PlanPart`, `panel` None: as before. Returns its version."""
+    @property
+    def planned(self) -> HostPlan:
+        """What the beat has to work from."""
+        return self._wanted.plan
+
+    def plan(self, plan: HostPlan, *, heard: int | None, panel: PanelPlan | None) -> int:
+        """What to work from now; `heard` as in `PlanPart`, it and `panel` None: as before. Returns its version."""
         now = self._wanted
         self._wanted = Wanted(
-            version=now.version + 1, plan=plan, heard=heard, panel=_latest(now.panel, panel, self._log)
+            version=now.version + 1,
+            plan=plan,
+            heard=now.heard if heard is None else heard,
+            panel=_latest(now.panel, panel, self._log),
         )
         self._hearing.first_packets.keep(plan.routers)
         self._changed.set()

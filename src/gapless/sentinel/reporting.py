@@ -62,6 +62,12 @@ class Reporting:
         self._session: _Session | None = None
         self._guard = Levels()
         self._proofs = Proofs()
+        self._is_stopping = False
+
+    def stop(self, now: float) -> None:
+        """This host is about to stop."""
+        self._is_stopping = True
+        self._hurry(now)
 
     # --- the agent
 
@@ -198,6 +204,7 @@ class Reporting:
             uplink_trouble=self._guard.trouble,
             is_held=self._guard.tenure != NOBODY,
             reborn=self._guard.reborn,
+            is_stopping=self._is_stopping,
         )
 
     def _guard_revision(self, session: _Session) -> Revision:
@@ -211,7 +218,11 @@ class Reporting:
         if session.told_forwarding == is_open:
             return None
         session.told_forwarding = dict(is_open)
-        return tuple(Forwarding(router_id=router_id, epoch=epoch) for router_id, epoch in is_open.items())
+        released = self._guard.released
+        return tuple(
+            Forwarding(router_id=router_id, epoch=epoch, is_released=router_id in released)
+            for router_id, epoch in is_open.items()
+        )
 
     def _takeovers(self, session: _Session, now: float) -> tuple[Takeover, ...]:
         """Those in force that no plan of this session takes into account, and those of which there is more to tell."""

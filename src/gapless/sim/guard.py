@@ -5,11 +5,11 @@ here only when its lease is over, and what the real protocol may get wrong canno
 who may succeed whom, and that is the planner's.
 
 A guard does what a sentinel does: it opens what its plan says, or what it may take over, and only while it holds its
-lease; it closes what a plan takes away, later than the plan came, and only then acknowledges it; a takeover that a plan
-does not know of is not undone by it.
+lease; it closes what a plan takes away, later than the plan came, and only then acknowledges it, and releases it; a
+takeover that a plan does not know of is not undone by it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
@@ -17,7 +17,7 @@ from typing import Protocol
 from gapless.core.fleet import Duty
 from gapless.model.host import HostName, Incarnation, machine_of
 from gapless.model.lease import NOBODY, Tenure
-from gapless.model.plan import Epoch, Forwarding, Role, Takeover, TakeoverTimes
+from gapless.model.plan import Epoch, Forwarding, Role, Successor, Takeover, TakeoverTimes
 from gapless.model.router import RouterId
 from gapless.sim.agenda import Agenda
 
@@ -92,6 +92,9 @@ class Watcher(Protocol):
     def righted(self, name: HostName) -> None:
         """A host has other rights than before."""
 
+    def released(self, by: Tenure, router_id: RouterId, to: Successor) -> None:
+        """A datagram leaves: this router is closed here."""
+
 
 @dataclass(slots=True)
 class _Taken:
@@ -114,6 +117,7 @@ class Guard:
         self.leased = NOBODY
         self.active: dict[RouterId, Epoch] = {}
         self.rights: dict[RouterId, tuple[Epoch, tuple[Tenure, ...]]] = {}
+        self.releases: dict[RouterId, Successor] = {}
         self.version = 0
         self.number = 0
         self._taken: list[_Taken] = []
@@ -129,6 +133,7 @@ class Guard:
         self.tenure = Tenure(self._name, incarnation)
         self.active.clear()
         self.rights.clear()
+        self.releases.clear()
         self._taken.clear()
 
     def has_to_wait(self) -> bool:
@@ -172,8 +177,12 @@ class Guard:
             if duty.guarded is not None and duty.guarded.incarnation == self.tenure.incarnation
         }
         should = {router_id: duty.epoch for router_id, duty in mine.items() if not duty.is_standby}
-        for router_id in sorted(self.active.keys() - should.keys() - unheard):
-            del self.active[router_id]
+        self.releases = {
+            router_id: duty.guarded.release
+            for router_id, duty in mine.items()
+            if duty.guarded is not None and duty.guarded.release is not None and router_id not in unheard
+        }
+        self._close(self.active.keys() - should.keys() - unheard)
         self._taken = [each for each in self._taken if each.takeover.router_id in self.active]
         if self.is_alive:
             for router_id, epoch in should.items():
@@ -188,8 +197,29 @@ class Guard:
             self.version = version
             self.report()
 
+    def _close(self, routers: Collection[RouterId]) -> None:
+        for router_id in sorted(routers):
+            del self.active[router_id]
+        self._release()
+
+    def _release(self) -> None:
+        for router_id, to in sorted(self.releases.items()):
+            self._watcher.released(self.tenure, router_id, to)
+
+    def hear_release(self, by: Tenure, router_id: RouterId, to: Successor) -> None:
+        """Another guard says that it has closed a router."""
+        epoch, after = self.rights.get(router_id, (Epoch(0), ()))
+        if not self.is_alive or router_id in self.active or to != Successor(tenure=self.tenure, epoch=epoch):
+            return
+        if by in after and all(tenure == by or self._leases.is_buried(tenure) for tenure in after):
+            times = TakeoverTimes(buried_ms=0.0, opened_ms=0.5, told_ms=3.0)
+            took = Takeover(router_id=router_id, epoch=epoch, of=by, times=times, is_released=True)
+            self._use(took)
+            self.report()
+
     def poll(self) -> None:
-        """Take over what it may, from whom the arbiters bury."""
+        """Take over what it may, from whom the arbiters bury; say again what was released."""
+        self._release()
         silent = {tenure for _, after in self.rights.values() for tenure in after if self._may_claim(tenure)}
         for tenure in sorted(silent):
             if self.is_alive and self._leases.bury(tenure):
@@ -202,14 +232,17 @@ class Guard:
         for router_id, (epoch, after) in sorted(self.rights.items()):
             is_ripe = tenure in after and all(map(self._leases.is_buried, after))
             if is_ripe and router_id not in self.active:
-                del self.rights[router_id]
                 times = TakeoverTimes(
                     silent_ms=200.0, claimed_ms=200.5, buried_ms=201.5, opened_ms=202.0, told_ms=205.0
                 )
-                took = Takeover(router_id=router_id, epoch=epoch, of=tenure, times=times)
-                self._taken.append(_Taken(took))
-                self._open(router_id, epoch)
+                self._use(Takeover(router_id=router_id, epoch=epoch, of=tenure, times=times))
         self.report()
+
+    def _use(self, took: Takeover) -> None:
+        """A right is used up."""
+        del self.rights[took.router_id]
+        self._taken.append(_Taken(took))
+        self._open(took.router_id, took.epoch)
 
     def _open(self, router_id: RouterId, epoch: Epoch) -> None:
         is_new = router_id not in self.active
@@ -243,4 +276,8 @@ class Guard:
 
     def forwarding(self) -> tuple[Forwarding, ...]:
         """All that is open."""
-        return tuple(Forwarding(router_id=router_id, epoch=epoch) for router_id, epoch in sorted(self.active.items()))
+        released = {each.takeover.router_id for each in self._taken if each.takeover.is_released}
+        return tuple(
+            Forwarding(router_id=router_id, epoch=epoch, is_released=router_id in released)
+            for router_id, epoch in sorted(self.active.items())
+        )

@@ -24,7 +24,7 @@ from gapless.core.events import HostReported
 from gapless.core.fleet import Duty
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
 from gapless.model.lease import NOBODY, Tenure
-from gapless.model.plan import BuildTimes, Burial, Epoch, RouterReport, RouterState
+from gapless.model.plan import BuildTimes, Burial, Epoch, RouterReport, RouterState, Successor
 from gapless.model.router import RouterId
 from gapless.sim.agenda import Agenda
 from gapless.sim.guard import POLL_S, Guard, Leases
@@ -69,6 +69,9 @@ class Surroundings(Protocol):
 
     def righted(self, name: HostName) -> None:
         """A host has other rights to succeed than before."""
+
+    def released(self, by: Tenure, router_id: RouterId, to: Successor) -> None:
+        """A host says to another one that it has closed a router."""
 
 
 @dataclass(slots=True)

@@ -17,7 +17,8 @@
 6. Nothing moves for silence while more than brake_share of the hosts look dead.
 7. No router waits for a host while there is one that has no objection.
 8. Of two hosts that have the right to succeed with one router, one waits for the other; and none has a right that is
-   not stored, or that does not wait for all that are stored before it.
+   not stored, or that does not wait for all that are stored before it. Nothing is to be released but to the host that
+   the router is bound to, as stored.
 9. A router that fails wherever it is built is not moved on from host to host: `MOST_RETRIES` times, and then only after
    a pause, or when there is a new host.
 10. No router leaves a host for the want of an agent unless none ran there steadily for `agent_patience`. (That those
@@ -238,9 +239,14 @@ class Oracles:
         is_next, is_old = Successor(tenure=tenure, epoch=epoch) in stored.successors, epoch < stored.epoch
         if guarded.role is Role.ACTIVE:
             is_left = stored.leaving is None or self._is_over(stored.leaving, stored.leaving_incarnation)
+            is_left |= self._has_open(tenure, router_id)
             is_bound = (tenure, epoch) == (bound, stored.epoch) and is_left
             if not (is_bound or is_next or is_old):
                 raise Violated(f"oracle 3: {host} is sent {router_id} at {epoch} to be active: {stored}")
+        elif guarded.release is not None:
+            is_told = guarded.release == Successor(tenure=bound, epoch=stored.epoch)
+            if not (is_told or guarded.release.epoch < stored.epoch):
+                raise Violated(f"oracle 8: {host} is sent to release {router_id} to {guarded.release}: {stored}")
         elif guarded.after:
             is_coming = (tenure, epoch) == (bound, stored.epoch)
             before = {bound, *(each.tenure for each in stored.successors if each.epoch < epoch)}
@@ -248,6 +254,13 @@ class Oracles:
                 before.add(Tenure(stored.leaving, stored.leaving_incarnation))
             if not ((is_next and before <= set(guarded.after)) or is_coming):
                 raise Violated(f"oracle 8: {host} is sent the right to {router_id} at {epoch}: {stored}")
+
+    def _has_open(self, tenure: Tenure, router_id: RouterId) -> bool:
+        """It was released to that host, which has it open; `opened` has seen whether it might."""
+        return any(
+            each.guard.tenure == tenure and router_id in each.guard.active
+            for each in (*self._machines.values(), *self._ghosts)
+        )
 
     def _is_over(self, host: HostName, incarnation: Incarnation | None) -> bool:
         return incarnation is not None and self._leases.is_buried(Tenure(host, incarnation))

@@ -79,4 +79,6 @@ def _duty(duty: Duty) -> str:
         return str(duty.epoch)
     if guarded.role is Role.ACTIVE:
         return f"{duty.epoch} (active at {guarded.incarnation})"
+    if guarded.release is not None:
+        return f"{duty.epoch} (released to {guarded.release.tenure})"
     return f"{duty.epoch} (after {'+'.join(map(str, guarded.after))})" if guarded.after else f"{duty.epoch} (built)"

@@ -10,6 +10,7 @@ from gapless.core.liveness import Standing
 from gapless.core.views import StoredHost
 from gapless.model.host import HostFacts, HostName, InstanceId
 from gapless.model.lease import Tenure
+from gapless.model.plan import Successor
 from gapless.model.router import RouterId
 from gapless.sim import telling
 from gapless.sim.agenda import Agenda
@@ -20,6 +21,8 @@ from gapless.sim.oracles import Oracles, Violated
 from gapless.sim.session import Session
 from gapless.sim.store import FakeStore
 
+LOST = 0.3
+"""Of what guards say to each other."""
 SETTLED_WITHIN_S = 3000.0
 """Long enough for the longest back-offs; most fleets need a minute."""
 
@@ -55,6 +58,8 @@ class World:
         self.ghosts: list[Machine] = []
         """Machines that run on although others have their names."""
         self.controller: Controller | None = None
+        self._apart = Random("between guards")
+        """So that it changes nothing else of a seed."""
         self.has_leases = False
         self.seed = 0
         """Whether its hosts take part in leases, and routers may be guarded."""
@@ -200,6 +205,15 @@ class World:
     def righted(self, name: HostName) -> None:
         """Rights changed."""
         self.oracles.righted(name)
+
+    def released(self, by: Tenure, router_id: RouterId, to: Successor) -> None:
+        """A datagram between guards; it may be late, or lost."""
+        hears = self.machines[to.tenure.host]
+        if self._apart.random() < LOST or not (self.machines[by.host].is_on_data and hears.is_on_data):
+            return
+        self.note(f"{by} releases {router_id} to {to.tenure} at {to.epoch}")
+        delay_s = self._apart.choice([0.0002, 0.0002, 0.05, 3.0])
+        self.agenda.after(delay_s, lambda: hears.guard.hear_release(by, router_id, to))
 
     def note(self, line: str) -> None:
         """A line of the story."""

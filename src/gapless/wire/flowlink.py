@@ -1,7 +1,8 @@
 """Messages between a sentinel and its flows process, over a local link (`wire.local`).
 
 -> FlowsBegin       who this host is, the cluster's key, where to listen
--> FlowsDuties      what to tell and what to follow: a level, as it changes
+-> FlowsDuties      what to tell, what to follow, and what to flush: a level, as it changes
+<- FlowsFlushed     what is flushed of that
 <- FlowsAlive       once a second: its loop turns, and what it has done
 <- FlowsUnable      its last word: it cannot do its work on this host, and why
 """
@@ -27,12 +28,20 @@ class FlowsBegin(msgspec.Struct, frozen=True, kw_only=True, tag="flows-begin"):
 
 class FlowsDuties(msgspec.Struct, frozen=True, kw_only=True, tag="flows-duties"):
     """All that there is to do. `told`: routers that are active here; `followed`: where others may be active that this
-    host may succeed; `addresses`: where those hosts are.
+    host may succeed; `addresses`: where those hosts are. `flush`: routers that are about to move from here, to which
+    host: their copies come first, and it is said when that host has all of them.
     """
 
     told: tuple[RouterId, ...] = ()
     followed: dict[RouterId, tuple[HostName, ...]] = {}
     addresses: dict[HostName, str] = {}
+    flush: dict[RouterId, HostName] = {}
+
+
+class FlowsFlushed(msgspec.Struct, frozen=True, kw_only=True, tag="flows-flushed"):
+    """Of the routers that are to be flushed: the host that gets them has all that the kernel said of their flows."""
+
+    routers: tuple[RouterId, ...]
 
 
 class FlowFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +80,7 @@ class FlowsUnable(msgspec.Struct, frozen=True, kw_only=True, tag="flows-unable")
 
 
 ToFlows = FlowsBegin | FlowsDuties
-FromFlows = FlowsAlive | FlowsUnable
+FromFlows = FlowsAlive | FlowsFlushed | FlowsUnable
 
 to_flows: Decoder[ToFlows] = Decoder(ToFlows)
 from_flows: Decoder[FromFlows] = Decoder(FromFlows)

@@ -7,7 +7,7 @@
          4    16   zone        hosts are named by ids: the first 16 bytes of a SHA-256 over cluster, zone and name,
         20    16   sender      so that a long name costs no more than a short one
         36    16   receiver
-        52    16   subject
+        52    16   subject     in a RELEASED, whose subject is the receiver: the router's UUID
         68   6x8   incarnations of sender and subject, asker, panel version, seq, number
        116   2x4   lease and silent_for, in microseconds (at most 71 minutes)
        124     4   lost         a set of bits
@@ -29,9 +29,11 @@ import hmac
 import struct
 from collections.abc import Iterable
 from enum import StrEnum
+from uuid import UUID
 
 from gapless.model.host import HostName, Incarnation, machine_of
 from gapless.model.lease import NOBODY, Datagram, DatagramKind, PanelVersion, Tenure
+from gapless.model.router import RouterId
 
 VERSION = 1
 MAGIC = b"GL"
@@ -99,7 +101,7 @@ class Envelope:
                 self._names[self._ids[host]] = host
 
     def seal(self, to: HostName, datagram: Datagram) -> bytes:
-        """`DATAGRAM_BYTES` bytes. Raises KeyError for a host that is not known."""
+        """`DATAGRAM_BYTES` bytes. Raises KeyError for a host that is not known, ValueError for an id that is none."""
         self._number += 1
         body = _LAYOUT.pack(
             MAGIC,
@@ -108,7 +110,7 @@ class Envelope:
             self._zone,
             self._ids[datagram.sender.host],
             self._ids[to],
-            self._ids[datagram.subject.host],
+            self._ids[datagram.subject.host] if datagram.router is None else UUID(datagram.router).bytes,
             datagram.sender.incarnation,
             datagram.subject.incarnation,
             datagram.asker,
@@ -131,7 +133,9 @@ class Envelope:
         _, _, kind, zone, sender_id, receiver_id, subject_id, *numbers = _LAYOUT.unpack(body)
         if zone != self._zone or receiver_id != self._ids[self._me] or sender_id == receiver_id:
             raise Dropped(Fault.FOREIGN)
-        sender, subject = self._names.get(sender_id), self._names.get(subject_id)
+        router = RouterId(str(UUID(bytes=subject_id))) if kind == DatagramKind.RELEASED else None
+        sender = self._names.get(sender_id)
+        subject = self._names.get(subject_id) if router is None else self._me
         if kind not in _KINDS:
             raise Dropped(Fault.MALFORMED)
         if sender is None or subject is None:
@@ -154,6 +158,7 @@ class Envelope:
             lease_s=lease_us / 1e6,
             silent_for_s=silent_us / 1e6,
             lost=lost,
+            router=router,
         )
 
 

@@ -23,7 +23,7 @@ from gapless.model.lease import PanelVersion, Tenure
 from gapless.model.plan import Burial, Forwarding, PanelPlan, PlannedRouter, Revision, RouterReport, Takeover
 from gapless.model.router import RouterId
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Grows by one with every change that an older peer would misread."""
 MALFORMED_CHARS_MAX = 200
 
@@ -127,7 +127,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     plan of this session has answered yet. Reports of a session count from 1; a plan says by `heard` which it knows.
     `uplink_trouble`: what of its uplinks this host has lost, in words. `is_held`: this host holds its lease now.
     `reborn`: every lower incarnation of this machine is over, and nothing of it is open (0: not known); at this one it
-    may hold no lease yet.
+    may hold no lease yet. `is_stopping`: this host stops in a moment; what would be dark by that should leave it.
     """
 
     revision: Revision
@@ -143,6 +143,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     uplink_trouble: str = ""
     is_held: bool = False
     reborn: Incarnation = Incarnation(0)
+    is_stopping: bool = False
 
 
 class AgentPlan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):

@@ -5,11 +5,12 @@ import socket
 from pathlib import Path
 
 import pytest
-from flow_fixtures import CLIENT, FLOATING, PATIENCE_S, SERVER, Pair, at, sh, until
+from flow_fixtures import CLIENT, FLOATING, PATIENCE_S, ROUTER, SERVER, Pair, at, sh, until
 
 from gapless.flows.entries import flow_of
 from gapless.flows.table import Table
 from gapless.kernel.netns import DIRECTORY
+from gapless.model.host import HostName
 
 pytestmark = pytest.mark.isolated
 
@@ -133,6 +134,20 @@ async def test_a_router_that_is_closed_is_told_of_no_more(pair: Pair) -> None:
         assert has_flows(pair, "b")
         pair.told.add("a")
         await until("what ended meanwhile is gone", lambda: has_flows(pair, "b", 0))
+
+
+async def test_it_is_known_when_a_follower_has_all_that_was_said(pair: Pair) -> None:
+    source, sink = pair.source(), pair.sink()
+    to = {ROUTER: HostName("b")}
+    client, _ = pair.connected()
+    assert source.flushed(to) == [], "nobody follows"
+    async with pair.following(source, sink):
+        await until("all of it is on b", lambda: source.flushed(to) == [ROUTER])
+        assert has_flows(pair, "b")
+        client.close()
+        assert source.flushed(to) == [], "what the kernel has just said is on its way"
+        await until("that is there, too", lambda: source.flushed(to) == [ROUTER])
+        assert source.flushed({ROUTER: HostName("c")}) == [], "which has nothing"
 
 
 def _listens(name: str) -> bool:

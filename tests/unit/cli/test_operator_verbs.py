@@ -207,6 +207,44 @@ class TestWithController:
         said = await asyncio.to_thread(run, "confirm-off", "h9", "--dry-run")
         assert (said.status, said.err) == (1, "gapless confirm-off: no host h9 ever connected\n")
 
+    async def test_a_drain_is_looked_at_before_it_begins(self, run: Run) -> None:
+        said = await asyncio.to_thread(run, "drain", "h2", "--dry-run")
+        assert said.status == 0
+        assert "1 router of h2; nothing was done" in said.out
+        assert "h2 was not heard since the controller's start" in said.out
+        shown = json.loads((await asyncio.to_thread(run, "drain", "h2", "--dry-run", "--json")).out)["prospects"]
+        assert [(each["router_id"], each["kind"]) for each in shown] == [(ROUTER, "stuck")]
+
+    async def test_a_drain_says_what_is_left_when_its_time_is_over(self, run: Run) -> None:
+        said = await asyncio.to_thread(run, "drain", "h2", "--at-once", "2", "--timeout", "0")
+        assert said.status == 1
+        assert "The drain goes on by itself: `gapless drain h2` looks on again" in said.err
+        async with asyncio.timeout(30):
+            while "1 router to go" not in said.out:  # The planner hears of it a moment after the store.
+                said = await asyncio.to_thread(run, "drain", "h2", "--timeout", "0")
+
+    async def test_a_host_without_routers_is_drained_at_once_and_put_back(self, run: Run) -> None:
+        said = await asyncio.to_thread(run, "drain", "h1")
+        assert (said.status, said.out.splitlines()[-1]) == (
+            0,
+            "h1 is drained: nothing is left there, and it can be switched off",
+        )
+        shown = json.loads((await asyncio.to_thread(run, "drain", "h1", "--no-wait", "--json")).out)["drain"]
+        assert (shown["admin_state_up"], shown["routers"]) == (False, 0)
+        said = await asyncio.to_thread(run, "undrain", "h1")
+        assert (said.status, said.out.strip()) == (0, "h1 is back in service, with 0 routers.")
+
+    @pytest.mark.parametrize("verb", [("drain",), ("drain", "--dry-run"), ("undrain",)])
+    async def test_a_host_that_is_not_there_cannot_be_drained(self, run: Run, verb: tuple[str, ...]) -> None:
+        said = await asyncio.to_thread(run, verb[0], "h9", *verb[1:])
+        assert said.status == 1
+        assert "there is no host h9: `gapless status` lists those that there are" in said.err
+
+    async def test_what_is_even_is_left_alone(self, run: Run) -> None:
+        for arguments in ((), ("--dry-run",)):
+            said = await asyncio.to_thread(run, "rebalance", *arguments)
+            assert (said.status, said.out.strip()) == (0, "Nothing to move: hosts are as even as they can be.")
+
     async def test_arbiters_are_shown_though_there_are_none(self, run: Run) -> None:
         said = await asyncio.to_thread(run, "arbiters")
         assert said.status == 0
@@ -286,6 +324,9 @@ def test_something_else_that_listens_there_is_no_controller(run: Run) -> None:
         ("brake",),
         ("arbiters",),
         ("confirm-off",),
+        ("drain",),
+        ("undrain",),
+        ("rebalance",),
     ],
 )
 def test_help_teaches_with_examples(run: Run, verb: tuple[str, ...]) -> None:

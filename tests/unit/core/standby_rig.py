@@ -49,6 +49,8 @@ class StandbyRig(Rig):
         self.numbers: dict[str, int] = {}
         self.sessions: dict[str, int] = {}
         self.open: dict[str, dict[RouterId, Epoch]] = {}
+        self.released: dict[str, set[RouterId]] = {}
+        """Of what is open, what the host before released."""
         self.fenced: set[str] = set()
         """They are one incarnation on, and hold no lease at it yet."""
         self.agentless: dict[str, str] = {}
@@ -88,7 +90,7 @@ class StandbyRig(Rig):
         """Connect at an incarnation, hold the lease, and say so."""
         said = facts(host, lease_address=f"{host}:9698") if isinstance(host, str) else host
         name = said.name
-        self.incarnations[name], self.open[name] = incarnation, {}
+        self.incarnations[name], self.open[name], self.released[name] = incarnation, {}, set()
         self.connect(said)
         self.guard(name)
 
@@ -115,6 +117,7 @@ class StandbyRig(Rig):
         full: bool = False,
         leased: int | None = None,
         held: bool | None = None,
+        stopping: bool = False,
     ) -> None:
         """A report, with what its guard has open; made from the newest plan unless another version is given.
 
@@ -139,11 +142,15 @@ class StandbyRig(Rig):
                 number=self.numbers[host],
                 leased=Incarnation(leased),
                 guard_version=newest if version is None else version,
-                forwarding=tuple(Forwarding(router_id=each, epoch=at) for each, at in self.open[host].items()),
+                forwarding=tuple(
+                    Forwarding(router_id=each, epoch=at, is_released=each in self.released[host])
+                    for each, at in self.open[host].items()
+                ),
                 takeovers=took,
                 buried=buried,
                 is_held=(bool(leased) and self.can_hold and host not in self.fenced) if held is None else held,
                 reborn=Incarnation(self.incarnations[host] + (host in self.fenced)),
+                is_stopping=stopping,
             )
         )
 

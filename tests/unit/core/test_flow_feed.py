@@ -31,6 +31,23 @@ def test_a_copy_comes_first_and_at_once() -> None:
     assert fresh.state is FeedState.FOLLOWING
 
 
+def test_it_is_whole_from_the_end_of_a_copy_until_something_is_lost() -> None:
+    it = feed(most=1)
+    it.begin(0.0)
+    assert not it.is_whole
+    it.copied()
+    assert it.is_whole
+    it.begin(REFRESH_S)
+    assert it.is_whole, "it is only copied again for no reason"
+    it.copied()
+    it.heard(b"1", b"x", REFRESH_S)
+    assert not it.heard(b"2", b"x", REFRESH_S)
+    assert not it.is_whole
+    again = following()
+    again.stopped()
+    assert not again.is_whole
+
+
 def test_changes_are_told_in_their_order_and_wait_no_more() -> None:
     it = following()
     for flow in (b"1", b"2", b"3"):

@@ -13,11 +13,13 @@ def test_what_the_follower_has_not_dealt_with_takes_room() -> None:
     assert not window.has_room
     window.applied(1, now=0.2)
     assert window.has_room
+    assert window.dealt_with == 1
 
 
 def test_an_acknowledgement_of_what_was_not_sent_changes_nothing() -> None:
     window = Window(room_bytes=100)
     window.applied(99, now=1.0)
+    assert window.dealt_with == 0
     window.sent(1, 100, since=0.0)
     assert not window.has_room
     window.applied(0, now=1.0)

@@ -6,7 +6,7 @@ from planner_rig import ACTIVE, BUILDING, FAILED, REMOVED, Rig, facts, needs
 from gapless.core import placement
 from gapless.core.effects import Bind, PublishPlan, StoreWithdrawal
 from gapless.core.events import WithdrawalFailed
-from gapless.core.planner import DRAINS_AT_ONCE
+from gapless.core.fleet import DRAINS_AT_ONCE
 from gapless.model.host import AgentState, HostName
 from gapless.model.plan import Epoch, MoveStep, RouterReport
 from gapless.model.router import FailoverMode, RouterId

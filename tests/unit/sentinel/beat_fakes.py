@@ -7,7 +7,7 @@ from math import inf
 from gapless.errors import Conflict, GaplessError, Unavailable
 from gapless.model.host import Incarnation
 from gapless.model.lease import Tenure
-from gapless.model.plan import Epoch, Guarded, Role
+from gapless.model.plan import Epoch, Guarded, Role, Successor
 from gapless.model.router import RouterId
 from gapless.sentinel.beat.announce import Burst
 from gapless.sentinel.beat.preparing import Port
@@ -23,8 +23,9 @@ def router(
     epoch: int = 1,
     incarnation: int = 1,
     after: tuple[Tenure, ...] = (),
+    release: Successor | None = None,
 ) -> BeatRouter:
-    guarded = Guarded(role=role, incarnation=Incarnation(incarnation), after=after)
+    guarded = Guarded(role=role, incarnation=Incarnation(incarnation), after=after, release=release)
     return BeatRouter(
         router_id=router_id, epoch=Epoch(epoch), guarded=guarded, taps=taps or (f"tap-{router_id}",), ports=()
     )

@@ -9,7 +9,16 @@ import socket
 import sys
 from pathlib import Path
 
-from gapless.wire.flowlink import FlowFigures, FlowsAlive, FlowsBegin, FlowsDuties, FlowsUnable, ToFlows, to_flows
+from gapless.wire.flowlink import (
+    FlowFigures,
+    FlowsAlive,
+    FlowsBegin,
+    FlowsDuties,
+    FlowsFlushed,
+    FlowsUnable,
+    ToFlows,
+    to_flows,
+)
 from gapless.wire.local import LocalLink
 
 behaviour, diary = sys.argv[1], Path(sys.argv[3])
@@ -38,6 +47,10 @@ async def main() -> None:
                     for host in hosts
                 ]
                 note(f"duties {' '.join(message.told)} | {' '.join(whom)}")
+                if message.flush:
+                    note(f"flush {' '.join(f'{each} -> {to}' for each, to in message.flush.items())}")
+                if message.flush and behaviour == "flushes":
+                    await link.send(FlowsFlushed(routers=tuple(message.flush)))
                 if "die" in message.told:
                     os._exit(3)
     await link.close()

@@ -2,16 +2,17 @@
 
 from ipaddress import IPv4Address
 from itertools import accumulate
+from uuid import UUID
 
 import msgspec
 import pytest
 from beat_fakes import X, Y, Z, router
-from beat_net import NAMES, NO_CARRIER, Net, active, panel, plan_part, tenure_of
+from beat_net import NAMES, NO_CARRIER, TRAVEL_S, Net, active, panel, plan_part, tenure_of
 
 from gapless.errors import InvariantError, Unavailable
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT, DRIFT, PanelVersion, Tenure
-from gapless.model.plan import Role
+from gapless.model.plan import Epoch, Role, Successor
 from gapless.model.router import RouterId
 from gapless.sentinel.beat.driver import ROUTERS_PER_MESSAGE
 from gapless.sentinel.beat.hands import ROUTERS_AT_ONCE
@@ -70,6 +71,34 @@ def test_a_dead_host_is_succeeded_and_the_sentinel_hears_of_each_step(net: Net) 
     assert second.level.takeovers == 1
     assert second.guard.passes(net.now) == {"tap-x", "tap-y"}
     assert not first.guard.passes(net.now)
+
+
+def test_a_router_that_is_released_is_open_on_its_standby_within_a_moment(net: Net) -> None:
+    """Without anybody's burial, and without a word of the controller's to the new host."""
+    moving, staying = RouterId(str(UUID(int=1))), RouterId(str(UUID(int=2)))
+    first, second = active(net, moving, staying)
+    to = Successor(tenure=Tenure(second.name, Incarnation(second.incarnation)), epoch=Epoch(2))
+    asked_at = net.now
+    net.plan(
+        first,
+        router(moving, role=Role.STANDBY, epoch=3, incarnation=first.incarnation, release=to),
+        router(staying, incarnation=first.incarnation),
+        revision=2,
+    )
+    net.run(until=lambda: bool(second.told_open))
+    assert net.now - asked_at < 2 * TRAVEL_S
+    assert (first.told_open, second.told_open) == ({staying: 1}, {moving: 2})
+    (opened,) = second.heard(wire.Opened)
+    assert [each.is_released for each in opened.routers] == [True]
+    net.run(until=lambda: len(second.heard(wire.TookOver)) == 2)
+    told = second.heard(wire.TookOver)[1].takeovers[0]
+    assert (told.router_id, told.epoch, told.of.host, told.is_released) == (moving, 2, "h1", True)
+    assert told.times.silent_ms is None
+    assert told.times.announced_ms is not None
+    assert 0 == told.times.buried_ms < told.times.opened_ms <= told.times.announced_ms < 1
+    assert not second.level.is_taking_over, "the agent has no reason to stand aside"
+    net.run()
+    assert (first.level.tenure, second.told_open) == (first.incarnation, {moving: 2})
 
 
 def test_what_was_not_ready_is_told_as_announced_once_it_is(net: Net) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from gapless.errors import Unavailable
@@ -54,6 +55,15 @@ def read(figures: HostFigures, muted_frames: Callable[[], int] = lambda: 12) -> 
         for family in text_string_to_metric_families(page.text(page.figures()).decode())
         for sample in family.samples
     }
+
+
+def test_what_another_host_released_is_no_takeover() -> None:
+    """No host died, so nobody is to be woken."""
+    beat = BeatFigures()
+    said = a_takeover(1, "a", "b")
+    moved = msgspec.structs.replace(said, takeovers=tuple(replace(each, is_released=True) for each in said.takeovers))
+    beat.took_over(moved, {})
+    assert beat.taken_over == 0
 
 
 def test_what_a_beat_counted_outlives_it() -> None:

@@ -28,6 +28,7 @@ from gapless.model.plan import (
     Revision,
     Role,
     RouterState,
+    Successor,
 )
 from gapless.model.router import RouterId
 from gapless.sentinel.desired import load_plan
@@ -53,6 +54,7 @@ class Host:
     state_dir: Path
     running: asyncio.Task[None]
     keeper: StandInKeeper
+    sentinel: Sentinel
 
     @property
     def plan_file(self) -> Path:
@@ -105,7 +107,7 @@ async def host(
         )
         running = asyncio.create_task(sentinel.run())
         try:
-            yield Host(state_dir=state_dir, running=running, keeper=keeper)
+            yield Host(state_dir=state_dir, running=running, keeper=keeper, sentinel=sentinel)
         finally:
             running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -373,6 +375,61 @@ async def test_a_host_whose_beat_ended_tells_no_flows(tmp_path: Path) -> None:
         await eventually(
             lambda: "duties  | " in told_to_flows(tmp_path)[told_to_flows(tmp_path).index("duties x | ") :]
         )
+
+
+def released(name: str) -> PlannedRouter:
+    """It is to leave for net2."""
+    to = Successor(tenure=Tenure(HostName("net2"), Incarnation(7)), epoch=Epoch(3))
+    guarded = Guarded(role=Role.STANDBY, incarnation=Incarnation(2), release=to)
+    return replace(planned(name, 4), guarded=guarded)
+
+
+@pytest.mark.parametrize("behaviour", ["flushes", "good"])
+async def test_a_router_that_leaves_waits_for_its_connections_and_not_for_ever(tmp_path: Path, behaviour: str) -> None:
+    fake = FakeController(snapshot=(guarded("open:x"), guarded("x")))
+    stand_in = [sys.executable, str(FLOWS), behaviour, "FD", str(tmp_path / "flows")]
+
+    def told_to_beat() -> list[str]:
+        return [line for line in (tmp_path / "beats").read_text().splitlines() if line.startswith("part ")]
+
+    async with controller(fake), with_beat(fake, tmp_path, flows=stand_in):
+        session = await fake.session()
+        await session.heard(lambda report: bool(report.forwarding))
+        await session.heard(lambda report: is_active(report, "x"))
+        before = len(told_to_beat())
+        await session.change(released("x"))
+        await eventually(lambda: "flush x -> net2" in told_to_flows(tmp_path))
+        await session.heard(lambda report: report.guard_revision == 2)
+        held, given = told_to_beat()[before:]
+        assert held.endswith(" + -0"), "as it was"
+        assert given.endswith(" +x -0")
+
+
+async def test_a_host_that_stops_says_so_and_waits_until_nothing_is_open(tmp_path: Path) -> None:
+    fake = FakeController(snapshot=(guarded("open:x"), guarded("x")))
+    async with controller(fake), with_beat(fake, tmp_path) as it:
+        session = await fake.session()
+        await session.heard(lambda report: bool(report.forwarding))
+        await it.sentinel.leave(0.0)
+        leaving = asyncio.create_task(it.sentinel.leave(60.0))
+        await session.heard(lambda report: report.is_stopping)
+        assert not leaving.done()
+        await session.change(guarded("close:x"))
+        await leaving
+
+
+async def test_a_host_that_cannot_tell_its_controller_stops_at_once(tmp_path: Path) -> None:
+    fake = FakeController(snapshot=(guarded("open:x"), guarded("x")))
+    async with contextlib.AsyncExitStack() as serving:
+        await serving.enter_async_context(controller(fake))
+        async with with_beat(fake, tmp_path) as it:
+            session = await fake.session()
+            await session.heard(lambda report: bool(report.forwarding))
+            leaving = asyncio.create_task(it.sentinel.leave(60.0))
+            await session.heard(lambda report: report.is_stopping)
+            await serving.aclose()
+            await leaving
+            await it.sentinel.leave(60.0)
 
 
 def panel_of(*hosts: str) -> PanelPlan:

@@ -1,6 +1,7 @@
 """Datagrams of the lease on the wire: what is sealed is opened as it was, once, and only by whom it is for."""
 
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from gapless.model.host import MACHINE_STEP, HostName, Incarnation
 from gapless.model.lease import Datagram, DatagramKind, PanelVersion, Tenure
+from gapless.model.router import RouterId
 from gapless.wire.lease import DATAGRAM_BYTES, Dropped, Envelope, Fault, Outrun
 
 KEY = bytes(range(32))
@@ -37,7 +39,7 @@ times = st.integers(min_value=0, max_value=2**32 - 1).map(lambda microseconds: m
 
 
 @given(
-    kind=st.sampled_from(DatagramKind),
+    kind=st.sampled_from([kind for kind in DatagramKind if kind is not DatagramKind.RELEASED]),
     sender=incarnations,
     subject=st.builds(Tenure, st.sampled_from([A, B, C]), incarnations),
     panel=numbers.map(PanelVersion),
@@ -69,6 +71,16 @@ def test_what_is_opened_is_what_was_sealed(
     raw = envelope(A).seal(B, sent)
     assert len(raw) == DATAGRAM_BYTES == 144
     assert envelope(B).open(raw) == sent
+
+
+@given(router=st.uuids(), subject=incarnations, epoch=numbers)
+def test_a_router_is_released_to_whom_the_datagram_is_for(router: UUID, subject: Incarnation, epoch: int) -> None:
+    plain = datagram(DatagramKind.RELEASED, seq=epoch)
+    sent = replace(plain, subject=Tenure(B, subject), router=RouterId(str(router)))
+    raw = envelope(A).seal(B, sent)
+    assert len(raw) == DATAGRAM_BYTES
+    assert envelope(B).open(raw) == sent
+    assert fault(envelope(C), raw) is Fault.FOREIGN
 
 
 @given(st.binary(max_size=2 * DATAGRAM_BYTES))

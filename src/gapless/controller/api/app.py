@@ -25,6 +25,7 @@ from gapless.controller.api.attributes import (
     SUBNET,
     Resource,
 )
+from gapless.controller.api.drains import Drains
 from gapless.controller.api.edge import Edge
 from gapless.controller.api.gapless import GaplessApi
 from gapless.controller.api.names import Names
@@ -51,6 +52,7 @@ def create_app(*, store: Store, settings: ServerSettings, steering: Steering, me
     _add_discovery(app)
     _add_neutron(app, settings, store, steering)
     _add_gapless(app, GaplessApi(transactions, steering))
+    _add_drains(app, Drains(transactions, steering))
     _add_observation(app, store, metrics)
     return app
 
@@ -118,6 +120,13 @@ def _add_gapless(app: FastAPI, handlers: GaplessApi) -> None:
     _add(app, f"{path}/arbiters", GET=handlers.arbiters)
     _add(app, f"{path}/confirm-off", PUT=handlers.confirm_off)
     _add(app, f"{path}/brake", GET=handlers.brake, PUT=handlers.set_brake)
+
+
+def _add_drains(app: FastAPI, drains: Drains) -> None:
+    _add(app, f"{PREFIX}/gapless/rebalance", GET=drains.shifts, PUT=drains.rebalance)
+    path = f"{PREFIX}/gapless/hosts/{{host}}"
+    _add(app, f"{path}/drain", GET=drains.show, PUT=drains.change)
+    _add(app, f"{path}/prospects", GET=drains.prospects)
 
 
 def _add_observation(app: FastAPI, store: Store, metrics: Metrics) -> None:

@@ -13,6 +13,7 @@ from gapless.lab.faults.control import (
     DatabaseGone,
     DatabaseThenPower,
 )
+from gapless.lab.faults.drains import Drain, HostStop
 from gapless.lab.faults.leases import OldDisk, StandbyCutThenPower
 from gapless.lab.faults.links import (
     DataLink,
@@ -70,6 +71,8 @@ FAULTS: dict[str, type[Fault]] = {
         StandbyCutThenPower,
         OldDisk,
         HostReturn,
+        Drain,
+        HostStop,
         AgentKill,
         AgentStop,
         AgentUnable,

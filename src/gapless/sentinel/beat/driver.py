@@ -253,6 +253,8 @@ class Driver:
         self._meet(part.panel)
         named = {router.router_id for router in part.routers}
         self._envelope.know(tenure.host for router in part.routers for tenure in router.guarded.after)
+        releases = (router.guarded.release for router in part.routers)
+        self._envelope.know(each.tenure.host for each in releases if each is not None)
         self._unnamed = (set(self._hands.known) if part.whole else self._unnamed) - named
         self._hands.plan(part.routers, (*part.removed, *(self._unnamed if part.last else ())))
         if (planned := self._planning.take(part)) is not None:
@@ -324,7 +326,9 @@ class Driver:
     def opened(self, routers: Mapping[RouterId, Epoch]) -> None:
         """These are about to pass."""
         self._told_open |= routers
-        for part in _parts([Forwarding(router_id=each, epoch=epoch) for each, epoch in routers.items()]):
+        released = self._beat.released
+        told = [Forwarding(router_id=each, epoch=at, is_released=each in released) for each, at in routers.items()]
+        for part in _parts(told):
             self._say(wire.Opened(routers=part))
 
     def passing(self, routers: Collection[RouterId]) -> None:
@@ -373,9 +377,10 @@ class Driver:
                 self._chat(words.line(takeover))
                 self._tell_takeover(takeover, list(takeover.routers), None)
                 self._takeovers = max(self._takeovers, takeover.number)
-                self._healed.over(takeover.of)
                 self._unannounced |= dict.fromkeys(takeover.routers, takeover)
-                self._haste.opened(self._now)
+                if not takeover.is_released:
+                    self._healed.over(takeover.of)
+                    self._haste.opened(self._now)
             case HostSilent() as silent:
                 self._chat(words.line(silent))
                 self._haste.claims(self._now)
@@ -407,9 +412,15 @@ class Driver:
 
     def _tell_takeover(self, takeover: TookOver, routers: list[RouterId], announced: float | None) -> None:
         told = announced or self._now
-        times = words.since_missed(takeover.times, self._timing, announced=announced, told=told)
+        times = words.steps(takeover, self._timing, announced=announced, told=told)
         said = [
-            Takeover(router_id=router_id, epoch=takeover.routers[router_id], of=takeover.of, times=times)
+            Takeover(
+                router_id=router_id,
+                epoch=takeover.routers[router_id],
+                of=takeover.of,
+                times=times,
+                is_released=takeover.is_released,
+            )
             for router_id in routers
         ]
         for part in _parts(said):

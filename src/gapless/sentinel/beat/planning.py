@@ -1,7 +1,7 @@
 """Puts the parts of a plan together, until the one that puts it into force."""
 
 from gapless.core.beatevents import GuardPlan, Planned, Right
-from gapless.model.plan import Epoch, Revision, Role
+from gapless.model.plan import Epoch, Revision, Role, Successor
 from gapless.model.router import RouterId
 from gapless.wire.beat import PlanPart
 
@@ -12,6 +12,7 @@ class Planning:
     def __init__(self) -> None:
         self._active: dict[RouterId, Epoch] = {}
         self._rights: dict[RouterId, Right] = {}
+        self._releases: dict[RouterId, Successor] = {}
 
     def take(self, part: PlanPart) -> Planned | None:
         """The plan, if this was the last part of one.
@@ -21,6 +22,7 @@ class Planning:
         if part.whole:
             self._active.clear()
             self._rights.clear()
+            self._releases.clear()
         for router_id in part.removed:
             self._drop(router_id)
         for router in part.routers:
@@ -30,6 +32,8 @@ class Planning:
                 continue
             if guarded.role is Role.ACTIVE:
                 self._active[router.router_id] = router.epoch
+            elif guarded.release is not None:
+                self._releases[router.router_id] = guarded.release
             elif guarded.after:
                 self._rights[router.router_id] = Right(epoch=router.epoch, after=guarded.after)
         if not part.last:
@@ -42,9 +46,11 @@ class Planning:
                 panel=part.panel.panel if part.panel is not None else None,
                 active=dict(self._active),
                 rights=dict(self._rights),
+                releases=dict(self._releases),
             )
         )
 
     def _drop(self, router_id: RouterId) -> None:
         self._active.pop(router_id, None)
         self._rights.pop(router_id, None)
+        self._releases.pop(router_id, None)

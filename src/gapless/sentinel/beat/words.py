@@ -36,7 +36,11 @@ def line(news: Spoken) -> Said:
             what = f"host {news.tenure.host} is silent; this host claims its routers"
             return _said("warning", what, tenure=news.tenure, silent_for=f"{news.silent_for_s * 1000:.0f} ms")
         case TookOver():
-            what = f"took over {counted(len(news.routers), 'router')} of {news.of.host}"
+            routers = counted(len(news.routers), "router")
+            if news.is_released:
+                after = f"{(news.times.opened - news.times.buried) * 1000:.1f} ms after that was heard"
+                return _said("info", f"opened {routers} that {news.of.host} released", tenure=news.of, after=after)
+            what = f"took over {routers} of {news.of.host}"
             return _said("warning", what, tenure=news.of, after=_after(news.times))
 
 
@@ -64,6 +68,25 @@ def _list(names: tuple[str, ...]) -> str:
 def _after(times: TakeoverTimes) -> str:
     start = times.last_grant or times.silent or times.claimed or times.buried
     return f"{(times.opened - start) * 1000:.1f} ms after its last grant ended"
+
+
+def steps(takeover: TookOver, timing: LeaseTiming, *, announced: float | None, told: float) -> plan.TakeoverTimes:
+    """The steps in milliseconds after the first beat that the arbiters missed; or after a release was heard."""
+    if takeover.is_released:
+        return _released(takeover.times, announced=announced, told=told)
+    return since_missed(takeover.times, timing, announced=announced, told=told)
+
+
+def _released(times: TakeoverTimes, *, announced: float | None, told: float) -> plan.TakeoverTimes:
+    def ms(moment: float) -> float:
+        return round((moment - times.buried) * 1000, 3)
+
+    return plan.TakeoverTimes(
+        buried_ms=0.0,
+        opened_ms=ms(times.opened),
+        told_ms=ms(told),
+        announced_ms=None if announced is None else ms(announced),
+    )
 
 
 def since_missed(

@@ -4,7 +4,8 @@ Of each router it keeps the chain of its *actors*: tenures that may forward it, 
 each other has the right to be once all before it are over. So any two wait for one another, and adding at the end is
 always safe. An actor leaves the chain when it is over (buried by a claim, taken over from, or succeeded by a higher
 incarnation of its host), or when its host acknowledged a plan without it, and does not forward. Until then everybody
-after it waits for it: that is the change in two steps.
+after it waits for it: that is the change in two steps. The first of the chain, when it is to leave, is told to release
+the router to the second, which need not be told anything: it says that it forwards what was released.
 
 When an operator confirms that a quorum of the arbiters is off, the panel begins anew, as `core.panel` says.
 
@@ -20,7 +21,7 @@ from gapless.core.beatevents import BurialAnswered, BurialAsked, GuardPlan, Plan
 from gapless.core.claim import Claim
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import LeaseTiming, Panel, PanelVersion, Tenure
-from gapless.model.plan import Epoch, Revision
+from gapless.model.plan import Epoch, Revision, Successor
 from gapless.model.router import RouterId
 from gapless.sim.agenda import Agenda
 from gapless.sim.lease.clock import Clock
@@ -141,7 +142,11 @@ class Controller:
         tenure = self._tenures.get(host)
         active: dict[RouterId, Epoch] = {}
         rights: dict[RouterId, Right] = {}
+        releases: dict[RouterId, Successor] = {}
         for router_id, chain in self.chains.items():
+            first, second = (*chain.actors, None, None)[:2]
+            if first is not None and second is not None and first.is_leaving and first.tenure == tenure:
+                releases[router_id] = Successor(tenure=second.tenure, epoch=second.epoch)
             for index, actor in enumerate(chain.actors):
                 if actor.tenure != tenure or actor.is_leaving:
                     continue
@@ -156,6 +161,7 @@ class Controller:
             panel=self.panel,
             active=active,
             rights=rights,
+            releases=releases,
         )
 
     # Chains
@@ -214,20 +220,33 @@ class Controller:
             self._tenures[host] = tenure
             self.heard[tenure] = report.takeovers
             for router_id, chain in self.chains.items():
-                self._hear_of(chain, tenure, report, is_forwarding=router_id in report.forwarding)
+                self._hear_of(
+                    chain,
+                    tenure,
+                    report,
+                    is_forwarding=router_id in report.forwarding,
+                    is_released=router_id in report.released,
+                )
         self._publish()
 
-    def _hear_of(self, chain: Chain, tenure: Tenure, report: Report, *, is_forwarding: bool) -> None:
+    def _hear_of(self, chain: Chain, tenure: Tenure, report: Report, *, is_forwarding: bool, is_released: bool) -> None:
         place = next((index for index, each in enumerate(chain.actors) if each.tenure == tenure), None)
         if place is None:
             return
         actor = chain.actors[place]
         if is_forwarding and place > 0:
-            for each in chain.actors[:place]:
-                self._bury(each.tenure)
+            self._succeeded(chain, place, is_released=is_released)
             actor.is_leaving, actor.without = False, None
         elif actor.is_leaving and not is_forwarding and self._has_acknowledged(actor, report):
             chain.actors.remove(actor)
+
+    def _succeeded(self, chain: Chain, place: int, *, is_released: bool) -> None:
+        """The actor at that place forwards: those before it are over, or the first of all has released the router."""
+        if is_released:
+            del chain.actors[0]
+            place -= 1
+        for each in chain.actors[:place]:
+            self._bury(each.tenure)
 
     def _has_acknowledged(self, actor: Actor, report: Report) -> bool:
         return actor.without is not None and report.settled is not None and report.settled >= actor.without

@@ -63,6 +63,8 @@ class Report:
     tenure: Tenure | None
     settled: Revision | None
     forwarding: Mapping[RouterId, Epoch]
+    released: frozenset[RouterId]
+    """Of that, what the host before released."""
     takeovers: int
     panel: Panel | None
 
@@ -336,6 +338,7 @@ class Sentinel:
             tenure=beat.tenure,
             settled=beat.settled,
             forwarding=beat.forwarding,
+            released=frozenset(beat.released),
             takeovers=beat.takeovers,
             panel=beat.panel,
         )

@@ -1,0 +1,154 @@
+"""`gapless drain`: take a host out of service, and stay until its routers have left it."""
+
+import time
+from collections import Counter
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+from rich.table import Table
+
+from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, print_json, put
+from gapless.errors import Unavailable
+from gapless.observe.words import counted
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"max_content_width": 110})
+
+LOOK_S = 0.5
+PATIENCE_S = 30.0
+"""How long the controller may be away meanwhile: the drain waits for it, too."""
+STUCK_NAMED = 5
+
+_KINDS = {
+    "switchover": "its standby has it built: a few milliseconds without traffic",
+    "build": "somebody has to build it first",
+    "stuck": "stays: no host can take it",
+}
+
+
+@app.command()
+def drain(
+    host: Annotated[str, typer.Argument(metavar="HOST", help="A name, as `gapless status` shows it.")],
+    at_once: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="Routers that may be on their way at a time; 4 if nobody says otherwise."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show only where each router would go.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until all routers have left.")] = True,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Stay so long at most, and then say what is left.")
+    ] = None,
+    api: Api = DEFAULT_API,
+    json: AsJson = False,
+) -> None:
+    """Take a host out of service: its routers leave it, a few at a time, and it gets no others.
+
+    A router of failover mode standby goes to its standby, once that has it built. Nothing is ever active twice, and
+    what no host can take stays where it runs. It is the same as `openstack network agent set --disable`.
+
+    To end this command, by Ctrl-C for instance, ends nothing: routers go on leaving. `gapless drain HOST` looks on
+    again; `gapless undrain HOST` keeps there what has not left yet. A host that is drained can be switched off; put it
+    back with `gapless undrain`.
+
+    Exit status: 0 once nothing is left there (or with --no-wait), 1 if something is when the time is over.
+
+    Examples:
+
+        gapless drain net1 --dry-run
+
+        gapless drain net1 --at-once 16
+
+        gapless drain net1 --timeout 120 && ssh net1 poweroff
+    """
+    if dry_run:
+        _show_prospects(api, host, json=json)
+        return
+    put(api, _path(host, "drain"), {"drain": {"wanted": True} | ({} if at_once is None else {"at_once": at_once})})
+    try:
+        left = _watch(api, host, timeout, is_told=not json) if wait else get(api, _path(host, "drain"))["drain"]
+    except KeyboardInterrupt:
+        typer.echo(f"\n{_how_to_go_on(host)}", err=True)
+        raise typer.Exit(130) from None
+    if json:
+        print_json({"drain": left})
+    if wait and not is_over(left):
+        typer.echo(f"{_progress(left)}. {_how_to_go_on(host)}", err=True)
+        raise typer.Exit(1)
+
+
+def is_over(drain: dict[str, Any]) -> bool:
+    """Whether nothing is left on the host, and everything that left it runs elsewhere."""
+    return not (drain["admin_state_up"] or drain["routers"] or drain["leaving"] or drain["on_their_way"])
+
+
+def _path(host: str, what: str) -> str:
+    return f"hosts/{quote(host, safe='')}/{what}"
+
+
+def _how_to_go_on(host: str) -> str:
+    return (
+        f"The drain goes on by itself: `gapless drain {host}` looks on again, `gapless undrain {host}` keeps there "
+        "what has not left yet."
+    )
+
+
+def _watch(api: str, host: str, timeout: float | None, *, is_told: bool) -> dict[str, Any]:
+    """Until it is over, or the time is; returns what was seen last. Says what changed."""
+    end = None if timeout is None else time.monotonic() + timeout
+    told, stuck = "", dict[str, int]()
+    while True:
+        drain = _look(api, host)
+        if is_told and (line := _progress(drain)) != told:
+            console.print(line, soft_wrap=True)
+            told = line
+        if is_told and (reasons := _reasons(drain["stuck"])) != stuck:
+            for reason in reasons.keys() - stuck.keys():
+                console.print(f"  [yellow]stays:[/] {reason}", soft_wrap=True)
+            stuck = reasons
+        if is_over(drain) or (end is not None and time.monotonic() >= end):
+            return drain
+        time.sleep(LOOK_S)
+
+
+def _look(api: str, host: str) -> dict[str, Any]:
+    """A controller that is being restarted is waited for. Raises Unavailable, NotFound."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            drain: dict[str, Any] = get(api, _path(host, "drain"))["drain"]
+        except Unavailable:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(LOOK_S)
+            continue
+        return drain
+
+
+def _progress(drain: dict[str, Any]) -> str:
+    if is_over(drain):
+        return f"{drain['host']} is drained: nothing is left there, and it can be switched off"
+    way = drain["leaving"] + drain["on_their_way"]
+    said = f"{drain['host']}: {counted(drain['routers'], 'router')} to go, {way} on their way"
+    return said + (f", {len(drain['stuck'])} of them stuck" if drain["stuck"] else "")
+
+
+def _reasons(stuck: dict[str, str]) -> dict[str, int]:
+    """Each reason once, with how many have it; the routers' own names are in `gapless status`."""
+    count = Counter(reason.replace(router_id, "ID") for router_id, reason in stuck.items())
+    return dict(count.most_common(STUCK_NAMED))
+
+
+def _show_prospects(api: str, host: str, *, json: bool) -> None:
+    found = get(api, _path(host, "prospects"))["prospects"]
+    if json:
+        print_json({"prospects": found})
+        return
+    table = Table(title=f"{counted(len(found), 'router')} of {host}; nothing was done", title_justify="left")
+    table.add_column("router", no_wrap=True)
+    for column in ("how", "to", "why"):
+        table.add_column(column)
+    for each in found:
+        table.add_row(each["router_id"], each["kind"], each["host"] or "-", each["reason"])
+    console.print(table)
+    for kind, number in Counter(each["kind"] for each in found).most_common():
+        console.print(f"{kind}: {counted(number, 'router')} ({_KINDS[kind]})", soft_wrap=True)

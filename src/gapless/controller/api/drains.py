@@ -1,0 +1,97 @@
+"""Routers moved by the host: hosts taken out of service, by name, how far their routers have left them and where those
+would go; and evened out over all hosts.
+
+There is one truth, Neutron's `admin_state_up` of the host's agent; what is changed here is that. Beside it stands how
+many routers may be on their way at a time: the running controller's, as long as the host is out of service.
+"""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gapless.controller.api import bodies
+from gapless.controller.api.faults import HttpBadRequest
+from gapless.controller.api.resources import json_response
+from gapless.controller.api.transactions import HOSTS_ADMIN_CHANGED, Transactions
+from gapless.controller.steering import Steering
+from gapless.controller.store.tables import HostRow
+from gapless.errors import NotFound
+from gapless.model.host import HostName
+
+MOST_AT_ONCE = 1000
+_BODY = (
+    f'The body must be {{"drain": {{"wanted": true or false}}}}, with "at_once": 1 to {MOST_AT_ONCE} to set the pace'
+)
+
+
+class Drains:
+    """Handlers under /v2.0/gapless/hosts/{host}, and of /v2.0/gapless/rebalance."""
+
+    def __init__(self, transactions: Transactions, steering: Steering) -> None:
+        self._transactions = transactions
+        self._steering = steering
+
+    async def show(self, request: Request) -> Response:
+        """GET drain: how far it is, also of a host in service."""
+        host = self._known(HostName(request.path_params["host"]))
+        return json_response({"drain": msgspec.to_builtins(self._steering.drain(host))})
+
+    async def prospects(self, request: Request) -> Response:
+        """GET prospects: where each router of the host would go."""
+        host = self._known(HostName(request.path_params["host"]))
+        return json_response({"prospects": [msgspec.to_builtins(each) for each in self._steering.prospects(host)]})
+
+    async def change(self, request: Request) -> Response:
+        """PUT drain `{"drain": {"wanted": true, "at_once": 4}}`: take the host out of service, or put it back."""
+        host = self._known(HostName(request.path_params["host"]))
+        wanted, at_once = _asked(await bodies.read(request))
+        if at_once is not None:  # First: what begins to leave goes by it.
+            self._steering.drain_paced(host, at_once)
+        await self._transactions.write(lambda session: _set_admin_up(session, host, admin_up=not wanted))
+        return json_response({"drain": {"host": host, "wanted": wanted}})
+
+    async def shifts(self, _: Request) -> Response:
+        """GET rebalance: which routers should go elsewhere."""
+        return json_response({"rebalance": [msgspec.to_builtins(each) for each in self._steering.shifts()]})
+
+    async def rebalance(self, request: Request) -> Response:
+        """PUT rebalance `{"rebalance": {"most": 4}}`: have so many of them go at most; those that go."""
+        begun = self._steering.shifts()[: _most(await bodies.read(request))]
+        for each in begun:
+            self._steering.move_requested(each.router_id, each.to_host)
+        return json_response({"rebalance": [msgspec.to_builtins(each) for each in begun]})
+
+    def _known(self, host: HostName) -> HostName:
+        if self._steering.drain(host) is None:
+            raise NotFound(f"there is no host {host}: `gapless status` lists those that there are")
+        return host
+
+
+async def _set_admin_up(session: AsyncSession, host: HostName, *, admin_up: bool) -> None:
+    row = await session.get(HostRow, host)
+    if row is None:
+        raise NotFound(f"there is no host {host} any more")
+    if row.admin_state_up != admin_up:
+        row.admin_state_up = admin_up
+        session.info.setdefault(HOSTS_ADMIN_CHANGED, {})[host] = admin_up
+
+
+def _most(body: Any) -> int:
+    asked = body.get("rebalance") if isinstance(body, dict) else None
+    most = asked.get("most") if isinstance(asked, dict) and asked.keys() == {"most"} else None
+    if type(most) is not int or not 1 <= most <= MOST_AT_ONCE:
+        raise HttpBadRequest(f'The body must be {{"rebalance": {{"most": 1 to {MOST_AT_ONCE}}}}}')
+    return most
+
+
+def _asked(body: Any) -> tuple[bool, int | None]:
+    asked = body.get("drain") if isinstance(body, dict) else None
+    if not isinstance(asked, dict) or asked.keys() - {"wanted", "at_once"} or not isinstance(asked.get("wanted"), bool):
+        raise HttpBadRequest(_BODY)
+    at_once = asked.get("at_once")
+    if at_once is not None and (type(at_once) is not int or not 1 <= at_once <= MOST_AT_ONCE):
+        raise HttpBadRequest(_BODY)
+    return asked["wanted"], at_once

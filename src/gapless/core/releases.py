@@ -1,0 +1,55 @@
+"""What this host releases: guarded routers that a plan takes from it while it lives, and who may open them then.
+
+    plan: release r to B@7 at epoch 5  ──►  close r  ──►  the kernel has closed it  ──►  RELEASED(r, 5) to B@7
+                                                                                         and again each interval
+
+Theory: a right waits until a tenure is over, because a host that cannot be asked may forward until then. A host that
+can be asked may say of one router what its end would say of all: it is closed here, and is not opened here again before
+a later epoch. That is all that a successor needs, and it takes one datagram, where the way by the controller takes
+several and two writes of the store.
+
+The rule: nothing is said before the kernel has closed the router, and nothing after a plan has given it back. The word
+is for one tenure at one epoch: at no other does anybody heed it. It may be lost; so it is said again, until a plan asks
+for it no more, which is when it is stored that this host has let go.
+
+The invariant: what was released is not open here, nor wanted to be.
+"""
+
+from collections.abc import Collection, Mapping
+
+from gapless.model.plan import Successor
+from gapless.model.router import RouterId
+
+
+class Releases:
+    """Those of one incarnation."""
+
+    def __init__(self) -> None:
+        self._given: Mapping[RouterId, Successor] = {}
+        self._due: set[RouterId] = set()
+
+    @property
+    def said(self) -> Collection[RouterId]:
+        """Routers of which it was said since the plan asked for it."""
+        return self._given.keys() - self._due
+
+    @property
+    def has_due(self) -> bool:
+        """Whether something is to be said, as soon as it is closed."""
+        return bool(self._due)
+
+    def give(self, releases: Mapping[RouterId, Successor]) -> None:
+        """These are to be released, and no others."""
+        is_new = {router_id for router_id, to in releases.items() if self._given.get(router_id) != to}
+        self._due = (self._due | is_new) & releases.keys()
+        self._given = dict(releases)
+
+    def again(self) -> None:
+        """Whatever was said may have been lost."""
+        self._due = set(self._given)
+
+    def due(self, is_open: Collection[RouterId]) -> list[tuple[RouterId, Successor]]:
+        """What is to be said now, given what is open, may be, or is wanted to be. It counts as said."""
+        ready = sorted(self._due.difference(is_open))
+        self._due.difference_update(ready)
+        return [(router_id, self._given[router_id]) for router_id in ready]

@@ -1,0 +1,95 @@
+"""A router that is to be released stays open until its connections are copied to the host that gets it. Pure.
+
+    plan: release r to B ──► the flows process is asked about r and B ──► all told and applied ──► the beat has the plan
+                                                                     └── or PATIENCE_S are over ──┘
+
+Theory: the copies run behind what happens by some tens of milliseconds, and right after a takeover by a minute, since
+they take turns. What is not copied when the router changes hosts is forgotten. While it waits here, it forwards.
+
+The rule: each release is waited for once, for a while at most, and only where the router works: one that its host
+cannot run is better off elsewhere, with its connections or without. As long as it waits the beat has it as before, and
+what the beat works from is no plan of the controller's, so nothing of it is acknowledged.
+
+What begins between the last look and the closing, a few milliseconds later, is not copied.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from gapless.core.hostplan import HostPlan
+from gapless.model.host import HostName
+from gapless.model.plan import PlannedRouter, Role, Successor
+from gapless.model.router import RouterId
+
+PATIENCE_S = 2.0
+"""A router's copy takes some 50 ms where the kernel's table is large, and those that wait here go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    to: HostName
+    before: PlannedRouter
+    """As the beat has it."""
+    until: float
+
+
+class Flushing:
+    """Of one host. `now` is monotonic seconds."""
+
+    def __init__(self, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
+        self._asked: dict[RouterId, Successor] = {}
+        """Releases that were waited for, or are."""
+        self._waits: dict[RouterId, _Wait] = {}
+
+    @property
+    def wanted(self) -> Mapping[RouterId, HostName]:
+        """Which routers' connections have to be on which host."""
+        return {router_id: wait.to for router_id, wait in self._waits.items()}
+
+    def planned(self, plan: HostPlan, before: HostPlan, works: Collection[RouterId], now: float) -> None:
+        """A plan arrived; the beat has the one of `before`. `works`: routers that are open here, and built."""
+        releases = {each.router.id: to for each in plan.routers.values() if (to := _release(each)) is not None}
+        self._asked = {router_id: to for router_id, to in self._asked.items() if releases.get(router_id) == to}
+        self._waits = {router_id: wait for router_id, wait in self._waits.items() if router_id in self._asked}
+        for router_id in releases.keys() - self._asked.keys():
+            self._asked[router_id] = to = releases[router_id]
+            has = before.routers.get(router_id)
+            if router_id in works and has is not None and _is_active(has):
+                self._waits[router_id] = _Wait(to.tenure.host, has, now + self._patience_s)
+
+    def held(self, plan: HostPlan) -> HostPlan:
+        """The plan as the beat may have it; the very same where nothing waits."""
+        if not self._waits.keys() & plan.routers.keys():
+            return plan
+        waits = self._waits
+        routers = (waits[each.router.id].before if each.router.id in waits else each for each in plan.routers.values())
+        return HostPlan.of(plan.revision, routers)
+
+    def flushed(self, routers: Iterable[RouterId]) -> bool:
+        """Their connections are there; whether the beat may have another plan by that."""
+        known = [router_id for router_id in routers if self._waits.pop(router_id, None) is not None]
+        return bool(known)
+
+    def shut(self, is_open: Collection[RouterId]) -> bool:
+        """What is not open any more has nothing to wait for; whether the beat may have another plan by that."""
+        return self.flushed([router_id for router_id in self._waits if router_id not in is_open])
+
+    def next_deadline(self) -> float | None:
+        """When the next one has waited for long enough."""
+        return min((wait.until for wait in self._waits.values()), default=None)
+
+    def overdue(self, now: float) -> Mapping[RouterId, HostName]:
+        """Those that have, and where they should have been whole. They wait no more."""
+        late = {router_id: wait.to for router_id, wait in self._waits.items() if wait.until <= now}
+        for router_id in late:
+            del self._waits[router_id]
+        return late
+
+
+def _release(planned: PlannedRouter) -> Successor | None:
+    return None if planned.guarded is None else planned.guarded.release
+
+
+def _is_active(planned: PlannedRouter) -> bool:
+    return planned.guarded is not None and planned.guarded.role is Role.ACTIVE
