@@ -14,6 +14,7 @@ from gapless.core.placement import objection
 from gapless.core.routers import RouterRecord
 from gapless.core.succession import RightState
 from gapless.core.views import DrainStatus, Prospect
+from gapless.core.wishes import hindrance
 from gapless.model.host import HostName
 from gapless.model.plan import RouterState
 from gapless.model.router import RouterId
@@ -52,8 +53,8 @@ def switchover_to(ledger: Ledger, router: RouterRecord) -> HostName | None:
 
 def _prospect(ledger: Ledger, router: RouterRecord) -> Prospect:
     home = ledger.fleet.get(router.host)
-    if home is not None and home.inability:
-        return _stuck(router, f"{home.name} {home.inability}: routers leave a host that is heard only")
+    if home is not None and (why := hindrance(router, home)):
+        return _stuck(router, f"{home.name} {why}, and has to be heard to let go of it")
     if router.is_guarded and (first := _first_standby(ledger, router)) is not None:
         return first
     objections = {

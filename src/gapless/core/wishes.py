@@ -215,9 +215,14 @@ def agent_trouble(host: Host) -> str:
     return host.agent_trouble or "it gives no reason"
 
 
-def _unless_stuck(wish: Wish, router: RouterRecord, home: Host) -> Wish | Stay:
-    """Leaving needs the host left to do something: its guard to close a guarded router, its agent to remove a classic
-    one. As long as it cannot, the router had better stay where it runs.
+def hindrance(router: RouterRecord, home: Host) -> str:
+    """Why a router cannot leave a host now, as a clause; "" if it can. That host has to do something for it: its guard
+    to close a guarded router, its agent to remove a classic one.
     """
-    hindrance = home.absence if router.is_guarded else home.inability
-    return Stay(reason=f"it should leave {home.name}, but that host {hindrance}, so it stays") if hindrance else wish
+    return home.absence if router.is_guarded else home.inability
+
+
+def _unless_stuck(wish: Wish, router: RouterRecord, home: Host) -> Wish | Stay:
+    """As long as it cannot leave, it had better stay where it runs."""
+    why = hindrance(router, home)
+    return Stay(reason=f"it should leave {home.name}, but that host {why}, so it stays") if why else wish

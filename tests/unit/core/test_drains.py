@@ -92,7 +92,7 @@ def test_nothing_leaves_a_host_that_is_not_heard() -> None:
     rig.want("r1")
     rig.pass_time(80, heard=["h2"])
     (prospect,) = kinds(rig)
-    assert prospect == ("stuck", None, "no host can take it: h1 is silent: routers leave a host that is heard only")
+    assert prospect == ("stuck", None, "no host can take it: h1 is silent, and has to be heard to let go of it")
 
 
 def test_a_host_that_nobody_knows_is_none() -> None:
@@ -100,3 +100,13 @@ def test_a_host_that_nobody_knows_is_none() -> None:
     rig.want(needs("r1"))
     assert rig.planner.drain_view(HostName("h9")) is None
     assert rig.planner.prospects(HostName("h9")) == []
+
+
+def test_a_guarded_router_leaves_a_host_whose_agent_does_not_work() -> None:
+    """Its guard closes it, which takes no agent."""
+    rig = StandbyRig("h1", "h2")
+    rig.protect("r1")
+    rig.settle("h1", "h2")
+    rig.lose_agents("it cannot be started", "h1")
+    ((kind, host, _),) = kinds(rig)
+    assert (kind, host) == ("switchover", "h2")
