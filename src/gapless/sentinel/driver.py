@@ -111,7 +111,7 @@ class Sentinel:
             if self._pulse is None or commands.flows is None
             else FlowKeeper(commands.flows, _flows_begin(settings, facts, key), self._flow_duties, self._flows_flushed)
         )
-        self._guard_changed = asyncio.Event()
+        self._leaving_changed = asyncio.Event()
         self._flushing = Flushing()
         self._flushing_alarm: asyncio.TimerHandle | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -148,22 +148,30 @@ class Sentinel:
                 await self._pulse.shut()
 
     async def leave(self, within_s: float) -> None:
-        """Say that this host is about to stop, and return once nothing guarded is open here, the controller cannot be
-        told, or the time is over. Guarded routers that are left go on until the lease ends, and are taken over.
+        """Say that this host is about to stop, and return once nothing guarded is open here and what it released has
+        arrived, the controller cannot be told, or the time is over. Guarded routers that are left go on until the lease
+        ends, and are taken over.
         """
         if self._pulse is None or not self._pulse.levels.open or self._link_is != _CONNECTED:
             return
         self._reporting.stop(time.monotonic())
         self._report_is_sooner.set()
         end, before = time.monotonic() + within_s, len(self._pulse.levels.open)
-        while self._pulse.levels.open and self._link_is == _CONNECTED and time.monotonic() < end:
-            self._guard_changed.clear()
+        while self._is_being_left() and self._link_is == _CONNECTED and time.monotonic() < end:
+            self._leaving_changed.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(LEAVING_LOOK_S, max(0.0, end - time.monotonic()))):
-                    await self._guard_changed.wait()
+                    await self._leaving_changed.wait()
         left = len(self._pulse.levels.open)
         what = "guarded routers have left before this host stops"
         self._log.info(what, left=before - left, stay=left)
+
+    def _is_being_left(self) -> bool:
+        """What is closed and not open elsewhere yet may still wait for this host's word: a datagram may be lost."""
+        assert self._pulse is not None
+        planned = () if self._plan is None else self._plan.routers.values()
+        releases = any(each.guarded is not None and each.guarded.release is not None for each in planned)
+        return releases or bool(self._pulse.levels.open)
 
     async def _supervise_once_guarded(self) -> None:
         """An agent adopts what is there, and sets its taps up. Where some are guarded, the guard comes first."""
@@ -267,6 +275,7 @@ class Sentinel:
             self._doubt.cancel()
             self._doubt = None
         self._plan = plan
+        self._leaving_changed.set()
         if panel is not None:
             self._addresses = _addresses(panel)
         if self._pulse is not None:
@@ -411,7 +420,7 @@ class Sentinel:
     def guard_changed(self) -> None:
         """What the beat says changed."""
         assert self._pulse is not None
-        self._guard_changed.set()
+        self._leaving_changed.set()
         self._reporting.guard_is(self._pulse.levels, time.monotonic())
         if self._unsent is not None:
             self._unsent.tenure_is(self._pulse.levels.tenure)

@@ -418,6 +418,20 @@ async def test_a_host_that_stops_says_so_and_waits_until_nothing_is_open(tmp_pat
         await leaving
 
 
+async def test_a_host_that_stops_waits_until_what_it_released_has_arrived(tmp_path: Path) -> None:
+    fake = FakeController(snapshot=(guarded("open:x"), guarded("x")))
+    async with controller(fake), with_beat(fake, tmp_path) as it:
+        session = await fake.session()
+        await session.heard(lambda report: bool(report.forwarding))
+        leaving = asyncio.create_task(it.sentinel.leave(60.0))
+        await session.heard(lambda report: report.is_stopping)
+        await session.change(guarded("close:x"), released("x"))
+        await session.heard(lambda report: report.forwarding == ())
+        assert not leaving.done(), "the word that it is closed may have been lost"
+        await session.change(guarded("x"))
+        await leaving
+
+
 async def test_a_host_that_cannot_tell_its_controller_stops_at_once(tmp_path: Path) -> None:
     fake = FakeController(snapshot=(guarded("open:x"), guarded("x")))
     async with contextlib.AsyncExitStack() as serving:
