@@ -30,9 +30,13 @@ STEADY_S = 10.0
 patience, if that is less.)"""
 
 
-def connected(host: Host, now: float) -> None:
-    """A control link is open. What the agent did while there was none is not known, so that does not count."""
+def connected(host: Host, now: float, *, is_restarted: bool) -> None:
+    """A control link is open. What the agent did while there was none is not known, so that does not count; and where
+    the host itself was restarted meanwhile, nor does what was before, unless that was too long already.
+    """
     host.agent, host.agent_runs_since = None, None
+    if is_restarted and not host.is_agentless:
+        host.agent_lacks_since = None
     if host.agent_lacks_since is not None and host.silence.heard_at is not None:
         host.agent_lacks_since = min(now, host.agent_lacks_since + now - host.silence.heard_at)
 

@@ -89,9 +89,10 @@ def _host_connected(ledger: Ledger, event: HostConnected) -> None:
     if host is None:
         host = ledger.add_host(event.facts, event.incarnation, admin_up=event.admin_up)
         ledger.looks.at(*(each.id for each in ledger.routers.values() if each.tour.new_host(ledger.now)))
+    is_restarted = event.incarnation > host.incarnation
     _meet(ledger, host, event)
     host.connected, host.is_stopping = True, False
-    agentless.connected(host, ledger.now)
+    agentless.connected(host, ledger.now, is_restarted=is_restarted)
     host.session, host.heard, host.guard_version, host.forwarding = event.session, 0, 0, None
     host.told_ahead = host.told_leftovers = host.is_held = False
     leaseless.began(host, ledger.now)

@@ -238,6 +238,27 @@ def test_what_happened_while_there_was_no_link_does_not_count(rig: StandbyRig) -
     assert view(rig, "h1").without_agent_s is not None
 
 
+def test_a_host_that_was_restarted_gives_its_agent_its_patience_anew(rig: StandbyRig) -> None:
+    """Or an agent that was killed before a reboot and again after it would look like one that never works."""
+    rig.lose_agents(WHY, "h2")
+    settle(rig, PATIENCE_S - 5)
+    rig.mend_agents("h2")
+    rig.restart_host("h2")
+    rig.lose_agents(WHY, "h2")
+    settle(rig, PATIENCE_S - 5)
+    assert view(rig, "h2").without_agent_s is None
+    settle(rig, 10)
+    assert view(rig, "h2").without_agent_s is not None
+
+
+def test_a_host_that_is_marked_stays_so_when_it_was_restarted(rig: StandbyRig) -> None:
+    rig.lose_agents(WHY, "h2")
+    settle(rig, PATIENCE_S + 5)
+    rig.restart_host("h2")
+    settle(rig, 5)
+    assert view(rig, "h2").without_agent_s is not None
+
+
 def test_a_pause_of_the_controller_does_not_count(rig: StandbyRig) -> None:
     rig.lose_agents(WHY, "h1")
     settle(rig, 10)
