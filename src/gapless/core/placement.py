@@ -187,7 +187,8 @@ class StandbyPlacing:
         """
         kind = _kind(needs)
         if kind not in self._able:
-            self._able[kind] = [host for host in self._hosts if not objection(host, needs)]
+            # Whether there is room is looked at each time: what the store answers may make some.
+            self._able[kind] = [host for host in self._hosts if not objection(host, needs, has_it=True)]
             self._ready[kind] = self._able[kind]
         ready = self._ready[kind] = [
             host

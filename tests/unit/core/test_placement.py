@@ -5,7 +5,7 @@ from planner_rig import facts, needs
 
 from gapless.core.fleet import Host
 from gapless.core.liveness import Silence
-from gapless.core.placement import Placing, objection
+from gapless.core.placement import Placing, StandbyPlacing, objection
 from gapless.model.host import AgentState, HostName, Incarnation
 from gapless.model.router import RouterId
 
@@ -91,6 +91,17 @@ def test_each_decision_counts_the_ones_before() -> None:
         assert chosen is not None
         chosen.coming.add(RouterId(f"r{number}"))
     assert [each.load for each in hosts] == [5, 5, 2]
+
+
+def test_room_that_is_made_while_standbys_are_chosen_is_seen() -> None:
+    """What hosts can do is looked at once for many answers of the store, and these may make room."""
+    home, full = host("h1"), host("h2", 1, capacity=1)
+    placing = StandbyPlacing([home, full], 0.0)
+    chosen, waits = placing.place(needs("r"), home, instead_of=None, avoid=())
+    assert (chosen.host, chosen.reason, waits) == (None, "h2 is full (1 of 1)", False)
+    full.bound.clear()
+    chosen, _ = placing.place(needs("r"), home, instead_of=None, avoid=())
+    assert chosen.host is full
 
 
 def test_why_nobody_is_grouped_by_reason() -> None:
