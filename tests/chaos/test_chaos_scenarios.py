@@ -63,7 +63,8 @@ async def test_the_controller_is_killed_in_the_middle_of_a_reschedule() -> None:
         survivors = [host for host in lab.hosts.values() if host is not victim]
         await (await choose(lab, "host-power", [victim.name])).strike(lab)
         await standing(lab, victim, "silent")
-        # Nothing can be built from here on: the agents hang for some seconds, until their sentinels lose patience.
+        # Nothing can be built from here on: agents hang, and as soon as there are moves sentinels do, which would not
+        # bear that for long.
         for host in survivors:
             signal_agent(host, signal.SIGSTOP)
 
@@ -71,6 +72,8 @@ async def test_the_controller_is_killed_in_the_middle_of_a_reschedule() -> None:
             return said(lab.controller.server, "Rescheduling router")
 
         await until(begun, "the reschedule has begun", PATIENCE_S)
+        for host in survivors:
+            host.sentinel.signal(signal.SIGSTOP)
         lab.controller.server.signal(signal.SIGKILL)
         await lab.controller.server.ended()
         await lab.start_controller()
@@ -79,6 +82,7 @@ async def test_the_controller_is_killed_in_the_middle_of_a_reschedule() -> None:
 
         for host in survivors:
             signal_agent(host, signal.SIGCONT)
+            host.sentinel.signal(signal.SIGCONT)
         await lab.routers_active(on=lambda name: name != victim.name)
         await everything_works(lab)
 
