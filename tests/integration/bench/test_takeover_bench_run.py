@@ -37,6 +37,6 @@ def test_idle_hosts_are_looked_at_in_a_lab_that_is_gone_afterwards(tmp_path: Pat
     rows = json.loads(written.read_text())
     assert [row["host"] for row in rows] == ["host-1", "host-2"]
     for row in rows:
-        assert set(row["costs"]) == {"sentinel", "beat", "agent"}
+        assert set(row["costs"]) == {"sentinel", "beat", "agent", "flows"}
         assert all(cost["rss_mib"] > 10 for cost in row["costs"].values())
         assert row["costs"]["beat"]["percent"] > 0
