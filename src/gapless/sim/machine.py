@@ -4,8 +4,7 @@ It keeps the rules that a real host keeps, since the planner relies on them:
 
 - What a new plan does not hold is removed before anything is built; REMOVED is reported when nothing is left, and
   also for a router of which there was nothing to begin with.
-- The first report of a session is full: it names everything that is there, half-built included. Those that follow name
-  what is news. Each says from which plan it was made.
+- A full report names everything that is there, half-built included, and says from which plan it was made.
 - A router that forwards unguarded and is to be guarded is opened by the guard first, then put under it by the agent,
   and said to be guarded after that.
 - A plan from disk is not confirmed: what runs is kept, nothing absent is built, until the controller has spoken.
@@ -268,7 +267,7 @@ class Machine:
     # The sentinel
 
     def _heartbeat(self) -> None:
-        self._report()
+        self._report(full=self._world.random.random() < 0.3)
         self._later(self._report_interval_s, self._heartbeat)
 
     def _report(self, *routers: RouterReport, full: bool = False, buried: tuple[Burial, ...] = ()) -> None:
