@@ -13,6 +13,7 @@ import pytest
 from chaos_lab import CLASSIC, PATIENCE_S, host_of, reaches_outside, running_lab, said, strike
 
 from gapless.lab import shell, whereabouts, wiring
+from gapless.lab.api import Item
 from gapless.lab.faults import choose
 from gapless.lab.lab import Lab
 from gapless.lab.layout import Place
@@ -68,8 +69,11 @@ async def test_the_controller_is_killed_in_the_middle_of_a_reschedule() -> None:
         for host in survivors:
             signal_agent(host, signal.SIGSTOP)
 
+        async def moves() -> list[Item]:
+            return [move for move in await lab.api.failovers() if move["from_host"] == victim.name]
+
         async def begun() -> bool:
-            return said(lab.controller.server, "Rescheduling router")
+            return bool(await moves())  # It is said before it is stored, and what is not stored is decided anew.
 
         await until(begun, "the reschedule has begun", PATIENCE_S)
         for host in survivors:
@@ -77,8 +81,7 @@ async def test_the_controller_is_killed_in_the_middle_of_a_reschedule() -> None:
         lab.controller.server.signal(signal.SIGKILL)
         await lab.controller.server.ended()
         await lab.start_controller()
-        moves = [move for move in await lab.api.failovers() if move["from_host"] == victim.name]
-        assert {(move["kind"], move["outcome"]) for move in moves} == {("reschedule", "running")}
+        assert {(move["kind"], move["outcome"]) for move in await moves()} == {("reschedule", "running")}
 
         for host in survivors:
             signal_agent(host, signal.SIGCONT)
