@@ -110,6 +110,7 @@ def measure(routers: int, timing: str, seconds: float) -> list[Row]:
     with _lab(routers, timing) as top:
         pids = {host: of_host(top, host) for host in (ACTIVE, STANDBY)}
         print(f"{routers} routers, timing {timing}: up after {time.monotonic() - began:.0f} s", flush=True)
+        print(f"  first copies: {COPY_S * routers:.0f} s; then {seconds:g} s in which nothing happens", flush=True)
         time.sleep(COPY_S * routers)
         before = {pid: used_s(pid) for found in pids.values() for pid in found.values()}
         start = time.monotonic()

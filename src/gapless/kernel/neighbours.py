@@ -10,10 +10,10 @@ import struct
 
 from gapless.kernel.netlink import ALREADY_GONE, Netlink, Request, attribute, attributes
 
-_DELNEIGH, _GETNEIGH = 29, 30
-_NDMSG = struct.Struct("=BxxxiHBB")
-"""linux/neighbour.h: family, interface, state, flags, type."""
-_DST = 1
+NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
+NDMSG = struct.Struct("=BxHiHBB")
+"""linux/neighbour.h: family, padding, interface, state, flags, type."""
+DST = 1
 _INCOMPLETE = 0x01
 
 
@@ -28,8 +28,8 @@ def forget_unresolved(interface: str) -> int:
         return 0  # It is gone, and what waited for it too.
     with Netlink() as netlink:
         waiting = [
-            attributes(body, _NDMSG.size)[_DST]
-            for body in netlink.dump(_GETNEIGH, _NDMSG.pack(socket.AF_INET, 0, 0, 0, 0), "list neighbours")
+            attributes(body, NDMSG.size)[DST]
+            for body in netlink.dump(GETNEIGH, NDMSG.pack(socket.AF_INET, 0, 0, 0, 0, 0), "list neighbours")
             if _is_waited_for(body, index)
         ]
         netlink.carry_out([_forget(index, address) for address in waiting])
@@ -37,10 +37,10 @@ def forget_unresolved(interface: str) -> int:
 
 
 def _is_waited_for(body: bytes, index: int) -> bool:
-    _, behind, state, _, _ = _NDMSG.unpack_from(body)
+    _, _, behind, state, _, _ = NDMSG.unpack_from(body)
     return behind == index and bool(state & _INCOMPLETE)
 
 
 def _forget(index: int, address: bytes) -> Request:
-    body = _NDMSG.pack(socket.AF_INET, index, 0, 0, 0) + attribute(_DST, address)
-    return Request(_DELNEIGH, 0, body, f"forget the neighbour {socket.inet_ntoa(address)}", ALREADY_GONE)
+    body = NDMSG.pack(socket.AF_INET, 0, index, 0, 0, 0) + attribute(DST, address)
+    return Request(DELNEIGH, 0, body, f"forget the neighbour {socket.inet_ntoa(address)}", ALREADY_GONE)

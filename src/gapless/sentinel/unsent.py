@@ -5,8 +5,9 @@ address of the host that it goes to, as long as the data cable is pulled (`kerne
 three seconds, this host would send what its routers forwarded by a lease that is over, while another one forwards for
 them; and every bridge that hears it would believe the routers to be here.
 
-The rule: with the end of each tenure, nothing waits any more. It costs two messages to the kernel, when nothing is
-urgent any more on this host. What it cannot help: a host whose processes are all stopped while its cable is pulled.
+The rule: with the end of each tenure, nothing waits any more. It costs a look at all neighbours and a message for each
+that did not answer, when nothing is urgent any more on this host. What it cannot help: a host whose processes are all
+stopped while its cable is pulled.
 """
 
 import asyncio

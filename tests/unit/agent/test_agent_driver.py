@@ -359,10 +359,10 @@ async def test_a_host_that_cannot_do_the_job_says_why(where: str) -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
         await driver.run()
     assert caught.group_contains(Unavailable, match="no namespaces here")
-    heard = await link.receive()
-    while isinstance(heard, AgentAlive):
-        heard = await link.receive()
-    assert heard == AgentUnable(reason="no namespaces here")
+    heard = []
+    while (word := await link.receive()) is not None:
+        heard.append(word)
+    assert AgentUnable(reason="no namespaces here") in heard
     await link.close()
 
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from fake_controller import eventually
 
 from gapless.errors import Unavailable
 from gapless.model.host import Incarnation
@@ -66,15 +67,19 @@ async def test_not_before() -> None:
     assert kernel.asked == ["data0"]
 
 
-async def test_a_kernel_that_refuses_is_said_and_asked_again_the_next_time(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_kernel_that_refuses_is_said_and_asked_again_the_next_time(log_lines: list[str]) -> None:
     kernel = Kernel(refusals=1)
     unsent = Unsent("data0", kernel.forget)
     task = asyncio.create_task(unsent.run())
-    for incarnation in (3, 4, 5):
-        unsent.tenure_is(Incarnation(incarnation))
-        if incarnation > 3:
-            await asyncio.to_thread(kernel.changed.wait, 10)
-            kernel.changed.clear()
+    unsent.tenure_is(Incarnation(3))
+    unsent.tenure_is(Incarnation(4))
+    await eventually(lambda: len(log_lines) == 1)
+    unsent.tenure_is(Incarnation(5))
+    await eventually(lambda: len(log_lines) == 2)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert kernel.asked == ["data0", "data0"]
+    refused, forgotten = log_lines
+    assert "what was not sent before the lease ended may leave later" in refused
+    assert "list neighbours: it is busy" in refused
+    assert "what was not sent before the lease ended is forgotten" in forgotten

@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
+from gapless.kernel.neighbours import DELNEIGH, DST, GETNEIGH, NDMSG, NEWNEIGH
 from gapless.kernel.netlink import (
     ALREADY_GONE,
     APPEND,
@@ -33,7 +34,6 @@ from gapless.model.observed import DOOMED_GROUP, Vxlan
 OUR_MARK = "gapless:"
 
 NEWLINK, DELLINK, GETLINK = 16, 17, 18
-NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
 _NEWNSID, _GETNSID = 88, 90
 _NSID, _NSID_OF_DESCRIPTOR = 1, 3
 _UNASSIGNED = 0xFFFFFFFF
@@ -54,10 +54,9 @@ _UP = 0x1
 _OPERATIONAL = 6
 
 _IFINFO = struct.Struct("=BxHiII")
-_NDMSG = struct.Struct("=BxHiHBB")
 _NTF_SELF, _NTF_MASTER = 0x02, 0x04
 _NUD_STATIC, _NUD_PERMANENT = 0x40, 0x80
-_NDA_DST, _NDA_LLADDR, _NDA_IFINDEX = 1, 2, 8
+_NDA_LLADDR, _NDA_IFINDEX = 2, 8
 _EVERYWHERE = b"\0" * 6
 """The MAC address of a VXLAN device's forwarding entries for frames that are flooded."""
 
@@ -284,19 +283,19 @@ def remove_flood_peer(name: str, index: int, peer: IPv4Address) -> Request:
 
 
 def _flood_entry(index: int, peer: IPv4Address) -> bytes:
-    header = _NDMSG.pack(socket.AF_BRIDGE, 0, index, _NUD_PERMANENT, _NTF_SELF, 0)
-    return header + attribute(_NDA_LLADDR, _EVERYWHERE) + attribute(_NDA_DST, peer.packed)
+    header = NDMSG.pack(socket.AF_BRIDGE, 0, index, _NUD_PERMANENT, _NTF_SELF, 0)
+    return header + attribute(_NDA_LLADDR, _EVERYWHERE) + attribute(DST, peer.packed)
 
 
 def flood_peers(netlink: Netlink, index: int) -> frozenset[IPv4Address]:
     """Where a VXLAN device floods frames to."""
     # In strict mode the dump takes a ndmsg whose index names the device.
-    body = _NDMSG.pack(socket.AF_BRIDGE, 0, index, 0, 0, 0)
+    body = NDMSG.pack(socket.AF_BRIDGE, 0, index, 0, 0, 0)
     peers = set()
     for message in netlink.dump(GETNEIGH, body, "list a VXLAN device's peers"):
-        found = attributes(message, _NDMSG.size)
-        if found.get(_NDA_LLADDR) == _EVERYWHERE and len(found.get(_NDA_DST, b"")) == 4:
-            peers.add(IPv4Address(found[_NDA_DST]))
+        found = attributes(message, NDMSG.size)
+        if found.get(_NDA_LLADDR) == _EVERYWHERE and len(found.get(DST, b"")) == 4:
+            peers.add(IPv4Address(found[DST]))
     return frozenset(peers)
 
 
@@ -330,7 +329,7 @@ def keep_multicasts_from(name: str) -> Request:
 
 def send_to_port(name: str, index: int, mac: str) -> Request:
     """Let a port's bridge send frames to `mac` there for good, in place of any other port."""
-    header = _NDMSG.pack(socket.AF_BRIDGE, 0, index, _NUD_STATIC, _NTF_MASTER, 0)
+    header = NDMSG.pack(socket.AF_BRIDGE, 0, index, _NUD_STATIC, _NTF_MASTER, 0)
     body = header + attribute(_NDA_LLADDR, bytes.fromhex(mac.replace(":", "")))
     return Request(NEWNEIGH, CREATE | REPLACE, body, f"send frames to {mac} to {name}")
 
@@ -341,7 +340,7 @@ def ports_sent_to(netlink: Netlink, wanted: list[tuple[int, str]]) -> frozenset[
         Request(
             GETNEIGH,
             0,
-            _NDMSG.pack(socket.AF_BRIDGE, 0, index, 0, _NTF_MASTER, 0)
+            NDMSG.pack(socket.AF_BRIDGE, 0, index, 0, _NTF_MASTER, 0)
             + attribute(_NDA_LLADDR, bytes.fromhex(mac.replace(":", ""))),
             f"look for {mac}",
             ALREADY_GONE,
@@ -351,7 +350,7 @@ def ports_sent_to(netlink: Netlink, wanted: list[tuple[int, str]]) -> frozenset[
     found = set()
     for (index, _), answer in zip(wanted, netlink.ask(requests), strict=True):
         for message in answer.messages:
-            _, _, port, state, _, _ = _NDMSG.unpack_from(message)
+            _, _, port, state, _, _ = NDMSG.unpack_from(message)
             if port == index and state & _NUD_STATIC:
                 found.add(index)
     return frozenset(found)
