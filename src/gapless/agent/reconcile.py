@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Final
 
-from gapless.agent.kernel import arp, links, neighbours, netns, nft, ruleset, sweep
+from gapless.agent.kernel import arp, gateways, links, netns, nft, ruleset, sweep
 from gapless.agent.kernel.apply import HostHands, RouterHands
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.observe import (
@@ -221,7 +221,7 @@ class Reconciler:
 
     def gateways(self, ways: Sequence[WayOut]) -> dict[RouterId, Neighbour]:
         """What these routers' kernels know of their gateways. Raises Unavailable where the kernel does not answer."""
-        return neighbours.look(ways)
+        return gateways.look(ways)
 
     def remove(self, router_id: RouterId) -> None:
         """Remove every trace of a router; nothing happens when there is none. Raises Unavailable with the reason."""

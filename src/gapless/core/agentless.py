@@ -59,15 +59,6 @@ def lasts_s(host: Host, now: float) -> float | None:
     return now - host.agent_lacks_since if host.is_agentless and host.agent_lacks_since is not None else None
 
 
-def excuse(ledger: Ledger, seconds: float) -> None:
-    """Nobody could have been heard for so long."""
-    for host in ledger.fleet:
-        if host.agent_lacks_since is not None:
-            host.agent_lacks_since = min(ledger.now, host.agent_lacks_since + seconds)
-        if host.agent_runs_since is not None:
-            host.agent_runs_since = min(ledger.now, host.agent_runs_since + seconds)
-
-
 class Agents:
     """Which hosts are agentless, and whether that has a common cause."""
 
@@ -76,6 +67,17 @@ class Agents:
         self._steady_s = min(STEADY_S, self._patience_s / 2)
         self._share = timing.brake_share
         self._common_until = -inf
+
+    def excuse(self, ledger: Ledger, seconds: float) -> None:
+        """Nobody could have been heard for so long: no host has lost patience meanwhile, none has worked steadily, and
+        a common cause may be there still.
+        """
+        self._common_until += seconds
+        for host in ledger.fleet:
+            if host.agent_lacks_since is not None:
+                host.agent_lacks_since = min(ledger.now, host.agent_lacks_since + seconds)
+            if host.agent_runs_since is not None:
+                host.agent_runs_since = min(ledger.now, host.agent_runs_since + seconds)
 
     def judge(self, ledger: Ledger) -> None:
         """With each tick."""

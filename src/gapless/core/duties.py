@@ -17,6 +17,7 @@ A standby's epoch is the one that it would be active at: above all before it. Ke
 all; it is what the former active host does until another standby is there, since building anew is dear.
 """
 
+from gapless.core.effects import StoreSuccession
 from gapless.core.fleet import Duty, Fleet, Host
 from gapless.core.moves import IN_PLAN
 from gapless.core.routers import RouterRecord
@@ -43,7 +44,13 @@ def _classic(router: RouterRecord, host: HostName, fleet: Fleet) -> dict[HostNam
 
 
 def _cover(router: RouterRecord, home: Host | None) -> Guarded | None:
-    """A classic router that is to be a guarded one is guarded first; nobody may succeed before that is known."""
+    """A classic router that is to be a guarded one is guarded first; nobody may succeed before that is known.
+
+    While it is being stored that it is guarded, its host is told the same, whatever becomes of that host's lease: the
+    store may know already, and by what it knows another host may be next as soon as that tenure is over.
+    """
+    if isinstance(router.asked, StoreSuccession) and router.asked.incarnation is not None:
+        return Guarded(role=Role.ACTIVE, incarnation=router.asked.incarnation)
     if router.needs.mode is not FailoverMode.STANDBY or home is None or not home.holds_lease:
         return None
     return Guarded(role=Role.ACTIVE, incarnation=home.leased)

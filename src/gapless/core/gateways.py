@@ -3,7 +3,7 @@
 Theory: a router may be as it should be in every setting and still get nowhere: somebody drops its frames on the way, or
 entered a wrong address for its gateway. Its own kernel notices, since it asks the gateway by ARP before it sends. So a
 probe is a look at that neighbour's entry, and where that has become old, a word to the kernel to ask as for a packet
-(`agent.kernel.neighbours`). No frame is made here, and none is sent that a packet would not have caused.
+(`agent.kernel.gateways`). No frame is made here, and none is sent that a packet would not have caused.
 
 The rule: routers are judged by comparison. One ails that was found silent `MISSES` times in a row if its gateway has
 answered another one of this host *since the first of them*. So what strikes all, however late the second is looked at,

@@ -167,7 +167,7 @@ class Planner:
         for host in self._ledger.fleet:
             host.silence.excuse(excused, self._ledger.now)
         leaseless.excuse(self._ledger, excused)
-        agentless.excuse(self._ledger, excused)
+        self._agents.excuse(self._ledger, excused)
         reason = f"the controller did nothing for {away_s:.1f} s: {excused:.1f} s of every host's silence do not count"
         pause = ReportPause(pause_s=away_s, excused_s=excused, reason=reason, cause=self._ledger.cause)
         self._ledger.emit(pause)

@@ -248,6 +248,8 @@ class Rights:
             return
         router, _ = answered
         router.store.failed("succession", self._ledger.now)
+        if not router.is_guarded:  # Its host may hold another lease by now.
+            self._ledger.sync(router, f"router {router.id} is guarded otherwise than before")
         for right in list(router.succession.rights):
             if right.state is RightState.CHOSEN:
                 self._ledger.drop_right(router, right, Trigger.NOT_STORED)

@@ -437,13 +437,13 @@ class Oracles:
         if not self._store.hosts[binding.host].admin_up and others:
             return f"is still on {binding.host}, which is out of service, but {others} can take it"
         there = home.kernel.get(router_id)
+        if there is None or not there.is_built or there.epoch != binding.epoch:
+            may_stay = router_id in home.broken and (not others or needs.mode is FailoverMode.OFF)
+            return "" if may_stay else f"is not active on {binding.host} ({there}); {others} can take it"
         is_guarded = needs.mode is FailoverMode.STANDBY and home.facts.lease_address is not None
         if is_guarded is not (binding.incarnation is not None):
             return f"is to be guarded: {is_guarded}, but is {binding}"
-        if there is not None and there.is_built and there.epoch == binding.epoch:
-            return self._wrong_with_guard(router_id, binding, others) if is_guarded else ""
-        may_stay = router_id in home.broken and (not others or needs.mode is FailoverMode.OFF)
-        return "" if may_stay else f"is not active on {binding.host} ({there}); {others} can take it"
+        return self._wrong_with_guard(router_id, binding, others) if is_guarded else ""
 
     def _wrong_with_guard(self, router_id: RouterId, binding: Binding, others: list[HostName]) -> str:
         if not self._machines[binding.host].guard.forwards(router_id):

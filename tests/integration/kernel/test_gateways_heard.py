@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface
 import pytest
 from kernel_fixtures import BRIDGE_OUT, OUTSIDE, PORT_OUT, Wires, ip, ip_json
 
-from gapless.agent.kernel import neighbours
+from gapless.agent.kernel.gateways import look
 from gapless.agent.reconcile import Reconciler
 from gapless.core import gateways
 from gapless.core.desired import gateway_link
@@ -59,7 +59,7 @@ class Looking:
 
     def look(self) -> dict[RouterId, Neighbour]:
         now = time.monotonic()
-        found = neighbours.look(self.gateways.next_batch(now, lambda: self.ways))
+        found = look(self.gateways.next_batch(now, lambda: self.ways))
         self.ailments |= self.gateways.take(found, time.monotonic())
         return found
 
@@ -118,15 +118,15 @@ def within(holds: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 def test_a_gateway_is_heard_and_where_it_is_known(looking: Looking) -> None:
-    found = neighbours.look(looking.ways)
+    found = look(looking.ways)
     assert {neighbour.mac for neighbour in found.values()} == {gateway_mac()}
     assert all(it.confirmed_ago_s is not None for it in found.values())
 
 
 def test_an_idle_router_asks_without_a_packet_of_its_own(looking: Looking) -> None:
     ip(f"neighbour flush dev {link_of(ONE)}", inside=f"qrouter-{ONE}")
-    assert neighbours.look(looking.ways[:1])[ONE].reach is Reach.UNKNOWN
-    within(lambda: neighbours.look(looking.ways[:1])[ONE].reach is Reach.HEARD)
+    assert look(looking.ways[:1])[ONE].reach is Reach.UNKNOWN
+    within(lambda: look(looking.ways[:1])[ONE].reach is Reach.HEARD)
 
 
 def test_a_router_whose_arp_a_foreigner_drops_ails_until_he_stops(looking: Looking) -> None:
@@ -175,5 +175,5 @@ def test_a_gateway_that_is_gone_for_all_is_held_against_none(looking: Looking) -
 def test_nothing_is_said_of_a_router_that_is_not_there(looking: Looking) -> None:
     stranger = replace(looking.ways[0], router_id=RouterId("91111111-1111-4111-8111-111111111111"))
     without_link = replace(looking.ways[1], link="qg-nothing")
-    assert neighbours.look([stranger, without_link, looking.ways[2]]).keys() == {THREE}
+    assert look([stranger, without_link, looking.ways[2]]).keys() == {THREE}
     assert ip_json(f"link show {BRIDGE_OUT}")

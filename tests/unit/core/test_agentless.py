@@ -267,6 +267,19 @@ def test_a_pause_of_the_controller_does_not_count(rig: StandbyRig) -> None:
     assert view(rig, "h1").without_agent_s is None
 
 
+def test_a_pause_of_the_controller_ends_no_common_cause(rig: StandbyRig) -> None:
+    rig.lose_agents(WHY, "h1", "h2", "h3")
+    settle(rig, PATIENCE_S + 5)
+    rig.mend_agents("h2", "h3")
+    settle(rig, STEADY_S + 5)
+    rig.mend_agents("h1")
+    rig.now += PATIENCE_S
+    rig.follow(rig.planner.on_deadline(rig.now))
+    settle(rig, STEADY_S + 10)
+    assert not rig.all_said(Bind), "its agent works, and had no time to show it"
+    assert view(rig, "h1").without_agent_s is None
+
+
 def test_a_controller_that_starts_gives_every_agent_its_patience_anew(rig: StandbyRig) -> None:
     rig.lose_agents(WHY, "h1")
     settle(rig, PATIENCE_S - 5)

@@ -236,6 +236,37 @@ def test_a_classic_router_is_guarded_before_anybody_may_succeed() -> None:
     assert rig.role("h2", "r1") == "may succeed h1@1"
 
 
+def being_covered() -> StandbyRig:
+    """r1, which was classic, is guarded by h1@1; that is being stored when h1 restarts and holds its lease anew."""
+    rig = StandbyRig("h1", "h2")
+    rig.want(needs("r1"))
+    rig.set_mode("r1", FailoverMode.STANDBY)
+    rig.answers = False
+    word = RouterReport(router_id=RouterId("r1"), epoch=Epoch(1), state=RouterState.ACTIVE, guarded=True)
+    rig.guard("h1", word)
+    assert [type(each) for each in rig.unanswered] == [StoreSuccession]
+    rig.restart_host("h1")
+    return rig
+
+
+def test_while_it_is_being_stored_that_it_is_guarded_its_host_is_told_nothing_else() -> None:
+    """The store may know already. Who reads it next finds h1@1 to be over, and makes another host active."""
+    rig = being_covered()
+    assert rig.role("h1", "r1") == "active at 1"
+    rig.answers = True
+    rig.answer(rig.unanswered[0])
+    assert rig.role("h1", "r1") == "active at 2"
+    assert rig.epoch("r1") == 2, "bound anew, since h1@1 is over"
+
+
+def test_where_it_could_not_be_stored_its_host_guards_it_by_its_newest_lease() -> None:
+    rig = being_covered()
+    rig.store.is_failing = True
+    rig.answer(rig.unanswered[0])
+    assert rig.role("h1", "r1") == "active at 2"
+    assert rig.epoch("r1") == 1
+
+
 def test_a_word_from_another_time_is_no_word() -> None:
     """It was guarded once, and is classic since: what its host said of it then counts no more."""
     rig = two()

@@ -21,14 +21,13 @@ from typing import Final
 
 from gapless.errors import Unavailable
 from gapless.kernel import netns
+from gapless.kernel.neighbours import DST, GETNEIGH, NDMSG, NEWNEIGH
 from gapless.kernel.netlink import CREATE, REQUEST, ROUTE, attribute, attributes
 from gapless.model.neighbour import Neighbour, Reach, WayOut
 from gapless.model.router import RouterId
 
-_NEWNEIGH, _GETNEIGH = 28, 30
-_NDA_DST, _NDA_LLADDR, _NDA_CACHEINFO = 1, 2, 3
+_NDA_LLADDR, _NDA_CACHEINFO = 2, 3
 _NTF_USE = 0x01
-_NDMSG = struct.Struct("=BxxxiHBB")
 _HEADER = struct.Struct("=IHHII")
 _ERROR = 2
 _ERROR_NUMBER = struct.Struct("=i")
@@ -76,16 +75,16 @@ def _netlink() -> socket.socket:
 
 def _look(inside: socket.socket, way: WayOut) -> Neighbour | None:
     index = socket.if_nametoindex(way.link)
-    inside.send(_message(_GETNEIGH, 0, index, 0, way.gateway))
+    inside.send(_message(GETNEIGH, 0, index, 0, way.gateway))
     seen = _read(inside.recv(_ANSWER_BYTES))
     if seen is not None and seen.reach not in (Reach.HEARD, Reach.PINNED):
         # Nothing is answered to this but an error, and what came of it the next look tells.
-        inside.send(_message(_NEWNEIGH, CREATE, index, _NTF_USE, way.gateway))
+        inside.send(_message(NEWNEIGH, CREATE, index, _NTF_USE, way.gateway))
     return seen
 
 
 def _message(kind: int, flags: int, index: int, entry_flags: int, gateway: IPv4Address) -> bytes:
-    body = _NDMSG.pack(socket.AF_INET, index, 0, entry_flags, 0) + attribute(_NDA_DST, gateway.packed)
+    body = NDMSG.pack(socket.AF_INET, 0, index, 0, entry_flags, 0) + attribute(DST, gateway.packed)
     return _HEADER.pack(_HEADER.size + len(body), kind, flags | REQUEST, 1, 0) + body
 
 
@@ -94,8 +93,8 @@ def _read(answer: bytes) -> Neighbour | None:
     if kind == _ERROR:
         (error,) = _ERROR_NUMBER.unpack_from(answer, _HEADER.size)
         return _NOTHING if -error == errno.ENOENT else None
-    _, _, state, _, _ = _NDMSG.unpack_from(answer, _HEADER.size)
-    held = attributes(answer, _HEADER.size + _NDMSG.size)
+    _, _, _, state, _, _ = NDMSG.unpack_from(answer, _HEADER.size)
+    held = attributes(answer, _HEADER.size + NDMSG.size)
     reach = _REACH.get(state, Reach.ASKED) if state else Reach.UNKNOWN
     confirmed_ago_s = None
     if reach in (Reach.HEARD, Reach.ASKED) and _NDA_CACHEINFO in held:
