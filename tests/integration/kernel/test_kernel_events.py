@@ -62,7 +62,6 @@ DAMAGE: dict[str, Callable[[], object]] = {
     "forwarding off on one link": lambda: write(f"ipv4.conf.{QG}.forwarding", "0"),
     "rules flushed": lambda: nft("flush ruleset"),
     "table asleep": lambda: nft("add table ip gapless { flags dormant; }"),
-    "the tap down": lambda: ip(f"link set {TAP_A} down"),
 }
 
 
@@ -74,6 +73,17 @@ def test_damage_inside_is_heard_of_before_it_is_over(wires: Wires, what: str) ->
         heard_of(events)
         DAMAGE[what]()
         assert heard_of(events) == {ROUTER_ID}
+        host.close()
+
+
+def test_a_tap_that_is_down_is_heard_of_inside(wires: Wires) -> None:
+    """A little later: that the other end lost its carrier is told by a worker of the kernel (net/core/link_watch.c)."""
+    with ears() as events:
+        host = Reconciler(wires.settings, events)
+        host.reconcile(router())
+        heard_of(events)
+        ip(f"link set {TAP_A} down")
+        wires.eventually(lambda: heard_of(events) == {ROUTER_ID})
         host.close()
 
 
