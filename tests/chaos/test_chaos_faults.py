@@ -212,7 +212,6 @@ async def test_routers_broken_from_inside_are_repaired_where_they_are(turns: Map
         await one_after_another(lab, turns)
 
 
-@pytest.mark.thorough
 async def test_routers_that_cannot_be_repaired_are_built_elsewhere() -> None:
     async with running_lab(hosts=2, routers=4, mode=CLASSIC) as lab:
         await strike(lab, "namespace-unrepairable", "host-1", shows=left_for_want_of_repair)

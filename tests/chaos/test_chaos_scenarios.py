@@ -96,7 +96,6 @@ def signal_agent(host: Host, number: signal.Signals) -> None:
     os.kill(agent.pid, number)
 
 
-@pytest.mark.thorough
 async def test_changes_resume_after_the_controller_was_killed() -> None:
     async with running_lab(hosts=2, routers=1, mode=CLASSIC) as lab:
         await strike(lab, "controller-kill")

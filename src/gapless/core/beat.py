@@ -449,8 +449,7 @@ class Beat:
             if self.tenure is None:
                 self._unsettled = plan.revision  # Whatever it takes away is closed, with all else.
             return
-        unheard = {router_id: epoch for router_id, (number, epoch) in self._taken.items() if number > plan.heard}
-        active = {**plan.active, **unheard}
+        active = self._given(plan) | self._kept(plan)
         for router_id, epoch in self._active.forwarding.items():
             if epoch > active.get(router_id, epoch):
                 self.counters.older_epochs += 1
@@ -462,6 +461,22 @@ class Beat:
         self._takeover.give({each: right for each, right in plan.rights.items() if each not in active})
         self._unsettled = plan.revision
         self._take_over()
+
+    def _given(self, plan: GuardPlan) -> dict[RouterId, Epoch]:
+        """What it gives, but for what this host has released since, which a plan from an old copy of the store may."""
+        given = {each: epoch for each, epoch in plan.active.items() if self._releases.allow(each, epoch)}
+        self.counters.older_epochs += len(plan.active) - len(given)
+        return given
+
+    def _kept(self, plan: GuardPlan) -> dict[RouterId, Epoch]:
+        """What was taken over, and the plan was made without having heard of that; or it has heard, and still gives the
+        right that was used: whoever made it waits for the store.
+        """
+        return {
+            router_id: epoch
+            for router_id, (number, epoch) in self._taken.items()
+            if number > plan.heard or ((right := plan.rights.get(router_id)) is not None and right.epoch == epoch)
+        }
 
     # The kernel's active set
 

@@ -124,6 +124,8 @@ class Host:
     """As last reported: what is wrong with its agent."""
     told_ahead: bool = False
     told_leftovers: bool = False
+    has_told_all: bool = False
+    """It has said in this connection all that is there; else what is known of its routers is from before."""
 
     @property
     def name(self) -> HostName:

@@ -126,6 +126,7 @@ def _take_over(
             _let_go(ledger, router, times)
         else:
             mourn(ledger, Tenure(router.leaving, succession.leaving))
+            _has_arrived(ledger, router)
     if not router.is_guarded or (router.host == host.name and epoch <= router.epoch):
         return
     if succession.took is not None and epoch <= succession.took.epoch:
@@ -153,13 +154,17 @@ def _let_go(ledger: Ledger, router: RouterRecord, times: TakeoverTimes | None) -
     """Its new host has it open: so the one that it leaves has closed it, and said so to that host. No plan that knows
     of it says otherwise, stored or not.
     """
-    if not router.succession.has_arrived:
-        ledger.arrived(router)
+    _has_arrived(ledger, router)
     if router.state is AssignmentState.WITHDRAWING:
         ledger.let_go(router, confirmed=True)
     if times is not None:  # Of two hosts' words the earlier one: by the other, it would be open before it was closed.
         closed_at = ledger.now - times.told_ms / 1000
         router.let_go_at = min(router.let_go_at or closed_at, closed_at)
+
+
+def _has_arrived(ledger: Ledger, router: RouterRecord) -> None:
+    if not router.succession.has_arrived:
+        ledger.arrived(router)
 
 
 def _has_lost_its_right(host: Host, router: RouterRecord, epoch: Epoch) -> bool:

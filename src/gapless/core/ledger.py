@@ -20,7 +20,7 @@ from gapless.core.succession import Right, RightState
 from gapless.core.succession import Trigger as RightTrigger
 from gapless.core.views import StoredHost, StoredRouter, StoredWord
 from gapless.model.host import HostFacts, HostName, Incarnation
-from gapless.model.lease import Tenure
+from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import MoveStep
 from gapless.model.router import RouterId
 
@@ -239,16 +239,22 @@ class Ledger:
         succession.lost = []
         self._use_rights(router, bind)
         self._count_shares(router, -1)
+        lacked_since = None
         if old := self.fleet.get(router.host):
             self._unbind(router, old)
+            lacked_since = router.dropped_version if router.id not in old.plan else None
+        if came_from != bind.host:
+            router.dropped_version = None
         router.host, router.epoch = bind.host, bind.epoch
         router.sent_at, router.fault, succession.lost_at = None, "", None
         if router.state is not AssignmentState.WITHDRAWN:
             router.let_go_at = None
         router.open_move, router.failure_told = True, False
         was_guarded, succession.covered = succession.covered is not None, bind.incarnation
-        succession.told, succession.has_arrived = frozenset(), False
-        if succession.took is not None and succession.took.epoch <= bind.epoch:
+        succession.told = frozenset()
+        took, bound = succession.took, Tenure(bind.host, bind.incarnation or NOBODY)
+        has_it = took is not None and (took.by, took.epoch) == (bound, bind.epoch)
+        if took is not None and took.epoch <= bind.epoch:
             succession.took = None
         if new := self.fleet.get(bind.host):
             new.bound.add(router.id)
@@ -266,10 +272,10 @@ class Ledger:
             if router.leaving != bind.leaving_host:
                 self._end_wait(router)
                 router.leaving = bind.leaving_host
-            succession.leaving = bind.leaving_incarnation
+            succession.leaving, succession.has_arrived = bind.leaving_incarnation, has_it
         here = f"router {router.id} is bound here"
         self.sync(router, here, f"router {router.id} is bound to {bind.host}")
-        self._expect_from(router)
+        self._expect_from(router, lacked_since if router.leaving == came_from else None)
 
     def withhold(self, router: RouterRecord) -> None:
         """It is being bound away from a dead host: should that one return now, it must not build it any more."""
@@ -286,9 +292,9 @@ class Ledger:
         self.looks.at(router.id)
 
     def arrived(self, router: RouterRecord) -> None:
-        """The new host has it open, since the old one released it; that this one has let go is still to be stored."""
+        """The new host has it open: the old one released it, or is over. That it has let go is still to be stored."""
         router.succession.has_arrived = True
-        self.sync(router, f"it has router {router.id} open, which was released to it")
+        self.sync(router, f"it has router {router.id} open already")
 
     def hand_over(self, router: RouterRecord) -> None:
         """It is stored that the old host has let go: the new one may have the router."""
@@ -373,7 +379,8 @@ class Ledger:
 
     def drop_right(self, router: RouterRecord, right: Right, trigger: RightTrigger) -> None:
         """It is stored that this host may not succeed (any more)."""
-        router.succession.former = right.tenure.host
+        if router.succession.leaving is None:  # Else the host that it leaves has it built, and has still to release it.
+            router.succession.former = right.tenure.host
         right.step(trigger)
         self._remove_right(router, right)
         who = right.tenure.host if router.succession.rights else "nobody"
@@ -439,13 +446,15 @@ class Ledger:
         if was_full and not host.is_full:
             self.looks.again()
 
-    def _expect_from(self, router: RouterRecord) -> None:
-        """The host that the router leaves is asked to let go, by a plan that is its newest now."""
+    def _expect_from(self, router: RouterRecord, lacked_since: int | None = None) -> None:
+        """The host that the router leaves is asked to let go: by a plan that is its newest now, or by the first one without
+        the router, where that was withheld from it.
+        """
         old = self.fleet.get(router.leaving)
         if old is not None and router.id not in old.letting_go:  # Else what it says to that plan still counts.
             old.letting_go.add(router.id)
             self.fleet.changed_standings.add(old.name)
-            router.leaving_version = old.plan_version
+            router.leaving_version = lacked_since or old.plan_version
 
     def _end_wait(self, router: RouterRecord) -> None:
         if old := self.fleet.get(router.leaving):

@@ -94,7 +94,7 @@ def _host_connected(ledger: Ledger, event: HostConnected) -> None:
     host.connected, host.is_stopping = True, False
     agentless.connected(host, ledger.now, is_restarted=is_restarted)
     host.session, host.heard, host.guard_version, host.forwarding = event.session, 0, 0, None
-    host.told_ahead = host.told_leftovers = host.is_held = False
+    host.told_ahead = host.told_leftovers = host.has_told_all = host.is_held = False
     leaseless.began(host, ledger.now)
     _heard(ledger, host)
     _abilities_changed(ledger, host)

@@ -10,14 +10,15 @@ several and two writes of the store.
 
 The rule: nothing is said before the kernel has closed the router, and nothing after a plan has given it back. The word
 is for one tenure at one epoch: at no other does anybody heed it. It may be lost; so it is said again, until a plan asks
-for it no more, which is when it is stored that this host has let go.
+for it no more, which is when it is stored that this host has let go. What was said binds this host for as long as its
+tenure lasts, whatever a plan says: one that gives the router back at that epoch or an earlier one is not believed.
 
 The invariant: what was released is not open here, nor wanted to be.
 """
 
 from collections.abc import Collection, Mapping
 
-from gapless.model.plan import Successor
+from gapless.model.plan import Epoch, Successor
 from gapless.model.router import RouterId
 
 
@@ -27,6 +28,12 @@ class Releases:
     def __init__(self) -> None:
         self._given: Mapping[RouterId, Successor] = {}
         self._due: set[RouterId] = set()
+        self._promised: dict[RouterId, Epoch] = {}
+        """The epoch at which each was released last."""
+
+    def allow(self, router_id: RouterId, epoch: Epoch) -> bool:
+        """Whether it may be opened here at this epoch: whoever it was released to has it at the one that was said."""
+        return epoch > self._promised.get(router_id, Epoch(0))
 
     @property
     def said(self) -> Collection[RouterId]:
@@ -52,4 +59,5 @@ class Releases:
         """What is to be said now, given what is open, may be, or is wanted to be. It counts as said."""
         ready = sorted(self._due.difference(is_open))
         self._due.difference_update(ready)
+        self._promised.update((router_id, self._given[router_id].epoch) for router_id in ready)
         return [(router_id, self._given[router_id]) for router_id in ready]

@@ -125,14 +125,21 @@ def _take_in_removal(ledger: Ledger, host: Host, router: RouterRecord, plan_vers
     ):
         router.removed_from = host.name
         ledger.looks.at(router.id)
-    elif router.host == host.name and router.id not in host.plan and plan_version >= router.dropped_version:
+    elif (
+        router.host == host.name
+        and router.id not in host.plan
+        and router.dropped_version is not None
+        and plan_version >= router.dropped_version
+    ):
         router.removed_from = host.name
 
 
 def _take_in_absence(ledger: Ledger, host: Host, event: HostReported) -> None:
     """What a full report does not name, or names as removed, is not there."""
+    host.has_told_all = True
     there = {report.router_id for report in event.routers if report.state is not RouterState.REMOVED}
-    for router_id in sorted(host.letting_go - there):
+    withheld = {each for each in host.bound - host.plan.keys() if ledger.routers[each].is_withheld}
+    for router_id in sorted((host.letting_go | withheld) - there):
         _take_in_removal(ledger, host, ledger.routers[router_id], event.plan_version)
     named = {report.router_id for report in event.routers}
     for router_id in host.plan.keys() - named:

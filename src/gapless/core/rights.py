@@ -267,11 +267,19 @@ class Rights:
         host = self._ledger.fleet.get(right.tenure.host)
         if right.state is not RightState.GIVEN or host is None:
             return None
-        if host.inability or not (host.holds_lease and host.is_held):
+        if self.hindrance(router, host) or not (host.holds_lease and host.is_held):
             return None
         if host.leased != right.tenure.incarnation:
             return None
         return host if self._word(router, host) is RouterState.ACTIVE else None
+
+    def hindrance(self, router: RouterRecord, host: Host) -> str:
+        """Why the router cannot be active there now, as a clause; "" if it can. Where it is built, its guard does all
+        that is to be done, and that takes no agent.
+        """
+        said = router.succession.said.get(host.name)
+        is_built = said is not None and said.state is RouterState.ACTIVE and host.has_told_all
+        return host.absence if is_built else host.inability
 
     def _is_bound_over(self, router: RouterRecord) -> bool:
         assert router.host is not None

@@ -45,8 +45,8 @@ class RouterRecord:
     """In WITHDRAWING and WITHDRAWN: the host that may still have it."""
     leaving_version: int = 0
     """The first version of that host's plan that is known to be without it."""
-    dropped_version: int = 0
-    """Version of its host's plan that first lacked it."""
+    dropped_version: int | None = None
+    """Version of its host's plan that first lacked it; None: it was never in there."""
     removed_from: HostName | None = None
     """The host that it leaves, or is about to (the new binding is on its way into the store), if that said, from a plan
     without it, that nothing is left."""

@@ -159,7 +159,7 @@ class Standbys:
             return Stay(reason=f"waits until {leaving} says that nothing of it is left there")
         if old is None or old.is_dead or old.is_leaseless or old.incarnation != succession.leaving:
             self._rights.ask_whether_over(Tenure(leaving, succession.leaving), router, beliefs)
-        elif not succession.rights and self._is_over(self._bound(router)) and not old.inability:
+        elif not succession.rights and self._is_over(self._bound(router)) and not self._rights.hindrance(router, old):
             return self._go_back(router, old, succession.leaving)
         return Stay(reason=f"waits until {leaving} has closed it, or its lease is over")
 
@@ -199,7 +199,7 @@ class Standbys:
         )
         if (right := self._rights.first_ready(router)) is not None:
             return self._make_active(router, wish, right)
-        if home is not None and not (home.inability or misfit(home, router.needs)):
+        if home is not None and not (self._rights.hindrance(router, home) or misfit(home, router.needs)):
             # Even if it is out of service: it leaves from there as it would have.
             if succession.rights:
                 return self._rights.take(router, *succession.rights)

@@ -132,7 +132,7 @@ class Succession:
     leaving: Incarnation | None = None
     """That of the host that it leaves; None where it leaves none, or one on which it is not guarded."""
     has_arrived: bool = False
-    """While it leaves a host: that one has released it, and the host that it is bound to has it open. Not stored."""
+    """While it leaves a host, which released it or is over: the one that it is bound to has it open. Not stored."""
     rights: list[Right] = field(default_factory=list)
     """Who may succeed, by rank."""
     lost: list[Right] = field(default_factory=list)

@@ -118,6 +118,8 @@ class Sentinel:
         self._is_beating = False
         self._plan: HostPlan | None = None
         """As the controller said it; None before that, and as long as it is in doubt."""
+        self._is_of_session = False
+        """It was said in this session: what earlier ones said had revisions of their own."""
         self._followed: HostPlan | None = None
         self._link_is = ""
         """In words; "" until it was tried."""
@@ -265,7 +267,7 @@ class Sentinel:
 
     def welcomed(self, report_interval_s: float) -> None:
         """A session began. The doubt about the plan, if any, stays until the controller has said it."""
-        self._link_is = _CONNECTED
+        self._link_is, self._is_of_session = _CONNECTED, False
         self._report_interval_s = report_interval_s
         self._reporting.session_began(report_interval_s, time.monotonic())
 
@@ -274,7 +276,7 @@ class Sentinel:
         if self._doubt is not None:
             self._doubt.cancel()
             self._doubt = None
-        self._plan = plan
+        self._plan, self._is_of_session = plan, True
         self._leaving_changed.set()
         if panel is not None:
             self._addresses = _addresses(panel)
@@ -290,7 +292,7 @@ class Sentinel:
         assert self._pulse is not None
         held = self._flushing.held(plan)
         version = self._pulse.plan(held, heard=heard, panel=panel)
-        if held is plan:
+        if held is plan and self._is_of_session:
             self._reporting.guard_planned(version, plan.revision)
         if self._flushing_alarm is not None:
             self._flushing_alarm.cancel()
@@ -321,7 +323,8 @@ class Sentinel:
             return  # `guard_changed` follows all of it then; until then, no report is made from this plan.
         self._followed = plan
         self._give(self._with_what_is_open(plan))
-        self._reporting.planned(self._desired.version, plan.revision, time.monotonic())
+        if self._is_of_session:
+            self._reporting.planned(self._desired.version, plan.revision, time.monotonic())
         self._report_is_sooner.set()
         self._flows_changed()
 

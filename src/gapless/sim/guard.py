@@ -170,19 +170,23 @@ class Guard:
         duties, version, heard = self._pending
         for each in self._taken:
             each.is_answered |= each.told_in is not None and heard >= each.told_in
-        unheard = {each.takeover.router_id for each in self._taken if not each.is_answered}
         mine = {
             router_id: duty
             for router_id, duty in duties.items()
             if duty.guarded is not None and duty.guarded.incarnation == self.tenure.incarnation
         }
+        kept = {
+            each.takeover.router_id
+            for each in self._taken
+            if not each.is_answered or _gives_still(mine.get(each.takeover.router_id), each.takeover)
+        }
         should = {router_id: duty.epoch for router_id, duty in mine.items() if not duty.is_standby}
         self.releases = {
             router_id: duty.guarded.release
             for router_id, duty in mine.items()
-            if duty.guarded is not None and duty.guarded.release is not None and router_id not in unheard
+            if duty.guarded is not None and duty.guarded.release is not None and router_id not in kept
         }
-        self._close(self.active.keys() - should.keys() - unheard)
+        self._close(self.active.keys() - should.keys() - kept)
         self._taken = [each for each in self._taken if each.takeover.router_id in self.active]
         if self.is_alive:
             for router_id, epoch in should.items():
@@ -191,6 +195,7 @@ class Guard:
             router_id: (duty.epoch, duty.guarded.after)
             for router_id, duty in mine.items()
             if duty.guarded is not None and duty.guarded.role is Role.STANDBY and duty.guarded.after
+            if router_id not in self.active
         }
         self._watcher.righted(self._name)
         if self.version != version:
@@ -281,3 +286,8 @@ class Guard:
             Forwarding(router_id=router_id, epoch=epoch, is_released=router_id in released)
             for router_id, epoch in sorted(self.active.items())
         )
+
+
+def _gives_still(duty: Duty | None, took: Takeover) -> bool:
+    """Whether a plan gives the right that was used, as one does whose controller waits for the store."""
+    return duty is not None and duty.is_standby and duty.epoch == took.epoch

@@ -4,11 +4,13 @@ It keeps the rules that a real host keeps, since the planner relies on them:
 
 - What a new plan does not hold is removed before anything is built; REMOVED is reported when nothing is left, and
   also for a router of which there was nothing to begin with.
-- A full report names everything that is there, half-built included, and says from which plan it was made.
+- A full report names everything that is there, half-built included, and says from which plan it was made. Each session
+  gets one, and each new agent makes one; after that only news is said, once.
 - A router that forwards unguarded and is to be guarded is opened by the guard first, then put under it by the agent,
   and said to be guarded after that.
 - A plan from disk is not confirmed: what runs is kept, nothing absent is built, until the controller has spoken.
-- The agent's death leaves the kernel as it is. A power failure leaves nothing.
+- The agent's death leaves the kernel as it is, and its sentinel knows what it said; that is from no plan of a session
+  that began later. A power failure leaves nothing.
 
 Where leases are made up as well (`sim.guard`), it has a guard, which says which of its guarded routers are open.
 """
@@ -120,6 +122,8 @@ class Machine:
         self._life = 0
         """Grows with each death of agent or machine: what an earlier life had under way is void."""
         self._is_busy = False
+        self._is_known = False
+        """An agent has said, in this life of the sentinel, all that is there."""
         self._boot = 0
         """How often it was switched on."""
 
@@ -143,7 +147,7 @@ class Machine:
 
     def power_off(self) -> None:
         """Everything in memory is gone, the namespaces first of all. Nobody is told."""
-        self.is_on = False
+        self.is_on = self._is_known = False
         self.guard.reborn(NOBODY)
         for router_id in list(self.kernel):
             del self.kernel[router_id]
@@ -164,6 +168,9 @@ class Machine:
         """A new agent looks at the kernel and at the plan."""
         if self.is_on and not (self.agent_runs or self.agent_is_broken):
             self.agent_runs, self.agent_began_at = True, self._world.agenda.now
+            self._is_known = True
+            if self.is_confirmed:
+                self._adopt()
             self._report(full=True)
             self._work()
 
@@ -192,6 +199,7 @@ class Machine:
     def restart_sentinel(self) -> None:
         """The lease is not renewed for a moment; what was open closes with it, and the host comes back anew."""
         if self.is_on:
+            self._is_known = self.agent_runs
             self._lose_session()
             self._fence()
 
@@ -286,24 +294,26 @@ class Machine:
             self._report(*(self._removed(router_id, dropped[router_id]) for router_id in sorted(dropped)))
             self._report(full=is_first)
             self._work()
+        else:
+            self._report(full=is_first)
 
     # The sentinel
 
     def _heartbeat(self) -> None:
-        self._report(full=self._world.random.random() < 0.3)
+        self._report()  # What is news was said when it was; all of it is said once to each session.
         self._later(self._report_interval_s, self._heartbeat)
 
     def _report(self, *routers: RouterReport, full: bool = False, buried: tuple[Burial, ...] = ()) -> None:
         if self.session is None or not self.is_on:
             return
-        full = full and self.agent_runs
+        full = full and self._is_known
         event = HostReported(
             id=f"report-{self.facts.name}-{self._world.agenda.now:.3f}",
             host=self.facts.name,
             agent=AgentState.RUNNING if self.agent_runs else AgentState.RESTARTING,
             routers=self._everything() if full else routers,
             full=full,
-            plan_version=self.plan_version,
+            plan_version=self.plan_version if self.agent_runs else 0,
             session=self.session.number,
             number=self.guard.next_number(),
             leased=self.guard.leased,

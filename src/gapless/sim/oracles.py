@@ -433,7 +433,12 @@ class Oracles:
             return "" if self._is_braked() else f"still leaves {binding.leaving}, which is dead"
         if home.agent_is_broken:
             can_leave = needs.mode is FailoverMode.STANDBY and binding.incarnation is not None and others
-            return f"is still on {binding.host}, where no agent works, but {others} can take it" if can_leave else ""
+            if can_leave:
+                return f"is still on {binding.host}, where no agent works, but {others} can take it"
+            there = home.kernel.get(router_id)
+            is_ready = binding.incarnation is not None and there is not None and there.is_built and there.is_guarded
+            is_shut = is_ready and not home.guard.forwards(router_id)
+            return f"is built on {binding.host} and not open, where no agent works" if is_shut else ""
         if not self._store.hosts[binding.host].admin_up and others:
             return f"is still on {binding.host}, which is out of service, but {others} can take it"
         there = home.kernel.get(router_id)

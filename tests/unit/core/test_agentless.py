@@ -222,6 +222,40 @@ def test_half_of_the_hosts_are_not_most_and_those_that_carry_no_routers_do_not_c
     assert {host for host, _ in left(rig)} == {"h1"}
 
 
+def test_where_no_agent_works_what_is_built_is_made_active_again_when_leases_are_back(rig: StandbyRig) -> None:
+    """All arbiters were away for a moment: every host was fenced. What is to be done now is done by guards."""
+    rig.lose_agents(WHY, *ALL)
+    settle(rig, PATIENCE_S + 5)
+    rig.fence(*ALL)
+    rig.pass_time(1, heard=ALL)
+    rig.hold(*ALL)
+    settle(rig, 15)
+    assert {rig.host(each) for each in GUARDED} <= set(ALL)
+    assert all(rig.role(str(rig.host(each)), each) == "active at 2" for each in GUARDED)
+
+
+def test_what_a_host_had_before_it_restarted_without_an_agent_is_not_believed_to_be_there(rig: StandbyRig) -> None:
+    rig.lose_agents(WHY, *ALL)
+    settle(rig, PATIENCE_S + 5)
+    for host in ALL:
+        rig.restart_host(host)
+    settle(rig, 15)
+    assert not rig.all_said(Bind)
+    assert rig.reason("r1") == "h1 restarted, and no host can take it: h2, h3, h4: each has no running agent"
+    rig.mend_agents("h1")
+    settle(rig, 15)
+    assert all(rig.role("h1", each) == "active at 2" for each in GUARDED)
+
+
+def test_where_the_active_host_restarted_without_an_agent_a_standby_that_has_it_built_is_next(rig: StandbyRig) -> None:
+    rig.lose_agents(WHY, *ALL)
+    settle(rig, PATIENCE_S + 5)
+    rig.restart_host("h1")
+    settle(rig, 15)
+    assert "h1" not in {rig.host(each) for each in GUARDED}
+    assert all(rig.role(str(rig.host(each)), each) == "active at 1" for each in GUARDED)
+
+
 # Time that does not count
 
 

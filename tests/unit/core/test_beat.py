@@ -260,6 +260,17 @@ def test_a_plan_that_had_not_heard_again_after_one_that_had_undoes_nothing_eithe
     assert rig.beat.forwarding == {R1: 5}
 
 
+def test_a_right_that_was_used_and_is_still_given_by_a_plan_that_heard_of_it_is_not_used_again(rig: Rig) -> None:
+    """Else nobody would ever hear of that takeover, which opens nothing, and no plan could undo it."""
+    rig.plan(rights={R1: right(5)})
+    rig.take_over()
+    rig.do(Activated(routers=(R1,)))
+    rig.plan(heard=1, rights={R1: right(5)})
+    assert (rig.beat.takeovers, rig.beat.forwarding) == (1, {R1: 5})
+    taken = rig.plan(heard=1)
+    assert [each.routers for each in taken if isinstance(each, Deactivate)] == [(R1,)]
+
+
 def test_a_right_is_gone_with_its_incarnation(rig: Rig) -> None:
     rig.plan(rights={R1: right(5)})
     rig.tick(L)

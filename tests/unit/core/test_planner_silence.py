@@ -1,14 +1,14 @@
 """What silence leads to, and what it must not lead to."""
 
 import pytest
-from planner_rig import REMOVED, Rig, facts, needs
+from planner_rig import ACTIVE, REMOVED, Rig, facts, needs
 
 from gapless.core.effects import Bind, EngageBrake, ExplainRouter, ReleaseBrake, ReportPause
-from gapless.core.events import BrakeReleased, HostConnected, HostDisconnected, HostForgotten
+from gapless.core.events import BrakeReleased, HostConnected, HostDisconnected, HostForgotten, RouterWanted
 from gapless.errors import InvariantError
 from gapless.model.host import HostName, Incarnation
-from gapless.model.plan import MoveKind
-from gapless.model.router import FailoverMode
+from gapless.model.plan import Epoch, MoveKind, RouterReport
+from gapless.model.router import FailoverMode, RouterId
 
 
 def test_a_dead_hosts_router_is_rescheduled_with_neutrons_sentence() -> None:
@@ -194,6 +194,43 @@ def test_a_host_that_returns_while_its_routers_move_does_not_get_them_back() -> 
     assert rig.plan("h2") == {}
     rig.answers = True
     rig.report("h1", full=True)
+    assert rig.plan("h2") == {"r1": 2}
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+def test_a_host_that_returns_with_nothing_while_its_routers_move_says_so_once(answers: int) -> None:
+    """It never heard of them in this life, so it does not say that they are gone: its one full report does not name
+    them. That may come before the new binding is stored, or before it is stored that h1 has to let go first.
+    """
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+    rig.answers = False
+    rig.pass_time(150, heard=["h2"])
+    rig.join("h1")
+    for _ in range(answers):
+        rig.answer(rig.unanswered[0])
+    rig.report("h1", full=True)
+    rig.answers = True
+    rig.answer(rig.unanswered[0])
+    assert rig.plan("h2") == {"r1": 2}
+
+
+def test_what_it_says_to_the_first_plan_without_a_router_counts_however_the_plan_goes_on() -> None:
+    """Its one full report was made from a plan that is not the newest any more when the new binding is stored."""
+    rig = Rig("h1")
+    rig.want("r1", needs("r2", FailoverMode.OFF))
+    rig.join("h2")
+    rig.answers = False
+    rig.pass_time(150, heard=["h2"])
+    rig.join("h1")
+    first = rig.planner.plan_version(HostName("h1"))
+    rig.handle(RouterWanted(id="changed", needs=needs("r2", FailoverMode.OFF)))
+    assert rig.planner.plan_version(HostName("h1")) > first
+    rig.answers = True
+    rig.answer(rig.unanswered[0])
+    assert rig.state("r1") == "withdrawing"
+    r2 = RouterReport(router_id=RouterId("r2"), epoch=Epoch(rig.epoch("r2")), state=ACTIVE)
+    rig.report("h1", r2, full=True, plan_version=first)
     assert rig.plan("h2") == {"r1": 2}
 
 

@@ -218,3 +218,24 @@ def test_what_changed_hands_in_the_plan_is_said_to_the_other_one() -> None:
     releases.give({R1: other})
     assert (set(releases.said), releases.due(())) == (set(), [(R1, other)])
     assert set(releases.said) == {R1}
+
+
+def test_what_it_has_released_no_plan_of_this_tenure_gives_back_at_that_epoch(rig: Rig) -> None:
+    """The store was put back from a copy of before: who took the router has it open."""
+    hands_over(rig)
+    rig.do(Deactivated(routers=(R1,)))
+    rig.plan(revision=Revision(3), active={R2: Epoch(4)})
+    old = rig.plan(revision=Revision(4), active={R1: Epoch(4), R2: Epoch(4)})
+    same = rig.plan(revision=Revision(5), active={R1: Epoch(5), R2: Epoch(4)})
+    assert [each for each in (*old, *same) if isinstance(each, Activate)] == []
+    assert rig.beat.counters.older_epochs == 2
+    later = rig.plan(revision=Revision(6), active={R1: Epoch(6), R2: Epoch(4)})
+    assert [each.routers for each in later if isinstance(each, Activate)] == [{R1: 6}]
+
+
+def test_what_was_released_here_stays_open_by_a_plan_that_heard_of_it_and_still_gives_the_right(rig: Rig) -> None:
+    rig.plan(rights={R1: right(2)})
+    hear(rig)
+    rig.do(Activated(routers=(R1,)))
+    assert [each for each in rig.plan(heard=1, rights={R1: right(2)}) if isinstance(each, Deactivate)] == []
+    assert rig.beat.forwarding == {R1: 2}

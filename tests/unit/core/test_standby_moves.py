@@ -150,6 +150,26 @@ def test_a_host_that_dies_while_its_router_leaves_is_succeeded() -> None:
     assert len(rig.all_said(Bind)) == 1
 
 
+def test_what_was_taken_over_while_it_leaves_is_active_there_stored_or_not() -> None:
+    """A plan that knows of the takeover and still said that it may succeed would have it taken over once more."""
+    rig = two()
+    rig.set_admin_up("h1", admin_up=False)
+    rig.answers = False
+    rig.take_over("h2", "r1", tenure("h1"))
+    assert (rig.state("r1"), rig.role("h2", "r1")) == ("withdrawing", "active at 1")
+
+
+def test_what_was_taken_over_while_the_move_is_being_stored_is_active_there() -> None:
+    rig = two()
+    rig.answers = False
+    rig.set_admin_up("h1", admin_up=False)
+    (bind,) = rig.unanswered
+    rig.take_over("h2", "r1", tenure("h1"))
+    assert rig.role("h2", "r1") == "active at 1"
+    rig.answer(bind)
+    assert (rig.host("r1"), rig.role("h2", "r1")) == ("h2", "active at 1")
+
+
 def test_a_move_to_a_third_host_builds_there_first() -> None:
     rig = three()
     third = "h3" if rig.standby("r1")[0] == "h2" else "h2"

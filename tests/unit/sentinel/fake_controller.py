@@ -44,6 +44,7 @@ class FakeController:
     """Said instead of a challenge; then nothing more."""
     snapshot: tuple[PlannedRouter, ...] = ()
     begins_with_change: bool = False
+    says_no_plan: bool = False
     hellos: list[Hello] = field(default_factory=list)
     refuse_with: Refused | None = None
     outlived: int = 0
@@ -78,7 +79,8 @@ class FakeController:
                 return
             session = Session(connection, hello)
             plan = Change if self.begins_with_change else Snapshot
-            await session.send(plan(revision=Revision(1), routers=self.snapshot))
+            if not self.says_no_plan:
+                await session.send(plan(revision=Revision(1), routers=self.snapshot))
             await self.sessions.put(session)
             await session.listen()
 

@@ -384,6 +384,29 @@ def released(name: str) -> PlannedRouter:
     return replace(planned(name, 4), guarded=guarded)
 
 
+async def test_what_an_earlier_session_said_is_no_revision_of_this_one(tmp_path: Path) -> None:
+    """A router waits for its connections when the link breaks, and is given to the beat when that is over."""
+    fake = FakeController(snapshot=(guarded("open:x"), guarded("x")), report_interval_s=0.1)
+    stand_in = [sys.executable, str(FLOWS), "good", "FD", str(tmp_path / "flows")]
+
+    def told_to_beat() -> list[str]:
+        return [line for line in (tmp_path / "beats").read_text().splitlines() if line.startswith("part ")]
+
+    async with controller(fake), with_beat(fake, tmp_path, flows=stand_in):
+        session = await fake.session()
+        await session.heard(lambda report: bool(report.forwarding))
+        await session.heard(lambda report: is_active(report, "x"))
+        await session.change(released("x"))
+        await eventually(lambda: "flush x -> net2" in told_to_flows(tmp_path))
+        before, fake.says_no_plan = len(told_to_beat()), True
+        await session.connection.close()
+        again = await fake.session()
+        await eventually(lambda: any(line.endswith(" +x -0") for line in told_to_beat()[before:]))
+        count = len(again.reports)
+        await eventually(lambda: len(again.reports) > count + 1)
+        assert {(each.revision, each.guard_revision) for each in again.reports} == {(0, 0)}
+
+
 @pytest.mark.parametrize("behaviour", ["flushes", "good"])
 async def test_a_router_that_leaves_waits_for_its_connections_and_not_for_ever(tmp_path: Path, behaviour: str) -> None:
     fake = FakeController(snapshot=(guarded("open:x"), guarded("x")))

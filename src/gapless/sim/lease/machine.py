@@ -21,14 +21,17 @@ from gapless.core.beatevents import (
     Deactivate,
     Deactivated,
     Emptied,
+    Fenced,
     GuardPlan,
     HoldLease,
     NeedIncarnation,
+    News,
     Planned,
     Reborn,
     Received,
     Send,
     Tell,
+    TookOver,
     UplinksSeen,
     Withdraw,
     Withdrawn,
@@ -205,6 +208,8 @@ class Sentinel:
         self._effects: deque[tuple[float, BeatEffect]] = deque()
         self._wakes_at = 0.0
         self._told: Report | None = None
+        self._takeovers = 0
+        """The highest number of a takeover of this tenure that was told."""
 
     @property
     def is_paused(self) -> bool:
@@ -294,13 +299,23 @@ class Sentinel:
                     kernel.active.pop(router_id, None)
                 self._inbox.append(Deactivated(routers=effect.routers))
             case Tell():
-                if isinstance(effect.news, BurialAnswered):
-                    self._world.answered(machine, effect.news)
+                self._tell(effect.news)
             case Announce():
                 pass
             case _:
                 assert_never(effect)
         self._world.carried_out(machine, effect)
+
+    def _tell(self, news: News) -> None:
+        match news:
+            case BurialAnswered():
+                self._world.answered(self.machine, news)
+            case TookOver(number=number):
+                self._takeovers = max(self._takeovers, number)
+            case Fenced():
+                self._takeovers = 0  # A new tenure counts its takeovers anew.
+            case _:
+                pass
 
     def _set_alarm(self) -> None:
         wakes_at = self.machine.clock.real(self.beat.next_deadline()) + WAKE_LATE_S
@@ -339,7 +354,7 @@ class Sentinel:
             settled=beat.settled,
             forwarding=beat.forwarding,
             released=frozenset(beat.released),
-            takeovers=beat.takeovers,
+            takeovers=self._takeovers,
             panel=beat.panel,
         )
         if report != self._told:
