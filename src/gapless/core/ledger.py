@@ -447,8 +447,8 @@ class Ledger:
             self.looks.again()
 
     def _expect_from(self, router: RouterRecord, lacked_since: int | None = None) -> None:
-        """The host that the router leaves is asked to let go: by a plan that is its newest now, or by the first one without
-        the router, where that was withheld from it.
+        """The host that the router leaves is asked to let go: by its newest plan, or, where the router was withheld
+        from that host, by the first one without it.
         """
         old = self.fleet.get(router.leaving)
         if old is not None and router.id not in old.letting_go:  # Else what it says to that plan still counts.

@@ -358,13 +358,13 @@ class Lab:
         """Wait until the kernels of the standbys know this many connections, beside the active ones'."""
         known = 0
 
-        async def copied() -> bool:
+        async def are_copied() -> bool:
             nonlocal known
-            known = await asyncio.to_thread(tracked.connections, self.hosts.values())
-            return known >= 2 * count
+            known = await asyncio.to_thread(tracked.copied, self.hosts.values())
+            return known >= count
 
         wanted = f"{count} connections are known to the standbys"
-        await until(copied, wanted, START_TIMEOUT_S, lambda: f"{known} are known, of twice as many")
+        await until(are_copied, wanted, START_TIMEOUT_S, lambda: f"{known} are known to two hosts")
 
     @asynccontextmanager
     async def capture(self) -> AsyncIterator[Capture]:

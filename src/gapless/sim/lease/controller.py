@@ -220,24 +220,19 @@ class Controller:
             self._tenures[host] = tenure
             self.heard[tenure] = report.takeovers
             for router_id, chain in self.chains.items():
-                self._hear_of(
-                    chain,
-                    tenure,
-                    report,
-                    is_forwarding=router_id in report.forwarding,
-                    is_released=router_id in report.released,
-                )
+                self._hear_of(router_id, chain, tenure, report)
         self._publish()
 
-    def _hear_of(self, chain: Chain, tenure: Tenure, report: Report, *, is_forwarding: bool, is_released: bool) -> None:
+    def _hear_of(self, router_id: RouterId, chain: Chain, tenure: Tenure, report: Report) -> None:
+        """What is open by an earlier right, as a word that was under way may say, is open by no later one."""
         place = next((index for index, each in enumerate(chain.actors) if each.tenure == tenure), None)
         if place is None:
             return
-        actor = chain.actors[place]
-        if is_forwarding and place > 0:
-            self._succeeded(chain, place, is_released=is_released)
+        actor, epoch = chain.actors[place], report.forwarding.get(router_id)
+        if epoch is not None and epoch >= actor.epoch and place > 0:
+            self._succeeded(chain, place, is_released=router_id in report.released)
             actor.is_leaving, actor.without = False, None
-        elif actor.is_leaving and not is_forwarding and self._has_acknowledged(actor, report):
+        elif actor.is_leaving and epoch is None and self._has_acknowledged(actor, report):
             chain.actors.remove(actor)
 
     def _succeeded(self, chain: Chain, place: int, *, is_released: bool) -> None:
