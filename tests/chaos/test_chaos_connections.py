@@ -8,6 +8,7 @@ from chaos_lab import PATIENT_S, STANDBY, running_lab, strike, the_busiest
 
 from gapless.lab.connections import Kind
 from gapless.lab.enter import LAB_DIR
+from gapless.lab.expect import Bounds, Gap
 from gapless.lab.experiment import Outcome
 from gapless.lab.faults import Fault
 from gapless.lab.lab import Lab
@@ -15,6 +16,8 @@ from gapless.lab.lab import Lab
 pytestmark = pytest.mark.lab
 
 CONNECTIONS = 48
+BOUNDS = Bounds(gap_ms={Gap.TAKEOVER: 4_000})
+"""Of probes. A connection hides an outage: TCP waits longer and longer, and goes on."""
 
 
 def all_survive(lab: Lab, fault: Fault, outcome: Outcome) -> None:
@@ -38,13 +41,13 @@ async def test_connections_survive_one_takeover_after_another() -> None:
     """The second one strikes a host that has taken over, and whose flows the first one, back, has copied."""
     async with running_lab(3, 6, mode=STANDBY, down_time_s=PATIENT_S, flows=CONNECTIONS) as lab:
         first = await the_busiest(lab)
-        await strike(lab, "host-power", *first, shows=all_survive)
+        await strike(lab, "host-power", *first, bounds=BOUNDS, shows=all_survive)
         for name in first:
             await lab.host(name).power_on()
             await lab.start_hosts([lab.host(name)])
         await lab.hosts_alive(*first)
         await lab.standbys_ready()
-        await strike(lab, "host-power", *await the_busiest(lab), shows=all_survive)
+        await strike(lab, "host-power", *await the_busiest(lab), bounds=BOUNDS, shows=all_survive)
 
 
 @pytest.mark.thorough
@@ -60,7 +63,7 @@ async def test_the_flows_process_may_die_and_connections_survive_a_takeover_late
         for host in lab.hosts.values():
             for process in host.flows():
                 os.kill(process.pid, signal.SIGKILL)
-        await strike(lab, "host-power", *await the_busiest(lab), shows=all_survive)
+        await strike(lab, "host-power", *await the_busiest(lab), bounds=BOUNDS, shows=all_survive)
 
 
 async def test_connections_survive_a_drain() -> None:

@@ -1,4 +1,6 @@
-"""What waits for a neighbour's address: packets that the kernel keeps until somebody answers its ARP request.
+"""What neighbours are told of this host's addresses, and what waits for theirs.
+
+What waits are packets that the kernel keeps until somebody answers its ARP request.
 
 When a cable is pulled the kernel forgets all neighbours behind it at once. From then on what is sent there is kept, up
 to a hundred packets or so for each neighbour (`unres_qlen_bytes`, net/core/neighbour.c), for the three seconds in which
@@ -7,7 +9,10 @@ it asks; and when the cable is plugged in again meanwhile, all of it leaves.
 
 import socket
 import struct
+from ipaddress import IPv4Address
 
+from gapless.errors import Unavailable
+from gapless.kernel import arp
 from gapless.kernel.netlink import ALREADY_GONE, Netlink, Request, attribute, attributes
 
 NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
@@ -44,3 +49,18 @@ def _is_waited_for(body: bytes, index: int) -> bool:
 def _forget(index: int, address: bytes) -> Request:
     body = NDMSG.pack(socket.AF_INET, 0, index, 0, 0, 0) + attribute(DST, address)
     return Request(DELNEIGH, 0, body, f"forget the neighbour {socket.inet_ntoa(address)}", ALREADY_GONE)
+
+
+def announce(interface: str, address: IPv4Address) -> None:
+    """Say by gratuitous ARP that `address` is behind `interface` of this host; who knew it elsewhere, knows it here.
+
+    Waits for nothing: what finds no room is lost. Raises Unavailable with the kernel's reason.
+    """
+    kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    try:
+        with socket.socket(socket.AF_PACKET, kind, 0) as opened:
+            opened.bind((interface, 0))
+            for frame in arp.frames(opened.getsockname()[4].hex(":"), address):
+                opened.send(frame)
+    except OSError as error:
+        raise Unavailable(f"announce {address} at {interface}: {error.strerror or error}") from error

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 
 from gapless.config import HostSettings
 from gapless.core.flowduties import flow_duties
@@ -38,6 +39,7 @@ from gapless.sentinel.pulse import Keeper, Pulse
 from gapless.sentinel.reporting import Reporting
 from gapless.sentinel.supervise import RESTART, Patience, Supervisor
 from gapless.sentinel.unsent import Unsent
+from gapless.sentinel.vtep import Vtep
 from gapless.wire.flowlink import FlowsBegin, FlowsDuties
 from gapless.wire.local import AgentStart, encode_start
 from gapless.wire.messages import AgentReport, Bury, Report, TakingOver
@@ -105,6 +107,7 @@ class Sentinel:
             else _pulse(settings, state, facts, key, commands.beat, self, knobs.keeper)
         )
         self._unsent = None if settings.data_interface is None else Unsent(settings.data_interface)
+        self._vtep = _vtep(settings, facts)
         self._addresses: dict[HostName, str] = _addresses(None if self._pulse is None else state.load_panel())
         self._flows = (
             None
@@ -201,6 +204,8 @@ class Sentinel:
             self._tasks.create_task(self._pulse.run(cluster))
             if self._unsent is not None:
                 self._tasks.create_task(self._unsent.run())
+            if self._vtep is not None:
+                self._tasks.create_task(self._vtep.run())
             if self._flows is not None:
                 self._tasks.create_task(self._flows.run(cluster))
 
@@ -427,6 +432,8 @@ class Sentinel:
         self._reporting.guard_is(self._pulse.levels, time.monotonic())
         if self._unsent is not None:
             self._unsent.tenure_is(self._pulse.levels.tenure)
+        if self._vtep is not None:
+            self._vtep.tenure_is(self._pulse.levels.tenure)
         self._flows_changed()
         self._report_is_sooner.set()
         self._hold_the_agent(self._pulse.levels)
@@ -493,6 +500,12 @@ def _pulse(
 def _addresses(panel: PanelPlan | None) -> dict[HostName, str]:
     """Where the cluster's hosts are on the data network."""
     return {} if panel is None else {each.host: each.address.rpartition(":")[0] for each in panel.addresses}
+
+
+def _vtep(settings: HostSettings, facts: HostFacts) -> Vtep | None:
+    if settings.data_interface is None or facts.data_address is None:
+        return None
+    return Vtep(settings.data_interface, IPv4Address(facts.data_address))
 
 
 def _flows_begin(settings: HostSettings, facts: HostFacts, key: bytes) -> FlowsBegin:

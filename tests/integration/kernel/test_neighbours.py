@@ -2,13 +2,15 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from kernel_fixtures import PATIENCE_S, ip
+from kernel_fixtures import PATIENCE_S, Wires, ip, ip_json
 
 from gapless.agent.kernel import netns
-from gapless.kernel.neighbours import forget_unresolved
+from gapless.errors import Unavailable
+from gapless.kernel.neighbours import announce, forget_unresolved
 
 pytestmark = pytest.mark.isolated
 
@@ -62,3 +64,17 @@ def test_neighbours_that_answered_are_kept(ear: socket.socket) -> None:
 
 def test_an_interface_that_is_gone_has_nobody_behind_it() -> None:
     assert forget_unresolved("nothing0") == 0
+
+
+def test_who_knew_an_address_at_another_card_knows_it_here_once_it_is_announced(ear: socket.socket) -> None:
+    ip("-n", "there", "addr", "add", f"{THERE}/24", "dev", "end")
+    known = ("-n", "there", "neigh", "replace", HERE, "dev", "end", "lladdr", "02:00:00:00:00:99", "nud", "reachable")
+    ip(*known)
+    announce("data0", IPv4Address(HERE))
+    (data0,) = ip_json("link", "show", "data0")
+    Wires.eventually(lambda: f"lladdr {data0['address']} " in ip("-n", "there", "neigh", "show", HERE))
+
+
+def test_an_interface_that_cannot_be_used_is_named() -> None:
+    with pytest.raises(Unavailable, match=r"announce 10\.99\.0\.1 at gone0: No such device"):
+        announce("gone0", IPv4Address(HERE))
