@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.api import validators as v
 from gapless.controller.api.attributes import ABSENT, REQUIRED, STANDARD, Attribute, Resource
-from gapless.controller.steering import (
+from gapless.controller.controls import (
     ArbiterView,
     BrakeView,
     DrainView,
@@ -31,7 +31,7 @@ HEARD_AT = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 
 
 @dataclass
-class FakeSteering:
+class FakeControls:
     """A planner without a plan: it knows its hosts, writes down what it is told, and objects as it is told to."""
 
     told: list[tuple[Any, ...]] = field(default_factory=list)

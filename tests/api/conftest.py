@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from api_fakes import THING, FakeSteering, Things
+from api_fakes import THING, FakeControls, Things
 from fastapi import FastAPI
 
 from gapless.config import ServerSettings
@@ -24,8 +24,8 @@ __all__ = ["empty_database", "store"]
 
 
 @pytest.fixture
-def steering() -> FakeSteering:
-    return FakeSteering()
+def controls() -> FakeControls:
+    return FakeControls()
 
 
 @pytest.fixture
@@ -34,21 +34,21 @@ def things() -> Things:
 
 
 @pytest.fixture
-async def thing_api(store: Store, steering: FakeSteering, things: Things) -> AsyncIterator[httpx.AsyncClient]:
+async def thing_api(store: Store, controls: FakeControls, things: Things) -> AsyncIterator[httpx.AsyncClient]:
     """The generic handlers over things."""
     app = FastAPI(openapi_url=None)
     faults.install(app)
     app.add_middleware(Edge, registry=Metrics().registry)
-    add_collection(app, THING, things, Transactions(store, steering))
+    add_collection(app, THING, things, Transactions(store, controls))
     async with _client(app) as client:
         yield client
 
 
 @pytest.fixture
-def app(store: Store, steering: FakeSteering, tmp_path: Path) -> FastAPI:
+def app(store: Store, controls: FakeControls, tmp_path: Path) -> FastAPI:
     """The whole application."""
     settings = ServerSettings(state_dir=tmp_path, api_names=("controller",))
-    return create_app(store=store, settings=settings, steering=steering, metrics=Metrics())
+    return create_app(store=store, settings=settings, controls=controls, metrics=Metrics())
 
 
 @pytest.fixture

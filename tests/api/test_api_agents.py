@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from api_fakes import FakeSteering, add_host, bind
+from api_fakes import FakeControls, add_host, bind
 from httpx import AsyncClient, Response
 from sqlalchemy import update
 
@@ -26,20 +26,20 @@ async def make_router(api: AsyncClient, name: str = "edge") -> str:
 
 
 @pytest.fixture
-async def host1(store: Store, steering: FakeSteering) -> str:
-    steering.know("host1")
+async def host1(store: Store, controls: FakeControls) -> str:
+    controls.know("host1")
     return await add_host(store, "host1")
 
 
 @pytest.fixture
-async def host2(store: Store, steering: FakeSteering) -> str:
-    steering.know("host2")
+async def host2(store: Store, controls: FakeControls) -> str:
+    controls.know("host2")
     return await add_host(store, "host2", zone="east")
 
 
 @pytest.fixture
-async def host3(store: Store, steering: FakeSteering) -> str:
-    steering.know("host3")
+async def host3(store: Store, controls: FakeControls) -> str:
+    controls.know("host3")
     return await add_host(store, "host3")
 
 
@@ -74,20 +74,20 @@ class TestAgents:
         ],
     )
     async def test_agents_are_listed_by_filters(
-        self, api: AsyncClient, steering: FakeSteering, host1: str, host2: str, query: str, hosts: list[str]
+        self, api: AsyncClient, controls: FakeControls, host1: str, host2: str, query: str, hosts: list[str]
     ) -> None:
-        steering.know("host2", alive=False, standing="silent")
+        controls.know("host2", alive=False, standing="silent")
         agents = (await api.get(f"/v2.0/agents?{query}")).json()["agents"]
         assert [agent["host"] for agent in agents] == hosts
 
     async def test_taking_a_host_out_of_service_and_back(
-        self, api: AsyncClient, steering: FakeSteering, host1: str
+        self, api: AsyncClient, controls: FakeControls, host1: str
     ) -> None:
         path = f"/v2.0/agents/{host1}"
         for admin_up in (False, False, True):
             answer = await api.put(path, json={"agent": {"admin_state_up": admin_up, "description": "fan"}})
             assert answer.json()["agent"]["admin_state_up"] is admin_up
-        assert steering.told == [("host_admin_changed", "host1", False), ("host_admin_changed", "host1", True)]
+        assert controls.told == [("host_admin_changed", "host1", False), ("host_admin_changed", "host1", True)]
         assert (await api.get(path)).json()["agent"]["description"] == "fan"
         assert (await api.put(path, json={"agent": {"description": None}})).json()["agent"]["description"] is None
 
@@ -98,26 +98,26 @@ class TestAgents:
         assert error_of(answer) == (400, "BadRequest", "Bad agents request: Agent creation using API is not supported.")
 
     async def test_only_a_host_that_is_down_and_empty_is_deleted(
-        self, api: AsyncClient, store: Store, steering: FakeSteering, host1: str
+        self, api: AsyncClient, store: Store, controls: FakeControls, host1: str
     ) -> None:
         path = f"/v2.0/agents/{host1}"
         router_id = await make_router(api)
         await bind(store, router_id, "host1")
-        steering.told.clear()
+        controls.told.clear()
 
         status, type_, message = error_of(await api.delete(path))
         assert (status, type_) == (409, "InUse")
         assert "host1 is alive" in message
-        steering.know("host1", alive=False, standing="dead")
+        controls.know("host1", alive=False, standing="dead")
         status, _, message = error_of(await api.delete(path))
         assert status == 409
         assert "1 router(s) are still bound to host host1" in message
-        assert not steering.told
+        assert not controls.told
 
         await api.delete(f"/v2.0/routers/{router_id}")
         assert (await api.delete(path)).status_code == 204
         assert error_of(await api.get(path)) == (404, "AgentNotFound", f"Agent {host1} could not be found.")
-        assert steering.told == [("router_deleted", router_id), ("host_forgotten", "host1")]
+        assert controls.told == [("router_deleted", router_id), ("host_forgotten", "host1")]
 
     async def test_zones_are_where_hosts_stand(self, api: AsyncClient, host1: str, host2: str) -> None:
         await api.put(f"/v2.0/agents/{host2}", json={"agent": {"admin_state_up": False}})
@@ -132,11 +132,11 @@ class TestAgents:
 
 class TestScheduler:
     @pytest.fixture
-    async def router(self, api: AsyncClient, store: Store, steering: FakeSteering, host1: str) -> str:
+    async def router(self, api: AsyncClient, store: Store, controls: FakeControls, host1: str) -> str:
         """On host1."""
         router_id = await make_router(api)
         await bind(store, router_id, "host1")
-        steering.told.clear()
+        controls.told.clear()
         return router_id
 
     async def add(self, api: AsyncClient, agent: str, router: Any) -> Response:
@@ -169,65 +169,65 @@ class TestScheduler:
         assert (await api.get(path)).json() == {"agents": []}
 
     async def test_adding_a_router_to_an_agent_moves_it(
-        self, api: AsyncClient, steering: FakeSteering, host2: str, router: str
+        self, api: AsyncClient, controls: FakeControls, host2: str, router: str
     ) -> None:
         answer = await self.add(api, host2, router)
         assert (answer.status_code, answer.json()) == (201, None)
-        assert steering.told == [("move_requested", router, "host2")]
+        assert controls.told == [("move_requested", router, "host2")]
 
     async def test_adding_it_where_it_is_changes_nothing(
-        self, api: AsyncClient, steering: FakeSteering, host1: str, router: str
+        self, api: AsyncClient, controls: FakeControls, host1: str, router: str
     ) -> None:
         assert (await self.add(api, host1, router)).status_code == 201
-        assert not steering.told
+        assert not controls.told
 
     async def test_an_agent_out_of_service_takes_none(
-        self, api: AsyncClient, steering: FakeSteering, host2: str, router: str
+        self, api: AsyncClient, controls: FakeControls, host2: str, router: str
     ) -> None:
         await api.put(f"/v2.0/agents/{host2}", json={"agent": {"admin_state_up": False}})
-        steering.told.clear()
+        controls.told.clear()
         message = f"Agent {host2} is not a L3 Agent or has been disabled"
         assert error_of(await self.add(api, host2, router)) == (404, "InvalidL3Agent", message)
-        assert not steering.told
+        assert not controls.told
 
     async def test_an_agent_that_cannot_take_it_says_why(
-        self, api: AsyncClient, steering: FakeSteering, host2: str, router: str
+        self, api: AsyncClient, controls: FakeControls, host2: str, router: str
     ) -> None:
-        steering.objecting[HostName("host2")] = "is dead"
+        controls.objecting[HostName("host2")] = "is dead"
         message = f"Failed scheduling router {router} to the L3 Agent {host2}. Host host2 is dead."
         assert error_of(await self.add(api, host2, router)) == (409, "RouterSchedulingFailed", message)
-        assert not steering.told
+        assert not controls.told
 
     async def test_removing_a_router_from_its_agent_moves_it_elsewhere(
-        self, api: AsyncClient, steering: FakeSteering, host1: str, host2: str, router: str
+        self, api: AsyncClient, controls: FakeControls, host1: str, host2: str, router: str
     ) -> None:
-        steering.hosts_known.pop(HostName("host1"))  # the planner does not list the present host as a candidate
+        controls.hosts_known.pop(HostName("host1"))  # the planner does not list the present host as a candidate
         answer = await api.delete(f"/v2.0/agents/{host1}/l3-routers/{router}")
         assert answer.status_code == 204
-        assert steering.told == [("move_requested", router, None)]
+        assert controls.told == [("move_requested", router, None)]
 
     async def test_without_another_host_it_stays(
-        self, api: AsyncClient, steering: FakeSteering, host1: str, host2: str, router: str
+        self, api: AsyncClient, controls: FakeControls, host1: str, host2: str, router: str
     ) -> None:
         path = f"/v2.0/agents/{host1}/l3-routers/{router}"
-        steering.hosts_known.pop(HostName("host1"))
-        steering.objecting[HostName("host2")] = "is full (10 of 10)"
+        controls.hosts_known.pop(HostName("host1"))
+        controls.objecting[HostName("host2")] = "is full (10 of 10)"
         message = (
             f"Failed rescheduling router {router}: no eligible l3 agent found. It stays on host1, since a router is "
             "never left without a host: host2 is full (10 of 10)."
         )
         assert error_of(await api.delete(path)) == (409, "RouterReschedulingFailed", message)
-        steering.hosts_known.clear()
+        controls.hosts_known.clear()
         assert error_of(await api.delete(path))[2].endswith(": there is no other host.")
-        assert not steering.told
+        assert not controls.told
 
     async def test_an_agent_that_does_not_have_it_cannot_lose_it(
-        self, api: AsyncClient, steering: FakeSteering, host2: str, router: str
+        self, api: AsyncClient, controls: FakeControls, host2: str, router: str
     ) -> None:
         answer = await api.delete(f"/v2.0/agents/{host2}/l3-routers/{router}")
         message = f"The router {router} is not hosted by the L3 Agent {host2}."
         assert error_of(answer) == (409, "RouterNotHostedByL3Agent", message)
-        assert not steering.told
+        assert not controls.told
 
     async def test_what_does_not_exist(self, api: AsyncClient, host1: str, router: str) -> None:
         assert error_of(await self.add(api, NOBODY, router))[1] == "AgentNotFound"

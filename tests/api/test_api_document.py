@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from api_fakes import HEARD_AT, FakeSteering, add_host, bind
+from api_fakes import HEARD_AT, FakeControls, add_host, bind
 from openstack_document import Block, Shell, blocks
 from sqlalchemy import select
 
@@ -22,25 +22,25 @@ POLL_S = 0.5
 
 
 @pytest.mark.timeout(300)
-async def test_against_the_api(served: str, store: Store, steering: FakeSteering, tmp_path: Path) -> None:
+async def test_against_the_api(served: str, store: Store, controls: FakeControls, tmp_path: Path) -> None:
     """Each block for the controller, with a planner that is played here: host1 gets the router, then dies."""
     host1 = await add_host(store, "host1")
     await add_host(store, "host2")
     for name in ("host1", "host2"):
-        steering.know(name)
+        controls.know(name)
     said: dict[str, str] = {}
     async with Shell.open(HOME=str(tmp_path)) as shell:
         for block in blocks():
             if block.where == "lab: fault":
-                await play_reschedule(store, steering)
+                await play_reschedule(store, controls)
             elif not block.where.startswith("lab:"):
                 commands = block.commands.replace("http://127.0.0.1:9696", served)
                 said[block.heading] = said.get(block.heading, "") + await shell.run(commands)
-                await place_new_routers(store, steering)
+                await place_new_routers(store, controls)
     assert "edge is on host1" in said["Where is it?"]
     assert "XXX" in said["Where did it go?"]
     assert "reschedule from host1 to host2: host1 is dead" in said["Where did it go?"]
-    assert [event[0] for event in steering.told if event[0] != "routers_changed"] == [
+    assert [event[0] for event in controls.told if event[0] != "routers_changed"] == [
         "move_requested",
         "host_admin_changed",
         "host_admin_changed",
@@ -49,18 +49,18 @@ async def test_against_the_api(served: str, store: Store, steering: FakeSteering
     assert host1 in said["Where is it?"]
 
 
-async def place_new_routers(store: Store, steering: FakeSteering) -> None:
+async def place_new_routers(store: Store, controls: FakeControls) -> None:
     """A planner that knows one host."""
     async with store.reading() as session:
         bound = set(await session.scalars(select(BindingRow.router_id)))
-    new = {router for event in steering.told if event[0] == "routers_changed" for router in event[1]} - bound
-    for router in new - {event[1] for event in steering.told if event[0] == "router_deleted"}:
+    new = {router for event in controls.told if event[0] == "routers_changed" for router in event[1]} - bound
+    for router in new - {event[1] for event in controls.told if event[0] == "router_deleted"}:
         await bind(store, router, "host1")
 
 
-async def play_reschedule(store: Store, steering: FakeSteering) -> None:
+async def play_reschedule(store: Store, controls: FakeControls) -> None:
     """host1 is dead, and what it had is on host2."""
-    steering.know("host1", alive=False, standing="dead")
+    controls.know("host1", alive=False, standing="dead")
     async with store.transaction() as session:
         for binding in await session.scalars(select(BindingRow)):
             binding.host, binding.epoch = "host2", Epoch(2)

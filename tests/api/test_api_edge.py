@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from api_fakes import FakeSteering
+from api_fakes import FakeControls
 from httpx import AsyncClient
 
 from gapless.controller.api import bodies
@@ -70,7 +70,7 @@ class TestRefusals:
         assert "GET" in answer.headers["allow"]
 
     async def test_a_bug_is_told_to_the_log_and_not_to_the_caller(
-        self, thing_api: AsyncClient, steering: FakeSteering, capfd: pytest.CaptureFixture[str]
+        self, thing_api: AsyncClient, controls: FakeControls, capfd: pytest.CaptureFixture[str]
     ) -> None:
         answer = await thing_api.post("/v2.0/things", json={"thing": {"kind": "a", "name": "bug"}})
         assert error_of(answer)[:2] == (500, "HTTPInternalServerError")
@@ -78,7 +78,7 @@ class TestRefusals:
         logged = "".join(capfd.readouterr())
         assert "the secret of the bug" in logged
         assert answer.headers["x-openstack-request-id"] in logged
-        assert not steering.told
+        assert not controls.told
         assert (await thing_api.post("/v2.0/things", json={"thing": {"kind": "a"}})).status_code == 201
 
     async def test_a_body_without_end_is_cut_off(self, thing_api: AsyncClient) -> None:
@@ -163,13 +163,13 @@ class TestObservation:
         assert str(tmp_path) in answer.json()["reason"]
 
 
-async def test_a_store_that_fails_is_503_and_nothing_is_steered(
-    api: AsyncClient, steering: FakeSteering, tmp_path: Path
+async def test_a_store_that_fails_is_503_and_the_controller_hears_of_nothing(
+    api: AsyncClient, controls: FakeControls, tmp_path: Path
 ) -> None:
     assert (await api.post("/v2.0/routers", json={"router": {"name": "before"}})).status_code == 201
-    steering.told.clear()
+    controls.told.clear()
     damage(tmp_path)
     answer = await api.post("/v2.0/routers", json={"router": {"name": "after"}})
     assert error_of(answer)[:2] == (503, "ServiceUnavailable")
     assert "retry-after" in answer.headers
-    assert not steering.told
+    assert not controls.told

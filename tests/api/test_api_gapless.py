@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 import pytest
-from api_fakes import HEARD_AT, FakeSteering
+from api_fakes import HEARD_AT, FakeControls
 from httpx import AsyncClient, Response
 
-from gapless.controller.steering import BrakeView, RouterView, StandbyView
+from gapless.controller.controls import BrakeView, RouterView, StandbyView
 from gapless.controller.store import hostrows
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import MoveRow
@@ -83,12 +83,12 @@ class TestFailovers:
 
 @pytest.mark.parametrize("state", ["failed", "active", "building", "unplaced"])
 async def test_a_router_that_its_host_could_not_build_is_an_error_to_neutron_too(
-    api: AsyncClient, steering: FakeSteering, state: str
+    api: AsyncClient, controls: FakeControls, state: str
 ) -> None:
     expected = "ERROR" if state == "failed" else "ACTIVE"
     router_id = (await api.post("/v2.0/routers", json={"router": {"name": "r"}})).json()["router"]["id"]
     view = RouterView(router_id=RouterId(router_id), host=HostName("host1"), epoch=Epoch(1), state=state, reason="")
-    steering.routers_known[view.router_id] = view
+    controls.routers_known[view.router_id] = view
     path = f"/v2.0/routers/{router_id}"
     assert (await api.get(path)).json()["router"]["status"] == expected
     assert (await api.put(path, json={"router": {"name": "s"}})).json()["router"]["status"] == expected
@@ -98,9 +98,9 @@ async def test_a_router_that_its_host_could_not_build_is_an_error_to_neutron_too
     assert found["status"] == expected
 
 
-async def test_what_the_planner_sees(api: AsyncClient, steering: FakeSteering) -> None:
-    steering.know("host2")
-    steering.know("host1", alive=False, standing="silent", routers=4)
+async def test_what_the_planner_sees(api: AsyncClient, controls: FakeControls) -> None:
+    controls.know("host2")
+    controls.know("host1", alive=False, standing="silent", routers=4)
     view = RouterView(
         router_id=RouterId(ROUTER),
         host=HostName("host2"),
@@ -116,7 +116,7 @@ async def test_what_the_planner_sees(api: AsyncClient, steering: FakeSteering) -
         health="degraded",
         ailment="it could not be repaired yet: no memory",
     )
-    steering.routers_known[view.router_id] = view
+    controls.routers_known[view.router_id] = view
     assert (await api.get("/v2.0/gapless/hosts")).json()["hosts"][0] == {
         "name": "host1",
         "alive": False,
@@ -150,24 +150,24 @@ async def test_what_the_planner_sees(api: AsyncClient, steering: FakeSteering) -
 
 class TestBrake:
     @pytest.fixture(autouse=True)
-    def engaged(self, steering: FakeSteering) -> None:
-        steering.braking = BrakeView(engaged=True, hosts=(HostName("host1"),), reason="1 of 1 hosts look dead")
+    def engaged(self, controls: FakeControls) -> None:
+        controls.braking = BrakeView(engaged=True, hosts=(HostName("host1"),), reason="1 of 1 hosts look dead")
 
-    async def test_it_is_seen_and_released(self, api: AsyncClient, steering: FakeSteering) -> None:
+    async def test_it_is_seen_and_released(self, api: AsyncClient, controls: FakeControls) -> None:
         seen = (await api.get("/v2.0/gapless/brake")).json()
         assert seen == {"brake": {"engaged": True, "hosts": ["host1"], "reason": "1 of 1 hosts look dead"}}
         answer = await api.put("/v2.0/gapless/brake", json={"brake": {"engaged": False}})
         assert (answer.status_code, answer.json()["brake"]["engaged"]) == (200, False)
-        assert steering.told == [("release_brake",)]
+        assert controls.told == [("release_brake",)]
 
     @pytest.mark.parametrize(
         "body",
         [None, [], {"brake": None}, {"brake": {"engaged": True}}, {"brake": {"engaged": 0}}, {"brake": {"x": 1}}],
     )
-    async def test_it_is_not_released_by_mistake(self, api: AsyncClient, steering: FakeSteering, body: object) -> None:
+    async def test_it_is_not_released_by_mistake(self, api: AsyncClient, controls: FakeControls, body: object) -> None:
         answer = await api.put("/v2.0/gapless/brake", json=body)
         assert error_of(answer)[:2] == (400, "HTTPBadRequest")
-        assert not steering.told
+        assert not controls.told
 
 
 class TestConfirmOff:
@@ -187,25 +187,25 @@ class TestConfirmOff:
             return {name: record.is_off for name, record in (await hostrows.names(session)).items()}
 
     async def test_it_is_stored_between_the_bar_and_the_word(
-        self, api: AsyncClient, steering: FakeSteering, store: Store
+        self, api: AsyncClient, controls: FakeControls, store: Store
     ) -> None:
         answer = await api.put(self.URL, json={"confirm_off": {"hosts": ["host1", "host1"]}})
         assert answer.json() == {"confirm_off": {"hosts": ["host1"], "dry_run": False}}
-        assert steering.told == [("bar", ("host1",)), ("hosts_confirmed_off", {"host1": 7})]
+        assert controls.told == [("bar", ("host1",)), ("hosts_confirmed_off", {"host1": 7})]
         assert await self.confirmed(store) == {"host1": True, "host2": False}
 
-    async def test_a_dry_run_does_nothing(self, api: AsyncClient, steering: FakeSteering, store: Store) -> None:
+    async def test_a_dry_run_does_nothing(self, api: AsyncClient, controls: FakeControls, store: Store) -> None:
         answer = await api.put(self.URL, json={"confirm_off": {"hosts": ["host1"], "dry_run": True}})
         assert answer.json() == {"confirm_off": {"hosts": ["host1"], "dry_run": True}}
-        assert (steering.told, await self.confirmed(store)) == ([], {"host1": False, "host2": False})
+        assert (controls.told, await self.confirmed(store)) == ([], {"host1": False, "host2": False})
 
     async def test_of_several_it_is_taken_for_all_or_none(
-        self, api: AsyncClient, steering: FakeSteering, store: Store
+        self, api: AsyncClient, controls: FakeControls, store: Store
     ) -> None:
-        steering.on = {HostName("host2"): "host2 was heard 3 s ago"}
+        controls.on = {HostName("host2"): "host2 was heard 3 s ago"}
         answer = await api.put(self.URL, json={"confirm_off": {"hosts": ["host1", "host2"]}})
         assert error_of(answer) == (409, "HTTPConflict", "host2: host2 was heard 3 s ago")
-        assert (steering.told, await self.confirmed(store)) == ([], {"host1": False, "host2": False})
+        assert (controls.told, await self.confirmed(store)) == ([], {"host1": False, "host2": False})
 
     async def test_a_name_that_no_host_ever_had_is_not_found(self, api: AsyncClient, store: Store) -> None:
         answer = await api.put(self.URL, json={"confirm_off": {"hosts": ["host1", "nobody"]}})
@@ -216,10 +216,10 @@ class TestConfirmOff:
         "word",
         [None, [], {}, {"hosts": []}, {"hosts": "host1"}, {"hosts": [1]}, {"hosts": ["host1"], "dry_run": 1}],
     )
-    async def test_it_is_not_said_by_mistake(self, api: AsyncClient, steering: FakeSteering, word: object) -> None:
+    async def test_it_is_not_said_by_mistake(self, api: AsyncClient, controls: FakeControls, word: object) -> None:
         answer = await api.put(self.URL, json={"confirm_off": word})
         assert error_of(answer)[:2] == (400, "HTTPBadRequest")
-        assert not steering.told
+        assert not controls.told
 
     async def test_arbiters_are_shown(self, api: AsyncClient) -> None:
         shown = (await api.get("/v2.0/gapless/arbiters")).json()["arbiters"]

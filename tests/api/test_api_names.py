@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from api_fakes import FakeSteering
+from api_fakes import FakeControls
 from httpx import ASGITransport, AsyncClient
 
 from gapless.config import Address, ServerSettings
@@ -18,7 +18,7 @@ async def status_of(
 ) -> tuple[int, str]:
     """How a request to this Host is answered by an API that listens there; None: to no Host at all."""
     settings = ServerSettings(state_dir=state_dir, api=Address(host=listening, port=9696), api_names=tuple(names))
-    app = create_app(store=store, settings=settings, steering=FakeSteering(), metrics=Metrics())
+    app = create_app(store=store, settings=settings, controls=FakeControls(), metrics=Metrics())
     async with AsyncClient(transport=ASGITransport(app), base_url="http://127.0.0.1:9696") as client:
         request = client.build_request("GET", "/v2.0/routers", headers={} if host is None else {"Host": host})
         if host is None:

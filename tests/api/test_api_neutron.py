@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from api_fakes import FakeSteering
+from api_fakes import FakeControls
 from httpx import AsyncClient, Response
 
 from gapless.controller.api import bodies
@@ -185,18 +185,18 @@ async def test_ports_are_found_by_their_addresses(api: AsyncClient, world: dict[
 async def test_refusals_leave_everything_as_it_was(
     api: AsyncClient,
     world: dict[str, dict[str, Any]],
-    steering: FakeSteering,
+    controls: FakeControls,
     method: str,
     path: str,
     body: Any,
     expected: tuple[int, str],
 ) -> None:
     before = await everything(api)
-    steering.told.clear()
+    controls.told.clear()
     answer = await api.request(method, f"/v2.0/{filled(path, world)}", json=filled(body, world))
     assert error_of(answer) == expected, answer.text
     assert await everything(api) == before
-    assert not steering.told
+    assert not controls.told
 
 
 def filled(template: Any, world: dict[str, dict[str, Any]]) -> Any:
@@ -248,8 +248,8 @@ async def test_callers_that_race_for_addresses_all_get_different_ones(api: Async
     assert len(set(addresses)) == 14
 
 
-async def test_steering_hears_of_every_change_that_a_host_must_build(
-    api: AsyncClient, world: dict[str, dict[str, Any]], steering: FakeSteering
+async def test_the_controller_hears_of_every_change_that_a_host_must_build(
+    api: AsyncClient, world: dict[str, dict[str, Any]], controls: FakeControls
 ) -> None:
     router = world["router"]["id"]
     for path, body in (
@@ -261,7 +261,7 @@ async def test_steering_hears_of_every_change_that_a_host_must_build(
         (f"floatingips/{world['fip']['id']}", {"floatingip": {"port_id": None}}),
         (f"subnets/{world['public_v4']['id']}", {"subnet": {"gateway_ip": None}}),
     ):
-        steering.told.clear()
+        controls.told.clear()
         answer = await api.put(f"/v2.0/{path}", json=body)
         assert answer.status_code == 200, answer.text
-        assert steering.told == [("routers_changed", (router,))], path
+        assert controls.told == [("routers_changed", (router,))], path

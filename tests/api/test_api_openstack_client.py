@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_fakes import FakeSteering, add_host, bind
+from api_fakes import FakeControls, add_host, bind
 from httpx import AsyncClient
 
 from gapless.controller.store.engine import Store
@@ -98,9 +98,9 @@ SETTING_UP = """
 """.replace("\n        ", " ")
 
 
-async def test_an_operators_day(openstack: Client, store: Store, steering: FakeSteering, api: AsyncClient) -> None:
+async def test_an_operators_day(openstack: Client, store: Store, controls: FakeControls, api: AsyncClient) -> None:
     host1 = await add_host(store, "host1")
-    steering.know("host1")
+    controls.know("host1")
 
     made = await openstack.batch(SETTING_UP)
     assert made.complaints == ""
@@ -115,8 +115,8 @@ async def test_an_operators_day(openstack: Client, store: Store, steering: FakeS
     assert door["fixed_ips"] == [{"subnet_id": green_v4["id"], "ip_address": "10.1.0.1"}]
     assert (vm1["binding_host_id"], vm1["status"], vm2["status"]) == ("compute1", "ACTIVE", "DOWN")
     assert (floating["fixed_ip_address"], floating["router_id"]) == ("10.0.0.10", edge["id"])
-    assert {event[0] for event in steering.told} == {"routers_changed"}
-    assert all(event[1] == (edge["id"],) for event in steering.told)
+    assert {event[0] for event in controls.told} == {"routers_changed"}
+    assert all(event[1] == (edge["id"],) for event in controls.told)
 
     await bind(store, edge["id"], "host1")
     seen = await openstack.batch(
@@ -183,7 +183,7 @@ async def test_an_operators_day(openstack: Client, store: Store, steering: FakeS
     assert gone.complaints == ""
     for collection in ("networks", "subnets", "ports", "routers", "floatingips"):
         assert (await api.get(f"/v2.0/{collection}")).json() == {collection: []}
-    assert steering.told[-1] == ("router_deleted", edge["id"])
+    assert controls.told[-1] == ("router_deleted", edge["id"])
 
 
 async def test_complaints_name_what_is_wrong(openstack: Client) -> None:
@@ -237,13 +237,13 @@ async def test_one_command_tells_success_by_its_status(openstack: Client) -> Non
 
 
 async def test_agents_and_their_routers(
-    openstack: Client, store: Store, steering: FakeSteering, api: AsyncClient
+    openstack: Client, store: Store, controls: FakeControls, api: AsyncClient
 ) -> None:
     host1, host2 = await add_host(store, "host1"), await add_host(store, "host2")
-    steering.know("host2")
+    controls.know("host2")
     edge = (await api.post("/v2.0/routers", json={"router": {"name": "edge"}})).json()["router"]["id"]
     await bind(store, edge, "host1")
-    steering.told.clear()
+    controls.told.clear()
 
     said = await openstack.batch(
         f"""
@@ -260,7 +260,7 @@ async def test_agents_and_their_routers(
     shown, listed = said.answers
     assert (shown["host"], shown["configuration"]["routers"], shown["alive"]) == ("host1", 1, False)
     assert {each["Host"]: each["State"] for each in listed} == {"host1": True, "host2": False}
-    assert steering.told == [
+    assert controls.told == [
         ("move_requested", edge, "host2"),
         ("move_requested", edge, None),
         ("host_admin_changed", "host2", False),
@@ -272,14 +272,14 @@ async def test_agents_and_their_routers(
 
 
 async def test_the_client_keeps_quiet_about_a_refused_move(
-    openstack: Client, store: Store, steering: FakeSteering, api: AsyncClient
+    openstack: Client, store: Store, controls: FakeControls, api: AsyncClient
 ) -> None:
     """Why adding a router to an agent moves it instead of refusing as Neutron does: nobody would see the refusal."""
     host2 = await add_host(store, "host2")
-    steering.know("host2")
-    steering.objecting[HostName("host2")] = "is full (10 of 10)"
+    controls.know("host2")
+    controls.objecting[HostName("host2")] = "is full (10 of 10)"
     await api.post("/v2.0/routers", json={"router": {"name": "edge"}})
-    steering.told.clear()
+    controls.told.clear()
     said = await openstack.run("network", "agent", "add", "router", "--l3", host2, "edge")
     assert (said.status, said.complaints) == (0, "")
-    assert not steering.told
+    assert not controls.told

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from api_fakes import FakeSteering, Things
+from api_fakes import FakeControls, Things
 from httpx import AsyncClient, Response
 
 
@@ -26,7 +26,7 @@ async def names(api: AsyncClient, query: str) -> list[str]:
     return [thing["name"] for thing in answer.json()["things"]]
 
 
-async def test_a_thing_lives_from_post_to_delete(thing_api: AsyncClient, steering: FakeSteering) -> None:
+async def test_a_thing_lives_from_post_to_delete(thing_api: AsyncClient, controls: FakeControls) -> None:
     made = await make(thing_api, name="one", secret="s", flying=False)
     assert (made["name"], made["lit"], made["labels"], made["description"]) == ("one", False, [], "")
     assert "secret" not in made, "what can only be written is not shown"
@@ -39,7 +39,7 @@ async def test_a_thing_lives_from_post_to_delete(thing_api: AsyncClient, steerin
     await thing_api.put(path, json={"thing": {"lit": False}})
     assert (await thing_api.delete(path)).status_code == 204
     assert refusal(await thing_api.get(path)) == (404, "ThingNotFound", f"Thing {made['id']} could not be found.")
-    assert steering.told == [("routers_changed", (made["id"],)), ("router_deleted", made["id"])]
+    assert controls.told == [("routers_changed", (made["id"],)), ("router_deleted", made["id"])]
 
 
 async def test_operations_never_see_a_switch_that_means_nothing(thing_api: AsyncClient, things: Things) -> None:
@@ -47,17 +47,17 @@ async def test_operations_never_see_a_switch_that_means_nothing(thing_api: Async
     assert "flying" not in things.kept[made["id"]]
 
 
-async def test_several_are_made_together_or_not_at_all(thing_api: AsyncClient, steering: FakeSteering) -> None:
+async def test_several_are_made_together_or_not_at_all(thing_api: AsyncClient, controls: FakeControls) -> None:
     body = {"things": [{"kind": "a", "name": "1"}, {"thing": {"kind": "b", "name": "2"}}]}
     answer = await thing_api.post("/v2.0/things", json=body)
     assert answer.status_code == 201
     assert [thing["name"] for thing in answer.json()["things"]] == ["1", "2"]
 
-    steering.told.clear()
+    controls.told.clear()
     broken = {"things": [{"kind": "a", "name": "3"}, {"kind": "c", "name": "4"}]}
     assert (await thing_api.post("/v2.0/things", json=broken)).status_code == 400
     assert await names(thing_api, "sort_key=name&sort_dir=asc") == ["1", "2"]
-    assert not steering.told
+    assert not controls.told
 
 
 @pytest.mark.parametrize(
@@ -127,10 +127,10 @@ async def test_a_revision_constraint_is_refused_rather_than_ignored(thing_api: A
     assert refusal(answer) == (400, "BadRequest", message)
 
 
-async def test_a_lost_race_is_run_again(thing_api: AsyncClient, things: Things, steering: FakeSteering) -> None:
+async def test_a_lost_race_is_run_again(thing_api: AsyncClient, things: Things, controls: FakeControls) -> None:
     things.races_to_lose = 3
     made = await make(thing_api, name="patient")
-    assert steering.told == [("routers_changed", (made["id"],))]
+    assert controls.told == [("routers_changed", (made["id"],))]
 
 
 async def test_races_lost_for_ever_end_with_503(thing_api: AsyncClient, things: Things) -> None:

@@ -1,4 +1,4 @@
-"""What the API may do to the running controller, and see of it: `Steering`, carried out.
+"""What the API may do to the running controller, and see of it: `Controls`, carried out.
 
 A call from the API is a hint to look: the store has it already. What a router asks for is read from the store again
 before the planner hears of it, several at once; with the store away it is read later. So that no hint can be lost for
@@ -14,11 +14,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gapless.controller.driver import Driver
-from gapless.controller.hostbook import HostBook
-from gapless.controller.roster import Roster
-from gapless.controller.sessions import Sessions
-from gapless.controller.steering import (
+from gapless.controller.controls import (
     ArbiterView,
     BrakeView,
     DrainView,
@@ -29,6 +25,10 @@ from gapless.controller.steering import (
     ShiftView,
     StandbyView,
 )
+from gapless.controller.driver import Driver
+from gapless.controller.hostbook import HostBook
+from gapless.controller.roster import Roster
+from gapless.controller.sessions import Sessions
 from gapless.controller.store import projection, thread
 from gapless.controller.store.engine import Store
 from gapless.core.events import (
@@ -62,7 +62,7 @@ STORE_RETRY_S = 1.0
 
 
 class Pilot:
-    """Implements `Steering`; `run` does what takes reading."""
+    """Implements `Controls`; `run` does what takes reading."""
 
     def __init__(
         self,

@@ -96,7 +96,7 @@ async def _run_on(
         clock=clock,
         keep_moves_days=settings.keep_moves_days,
     )
-    app = create_app(store=store, settings=settings, steering=shell.pilot, metrics=shell.metrics)
+    app = create_app(store=store, settings=settings, controls=shell.pilot, metrics=shell.metrics)
     api = _Api(
         uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=3)
     )

@@ -20,8 +20,8 @@ from gapless.controller.api.attributes import AVAILABILITY_ZONE
 from gapless.controller.api.queries import Item
 from gapless.controller.api.resources import Items, listed
 from gapless.controller.api.transactions import HOSTS_ADMIN_CHANGED, HOSTS_FORGOTTEN, Transactions
+from gapless.controller.controls import Controls, HostView
 from gapless.controller.operations.faults import BadRequest
-from gapless.controller.steering import HostView, Steering
 from gapless.controller.store.tables import BindingRow, HostRow
 from gapless.errors import Conflict, NotFound
 from gapless.model.host import HostName
@@ -58,8 +58,8 @@ async def row_of(session: AsyncSession, id_: str) -> HostRow:
 class Agents:
     """Operations on agents; the handlers of `resources.py` call them."""
 
-    def __init__(self, steering: Steering) -> None:
-        self._steering = steering
+    def __init__(self, controls: Controls) -> None:
+        self._controls = controls
 
     async def list(self, session: AsyncSession, filters: Mapping[str, Sequence[Any]]) -> Items:
         """Every agent; hosts are few, so filters are left to the caller."""
@@ -88,7 +88,7 @@ class Agents:
     async def delete(self, session: AsyncSession, id_: str) -> None:
         """Forget a host that is gone. Raises AgentInUse while it is alive or routers are bound to it."""
         row = await row_of(session, id_)
-        view = self._steering.hosts().get(HostName(row.name))
+        view = self._controls.hosts().get(HostName(row.name))
         if view is not None and view.alive:
             raise AgentInUse(
                 f"Agent {id_} cannot be deleted: host {row.name} is alive. Stop it, and wait until it is down."
@@ -103,7 +103,7 @@ class Agents:
 
     async def shown(self, session: AsyncSession, rows: Iterable[HostRow]) -> Items:
         """Rows as Neutron's agents."""
-        views = self._steering.hosts()
+        views = self._controls.hosts()
         routers = await _routers_by_host(session)
         return [_agent(row, views.get(HostName(row.name)), routers.get(row.name, 0)) for row in rows]
 

@@ -34,25 +34,25 @@ from gapless.controller.api.router_actions import RouterActions
 from gapless.controller.api.scheduler import Scheduler
 from gapless.controller.api.transactions import Transactions
 from gapless.controller.api.versions import PREFIX
+from gapless.controller.controls import Controls
 from gapless.controller.operations.catalog import Catalog
-from gapless.controller.steering import Steering
 from gapless.controller.store.engine import Store
 from gapless.observe.metrics import CONTENT_TYPE, Metrics
 
 Handler = Callable[..., Awaitable[Response]]
 
 
-def create_app(*, store: Store, settings: ServerSettings, steering: Steering, metrics: Metrics) -> FastAPI:
+def create_app(*, store: Store, settings: ServerSettings, controls: Controls, metrics: Metrics) -> FastAPI:
     """The application: Neutron's API under /v2.0, Gapless's own beside it, /metrics and /healthcheck."""
     app = FastAPI(title="Gapless", version=__version__, openapi_url=None, docs_url=None, redoc_url=None)
     faults.install(app)
     app.add_middleware(Names, settings=settings)
     app.add_middleware(Edge, registry=metrics.registry)  # the last one stands outermost
-    transactions = Transactions(store, steering)
+    transactions = Transactions(store, controls)
     _add_discovery(app)
-    _add_neutron(app, settings, store, steering)
-    _add_gapless(app, GaplessApi(transactions, steering))
-    _add_drains(app, Drains(transactions, steering))
+    _add_neutron(app, settings, store, controls)
+    _add_gapless(app, GaplessApi(transactions, controls))
+    _add_drains(app, Drains(transactions, controls))
     _add_observation(app, store, metrics)
     return app
 
@@ -75,24 +75,24 @@ def _add_discovery(app: FastAPI) -> None:
     _add(app, f"{PREFIX}/extensions/{{alias}}", GET=extensions.extension)
 
 
-def _add_neutron(app: FastAPI, settings: ServerSettings, store: Store, steering: Steering) -> None:
+def _add_neutron(app: FastAPI, settings: ServerSettings, store: Store, controls: Controls) -> None:
     catalog = Catalog.of(settings)
-    agents = Agents(steering)
-    on_loop = Transactions(store, steering, on_loop=True)
+    agents = Agents(controls)
+    on_loop = Transactions(store, controls, on_loop=True)
     served: tuple[tuple[Resource, Operations], ...] = (
         (NETWORK, catalog.networks),
         (SUBNET, catalog.subnets),
         (PORT, catalog.ports),
         (FLOATING_IP, catalog.floating_ips),
     )
-    transactions = Transactions(store, steering)
+    transactions = Transactions(store, controls)
     for resource, operations in served:
         add_collection(app, resource, operations, transactions)
     add_collection(app, AGENT, agents, on_loop)
-    with_status = router_status.of_routers(steering)
+    with_status = router_status.of_routers(controls)
     add_collection(app, ROUTER, catalog.routers, transactions, with_status)
     _add_router_actions(app, RouterActions(catalog.routers, transactions, with_status))
-    _add_scheduler(app, Scheduler(on_loop, steering, agents, catalog.routers))
+    _add_scheduler(app, Scheduler(on_loop, controls, agents, catalog.routers))
     _add(app, f"{PREFIX}/{AVAILABILITY_ZONE.collection}", GET=Zones(transactions).list)
 
 

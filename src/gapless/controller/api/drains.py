@@ -16,7 +16,7 @@ from gapless.controller.api import bodies
 from gapless.controller.api.faults import HttpBadRequest
 from gapless.controller.api.resources import json_response
 from gapless.controller.api.transactions import HOSTS_ADMIN_CHANGED, Transactions
-from gapless.controller.steering import Steering
+from gapless.controller.controls import Controls
 from gapless.controller.store.tables import HostRow
 from gapless.errors import NotFound
 from gapless.model.host import HostName
@@ -30,42 +30,42 @@ _BODY = (
 class Drains:
     """Handlers under /v2.0/gapless/hosts/{host}, and of /v2.0/gapless/rebalance."""
 
-    def __init__(self, transactions: Transactions, steering: Steering) -> None:
+    def __init__(self, transactions: Transactions, controls: Controls) -> None:
         self._transactions = transactions
-        self._steering = steering
+        self._controls = controls
 
     async def show(self, request: Request) -> Response:
         """GET drain: how far it is, also of a host in service."""
         host = self._known(HostName(request.path_params["host"]))
-        return json_response({"drain": msgspec.to_builtins(self._steering.drain(host))})
+        return json_response({"drain": msgspec.to_builtins(self._controls.drain(host))})
 
     async def prospects(self, request: Request) -> Response:
         """GET prospects: where each router of the host would go."""
         host = self._known(HostName(request.path_params["host"]))
-        return json_response({"prospects": [msgspec.to_builtins(each) for each in self._steering.prospects(host)]})
+        return json_response({"prospects": [msgspec.to_builtins(each) for each in self._controls.prospects(host)]})
 
     async def change(self, request: Request) -> Response:
         """PUT drain `{"drain": {"wanted": true, "at_once": 4}}`: take the host out of service, or put it back."""
         host = self._known(HostName(request.path_params["host"]))
         wanted, at_once = _asked(await bodies.read(request))
         if at_once is not None:  # First: what begins to leave goes by it.
-            self._steering.drain_paced(host, at_once)
+            self._controls.drain_paced(host, at_once)
         await self._transactions.write(lambda session: _set_admin_up(session, host, admin_up=not wanted))
         return json_response({"drain": {"host": host, "wanted": wanted}})
 
     async def shifts(self, _: Request) -> Response:
         """GET rebalance: which routers should go elsewhere."""
-        return json_response({"rebalance": [msgspec.to_builtins(each) for each in self._steering.shifts()]})
+        return json_response({"rebalance": [msgspec.to_builtins(each) for each in self._controls.shifts()]})
 
     async def rebalance(self, request: Request) -> Response:
         """PUT rebalance `{"rebalance": {"most": 4}}`: have so many of them go at most; those that go."""
-        begun = self._steering.shifts()[: _most(await bodies.read(request))]
+        begun = self._controls.shifts()[: _most(await bodies.read(request))]
         for each in begun:
-            self._steering.move_requested(each.router_id, each.to_host)
+            self._controls.move_requested(each.router_id, each.to_host)
         return json_response({"rebalance": [msgspec.to_builtins(each) for each in begun]})
 
     def _known(self, host: HostName) -> HostName:
-        if self._steering.drain(host) is None:
+        if self._controls.drain(host) is None:
             raise NotFound(f"there is no host {host}: `gapless status` lists those that there are")
         return host
 

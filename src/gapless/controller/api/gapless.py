@@ -14,7 +14,7 @@ from gapless.controller.api import bodies
 from gapless.controller.api.faults import HttpBadRequest
 from gapless.controller.api.resources import json_response
 from gapless.controller.api.transactions import Transactions
-from gapless.controller.steering import Steering
+from gapless.controller.controls import Controls
 from gapless.controller.store import hostrows, moverows
 from gapless.errors import Conflict, NotFound
 from gapless.model.host import HostName
@@ -27,9 +27,9 @@ _CONFIRM_BODY = 'The body must be {"confirm_off": {"hosts": ["NAME", ...]}}, wit
 class GaplessApi:
     """Handlers under /v2.0/gapless."""
 
-    def __init__(self, transactions: Transactions, steering: Steering) -> None:
+    def __init__(self, transactions: Transactions, controls: Controls) -> None:
         self._transactions = transactions
-        self._steering = steering
+        self._controls = controls
 
     async def failovers(self, request: Request) -> Response:
         """GET failovers[?router_id=&host=&limit=]: the newest moves, newest first."""
@@ -54,27 +54,27 @@ class GaplessApi:
 
     async def hosts(self, _: Request) -> Response:
         """GET hosts: every host as the planner sees it."""
-        views = self._steering.hosts()
+        views = self._controls.hosts()
         return json_response({"hosts": [msgspec.to_builtins(views[name]) for name in sorted(views)]})
 
     async def routers(self, _: Request) -> Response:
         """GET routers: where each router is, in what state, and why."""
-        views = self._steering.routers()
+        views = self._controls.routers()
         return json_response({"routers": [msgspec.to_builtins(views[router_id]) for router_id in sorted(views)]})
 
     async def brake(self, _: Request) -> Response:
         """GET brake: whether mass moves are held back, and for which hosts."""
-        return json_response({"brake": msgspec.to_builtins(self._steering.brake())})
+        return json_response({"brake": msgspec.to_builtins(self._controls.brake())})
 
     async def set_brake(self, request: Request) -> Response:
         """PUT brake `{"brake": {"engaged": false}}`: the hosts that look dead are dead, move their routers."""
         _check_release(await bodies.read(request))
-        self._steering.release_brake()
-        return json_response({"brake": msgspec.to_builtins(self._steering.brake())})
+        self._controls.release_brake()
+        return json_response({"brake": msgspec.to_builtins(self._controls.brake())})
 
     async def arbiters(self, _: Request) -> Response:
         """GET arbiters: the panel, who of it is heard, and what to do where a majority is lost."""
-        return json_response({"arbiters": msgspec.to_builtins(self._steering.panel())})
+        return json_response({"arbiters": msgspec.to_builtins(self._controls.panel())})
 
     async def confirm_off(self, request: Request) -> Response:
         """PUT confirm-off `{"confirm_off": {"hosts": [NAME, ...], "dry_run": false}}`: an operator has made sure that
@@ -84,12 +84,12 @@ class GaplessApi:
         was confirmed; then it is stored; then the planner acts on it.
         """
         hosts, dry_run = _confirmed(await bodies.read(request))
-        if objections := self._steering.objections_to_off(hosts):
+        if objections := self._controls.objections_to_off(hosts):
             raise HostsHeard("; ".join(f"{name}: {objections[name]}" for name in sorted(objections)))
         if not dry_run:
-            words = self._steering.bar(hosts)
+            words = self._controls.bar(hosts)
             await self._transactions.write(lambda session: hostrows.confirm_off(session, words))
-            self._steering.hosts_confirmed_off(words)
+            self._controls.hosts_confirmed_off(words)
         return json_response({"confirm_off": {"hosts": hosts, "dry_run": dry_run}})
 
 

@@ -7,17 +7,17 @@ built leaves the router ACTIVE, since it forwards. The store does not know: the 
 
 from gapless.controller.api.queries import Item
 from gapless.controller.api.resources import Dress
-from gapless.controller.steering import Steering
+from gapless.controller.controls import Controls
 
 FAILED = "failed"
 """The planner's word."""
 
 
-def of_routers(steering: Steering) -> Dress:
+def of_routers(controls: Controls) -> Dress:
     """Adds the status to a router of the store."""
 
     def dress(router: Item) -> Item:
-        view = steering.router(router["id"])
+        view = controls.router(router["id"])
         return {**router, "status": "ERROR"} if view is not None and view.state == FAILED else router
 
     return dress

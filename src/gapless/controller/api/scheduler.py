@@ -29,8 +29,8 @@ from gapless.controller.api.attributes import AGENT, ROUTER
 from gapless.controller.api.faults import HttpBadRequest
 from gapless.controller.api.resources import Reads, json_response, no_content, shown
 from gapless.controller.api.transactions import Transactions
+from gapless.controller.controls import Controls
 from gapless.controller.operations import faults
-from gapless.controller.steering import Steering
 from gapless.controller.store.tables import BindingRow, HostRow, RouterRow
 from gapless.errors import Conflict, NotFound
 from gapless.model.host import HostName
@@ -80,9 +80,9 @@ class RouterReschedulingFailed(Conflict):
 class Scheduler:
     """Handlers of agents' routers and of routers' agents."""
 
-    def __init__(self, transactions: Transactions, steering: Steering, agents_: agents.Agents, routers: Reads) -> None:
+    def __init__(self, transactions: Transactions, controls: Controls, agents_: agents.Agents, routers: Reads) -> None:
         self._transactions = transactions
-        self._steering = steering
+        self._controls = controls
         self._agents = agents_
         self._routers = routers
 
@@ -127,9 +127,9 @@ class Scheduler:
 
         target = await self._transactions.read(work)
         if target is not None:
-            if objection := self._steering.objections(RouterId(router_id)).get(target):
+            if objection := self._controls.objections(RouterId(router_id)).get(target):
                 raise RouterSchedulingFailed(router_id, id_, f"Host {target} {objection}.")
-            self._steering.move_requested(RouterId(router_id), target)
+            self._controls.move_requested(RouterId(router_id), target)
         return json_response(None, HTTPStatus.CREATED)  # Neutron's body; the client reads it
 
     async def remove(self, _: Request, id_: str, router_id: str) -> Response:
@@ -143,10 +143,10 @@ class Scheduler:
             return HostName(host.name)
 
         host = await self._transactions.read(work)
-        objections = self._steering.objections(RouterId(router_id))
+        objections = self._controls.objections(RouterId(router_id))
         if all(objections.values()):  # with no other host at all, too
             raise RouterReschedulingFailed(router_id, host, objections)
-        self._steering.move_requested(RouterId(router_id), None)
+        self._controls.move_requested(RouterId(router_id), None)
         return no_content()
 
 

@@ -1,11 +1,11 @@
 """One request, one transaction; and afterwards the running controller hears what changed.
 
-The order is fixed: read the body, do everything in one transaction, tell Steering, answer. So nothing is steered that
-is not stored, no slow caller holds the store, and a request that fails leaves nothing behind. A lost race (two
-callers took the same address) is run again from its beginning.
+The order is fixed: read the body, do everything in one transaction, tell Controls, answer. So the controller hears of
+nothing that is not stored, no slow caller holds the store, and a request that fails leaves nothing behind. A lost race
+(two callers took the same address) is run again from its beginning.
 
 The work runs in the thread of its connection (`store.thread`), so it may look at nothing but its session. Work that
-also asks Steering, which lives on the event loop, goes through doors made with `on_loop`, and pays a hop a statement.
+also asks Controls, which lives on the event loop, goes through doors made with `on_loop`, and pays a hop a statement.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gapless.controller.steering import Steering
+from gapless.controller.controls import Controls
 from gapless.controller.store import thread
 from gapless.controller.store.engine import Store, retry_conflicts
 from gapless.model.host import HostName
@@ -26,13 +26,13 @@ Work = Callable[[AsyncSession], Coroutine[Any, Any, T]]
 class Transactions:
     """The two doors of the store, as requests use them."""
 
-    def __init__(self, store: Store, steering: Steering, *, on_loop: bool = False) -> None:
+    def __init__(self, store: Store, controls: Controls, *, on_loop: bool = False) -> None:
         self._store = store
-        self._steering = steering
+        self._controls = controls
         self._on_loop = on_loop
 
     async def write(self, work: Work[T]) -> T:
-        """Run `work` until it is stored or refused, then tell Steering what it put into `session.info`."""
+        """Run `work` until it is stored or refused, then tell Controls what it put into `session.info`."""
 
         async def attempt() -> tuple[T, Mapping[str, Any]]:
             async with self._store.transaction() as session:
@@ -54,14 +54,14 @@ class Transactions:
     def _tell(self, told: Mapping[str, Any]) -> None:
         deleted: set[RouterId] = told["routers_deleted"]
         for router_id in deleted:
-            self._steering.router_deleted(router_id)
+            self._controls.router_deleted(router_id)
         if changed := told["routers_changed"] - deleted:
-            self._steering.routers_changed(sorted(changed))
+            self._controls.routers_changed(sorted(changed))
         hosts: Mapping[HostName, bool] = told.get(HOSTS_ADMIN_CHANGED, {})
         for host, admin_up in hosts.items():
-            self._steering.host_admin_changed(host, admin_up)
+            self._controls.host_admin_changed(host, admin_up)
         for host in told.get(HOSTS_FORGOTTEN, ()):
-            self._steering.host_forgotten(host)
+            self._controls.host_forgotten(host)
 
 
 HOSTS_ADMIN_CHANGED = "hosts_admin_changed"

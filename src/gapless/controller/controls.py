@@ -137,7 +137,7 @@ class ShiftView:
     is_ready: bool
 
 
-class Steering(Protocol):
+class Controls(Protocol):
     """Implemented by the controller's driver; by a recording fake in the API's tests. Never blocks."""
 
     def routers_changed(self, router_ids: Iterable[RouterId]) -> None:
