@@ -49,7 +49,8 @@ class Subnets:
         pools = subnet_rules.pools(values.get("allocation_pools"), cidr, gateway)
         network = await lookup.network(session, values["network_id"])
         _refuse_overlap(network, cidr)
-        await _refuse_overlap_on_routers(session, network, cidr)
+        if network.external:  # no other has gateways of routers
+            await _refuse_overlap_on_routers(session, network, cidr)
         if network.mtu < LEAST_MTU:
             raise faults.NetworkMTUSubnetConflict(network.id, LEAST_MTU)
         subnet = SubnetRow(
