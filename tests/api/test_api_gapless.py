@@ -81,6 +81,24 @@ class TestFailovers:
         assert error_of(await api.get(f"/v2.0/gapless/failovers?{query}"))[:2] == (400, "HTTPBadRequest")
 
 
+async def test_pages_by_status_go_on_where_the_last_one_ended(api: AsyncClient, controls: FakeControls) -> None:
+    ids = [(await api.post("/v2.0/routers", json={"router": {}})).json()["router"]["id"] for _ in range(4)]
+    for id_ in sorted(ids)[:2]:
+        controls.routers_known[RouterId(id_)] = RouterView(
+            router_id=RouterId(id_), host=HostName("host1"), epoch=Epoch(1), state="failed", reason=""
+        )
+    query = {"sort_key": "status", "sort_dir": "asc", "limit": "1"}
+    seen: list[str] = []
+    while page := (await api.get("/v2.0/routers", params=query)).json()["routers"]:
+        seen.append(page[0]["id"])
+        query["marker"] = page[0]["id"]
+    assert seen == [*sorted(ids)[2:], *sorted(ids)[:2]]
+    last = {"sort_key": "status", "sort_dir": "asc", "limit": "4", "status": "ACTIVE", "marker": sorted(ids)[0]}
+    assert (await api.get("/v2.0/routers", params=last)).json()["routers"] == [], "ACTIVE comes before it"
+    before = (await api.get("/v2.0/routers", params=last | {"page_reverse": "true"})).json()["routers"]
+    assert [router["id"] for router in before] == sorted(ids)[2:]
+
+
 @pytest.mark.parametrize("state", ["failed", "active", "building", "unplaced"])
 async def test_a_router_that_its_host_could_not_build_is_an_error_to_neutron_too(
     api: AsyncClient, controls: FakeControls, state: str

@@ -71,6 +71,10 @@ async def test_every_filter_and_sort_key_of_the_map_works(
             assert answer.status_code == 200, answer.text
         if not attribute.filters or key == "fixed_ips":
             continue
+        if attribute.since:
+            for time, expected in ((min(each[attribute.since] for each in items), items), ("9999-01-01", [])):
+                assert (await api.get(path, params={key: time})).json()[resource.collection] == expected
+            continue
         for item in items:
             if item[key] is None:
                 continue
@@ -265,3 +269,25 @@ async def test_the_controller_hears_of_every_change_that_a_host_must_build(
         answer = await api.put(f"/v2.0/{path}", json=body)
         assert answer.status_code == 200, answer.text
         assert controls.told == [("routers_changed", (router,))], path
+
+
+async def test_a_floating_ip_keeps_its_address_and_can_be_listed(
+    api: AsyncClient, world: dict[str, dict[str, Any]]
+) -> None:
+    found = await api.get("/v2.0/ports", params={"device_owner": "network:floatingip"})
+    (port,) = found.json()["ports"]
+    answer = await api.put(f"/v2.0/ports/{port['id']}", json={"port": {"fixed_ips": []}})
+    said = f"Bad ports request: IP updates for port {port['id']} are not allowed."
+    error = answer.json()["NeutronError"]
+    assert (answer.status_code, error["type"], error["message"]) == (400, "BadRequest", said)
+    (listed,) = (await api.get("/v2.0/floatingips")).json()["floatingips"]
+    assert listed == world["fip"]
+
+
+@pytest.mark.parametrize("nothing", [0, "0"])
+async def test_an_mtu_of_zero_asks_for_the_largest(api: AsyncClient, nothing: Any) -> None:
+    network = await make(api, "network", mtu=nothing)
+    assert network["mtu"] == 1450
+    path = f"/v2.0/networks/{network['id']}"
+    assert (await api.put(path, json={"network": {"mtu": 1400}})).json()["network"]["mtu"] == 1400
+    assert (await api.put(path, json={"network": {"mtu": nothing}})).json()["network"]["mtu"] == 1450

@@ -251,3 +251,33 @@ class TestLists:
         assert answer.json()["things_links"][0]["href"].startswith(
             "https://controller:9696/v2.0/things?limit=1&marker="
         )
+
+
+@pytest.mark.parametrize(
+    ("since", "expected"),
+    [
+        ("2026-01-31T12:00:00Z", ["noon", "one"]),
+        ("2026-01-31T12:00:00", ["noon", "one"]),
+        ("2026-01-31T14:00:00+01:00", ["one"]),
+        ("2026-01-31T13:00:01Z", []),
+        ("2026-01-31", ["morning", "noon", "one"]),
+    ],
+)
+async def test_what_changed_since_a_time(
+    thing_api: AsyncClient, things: Things, since: str, expected: list[str]
+) -> None:
+    for name, hour in (("morning", 8), ("noon", 12), ("one", 13)):
+        made = await make(thing_api, name=name)
+        things.kept[made["id"]]["updated_at"] = f"2026-01-31T{hour:02}:00:00Z"
+    answer = await thing_api.get(
+        "/v2.0/things", params={"changed_since": since, "sort_key": "updated_at", "sort_dir": "asc"}
+    )
+    assert [thing["name"] for thing in answer.json()["things"]] == expected
+
+
+@pytest.mark.parametrize("since", ["", "yesterday", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00+01:00"])
+async def test_a_time_that_is_none_is_refused(thing_api: AsyncClient, since: str) -> None:
+    said = "The input changed_since must be in the following format: YYYY-MM-DDTHH:MM:SSZ"
+    answer = await thing_api.get("/v2.0/things", params={"changed_since": since})
+    assert refusal(answer) == (400, "InvalidInput", f"Invalid input for operation: {said}.")
+    assert (await thing_api.post("/v2.0/things", json={"thing": {"kind": "a", "changed_since": since}})).is_error

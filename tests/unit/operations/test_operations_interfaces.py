@@ -297,11 +297,27 @@ async def test_routes_through_the_gateway(cloud: Cloud) -> None:
     assert (await cloud.update("routers", router["id"], **both))["routes"] == through
 
 
+async def test_a_next_hop_is_on_a_subnet_that_the_router_has_an_address_of(cloud: Cloud) -> None:
+    outside = await cloud.external("203.0.113.0/24", "198.51.100.0/24")
+    router = await cloud.router(outside)
+    beside = [route("10.9.0.0/16", "198.51.100.9")]
+    words = "the nexthop is not connected with router"
+    await cloud.refused(faults.InvalidRoutes, words, cloud.update("routers", router["id"], routes=beside))
+    both = [{"ip_address": "203.0.113.20"}, {"ip_address": "198.51.100.20"}]
+    info = {"network_id": outside["id"], "external_fixed_ips": both}
+    changed = await cloud.update("routers", router["id"], external_gateway_info=info, routes=beside)
+    assert changed["routes"] == beside
+    info["external_fixed_ips"] = both[:1]
+    await cloud.refused(faults.InvalidRoutes, words, cloud.update("routers", router["id"], external_gateway_info=info))
+
+
 @pytest.mark.parametrize(
     ("routes", "fault", "words"),
     [
         ([route("10.9.0.0/16", "192.0.2.1")], faults.InvalidRoutes, "the nexthop is not connected with router"),
         ([route("10.9.0.0/16", "10.0.0.1")], faults.InvalidRoutes, "the nexthop is used by router"),
+        ([route("10.9.0.0/16", "10.0.0.0")], faults.InvalidRoutes, "is the network or broadcast address of a subnet"),
+        ([route("10.9.0.0/16", "10.0.0.255")], faults.InvalidRoutes, "is the network or broadcast address of a subnet"),
         ([route("10.0.0.0/24", "10.0.0.9")], faults.InvalidRoutes, "destination is a subnet connected with router"),
         ([route("10.9.0.0/16", "10.0.0.9")] * 2, faults.InvalidInput, "Duplicate hostroute"),
         ([route("10.9.0.1/16", "10.0.0.9")], faults.InvalidInput, "'10.9.0.1/16' is not a valid IP subnet"),

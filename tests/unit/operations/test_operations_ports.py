@@ -299,6 +299,76 @@ async def test_an_interface_that_goes_down_changes_its_router(cloud: Cloud) -> N
     assert cloud.changed == {router["id"]}
 
 
+INTERFACE, GATEWAY, FLOATING = "network:router_interface", "network:router_gateway", "network:floatingip"
+OF_ITS_OWNER = (faults.UnsupportedPortDeviceOwner, "is not supported for device_owner network:")
+FIXED = (faults.BadRequest, "Bad ports request: IP updates for port .* are not allowed")
+NEEDED = (faults.RouterExternalGatewayInUseByFloatingIp, "is required by one or more floating IPs")
+NEXT_HOP = (faults.BadRequest, "Bad port request: External IP 203.0.113.1 is the same as the gateway IP")
+USED = (faults.InvalidRoutes, "the nexthop is used by router")
+UNCONNECTED = (faults.InvalidRoutes, "the nexthop is not connected with router")
+REFUSED: dict[tuple[str, str], tuple[Any, str]] = {
+    **{(owner, key): OF_ITS_OWNER for owner in (INTERFACE, GATEWAY, FLOATING) for key in ("device", "owner", "mac")},
+    **{(owner, key): FIXED for owner in (INTERFACE, FLOATING) for key in ("other", "any", "none", "more")},
+    (INTERFACE, "next hop"): FIXED,
+    (FLOATING, "next hop"): FIXED,
+    (INTERFACE, "elsewhere"): FIXED,
+    (FLOATING, "elsewhere"): FIXED,
+    (GATEWAY, "none"): NEEDED,
+    (GATEWAY, "next hop"): NEXT_HOP,
+    (GATEWAY, "of a route"): USED,
+    (INTERFACE, "of a route"): FIXED,
+    (FLOATING, "of a route"): FIXED,
+    (GATEWAY, "elsewhere"): UNCONNECTED,
+}
+"""Whose port, what is asked for -> the refusal. What is not here is done, and marks the router if its port it is."""
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["device", "owner", "mac", "other", "any", "none", "more", "next hop", "of a route", "elsewhere", "same", "name"],
+)
+@pytest.mark.parametrize("owner", [INTERFACE, GATEWAY, FLOATING])
+async def test_what_may_be_changed_of_a_port_that_the_cloud_needs(cloud: Cloud, owner: str, change: str) -> None:
+    """Whatever is accepted, the router is told of, and everything can still be listed."""
+    outside, inside = await cloud.external("203.0.113.0/24", "198.51.100.0/24"), await cloud.network("10.0.0.0/24")
+    router = await cloud.router(outside)
+    await cloud.attach(router, inside)
+    await cloud.floating_ip(outside, await cloud.port(inside))
+    to = [{"destination": "10.9.0.0/16", "nexthop": "203.0.113.77"}]
+    await cloud.update("routers", router["id"], routes=to)
+    (port,) = await cloud.listed("ports", device_owner=[owner])
+    (held,) = port["fixed_ips"]
+    free = "10.0.0.88" if owner == INTERFACE else "203.0.113.88"
+    values: dict[str, dict[str, Any]] = {
+        "device": {"device_id": ""},
+        "owner": {"device_owner": "compute:nova"},
+        "mac": {"mac_address": "02:00:00:00:00:01"},
+        "other": {"fixed_ips": [{"ip_address": free}]},
+        "any": {"fixed_ips": [{"subnet_id": held["subnet_id"]}]},
+        "none": {"fixed_ips": []},
+        "more": {"fixed_ips": [held, {"ip_address": free}]},
+        "next hop": {"fixed_ips": [{"ip_address": "203.0.113.1"}]},
+        "of a route": {"fixed_ips": [{"ip_address": "203.0.113.77"}]},
+        "elsewhere": {"fixed_ips": [{"ip_address": "198.51.100.9"}]},
+        "same": {"fixed_ips": [held]},
+        "name": {"name": "renamed"},
+    }
+    if (owner, change) in REFUSED:
+        await cloud.refused(*REFUSED[owner, change], cloud.update("ports", port["id"], **values[change]))
+    else:
+        await cloud.update("ports", port["id"], **values[change])
+        assert cloud.changed == (set() if owner == FLOATING else {router["id"]})
+    (floating_ip,) = await cloud.listed("floating_ips")
+    assert floating_ip["router_id"] == router["id"]
+
+
+async def test_a_gateway_that_nobody_needs_can_be_without_an_address(cloud: Cloud) -> None:
+    router = await cloud.router(await cloud.external())
+    (port,) = await cloud.listed("ports")
+    assert (await cloud.update("ports", port["id"], fixed_ips=[]))["fixed_ips"] == []
+    assert cloud.changed == {router["id"]}
+
+
 async def test_a_gateway_s_address_can_be_changed_through_its_port(cloud: Cloud) -> None:
     outside = await cloud.external()
     router = await cloud.router(outside)

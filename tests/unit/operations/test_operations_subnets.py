@@ -312,3 +312,37 @@ async def test_lists_are_narrowed_by_simple_filters(cloud: Cloud) -> None:
     found = await cloud.listed("subnets", network_id=[one["id"]])
     assert [subnet["id"] for subnet in found] == one["subnets"]
     assert len(await cloud.listed("subnets", network_id=[one["id"], two["id"]])) == 2
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "224.0.0.1", "127.0.0.1", "255.255.255.255"])
+async def test_a_gateway_is_an_address_that_a_machine_can_have(
+    cloud: Cloud, network: dict[str, Any], address: str
+) -> None:
+    words = "Invalid input for operation: Gateway is not valid on subnet."
+    await cloud.refused(faults.InvalidInput, words, cloud.subnet(network, "10.0.0.0/24", gateway_ip=address))
+    subnet = await cloud.subnet(network, "10.0.0.0/24")
+    await cloud.refused(faults.InvalidInput, words, cloud.update("subnets", subnet["id"], gateway_ip=address))
+    assert (await cloud.update("subnets", subnet["id"], gateway_ip="192.0.2.1"))["gateway_ip"] == "192.0.2.1"
+
+
+@pytest.mark.parametrize("present", [(), ("203.0.113.0/24",)])
+async def test_a_new_external_subnet_does_not_overlap_with_what_a_router_has_inside(
+    cloud: Cloud, present: tuple[str, ...]
+) -> None:
+    outside = await cloud.create(
+        "networks",
+        **{"router:external": True, "provider:network_type": "flat", "provider:physical_network": "outside"},
+    )
+    for cidr in present:
+        await cloud.subnet(outside, cidr)
+    inside = await cloud.network("10.0.0.0/24")
+    router = await cloud.router(outside)
+    await cloud.attach(router, inside)
+    await cloud.refused(
+        faults.BadRequest,
+        f"Bad subnets request: Cidr 10.0.0.0/16 of the new subnet overlaps with cidr 10.0.0.0/24 of subnet "
+        f"{inside['subnets'][0]} on router {router['id']}, whose gateway is on network {outside['id']}.",
+        cloud.subnet(outside, "10.0.0.0/16"),
+    )
+    await cloud.subnet(outside, "10.1.0.0/16")
+    await cloud.subnet(await cloud.external(physical_network="other"), "10.0.0.0/16")  # where it has no gateway

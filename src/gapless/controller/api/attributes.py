@@ -44,6 +44,8 @@ class Attribute:
     visible: bool = True
     filters: bool = True
     sorts: bool = True
+    since: str = ""
+    """For what is a filter alone: the attribute that must be a time not before this one."""
     meant: bool = True
     """False where the only value accepted says no to a feature that does not exist: nothing to tell operations."""
 
@@ -106,6 +108,7 @@ STANDARD: Mapping[str, Attribute] = {
     "project_id": Attribute(check=v.text(v.PROJECT_ID_MAX), post=True, default=""),
     "created_at": READ_ONLY,
     "updated_at": READ_ONLY,
+    "changed_since": Attribute(check=v.time_for("changed_since"), visible=False, sorts=False, since="updated_at"),
     "revision_number": READ_ONLY,
     "tags": UNFILTERED,
 }
@@ -121,7 +124,7 @@ NETWORK = Resource(
         "shared": Attribute(check=v.boolean, post=True, put=True, default=False),
         "router:external": Attribute(check=v.boolean, post=True, put=True, default=False),
         "is_default": absent_switch("a default external network"),
-        "mtu": Attribute(check=v.integer(68, 65_535), post=True, put=True),
+        "mtu": Attribute(check=v.none_for(0, v.integer(68, 65_535)), post=True, put=True),
         "provider:network_type": Attribute(check=v.one_of(*(str(each) for each in NetworkType)), post=True, put=True),
         "provider:physical_network": Attribute(check=v.or_none(v.non_empty_text(64)), post=True, put=True),
         "provider:segmentation_id": Attribute(check=v.or_none(v.integer(1, 16_777_215)), post=True, put=True),

@@ -31,8 +31,10 @@ class Query:
     """By attribute; the values in the attribute's own type where they can be of it."""
     pairs: Mapping[str, Mapping[str, tuple[str, ...]]]
     """By attribute, then by key: filters about the objects in a list."""
+    since: Mapping[str, tuple[str, ...]]
+    """By attribute: at one of these times, or after it."""
     narrowing: Mapping[str, tuple[Any, ...]]
-    """Both, for operations, which may look for as much of it as they like; `pairs` as they were sent."""
+    """All of them, for operations, which may look for as much of it as they like; `pairs` as they were sent."""
     fields: frozenset[str] = frozenset()
     """What to show; empty: everything."""
     sorts: tuple[tuple[str, bool], ...] = ()
@@ -58,8 +60,10 @@ def parse(resource: Resource, parameters: Sequence[tuple[str, str]]) -> Query:
         for key, texts in wanted.items()
         if key not in _PAIRS
     }
+    since = {key: filters.pop(key) for key in tuple(filters) if resource.attributes[key].since}
     return Query(
         filters=filters,
+        since={resource.attributes[key].since: times for key, times in since.items()},
         pairs={key: _as_pairs(texts) for key, texts in pairs.items()},
         narrowing=filters | pairs,
         fields=frozenset(each for each in values.get("fields", ()) if each),
@@ -72,7 +76,7 @@ def parse(resource: Resource, parameters: Sequence[tuple[str, str]]) -> Query:
 
 def select(query: Query, items: Iterable[Item], marker: Item | None = None) -> list[Item]:
     """The items asked for, whole, in the order asked for, one page of them: that beside `marker`, if there is one."""
-    chosen = [item for item in items if _matches(query, item)] if query.filters or query.pairs else list(items)
+    chosen = [item for item in items if _matches(query, item)]
     if not query.sorts and not query.limit:
         return chosen
     if marker is not None and all(item.get("id") != marker.get("id") for item in chosen):
@@ -102,7 +106,7 @@ def base_url(request: Request) -> str:
     return f"{scheme}://{request.url.netloc}"
 
 
-_EVERYTHING = Query(filters={}, pairs={}, narrowing={})
+_EVERYTHING = Query(filters={}, pairs={}, since={}, narrowing={})
 
 
 def _refuse_unknown(resource: Resource, wanted: Iterable[str]) -> None:
@@ -151,8 +155,10 @@ def _limit(values: Mapping[str, Sequence[str]]) -> int:
 
 
 def _matches(query: Query, item: Item) -> bool:
-    return all(_is_among(item.get(key), wanted) for key, wanted in query.filters.items()) and all(
-        _any_object_matches(item.get(key) or (), wanted) for key, wanted in query.pairs.items()
+    return (
+        all(_is_among(item.get(key), wanted) for key, wanted in query.filters.items())
+        and all(_any_object_matches(item.get(key) or (), wanted) for key, wanted in query.pairs.items())
+        and all(item[key] >= min(times) for key, times in query.since.items())
     )
 
 

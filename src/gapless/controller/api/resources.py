@@ -107,7 +107,8 @@ class Collection:
             return await self._operations.list(session, query.narrowing), marker
 
         items, marker = await self._transactions.read(work)
-        return listed(self.resource, query, request, self._shown(items), marker)
+        beside = None if marker is None else self._shown([marker])[0]  # or it would be sorted by another status
+        return listed(self.resource, query, request, self._shown(items), beside)
 
     async def show(self, request: Request, id_: str) -> Response:
         """GET /{collection}/{id}"""

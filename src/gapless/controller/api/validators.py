@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, NoReturn
@@ -91,6 +92,25 @@ def integer(least: int, most: int) -> Validator:
         if number > most:
             raise Malformed(f"'{number}' is too large - must be no larger than '{most}'")
         return number
+
+    return check
+
+
+def none_for(nothing: Any, check: Validator) -> Validator:
+    """A value that means "choose one" stands for none; everything else goes through `check`."""
+    return lambda value: None if str(value) == str(nothing) else check(value)
+
+
+def time_for(name: str) -> Validator:
+    """A point in time (ISO 8601; UTC, where it names no zone), made what times are shown as."""
+
+    def check(value: Any) -> str:
+        try:
+            given = datetime.fromisoformat(value)
+            known = given if given.tzinfo is not None else given.replace(tzinfo=UTC)
+            return known.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+        except (TypeError, ValueError, OverflowError):
+            raise Unconvertible(f"The input {name} must be in the following format: YYYY-MM-DDTHH:MM:SSZ") from None
 
     return check
 

@@ -1,9 +1,10 @@
-"""Extra routes of routers: each next hop is a neighbour of the router, and not the router itself; no destination is a
-subnet that the router is connected to.
+"""Extra routes of routers: each next hop is a neighbour of the router, on a subnet that it has an address of, and not
+the router itself; no destination is a subnet that the router is connected to.
 
-The rule holds after every change of a router, not only of its routes: a change of its gateway ends with `check`, and an
-interface that a route needs is not removed. A new interface breaks no route, since its subnet overlaps with no other.
-Where that subnet is a route's destination the interface wins: the route waits until the interface is gone.
+The rule holds after every change of a router, not only of its routes: a change of its gateway, or of the addresses of
+its gateway's port, ends with `check`, and an interface that a route needs is not removed. A new interface breaks no
+route, since its subnet overlaps with no other. Where that subnet is a route's destination the interface wins: the route
+waits until the interface is gone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.operations import faults
 from gapless.controller.operations.ipam import parse_address
-from gapless.controller.store.tables import PortRow, RouteRow, RouterRow
+from gapless.controller.store.tables import AddressRow, RouteRow, RouterRow
+from gapless.core import addressing
 
 Routes = Sequence[Mapping[str, Any]]
 """Neutron's `routes`: dicts with `destination` and `nexthop`."""
@@ -47,16 +49,14 @@ async def remove(session: AsyncSession, router: RouterRow, routes: Routes) -> No
 
 
 def check(router: RouterRow) -> None:
-    """Raises InvalidRoutes if a next hop is on none of the router's subnets, or is the router."""
-    ports = [each.port for each in router.ports]
-    connected = [address.subnet.cidr for port in ports for address in port.addresses]
-    own = {address.address for port in ports for address in port.addresses}
-    if router.gateway_port is not None:
-        connected += [subnet.cidr for subnet in router.gateway_port.network.subnets]
-        own |= _addresses(router.gateway_port)
+    """Raises InvalidRoutes if a next hop is no neighbour on one of the router's subnets, or is the router."""
+    connected = _connected(router)
+    own = {held.address for held in _held(router)}
     for route in router.routes:
         if not any(route.nexthop in cidr for cidr in connected):
             raise faults.InvalidRoutes(_shown(router), "the nexthop is not connected with router")
+        if not any(route.nexthop in addressing.usable(cidr) for cidr in connected):
+            raise faults.InvalidRoutes(_shown(router), "the nexthop is the network or broadcast address of a subnet")
         if route.nexthop in own:
             raise faults.InvalidRoutes(_shown(router), "the nexthop is used by router")
 
@@ -79,10 +79,15 @@ async def _store(session: AsyncSession, router: RouterRow, wanted: Sequence[Key]
 
 def _connected(router: RouterRow) -> set[IPv4Network]:
     """The subnets in which the router has an address. A route to one would replace the way to the neighbours there."""
+    return {held.subnet.cidr for held in _held(router)}
+
+
+def _held(router: RouterRow) -> list[AddressRow]:
+    """The addresses of the router, inside and outside."""
     ports = [each.port for each in router.ports]
     if router.gateway_port is not None:
         ports.append(router.gateway_port)
-    return {address.subnet.cidr for port in ports for address in port.addresses}
+    return [address for port in ports for address in port.addresses]
 
 
 def _stored(router: RouterRow) -> list[Key]:
@@ -97,10 +102,6 @@ def _key(route: Mapping[str, Any]) -> Key:
     if not isinstance(destination, IPv4Network):
         raise faults.InvalidInput(f"destination '{destination}' is not an IPv4 network, and IPv6 is not supported")
     return destination, parse_address(route["nexthop"])
-
-
-def _addresses(port: PortRow) -> set[IPv4Address]:
-    return {address.address for address in port.addresses}
 
 
 def _shown(router: RouterRow) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from uuid import uuid4
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gapless.controller.operations import changes, faults, lookup, views
+from gapless.controller.operations import changes, extraroutes, faults, lookup, topology, views
 from gapless.controller.operations.ipam import FixedIps, Ipam, mac_in_use, parse_address
 from gapless.controller.operations.views import Json
 from gapless.controller.store.tables import AddressRow, BindingRow, FloatingIpRow, NetworkRow, PortRow
@@ -31,6 +31,8 @@ NETWORK_OWNED = "network:"
 """Device owners that begin so are the cloud's own: routers, floating IPs, DHCP servers."""
 SERVICE_OWNERS = (*views.ROUTER_OWNERS, views.FLOATING_IP)
 """Device owners whose ports are deleted with what owns them, not by themselves."""
+FIXED_OWNERS = (views.ROUTER_INTERFACE, views.FLOATING_IP)
+"""Device owners whose ports keep the addresses that they were made with: hosts and machines go by them."""
 AUTO_DELETED = ("network:dhcp", "network:distributed", "network:floatingip_agent_gateway")
 """Device owners whose ports stand in nobody's way: they go with their network or subnet."""
 
@@ -60,7 +62,11 @@ class Ports:
         return views.port(port, {})
 
     async def update(self, session: AsyncSession, port_id: str, values: Json) -> Json:
-        """Change what `values` names. Ports of routers keep their MAC address, owner and (inside) addresses."""
+        """Change what `values` names. Ports of routers and floating IPs keep their MAC address and their owner.
+
+        Of their addresses a gateway's port alone can have others, as long as its router's floating IPs and extra routes
+        still work.
+        """
         port = await lookup.port(session, port_id)
         await _refuse_update(session, port, values)
         if values.get("mac_address"):
@@ -77,8 +83,11 @@ class Ports:
                 setattr(port, column, values[key] or "")
         if values.get("fixed_ips") is not None:
             await self.readdress(session, port, values["fixed_ips"])
-        changes.mark_changed(session, await changes.owner_of(session, port_id))
+        router_id = await changes.owner_of(session, port_id)
+        changes.mark_changed(session, router_id)
         await session.flush()
+        if router_id is not None and values.get("fixed_ips") is not None:
+            await _check_router(session, router_id)
         return views.port(port, await _router_hosts(session, [port]))
 
     async def delete(self, session: AsyncSession, port_id: str) -> None:
@@ -164,8 +173,11 @@ async def _refuse_update(session: AsyncSession, port: PortRow, values: Json) -> 
                 raise faults.UnsupportedPortDeviceOwner(f"{key} update", port.id, port.device_owner)
     if values.get("fixed_ips") is None:
         return
-    if port.device_owner == views.ROUTER_INTERFACE and _wants_others(port, values["fixed_ips"]):
+    if port.device_owner in FIXED_OWNERS and _wants_others(port, values["fixed_ips"]):
         raise faults.BadRequest("ports", f"IP updates for port {port.id} are not allowed")
+    if port.device_owner == views.ROUTER_GATEWAY and await _owner_exists(session, port):
+        network = await lookup.network(session, port.network_id)
+        topology.check_external_addresses("port", network, values["fixed_ips"])
     pointed_at = await session.scalars(select(FloatingIpRow.fixed_address).where(FloatingIpRow.port_id == port.id))
     kept = {parse_address(each["ip_address"]) for each in values["fixed_ips"] if each.get("ip_address")}
     if any(address not in kept for address in pointed_at if address is not None):
@@ -174,6 +186,15 @@ async def _refuse_update(session: AsyncSession, port: PortRow, values: Json) -> 
             f"Cannot update the fixed_ips of the port {port.id}, because its original fixed_ip has been associated to "
             "a floating ip",
         )
+
+
+async def _check_router(session: AsyncSession, router_id: str) -> None:
+    """Whether a router still has what its floating IPs and extra routes need, now that a port has other addresses."""
+    router = await lookup.router(session, router_id)
+    gateway = router.gateway_port
+    if gateway is not None and router.floating_ips and not gateway.addresses:
+        raise faults.RouterExternalGatewayInUseByFloatingIp(router_id, gateway.network_id)
+    extraroutes.check(router)
 
 
 def _wants_others(port: PortRow, fixed_ips: Sequence[Mapping[str, Any]]) -> bool:

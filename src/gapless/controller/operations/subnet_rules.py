@@ -13,6 +13,7 @@ from gapless.core.addressing import AddressRange
 MAX_DNS_NAMESERVERS = 5
 MAX_HOST_ROUTES = 20
 """Neutron's defaults of `max_dns_nameservers` and `max_subnet_host_routes`."""
+LIMITED_BROADCAST = IPv4Address("255.255.255.255")
 NO_IPV6 = "IPv6 subnets are not supported: use ip_version 4 and an IPv4 cidr"
 
 
@@ -43,9 +44,14 @@ def gateway(values: Json, cidr: IPv4Network) -> IPv4Address | None:
     if not values["gateway_ip"]:
         return None
     address = _ipv4(values["gateway_ip"], "gateway_ip")
-    if address in cidr and address not in addressing.usable(cidr):
+    if _never_a_neighbour(address) or (address in cidr and address not in addressing.usable(cidr)):
         raise faults.InvalidInput("Gateway is not valid on subnet")
     return address
+
+
+def _never_a_neighbour(address: IPv4Address) -> bool:
+    """Addresses that no machine can have on any network (RFC 6890), so nothing is sent by way of them."""
+    return address.is_unspecified or address.is_multicast or address.is_loopback or address == LIMITED_BROADCAST
 
 
 def pools(

@@ -38,7 +38,9 @@ class Subnets:
     ports: Ports
 
     async def create(self, session: AsyncSession, values: Json) -> Json:
-        """A new subnet of a network. Raises the refusals of `subnet_rules`, and InvalidInput where it overlaps."""
+        """A new subnet of a network. Raises the refusals of `subnet_rules`, InvalidInput where it overlaps with one of
+        the network, and BadRequest where it overlaps with one that a router with its gateway there has inside.
+        """
         cidr = subnet_rules.cidr(values)
         gateway = subnet_rules.gateway(values, cidr)
         subnet_rules.check_extras(values, "new subnet")
@@ -47,6 +49,8 @@ class Subnets:
         pools = subnet_rules.pools(values.get("allocation_pools"), cidr, gateway)
         network = await lookup.network(session, values["network_id"])
         _refuse_overlap(network, cidr)
+        if network.external:  # no other has gateways of routers
+            await _refuse_overlap_on_routers(session, network, cidr)
         if network.mtu < LEAST_MTU:
             raise faults.NetworkMTUSubnetConflict(network.id, LEAST_MTU)
         subnet = SubnetRow(
@@ -137,6 +141,27 @@ def _refuse_overlap(network: NetworkRow, cidr: IPv4Network) -> None:
         raise faults.InvalidInput(
             f"Requested subnet with cidr: {cidr} for network: {network.id} overlaps with another subnet"
         )
+
+
+async def _refuse_overlap_on_routers(session: AsyncSession, network: NetworkRow, cidr: IPv4Network) -> None:
+    """A router reaches every subnet of its gateway's network, so a new one there must not be one that it has inside."""
+    gateway = PortRow.__table__.alias("gateway")
+    inside = (
+        select(RouterRow.id, SubnetRow.id, SubnetRow.cidr)
+        .join(gateway, gateway.c.id == RouterRow.gateway_port_id)
+        .join(RouterPortRow, RouterPortRow.router_id == RouterRow.id)
+        .join(AddressRow, AddressRow.port_id == RouterPortRow.port_id)
+        .join(SubnetRow, SubnetRow.id == AddressRow.subnet_id)
+        .where(gateway.c.network_id == network.id)
+        .order_by(RouterRow.id, SubnetRow.id)
+    )
+    for router_id, subnet_id, present in await session.execute(inside):
+        if cidr.overlaps(present):
+            raise faults.BadRequest(
+                "subnets",
+                f"Cidr {cidr} of the new subnet overlaps with cidr {present} of subnet {subnet_id} on router "
+                f"{router_id}, whose gateway is on network {network.id}",
+            )
 
 
 async def _set_gateway(session: AsyncSession, subnet: SubnetRow, gateway: IPv4Address | None) -> None:
