@@ -366,16 +366,19 @@ def guarding_cut_short(world: World) -> None:
     router_id = world.random.choice(bound)
     machine = world.machines[world.store.bindings[router_id].host]
     world.note(f"the agent of {machine.facts.name} hangs, {router_id} is to be guarded")
-    machine.stop_agent()
+    machine.hang_agent()
     changed = replace(world.store.needs[router_id], mode=FailoverMode.STANDBY)
     world.store.needs[router_id] = changed
     world.tell(RouterWanted(id="api", needs=changed))
 
     def cut() -> None:
-        if not world.is_ending:
-            world.note(f"{machine.facts.name} is cut off")
-            machine.cut_data()
-            machine.cut_link()
+        machine.stop_agent()
+        if world.is_ending:
+            machine.start_agent()
+            return
+        world.note(f"{machine.facts.name} is cut off")
+        machine.cut_data()
+        machine.cut_link()
 
     world.agenda.after(world.random.uniform(5, 30), cut)
 

@@ -174,6 +174,11 @@ class Machine:
             self._report(full=True)
             self._work()
 
+    def hang_agent(self) -> None:
+        """The agent runs, and does nothing any more, until it is stopped."""
+        self._life += 1
+        self._is_busy = True
+
     def break_agent(self) -> None:
         """The agent dies, and no other one can be started."""
         self.agent_is_broken = True
