@@ -99,6 +99,8 @@ class Machine:
         self.agent_runs = False
         self.agent_is_broken = False
         """No agent can be started here."""
+        self.is_known = False
+        """An agent has said, in this life of the sentinel, all that is there."""
         self.agent_began_at = 0.0
         self.agent_worked_at = 0.0
         """When an agent ended last that had run steadily."""
@@ -122,8 +124,6 @@ class Machine:
         self._life = 0
         """Grows with each death of agent or machine: what an earlier life had under way is void."""
         self._is_busy = False
-        self._is_known = False
-        """An agent has said, in this life of the sentinel, all that is there."""
         self._boot = 0
         """How often it was switched on."""
 
@@ -147,7 +147,7 @@ class Machine:
 
     def power_off(self) -> None:
         """Everything in memory is gone, the namespaces first of all. Nobody is told."""
-        self.is_on = self._is_known = False
+        self.is_on = self.is_known = False
         self.guard.reborn(NOBODY)
         for router_id in list(self.kernel):
             del self.kernel[router_id]
@@ -168,7 +168,7 @@ class Machine:
         """A new agent looks at the kernel and at the plan."""
         if self.is_on and not (self.agent_runs or self.agent_is_broken):
             self.agent_runs, self.agent_began_at = True, self._world.agenda.now
-            self._is_known = True
+            self.is_known = True
             if self.is_confirmed:
                 self._adopt()
             self._report(full=True)
@@ -204,7 +204,7 @@ class Machine:
     def restart_sentinel(self) -> None:
         """The lease is not renewed for a moment; what was open closes with it, and the host comes back anew."""
         if self.is_on:
-            self._is_known = self.agent_runs
+            self.is_known = self.agent_runs
             self._lose_session()
             self._fence()
 
@@ -311,7 +311,7 @@ class Machine:
     def _report(self, *routers: RouterReport, full: bool = False, buried: tuple[Burial, ...] = ()) -> None:
         if self.session is None or not self.is_on:
             return
-        full = full and self._is_known
+        full = full and self.is_known
         event = HostReported(
             id=f"report-{self.facts.name}-{self._world.agenda.now:.3f}",
             host=self.facts.name,

@@ -437,7 +437,7 @@ class Oracles:
                 return f"is still on {binding.host}, where no agent works, but {others} can take it"
             there = home.kernel.get(router_id)
             is_ready = binding.incarnation is not None and there is not None and there.is_built and there.is_guarded
-            is_shut = is_ready and not home.guard.forwards(router_id)
+            is_shut = is_ready and home.is_known and not home.guard.forwards(router_id)
             return f"is built on {binding.host} and not open, where no agent works" if is_shut else ""
         if not self._store.hosts[binding.host].admin_up and others:
             return f"is still on {binding.host}, which is out of service, but {others} can take it"
