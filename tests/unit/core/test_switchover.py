@@ -151,3 +151,22 @@ def test_a_router_that_becomes_classic_meanwhile_arrives_all_the_same() -> None:
     released(rig)
     rig.settle("h1", "h2")
     assert (rig.host("r1"), rig.planner.plan_of(HostName("h2"))[R1].guarded) == ("h2", None)
+
+
+def test_a_right_that_ends_meanwhile_takes_no_release_out_of_the_old_host_s_plan() -> None:
+    """Else the old host would close the router, say so to nobody, and take it apart."""
+    rig = StandbyRig("h1", "h2", "h3", standbys=2)
+    rig.protect("r1")
+    for _ in range(4):
+        rig.pass_time(5, heard=())
+        rig.settle("h1", "h2", "h3")
+    (first, _), (second, _) = rig.standbys_of("r1")
+    home = str(rig.host("r1"))
+    rig.move("r1", first)
+    to = rig.duty(home, "r1").guarded
+    assert to is not None
+    assert to.release is not None
+    rig.restart_host(second)
+    rig.guard(second)
+    assert [host for host, _ in rig.standbys_of("r1")] == []
+    assert rig.duty(home, "r1").guarded == to
