@@ -139,7 +139,9 @@ class Binding:
         if bind.kind is not MoveKind.DRAIN:
             self._ledger.end_drain(router)
         router.store.forget("bind")
-        router.choice, router.wanted, router.refused, router.is_wishing = bind.choice, None, "", False
+        router.choice, router.refused, router.is_wishing = bind.choice, "", False
+        if router.wanted is not None and router.wanted.host in (None, bind.host):
+            router.wanted = None  # Else an operator asked for another host while this was being stored.
 
     def failed(self, event: BindingFailed) -> None:
         """What was bound still is; the decision is made again after a while, from how things are then."""

@@ -7,6 +7,7 @@ things are then, in `core.planner`.
 from typing import assert_never
 
 from gapless.core import agentless, confirmed, guards, leaseless, reports
+from gapless.core.effects import Bind
 from gapless.core.events import (
     DrainPaced,
     HostAdminChanged,
@@ -163,7 +164,8 @@ def _router_deleted(ledger: Ledger, event: RouterDeleted) -> None:
 
 def _move_requested(ledger: Ledger, event: MoveRequested) -> None:
     if router := ledger.routers.get(event.router_id):
-        is_there = event.host is not None and event.host == router.host
+        going_to = router.asked.host if isinstance(router.asked, Bind) else router.host
+        is_there = event.host is not None and event.host == going_to
         router.wanted, router.refused = None if is_there else Wanted(event.host), ""
         ledger.looks.at(router.id)
 

@@ -127,6 +127,32 @@ def test_an_operators_request_is_granted_or_refused() -> None:
     assert rig.all_said(Bind)[0].reason == "An operator asked to move router r1 away from h1"
 
 
+@pytest.mark.parametrize("named", ["h1", "h3"])
+def test_what_an_operator_asks_for_while_a_move_is_being_stored_comes_next(named: str) -> None:
+    """Also if it is to stay where it is: by then it is on its way."""
+    rig = Rig("h1", "h2", "h3")
+    rig.want("r1")
+    rig.answers = False
+    rig.move("r1", "h2")
+    rig.move("r1", named)
+    rig.answers = True
+    rig.answer(rig.unanswered[0])
+    rig.say("h1", "r1", REMOVED)
+    rig.say("h2", "r1", ACTIVE)
+    rig.say("h2", "r1", REMOVED)
+    assert [each.host for each in rig.all_said(Bind)][1:] == ["h2", named]
+
+
+def test_what_was_asked_for_is_done_when_it_is_bound_there() -> None:
+    rig = Rig("h1", "h2", "h3")
+    rig.want("r1")
+    rig.move("r1", "h2")
+    rig.say("h1", "r1", REMOVED)
+    rig.say("h2", "r1", ACTIVE)
+    rig.pass_time(5, heard=["h1", "h2", "h3"])
+    assert [each.host for each in rig.all_said(Bind)][1:] == ["h2"]
+
+
 def test_an_operator_may_name_the_first_host() -> None:
     rig = Rig("h1", "h2")
     rig.set_admin_up("h1", False)
