@@ -24,13 +24,13 @@ app = typer.Typer(
 
     Examples:
 
-        gapless failovers                    (the newest 50, as `gapless failovers list`)
+        gapless failovers                      (the newest 50)
 
         gapless failovers --host host-2
 
-        gapless failovers show edge           (the newest move of the router of that name)
+        gapless failovers show edge       (its newest move)
 
-        gapless failovers show 0f2c9a4e 3     (of the one whose id begins so, the move to epoch 3)
+        gapless failovers show 0f2c9a4e 3 (by how its id begins; epoch 3)
     """,
 )
 

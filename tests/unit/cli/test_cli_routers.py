@@ -91,3 +91,10 @@ def test_nothing_of_a_routers_place_is_cut(lines: Console) -> None:
     assert {"host-1", "host-2", "active,", "degraded", "building", "edge", "(00000000)", "fewest", "routers"} <= words(
         found
     )
+
+
+def test_a_name_comes_before_an_id_that_begins_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"routers": [{"router_id": IDS[0], "name": "edge"}, {"router_id": IDS[1], "name": IDS[0][:8]}]}
+    monkeypatch.setattr(routers, "get", lambda *_: known)
+    assert routers.meant("http://here", IDS[0][:8]) == IDS[1]
+    assert routers.meant("http://here", IDS[0][:9]) == IDS[0]

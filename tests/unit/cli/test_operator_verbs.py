@@ -227,6 +227,10 @@ class TestWithController:
         assert all(twin in said.err for twin in TWINS)
         assert said.err.count("\n") == 1
 
+    async def test_nothing_names_no_router(self, run: Run) -> None:
+        said = await asyncio.to_thread(run, "failovers", "show", "")
+        assert (said.status, said.err[:41]) == (1, "gapless failovers: no router is called ''")
+
     async def test_a_name_breaks_no_table_and_digits_tell_twins_apart(self, run: Run) -> None:
         said = await asyncio.to_thread(run, "status")
         for twin in TWINS:
