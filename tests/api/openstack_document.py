@@ -1,4 +1,6 @@
-"""`docs/openstack-client.md` as something that can be run: its blocks of commands, and a shell to type them into."""
+"""`docs/openstack-client.md` as something that can be run: its blocks of commands, a shell to type them into, and
+the table of paths.
+"""
 
 import asyncio
 import os
@@ -17,6 +19,7 @@ _BLOCK = re.compile(
     r"^## (?P<heading>[^\n]+)$|^<!-- (?P<where>[a-z: ]+) -->\n```sh\n(?P<commands>.*?)^```$", re.M | re.S
 )
 _SHELL = re.compile(r"^```sh$", re.M)
+_PATH = re.compile(r"^\| (?P<method>[A-Z]+) \| `(?P<path>/[^`]+)` \|", re.M)
 _END = "--- end of block ---"
 
 
@@ -39,6 +42,11 @@ def blocks() -> list[Block]:
             found.append(Block(heading, match["where"], match["commands"]))
     assert len(found) == len(_SHELL.findall(text)), "a block of commands does not say where it is run"
     return found
+
+
+def paths() -> list[tuple[str, str]]:
+    """Method and path of each row of the table of Gapless's own API, in its order."""
+    return [(match["method"], match["path"]) for match in _PATH.finditer(DOCUMENT.read_text())]
 
 
 class Shell:

@@ -1,4 +1,4 @@
-"""The commands of docs/openstack-client.md, exactly as they stand there."""
+"""The commands of docs/openstack-client.md, exactly as they stand there, and its table of paths."""
 
 import asyncio
 import json
@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 from api_fakes import HEARD_AT, FakeControls, add_host, bind
-from openstack_document import Block, Shell, blocks
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from openstack_document import DOCUMENT, Block, Shell, blocks, paths
 from sqlalchemy import select
 
+from gapless.controller.api.gapless import DEFAULT_FAILOVERS, MOST_FAILOVERS
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import BindingRow, MoveRow
 from gapless.lab import running
@@ -47,6 +50,12 @@ async def test_against_the_api(served: str, store: Store, controls: FakeControls
         "router_deleted",
     ]
     assert host1 in said["Where is it?"]
+
+
+async def test_the_table_has_each_path_of_ours_and_no_other(app: FastAPI) -> None:
+    ours = [each for each in app.routes if isinstance(each, APIRoute) and each.path.startswith("/v2.0/gapless")]
+    assert sorted(paths()) == sorted((method, each.path) for each in ours for method in each.methods)
+    assert f"({DEFAULT_FAILOVERS} unless said otherwise, {MOST_FAILOVERS:,} at most)" in DOCUMENT.read_text()
 
 
 async def place_new_routers(store: Store, controls: FakeControls) -> None:

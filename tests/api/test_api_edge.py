@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -12,7 +13,11 @@ from api_fakes import FakeControls
 from httpx import AsyncClient
 
 from gapless.controller.api import bodies
+from gapless.controller.controls import RouterView
 from gapless.controller.store import health
+from gapless.model.host import HostName
+from gapless.model.plan import Epoch
+from gapless.model.router import RouterId
 
 
 def error_of(answer: httpx.Response) -> tuple[int, str, str]:
@@ -173,3 +178,20 @@ async def test_a_store_that_fails_is_503_and_the_controller_hears_of_nothing(
     assert error_of(answer)[:2] == (503, "ServiceUnavailable")
     assert "retry-after" in answer.headers
     assert not controls.told
+
+
+async def test_where_routers_are_is_told_also_while_the_store_is_gone(
+    api: AsyncClient, controls: FakeControls, tmp_path: Path
+) -> None:
+    router = RouterId((await api.post("/v2.0/routers", json={"router": {"name": "edge"}})).json()["router"]["id"])
+    view = RouterView(router_id=router, host=HostName("host1"), epoch=Epoch(1), state="active", reason="")
+    controls.routers_known[router] = view
+    assert [(each["name"], each["host"]) for each in await routers_of(api)] == [("edge", "host1")]
+    damage(tmp_path)
+    assert [(each["name"], each["host"]) for each in await routers_of(api)] == [("", "host1")]
+
+
+async def routers_of(api: AsyncClient) -> list[dict[str, Any]]:
+    """As `gapless status` asks for them."""
+    found: list[dict[str, Any]] = (await api.get("/v2.0/gapless/routers")).json()["routers"]
+    return found

@@ -9,7 +9,7 @@ from httpx import AsyncClient, Response
 from gapless.controller.controls import BrakeView, RouterView, StandbyView
 from gapless.controller.store import hostrows
 from gapless.controller.store.engine import Store
-from gapless.controller.store.tables import MoveRow
+from gapless.controller.store.tables import MoveRow, RouterRow
 from gapless.model.host import HostName, Incarnation, InstanceId
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
@@ -116,7 +116,7 @@ async def test_a_router_that_its_host_could_not_build_is_an_error_to_neutron_too
     assert found["status"] == expected
 
 
-async def test_what_the_planner_sees(api: AsyncClient, controls: FakeControls) -> None:
+async def test_what_the_planner_sees(api: AsyncClient, controls: FakeControls, store: Store) -> None:
     controls.know("host2")
     controls.know("host1", alive=False, standing="silent", routers=4)
     view = RouterView(
@@ -135,6 +135,8 @@ async def test_what_the_planner_sees(api: AsyncClient, controls: FakeControls) -
         ailment="it could not be repaired yet: no memory",
     )
     controls.routers_known[view.router_id] = view
+    async with store.transaction() as session:
+        session.add(RouterRow(id=ROUTER, name="edge"))
     assert (await api.get("/v2.0/gapless/hosts")).json()["hosts"][0] == {
         "name": "host1",
         "alive": False,
@@ -152,6 +154,7 @@ async def test_what_the_planner_sees(api: AsyncClient, controls: FakeControls) -
         "routers": [
             {
                 "router_id": ROUTER,
+                "name": "edge",
                 "host": "host2",
                 "epoch": 2,
                 "state": "building",

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import typer
 from rich.table import Table
 
+from gapless.cli.routers import present, short_ids, shown
 from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, print_json, put
 from gapless.errors import Unavailable
 from gapless.observe.words import counted
@@ -133,7 +134,7 @@ def _progress(drain: dict[str, Any]) -> str:
 
 
 def _reasons(stuck: dict[str, str]) -> dict[str, int]:
-    """Each reason once, with how many have it; the routers' own names are in `gapless status`."""
+    """Each reason once, with how many have it; which routers those are is in `gapless status`."""
     count = Counter(reason.replace(router_id, "ID") for router_id, reason in stuck.items())
     return dict(count.most_common(STUCK_NAMED))
 
@@ -143,12 +144,14 @@ def _show_prospects(api: str, host: str, *, json: bool) -> None:
     if json:
         print_json({"prospects": found})
         return
+    names, short = present(api), short_ids(each["router_id"] for each in found)
     table = Table(title=f"{counted(len(found), 'router')} of {host}; nothing was done", title_justify="left")
     table.add_column("router", no_wrap=True)
     for column in ("how", "to", "why"):
         table.add_column(column)
     for each in found:
-        table.add_row(each["router_id"], each["kind"], each["host"] or "-", each["reason"])
+        name = shown(names.get(each["router_id"], ""), short[each["router_id"]])
+        table.add_row(name, each["kind"], each["host"] or "-", each["reason"])
     console.print(table)
     for kind, number in Counter(each["kind"] for each in found).most_common():
         console.print(f"{kind}: {counted(number, 'router')} ({_KINDS[kind]})", soft_wrap=True)

@@ -1,13 +1,15 @@
 """`gapless failovers`: moves of routers, and the timeline of each."""
 
 from typing import Annotated, Any
-from uuid import UUID
 
 import typer
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from gapless.cli import routers
 from gapless.cli.talk import DEFAULT_API, Api, AsJson, FirstByDefault, console, duration, get, local_time, print_json
-from gapless.errors import InvalidRequest, NotFound
+from gapless.errors import NotFound
 
 app = typer.Typer(
     cls=FirstByDefault,
@@ -22,13 +24,18 @@ app = typer.Typer(
 
     Examples:
 
-        gapless failovers                    (the newest 50, as `gapless failovers list`)
+        gapless failovers                      (the newest 50)
 
         gapless failovers --host host-2
 
-        gapless failovers show 0f2c9a4e-... 3
+        gapless failovers show edge       (its newest move)
+
+        gapless failovers show 0f2c9a4e 3 (by how its id begins; epoch 3)
     """,
 )
+
+_ANY_WIDTH = 10_000
+_NAMED = "its name, its id, or how its id begins"
 
 _COLOURS = {"confirmed": "green", "failed": "bold red", "superseded": "yellow", "running": "cyan"}
 
@@ -53,70 +60,68 @@ _MEANINGS = {
 
 @app.command(name="list")
 def list_(
-    router: Annotated[str | None, typer.Option(help="Only moves of this router (its UUID).")] = None,
+    router: Annotated[str | None, typer.Option(help=f"Only moves of this router ({_NAMED}).")] = None,
     host: Annotated[str | None, typer.Option(help="Only moves from or to this host.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="The newest so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=routers.MOST_MOVES, help="The newest so many.")] = 50,
     api: Api = DEFAULT_API,
     json: AsJson = False,
 ) -> None:
     """List moves, the newest last, with the time from first step to last."""
-    router_id = None if router is None else _router_id(router)
+    router_id = None if router is None else routers.meant(api, router)
     moves = get(api, "failovers", router_id=router_id, host=host, limit=limit)["failovers"]
     if json:
         print_json(moves)
         return
-    table = Table()
-    table.add_column("decided", no_wrap=True)
-    table.add_column("router", no_wrap=True)
-    for column in ("epoch", "kind", "from", "to", "outcome", "took"):
-        table.add_column(column)
-    for move in reversed(moves):
-        decided = next(step["at"] for step in move["timeline"] if step["step"] == "decided")
-        table.add_row(
-            local_time(decided),
-            move["router_id"],
-            str(move["epoch"]),
-            move["kind"],
-            move["from_host"] or "-",
-            move["to_host"],
-            f"[{_COLOURS[move['outcome']]}]{move['outcome']}[/]",
-            duration(move["total_ms"]),
-        )
-    console.print(table)
+    console.print(_moves(moves[::-1]))
 
 
 @app.command()
 def show(
-    router: Annotated[str, typer.Argument(help="The router's UUID.")],
+    router: Annotated[str, typer.Argument(help=f"Which router: {_NAMED}.")],
     epoch: Annotated[int | None, typer.Argument(help="Which move; without it the newest.")] = None,
     api: Api = DEFAULT_API,
     json: AsJson = False,
 ) -> None:
     """Show one move step by step, in time order, with the time between steps."""
-    router_id = _router_id(router)
+    router_id = routers.meant(api, router)
     move = _newest(api, router_id) if epoch is None else _one(api, router_id, epoch)
     if json:
         print_json(move)
         return
-    console.print(f"[bold]Router {move['router_id']}[/] {move['router_name']}, epoch {move['epoch']}", soft_wrap=True)
-    console.print(
-        f"{move['kind']} from {move['from_host'] or '-'} to {move['to_host']}: {move['reason']}", soft_wrap=True
-    )
+    name = escape(routers.printable(move["router_name"]))
+    console.print(f"[bold]Router {move['router_id']}[/] {name}, epoch {move['epoch']}", soft_wrap=True)
+    way = f"{move['kind']} from {move['from_host'] or '-'} to {move['to_host']}"
+    console.print(Text(f"{way}: {move['reason']}"), soft_wrap=True)
     if move["detail"]:
-        console.print(move["detail"], soft_wrap=True)
+        console.print(Text(move["detail"]), soft_wrap=True)
     console.print(_timeline(move["timeline"]))
     outcome = f"[{_COLOURS[move['outcome']]}]{move['outcome']}[/]"
     console.print(f"{outcome} after {duration(move['total_ms'])}; event {move['cause']} in the controller's log")
 
 
-def _router_id(text: str) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError:
-        raise InvalidRequest(
-            f"'{text}' is not the id of a router: give its UUID, as `gapless failovers` and `gapless status` list it, "
-            f"or `openstack router show {text} -c id` for a name"
-        ) from None
+def _moves(moves: list[dict[str, Any]]) -> Table:
+    """A line a move, or two where one has no room."""
+    table = _table(moves, is_narrow=False)
+    whole = console.measure(table, options=console.options.update(max_width=_ANY_WIDTH))
+    return table if whole.maximum <= console.width else _table(moves, is_narrow=True)
+
+
+def _table(moves: list[dict[str, Any]], *, is_narrow: bool) -> Table:
+    columns = ("epoch", "move", "outcome") if is_narrow else ("epoch", "kind", "from", "to", "outcome", "took")
+    table, short = Table("decided", "router", *columns), routers.short_ids(move["router_id"] for move in moves)
+    for move in moves:
+        decided = next(step["at"] for step in move["timeline"] if step["step"] == "decided")
+        router = routers.shown(move["router_name"], short[move["router_id"]])
+        table.add_row(local_time(decided), router, str(move["epoch"]), *_story(move, is_narrow=is_narrow))
+    return table
+
+
+def _story(move: dict[str, Any], *, is_narrow: bool) -> tuple[str, ...]:
+    kind, before, after = move["kind"], move["from_host"] or "-", move["to_host"]
+    outcome, took = f"[{_COLOURS[move['outcome']]}]{move['outcome']}[/]", duration(move["total_ms"])
+    if is_narrow:
+        return f"{kind}\n{before} to {after}", f"{outcome}\n{took}"
+    return kind, before, after, outcome, took
 
 
 def _newest(api: str, router: str) -> dict[str, Any]:

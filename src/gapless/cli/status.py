@@ -5,10 +5,14 @@ from typing import Any
 import typer
 from rich.table import Table
 
+from gapless.cli.routers import short_ids, shown
 from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, local_time, print_json
 from gapless.observe.words import counted
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"max_content_width": 110})
+
+NARROW = 120
+"""Of a line, in columns: what is less has a router's name above the digits of its id."""
 
 _COLOURS = {
     "alive": "green",
@@ -74,7 +78,8 @@ def _lease(host: dict[str, Any]) -> str:
 
 def _routers(routers: list[dict[str, Any]]) -> Table:
     table = Table(title=counted(len(routers), "router"), title_justify="left")
-    table.add_column("router", no_wrap=True)
+    short = short_ids(router["router_id"] for router in routers)
+    table.add_column("router", no_wrap=console.width >= NARROW)
     for column in ("host", "epoch", "state", "standby", "why"):
         table.add_column(column)
     for router in routers:
@@ -84,7 +89,8 @@ def _routers(routers: list[dict[str, Any]]) -> Table:
         standby = ", ".join(f"{each['host']} {_coloured(each['state'])}" for each in router["standbys"]) or "-"
         host, epoch = router["host"] or "-", str(router["epoch"])
         ailment = "" if router["ailment"] in router["reason"] else f"{router['ailment']}; "
-        table.add_row(router["router_id"], host, epoch, state, standby, f"{ailment}{router['reason']}")
+        name = shown(router["name"], short[router["router_id"]])
+        table.add_row(name, host, epoch, state, standby, f"{ailment}{router['reason']}")
     return table
 
 

@@ -22,13 +22,16 @@ from gapless.controller import server
 from gapless.controller.server import Listening
 from gapless.controller.store import bindingrows, hostrows, moverows
 from gapless.controller.store.engine import Store
-from gapless.controller.store.tables import RouterRow
+from gapless.controller.store.tables import MoveRow, RouterRow
 from gapless.core.effects import Bind
 from gapless.model.host import HostFacts, HostName, Incarnation, InstanceId
 from gapless.model.plan import Epoch, MoveKind, MoveStep
 from gapless.model.router import RouterId
 
 ROUTER = RouterId(str(uuid4()))
+SHORT = f"edge ({ROUTER[:8]})"
+TWINS = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
+GONE = RouterId("11111111-0000-4000-8000-000000000000")
 NOBODY = str(uuid4())
 AT = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 HASTY = Liveness(report_interval_s=0.1, agent_down_time_s=0.4)
@@ -64,7 +67,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 async def fill(state: Path) -> None:
-    """One router that moved from h1, which died, to h2."""
+    """One router that moved from h1, which died, to h2; one of which only its move is left; two that have one name."""
     store = await Store.open(f"sqlite:///{state}/gapless.db")
     async with store.transaction() as session:
         for name in ("h1", "h2"):
@@ -75,6 +78,11 @@ async def fill(state: Path) -> None:
             )
             await hostrows.save_names(session, {facts.name: known})
         session.add(RouterRow(id=ROUTER, name="edge"))
+        session.add_all(
+            RouterRow(id=twin, name="twin [/] of\na long name that no table has room for") for twin in TWINS
+        )
+        told = {"kind": "schedule", "cause": "e-0", "reason": "[/]"}
+        session.add(MoveRow(router_id=GONE, epoch=1, router_name="gone", to_host="h1", decided_at=AT, **told))
     for epoch, (before, after) in enumerate([(None, "h1"), ("h1", "h2")], start=1):
         move = Bind(
             router_id=ROUTER,
@@ -128,22 +136,27 @@ class TestWithController:
         said = await asyncio.to_thread(run, "status")
 
         assert said.status == 0
-        (line,) = [line for line in said.out.splitlines() if ROUTER in line]
+        (line,) = [line for line in said.out.splitlines() if SHORT in line]
         assert "h2" in line
-        assert len([line for line in said.out.splitlines() if "not heard since the controller's start" in line]) == 2
+        assert (
+            len([line for line in said.out.splitlines() if "not heard since the controller's start, which" in line])
+            == 2
+        )
 
     async def test_status_for_scripts(self, run: Run) -> None:
         shown = json.loads((await asyncio.to_thread(run, "status", "--json")).out)
 
         assert [host["name"] for host in shown["hosts"]] == ["h1", "h2"]
-        assert (shown["routers"][0]["router_id"], shown["routers"][0]["host"]) == (ROUTER, "h2")
+        assert [(each["name"], each["host"]) for each in shown["routers"] if each["router_id"] == ROUTER] == [
+            ("edge", "h2")
+        ]
         assert shown["brake"]["engaged"] is False
 
     @pytest.mark.parametrize("arguments", [(), ("list",), ("--router", ROUTER), ("list", "--host", "h1")])
     async def test_failovers_lists_moves_the_newest_last(self, run: Run, arguments: tuple[str, ...]) -> None:
         said = await asyncio.to_thread(run, "failovers", *arguments)
 
-        first, second = [line for line in said.out.splitlines() if ROUTER in line]
+        first, second = [line for line in said.out.splitlines() if SHORT in line]
         assert "schedule" in first
         assert "reschedule" in second
         assert "150.06 s" in second
@@ -179,8 +192,8 @@ class TestWithController:
             *(
                 (
                     arguments,
-                    "'foo' is not the id of a router: give its UUID, as `gapless failovers` and `gapless status` list "
-                    "it, or `openstack router show foo -c id` for a name",
+                    "no router is called 'foo', and no router's id begins so: `gapless status` lists those that there "
+                    "are, `gapless failovers` those that moved",
                 )
                 for arguments in (("show", "foo"), ("show", "foo", "7"), ("list", "--router", "foo"))
             ),
@@ -192,6 +205,37 @@ class TestWithController:
         said = await asyncio.to_thread(run, "failovers", *arguments)
 
         assert (said.status, said.err) == (1, f"gapless failovers: {line}\n")
+
+    @pytest.mark.parametrize("named", [ROUTER, ROUTER.upper(), ROUTER[:8], ROUTER[:15].upper(), "edge"])
+    async def test_a_router_is_named_by_its_name_its_id_or_how_that_begins(self, run: Run, named: str) -> None:
+        shown = json.loads((await asyncio.to_thread(run, "failovers", "show", named, "--json")).out)
+        assert (shown["router_id"], shown["epoch"]) == (ROUTER, 2)
+        shown = json.loads((await asyncio.to_thread(run, "failovers", "--router", named, "--json")).out)
+        assert [(each["router_id"], each["epoch"]) for each in shown] == [(ROUTER, 2), (ROUTER, 1)]
+
+    @pytest.mark.parametrize("named", [GONE, GONE[:8], "gone"])
+    async def test_a_router_that_is_gone_is_known_by_its_moves(self, run: Run, named: str) -> None:
+        said = await asyncio.to_thread(run, "failovers", "show", named)
+        assert (said.status, said.out.splitlines()[0]) == (0, f"Router {GONE} gone, epoch 1")
+        assert "schedule from - to h1: [/]" in said.out
+
+    @pytest.mark.parametrize("named", ["0", TWINS[0][:-1], "twin [/] of\na long name that no table has room for"])
+    async def test_what_may_mean_several_routers_is_refused_with_all_of_them(self, run: Run, named: str) -> None:
+        said = await asyncio.to_thread(run, "failovers", "show", named)
+        assert said.status == 1
+        assert "may mean several routers: " in said.err
+        assert all(twin in said.err for twin in TWINS)
+        assert said.err.count("\n") == 1
+
+    async def test_nothing_names_no_router(self, run: Run) -> None:
+        said = await asyncio.to_thread(run, "failovers", "show", "")
+        assert (said.status, said.err[:41]) == (1, "gapless failovers: no router is called ''")
+
+    async def test_a_name_breaks_no_table_and_digits_tell_twins_apart(self, run: Run) -> None:
+        said = await asyncio.to_thread(run, "status")
+        for twin in TWINS:
+            (line,) = [line for line in said.out.splitlines() if f"({twin})" in line]
+            assert "twin [/] of?a long name that no … (" in line
 
     async def test_the_brake_is_shown_and_released(self, run: Run) -> None:
         for arguments in ((), ("show",)):
@@ -212,6 +256,7 @@ class TestWithController:
         assert said.status == 0
         assert "1 router of h2; nothing was done" in said.out
         assert "h2 was not heard since the controller's start" in said.out
+        assert SHORT in said.out
         shown = json.loads((await asyncio.to_thread(run, "drain", "h2", "--dry-run", "--json")).out)["prospects"]
         assert [(each["router_id"], each["kind"]) for each in shown] == [(ROUTER, "stuck")]
 

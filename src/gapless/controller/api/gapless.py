@@ -14,9 +14,9 @@ from gapless.controller.api import bodies
 from gapless.controller.api.faults import HttpBadRequest
 from gapless.controller.api.resources import json_response
 from gapless.controller.api.transactions import Transactions
-from gapless.controller.controls import Controls
-from gapless.controller.store import hostrows, moverows
-from gapless.errors import Conflict, NotFound
+from gapless.controller.controls import Controls, RouterView
+from gapless.controller.store import hostrows, moverows, projection
+from gapless.errors import Conflict, NotFound, StoreUnavailable
 from gapless.model.host import HostName
 
 DEFAULT_FAILOVERS = 100
@@ -58,9 +58,16 @@ class GaplessApi:
         return json_response({"hosts": [msgspec.to_builtins(views[name]) for name in sorted(views)]})
 
     async def routers(self, _: Request) -> Response:
-        """GET routers: where each router is, in what state, and why."""
+        """GET routers: where each router is, in what state, and why.
+
+        The names are the store's; all else the planner knows, also while the store is gone, and then there are none.
+        """
+        try:
+            names = await self._transactions.read(projection.names)
+        except StoreUnavailable:
+            names = {}
         views = self._controls.routers()
-        return json_response({"routers": [msgspec.to_builtins(views[router_id]) for router_id in sorted(views)]})
+        return json_response({"routers": [_router(views[each], names.get(each, "")) for each in sorted(views)]})
 
     async def brake(self, _: Request) -> Response:
         """GET brake: whether mass moves are held back, and for which hosts."""
@@ -95,6 +102,11 @@ class GaplessApi:
 
 class HostsHeard(Conflict):
     """Machines that are said to be off are heard."""
+
+
+def _router(view: RouterView, name: str) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(view)
+    return {"router_id": view.router_id, "name": name} | plain
 
 
 def _confirmed(body: Any) -> tuple[list[HostName], bool]:

@@ -66,6 +66,13 @@ async def routers(session: AsyncSession, ids: Collection[RouterId] | None = None
     return projected
 
 
+async def names(session: AsyncSession) -> dict[RouterId, str]:
+    """What each router is called, for people."""
+    return {
+        RouterId(router_id): name for router_id, name in await session.execute(select(RouterRow.id, RouterRow.name))
+    }
+
+
 async def _routers(session: AsyncSession, ids: Sequence[RouterId] | None) -> dict[RouterId, Router]:
     query = select(RouterRow.id, RouterRow.name, RouterRow.admin_state_up, RouterRow.enable_snat)
     rows = (await session.execute(_only(query, RouterRow.id, ids))).all()

@@ -1,0 +1,100 @@
+"""How tables show routers, and how narrow they may be."""
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from gapless.cli import failovers, routers, status
+
+IDS = [f"{n:08x}-ab59-42d6-a4a5-5bd4b3b1b1a1" for n in range(4)]
+LONG = "a-router-of-the-second-tenant-in-the-first-zone"
+STEP = "2026-01-31T12:00:00Z"
+
+
+@pytest.fixture(params=[80, 120])
+def lines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Console:
+    """A terminal that is so wide."""
+    console = Console(highlight=False, width=request.param, file=io.StringIO())
+    for module in (failovers, routers, status):
+        monkeypatch.setattr(module, "console", console)
+    return console
+
+
+def printed(console: Console, table: Table) -> list[str]:
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().splitlines()
+
+
+def words(lines: list[str]) -> set[str]:
+    return set(" ".join(lines).split())
+
+
+@pytest.mark.parametrize(
+    ("ids", "short"),
+    [
+        ([], []),
+        (IDS[:1], ["00000000"]),
+        (IDS[:1] * 2, ["00000000"] * 2),
+        (IDS, [id_[:8] for id_ in IDS]),
+        (
+            ["abcdef01-1a", "abcdef01-1b", "abcdef01-2c", "abcdef02"],
+            ["abcdef01-1a", "abcdef01-1b", "abcdef01-2", "abcdef02"],
+        ),
+    ],
+)
+def test_as_many_digits_are_shown_as_tell_a_router_from_the_others(ids: list[str], short: list[str]) -> None:
+    known = routers.short_ids(ids)
+    assert [known[id_] for id_ in ids] == short
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"), [("", "00000000"), ("edge", "edge (00000000)"), ("[/red]\x1b", "[/red]? (00000000)")]
+)
+def test_a_name_is_shown_as_it_is_but_for_what_cannot_be_printed(name: str, cell: str) -> None:
+    assert routers.shown(name, "00000000").plain == cell
+
+
+def test_nothing_of_a_move_is_cut(lines: Console) -> None:
+    moves = [
+        {
+            "router_id": id_,
+            "router_name": name,
+            "epoch": epoch,
+            "kind": "reschedule",
+            "from_host": "host-1",
+            "to_host": "host-2",
+        }
+        | {"outcome": "superseded", "total_ms": 150_060.0, "timeline": [{"step": "decided", "at": STEP}]}
+        for epoch, (id_, name) in enumerate(zip(IDS, ("edge", LONG, "", "red"), strict=True))
+    ]
+    found = printed(lines, failovers._moves(moves))
+    assert max(map(len, found)) <= lines.width
+    whole = {"reschedule", "host-1", "host-2", "superseded", "150.06", "edge", "(00000000)", "00000002"}
+    assert whole <= words(found)
+
+
+def test_nothing_of_a_routers_place_is_cut(lines: Console) -> None:
+    shown = [
+        {"router_id": id_, "name": name, "host": "host-1", "epoch": 12, "state": "active", "health": "degraded"}
+        | {
+            "ailment": "no memory",
+            "reason": "it has the fewest routers",
+            "standbys": [{"host": "host-2", "state": "building"}],
+        }
+        for id_, name in zip(IDS, ("edge", LONG, "", "red"), strict=True)
+    ]
+    found = printed(lines, status._routers(shown))
+    assert max(map(len, found)) <= lines.width
+    assert {"host-1", "host-2", "active,", "degraded", "building", "edge", "(00000000)", "fewest", "routers"} <= words(
+        found
+    )
+
+
+def test_a_name_comes_before_an_id_that_begins_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"routers": [{"router_id": IDS[0], "name": "edge"}, {"router_id": IDS[1], "name": IDS[0][:8]}]}
+    monkeypatch.setattr(routers, "get", lambda *_: known)
+    assert routers.meant("http://here", IDS[0][:8]) == IDS[1]
+    assert routers.meant("http://here", IDS[0][:9]) == IDS[0]
