@@ -92,7 +92,7 @@ def _add_neutron(app: FastAPI, settings: ServerSettings, store: Store, controls:
     with_status = router_status.of_routers(controls)
     add_collection(app, ROUTER, catalog.routers, transactions, with_status)
     _add_router_actions(app, RouterActions(catalog.routers, transactions, with_status))
-    _add_scheduler(app, Scheduler(on_loop, controls, agents, catalog.routers))
+    _add_scheduler(app, Scheduler(on_loop, controls, agents, catalog.routers, with_status))
     _add(app, f"{PREFIX}/{AVAILABILITY_ZONE.collection}", GET=Zones(transactions).list)
 
 
