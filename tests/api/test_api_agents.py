@@ -7,9 +7,12 @@ from api_fakes import FakeControls, add_host, bind
 from httpx import AsyncClient, Response
 from sqlalchemy import update
 
+from gapless.controller.controls import RouterView
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import BindingRow
 from gapless.model.host import HostName
+from gapless.model.plan import Epoch
+from gapless.model.router import RouterId
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 JSON = {"Content-Type": "application/json"}
@@ -23,6 +26,14 @@ def error_of(answer: Response) -> tuple[int, str, str]:
 async def make_router(api: AsyncClient, name: str = "edge") -> str:
     router_id: str = (await api.post("/v2.0/routers", json={"router": {"name": name}})).json()["router"]["id"]
     return router_id
+
+
+async def stand_by(store: Store, router_id: str, *hosts: str) -> None:
+    """Let these hosts stand by for a router, by rank."""
+    ranked = [{"host": name, "incarnation": 1, "epoch": epoch} for epoch, name in enumerate(hosts, start=2)]
+    async with store.transaction() as session:
+        change = update(BindingRow).where(BindingRow.router_id == router_id)
+        await session.execute(change.values(incarnation=1, successors=ranked))
 
 
 @pytest.fixture
@@ -154,15 +165,47 @@ class TestScheduler:
     async def test_all_that_stand_by_are_named(
         self, api: AsyncClient, store: Store, host2: str, host3: str, router: str
     ) -> None:
-        ranked = [{"host": name, "incarnation": 1, "epoch": epoch} for epoch, name in ((2, "host3"), (3, "host2"))]
-        async with store.transaction() as session:
-            await session.execute(update(BindingRow).values(incarnation=1, successors=ranked))
+        await stand_by(store, router, "host3", "host2")
         agents = (await api.get(f"/v2.0/routers/{router}/l3-agents")).json()["agents"]
         assert [(agent["host"], agent["ha_state"]) for agent in agents] == [
             ("host1", "active"),
             ("host2", "standby"),
             ("host3", "standby"),
         ]
+
+    async def test_an_agent_lists_what_stands_by_there_too(
+        self, api: AsyncClient, store: Store, host1: str, host2: str, host3: str, router: str
+    ) -> None:
+        await stand_by(store, router, "host3", "host2")
+        await bind(store, other := await make_router(api, "other"), "host3")
+        listed = {
+            agent: {each["id"] for each in (await api.get(f"/v2.0/agents/{agent}/l3-routers")).json()["routers"]}
+            for agent in (host1, host2, host3)
+        }
+        assert listed == {host1: {router}, host2: {router}, host3: {router, other}}
+
+    @pytest.mark.parametrize("name", ["host", "HOST2", "host_", "incarnation"])
+    async def test_a_name_within_another_is_no_standby(
+        self, api: AsyncClient, store: Store, host2: str, router: str, name: str
+    ) -> None:
+        await stand_by(store, router, "host2")
+        agent = await add_host(store, name)
+        path = f"/v2.0/agents/{agent}/l3-routers"
+        assert (await api.get(path)).json() == {"routers": []}
+        await stand_by(store, router, "host2", name)
+        assert [each["id"] for each in (await api.get(path)).json()["routers"]] == [router]
+
+    async def test_an_agents_routers_have_the_status_that_the_list_of_routers_gives_them(
+        self, api: AsyncClient, store: Store, controls: FakeControls, host1: str, host2: str, router: str
+    ) -> None:
+        await stand_by(store, router, "host2")
+        controls.routers_known[RouterId(router)] = RouterView(
+            router_id=RouterId(router), host=HostName("host1"), epoch=Epoch(1), state="failed", reason=""
+        )
+        for agent in (host1, host2):
+            (shown,) = (await api.get(f"/v2.0/agents/{agent}/l3-routers")).json()["routers"]
+            assert shown == (await api.get(f"/v2.0/routers/{router}")).json()["router"]
+            assert shown["status"] == "ERROR"
 
     async def test_a_router_without_a_host_yet_has_no_agents(self, api: AsyncClient) -> None:
         path = f"/v2.0/routers/{await make_router(api)}/l3-agents"
@@ -226,6 +269,19 @@ class TestScheduler:
     ) -> None:
         answer = await api.delete(f"/v2.0/agents/{host2}/l3-routers/{router}")
         message = f"The router {router} is not hosted by the L3 Agent {host2}."
+        assert error_of(answer) == (409, "RouterNotHostedByL3Agent", message)
+        assert not controls.told
+
+    async def test_a_standby_is_not_taken_away_by_hand(
+        self, api: AsyncClient, store: Store, controls: FakeControls, host2: str, router: str
+    ) -> None:
+        await stand_by(store, router, "host2")
+        message = (
+            f"The router {router} stands by on the L3 Agent {host2}, and is active on host host1. Which hosts stand by "
+            "is the planner's choice; to have none there, take the agent out of service (openstack network agent set "
+            "--disable)."
+        )
+        answer = await api.delete(f"/v2.0/agents/{host2}/l3-routers/{router}")
         assert error_of(answer) == (409, "RouterNotHostedByL3Agent", message)
         assert not controls.told
 

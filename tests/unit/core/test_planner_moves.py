@@ -264,3 +264,18 @@ def test_a_mass_move_looks_at_each_host_a_few_times_and_spreads_evenly(monkeypat
     assert looks <= 2 * 51
     loads = [view.routers for name, view in rig.planner.host_views(rig.now).items() if name != "h00"]
     assert set(loads) == {6}
+
+
+def test_a_router_that_waits_is_healthy_as_long_as_its_host_is_heard() -> None:
+    """By this the API tells a drained host's router, which forwards, from a dead host's (`api.router_status`)."""
+    rig = Rig("h1")
+    rig.want("r1")
+    rig.say("h1", "r1", ACTIVE)
+    rig.set_admin_up("h1", admin_up=False)
+    view = rig.planner.router_view(RouterId("r1"))
+    assert view is not None
+    assert (view.state, view.health) == ("waiting", "healthy")
+    rig.pass_time(151)
+    view = rig.planner.router_view(RouterId("r1"))
+    assert view is not None
+    assert (view.state, view.health) == ("waiting", "")

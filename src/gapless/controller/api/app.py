@@ -79,20 +79,20 @@ def _add_neutron(app: FastAPI, settings: ServerSettings, store: Store, controls:
     catalog = Catalog.of(settings)
     agents = Agents(controls)
     on_loop = Transactions(store, controls, on_loop=True)
-    served: tuple[tuple[Resource, Operations], ...] = (
-        (NETWORK, catalog.networks),
-        (SUBNET, catalog.subnets),
-        (PORT, catalog.ports),
-        (FLOATING_IP, catalog.floating_ips),
+    with_status = router_status.of_routers(controls)
+    served: tuple[tuple[Resource, Operations, Dress], ...] = (
+        (NETWORK, catalog.networks, as_stored),
+        (SUBNET, catalog.subnets, as_stored),
+        (PORT, catalog.ports, router_status.of_ports(controls)),
+        (ROUTER, catalog.routers, with_status),
+        (FLOATING_IP, catalog.floating_ips, router_status.of_floating_ips(controls)),
     )
     transactions = Transactions(store, controls)
-    for resource, operations in served:
-        add_collection(app, resource, operations, transactions)
+    for resource, operations, dress in served:
+        add_collection(app, resource, operations, transactions, dress)
     add_collection(app, AGENT, agents, on_loop)
-    with_status = router_status.of_routers(controls)
-    add_collection(app, ROUTER, catalog.routers, transactions, with_status)
     _add_router_actions(app, RouterActions(catalog.routers, transactions, with_status))
-    _add_scheduler(app, Scheduler(on_loop, controls, agents, catalog.routers))
+    _add_scheduler(app, Scheduler(on_loop, controls, agents, catalog.routers, with_status))
     _add(app, f"{PREFIX}/{AVAILABILITY_ZONE.collection}", GET=Zones(transactions).list)
 
 

@@ -10,16 +10,20 @@ A router here is never bound to nobody, and has one host at a time, so two of Ne
   can take it the answer is 409, and it stays: a router on a host that one wants to empty is better than a router
   nowhere.
 
+An agent *has* a router that is active there or stands by there, and lists both, as a router lists its agents. *Add* and
+*remove* are about the one where it is active: which hosts stand by is the planner's choice, so removing a standby is
+refused.
+
 Both answer when the move is asked for, not when it is done. Whether a host can take the router is the planner's
 judgement at that moment; should it change before the move is decided, the planner keeps the wish, and the router says
 what it waits for in /v2.0/gapless/routers. A move that was decided is in /v2.0/gapless/failovers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import String, cast, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,7 +31,7 @@ from starlette.responses import Response
 from gapless.controller.api import agents, bodies
 from gapless.controller.api.attributes import AGENT, ROUTER
 from gapless.controller.api.faults import HttpBadRequest
-from gapless.controller.api.resources import Reads, json_response, no_content, shown
+from gapless.controller.api.resources import Dress, Reads, json_response, no_content, shown
 from gapless.controller.api.transactions import Transactions
 from gapless.controller.controls import Controls
 from gapless.controller.operations import faults
@@ -64,6 +68,19 @@ class RouterNotHostedByL3Agent(Conflict):
         super().__init__(f"The router {router_id} is not hosted by the L3 Agent {agent_id}.")
 
 
+class RouterStandsBy(Conflict):
+    """The router is active somewhere else, and this host may take it over. Neutron's error, with a text of its own."""
+
+    neutron_type = "RouterNotHostedByL3Agent"
+
+    def __init__(self, router_id: str, agent_id: str, active_on: str) -> None:
+        super().__init__(
+            f"The router {router_id} stands by on the L3 Agent {agent_id}, and is active on host {active_on}. "
+            "Which hosts stand by is the planner's choice; to have none there, take the agent out of service "
+            "(openstack network agent set --disable)."
+        )
+
+
 class RouterReschedulingFailed(Conflict):
     """No other agent can take the router, so it stays."""
 
@@ -80,21 +97,24 @@ class RouterReschedulingFailed(Conflict):
 class Scheduler:
     """Handlers of agents' routers and of routers' agents."""
 
-    def __init__(self, transactions: Transactions, controls: Controls, agents_: agents.Agents, routers: Reads) -> None:
+    def __init__(
+        self, transactions: Transactions, controls: Controls, agents_: agents.Agents, routers: Reads, with_status: Dress
+    ) -> None:
         self._transactions = transactions
         self._controls = controls
         self._agents = agents_
         self._routers = routers
+        self._with_status = with_status
 
     async def routers_of_agent(self, _: Request, id_: str) -> Response:
-        """GET /agents/{id}/l3-routers"""
+        """GET /agents/{id}/l3-routers: those that are active there, and those that stand by."""
 
         async def work(session: AsyncSession) -> list[dict[str, Any]]:
             host = await agents.row_of(session, id_)
-            ids = (await session.scalars(select(BindingRow.router_id).where(BindingRow.host == host.name))).all()
-            return await self._routers.list(session, {"id": list(ids)}) if ids else []
+            ids = await _routers_of(session, host.name)
+            return await self._routers.list(session, {"id": ids}) if ids else []
 
-        items = await self._transactions.read(work)
+        items = [self._with_status(item) for item in await self._transactions.read(work)]
         return json_response({ROUTER.collection: shown(ROUTER, items)})
 
     async def agents_of_router(self, _: Request, id_: str) -> Response:
@@ -105,7 +125,7 @@ class Scheduler:
             bound = (await session.scalars(select(BindingRow).where(BindingRow.router_id == id_))).one_or_none()
             if bound is None:
                 return []
-            names = [bound.host, *(each["host"] for each in bound.successors)]
+            names = [bound.host, *_standbys(bound.successors)]
             hosts = select(HostRow).where(HostRow.name.in_(names)).order_by(HostRow.name)
             items = shown(AGENT, await self._agents.shown(session, await session.scalars(hosts)))
             return [item | {"ha_state": _ha_state(bound, item["host"])} for item in items]
@@ -138,7 +158,10 @@ class Scheduler:
         async def work(session: AsyncSession) -> HostName:
             host = await agents.row_of(session, id_)
             await _require_router(session, router_id)
-            if await session.scalar(select(BindingRow.host).where(BindingRow.router_id == router_id)) != host.name:
+            bound = (await session.scalars(select(BindingRow).where(BindingRow.router_id == router_id))).one_or_none()
+            if bound is not None and host.name in _standbys(bound.successors):
+                raise RouterStandsBy(router_id, id_, bound.host)
+            if bound is None or bound.host != host.name:
                 raise RouterNotHostedByL3Agent(router_id, id_)
             return HostName(host.name)
 
@@ -155,6 +178,18 @@ def _ha_state(bound: BindingRow, host: str) -> str | None:
     if bound.incarnation is None:
         return None
     return "active" if bound.host == host else "standby"
+
+
+async def _routers_of(session: AsyncSession, host: str) -> list[str]:
+    """The routers that are active on a host or stand by there."""
+    named = cast(BindingRow.successors, String).contains(host, autoescape=True)  # narrows: a name may be in another's
+    columns = select(BindingRow.router_id, BindingRow.host, BindingRow.successors)
+    rows = await session.execute(columns.where(or_(BindingRow.host == host, named)))
+    return [row.router_id for row in rows if row.host == host or host in _standbys(row.successors)]
+
+
+def _standbys(successors: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [each["host"] for each in successors]
 
 
 async def _require_router(session: AsyncSession, router_id: str) -> None:
