@@ -106,8 +106,7 @@ class Sentinel:
             if facts.lease_address is None
             else _pulse(settings, state, facts, key, commands.beat, self, knobs.keeper)
         )
-        self._unsent = None if settings.data_interface is None else Unsent(settings.data_interface)
-        self._vtep = _vtep(settings, facts)
+        self._on_data = _on_data(settings, facts)
         self._addresses: dict[HostName, str] = _addresses(None if self._pulse is None else state.load_panel())
         self._flows = (
             None
@@ -202,10 +201,8 @@ class Sentinel:
         if self._pulse is not None and self._tasks is not None and not self._is_beating:
             self._is_beating = True
             self._tasks.create_task(self._pulse.run(cluster))
-            if self._unsent is not None:
-                self._tasks.create_task(self._unsent.run())
-            if self._vtep is not None:
-                self._tasks.create_task(self._vtep.run())
+            for each in self._on_data:
+                self._tasks.create_task(each.run())
             if self._flows is not None:
                 self._tasks.create_task(self._flows.run(cluster))
 
@@ -430,10 +427,8 @@ class Sentinel:
         assert self._pulse is not None
         self._leaving_changed.set()
         self._reporting.guard_is(self._pulse.levels, time.monotonic())
-        if self._unsent is not None:
-            self._unsent.tenure_is(self._pulse.levels.tenure)
-        if self._vtep is not None:
-            self._vtep.tenure_is(self._pulse.levels.tenure)
+        for each in self._on_data:
+            each.tenure_is(self._pulse.levels.tenure)
         self._flows_changed()
         self._report_is_sooner.set()
         self._hold_the_agent(self._pulse.levels)
@@ -502,10 +497,12 @@ def _addresses(panel: PanelPlan | None) -> dict[HostName, str]:
     return {} if panel is None else {each.host: each.address.rpartition(":")[0] for each in panel.addresses}
 
 
-def _vtep(settings: HostSettings, facts: HostFacts) -> Vtep | None:
-    if settings.data_interface is None or facts.data_address is None:
-        return None
-    return Vtep(settings.data_interface, IPv4Address(facts.data_address))
+def _on_data(settings: HostSettings, facts: HostFacts) -> tuple[Unsent | Vtep, ...]:
+    """What is done on the data interface when a tenure begins or ends; nothing on a host without one."""
+    interface, address = settings.data_interface, facts.data_address
+    if interface is None or address is None:
+        return ()
+    return Unsent(interface), Vtep(interface, IPv4Address(address))
 
 
 def _flows_begin(settings: HostSettings, facts: HostFacts, key: bytes) -> FlowsBegin:

@@ -48,7 +48,9 @@ async def test_not_for_a_tenure_that_goes_on_or_ends() -> None:
     wire = Wire()
 
     def say(vtep: Vtep) -> None:
-        vtep.tenure_is(NOBODY)
+        vtep.tenure_is(Incarnation(3))
+        vtep._has_begun.clear()
+        vtep.tenure_is(Incarnation(3))
         vtep.tenure_is(NOBODY)
 
     await told(wire, say, times=0)
