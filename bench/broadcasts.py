@@ -29,7 +29,7 @@ from pathlib import Path
 import measuring
 from gapless.agent.kernel import links
 from gapless.agent.kernel.steering import FAMILY, TABLE, Steering
-from gapless.core.steering import entries_of, steering_mac
+from gapless.core.dataplane.steering import entries_of, steering_mac
 from gapless.kernel.netlink import Netlink
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.router import RouterId, RouterPort

@@ -26,7 +26,7 @@ from gapless.agent.kernel import links, netns, routing, ruleset
 from gapless.agent.kernel.observe import Inside
 from gapless.agent.reconcile import Outcome, Reconciler
 from gapless.config import HostSettings
-from gapless.core.desired import bridge_name, desired_router
+from gapless.core.dataplane.desired import bridge_name, desired_router
 from gapless.kernel.netlink import Netlink
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.observed import KernelRouter, Ruleset, Vxlan

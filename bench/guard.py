@@ -22,7 +22,7 @@ from typing import Any
 import guard_traffic
 from build_routers import prepare_host, router
 from gapless.agent.reconcile import Reconciler
-from gapless.core.desired import tap_name
+from gapless.core.dataplane.desired import tap_name
 from gapless.model.router import Router
 from gapless.sentinel.beat.announce import Announcer
 from gapless.sentinel.beat.guard import Guard

@@ -29,7 +29,7 @@ from gapless.agent.kernel import links, netns, routing, ruleset
 from gapless.agent.kernel.nft import Nft
 from gapless.agent.worklist import REST
 from gapless.config import HostSettings
-from gapless.core.desired import bridge_name, desired_router, tap_of
+from gapless.core.dataplane.desired import bridge_name, desired_router, tap_of
 from gapless.kernel.netlink import Netlink, Request
 from gapless.lab.probes import Direction, Flow, Recording, gap
 from gapless.lab.traffic import Traffic

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network
 
-from gapless.core.desired import tap_of
+from gapless.core.dataplane.desired import tap_of
 from gapless.model.observed import KernelRouter, Link, NamespaceState, Tap
 from gapless.model.operation import (
     AddAddress,

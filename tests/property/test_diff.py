@@ -12,8 +12,8 @@ from fake_kernel import FakeKernel, connected_by
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapless.core.desired import desired_router, tap_of
-from gapless.core.diff import diff
+from gapless.core.dataplane.desired import desired_router, tap_of
+from gapless.core.dataplane.diff import diff
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.observed import (
     ABSENT,

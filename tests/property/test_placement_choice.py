@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gapless.core.events import RouterNeeds
-from gapless.core.fleet import Host
-from gapless.core.liveness import Silence
-from gapless.core.placement import Placing, objection
+from gapless.core.ledger.fleet import Host
+from gapless.core.ledger.liveness import Silence
+from gapless.core.planner.placement import Placing, objection
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation, InstanceId
 from gapless.model.router import FailoverMode, RouterId
 

@@ -20,8 +20,8 @@ from gapless.core.events import (
     RouterWanted,
     WithdrawalStored,
 )
-from gapless.core.planner import Planner
-from gapless.core.views import StoredHost, StoredRouter
+from gapless.core.ledger.views import StoredHost, StoredRouter
+from gapless.core.planner.planner import Planner
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation, InstanceId
 from gapless.model.plan import Epoch, RouterReport, RouterState
 from gapless.model.router import FailoverMode, RouterId

@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from gapless.core.brake import Brake
 from gapless.core.events import RouterNeeds
+from gapless.core.planner.brake import Brake
 from gapless.model.host import HostFacts, HostName, InstanceId
 from gapless.model.router import FailoverMode, RouterId
 from gapless.sim.__main__ import main

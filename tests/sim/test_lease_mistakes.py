@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from gapless.core.beat import Beat
-from gapless.core.claim import Claim
-from gapless.core.lease import Lease
-from gapless.core.releases import Releases
-from gapless.core.takeover import Takeover
-from gapless.core.uplinks import WaysOut
+from gapless.core.edge.beat import Beat
+from gapless.core.edge.claim import Claim
+from gapless.core.edge.lease import Lease
+from gapless.core.edge.releases import Releases
+from gapless.core.edge.takeover import Takeover
+from gapless.core.edge.uplinks import WaysOut
 from gapless.model.lease import LeaseTiming, Panel, PanelVersion, Tenure
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId

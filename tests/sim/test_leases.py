@@ -2,7 +2,7 @@
 
 import pytest
 
-from gapless.core.claim import Claim
+from gapless.core.edge.claim import Claim
 from gapless.sim.__main__ import main
 from gapless.sim.lease.run import run, shrink
 

@@ -10,23 +10,24 @@ from typing import Any
 
 import pytest
 
-from gapless.core import agentless, duties, guards, invariants, leaseless, news, reports, wishes
-from gapless.core.binding import Binding
-from gapless.core.brake import Brake
 from gapless.core.effects import StoreSuccession, StoreWithdrawal
 from gapless.core.events import HostConnected
-from gapless.core.fleet import Host
-from gapless.core.ledger import Ledger
-from gapless.core.liveness import Attention, Silence, Timing
-from gapless.core.looks import Looks
-from gapless.core.moves import AssignmentState
-from gapless.core.panel import Arbiters
-from gapless.core.rights import Rights
-from gapless.core.routers import RouterRecord
-from gapless.core.standbys import Standbys
-from gapless.core.succession import Right, RightState, Succession, Trigger
-from gapless.core.tours import Tour
-from gapless.core.wishes import Beliefs, Stay, Wish
+from gapless.core.ledger import duties, invariants
+from gapless.core.ledger.fleet import Host
+from gapless.core.ledger.ledger import Ledger
+from gapless.core.ledger.liveness import Attention, Silence, Timing
+from gapless.core.ledger.looks import Looks
+from gapless.core.ledger.moves import AssignmentState
+from gapless.core.ledger.routers import RouterRecord
+from gapless.core.ledger.succession import Right, RightState, Succession, Trigger
+from gapless.core.ledger.tours import Tour
+from gapless.core.planner import agentless, guards, leaseless, news, reports, wishes
+from gapless.core.planner.binding import Binding
+from gapless.core.planner.brake import Brake
+from gapless.core.planner.panel import Arbiters
+from gapless.core.planner.rights import Rights
+from gapless.core.planner.standbys import Standbys
+from gapless.core.planner.wishes import Beliefs, Stay, Wish
 from gapless.model.host import AgentState
 from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import Epoch
@@ -52,7 +53,9 @@ def new_host_at_once(patch: Patch) -> None:
 
 def no_grace(patch: Patch) -> None:
     """After a start, hosts count as unheard for as long as anybody likes."""
-    patch.setattr("gapless.core.ledger.Silence", lambda *, counted_from: Silence(counted_from=counted_from - 1000))
+    patch.setattr(
+        "gapless.core.ledger.ledger.Silence", lambda *, counted_from: Silence(counted_from=counted_from - 1000)
+    )
 
 
 def no_pauses(patch: Patch) -> None:

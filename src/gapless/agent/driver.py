@@ -18,7 +18,7 @@ from gapless.agent.hint import Hint
 from gapless.agent.jobs import Done, Failed, Job, Reconcile, Remove, Result, Sweep
 from gapless.agent.reconcile import Outcome
 from gapless.agent.worklist import Worklist
-from gapless.core.gateways import BATCH_S, Gateways
+from gapless.core.dataplane.gateways import BATCH_S, Gateways
 from gapless.core.hostplan import EMPTY_PLAN, Difference, HostPlan
 from gapless.errors import GaplessError, Unavailable
 from gapless.model.neighbour import Neighbour, WayOut

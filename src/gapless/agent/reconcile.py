@@ -27,9 +27,9 @@ from gapless.agent.kernel.observe import (
 )
 from gapless.agent.kernel.steering import Steering
 from gapless.config import HostSettings
-from gapless.core.desired import bridge_name, desired_router, vxlan_name
-from gapless.core.diff import diff
-from gapless.core.segments import diff_segment
+from gapless.core.dataplane.desired import bridge_name, desired_router, vxlan_name
+from gapless.core.dataplane.diff import diff
+from gapless.core.dataplane.segments import diff_segment
 from gapless.errors import InvalidRequest, InvariantError, Unavailable
 from gapless.kernel.netlink import Netlink
 from gapless.model.neighbour import Neighbour, WayOut

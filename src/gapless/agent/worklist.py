@@ -33,8 +33,8 @@ from gapless.agent.queues import Queues
 from gapless.agent.told import Told
 from gapless.agent.turns import Turns
 from gapless.core.backoff import Backoff, Pace
-from gapless.core.desired import gateway_link
-from gapless.core.health import Repairs
+from gapless.core.dataplane.desired import gateway_link
+from gapless.core.dataplane.health import Repairs
 from gapless.core.hostplan import EMPTY_PLAN, HostPlan
 from gapless.model.neighbour import WayOut
 from gapless.model.network import Network, NetworkId
@@ -165,7 +165,7 @@ class Worklist:
             self._queues.drift(entry.id)
 
     def take_deafness(self, found: Mapping[RouterId, str], now: float) -> None:
-        """Why these routers do not hear their gateways (`core.gateways`); "": they do."""
+        """Why these routers do not hear their gateways (`core.dataplane.gateways`); "": they do."""
         for router_id, why in found.items():
             if (entry := self._entries.get(router_id)) is None or entry.deafness == why:
                 continue

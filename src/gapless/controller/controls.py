@@ -33,7 +33,7 @@ class HostView:
     without_lease_s: float | None = None
     """Seconds for which it is heard and holds no lease, while others do; None where that is not so, or for a moment."""
     without_agent_s: float | None = None
-    """Seconds for which its agent has not worked (`core.agentless`); None where that is not so, or for a moment."""
+    """Seconds for which its agent has not worked (`core.planner.agentless`); None where it does, or for a moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class BrakeView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArbiterView:
-    """An arbiter as the planner sees it now (`core.views.ArbiterStatus`)."""
+    """An arbiter as the planner sees it now (`core.ledger.views.ArbiterStatus`)."""
 
     name: HostName
     panels: tuple[str, ...]
@@ -91,7 +91,7 @@ class ArbiterView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanelView:
-    """The arbiters (`core.views.PanelStatus`)."""
+    """The arbiters (`core.ledger.views.PanelStatus`)."""
 
     version: int
     floor: int
@@ -105,7 +105,7 @@ class PanelView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainView:
-    """How far the routers of a host have left it (`core.views.DrainStatus`)."""
+    """How far the routers of a host have left it (`core.ledger.views.DrainStatus`)."""
 
     host: HostName
     admin_state_up: bool
@@ -119,7 +119,7 @@ class DrainView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProspectView:
-    """Where a router would go if its host were taken out of service (`core.views.Prospect`)."""
+    """Where a router would go if its host were taken out of service (`core.ledger.views.Prospect`)."""
 
     router_id: RouterId
     kind: str
@@ -129,7 +129,7 @@ class ProspectView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShiftView:
-    """A router that should go elsewhere, so that hosts have about as many active (`core.balance.Shift`)."""
+    """A router that should go elsewhere, so that hosts have about as many active (`core.planner.balance.Shift`)."""
 
     router_id: RouterId
     from_host: HostName
@@ -195,7 +195,7 @@ class Controls(Protocol):
 
     def objections(self, router_id: RouterId) -> Mapping[HostName, str]:
         """Why each host other than its present one cannot take this router now, as a clause that follows the host's
-        name (`core.placement.objection`); "" for a host that can. Empty for a router that is not known."""
+        name (`core.planner.placement.objection`); "" for a host that can. Empty for a router that is not known."""
 
     def brake(self) -> BrakeView:
         """The brake as it is now."""

@@ -59,9 +59,9 @@ from gapless.core.events import (
     WithdrawalFailed,
     WithdrawalStored,
 )
-from gapless.core.fleet import Duty
-from gapless.core.liveness import Standing
-from gapless.core.planner import Planner
+from gapless.core.ledger.fleet import Duty
+from gapless.core.ledger.liveness import Standing
+from gapless.core.planner.planner import Planner
 from gapless.model.host import HostFacts, HostName, Incarnation
 from gapless.model.plan import Epoch, MoveKind, MoveStep, PanelPlan, PlannedRouter
 from gapless.model.router import Router, RouterId

@@ -42,7 +42,7 @@ from gapless.core.events import (
     RouterNeeds,
     RouterWanted,
 )
-from gapless.core.views import ArbiterStatus, DrainStatus, HostStatus, RouterStatus
+from gapless.core.ledger.views import ArbiterStatus, DrainStatus, HostStatus, RouterStatus
 from gapless.errors import NotFound, StoreUnavailable
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import NOBODY

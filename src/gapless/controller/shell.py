@@ -17,9 +17,9 @@ from gapless.controller.sessions import Sessions
 from gapless.controller.store import bindingrows, clusterrows, hostrows, moverows, projection
 from gapless.controller.store.engine import Store
 from gapless.core.events import RouterNeeds
-from gapless.core.liveness import Timing
-from gapless.core.planner import Planner
-from gapless.core.views import StoredHost, StoredRouter, StoredWord
+from gapless.core.ledger.liveness import Timing
+from gapless.core.ledger.views import StoredHost, StoredRouter, StoredWord
+from gapless.core.planner.planner import Planner
 from gapless.model.host import HostName
 from gapless.model.lease import DEFAULT, LeaseTiming, Panel
 from gapless.model.plan import Epoch, MoveKind

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gapless.core.flowfeed import KEPT_S
+from gapless.core.flows.feed import KEPT_S
 from gapless.kernel.netlink import attribute, each_attribute, nested
 
 CONNTRACK = 1 << 8

@@ -4,7 +4,7 @@ It asks for a router's flows once the router's namespace is there, and again, un
 namespace takes its place. Each frame is applied when it arrives, and then acknowledged: the source sends no more than
 this host can take.
 
-The rule: what is not followed any more is not touched (`core.flowduties`): frames that are under way when the router
+The rule: what is not followed any more is not touched (`core.flows.duties`): frames that are under way when the router
 becomes active here go unread. A stream that breaks is made anew; what was copied stays.
 """
 

@@ -1,6 +1,6 @@
 """The source's end of flow streams: other hosts connect, prove the key, and are told of the flows that they want.
 
-Each stream is served by itself. What its follower does not take waits in the feeds (`core.flowfeed`), bounded; a
+Each stream is served by itself. What its follower does not take waits in the feeds (`core.flows.feed`), bounded; a
 follower that is silent for `SILENCE_S` is let go, and comes back when it can. Who cannot prove itself is told nothing
 and is said once in a while: anybody on the data network can try.
 """
@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
-from gapless.core.flowwindow import Window
+from gapless.core.flows.window import Window
 from gapless.errors import GaplessError, Unavailable
 from gapless.flows.figures import Figures
 from gapless.flows.hearing import Ears

@@ -1,4 +1,4 @@
-"""One router's flows, told to one follower: the kernel's sockets behind a `core.flowfeed.Feed`.
+"""One router's flows, told to one follower: the kernel's sockets behind a `core.flows.feed.Feed`.
 
 The rule: events are heard before a copy begins, so that whatever happens meanwhile is told after it, or in it. It is
 listed step by step, when there is a turn for it (`flows.turns`); until then nothing is heard, and nothing is open. A
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
-from gapless.core.flowfeed import Feed, FeedState
+from gapless.core.flows.feed import Feed, FeedState
 from gapless.errors import GaplessError, Unavailable
 from gapless.flows import hearing
 from gapless.flows.entries import flow_of

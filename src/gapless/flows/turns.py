@@ -1,7 +1,7 @@
 """Turns at having the kernel list a table, of all copies of a process: one step at a time, and a rest after each.
 
 The rule: who waits first has the next turn, and a turn is over before anything is awaited. So a follower that takes
-nothing more, or a table that is large, holds up nobody for longer than one step and its rest (`core.flowrest`).
+nothing more, or a table that is large, holds up nobody for longer than one step and its rest (`core.flows.rest`).
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from gapless.core.flowrest import REST, Rest
+from gapless.core.flows.rest import REST, Rest
 
 T = TypeVar("T")
 

@@ -139,6 +139,6 @@ class Datagram:
     asker: Incarnation = NOBODY
     silent_for_s: float = 0.0
     lost: int = 0
-    """In an HEIR: what of its ways out the sender has lost, as 32 bits (`core.uplinks.as_bits`)."""
+    """In an HEIR: what of its ways out the sender has lost, as 32 bits (`core.edge.uplinks.as_bits`)."""
     router: RouterId | None = None
     """In a RELEASED, and in no other."""

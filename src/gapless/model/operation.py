@@ -1,7 +1,7 @@
 """Everything that Gapless does to a host's kernel: one small step each, carried out by `agent.kernel`.
 
-A plan is a sequence of operations made by `core.diff`. Its order matters; see there. Operations say what to bring
-about in words of the model; how the kernel is spoken to is the adapter's business.
+A plan is a sequence of operations made by `core.dataplane.diff`. Its order matters; see there. Operations say what to
+bring about in words of the model; how the kernel is spoken to is the adapter's business.
 """
 
 from collections.abc import Mapping

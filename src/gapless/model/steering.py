@@ -1,6 +1,6 @@
 """What a host's steering table knows: which broadcasts of an external network concern a router, and which router.
 
-How the table is used is written in `agent.kernel.steering`; what belongs into it, in `core.steering`.
+How the table is used is written in `agent.kernel.steering`; what belongs into it, in `core.dataplane.steering`.
 """
 
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 import msgspec
 
 from gapless.config import HostSettings
-from gapless.core.desired import tap_name
+from gapless.core.dataplane.desired import tap_name
 from gapless.core.hostplan import HostPlan
 from gapless.model.host import Incarnation
 from gapless.model.plan import PanelPlan, PlannedRouter

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from gapless.config import HostSettings
-from gapless.core.flowduties import flow_duties
+from gapless.core.flows.duties import flow_duties
 from gapless.core.hostplan import HostPlan
 from gapless.errors import GaplessError, Refused
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation

@@ -39,10 +39,10 @@ from gapless.core.events import (
     WithdrawalFailed,
     WithdrawalStored,
 )
-from gapless.core.fleet import Duty
-from gapless.core.liveness import Timing
-from gapless.core.planner import Planner
-from gapless.core.views import StoredHost
+from gapless.core.ledger.fleet import Duty
+from gapless.core.ledger.liveness import Timing
+from gapless.core.ledger.views import StoredHost
+from gapless.core.planner.planner import Planner
 from gapless.errors import Conflict, NotFound, StoreUnavailable
 from gapless.model.host import HostName
 from gapless.model.router import RouterId

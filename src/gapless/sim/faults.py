@@ -16,7 +16,7 @@ from gapless.core.events import (
     RouterDeleted,
     RouterWanted,
 )
-from gapless.core.liveness import Attention
+from gapless.core.ledger.liveness import Attention
 from gapless.model.host import HostName
 from gapless.model.router import FailoverMode, RouterId
 from gapless.sim.fleets import mode, needs

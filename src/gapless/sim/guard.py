@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from gapless.core.fleet import Duty
+from gapless.core.ledger.fleet import Duty
 from gapless.model.host import HostName, Incarnation, machine_of
 from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import Epoch, Forwarding, Role, Successor, Takeover, TakeoverTimes

@@ -27,13 +27,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from gapless.core.agentless import STEADY_S
 from gapless.core.effects import Bind, Effect, RecordStep, ReportHost, ReportPause
 from gapless.core.events import BrakeReleased, Event, HostConfirmedOff, HostForgotten, RouterNeeds
-from gapless.core.fleet import Duty
-from gapless.core.liveness import Attention, Timing
-from gapless.core.planner import Planner
-from gapless.core.tours import PAUSE_S
+from gapless.core.ledger.fleet import Duty
+from gapless.core.ledger.liveness import Attention, Timing
+from gapless.core.ledger.tours import PAUSE_S
+from gapless.core.planner.agentless import STEADY_S
+from gapless.core.planner.planner import Planner
 from gapless.model.host import HostName, Incarnation, machine_of
 from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import Epoch, Guarded, MoveKind, MoveStep, Role, Successor

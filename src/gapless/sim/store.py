@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from gapless.core.effects import Bind, RecordStep, StorePanel, StoreSuccession, StoreWithdrawal
 from gapless.core.events import RouterNeeds
-from gapless.core.views import StoredHost, StoredRouter, StoredWord
+from gapless.core.ledger.views import StoredHost, StoredRouter, StoredWord
 from gapless.errors import Conflict, NotFound, StoreUnavailable
 from gapless.model.host import HostFacts, HostName, Incarnation, InstanceId, others_up_to
 from gapless.model.lease import NOBODY, Panel

@@ -5,9 +5,9 @@ from random import Random
 
 from gapless.core.effects import Effect
 from gapless.core.events import Event, HostReported, RouterNeeds
-from gapless.core.fleet import Duty
-from gapless.core.liveness import Standing
-from gapless.core.views import StoredHost
+from gapless.core.ledger.fleet import Duty
+from gapless.core.ledger.liveness import Standing
+from gapless.core.ledger.views import StoredHost
 from gapless.model.host import HostFacts, HostName, InstanceId
 from gapless.model.lease import Tenure
 from gapless.model.plan import Successor

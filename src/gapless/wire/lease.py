@@ -20,8 +20,8 @@ answer to another incarnation's question (`asker`), or a question that grants it
 
 A host whose disk was restored from an old copy is at a lower incarnation than it was, and would be mute for ever. So a
 renewal of a lower incarnation than was heard is not only dropped, but told (`Outrun`): an arbiter refuses it
-(`core.beat`). Whether the host sent it now, or somebody replays what it sent long ago, is not to be told apart, and
-makes no difference: only a host that is at that incarnation heeds the answer.
+(`core.edge.beat`). Whether the host sent it now, or somebody replays what it sent long ago, is not to be told apart,
+and makes no difference: only a host that is at that incarnation heeds the answer.
 """
 
 import hashlib

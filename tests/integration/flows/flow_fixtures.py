@@ -22,7 +22,7 @@ import pytest
 
 import namespaces
 from gapless.agent.kernel.netns import prepare_directory
-from gapless.core.desired import SETTINGS
+from gapless.core.dataplane.desired import SETTINGS
 from gapless.flows.figures import Figures
 from gapless.flows.sink import Sink
 from gapless.flows.source import Source, first_to_end

@@ -32,7 +32,7 @@ from kernel_fixtures import (
 
 from gapless.agent.kernel import netns
 from gapless.agent.reconcile import Reconciler
-from gapless.core.desired import tap_name
+from gapless.core.dataplane.desired import tap_name
 from gapless.kernel.netlink import Netlink
 from gapless.model.observed import GUARDED_GROUP
 from gapless.model.router import RouterId

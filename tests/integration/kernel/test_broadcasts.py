@@ -27,7 +27,7 @@ from kernel_fixtures import (
 
 from gapless.agent.kernel.steering import FRESH_S, Steering
 from gapless.agent.reconcile import Reconciler
-from gapless.core.steering import steering_mac
+from gapless.core.dataplane.steering import steering_mac
 from gapless.errors import Unavailable
 from gapless.model.network import NetworkId, PortId
 from gapless.model.router import Gateway, Router, RouterId, RouterPort

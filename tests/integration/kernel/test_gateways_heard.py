@@ -11,9 +11,9 @@ from kernel_fixtures import BRIDGE_OUT, OUTSIDE, PORT_OUT, Wires, ip, ip_json
 
 from gapless.agent.kernel.gateways import look
 from gapless.agent.reconcile import Reconciler
-from gapless.core import gateways
-from gapless.core.desired import gateway_link
-from gapless.core.gateways import Gateways
+from gapless.core.dataplane import gateways
+from gapless.core.dataplane.desired import gateway_link
+from gapless.core.dataplane.gateways import Gateways
 from gapless.model.neighbour import Neighbour, Reach, WayOut
 from gapless.model.network import PortId
 from gapless.model.plan import Epoch

@@ -35,8 +35,8 @@ from gapless.agent.kernel import netns, ruleset
 from gapless.agent.kernel.apply import RouterHands
 from gapless.agent.kernel.observe import observe_router
 from gapless.agent.reconcile import Reconciler
-from gapless.core.desired import desired_router
-from gapless.core.diff import diff
+from gapless.core.dataplane.desired import desired_router
+from gapless.core.dataplane.diff import diff
 from gapless.errors import Unavailable
 from gapless.kernel.netlink import Netlink
 from gapless.model.network import PortId

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 import pytest
 from kernel_fixtures import OUTSIDE, Wires, arp, ip, ip_json, spy_on_ioctl
 
-from gapless.core.uplinks import MISSES, QUESTION_S
+from gapless.core.edge.uplinks import MISSES, QUESTION_S
 from gapless.kernel.arp import ETHERTYPE, REPLY, REQUEST
 from gapless.sentinel.beat.uplinks import Uplinks
 

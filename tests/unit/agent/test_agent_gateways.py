@@ -7,7 +7,7 @@ import pytest
 from kernel_in_memory import FakeKernel, with_gateway
 from test_agent_driver import RHYTHM, agent
 
-from gapless.core import gateways
+from gapless.core.dataplane import gateways
 from gapless.errors import Unavailable
 from gapless.model.neighbour import Neighbour, WayOut
 from gapless.model.plan import RouterState

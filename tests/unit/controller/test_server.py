@@ -23,7 +23,7 @@ import disks
 from gapless.config import Address, ServerSettings
 from gapless.controller import key, server
 from gapless.controller.server import Listening
-from gapless.core.planner import Planner
+from gapless.core.planner.planner import Planner
 from gapless.errors import InvariantError, StoreUnavailable, Unavailable
 
 NOBODY = 65534

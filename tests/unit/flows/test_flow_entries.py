@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapless.core.flowfeed import KEPT_S
+from gapless.core.flows.feed import KEPT_S
 from gapless.flows.entries import NFGEN, entry_of, flow_of, messages_in
 from gapless.flows.follower import read
 from gapless.kernel.netlink import attribute, attributes

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gapless.core.panel import Arbiters, Member
+from gapless.core.planner.panel import Arbiters, Member
 from gapless.lab.nodes import settled_arbiters
 from gapless.model.host import HostName
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from beat_fakes import FakeAnnouncer, FakeGuard, X, Y, Z, router
 
-from gapless.core.beatevents import (
+from gapless.core.edge.beatevents import (
     Activate,
     Activated,
     Announce,

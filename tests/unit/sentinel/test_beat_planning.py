@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gapless.config import HostSettings
-from gapless.core.beatevents import Planned
+from gapless.core.edge.beatevents import Planned
 from gapless.core.hostplan import HostPlan
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT, Panel, PanelVersion, Tenure

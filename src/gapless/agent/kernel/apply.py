@@ -13,7 +13,7 @@ from typing import Final, Self, assert_never
 
 from gapless.agent.kernel import arp, conntrack, links, netns, routing, ruleset
 from gapless.agent.kernel.observe import Inside
-from gapless.core.desired import SETTINGS
+from gapless.core.dataplane.desired import SETTINGS
 from gapless.errors import InvariantError, Unavailable
 from gapless.kernel.netlink import Netlink, Request
 from gapless.model.observed import GUARDED_GROUP

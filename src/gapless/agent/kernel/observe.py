@@ -11,7 +11,7 @@ from typing import Final, Self
 from gapless.agent.kernel import arp, links, netns, routing, ruleset
 from gapless.agent.kernel.links import KernelLink
 from gapless.agent.kernel.nft import Nft
-from gapless.core.desired import SETTINGS, tap_of
+from gapless.core.dataplane.desired import SETTINGS, tap_of
 from gapless.errors import Unavailable
 from gapless.kernel.netlink import Netlink
 from gapless.model.observed import (

@@ -25,7 +25,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from gapless.agent.kernel.nft import Nft
-from gapless.core.desired import gateway_link
+from gapless.core.dataplane.desired import gateway_link
 from gapless.model.observed import Ruleset
 from gapless.model.router import Router
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from gapless.agent.kernel import links, netns
 from gapless.agent.kernel.links import KernelLink
-from gapless.core.desired import bridge_name, vxlan_name
+from gapless.core.dataplane.desired import bridge_name, vxlan_name
 from gapless.kernel.netlink import Netlink
 from gapless.model.network import Network
 from gapless.model.observed import BRIDGE_PREFIX, TAP_PREFIX, VXLAN_PREFIX

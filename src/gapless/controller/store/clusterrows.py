@@ -1,6 +1,7 @@
 """Rows of which a cluster has one: its id, and the panel of its arbiters.
 
-The rule: the panel only goes on, from level to level (`core.panel`); whoever would store an earlier one gets Conflict.
+The rule: the panel only goes on, from level to level (`core.planner.panel`); whoever would store an earlier one gets
+Conflict.
 """
 
 from uuid import uuid4

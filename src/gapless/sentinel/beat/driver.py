@@ -1,6 +1,6 @@
 """A host's fast path without its sockets: datagrams, messages and deadlines in; datagrams, messages and the kernel out.
 
-    datagrams ─► Envelope ─► core.beat.Beat ─► Hands ─► guard, announcements
+    datagrams ─► Envelope ─► core.edge.beat.Beat ─► Hands ─► guard, announcements
     sentinel  ─► PlanParts ─►      │     └────► datagrams, messages to the sentinel
 
 The rule: nothing here waits, and one turn is short. What is long (a plan of 1,000 routers, their announcements) comes
@@ -14,8 +14,8 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from gapless.core.beat import Beat
-from gapless.core.beatevents import (
+from gapless.core.edge.beat import Beat
+from gapless.core.edge.beatevents import (
     ArbitersBack,
     ArbitersLost,
     BeatEffect,

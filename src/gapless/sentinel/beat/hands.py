@@ -20,7 +20,7 @@ from ipaddress import IPv4Address
 from math import inf
 from typing import Protocol
 
-from gapless.core.beatevents import (
+from gapless.core.edge.beatevents import (
     Activate,
     Activated,
     Announce,

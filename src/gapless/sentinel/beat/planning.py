@@ -1,6 +1,6 @@
 """Puts the parts of a plan together, until the one that puts it into force."""
 
-from gapless.core.beatevents import GuardPlan, Planned, Right
+from gapless.core.edge.beatevents import GuardPlan, Planned, Right
 from gapless.model.plan import Epoch, Revision, Role, Successor
 from gapless.model.router import RouterId
 from gapless.wire.beat import PlanPart

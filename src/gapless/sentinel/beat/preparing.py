@@ -21,7 +21,7 @@ from fcntl import ioctl
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Final
 
-from gapless.core.desired import bridge_name, gateway_link, tenant_link, vxlan_name
+from gapless.core.dataplane.desired import bridge_name, gateway_link, tenant_link, vxlan_name
 from gapless.errors import Unavailable
 from gapless.kernel import arp, netns
 from gapless.kernel.netlink import Netlink, as_text, attributes

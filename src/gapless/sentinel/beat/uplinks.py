@@ -16,7 +16,7 @@ from contextlib import suppress
 from fcntl import ioctl
 from ipaddress import IPv4Address
 
-from gapless.core.uplinks import QUESTION_S, Reachability
+from gapless.core.edge.uplinks import QUESTION_S, Reachability
 from gapless.errors import Unavailable
 from gapless.kernel import arp
 from gapless.sentinel.beat.interfaces import Watched

@@ -1,6 +1,6 @@
 """What a beat's news read like: in the log, and as figures for the controller."""
 
-from gapless.core.beatevents import (
+from gapless.core.edge.beatevents import (
     ArbitersBack,
     ArbitersLost,
     Fenced,

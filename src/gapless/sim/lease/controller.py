@@ -7,7 +7,7 @@ incarnation of its host), or when its host acknowledged a plan without it, and d
 after it waits for it: that is the change in two steps. The first of the chain, when it is to leave, is told to release
 the router to the second, which need not be told anything: it says that it forwards what was released.
 
-When an operator confirms that a quorum of the arbiters is off, the panel begins anew, as `core.panel` says.
+When an operator confirms that a quorum of the arbiters is off, the panel begins anew, as `core.planner.panel` says.
 
 Rules for tenures: only one that was reported, and so has held a lease, is planned for. The controller claims those
 whose control link is gone; arbiters deny it as long as the host renews.
@@ -17,8 +17,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from gapless.core.beatevents import BurialAnswered, BurialAsked, GuardPlan, Planned, Right
-from gapless.core.claim import Claim
+from gapless.core.edge.beatevents import BurialAnswered, BurialAsked, GuardPlan, Planned, Right
+from gapless.core.edge.claim import Claim
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import LeaseTiming, Panel, PanelVersion, Tenure
 from gapless.model.plan import Epoch, Revision, Successor

@@ -1,8 +1,8 @@
 """A machine with its clock, disk and kernel, and the sentinel's shell that runs a real beat on it.
 
-The shell keeps the contract of `core.beatevents`: it reads the clock after it has taken an event, carries effects out
-in order, keeps panel and incarnation on the disk before anybody hears of them. It can be stopped anywhere, also between
-a decision and the carrying out of its effects; the kernel and its lease run on meanwhile.
+The shell keeps the contract of `core.edge.beatevents`: it reads the clock after it has taken an event, carries effects
+out in order, keeps panel and incarnation on the disk before anybody hears of them. It can be stopped anywhere, also
+between a decision and the carrying out of its effects; the kernel and its lease run on meanwhile.
 """
 
 from collections import deque
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
-from gapless.core.beat import Beat
-from gapless.core.beatevents import (
+from gapless.core.edge.beat import Beat
+from gapless.core.edge.beatevents import (
     Activate,
     Activated,
     Announce,

@@ -13,7 +13,7 @@
 
 from collections.abc import Mapping
 
-from gapless.core.beatevents import Activate, BeatEffect, Deactivate, Fenced, HoldLease, Tell, TookOver
+from gapless.core.edge.beatevents import Activate, BeatEffect, Deactivate, Fenced, HoldLease, Tell, TookOver
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import LeaseTiming, Tenure
 from gapless.model.plan import Epoch

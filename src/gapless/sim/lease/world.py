@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from gapless.core.beatevents import BeatEffect, BurialAnswered, HoldLease, Tell, TookOver
+from gapless.core.edge.beatevents import BeatEffect, BurialAnswered, HoldLease, Tell, TookOver
 from gapless.model.host import HostName
 from gapless.model.lease import DEFAULT, FAST, LeaseTiming, Panel, PanelVersion
 from gapless.model.router import RouterId

@@ -1,0 +1,164 @@
+"""Whether the routers that are active on a host hear their gateways, and what it means that one does not. Pure.
+
+Theory: a router may be as it should be in every setting and still get nowhere: somebody drops its frames on the way, or
+entered a wrong address for its gateway. Its own kernel notices, since it asks the gateway by ARP before it sends. So a
+probe is a look at that neighbour's entry, and where that has become old, a word to the kernel to ask as for a packet
+(`agent.kernel.gateways`). No frame is made here, and none is sent that a packet would not have caused.
+
+The rule: routers are judged by comparison. One ails that was found silent `MISSES` times in a row if its gateway has
+answered another one of this host *since the first of them*. So what strikes all, however late the second is looked at,
+is held against none of them: that is the gateway, or the uplink, which the beat looks at (`edge.uplinks`). Compared are
+routers with the same gateway in the same network, and guarded ones with guarded ones: those are all silent when their
+host loses its lease.
+
+The pace is `RATE` looks a second at most, however many routers there are, and each `ROUND_S` at most for one of them.
+With 1,000 routers a round takes 25 s.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from math import inf
+
+from gapless.model.neighbour import Neighbour, Reach, WayOut
+from gapless.model.network import NetworkId
+from gapless.model.router import RouterId
+
+RATE = 40
+BATCH_S = 0.5
+"""Between two batches of looks."""
+ROUND_S = 10.0
+MISSES = 2
+KEPT_S = 45.0
+"""An entry that was used is kept by the kernel for longer, if the neighbour answered. Where many routers share the
+kernel's table, those of neighbours that did not are thrown away after some seconds."""
+
+_Kind = tuple[NetworkId, IPv4Address, bool]
+_BATCH = int(RATE * BATCH_S)
+
+
+@dataclass(slots=True)
+class _Known:
+    """Of one router."""
+
+    way: WayOut
+    misses: int = 0
+    silent_since: float = inf
+    """When it was first found silent, of those times in a row."""
+    heard_at: float = -inf
+    """When its gateway answered it last."""
+    asked_at: float = -inf
+    """When its kernel was told last that the entry is used; since then it was not found to be answered."""
+    ailment: str = ""
+
+    def miss(self, now: float) -> None:
+        """It was found silent."""
+        self.misses += 1
+        self.silent_since = min(self.silent_since, now)
+
+
+class Gateways:
+    """Who is looked at next, and what came of it. `now` is monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._known: dict[RouterId, _Known] = {}
+        self._queue: list[WayOut] = []
+        self._next_round = -inf
+        self._answered_at: dict[_Kind, float] = {}
+        """When a gateway answered any of these last."""
+        self._macs: dict[_Kind, str] = {}
+        """Where it was then."""
+        self._lost: set[_Kind] = set()
+        self._lines: list[str] = []
+
+    def next_batch(self, now: float, ways: Callable[[], Iterable[WayOut]]) -> list[WayOut]:
+        """Whom to look at now. `ways`: of all routers that are active here, asked for at the beginning of a round."""
+        if not self._queue and now >= self._next_round:
+            self._queue, self._next_round = list(ways()), now + ROUND_S
+            self._keep(self._queue)
+        batch, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
+        return batch
+
+    def _keep(self, ways: Iterable[WayOut]) -> None:
+        """Forget routers that are not active here any more, or have another way out."""
+        before = self._known
+        kept = ((way, before.get(way.router_id)) for way in ways)
+        self._known = {way.router_id: it if it is not None and it.way == way else _Known(way) for way, it in kept}
+
+    def take(self, found: Mapping[RouterId, Neighbour], now: float) -> dict[RouterId, str]:
+        """What was seen of a batch. Returns why routers ail, of those of which it changed; "": they do not any more."""
+        seen = [(self._known[each], neighbour) for each, neighbour in found.items() if each in self._known]
+        for known, neighbour in seen:
+            self._note(known, neighbour, now)
+        changed = {}
+        for known, neighbour in seen:
+            ailment = self._judge(known, neighbour)
+            if ailment != known.ailment:
+                changed[known.way.router_id] = known.ailment = ailment
+        for kind in {_kind(known.way) for known, _ in seen}:
+            self._judge_kind(kind)
+        return changed
+
+    def take_lines(self) -> list[str]:
+        """What struck all routers alike, since the last call."""
+        lines, self._lines = self._lines, []
+        return lines
+
+    def _note(self, known: _Known, neighbour: Neighbour, now: float) -> None:
+        kind = _kind(known.way)
+        if neighbour.confirmed_ago_s is not None:
+            known.heard_at = max(known.heard_at, now - neighbour.confirmed_ago_s)
+        match neighbour.reach:
+            case Reach.HEARD:
+                known.misses, known.silent_since = 0, inf
+                self._answered_at[kind] = max(self._answered_at.get(kind, -inf), known.heard_at)
+                self._macs[kind] = neighbour.mac
+            case Reach.PINNED if self._macs.get(kind, neighbour.mac) == neighbour.mac:
+                known.misses, known.silent_since = 0, inf  # As right as can be told.
+            case Reach.SILENT | Reach.PINNED:
+                known.miss(now)
+            case Reach.UNKNOWN if now - known.asked_at <= KEPT_S:
+                known.miss(now)
+            case _:
+                pass  # It is being asked: the next look tells.
+        known.asked_at = -inf if neighbour.reach in (Reach.HEARD, Reach.PINNED) else now
+
+    def _judge(self, known: _Known, neighbour: Neighbour) -> str:
+        kind = _kind(known.way)
+        if known.misses < MISSES:
+            return known.ailment if known.misses or neighbour.reach in (Reach.ASKED, Reach.UNKNOWN) else ""
+        if known.ailment or self._answered_at.get(kind, -inf) <= known.silent_since:
+            return known.ailment
+        gateway = known.way.gateway
+        if neighbour.reach is Reach.PINNED:
+            return (
+                f"somebody entered {neighbour.mac} as the address of its gateway {gateway}, which others here find at "
+                f"{self._macs[kind]}"
+            )
+        others = sum(_kind(it.way) == kind and it.heard_at > known.silent_since for it in self._known.values())
+        return f"its gateway {gateway} does not answer it, while it answers {_many(others, 'other')} here"
+
+    def _judge_kind(self, kind: _Kind) -> None:
+        """Say it once when no router hears a gateway that one of them has heard, and once when one does again."""
+        alike = [it for it in self._known.values() if _kind(it.way) == kind]
+        first_at = min((it.silent_since for it in alike), default=inf)
+        is_lost = all(it.misses >= MISSES for it in alike) and self._answered_at.get(kind, -inf) <= first_at
+        if not alike or is_lost is (kind in self._lost):
+            return
+        _, gateway, guarded = kind
+        who = _many(len(alike), "guarded router" if guarded else "unguarded router")
+        if is_lost:
+            self._lost.add(kind)
+            causes = "is it down, or this host's way to it" + (", or its lease gone?" if guarded else "?")
+            self._lines.append(f"gateway {gateway} answers none of {who} here: {causes}")
+        elif any(it.misses == 0 for it in alike):
+            self._lost.discard(kind)
+            self._lines.append(f"gateway {gateway} answers routers here again")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _kind(way: WayOut) -> _Kind:
+    return way.network_id, way.gateway, way.guarded

@@ -1,0 +1,550 @@
+"""A host's beat: its lease, its part as an arbiter, its takeovers, and what it has active, as one machine.
+
+Each of these is in a file of its own; here they meet. What a host does, in the order of this file: it renews its lease
+(`edge.lease`), resigns when it alone has lost its way out (`edge.uplinks`), goes from a fenced incarnation to the next
+(`edge.incarnations`), hears others and answers as an arbiter (`edge.answering`), claims whom it may succeed
+(`edge.takeover`), follows its plan, and opens and closes routers (`edge.activeset`). What a turn comes to is collected
+in `edge.outgoing`.
+
+The rule: whatever is active, and every right, belongs to one incarnation, and to the lease that it holds. When that
+lapses, or cannot be renewed any more, the host is fenced: it withdraws everything, takes a higher incarnation and asks
+for a lease anew. A sentinel that starts does the same, since the kernel may still hold what an earlier life left there.
+
+The invariants: nothing is renewed before everything of an earlier incarnation is withdrawn; nothing is opened but by
+an incarnation that has held its lease; a takeover is never undone by a plan that was made without having heard of it.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import assert_never
+
+from gapless.core.edge.activeset import ActiveSet, Opening
+from gapless.core.edge.answering import Answering
+from gapless.core.edge.arbiter import Arbiter
+from gapless.core.edge.beatevents import (
+    Activate,
+    Activated,
+    Announce,
+    ArbitersBack,
+    ArbitersLost,
+    BeatEffect,
+    BeatEvent,
+    Belated,
+    BurialAsked,
+    ClockJudged,
+    Counters,
+    Deactivate,
+    Deactivated,
+    Emptied,
+    Fenced,
+    GuardPlan,
+    HoldLease,
+    LeaseHeld,
+    NeedIncarnation,
+    Outlived,
+    PanelStale,
+    Planned,
+    PlanSettled,
+    Reborn,
+    Received,
+    TakeoverTimes,
+    TookOver,
+    UplinksSeen,
+    Withdraw,
+    Withdrawn,
+)
+from gapless.core.edge.incarnations import Incarnations
+from gapless.core.edge.lease import Lease
+from gapless.core.edge.outgoing import Outgoing
+from gapless.core.edge.releases import Releases
+from gapless.core.edge.takeover import Takeover
+from gapless.core.edge.uplinks import TELL_INTERVALS, WaysOut
+from gapless.errors import InvariantError
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Datagram, DatagramKind, LeaseTiming, Panel, Tenure
+from gapless.model.plan import Epoch, Revision
+from gapless.model.router import RouterId
+
+_QUESTIONS = (DatagramKind.RENEW, DatagramKind.CLAIM, DatagramKind.ASK)
+
+
+class Beat:
+    """One host, in one life of its sentinel.
+
+    `incarnation` is on the disk already and was never used. `panel` is the last one that this host was told (its floor
+    is a promise, so it is on the disk before it is told to anybody); None: it asks and answers nobody until a plan
+    brings one. `now` is monotonic seconds and never falls. The shell calls `on_deadline` when `next_deadline()` has
+    come, the first time at once: then a `Withdraw` is asked for, and nothing is renewed before it is done.
+    """
+
+    def __init__(
+        self, me: HostName, incarnation: Incarnation, timing: LeaseTiming, *, now: float, panel: Panel | None = None
+    ) -> None:
+        self.counters = Counters()
+        self.panel: Panel | None = None
+        """The one that it follows: to be kept on the disk before it is reported."""
+        self.settled: Revision | None = None
+        """The last plan of this incarnation that was settled."""
+        self.takeovers = 0
+        """How many takeovers of this incarnation were decided so far."""
+        self._timing = timing
+        self._now = now
+        self._incarnations = Incarnations(me, incarnation)
+        self._out = Outgoing(self._incarnations, timing)
+        self._lease = Lease(self._me, timing)
+        self._arbiter = Arbiter(timing, now, self.counters)
+        self._answering = Answering(self._arbiter, self._out, self.counters)
+        self._takeover = Takeover(timing, self.counters)
+        self._active = ActiveSet()
+        self._taken: dict[RouterId, tuple[int, Epoch]] = {}
+        """The routers that this incarnation took over: by which takeover, at which epoch."""
+        self._released: set[RouterId] = set()
+        """Those of them that were released."""
+        self._releases = Releases()
+        self._unsettled: Revision | None = None
+        self._next_renewal = now
+        self._arbiters: tuple[HostName, ...] = ()
+        self._granting: frozenset[HostName] = frozenset()
+        self._stale_told: set[HostName] = set()
+        self._renewals = 0
+        self._ways_out = WaysOut(timing.interval_s)
+        self._clock_fault = ""
+        """Why this machine's clock measures no lease; "" if it does."""
+        self._must_tell = False
+        """What was said of the ways out was said once: a datagram may be lost."""
+        if panel is not None:
+            self._follow(panel)
+
+    # Turns
+
+    def handle(self, event: BeatEvent, now: float) -> list[BeatEffect]:
+        """Take in one event."""
+        self._begin(now)
+        match event:
+            case Received():
+                self._hear(event.datagram)
+            case Belated():
+                if self._me.host in self._arbiters:
+                    self._answering.refuse(event.sender, event.highest)
+            case Emptied():
+                self._answering.judge(event.at, now)
+            case Planned():
+                self._plan(event.plan)
+            case Withdrawn():
+                self._withdrawn()
+            case Reborn():
+                self._reborn(event.incarnation)
+            case Outlived():
+                self._outlived(event.up_to)
+            case Activated() | Deactivated():
+                self._carried_out(event)
+            case BurialAsked():
+                self._answering.answer_controller(event, now)
+            case UplinksSeen():
+                self._uplinks_are(event)
+            case ClockJudged():
+                self._judge_clock(event.fault)
+            case _:
+                assert_never(event)
+        return self._end()
+
+    def on_deadline(self, now: float) -> list[BeatEffect]:
+        """Renew, judge the lease, claim again: whatever is due. Others are judged when the socket was emptied."""
+        self._begin(now)
+        if self._incarnations.begin():
+            self._out.ask(Withdraw(reason="the sentinel starts: what an earlier life left active is over"))
+        if now >= self._next_renewal:
+            # From the time at which it was due: being late now and then must not make renewals rarer.
+            due = self._next_renewal + self._timing.interval_s
+            self._next_renewal = due if due > now else now + self._timing.interval_s
+            self._answering.begin_interval()
+            self._renew()
+        self._answering.on_deadline(now)
+        return self._end()
+
+    def next_deadline(self) -> float:
+        """When to call `on_deadline`, in monotonic seconds."""
+        times = [self._next_renewal, self._takeover.next_deadline(), self._answering.next_deadline()]
+        if self._incarnations.is_renewing and self._lease.until is not None:
+            times.append(self._lease.until)
+        return min(times)
+
+    @property
+    def is_listening(self) -> bool:
+        """What is in the socket decides something: the shell reads all of it, and then says `Emptied`."""
+        return self._answering.is_listening
+
+    def _begin(self, now: float) -> None:
+        """The lease is judged first of all: nothing that comes too late may renew it."""
+        if now < self._now:
+            raise InvariantError(f"time fell from {self._now} to {now}")
+        self._now = now
+        self._out.begin()
+        if self._incarnations.is_renewing and self._lease.is_lapsed(now):
+            self._fence("its lease lapsed: no quorum of arbiters granted it in time")
+
+    def _end(self) -> list[BeatEffect]:
+        while (datagram := self._out.next_to_itself()) is not None:
+            self._hear(datagram)
+        if self.panel is not None and self._incarnations.is_renewing and self._takeover.next_deadline() <= self._now:
+            self._claim(self.panel)
+            return self._end()
+        self._move()
+        return self._out.effects
+
+    # The lease
+
+    @property
+    def tenure(self) -> Tenure | None:
+        """This host at its incarnation, once that has held a lease and until it is fenced; else None."""
+        return self._me if self._incarnations.is_renewing and self._lease.until is not None else None
+
+    @property
+    def lease_until(self) -> float | None:
+        """When the lease ends, or ended; None: this incarnation never held one."""
+        return self._lease.until
+
+    def _renew(self) -> None:
+        """Ask every arbiter; also try again what failed, and tell which arbiters were lost."""
+        if not self._incarnations.is_renewing or self.panel is None or self._clock_fault:
+            return
+        seq = self._lease.ask(self._now)
+        question = self._out.datagram(DatagramKind.RENEW, self._me, seq=seq)
+        for arbiter in self._arbiters:
+            self._out.send(arbiter, question)
+        for opening in self._active.failed():
+            self._open(opening, "it failed before")
+        self._releases.again()
+        self._count_arbiters()
+        self._renewals += 1
+        if self._renewals % TELL_INTERVALS == 0 or self._must_tell:
+            self._must_tell = False
+            self._tell_whom_it_may_succeed()
+        self._resign_if_alone()
+
+    def _count_arbiters(self) -> None:
+        granting = frozenset(arbiter for arbiter in self._arbiters if self._lease.ends.get(arbiter, 0.0) > self._now)
+        if granting == self._granting:
+            return
+        if lost := self._granting - granting:
+            self._out.tell(ArbitersLost(arbiters=tuple(sorted(lost))))
+        if back := granting - self._granting:
+            self._out.tell(ArbitersBack(arbiters=tuple(sorted(back))))
+        self._granting = granting
+
+    def _hold(self, *, is_first: bool) -> None:
+        """The lease lasts longer than it did, or is held for the first time."""
+        assert self._lease.until is not None
+        self._out.ask(HoldLease(until=self._lease.until))
+        if is_first:
+            self._out.tell(LeaseHeld(tenure=self._me))
+            self._count_arbiters()
+
+    def _judge_clock(self, fault: str) -> None:
+        """A clock that runs too fast or too slow makes no promises: neither as a holder, nor as an arbiter, nor by
+        counting others' answers. What this host holds goes on until the end that was promised by the clock as it was.
+        """
+        if bool(fault) != bool(self._clock_fault):
+            self._arbiter.trust(self._now, is_true=not fault)
+            self._takeover.forget()
+        self._clock_fault = fault
+
+    # Ways out
+
+    def _uplinks_are(self, seen: UplinksSeen) -> None:
+        """Whoever counts on this host's uplinks hears at once when they are lost, and when they are back."""
+        ways = self._ways_out
+        if ways.seen(
+            seen.trouble,
+            carriers=seen.carriers,
+            gateways=seen.gateways,
+            unsure=seen.unsure,
+            used=seen.used,
+            now=self._now,
+        ):
+            self._tell_whom_it_may_succeed()
+            self._must_tell = True
+
+    def _tell_whom_it_may_succeed(self) -> None:
+        if self.panel is not None:
+            lost = self._ways_out.lost
+            for tenure, routers in self._takeover.heritage().items():
+                datagram = self._out.datagram(DatagramKind.HEIR, tenure, seq=routers)
+                self._out.send(tenure.host, replace(datagram, lost=lost))
+
+    def _resign_if_alone(self) -> None:
+        """Whoever takes everything over has a way out that this host has lost."""
+        ways = self._ways_out
+        if ways.trouble and self.tenure is not None and ways.is_alone(len(self._active.forwarding), self._now):
+            self._fence(f"it resigns: {ways.trouble}, and its successors have their uplinks")
+
+    # One incarnation after another
+
+    @property
+    def _me(self) -> Tenure:
+        return self._incarnations.me
+
+    @property
+    def reborn(self) -> Incarnation:
+        """Every lower incarnation of this machine is over, and nothing of it is open; NOBODY before that is so."""
+        return self._incarnations.reborn
+
+    def _fence(self, reason: str) -> None:
+        """This incarnation is over: nothing of it may stay."""
+        if self._lease.until is not None:
+            self._out.tell(Fenced(tenure=self._me, reason=reason))
+        self._incarnations.end()
+        self._active, self._releases = ActiveSet(), Releases()
+        self._taken.clear()
+        self._released.clear()
+        self._takeover.give({})
+        self.takeovers, self.settled, self._unsettled = 0, None, None
+        self._granting = frozenset()
+        self._out.ask(Withdraw(reason=reason))
+
+    def _withdrawn(self) -> None:
+        if (after := self._incarnations.withdrawn()) is None:
+            self._start_renewing()
+        else:
+            self._out.ask(NeedIncarnation(after=after))
+
+    def _reborn(self, incarnation: Incarnation) -> None:
+        if (after := self._incarnations.bear(incarnation)) is not None:
+            self._out.ask(NeedIncarnation(after=after))
+            return
+        self._lease = Lease(self._me, self._timing)
+        self._ways_out.forget_heirs()
+        self._start_renewing()
+
+    def _outlived(self, up_to: Incarnation) -> None:
+        self._incarnations.rule_out(up_to)
+        if self._incarnations.is_renewing and self._me.incarnation <= up_to:
+            self._fence(
+                f"the controller says that incarnations up to {up_to} are over: another machine had this host's name, "
+                "or an operator confirmed that this one was off"
+            )
+
+    def _start_renewing(self) -> None:
+        self._next_renewal = self._now + self._timing.interval_s
+        self._renew()
+
+    # Datagrams
+
+    def _hear(self, datagram: Datagram) -> None:
+        if datagram.lease_s != self._timing.lease_s:
+            self.counters.other_timings += 1
+        elif datagram.kind in _QUESTIONS:
+            self._answering.answer(datagram, self._now)
+        elif datagram.kind is DatagramKind.HEIR:
+            if datagram.subject == self._me:
+                self._ways_out.tell(datagram.sender.host, datagram.seq, datagram.lost, self._now)
+        elif datagram.kind is DatagramKind.RELEASED:
+            self._hear_release(datagram)
+        elif self.panel is None or datagram.sender.host not in self._arbiters:
+            self.counters.strangers += 1
+        elif self._clock_fault:
+            self.counters.untimed += 1
+        elif datagram.kind is DatagramKind.SILENT:
+            self._hear_silence(datagram, self.panel)
+        elif not self._incarnations.is_renewing or datagram.asker != self._me.incarnation:
+            if datagram.kind in (DatagramKind.BURIED, DatagramKind.ALIVE):
+                self.counters.late_answers += 1
+            else:
+                self.counters.late_grants += 1
+        else:
+            self._hear_answer(datagram, self.panel)
+
+    def _hear_answer(self, datagram: Datagram, panel: Panel) -> None:
+        arbiter, subject, seq = datagram.sender.host, datagram.subject, datagram.seq
+        match datagram.kind:
+            case DatagramKind.GRANT:
+                self._granted(arbiter, seq, panel)
+            case DatagramKind.REFUSE:
+                self._incarnations.rule_out(subject.incarnation)
+                if self._lease.refuse(arbiter, panel):
+                    self._fence(f"arbiters refuse it: every incarnation up to {subject.incarnation} is over")
+            case DatagramKind.STALE:
+                if arbiter not in self._stale_told:
+                    self._stale_told.add(arbiter)
+                    self._out.tell(PanelStale(arbiter=arbiter))
+            case DatagramKind.BURIED:
+                if self._takeover.bury(arbiter, subject, seq, panel, self._now):
+                    self._take_over()
+            case DatagramKind.ALIVE:
+                self._takeover.deny(arbiter, subject, seq, self._now)
+
+    def _granted(self, arbiter: HostName, seq: int, panel: Panel) -> None:
+        is_first = self._lease.until is None
+        longer = self._lease.grant(arbiter, seq, panel, self._now)
+        if longer is None:
+            self.counters.late_grants += 1
+        elif longer:
+            self._hold(is_first=is_first)
+
+    # Takeovers
+
+    def _hear_silence(self, datagram: Datagram, panel: Panel) -> None:
+        arbiter, subject = datagram.sender.host, datagram.subject
+        for news in self._takeover.hint(arbiter, subject, datagram.silent_for_s, panel, self._now):
+            self._out.tell(news)
+        for tenure, others in self._takeover.unsure(subject, panel, self._now):
+            question = self._out.datagram(DatagramKind.ASK, tenure)
+            for each in others:
+                self._out.send(each, question)
+
+    def _claim(self, panel: Panel) -> None:
+        for tenure, seq in self._takeover.due(panel, self._now):
+            question = self._out.datagram(DatagramKind.CLAIM, tenure, seq=seq)
+            for arbiter in self._arbiters:
+                self._out.send(arbiter, question)
+
+    def _take_over(self) -> None:
+        """Whatever this host has the right to by now becomes active: all that waited for one tenure at once."""
+        for tenure, routers in self._takeover.reap().items():
+            self.takeovers += 1
+            self._taken.update((router_id, (self.takeovers, epoch)) for router_id, epoch in routers.items())
+            self._active.want(routers)
+            self._open(Opening(routers, tenure, self.takeovers), f"{tenure} is buried")
+
+    def _hear_release(self, datagram: Datagram) -> None:
+        """A host that lives has closed a router and hands it to this one: of it, as if that tenure were over."""
+        by, router_id, epoch = datagram.sender, datagram.router, Epoch(datagram.seq)
+        if router_id is None or self.tenure != datagram.subject or not self._takeover.release(by, router_id, epoch):
+            self.counters.useless_releases += 1
+            return
+        self.takeovers += 1
+        self._taken[router_id] = self.takeovers, epoch
+        self._released.add(router_id)
+        self._active.want({router_id: epoch})
+        self._open(Opening({router_id: epoch}, by, self.takeovers, released=self._now), f"{by} released it")
+
+    # Plans
+
+    def _follow(self, panel: Panel) -> None:
+        """Follow a later panel. What was granted and answered before stays so, whoever asks by which panel.
+
+        A lease that is held while the panel goes on by more than one version rests on a quorum that need share no
+        arbiter with those that follow (`Panel`). No change in three levels leaves such a lease. A panel that begins
+        anew may: where arbiters that an operator confirmed to be off are on again, with the old panel on their disks.
+        """
+        if not panel.follows(self.panel):
+            return
+        if self.tenure is not None and self.panel is not None and panel.version > self.panel.version + 1:
+            self._fence("the arbiters that granted its lease are not those of the present panel, which began anew")
+        self._arbiter.floor = max(panel.floor, self._arbiter.floor or panel.floor)
+        self.panel = replace(panel, floor=self._arbiter.floor)
+        self._out.panel = panel.version
+        self._arbiters = panel.arbiters
+        self._stale_told.clear()
+        is_first = self._lease.until is None
+        if self._incarnations.is_renewing and self._lease.look(panel, self._now):
+            self._hold(is_first=is_first)
+
+    def _plan(self, plan: GuardPlan) -> None:
+        """Take in a plan: what it takes away is closed, what it gives is opened, and its rights are all there are."""
+        if plan.panel is not None:
+            self._follow(plan.panel)
+        if self.tenure is None or plan.incarnation != self.tenure.incarnation:
+            self.counters.other_plans += 1
+            if self.tenure is None:
+                self._unsettled = plan.revision  # Whatever it takes away is closed, with all else.
+            return
+        active = self._given(plan) | self._kept(plan)
+        for router_id, epoch in self._active.forwarding.items():
+            if epoch > active.get(router_id, epoch):
+                self.counters.older_epochs += 1
+                active[router_id] = epoch
+        self._active.want_only(active)
+        self._taken = {router_id: taken for router_id, taken in self._taken.items() if router_id in active}
+        self._released.intersection_update(active)
+        self._releases.give({each: to for each, to in plan.releases.items() if each not in active})
+        self._takeover.give({each: right for each, right in plan.rights.items() if each not in active})
+        self._unsettled = plan.revision
+        self._take_over()
+
+    def _given(self, plan: GuardPlan) -> dict[RouterId, Epoch]:
+        """What it gives, but for what this host has released since, which a plan from an old copy of the store may."""
+        given = {each: epoch for each, epoch in plan.active.items() if self._releases.allow(each, epoch)}
+        self.counters.older_epochs += len(plan.active) - len(given)
+        return given
+
+    def _kept(self, plan: GuardPlan) -> dict[RouterId, Epoch]:
+        """What was taken over, and the plan was made without having heard of that; or it has heard, and still gives the
+        right that was used: whoever made it waits for the store.
+        """
+        return {
+            router_id: epoch
+            for router_id, (number, epoch) in self._taken.items()
+            if number > plan.heard or ((right := plan.rights.get(router_id)) is not None and right.epoch == epoch)
+        }
+
+    # The kernel's active set
+
+    @property
+    def forwarding(self) -> Mapping[RouterId, Epoch]:
+        """All that is in the kernel's active set or may be: from the decision to open until it is closed."""
+        return self._active.forwarding
+
+    @property
+    def released(self) -> Collection[RouterId]:
+        """Of those, what was opened because the host before released it."""
+        return self._released
+
+    def _carried_out(self, event: Activated | Deactivated) -> None:
+        if not self._incarnations.is_renewing:
+            return  # It was asked for by an incarnation that is over; the Withdraw comes after it.
+        if isinstance(event, Deactivated):
+            self._active.closed(event.routers)
+            return
+        opening = self._active.opened(failed=bool(event.reason))
+        if opening is None:
+            return
+        self._out.ask(Announce(routers=tuple(sorted(opening.routers)), cause=opening.cause))
+        if opening.cause is not None:
+            self._tell_takeover(opening, opening.cause)
+
+    def _tell_takeover(self, opening: Opening, tenure: Tenure) -> None:
+        if (heard := opening.released) is not None:
+            times = TakeoverTimes(last_grant=heard, silent=heard, claimed=heard, buried=heard, opened=self._now)
+            told = TookOver(number=opening.number, of=tenure, routers=opening.routers, times=times, is_released=True)
+            self._out.tell(told)
+            return
+        burial = self._takeover.burial_of(tenure)
+        times = TakeoverTimes(
+            last_grant=burial.last_grant,
+            silent=burial.silent,
+            claimed=burial.claimed,
+            buried=burial.buried,
+            opened=self._now,
+        )
+        self._out.tell(TookOver(number=opening.number, of=tenure, routers=opening.routers, times=times))
+
+    def _open(self, opening: Opening, reason: str) -> None:
+        if (asked := self._active.open_now(opening)) is not None:
+            self._out.ask(Activate(routers=asked.routers, cause=asked.cause, reason=reason))
+
+    def _release(self) -> None:
+        """Say what the kernel has closed to whom it is released."""
+        for router_id, to in self._releases.due(self._active.forwarding):
+            said = self._out.datagram(DatagramKind.RELEASED, to.tenure, seq=to.epoch)
+            self._out.send(to.tenure.host, replace(said, router=router_id))
+
+    def _move(self) -> None:
+        """Ask for what the active set needs; closing comes first."""
+        if self._releases.has_due and self.panel is not None and self._incarnations.is_renewing:
+            self._release()
+        if closing := self._active.to_close():
+            self._out.ask(Deactivate(routers=closing, reason="its plan says so"))
+        if opening := self._active.to_open():
+            self._open(Opening(opening, None, 0), "its plan says so")
+        if self._unsettled is not None and self._active.is_settled and self._incarnations.is_renewing:
+            self.settled, self._unsettled = self._unsettled, None
+            self._out.tell(PlanSettled(revision=self.settled))
+
+    def check(self) -> None:
+        """Raise InvariantError if an invariant does not hold."""
+        self._arbiter.check(self._now)
+        if self._active.forwarding and self.tenure is None:
+            raise InvariantError(f"{self._me} forwards {self._active.forwarding}, and holds no lease")
+        if back := self._active.forwarding.keys() & self._releases.said:
+            raise InvariantError(f"{self._me} forwards {sorted(back)}, which it has released")

@@ -1,0 +1,92 @@
+"""How far the routers of a host have left it, and where they could go: what an operator looks at, before and meanwhile.
+
+A drain is a host out of service: its routers wish to leave (`planner.wishes`), some at a time, guarded ones to their
+first standby (`planner.standbys`). There is no other state of it, so whoever takes a host out of service by Neutron's
+API drains it too, and whoever looks on may come and go.
+
+The rule: nothing is decided here, and nothing is changed. A prospect is of one router, as if it were the only one to
+leave: who goes first gets the room that there is.
+"""
+
+from gapless.core.ledger.fleet import Host
+from gapless.core.ledger.ledger import Ledger
+from gapless.core.ledger.routers import RouterRecord
+from gapless.core.ledger.succession import RightState
+from gapless.core.ledger.views import DrainStatus, Prospect
+from gapless.core.planner.placement import objection
+from gapless.core.planner.wishes import hindrance
+from gapless.model.host import HostName
+from gapless.model.plan import RouterState
+from gapless.model.router import RouterId
+
+
+def progress(ledger: Ledger, name: HostName) -> DrainStatus | None:
+    """How far it is; None for a host that is not known."""
+    host = ledger.fleet.get(name)
+    if host is None:
+        return None
+    waiting = set(ledger.waiting_for_a_host()) & host.bound
+    return DrainStatus(
+        host=name,
+        admin_up=host.admin_up,
+        standing=host.standing,
+        at_once=host.drains_at_once,
+        routers=len(host.bound),
+        leaving=len(host.letting_go),
+        on_their_way=len(host.drains - host.letting_go - host.bound),
+        stuck={router_id: ledger.routers[router_id].reason for router_id in sorted(waiting)},
+    )
+
+
+def prospects(ledger: Ledger, name: HostName) -> list[Prospect]:
+    """Of each router that is bound to this host, by id."""
+    host = ledger.fleet.get(name)
+    bound: set[RouterId] = set() if host is None else host.bound
+    return [_prospect(ledger, ledger.routers[router_id]) for router_id in sorted(bound)]
+
+
+def switchover_to(ledger: Ledger, router: RouterRecord) -> HostName | None:
+    """The standby that a guarded router could go to at once."""
+    first = _first_standby(ledger, router) if router.is_guarded else None
+    return first.host if first is not None and first.kind == "switchover" else None
+
+
+def _prospect(ledger: Ledger, router: RouterRecord) -> Prospect:
+    home = ledger.fleet.get(router.host)
+    if home is not None and (why := hindrance(router, home)):
+        return _stuck(router, f"{home.name} {why}, and has to be heard to let go of it")
+    if router.is_guarded and (first := _first_standby(ledger, router)) is not None:
+        return first
+    objections = {
+        host.name: objection(host, router.needs, router.hosts.waiting(ledger.now))
+        for host in ledger.fleet
+        if host.name != router.host
+    }
+    able = sorted(name for name, why in objections.items() if not why)
+    if not able:
+        why = "; ".join(f"{name} {why}" for name, why in sorted(objections.items()))
+        return _stuck(router, why or "there is no other host")
+    only = able[0] if len(able) == 1 else None
+    what = "has to build it first" if len(able) == 1 else "can take it, and has to build it first"
+    return Prospect(router_id=router.id, kind="build", host=only, reason=f"{' or '.join(able[:3])} {what}")
+
+
+def _first_standby(ledger: Ledger, router: RouterRecord) -> Prospect | None:
+    """Of a guarded router; None: nobody stands by who could go on doing so."""
+    rights = router.succession.rights
+    first = rights[0] if rights else None
+    host = None if first is None else ledger.fleet.get(first.tenure.host)
+    if first is None or host is None or objection(host, router.needs, has_it=True):
+        return None
+    is_ready = first.state is RightState.GIVEN and _has_built(router, host, first.epoch)
+    kind, what = ("switchover", "has it built") if is_ready else ("build", "stands by for it, and builds it")
+    return Prospect(router_id=router.id, kind=kind, host=host.name, reason=f"{host.name} {what}")
+
+
+def _has_built(router: RouterRecord, host: Host, epoch: int) -> bool:
+    said = router.succession.said.get(host.name)
+    return said is not None and said.epoch == epoch and said.state is RouterState.ACTIVE
+
+
+def _stuck(router: RouterRecord, why: str) -> Prospect:
+    return Prospect(router_id=router.id, kind="stuck", host=None, reason=f"no host can take it: {why}")

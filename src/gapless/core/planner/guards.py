@@ -1,0 +1,230 @@
+"""What a host's guard reports: its lease, which routers are open, what it took over, what it buried as an arbiter.
+
+The rule: a host is believed about its own guard, in the order in which it speaks within one connection; an older
+connection is not heard any more (`planner.news`). A takeover is a fact: whoever had the right and used it is active,
+and no plan that knows of it says otherwise, stored or not. Whose tenure is over by that is said, or follows from the
+right; but what was released says nothing of anybody's tenure: that host lives, and carries its other routers.
+"""
+
+from dataclasses import replace
+from math import inf
+
+from gapless.core.effects import ReportHost
+from gapless.core.events import HostReported
+from gapless.core.ledger.duties import ahead_of
+from gapless.core.ledger.fleet import NOTHING, Host
+from gapless.core.ledger.ledger import Ledger
+from gapless.core.ledger.moves import AssignmentState
+from gapless.core.ledger.routers import RouterRecord
+from gapless.core.ledger.succession import MAY_SUCCEED, TookOver
+from gapless.core.planner import leaseless
+from gapless.model.host import MACHINE_STEP, Incarnation, machine_of
+from gapless.model.lease import Tenure
+from gapless.model.plan import Epoch, MoveStep, Takeover, TakeoverTimes
+from gapless.model.router import RouterId
+
+
+def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
+    """Everything a report says of the guard; before what it says of routers."""
+    host.heard = event.number
+    if event.uplink_trouble != host.uplink_trouble:
+        host.uplink_trouble = event.uplink_trouble
+        ledger.lease_changed(host)
+        ledger.looks.again()
+    _take_in_lease(ledger, host, event)
+    _take_in_takeovers(ledger, host, event)
+    if event.forwarding is not None:
+        is_open = {each.router_id: each.epoch for each in event.forwarding}
+        released = {each.router_id for each in event.forwarding if each.is_released}
+        changed = is_open.items() ^ (host.forwarding or NOTHING).items()
+        host.forwarding = is_open
+        for router_id in sorted({router_id for router_id, _ in changed}):
+            _take_in_opening(ledger, host, router_id, is_open.get(router_id), is_released=router_id in released)
+    leaseless.heard(ledger, host, is_held=event.is_held)
+    host.guard_version = max(host.guard_version, event.guard_version)
+    if host.must_follow and not ledger.is_panel_lost and host.guard_version >= host.panel_version:
+        ledger.follows_anew(host)
+    owing, host.owing = host.owing, set()  # Whoever still waits says so again.
+    ledger.looks.at(*owing)
+    for answer in event.buried:
+        if ledger.burials.answered(host.name, answer, ledger.now):
+            mourn(ledger, answer.tenure)
+
+
+def mourn(ledger: Ledger, tenure: Tenure) -> None:
+    """A tenure is over for certain: look at everything that it had, or waited for that. Said of each router that a host
+    takes over, so what is known costs nothing.
+    """
+    if ledger.burials.is_over(tenure):
+        return
+    waiting = ledger.burials.bury(tenure)
+    ledger.looks.at(*waiting)
+    if host := ledger.fleet.get(tenure.host):
+        host.buried = max(host.buried, tenure.incarnation)
+        ledger.lease_changed(host)
+
+
+def _take_in_lease(ledger: Ledger, host: Host, event: HostReported) -> None:
+    _take_in_rebirth(ledger, host, event.reborn)
+    if event.leased <= host.leased:
+        return
+    host.leased = event.leased
+    host.incarnation = max(host.incarnation, event.leased)
+    host.reborn = max(host.reborn, event.leased)
+    if before := machine_of(event.leased) * MACHINE_STEP:
+        # An arbiter grants nothing to another machine before what it granted the one before has expired.
+        mourn(ledger, Tenure(host.name, Incarnation(before)))
+    ledger.lease_changed(host)
+    ledger.looks.again()
+
+
+def _take_in_rebirth(ledger: Ledger, host: Host, reborn: Incarnation) -> None:
+    """It says that every lower incarnation is over. A machine that was installed anew counts from 1 until it has heard
+    where its range begins, and says nothing of the machine before it.
+    """
+    if reborn > host.reborn and host.is_of(reborn):
+        host.incarnation, host.reborn = max(host.incarnation, reborn), reborn
+        ledger.lease_changed(host)
+
+
+def _take_in_takeovers(ledger: Ledger, host: Host, event: HostReported) -> None:
+    for said in event.takeovers:
+        if not said.is_released:
+            mourn(ledger, said.of)
+        if router := ledger.routers.get(said.router_id):
+            _take_over(ledger, host, router, said.epoch, said.times, is_released=said.is_released)
+            _take_in_rest(ledger, host, router, said)
+    if event.takeovers:  # It repeats them until a plan says that they were heard.
+        ledger.fleet.changed_plans.setdefault(host.name, "it took over")
+
+
+def _take_in_opening(
+    ledger: Ledger, host: Host, router_id: RouterId, epoch: Epoch | None, *, is_released: bool
+) -> None:
+    router = ledger.routers.get(router_id)
+    if router is None:
+        return
+    if epoch is not None:
+        _take_over(ledger, host, router, epoch, None, is_released=is_released)
+    ledger.looks.at(router_id)
+
+
+def _take_over(
+    ledger: Ledger,
+    host: Host,
+    router: RouterRecord,
+    epoch: Epoch,
+    times: TakeoverTimes | None,
+    *,
+    is_released: bool,
+) -> None:
+    """The router is open on a host; by its right to succeed, if it is not active there by a plan."""
+    succession = router.succession
+    if router.host == host.name and epoch == router.epoch and succession.leaving is not None:
+        assert router.leaving is not None
+        if is_released:
+            _let_go(ledger, router, times)
+        else:
+            mourn(ledger, Tenure(router.leaving, succession.leaving))
+            _has_arrived(ledger, router)
+    if not router.is_guarded or (router.host == host.name and epoch <= router.epoch):
+        return
+    if succession.took is not None and epoch <= succession.took.epoch:
+        return  # Told before; or by one that took over first, and is over.
+    by = Tenure(host.name, host.leased)
+    right = succession.right_of(host.name)
+    if right is not None and (right.tenure, right.epoch) == (by, epoch) and right.state in MAY_SUCCEED:
+        if not is_released:
+            for each in ahead_of(router, right):
+                mourn(ledger, each)
+        succession.took = TookOver(by=by, epoch=epoch, times=times, heard_at=ledger.now, is_released=is_released)
+        ledger.sync(router, f"it took over router {router.id}")
+        ledger.looks.at(router.id)
+    elif not is_released and _has_lost_its_right(host, router, epoch):
+        # It took over, and is over: it was fenced before it could say so. It does not have the router open.
+        assert router.host is not None
+        assert succession.covered is not None
+        mourn(ledger, Tenure(router.host, succession.covered))
+        ledger.looks.at(router.id)
+    elif epoch > router.epoch:
+        wonder(ledger, host, router.id, epoch)
+
+
+def _let_go(ledger: Ledger, router: RouterRecord, times: TakeoverTimes | None) -> None:
+    """Its new host has it open: so the one that it leaves has closed it, and said so to that host. No plan that knows
+    of it says otherwise, stored or not.
+    """
+    _has_arrived(ledger, router)
+    if router.state is AssignmentState.WITHDRAWING:
+        ledger.let_go(router, confirmed=True)
+    if times is not None:  # Of two hosts' words the earlier one: by the other, it would be open before it was closed.
+        closed_at = ledger.now - times.told_ms / 1000
+        router.let_go_at = min(router.let_go_at or closed_at, closed_at)
+
+
+def _has_arrived(ledger: Ledger, router: RouterRecord) -> None:
+    if not router.succession.has_arrived:
+        ledger.arrived(router)
+
+
+def _has_lost_its_right(host: Host, router: RouterRecord, epoch: Epoch) -> bool:
+    """Whether an earlier incarnation of the host may have taken the router over."""
+    once = (*router.succession.lost, *router.succession.rights)
+    return any(
+        each.epoch == epoch and each.tenure.host == host.name and host.has_outlived(each.tenure.incarnation)
+        for each in once
+    )
+
+
+def _take_in_rest(ledger: Ledger, host: Host, router: RouterRecord, said: Takeover) -> None:
+    """It is announced, and forwards, when everything else of it may be stored already."""
+    succession, times = router.succession, said.times
+    rest = ({MoveStep.OPENED: times.opened_ms} if said.is_released else {}) | _rest(times)
+    if not rest:
+        return
+    if succession.took is not None and succession.took.epoch == said.epoch:
+        succession.took = replace(succession.took, times=times, heard_at=ledger.now)
+    elif router.host == host.name and router.epoch == said.epoch:
+        # What the host before said of the same may have come late: nothing is told to have been before it let go.
+        since_s = inf if router.let_go_at is None else ledger.now - router.let_go_at
+        for step in [each for each in rest if each not in succession.told]:
+            ago_s = (times.told_ms - rest[step]) / 1000
+            ledger.record(router, step, ago_s=max(0.0, min(ago_s, since_s) if said.is_released else ago_s))
+        succession.told |= rest.keys()
+
+
+def _rest(times: TakeoverTimes) -> dict[MoveStep, float]:
+    """Steps that are told later than the others, as far as they are over."""
+    steps = {MoveStep.ANNOUNCED: times.announced_ms, MoveStep.FORWARDED: times.forwarded_ms}
+    return {step: after_ms for step, after_ms in steps.items() if after_ms is not None}
+
+
+def record(ledger: Ledger, router: RouterRecord, took: TookOver) -> None:
+    """Tell the steps of a takeover, now that it is stored. The host's clock is not compared, only durations."""
+    router.succession.told = frozenset()
+    if (times := took.times) is None:
+        return
+    rest = _rest(times)
+    router.succession.told |= {MoveStep.OPENED, *rest}
+    lost = ((MoveStep.MISSED, 0.0), (MoveStep.SILENT, times.silent_ms), (MoveStep.BURIED, times.buried_ms))
+    opened = (MoveStep.OPENED, times.opened_ms)
+    for step, after_ms in (*(() if took.is_released else lost), opened, *rest.items()):
+        if after_ms is not None:
+            ledger.record(router, step, ago_s=ago_s(ledger, took, after_ms))
+
+
+def ago_s(ledger: Ledger, took: TookOver, after_ms: float) -> float:
+    """How long ago something was that happened so long after the first missed beat."""
+    told_ms = after_ms if took.times is None else took.times.told_ms
+    return max(0.0, ledger.now - took.heard_at + (told_ms - after_ms) / 1000)
+
+
+def wonder(ledger: Ledger, host: Host, router_id: RouterId, epoch: Epoch) -> None:
+    """A host knows a higher epoch than the store: somebody put back an old copy of the database."""
+    if not host.told_ahead:
+        host.told_ahead = True
+        reason = (
+            f"it knows router {router_id} at epoch {epoch}, which the store has never seen: was the database restored "
+            "from an old copy?"
+        )
+        ledger.emit(ReportHost(host=host.name, standing=host.standing, reason=reason, cause=ledger.cause))

@@ -1,0 +1,387 @@
+"""What happens to a guarded router: who is active, and what that waits for. Who may succeed: `planner.rights`.
+
+The rule: as in `planner.wishes`, everything follows from levels. One look at a router (`settle`) does at most one
+thing, and what it begins leads to the next look. In the order in which it looks:
+
+    1. A successor took over: that is true, so it is stored (TAKEOVER).
+    2. It leaves a host: that has to close it, or to be over (`planner.binding`).
+    3. A right has ended: that it is nobody's is stored. A right is being taken: its holder has to acknowledge.
+    4. It need not be guarded any more: first nobody may succeed, then the guard goes.
+    5. Its host is over, and nobody took over: the first standby that has it built, or the same host in its new
+       incarnation (RESTART), or, when that host is dead, any other (RESCHEDULE).
+    6. Its host is dead or leaseless, as far as the controller hears: whoever may succeed does so by itself. Until then
+       the arbiters are asked whether that host is over.
+    7. It should leave its host (MANUAL, RETRY, DRAIN): once the first standby suits and has it built, and to that one.
+    8. It should have standbys that suit, and as many as there should be.
+
+So it is bound to the first who may succeed, or to anybody once nobody may; those behind keep their rights.
+
+The invariant: `ledger.succession`. No host loses a router but by its own word or by being over, and nobody gets one
+before; whatever is decided here, it is a matter of order only.
+"""
+
+from gapless.core.effects import Bind
+from gapless.core.ledger.fleet import Host
+from gapless.core.ledger.ledger import Ledger
+from gapless.core.ledger.liveness import Standing
+from gapless.core.ledger.moves import LEAVING, AssignmentState
+from gapless.core.ledger.routers import RouterRecord
+from gapless.core.ledger.succession import Right, RightState, TookOver
+from gapless.core.planner import guards, reports
+from gapless.core.planner.binding import Binding
+from gapless.core.planner.placement import misfit, objection
+from gapless.core.planner.rights import Rights
+from gapless.core.planner.wishes import (
+    Beliefs,
+    Stay,
+    Wish,
+    homeless,
+    is_doubted,
+    moving,
+    stays_on_tour,
+    waits_for_its_turn,
+)
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Tenure
+from gapless.model.plan import Epoch, MoveKind
+from gapless.model.router import FailoverMode
+
+CALM_S = 10.0
+"""After a takeover nothing is built for so long, neither on the host that took over nor for the router: a host whose
+guard only hiccuped is back by then, with everything built."""
+NEWS_S = 1.0
+"""How much later than the news that a host is over the successor's own news may come, of what it took over: one host
+has several successors, and each says so by itself."""
+
+Answer = Stay | Wish | None
+"""None: something is under way, and says itself what."""
+
+
+class Standbys:
+    """Decides for guarded routers, and begins what it decides."""
+
+    def __init__(self, ledger: Ledger, binding: Binding, most: int) -> None:
+        """`most`: how many standbys a router should have."""
+        self._ledger = ledger
+        self._binding = binding
+        self._rights = Rights(ledger, binding, most)
+        self.begin_turn = self._rights.begin_turn
+        self.stored, self.failed = self._rights.stored, self._rights.failed
+
+    def settle(self, router: RouterRecord, beliefs: Beliefs) -> Answer:
+        """Look at a guarded router for which nothing is being stored."""
+        reports.assess(self._ledger, router)
+        self._rights.note_what_ended(router)
+        succession = router.succession
+        if succession.took is not None:
+            return self._store_takeover(router, succession.took)
+        if router.state in LEAVING:
+            return self._leave(router, beliefs)
+        if any(right.state is not RightState.GIVEN for right in succession.rights):
+            return self._rights.settle(router, beliefs)
+        if router.needs.mode is not FailoverMode.STANDBY:
+            return self._uncover(router, beliefs)
+        if self._is_over(self._bound(router)):
+            return self._replace(router, beliefs)
+        home = self._ledger.fleet.get(router.host)
+        if home is None or home.is_dead or home.is_leaseless or home.incarnation != succession.covered:
+            return self._wait_for_successor(router, home, beliefs)
+        if (wish := moving(router, home)) is not None:
+            return self._move(router, home, wish, beliefs) if isinstance(wish, Wish) else wish
+        return self._rights.keep(router, home, beliefs)
+
+    def cover(self, router: RouterRecord) -> bool:
+        """A classic router that is to be a guarded one: once its host guards it, that is stored. Whether it is."""
+        home = self._ledger.fleet.get(router.host)
+        if router.needs.mode is not FailoverMode.STANDBY or home is None or home.inability:
+            return False
+        duty = home.plan.get(router.id)
+        if duty is None or duty.guarded is None:
+            return False
+        if home.guard_version < router.planned_version:
+            home.owing.add(router.id)
+            return False
+        if not self._is_said_to_be_guarded(home, router):
+            return False
+        self._rights.store(router, duty.guarded.incarnation, f"{home.name} guards it now")
+        return True
+
+    def _is_said_to_be_guarded(self, home: Host, router: RouterRecord) -> bool:
+        """Before its host says so, its taps may pass frames without a lease: nobody may succeed it."""
+        said = router.succession.said.get(home.name)
+        return said is not None and said.epoch == router.epoch and said.guarded
+
+    # 1 to 3. What is true already, and only has to be stored
+
+    def _store_takeover(self, router: RouterRecord, took: TookOver) -> Answer:
+        if (retry_at := router.store.waits_until("bind", self._ledger.now)) is not None:
+            self._ledger.looks.later(router.id, retry_at)
+            return None
+        target, home = self._ledger.fleet.get(took.by.host), self._ledger.fleet.get(router.host)
+        if target is None:
+            return Stay(reason=f"{took.by.host} took over, and was deleted by an operator")
+        router.cause = self._ledger.cause
+        router.succession.calm_until = target.calm_until = self._ledger.now + CALM_S
+        decided_ms = 0.0 if took.times is None else (took.times.claimed_ms or took.times.buried_ms)
+        bind = Bind(
+            router_id=router.id,
+            host=target.name,
+            epoch=took.epoch,
+            skipped=took.epoch - router.epoch - 1,
+            previous_host=router.host,
+            leaving_host=None,
+            kind=MoveKind.TAKEOVER,
+            silent_s=None,
+            choice=f"{target.name} stood by for it",
+            reason=f"{target.name} took over router {router.id}: {self._what_is_over(router, took)}",
+            cause=router.cause,
+            incarnation=took.by.incarnation,
+            decided_ago_s=guards.ago_s(self._ledger, took, decided_ms),
+        )
+        if home is not None:
+            self._ledger.end_drain(router)
+        self._binding.ask_for(router, bind, target)
+        return None
+
+    def _what_is_over(self, router: RouterRecord, took: TookOver) -> str:
+        before = [each.tenure for each in router.succession.rights if each.epoch < took.epoch]
+        if took.is_released:
+            return f"{self._bound(router)} released it"
+        over = [str(each) for each in (self._bound(router), *before)]
+        return f"the lease of {over[0]} is over" if len(over) == 1 else f"the leases of {' and '.join(over)} are over"
+
+    def _leave(self, router: RouterRecord, beliefs: Beliefs) -> Answer:
+        """Wait until the old host has closed it, or is over."""
+        succession, leaving = router.succession, router.leaving
+        assert leaving is not None
+        old = self._ledger.fleet.get(leaving)
+        if router.state is AssignmentState.WITHDRAWING and succession.leaving is not None:
+            if self._is_over(Tenure(leaving, succession.leaving)):
+                self._ledger.let_go(router, confirmed=False)
+            elif old is not None and self._rights.has_closed(old, router, succession.leaving, router.leaving_version):
+                self._ledger.let_go(router, confirmed=True)
+        if self._binding.settle_withdrawal(router):
+            return None
+        if any(right.state is RightState.TAKEN for right in succession.rights):
+            return self._rights.settle(router, beliefs)
+        if succession.leaving is None:
+            return Stay(reason=f"waits until {leaving} says that nothing of it is left there")
+        if old is None or old.is_dead or old.is_leaseless or old.incarnation != succession.leaving:
+            self._rights.ask_whether_over(Tenure(leaving, succession.leaving), router, beliefs)
+        elif not succession.rights and self._is_over(self._bound(router)) and not self._rights.hindrance(router, old):
+            return self._go_back(router, old, succession.leaving)
+        return Stay(reason=f"waits until {leaving} has closed it, or its lease is over")
+
+    def _go_back(self, router: RouterRecord, old: Host, incarnation: Incarnation) -> Answer:
+        """The host that it was going to is over, and nobody else may succeed; the one that it left still has it."""
+        wish = Wish(
+            kind=MoveKind.RETRY,
+            reason=f"Router {router.id} stays on {old.name}, since {router.host} restarted before it had it",
+            lament="",
+        )
+        return self._bind(router, wish, old, incarnation, f"{old.name} still has it")
+
+    # 4. Back to a classic router
+
+    def _uncover(self, router: RouterRecord, beliefs: Beliefs) -> Answer:
+        if rights := router.succession.rights:
+            return self._rights.take(router, *rights)
+        bound = self._bound(router)
+        home = self._ledger.fleet.get(router.host)
+        if self._is_over(bound) or (home is not None and not home.inability and home.is_of(bound.incarnation)):
+            self._rights.store(router, None, "it need not be guarded any more")
+            return None
+        if home is None or home.is_dead:
+            self._rights.ask_whether_over(bound, router, beliefs)
+        return Stay(reason=f"waits for {router.host}, which guards it still, or until that host's lease is over")
+
+    # 5. Its host is over, and nobody took over
+
+    def _replace(self, router: RouterRecord, beliefs: Beliefs) -> Answer:
+        succession, home = router.succession, self._ledger.fleet.get(router.host)
+        over = f"{self._bound(router)} is over and nobody is known to have taken over"
+        wish = Wish(
+            kind=MoveKind.RESTART,
+            reason=f"Router {router.id} is made active anew, since {over}",
+            lament=f"{router.host} restarted, and no host can take it",
+            is_urgent=True,
+        )
+        if (right := self._rights.first_ready(router)) is not None:
+            return self._make_active(router, wish, right)
+        if home is not None and not (self._rights.hindrance(router, home) or misfit(home, router.needs)):
+            # Even if it is out of service: it leaves from there as it would have.
+            if succession.rights:
+                return self._rights.take(router, *succession.rights)
+            return self._bind(router, wish, home, home.leased, f"{home.name} is back, and has it built or builds it")
+        if succession.rights:
+            return self._wait_for_standby_to_build(router, succession.rights[0].tenure, beliefs)
+        if home is not None and is_doubted(home, beliefs):
+            return Stay(reason=f"{home.name} looks dead, but the brake is engaged: nothing moves for silence")
+        if home is None or home.is_dead:
+            return homeless(router, home, beliefs)
+        return self._wait_for_return(router, home, wish)
+
+    def _make_active(self, router: RouterRecord, wish: Wish, right: Right) -> Answer:
+        """Of those who may succeed, the first that is ready, once it is the first of all."""
+        since = self._over_since(router)
+        if self._ledger.now < since + NEWS_S:
+            self._ledger.looks.later(router.id, since + NEWS_S)
+            return Stay(
+                reason=f"{self._bound(router)} is over; {right.tenure.host}, which may succeed it, is about to say"
+            )
+        if before := [each for each in router.succession.rights if each.epoch < right.epoch]:
+            return self._rights.take(router, *before)
+        return self._bind_successor(router, wish, right)
+
+    def _wait_for_return(self, router: RouterRecord, home: Host, wish: Wish) -> Answer:
+        """A host that is alive has the router built, so it gets a while to hold its lease again."""
+        now = self._ledger.now
+        until = self._over_since(router) + CALM_S
+        if home.silence.standing is Standing.ALIVE and now >= until and not home.is_between_leases:
+            return wish
+        if now < until:
+            self._ledger.looks.later(router.id, until)
+        return Stay(
+            reason=f"{self._bound(router)} is over; waits for {home.name} to hold its lease again, or to be dead"
+        )
+
+    def _over_since(self, router: RouterRecord) -> float:
+        """When it was first seen that its host is over and nobody is known to have taken over."""
+        if router.succession.lost_at is None:
+            router.succession.lost_at = self._ledger.now
+        return router.succession.lost_at
+
+    def _wait_for_standby_to_build(self, router: RouterRecord, standby: Tenure, beliefs: Beliefs) -> Stay:
+        host = self._ledger.fleet.get(standby.host)
+        if host is None or host.is_dead or host.is_leaseless:
+            self._rights.ask_whether_over(standby, router, beliefs)
+        return Stay(reason=f"{router.host} is over; waits until {standby.host}, which stands by for it, has it built")
+
+    # 6. Its host is not heard, or holds no lease
+
+    def _wait_for_successor(self, router: RouterRecord, home: Host | None, beliefs: Beliefs) -> Stay:
+        """It is moved by whoever may succeed, or, if nobody can, when it is known that its host is over."""
+        rights, fleet = router.succession.rights, self._ledger.fleet
+        hosts = [(right, fleet.get(right.tenure.host)) for right in rights]
+        successor = next((host for _, host in hosts if host is not None and host.silence.is_alive), None)
+        absent = f"{router.host} {'holds no lease' if home is not None and home.is_leaseless else 'is not heard'}"
+        if successor is not None:
+            self._rights.ask_whether_over(self._bound(router), router, beliefs)
+            for right, host in hosts:
+                # Not safety: those behind it claim it themselves, while that is new.
+                if host is None or host.is_dead or host.is_leaseless:
+                    self._rights.ask_whether_over(right.tenure, router, beliefs)
+            return Stay(
+                reason=f"{absent}, and {successor.name}, which would succeed it, did not take over: "
+                "it may still hold its lease; asks the arbiters whether it does"
+            )
+        if home is not None and is_doubted(home, beliefs):
+            return Stay(reason=f"{home.name} looks dead, but the brake is engaged: nothing moves for silence")
+        self._rights.ask_whether_over(self._bound(router), router, beliefs)
+        for right in rights:
+            self._rights.ask_whether_over(right.tenure, router, beliefs)
+        return Stay(reason=f"{absent}, and nobody can succeed it; asks the arbiters whether it is over")
+
+    # 7. It should leave its host
+
+    def _move(self, router: RouterRecord, home: Host, wish: Wish, beliefs: Beliefs) -> Answer:
+        """Have it built where it should go, then change hosts; a drain takes its turn."""
+        until = router.tour.stays_until(self._ledger.now)
+        if wish.kind is MoveKind.RETRY and until is not None:
+            self._ledger.looks.later(router.id, until)
+            return Stay(reason=stays_on_tour(router, home))
+        rights = router.succession.rights
+        first = rights[0] if rights else None
+        host = None if first is None else self._ledger.fleet.get(first.tenure.host)
+        if wish.kind is MoveKind.DRAIN and router.id not in home.drains and (turn := waits_for_its_turn(home)):
+            return Stay(reason=turn)
+        suits = host is not None and not (host.is_dead or self._rights.why_unsuitable(router, host))
+        if first is not None and host is not None and wish.only in (None, host.name) and suits:
+            if self._rights.ready(router, first) is None:
+                return Stay(reason=f"{wish.reason}, as soon as {host.name} has it built")
+            if wish.kind is MoveKind.DRAIN:
+                self._ledger.begin_drain(router, home)
+            return self._bind_successor(router, wish, first, leaving=home)
+        if wish.only is not None:
+            return self._move_to(router, wish, wish.only)
+        answer = self._rights.keep(router, home, beliefs)
+        if isinstance(answer, Stay) and wish.kind is MoveKind.MANUAL and answer.is_stuck:
+            return self._refuse(router, f"{wish.lament}: {answer.reason}")
+        if isinstance(answer, Stay):
+            said = wish.lament if answer.is_stuck else wish.reason
+            return Stay(reason=f"{said}: {answer.reason}" if answer.reason else said, is_stuck=answer.is_stuck)
+        return answer
+
+    def _move_to(self, router: RouterRecord, wish: Wish, name: HostName) -> Answer:
+        """A host that is not the first who may succeed is to be that: those before it lose their rights, or all."""
+        named, right = self._ledger.fleet.get(name), router.succession.right_of(name)
+        if named is None:
+            return self._refuse(router, f"{wish.lament}: no host {name} is known")
+        if why := objection(named, router.needs, has_it=right is not None):
+            return self._refuse(router, f"{wish.lament}: {named.name} {why}")
+        if right is not None and (why := self._rights.why_unsuitable(router, named)):
+            return self._refuse(router, f"{wish.lament}: {why}")
+        rights = router.succession.rights
+        if before := [each for each in rights if right is None or each.epoch < right.epoch]:
+            return self._rights.take(router, *before)
+        return self._rights.choose(router, named, "an operator named it")
+
+    def _refuse(self, router: RouterRecord, lament: str) -> Stay:
+        router.wanted, router.refused = None, lament
+        self._ledger.looks.at(router.id)  # With the next event or tick: it may wish something else as well.
+        return Stay(reason=lament)
+
+    # Deeds
+
+    def _bind_successor(self, router: RouterRecord, wish: Wish, right: Right, *, leaving: Host | None = None) -> Answer:
+        """Bind it to the first who may succeed, which is ready."""
+        host = self._ledger.fleet.get(right.tenure.host)
+        assert host is not None
+        choice = f"{host.name} stands by for it"
+        return self._bind(router, wish, host, right.tenure.incarnation, choice, epoch=right.epoch, leaving=leaving)
+
+    def _bind(
+        self,
+        router: RouterRecord,
+        wish: Wish,
+        target: Host,
+        incarnation: Incarnation,
+        choice: str,
+        *,
+        epoch: Epoch | None = None,
+        leaving: Host | None = None,
+    ) -> Answer:
+        """Bind it anew. `epoch`: of the right that `target` has; without one, nobody has any. `leaving`: its present
+        host, if that has to close it first.
+        """
+        if (retry_at := router.store.waits_until("bind", self._ledger.now)) is not None:
+            self._ledger.looks.later(router.id, retry_at)
+            return None
+        router.cause, following = self._ledger.cause, Epoch(router.epoch + 1)
+        bind = Bind(
+            router_id=router.id,
+            host=target.name,
+            epoch=epoch or following,
+            skipped=0 if epoch is None else epoch - following,
+            previous_host=router.host,
+            leaving_host=None if leaving is None else leaving.name,
+            kind=wish.kind,
+            silent_s=None,
+            choice=choice,
+            reason=wish.reason,
+            cause=router.cause,
+            incarnation=incarnation,
+            leaving_incarnation=None if leaving is None else router.succession.covered,
+        )
+        self._binding.ask_for(router, bind, target)
+        return None
+
+    # What is known
+
+    def _bound(self, router: RouterRecord) -> Tenure:
+        assert router.host is not None
+        assert router.succession.covered is not None
+        return Tenure(router.host, router.succession.covered)
+
+    def _is_over(self, tenure: Tenure) -> bool:
+        return self._rights.is_over(tenure)

@@ -1,0 +1,146 @@
+"""What people are told of hosts and routers: one word, and a sentence that says why.
+
+The rule: a host's line is said when its standing changes or its agent stops running, not with every report.
+"""
+
+from collections.abc import Collection
+from typing import assert_never
+
+from gapless.core.dataplane.health import judge
+from gapless.core.effects import Bind, ReportHost
+from gapless.core.ledger.fleet import Fleet, Host
+from gapless.core.ledger.ledger import Ledger
+from gapless.core.ledger.liveness import Standing, Timing
+from gapless.core.ledger.moves import AssignmentState
+from gapless.core.ledger.routers import RouterRecord
+from gapless.core.ledger.succession import Right, RightState
+from gapless.core.ledger.views import HostStatus, RouterStatus, StandbyStatus
+from gapless.core.planner import agentless
+from gapless.core.planner.wishes import agent_trouble
+from gapless.model.host import AgentState, HostName
+from gapless.model.plan import RouterState
+
+
+def tell(ledger: Ledger, timing: Timing) -> None:
+    """Report every host whose standing changed."""
+    changed, ledger.fleet.changed_standings = sorted(ledger.fleet.changed_standings), set()
+    for name in changed:
+        host = ledger.fleet.get(name)
+        if host is None:
+            continue
+        if (host.standing, _agent_reason(host)) != (host.told_standing, host.told_agent):
+            host.told_standing, host.told_agent = host.standing, _agent_reason(host)
+            reason = host_reason(host, timing)
+            ledger.emit(
+                ReportHost(
+                    host=name,
+                    standing=host.standing,
+                    reason=reason,
+                    cause=ledger.cause,
+                    is_trouble=host.is_agentless,
+                )
+            )
+
+
+def host_reason(host: Host, timing: Timing) -> str:
+    """Why a host stands as it does."""
+    match host.silence.standing:
+        case Standing.EXPECTED:
+            return "not heard since the controller's start, which is when its silence is counted from"
+        case Standing.SILENT:
+            return f"not heard for {timing.agent_down_time_s:g} s; after {timing.dead_after_s:g} s it is dead"
+        case Standing.DEAD if host.is_off:
+            return "an operator confirmed that it is off"
+        case Standing.DEAD:
+            return f"not heard for {timing.dead_after_s:g} s"
+        case Standing.ALIVE:
+            return _alive_reason(host)
+    assert_never(host.silence.standing)
+
+
+def _alive_reason(host: Host) -> str:
+    leaving = ", its routers leave" if host.holds_routers else ", empty"
+    clauses = [] if host.admin_up else [f"taken out of service{leaving}"]
+    if host.is_stopping:
+        clauses.append("it is being stopped, its guarded routers leave")
+    if host.is_leaseless:
+        clauses.append("it holds no lease, and others do: is its data network cut?")
+    if not host.connected:
+        clauses.append("its control link is closed")
+    else:
+        clauses.append(_agent_reason(host) or "it reports")
+    return "; ".join(clauses)
+
+
+def _agent_reason(host: Host) -> str:
+    """What is wrong with its agent; "" if nothing is. The rest of a sentence on what that means."""
+    if host.is_to_be_left:
+        return f"{_trouble(host)}: routers with standbys leave, the others go on forwarding"
+    if host.is_agentless:
+        return f"{_trouble(host)}: as on most hosts, so nothing leaves for it, and everything goes on forwarding"
+    restarts = host.agent is AgentState.RESTARTING
+    return "its agent is being restarted, its routers go on forwarding" if restarts else ""
+
+
+def _trouble(host: Host) -> str:
+    return f"its agent has not worked for long ({agent_trouble(host)})"
+
+
+def of_host(host: Host, timing: Timing, now: float, arbiters: Collection[HostName] = ()) -> HostStatus:
+    """A host as people may look at it."""
+    return HostStatus(
+        name=host.name,
+        alive=host.silence.is_alive,
+        standing=host.standing,
+        reason=host_reason(host, timing),
+        silent_s=None if host.silence.heard_at is None else now - host.silence.heard_at,
+        routers=len(host.bound),
+        takes_routers=not (host.unavailing or host.inability or host.is_agentless),
+        holds_lease=host.holds_lease and host.is_held and host.silence.is_alive,
+        without_lease_s=None if host.without_since is None or not host.is_leaseless else now - host.without_since,
+        without_agent_s=agentless.lasts_s(host, now),
+        arbiter=host.name in arbiters,
+    )
+
+
+def of_router(router: RouterRecord, fleet: Fleet) -> RouterStatus:
+    """A router as people may look at it."""
+    home = fleet.get(router.host)
+    said = None if home is None or not home.silence.is_alive else router.succession.said.get(home.name)
+    health, ailment = judge(said if said is not None and said.epoch == router.epoch else None)
+    return RouterStatus(
+        router_id=router.id,
+        host=router.host,
+        epoch=router.epoch,
+        state=word_of(router, home),
+        reason=router.reason or router.choice,
+        standbys=tuple(
+            StandbyStatus(host=right.tenure.host, state=_standby_word(router, right, fleet.get(right.tenure.host)))
+            for right in router.succession.rights
+        ),
+        health=health or "",
+        ailment=ailment,
+    )
+
+
+def _standby_word(router: RouterRecord, right: Right, standby: Host | None) -> str:
+    if standby is None or not standby.silence.is_alive:
+        return "silent"
+    if right.state is not RightState.GIVEN:
+        return "building" if right.state is RightState.CHOSEN else "changing"
+    words = {RouterState.ACTIVE: "ready", RouterState.FAILED: "failed"}
+    return words.get(router.succession.word_of(standby.name, right.epoch), "building")
+
+
+def word_of(router: RouterRecord, home: Host | None) -> str:
+    """How a router is, in one word; `home`: the host that it is bound to."""
+    if isinstance(router.asked, Bind):
+        return "binding"
+    if router.state is AssignmentState.UNBOUND:
+        return "unplaced"
+    if router.state is AssignmentState.WITHDRAWN:
+        return AssignmentState.WITHDRAWING.value
+    is_lost = home is None or home.is_dead  # whatever it was last heard to be
+    if is_lost or (router.is_wishing and router.state is not AssignmentState.FAILED):
+        return "waiting"
+    return router.state.value

@@ -1,0 +1,124 @@
+"""Plans for one network on a host, and what is refused."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+import pytest
+
+from gapless.core.dataplane.segments import diff_segment
+from gapless.errors import Unavailable
+from gapless.model.network import NetworkId
+from gapless.model.observed import HostLink, ObservedSegment, Segment, Vxlan
+
+VXLAN = Vxlan(
+    name="vxlan-7",
+    vni=7,
+    local=IPv4Address("172.16.0.1"),
+    port=4789,
+    device="data0",
+    group=IPv4Address("239.77.0.1"),
+)
+TENANT = Segment(network_id=NetworkId("tenant"), bridge="brqtenant", mtu=1450, vxlan=VXLAN)
+FLAT = Segment(network_id=NetworkId("external"), bridge="brqexternal", mtu=1500, uplink="eth2")
+OPERATORS = Segment(network_id=NetworkId("external"), bridge="br-ex", mtu=1500)
+
+
+def link(name: str, kind: str = "bridge", **fields: object) -> HostLink:
+    whole = HostLink(name=name, kind=kind, mtu=1500, up=True, bridge=None, ours=True)
+    return replace(whole, **fields)  # type: ignore[arg-type]
+
+
+BRIDGE = link("brqtenant", mtu=1450)
+DEVICE = link("vxlan-7", "vxlan", mtu=1450, bridge="brqtenant", vxlan=VXLAN)
+WHOLE = ObservedSegment(bridge=BRIDGE, vxlan=DEVICE, data_mtu=1500)
+FREE_UPLINK = link("eth2", "", ours=False)
+
+
+def plan(segment: Segment, observed: ObservedSegment) -> list[str]:
+    names = []
+    for operation in diff_segment(segment, observed):
+        name = getattr(operation, "name", None) or getattr(operation, "vxlan", "")
+        names.append(f"{type(operation).__name__} {getattr(name, 'name', name)}")
+    return names
+
+
+def test_a_network_over_vxlan() -> None:
+    assert plan(TENANT, ObservedSegment(data_mtu=1500)) == [
+        "CreateBridge brqtenant",
+        "CreateVxlan vxlan-7",
+        "RaiseHostLink vxlan-7",
+        "RaiseHostLink brqtenant",
+    ]
+    assert plan(TENANT, WHOLE) == []
+
+
+def test_a_vxlan_device_with_other_parameters_is_made_anew() -> None:
+    moved = replace(DEVICE, vxlan=replace(VXLAN, local=IPv4Address("172.16.0.9")))
+    assert plan(TENANT, replace(WHOLE, vxlan=moved)) == [
+        "DeleteHostLink vxlan-7",
+        "CreateVxlan vxlan-7",
+        "RaiseHostLink vxlan-7",
+    ]
+
+
+def test_what_drifted_is_put_right_in_place() -> None:
+    drifted = ObservedSegment(
+        bridge=replace(BRIDGE, mtu=1400, up=False),
+        vxlan=replace(DEVICE, mtu=1400, bridge=None, up=False),
+        data_mtu=1500,
+    )
+    assert plan(TENANT, drifted) == [
+        "ChangeHostMtu brqtenant",
+        "ChangeHostMtu vxlan-7",
+        "Plug vxlan-7",
+        "RaiseHostLink vxlan-7",
+        "RaiseHostLink brqtenant",
+    ]
+
+
+def test_peers_take_the_place_of_a_group() -> None:
+    peers = frozenset({IPv4Address("172.16.0.2"), IPv4Address("172.16.0.3")})
+    unicast = replace(TENANT, vxlan=replace(VXLAN, group=None, peers=peers))
+    assert "ChangePeers vxlan-7" in plan(unicast, ObservedSegment(data_mtu=1500))
+    one = replace(VXLAN, group=None, peers=frozenset({IPv4Address("172.16.0.2"), IPv4Address("172.16.0.9")}))
+    (change,) = diff_segment(unicast, replace(WHOLE, vxlan=replace(DEVICE, vxlan=one)))
+    assert getattr(change, "add", None) == {IPv4Address("172.16.0.3")}
+    assert getattr(change, "remove", None) == {IPv4Address("172.16.0.9")}
+
+
+def test_an_uplink_becomes_a_port_of_our_bridge() -> None:
+    assert plan(FLAT, ObservedSegment(uplink=replace(FREE_UPLINK, up=False))) == [
+        "CreateBridge brqexternal",
+        "Plug eth2",
+        "RaiseHostLink eth2",
+        "RaiseHostLink brqexternal",
+    ]
+
+
+def test_an_operators_bridge_is_used_as_it_is() -> None:
+    assert plan(OPERATORS, ObservedSegment(bridge=link("br-ex", ours=False, mtu=9000))) == []
+
+
+@pytest.mark.parametrize(
+    ("segment", "observed", "reason"),
+    [
+        (OPERATORS, ObservedSegment(), "there is no bridge br-ex"),
+        (OPERATORS, ObservedSegment(bridge=link("br-ex", up=False, ours=False)), "br-ex is down"),
+        (TENANT, ObservedSegment(), "data interface data0 does not exist"),
+        (TENANT, ObservedSegment(data_mtu=1450), "has MTU 1450; a network of MTU 1450 needs 1500"),
+        (TENANT, replace(WHOLE, bridge=replace(BRIDGE, ours=False)), "brqtenant exists on this host and was not made"),
+        (TENANT, replace(WHOLE, vxlan=replace(DEVICE, ours=False)), "vxlan-7 exists on this host and was not made"),
+        (FLAT, ObservedSegment(), "there is no interface eth2"),
+        (FLAT, ObservedSegment(uplink=replace(FREE_UPLINK, mtu=1400)), "eth2 has MTU 1400; the network needs 1500"),
+        (FLAT, ObservedSegment(uplink=replace(FREE_UPLINK, has_addresses=True)), "carries addresses of this host"),
+        (FLAT, ObservedSegment(uplink=replace(FREE_UPLINK, bridge="br0")), "belongs to br0, which was not made by"),
+        (
+            FLAT,
+            ObservedSegment(uplink=replace(FREE_UPLINK, bridge="brqold", bridge_is_ours=True)),
+            "still serves another network of Gapless",
+        ),
+    ],
+)
+def test_what_is_refused_says_why(segment: Segment, observed: ObservedSegment, reason: str) -> None:
+    with pytest.raises(Unavailable, match=reason):
+        diff_segment(segment, observed)

@@ -1,0 +1,241 @@
+"""What a living host closes and hands over: said once it is closed, heeded by whom it is for, and by nobody else."""
+
+from dataclasses import replace
+
+import pytest
+from beat_rig import DEAD, ME, PANEL, R1, R2, A, B, L, Rig, news, right
+
+from gapless.core.edge.beatevents import (
+    Activate,
+    Activated,
+    Announce,
+    BeatEffect,
+    Deactivate,
+    Deactivated,
+    Reborn,
+    Received,
+    Right,
+    Send,
+    TookOver,
+    Withdrawn,
+)
+from gapless.core.edge.releases import Releases
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import DEFAULT, Datagram, DatagramKind, Tenure
+from gapless.model.plan import Epoch, Revision, Successor
+from gapless.model.router import RouterId
+
+TO = Successor(tenure=Tenure(B, Incarnation(7)), epoch=Epoch(5))
+LIVES = DEAD
+"""A host that this one may succeed, and that is well."""
+
+
+def released(effects: list[BeatEffect]) -> list[tuple[HostName, Datagram]]:
+    sent = [each for each in effects if isinstance(each, Send)]
+    return [(each.to, each.datagram) for each in sent if each.datagram.kind is DatagramKind.RELEASED]
+
+
+@pytest.fixture
+def rig() -> Rig:
+    """A host that holds its lease."""
+    made = Rig()
+    made.hold()
+    return made
+
+
+def hands_over(rig: Rig) -> list[BeatEffect]:
+    """r1 and r2 are active; a plan takes r1."""
+    rig.plan(active={R1: Epoch(4), R2: Epoch(4)})
+    rig.do(Activated(routers=(R1, R2)))
+    return rig.plan(revision=Revision(2), active={R2: Epoch(4)}, releases={R1: TO})
+
+
+# The host that has it
+
+
+def test_a_router_is_closed_and_only_then_released(rig: Rig) -> None:
+    closing = hands_over(rig)
+    assert [each for each in closing if isinstance(each, Deactivate)] == [
+        Deactivate(routers=(R1,), reason="its plan says so")
+    ]
+    assert released(closing) == []
+    assert released(rig.tick(DEFAULT.interval_s)) == [], "the kernel may have it open still"
+    ((to, said),) = released(rig.do(Deactivated(routers=(R1,))))
+    assert (to, said.subject, said.router, said.seq) == (B, TO.tenure, R1, 5)
+    assert said.sender == rig.me
+
+
+def test_it_is_said_again_each_interval_until_a_plan_asks_for_it_no_more(rig: Rig) -> None:
+    hands_over(rig)
+    rig.do(Deactivated(routers=(R1,)))
+    for _ in range(3):
+        rig.stay(DEFAULT.interval_s)
+        assert len(released(rig.tick(DEFAULT.interval_s))) == 1
+    rig.plan(revision=Revision(3), active={R2: Epoch(4)})
+    assert released(rig.tick(DEFAULT.interval_s)) == []
+
+
+def test_what_a_plan_gives_back_is_not_released_any_more(rig: Rig) -> None:
+    hands_over(rig)
+    rig.plan(revision=Revision(3), active={R1: Epoch(6), R2: Epoch(4)})
+    reopened = rig.do(Deactivated(routers=(R1,)))
+    assert released(reopened) == []
+    assert [each.routers for each in reopened if isinstance(each, Activate)] == [{R1: 6}]
+    assert released(rig.tick(DEFAULT.interval_s)) == []
+
+
+def test_what_is_closed_already_is_released_at_once(rig: Rig) -> None:
+    ((_, said),) = released(rig.plan(releases={R1: TO}))
+    assert said.router == R1
+
+
+def test_what_was_taken_over_unheard_is_neither_closed_nor_released(rig: Rig) -> None:
+    rig.plan(rights={R1: right(2)})
+    rig.take_over()
+    rig.do(Activated(routers=(R1,)))
+    assert released(rig.plan(revision=Revision(2), heard=0, releases={R1: TO})) == []
+    assert rig.beat.forwarding == {R1: 2}
+
+
+def test_a_fenced_host_releases_nothing(rig: Rig) -> None:
+    """What it had is over with its tenure, and of the next one nobody waits."""
+    hands_over(rig)
+    rig.do(Deactivated(routers=(R1,)))
+    fenced = rig.tick(DEFAULT.lease_s)
+    assert released(fenced) == []
+    again = rig.do(Withdrawn()) + rig.do(Reborn(incarnation=Incarnation(2)))
+    assert released(again + rig.tick(DEFAULT.interval_s)) == []
+
+
+# The host that gets it
+
+
+def hear(
+    rig: Rig, by: Tenure = LIVES, router: RouterId = R1, epoch: int = 2, to: Tenure | None = None
+) -> list[BeatEffect]:
+    said = Datagram(
+        kind=DatagramKind.RELEASED,
+        sender=by,
+        panel=PANEL.version,
+        lease_s=L,
+        subject=to or rig.me,
+        seq=epoch,
+        router=router,
+    )
+    return rig.do(Received(datagram=said))
+
+
+def test_a_release_opens_a_router_by_its_right_at_once(rig: Rig) -> None:
+    rig.plan(rights={R1: right(2), R2: right(2)})
+    assert hear(rig) == [Activate(routers={R1: Epoch(2)}, cause=LIVES, reason=f"{LIVES} released it")]
+    assert (rig.beat.takeovers, set(rig.beat.released)) == (1, {R1})
+    done = rig.do(Activated(routers=(R1,)))
+    assert Announce(routers=(R1,), cause=LIVES) in done
+    (told,) = news(done)
+    assert isinstance(told, TookOver)
+    assert (told.number, told.of, told.routers, told.is_released) == (1, LIVES, {R1: 2}, True)
+    assert rig.beat.forwarding == {R1: 2}, "r2 is that host's as before"
+
+
+def test_a_second_copy_of_a_release_does_nothing(rig: Rig) -> None:
+    rig.plan(rights={R1: right(2)})
+    hear(rig)
+    assert hear(rig) == []
+    rig.do(Activated(routers=(R1,)))
+    assert hear(rig) == []
+    assert rig.beat.counters.useless_releases == 2
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"epoch": 1},
+        {"epoch": 3},
+        {"router": R2},
+        {"by": replace(LIVES, incarnation=Incarnation(9))},
+        {"by": Tenure(A, Incarnation(1))},
+        {"to": Tenure(ME, Incarnation(2))},
+        {"to": TO.tenure},
+    ],
+)
+def test_a_release_that_fits_no_right_opens_nothing(rig: Rig, said: dict[str, object]) -> None:
+    rig.plan(rights={R1: right(2)})
+    assert hear(rig, **said) == []  # type: ignore[arg-type]
+    assert (rig.beat.forwarding, rig.beat.counters.useless_releases) == ({}, 1)
+
+
+def test_a_right_that_waits_for_another_host_too_is_not_used(rig: Rig) -> None:
+    both = Right(epoch=Epoch(2), after=(LIVES, Tenure(C_HOST, Incarnation(1))))
+    rig.plan(rights={R1: both})
+    assert hear(rig) == []
+    assert rig.beat.forwarding == {}
+
+
+C_HOST = HostName("another")
+
+
+def test_a_host_without_a_lease_opens_nothing() -> None:
+    rig = Rig()
+    rig.tick()
+    rig.do(Withdrawn())
+    rig.plan(rights={R1: right(2)})
+    assert hear(rig) == []
+
+
+def test_no_plan_that_has_not_heard_of_it_undoes_it(rig: Rig) -> None:
+    rig.plan(rights={R1: right(2)})
+    hear(rig)
+    rig.do(Activated(routers=(R1,)))
+    rig.plan(revision=Revision(2), heard=0, rights={R1: right(2)})
+    assert (rig.beat.forwarding, set(rig.beat.released)) == ({R1: 2}, {R1})
+    rig.plan(revision=Revision(3), heard=1, active={R1: Epoch(2)})
+    assert set(rig.beat.released) == {R1}, "how it was opened stays true"
+    closing = rig.plan(revision=Revision(4), heard=1)
+    assert [each.routers for each in closing if isinstance(each, Deactivate)] == [(R1,)]
+    assert not rig.beat.released
+
+
+def test_an_opening_that_fails_is_tried_again(rig: Rig) -> None:
+    rig.plan(rights={R1: right(2)})
+    hear(rig)
+    rig.do(Activated(routers=(R1,), reason="no memory"))
+    (again,) = [each for each in rig.tick(DEFAULT.interval_s) if isinstance(each, Activate)]
+    assert (again.routers, again.cause) == ({R1: 2}, LIVES)
+    (told,) = news(rig.do(Activated(routers=(R1,))))
+    assert isinstance(told, TookOver)
+    assert told.is_released
+
+
+# What is due
+
+
+def test_what_changed_hands_in_the_plan_is_said_to_the_other_one() -> None:
+    releases = Releases()
+    releases.give({R1: TO})
+    assert releases.due(()) == [(R1, TO)]
+    assert releases.due(()) == []
+    other = replace(TO, epoch=Epoch(6))
+    releases.give({R1: other})
+    assert (set(releases.said), releases.due(())) == (set(), [(R1, other)])
+    assert set(releases.said) == {R1}
+
+
+def test_what_it_has_released_no_plan_of_this_tenure_gives_back_at_that_epoch(rig: Rig) -> None:
+    """The store was put back from a copy of before: who took the router has it open."""
+    hands_over(rig)
+    rig.do(Deactivated(routers=(R1,)))
+    rig.plan(revision=Revision(3), active={R2: Epoch(4)})
+    old = rig.plan(revision=Revision(4), active={R1: Epoch(4), R2: Epoch(4)})
+    same = rig.plan(revision=Revision(5), active={R1: Epoch(5), R2: Epoch(4)})
+    assert [each for each in (*old, *same) if isinstance(each, Activate)] == []
+    assert rig.beat.counters.older_epochs == 2
+    later = rig.plan(revision=Revision(6), active={R1: Epoch(6), R2: Epoch(4)})
+    assert [each.routers for each in later if isinstance(each, Activate)] == [{R1: 6}]
+
+
+def test_what_was_released_here_stays_open_by_a_plan_that_heard_of_it_and_still_gives_the_right(rig: Rig) -> None:
+    rig.plan(rights={R1: right(2)})
+    hear(rig)
+    rig.do(Activated(routers=(R1,)))
+    assert [each for each in rig.plan(heard=1, rights={R1: right(2)}) if isinstance(each, Deactivate)] == []
+    assert rig.beat.forwarding == {R1: 2}

@@ -1,0 +1,136 @@
+"""One router's flows on their way to one follower: copies, changes, and what is lost."""
+
+from itertools import pairwise
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gapless.core.flows.feed import KEPT_S, PAUSE, REFRESH_S, Feed, FeedState
+
+ROOM = 1 << 20
+
+
+def feed(most: int = 4) -> Feed:
+    return Feed(Random(1), most)
+
+
+def following(now: float = 0.0, most: int = 4) -> Feed:
+    made = feed(most)
+    made.begin(now)
+    made.copied()
+    return made
+
+
+def test_a_copy_comes_first_and_at_once() -> None:
+    fresh = feed()
+    assert fresh.is_due(0.0)
+    fresh.begin(0.0)
+    assert (fresh.state, fresh.is_due(1e9)) == (FeedState.COPYING, False)
+    fresh.copied()
+    assert fresh.state is FeedState.FOLLOWING
+
+
+def test_it_is_whole_from_the_end_of_a_copy_until_something_is_lost() -> None:
+    it = feed(most=1)
+    it.begin(0.0)
+    assert not it.is_whole
+    it.copied()
+    assert it.is_whole
+    it.begin(REFRESH_S)
+    assert it.is_whole, "it is only copied again for no reason"
+    it.copied()
+    it.heard(b"1", b"x", REFRESH_S)
+    assert not it.heard(b"2", b"x", REFRESH_S)
+    assert not it.is_whole
+    again = following()
+    again.stopped()
+    assert not again.is_whole
+
+
+def test_changes_are_told_in_their_order_and_wait_no_more() -> None:
+    it = following()
+    for flow in (b"1", b"2", b"3"):
+        assert it.heard(flow, b"m" + flow, 5.0)
+    assert (it.take(4), it.waiting, it.oldest_at) == (b"m1m2", 1, 5.0)
+    assert (it.take(ROOM), it.waiting, it.oldest_at) == (b"m3", 0, None)
+
+
+def test_of_a_flow_that_changes_again_only_the_last_change_is_told_and_where_it_happened() -> None:
+    it = following()
+    for flow, message in ((b"1", b"began"), (b"2", b"began"), (b"1", b"ended")):
+        it.heard(flow, message, 1.0)
+    assert it.take(ROOM) == b"beganended"
+
+
+def test_too_many_changes_are_all_lost_and_a_copy_follows_after_a_pause() -> None:
+    it = following(most=2)
+    assert it.heard(b"1", b"x", 10.0)
+    assert it.heard(b"2", b"x", 10.0)
+    assert it.heard(b"1", b"y", 10.0)
+    assert not it.heard(b"3", b"x", 10.0)
+    assert (it.state, it.waiting, it.take(ROOM)) == (FeedState.WAITING, 0, b"")
+    assert not it.is_due(10.0)
+    assert it.is_due(10.0 + PAUSE.first_s)
+
+
+def test_pauses_grow_while_a_router_overruns_again_and_again() -> None:
+    it, now, pauses = feed(), 0.0, []
+    for _ in range(4):
+        it.begin(now)
+        pauses.append(it.lost(now + 1.0))
+        now += 1.0 + pauses[-1]
+        assert it.is_due(now)
+    assert all(later > sooner for sooner, later in pairwise(pauses))
+
+
+def test_a_router_that_was_quiet_for_long_is_copied_soon_again() -> None:
+    it = feed()
+    first_s = [it.lost(0.0) for _ in range(5)]
+    it.begin(100.0)
+    assert it.lost(100.0 + PAUSE.settled_s) <= PAUSE.first_s
+    assert first_s[-1] > PAUSE.first_s
+
+
+def test_what_goes_on_is_copied_again_before_its_copy_is_over() -> None:
+    it = following(now=0.0)
+    assert not it.is_due(REFRESH_S * 0.7)
+    assert it.is_due(REFRESH_S)
+    it.heard(b"1", b"x", REFRESH_S)
+    it.begin(REFRESH_S)
+    assert it.take(ROOM) == b"x", "changes go on being told"
+    assert KEPT_S > 2 * REFRESH_S
+
+
+def test_a_router_that_is_not_open_any_more_is_told_of_no_more_and_copied_when_it_is() -> None:
+    it = following()
+    it.heard(b"1", b"x", 1.0)
+    it.stopped()
+    assert (it.state, it.take(ROOM)) == (FeedState.WAITING, b"")
+    assert it.is_due(1.0)
+
+
+def test_closing_a_router_that_overran_does_not_shorten_its_pause() -> None:
+    it = following()
+    pause_s = it.lost(10.0)
+    it.stopped()
+    assert not it.is_due(10.0 + pause_s / 2)
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"1", b"2", b"3", b"4", b"5"]), st.integers(0, 255)), max_size=40))
+def test_what_waits_is_bounded_and_the_last_change_of_each_flow_is_never_left_out(
+    heard: list[tuple[bytes, int]],
+) -> None:
+    it, last = following(most=3), dict[bytes, bytes]()
+    for flow, value in heard:
+        if it.state is FeedState.WAITING:
+            it.begin(0.0)
+            last.clear()
+        message = flow + bytes((value,))
+        if it.heard(flow, message, 0.0):
+            last.pop(flow, None)
+            last[flow] = message
+        else:
+            last.clear()
+        assert it.waiting <= 3
+    assert it.take(ROOM) == b"".join(last.values())
