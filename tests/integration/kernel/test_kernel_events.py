@@ -1,7 +1,9 @@
 """What happens in a router's namespace is heard from the host's, whatever it is; and nothing that concerns nobody."""
 
 import asyncio
+import select
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +17,10 @@ from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.steering import TABLE
 from gapless.agent.kernel.watch import DriftWatcher
 from gapless.agent.reconcile import Reconciler
+from gapless.kernel import comm
 from gapless.kernel.netlink import Netlink
 from gapless.model.router import RouterId
+from gapless.sentinel.beat.guard import Guard
 
 pytestmark = pytest.mark.isolated
 
@@ -74,6 +78,31 @@ def test_damage_inside_is_heard_of_before_it_is_over(wires: Wires, what: str) ->
         DAMAGE[what]()
         assert heard_of(events) == {ROUTER_ID}
         host.close()
+
+
+def readable(events: RouterEvents) -> bool:
+    return bool(select.select(events.sockets, [], [], 0)[0])
+
+
+@contextmanager
+def called(name: str) -> Iterator[None]:
+    before = Path("/proc/thread-self/comm").read_text(encoding="ascii").strip()
+    comm.take(name)
+    yield
+    comm.take(before)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_told"), [(comm.BEAT, False), ("gapless", True), ("gapl", True), ("nft", True), ("gapless-beas", True)]
+)
+def test_renewals_of_the_lease_wake_no_agent(wires: Wires, name: str, is_told: bool) -> None:
+    """Twenty times a second, for nothing. Whoever else changes tables is heard, whatever it is called."""
+    with ears() as events, Guard() as guard:
+        guard.install()
+        events.catch_up()
+        with called(name):
+            guard.extend(time.monotonic() + 1.0)
+        assert readable(events) == is_told
 
 
 def test_a_tap_that_is_down_is_heard_of_inside(wires: Wires) -> None:

@@ -10,6 +10,7 @@ from kernel_fixtures import OUTSIDE, Wires, arp, ip, ip_json, spy_on_ioctl
 from gapless.core.edge.uplinks import MISSES, QUESTION_S
 from gapless.kernel.arp import ETHERTYPE, REPLY, REQUEST
 from gapless.sentinel.beat.uplinks import Uplinks
+from gapless.sentinel.beat.ways import Ways
 
 pytestmark = pytest.mark.isolated
 
@@ -31,18 +32,22 @@ class Watch:
         self.outside = wires.tap("outside", "ext0")
         self._wires = wires
         self._now = 1000.0
-        Wires.eventually(lambda: _is_forwarding() and not self.uplinks.trouble(0.0))
+        Wires.eventually(lambda: _is_forwarding() and not self.uplinks.look(0.0).trouble)
 
     def ask(self) -> bytes:
         """One more question leaves; returns it as it came out at the other end."""
         self._now += QUESTION_S
-        self.uplinks.trouble(self._now)
+        self.uplinks.look(self._now)
         frames = self.outside.until(lambda frame: (about := arp(frame)) is not None and about[0] == REQUEST)
         return frames[-1]
 
+    @property
+    def ways(self) -> Ways:
+        return self.uplinks.look(self._now)
+
     def look(self) -> str:
         """What is lost, without a question."""
-        return self.uplinks.trouble(self._now)
+        return self.ways.trouble
 
     def answered(self) -> None:
         """The gateway is asked, and has answered."""
@@ -71,7 +76,7 @@ def test_a_carrier_that_goes_is_seen_at_the_next_look_and_so_is_its_return(watch
     watch.answered()
     ip("link set ext0 down", inside="outside")
     Wires.eventually(lambda: watch.look() == "no carrier on ext0")
-    assert watch.uplinks.lost == {("ext0", None), ("ext0", GATEWAY)}, "nor is a gateway reached"
+    assert watch.ways.lost == {("ext0", None), ("ext0", GATEWAY)}, "nor is a gateway reached"
     ip("link set ext0 up", inside="outside")
     Wires.eventually(lambda: watch.look() == "")
 
@@ -124,11 +129,11 @@ def test_a_gateway_that_falls_silent_is_lost_and_comes_back(watch: Watch) -> Non
         assert watch.look() == ""
     watch.ask()
     assert watch.look() == SILENT
-    assert watch.uplinks.lost == {("ext0", GATEWAY)}
+    assert watch.ways.lost == {("ext0", GATEWAY)}
     speak()
     watch.answered()
-    assert watch.uplinks.lost == frozenset()
-    assert watch.uplinks.used == {("ext0", None), ("ext0", GATEWAY)}
+    assert watch.ways.lost == frozenset()
+    assert watch.ways.used == {("ext0", None), ("ext0", GATEWAY)}
 
 
 def test_a_gateway_that_never_answered_is_not_judged(watch: Watch) -> None:

@@ -16,6 +16,7 @@ from gapless.model.plan import LeaseAddress, PanelPlan, Role
 from gapless.model.router import RouterId
 from gapless.sentinel.beat.announcements import Announcements
 from gapless.sentinel.beat.driver import Driver, Endpoint
+from gapless.sentinel.beat.ways import Way, Ways
 from gapless.wire import beat as wire
 from gapless.wire.beat import BeatRouter, PlanPart
 
@@ -47,22 +48,11 @@ class FakeUplinks:
     def watch(self, gateways: Iterable[tuple[str, IPv4Address]]) -> None:
         self.watched = set(gateways)
 
-    missing: frozenset[tuple[str, IPv4Address | None]] = frozenset()
+    missing: frozenset[Way] = frozenset()
 
-    def trouble(self, now: float) -> str:
-        return ", ".join(sorted(f"{link} {address}" for link, address in self.missing))
-
-    @property
-    def used(self) -> frozenset[tuple[str, IPv4Address | None]]:
-        return self.missing
-
-    @property
-    def lost(self) -> frozenset[tuple[str, IPv4Address | None]]:
-        return self.missing
-
-    @property
-    def unsure(self) -> frozenset[tuple[str, IPv4Address | None]]:
-        return frozenset()
+    def look(self, now: float) -> Ways:
+        trouble = ", ".join(sorted(f"{link} {address}" for link, address in self.missing))
+        return Ways(trouble=trouble, used=self.missing, lost=self.missing)
 
 
 @dataclass

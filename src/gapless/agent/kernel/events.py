@@ -29,6 +29,7 @@ from typing import Final
 from gapless.agent.hint import Hint
 from gapless.agent.kernel import links, netns
 from gapless.errors import Unavailable
+from gapless.kernel import comm
 from gapless.kernel.netlink import NETFILTER, ROUTE, Netlink, as_u32, attributes
 from gapless.model.router import RouterId
 
@@ -81,7 +82,7 @@ class RouterEvents:
         try:
             for family, groups, program, is_everywhere in (
                 (ROUTE, (_LINKS, _ADDRESSES, _ROUTES, _FORWARDING, _NUMBERS), (), True),
-                (NETFILTER, (_RULES,), _only(_NEWGEN), True),
+                (NETFILTER, (_RULES,), _only(_NEWGEN, by_others_than=comm.BEAT), True),
                 (NETFILTER, (_RULES,), _all_but(_NEWGEN, _NEWSETELEM, _DELSETELEM), False),
             ):
                 opened.append(_listen(family, groups, program, is_everywhere=is_everywhere))
@@ -218,20 +219,27 @@ def _widen(opened: socket.socket) -> None:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
 
 
-_LOAD_TYPE, _JUMP_EQUAL, _RETURN = 0x28, 0x15, 0x06
+_LOAD_HALF, _LOAD_WORD, _JUMP_EQUAL, _RETURN = 0x28, 0x20, 0x15, 0x06
 _INSTRUCTION = struct.Struct("=HBBI")
+_GENERATION_COMM: Final = 40
+"""Where a NEWGEN says who changed the ruleset: after its headers (16 and 4 bytes), NFTA_GEN_ID and _PROC_PID (8 each)
+and the head of NFTA_GEN_PROC_NAME (4). Zero-terminated and padded to words."""
 
 
-def _only(kind: int) -> bytes:
-    """A filter, classic BPF: messages that begin with this type. It reads in network order what is in the host's."""
-    return b"".join(
-        (
-            _INSTRUCTION.pack(_LOAD_TYPE, 0, 0, 4),
-            _INSTRUCTION.pack(_JUMP_EQUAL, 0, 1, socket.htons(kind)),
-            _INSTRUCTION.pack(_RETURN, 0, 0, _MOST_AT_ONCE),
-            _INSTRUCTION.pack(_RETURN, 0, 0, 0),
-        )
-    )
+def _only(kind: int, *, by_others_than: str) -> bytes:
+    """A filter, classic BPF: messages that begin with this type, but for what a process of that name did, whose letters
+    are a whole number of words. It reads in network order what is in the host's.
+
+    A word is only looked at when those before it fitted, so there is always one more.
+    """
+    name = by_others_than.encode()
+    words = [int.from_bytes(name[at : at + 4], "big") for at in range(0, len(name), 4)]
+    steps = [(_LOAD_HALF, 0, 0, 4), (_JUMP_EQUAL, 0, 2 * len(words), socket.htons(kind))]
+    for place, word in enumerate(words):
+        others = 2 * (len(words) - place) - 1
+        steps += [(_LOAD_WORD, 0, 0, _GENERATION_COMM + 4 * place), (_JUMP_EQUAL, 0, others, word)]
+    steps += [(_RETURN, 0, 0, 0), (_RETURN, 0, 0, _MOST_AT_ONCE)]
+    return b"".join(_INSTRUCTION.pack(*step) for step in steps)
 
 
 def _all_but(*kinds: int) -> bytes:
@@ -240,7 +248,7 @@ def _all_but(*kinds: int) -> bytes:
         _INSTRUCTION.pack(_JUMP_EQUAL, len(kinds) - place, 0, socket.htons(kind)) for place, kind in enumerate(kinds)
     ]
     ends = [_INSTRUCTION.pack(_RETURN, 0, 0, _MOST_AT_ONCE), _INSTRUCTION.pack(_RETURN, 0, 0, 0)]
-    return b"".join((_INSTRUCTION.pack(_LOAD_TYPE, 0, 0, 4), *jumps, *ends))
+    return b"".join((_INSTRUCTION.pack(_LOAD_HALF, 0, 0, 4), *jumps, *ends))
 
 
 def _filter(opened: socket.socket, program: bytes) -> None:

@@ -52,6 +52,11 @@ class Reachability:
         self._has_answered, self._unanswered = True, 0
 
     @property
+    def is_awaited(self) -> bool:
+        """The last question has no answer yet."""
+        return self._unanswered > 0
+
+    @property
     def is_unknown(self) -> bool:
         """It never answered, as far as this life of the beat knows."""
         return not self._has_answered

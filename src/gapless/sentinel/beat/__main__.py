@@ -11,6 +11,7 @@ import sys
 
 from gapless.config import LEASE_PORT, Address
 from gapless.errors import GaplessError, Unavailable
+from gapless.kernel import comm
 from gapless.sentinel.beat import words
 from gapless.sentinel.beat.announce import Announcer
 from gapless.sentinel.beat.announcements import Announcements
@@ -29,6 +30,7 @@ SWITCH_S = 0.0005
 def main() -> int:
     """Run the beat; returns the exit status."""
     die_with_the_sentinel()
+    comm.take(comm.BEAT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # A Ctrl-C at the terminal is for the sentinel.
     end = socket.socket(fileno=int(sys.argv[1]))
     link: BeatEnd[ToBeat] = BeatEnd(end, to_beat)

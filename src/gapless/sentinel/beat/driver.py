@@ -49,6 +49,7 @@ from gapless.sentinel.beat.healed import Healed
 from gapless.sentinel.beat.lateness import Lateness
 from gapless.sentinel.beat.planning import Planning
 from gapless.sentinel.beat.story import Story
+from gapless.sentinel.beat.ways import Way, Ways
 from gapless.wire import beat as wire
 from gapless.wire.lease import Dropped, Envelope, Outrun
 
@@ -66,20 +67,8 @@ class Watching(Protocol):
     def watch(self, gateways: Iterable[tuple[str, IPv4Address]]) -> None:
         """The gateways that routers of this host use."""
 
-    def trouble(self, now: float) -> str:
-        """What is lost, in words; "" if nothing is."""
-
-    @property
-    def used(self) -> frozenset[tuple[str, IPv4Address | None]]:
-        """What is looked at: interfaces (None), and gateways behind them."""
-
-    @property
-    def lost(self) -> frozenset[tuple[str, IPv4Address | None]]:
-        """What of that is lost."""
-
-    @property
-    def unsure(self) -> frozenset[tuple[str, IPv4Address | None]]:
-        """What of that never answered."""
+    def look(self, now: float) -> Ways:
+        """How they are; the same object while nothing may have changed."""
 
 
 class Driver:
@@ -122,8 +111,7 @@ class Driver:
         """Routers that a whole plan has not named so far."""
         self._told_open: dict[RouterId, Epoch] = {}
         self._uplinks = uplinks
-        self._trouble = ""
-        self._ways: object = None
+        self._ways = Ways()
         self._networks = dict(zip(begin.uplinks, begin.networks, strict=False))
         self._settled = 0
         self._level: wire.Level | None = None
@@ -137,6 +125,8 @@ class Driver:
         self._beats = 0
         self._lateness = Lateness()
         self._now = now
+        self._due = self._beat.next_deadline()
+        """The core's deadline, which only its turns change."""
 
     # In
 
@@ -180,12 +170,12 @@ class Driver:
 
     def next_deadline(self) -> float:
         """When `on_deadline` is to be called, monotonic seconds."""
-        return self._beat.next_deadline()
+        return self._due
 
     def on_deadline(self, now: float) -> None:
         """The beat."""
         self._beats += 1
-        self._lateness.met(now - self._beat.next_deadline())
+        self._lateness.met(now - self._due)
         self._now = now
         self._carry_out(self._turn(None, now), now)
         self._look_at_uplinks(now)
@@ -215,24 +205,22 @@ class Driver:
             self._handle(ClockJudged(fault=fault), self._clock())
 
     def _look_at_uplinks(self, now: float) -> None:
-        trouble = self._uplinks.trouble(now)
-        if trouble != self._trouble:
-            self._trouble = trouble
-            self._chat(words.uplinks(trouble))
-        ways = lost, unsure, used = self._uplinks.lost, self._uplinks.unsure, self._uplinks.used
-        if ways == self._ways:
+        found, before = self._uplinks.look(now), self._ways
+        if found == before:
             return
-        self._ways = ways
+        self._ways = found
+        if found.trouble != before.trouble:
+            self._chat(words.uplinks(found.trouble))
         seen = UplinksSeen(
-            trouble=trouble,
-            carriers=self._names({each for each in lost if each[1] is None}),
-            gateways=self._names({each for each in lost if each[1] is not None}),
-            unsure=self._names(unsure),
-            used=self._names(used),
+            trouble=found.trouble,
+            carriers=self._names({each for each in found.lost if each[1] is None}),
+            gateways=self._names({each for each in found.lost if each[1] is not None}),
+            unsure=self._names(found.unsure),
+            used=self._names(found.used),
         )
         self._handle(seen, self._clock())  # The kernel took its time.
 
-    def _names(self, ways: Iterable[tuple[str, IPv4Address | None]]) -> frozenset[str]:
+    def _names(self, ways: Iterable[Way]) -> frozenset[str]:
         """As all hosts call them."""
         networks = self._networks
         return frozenset(f"{networks.get(link, link)} {address or ''}".strip() for link, address in ways)
@@ -291,6 +279,7 @@ class Driver:
         except InvariantError as error:
             raise InvariantError(f"{error}\n{self._story}") from error
         self._story.did(effects, now)
+        self._due = self._beat.next_deadline()
         return effects
 
     def _carry_out(self, effects: list[BeatEffect], now: float) -> None:
@@ -433,7 +422,7 @@ class Driver:
             settled=self._settled,
             panel=self._beat.panel,
             takeovers=self._takeovers,
-            trouble=self._trouble,
+            trouble=self._ways.trouble,
             is_taking_over=self._haste.is_on(self._now, unannounced=bool(self._unannounced)),
             reborn=self._beat.reborn,
         )

@@ -5,13 +5,13 @@ Before an interface is asked about by name, it is made sure that it exists (`int
 A gateway is asked with an ARP probe, whose sender address is 0.0.0.0 (RFC 5227), so that nobody learns anything from
 it; once it has answered it is asked by unicast (RFC 1122, 2.3.2.1), so that no other router has to look at it. Answers
 are taken where they come out of the bridge that the uplink is a port of: a socket on the uplink itself would look at
-every frame of every router.
+every frame of every router. They are read while one is waited for.
 """
 
 import ctypes
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from fcntl import ioctl
 from ipaddress import IPv4Address
@@ -20,6 +20,7 @@ from gapless.core.edge.uplinks import QUESTION_S, Reachability
 from gapless.errors import Unavailable
 from gapless.kernel import arp
 from gapless.sentinel.beat.interfaces import Watched
+from gapless.sentinel.beat.ways import Way, Ways
 
 _SIOCGIFFLAGS, _SIOCGIFHWADDR = 0x8913, 0x8927  # linux/sockios.h
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40  # linux/if.h
@@ -48,6 +49,9 @@ class Uplinks:
         self._macs: dict[IPv4Address, bytes] = {}
         self._cut: frozenset[str] = frozenset()
         self._next_question = 0.0
+        self._is_news = True
+        """Something happened since `_ways` was made."""
+        self._ways = Ways()
         self._existing = Watched(self._interfaces)
         try:
             self._socket = _open()
@@ -59,38 +63,45 @@ class Uplinks:
         """The gateways (interface, address) that routers of this host use: these, and no others."""
         wanted = [each for each in gateways if each[0] in self._interfaces]
         self._gateways = {each: self._gateways.get(each) or Reachability() for each in wanted}
+        self._is_news = True
 
-    @property
-    def used(self) -> frozenset[tuple[str, IPv4Address | None]]:
-        """All that is looked at: (interface, None) for a carrier, (interface, address) for a gateway."""
-        return frozenset((name, None) for name in self._interfaces) | self._gateways.keys()
+    def look(self, now: float) -> Ways:
+        """To be called at each beat. The same object as the last time where nothing may have changed."""
+        cut = frozenset(name for name in self._interfaces if not self._has_carrier(name))
+        self._is_news |= cut != self._cut
+        self._cut = cut
+        if not cut:
+            self._talk(now)
+        if self._is_news:
+            self._is_news = False
+            self._ways = self._judge()
+        return self._ways
 
-    @property
-    def lost(self) -> frozenset[tuple[str, IPv4Address | None]]:
-        """What of that was lost when `trouble` was called last; without a carrier, its gateways as well."""
-        silent = {each for each, reachability in self._gateways.items() if reachability.is_lost}
-        return frozenset(each for each in self.used if each in silent or each[0] in self._cut)
-
-    @property
-    def unsure(self) -> frozenset[tuple[str, IPv4Address | None]]:
-        """Gateways that never answered."""
-        return frozenset(each for each, reachability in self._gateways.items() if reachability.is_unknown)
-
-    def trouble(self, now: float) -> str:
-        """What is lost, in words; "" if nothing is. To be called at each beat."""
-        self._cut = frozenset(lost := [name for name in self._interfaces if not self._has_carrier(name)])
-        if lost:
-            return f"no carrier on {', '.join(lost)}"
-        self._take_answers()
-        if now >= self._next_question:
+    def _talk(self, now: float) -> None:
+        is_due = now >= self._next_question
+        if is_due or any(reachability.is_awaited for reachability in self._gateways.values()):
+            self._take_answers()
+        if is_due:
             self._next_question = now + QUESTION_S
+            self._is_news = True
             for (name, gateway), reachability in self._gateways.items():
                 reachability.asked()
                 if reachability.is_doubtful:
                     self._macs.pop(gateway, None)
                 self._ask(name, gateway)
-        silent = [str(gateway) for (_, gateway), each in self._gateways.items() if each.is_lost]
-        return f"no answer from gateway {', '.join(silent)}" if silent else ""
+
+    def _judge(self) -> Ways:
+        used: frozenset[Way] = frozenset((name, None) for name in self._interfaces) | self._gateways.keys()
+        silent = {each for each, reachability in self._gateways.items() if reachability.is_lost}
+        lost = frozenset(each for each in used if each in silent or each[0] in self._cut)
+        unsure = frozenset(each for each, reachability in self._gateways.items() if reachability.is_unknown)
+        return Ways(trouble=self._words(silent), used=used, lost=lost, unsure=unsure)
+
+    def _words(self, silent: Collection[tuple[str, IPv4Address]]) -> str:
+        if self._cut:
+            return f"no carrier on {', '.join(name for name in self._interfaces if name in self._cut)}"
+        answerless = [str(gateway) for name, gateway in self._gateways if (name, gateway) in silent]
+        return f"no answer from gateway {', '.join(answerless)}" if answerless else ""
 
     def close(self) -> None:
         """Let go."""
@@ -126,6 +137,7 @@ class Uplinks:
                     if gateway == answering:
                         self._macs[gateway] = mac
                         reachability.answered()
+                        self._is_news = True
 
 
 def _open() -> socket.socket:
