@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, log10
 
-from gapless.lab.probes import percentile
+from gapless.lab.measuring.probes import percentile
 
 WIDTH, LEFT, RIGHT, TOP, ROW, BOTTOM = 1080, 250, 200, 46, 30, 56
 

@@ -21,8 +21,9 @@ from itertools import product
 from pathlib import Path
 
 from gapless.errors import GaplessError, InvalidRequest
-from gapless.lab import enter, running
-from gapless.lab.nodes import AGENT_MODULE, BEAT_MODULE, FLOWS_MODULE
+from gapless.lab import running
+from gapless.lab.machines import enter
+from gapless.lab.machines.nodes import AGENT_MODULE, BEAT_MODULE, FLOWS_MODULE
 from gapless.lab.settings import LabSettings
 from measuring import COPY_S, HERE, commit, write
 from neighbours import FLAG, raised, why_no_room

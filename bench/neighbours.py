@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gapless.errors import InvalidRequest
-from gapless.lab import room
+from gapless.lab.machines import room
 from gapless.lab.settings import LabSettings
 
 FLAG = "--raise-neighbour-limits"

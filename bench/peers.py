@@ -29,7 +29,9 @@ from pathlib import Path
 import msgspec
 
 from gapless.errors import GaplessError
-from gapless.lab import enter, probes, room, tenants
+from gapless.lab import tenants
+from gapless.lab.machines import enter, room
+from gapless.lab.measuring import probes
 from gapless.lab.settings import LabSettings
 from gaps_plot import draw
 from measuring import HERE, NothingMeasuredError, measured, write

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from gapless.lab.expect import Frames
-from gapless.lab.result import Spread
+from gapless.lab.findings.expect import Frames
+from gapless.lab.findings.result import Spread
 from gapless.observe.words import figure
 from gaps_plot import Row
 from measuring import commit

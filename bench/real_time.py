@@ -1,9 +1,9 @@
 """Real-time priority for the beats of labs, from outside, where the labs cannot take it themselves.
 
 In a user namespace only limits count, so a lab's beats get it where whoever starts the lab may raise limits
-(CAP_SYS_RESOURCE; see `gapless.lab.enter`). Root in many containers may not, and yet has CAP_SYS_NICE. Then this does
-from outside what a beat would have done itself (`gapless.sentinel.beat.priority`): its main thread gets SCHED_FIFO 50,
-its other threads 49, and what it starts gets neither. Only processes below this one are touched.
+(CAP_SYS_RESOURCE; see `gapless.lab.machines.enter`). Root in many containers may not, and yet has CAP_SYS_NICE. Then
+this does from outside what a beat would have done itself (`gapless.sentinel.beat.priority`): its main thread gets
+SCHED_FIFO 50, its other threads 49, and what it starts gets neither. Only processes below this one are touched.
 """
 
 import os
@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gapless.lab.enter import REAL_TIME_PRIORITY
-from gapless.lab.nodes import BEAT_MODULE
+from gapless.lab.machines.enter import REAL_TIME_PRIORITY
+from gapless.lab.machines.nodes import BEAT_MODULE
 
 LOOK_EACH_S = 0.2
 LOOKS = 10

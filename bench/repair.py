@@ -31,8 +31,8 @@ from gapless.agent.worklist import REST
 from gapless.config import HostSettings
 from gapless.core.dataplane.desired import bridge_name, desired_router, tap_of
 from gapless.kernel.netlink import Netlink, Request
-from gapless.lab.probes import Direction, Flow, Recording, gap
-from gapless.lab.traffic import Traffic
+from gapless.lab.measuring.probes import Direction, Flow, Recording, gap
+from gapless.lab.measuring.traffic import Traffic
 from gapless.model.observed import KernelRouter
 from gapless.model.plan import Epoch, PlannedRouter, Revision, RouterState
 from gapless.model.router import Router

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gapless.errors import InvalidRequest
-from gapless.lab import enter
+from gapless.lab.machines import enter
 from gapless.lab.settings import LabSettings
 from measuring import HERE, NothingMeasuredError, commit, measured, write
 from neighbours import FLAG, raised, times_full, why_no_room

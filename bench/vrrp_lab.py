@@ -7,7 +7,7 @@ default route, with the configuration that Neutron's L3 agent writes: state BACK
 garp_master_delay 60, and all addresses but one `virtual_ipaddress_excluded`. All routers are active on the first host,
 which then loses power.
 
-Runs inside of a lab's namespaces: `vrrp_lab:main` by way of `gapless.lab.enter`.
+Runs inside of a lab's namespaces: `vrrp_lab:main` by way of `gapless.lab.machines.enter`.
 """
 
 import asyncio
@@ -23,20 +23,23 @@ import msgspec
 
 from gapless.config import VXLAN_PORT, HostSettings
 from gapless.errors import GaplessError
-from gapless.lab import expect, layout, probes, result, shell, tenants, whereabouts, wiring
-from gapless.lab.capture import Capture
-from gapless.lab.enter import LAB_DIR
-from gapless.lab.expect import Bounds, Frames, Measured
+from gapless.lab import tenants
 from gapless.lab.faults.base import TAKEN_OVER
+from gapless.lab.findings import expect, result
+from gapless.lab.findings.expect import Bounds, Frames, Measured
+from gapless.lab.findings.result import Gaps, Probes, Versions
 from gapless.lab.lab import Lab
-from gapless.lab.machine import DISK
-from gapless.lab.nodes import Host
-from gapless.lab.result import Gaps, Probes, Versions
+from gapless.lab.machines import layout, shell, wiring
+from gapless.lab.machines.enter import LAB_DIR
+from gapless.lab.machines.machine import DISK
+from gapless.lab.machines.nodes import Host
+from gapless.lab.machines.wiring import Cable
+from gapless.lab.measuring import probes, whereabouts
+from gapless.lab.measuring.capture import Capture
+from gapless.lab.measuring.sniffer import Orders
 from gapless.lab.settings import LabSettings
-from gapless.lab.sniffer import Orders
 from gapless.lab.tenants import Tenant
 from gapless.lab.waiting import until
-from gapless.lab.wiring import Cable
 
 PATIENCE_S = 120.0
 STEADY_S = 1.0

@@ -1,5 +1,5 @@
-"""Tests marked `lab` run as pid 1 of fresh namespaces, each in a lab of its own; see `gapless.lab.enter`. Tests marked
-`netns` start labs themselves, as people do.
+"""Tests marked `lab` run as pid 1 of fresh namespaces, each in a lab of its own (`gapless.lab.machines.enter`).
+Tests marked `netns` start labs themselves, as people do.
 
 Outside, such a test is one pytest process inside a lab, and its outcome; so no test can touch the machine's own
 networks, and whatever a test leaves is gone with its namespaces. A directory's conftest.py asks for this by importing
@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 import pytest
 
 import namespaces
-from gapless.lab import enter
+from gapless.lab.machines import enter
 
 
 @cache

@@ -1,6 +1,6 @@
 """Results of experiments that nobody carried out, for whatever shows results or sums them up."""
 
-from gapless.lab.result import (
+from gapless.lab.findings.result import (
     Gaps,
     Patience,
     Probes,

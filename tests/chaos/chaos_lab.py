@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from gapless.errors import GaplessError, Unavailable
-from gapless.lab import faults, layout, shell
-from gapless.lab.expect import Bounds
+from gapless.lab import faults
 from gapless.lab.experiment import NO_BOUNDS, Outcome, experiment
 from gapless.lab.faults import Fault
+from gapless.lab.findings.expect import Bounds
 from gapless.lab.lab import Lab
-from gapless.lab.nodes import Service
+from gapless.lab.machines import layout, shell
+from gapless.lab.machines.nodes import Service
 from gapless.lab.settings import LabSettings
 from gapless.lab.tenants import Tenant
 from gapless.model.router import FailoverMode

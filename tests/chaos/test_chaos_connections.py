@@ -6,12 +6,12 @@ import signal
 import pytest
 from chaos_lab import PATIENT_S, STANDBY, running_lab, strike, the_busiest
 
-from gapless.lab.connections import Kind
-from gapless.lab.enter import LAB_DIR
-from gapless.lab.expect import Bounds, Gap
 from gapless.lab.experiment import Outcome
 from gapless.lab.faults import Fault
+from gapless.lab.findings.expect import Bounds, Gap
 from gapless.lab.lab import Lab
+from gapless.lab.machines.enter import LAB_DIR
+from gapless.lab.measuring.connections import Kind
 
 pytestmark = pytest.mark.lab
 

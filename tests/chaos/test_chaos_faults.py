@@ -10,12 +10,12 @@ import pytest
 from chaos_lab import CLASSIC, DOWN_TIME_S, Turn, a_fault, one_after_another, running_lab, strike
 
 from gapless.errors import Unavailable
-from gapless.lab import processes
-from gapless.lab.events import FaultStruck, LabEvent, nobody
-from gapless.lab.expect import Bounds, Gap
 from gapless.lab.experiment import Outcome, experiment
 from gapless.lab.faults import FAULTS, Fault, choose
+from gapless.lab.findings.events import FaultStruck, LabEvent, nobody
+from gapless.lab.findings.expect import Bounds, Gap
 from gapless.lab.lab import Lab
+from gapless.lab.machines import processes
 from gapless.model.router import FailoverMode
 
 pytestmark = pytest.mark.lab
@@ -132,7 +132,7 @@ async def a_database_that_is_gone_stores_nothing_until_it_is_back(lab: Lab) -> N
 async def a_capture_that_dies_leaves_the_measurement_and_makes_its_own_figure_unknown(lab: Lab) -> None:
     def end_it(event: LabEvent) -> None:
         if isinstance(event, FaultStruck):
-            (sniffer,) = [one for one in processes.every() if "gapless.lab.sniffer" in one.argv]
+            (sniffer,) = [one for one in processes.every() if "gapless.lab.measuring.sniffer" in one.argv]
             os.kill(sniffer.pid, signal.SIGKILL)
 
     lab.listen = end_it

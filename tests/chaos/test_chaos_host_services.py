@@ -6,9 +6,9 @@ import pytest
 from chaos_lab import CLASSIC, PATIENCE_S, PATIENT_S, STANDBY, running_lab, strike
 from prometheus_client.parser import text_string_to_metric_families
 
-from gapless.lab.enter import LAB_DIR
 from gapless.lab.lab import Lab
-from gapless.lab.nodes import Host
+from gapless.lab.machines.enter import LAB_DIR
+from gapless.lab.machines.nodes import Host
 from gapless.lab.waiting import until
 
 pytestmark = pytest.mark.lab

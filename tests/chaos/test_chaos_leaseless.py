@@ -5,11 +5,11 @@ import json
 import pytest
 from chaos_lab import PATIENT_S, STANDBY, running_lab, strike
 
-from gapless.lab.expect import Bounds, Gap
 from gapless.lab.experiment import Outcome
 from gapless.lab.faults import Fault
+from gapless.lab.findings.expect import Bounds, Gap
 from gapless.lab.lab import Lab
-from gapless.lab.nodes import STATE
+from gapless.lab.machines.nodes import STATE
 
 pytestmark = pytest.mark.lab
 

@@ -6,10 +6,10 @@ import pytest
 from chaos_lab import PATIENCE_S, STANDBY, running_lab, said
 
 from gapless.errors import Unavailable
-from gapless.lab import shell
 from gapless.lab.faults import choose
 from gapless.lab.lab import Lab
-from gapless.lab.nodes import GAPLESS
+from gapless.lab.machines import shell
+from gapless.lab.machines.nodes import GAPLESS
 from gapless.lab.waiting import until
 
 pytestmark = pytest.mark.lab

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import pytest
 from chaos_lab import PATIENCE_S, STANDBY, running_lab, said
 
-from gapless.lab import shell
 from gapless.lab.experiment import experiment
 from gapless.lab.faults.links import DataLink
 from gapless.lab.lab import Lab
-from gapless.lab.nodes import Host
+from gapless.lab.machines import shell
+from gapless.lab.machines.nodes import Host
 from gapless.lab.waiting import until
 from gapless.model.observed import GUARDED_GROUP
 

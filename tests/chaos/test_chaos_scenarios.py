@@ -12,12 +12,13 @@ from ipaddress import IPv4Address
 import pytest
 from chaos_lab import CLASSIC, PATIENCE_S, host_of, reaches_outside, running_lab, said, strike
 
-from gapless.lab import shell, whereabouts, wiring
 from gapless.lab.api import Item
 from gapless.lab.faults import choose
 from gapless.lab.lab import Lab
-from gapless.lab.layout import Place
-from gapless.lab.nodes import Host
+from gapless.lab.machines import shell, wiring
+from gapless.lab.machines.layout import Place
+from gapless.lab.machines.nodes import Host
+from gapless.lab.measuring import whereabouts
 from gapless.lab.waiting import until
 
 pytestmark = pytest.mark.lab

@@ -29,13 +29,13 @@ from chaos_lab import (
     without_routers,
 )
 
-from gapless.lab import layout
 from gapless.lab.api import Item
-from gapless.lab.expect import Bounds, Gap
 from gapless.lab.experiment import Outcome
 from gapless.lab.faults import FAULTS, Fault
 from gapless.lab.faults.successor import ENDED, SuccessorDies
+from gapless.lab.findings.expect import Bounds, Gap
 from gapless.lab.lab import Lab
+from gapless.lab.machines import layout
 from gapless.lab.waiting import until
 
 pytestmark = pytest.mark.lab

@@ -8,9 +8,9 @@ import msgspec
 import typer
 
 from gapless.errors import InvalidRequest
-from gapless.lab import enter
 from gapless.lab.demo import DemoRequest
-from gapless.lab.output import Output
+from gapless.lab.findings.output import Output
+from gapless.lab.machines import enter
 from gapless.lab.settings import CLASSIC, QUICK, LabSettings, mode_of
 from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
 

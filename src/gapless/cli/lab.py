@@ -16,9 +16,11 @@ from rich.table import Table
 
 from gapless.config import MOST_STANDBYS
 from gapless.errors import InvalidRequest, Unavailable
-from gapless.lab import enter, faults, layout, nodes, room, runner, running, standing, table
-from gapless.lab.output import Output
-from gapless.lab.result import Result
+from gapless.lab import faults, runner, running, standing
+from gapless.lab.findings import table
+from gapless.lab.findings.output import Output
+from gapless.lab.findings.result import Result
+from gapless.lab.machines import enter, layout, nodes, room
 from gapless.lab.rounds import Rounds
 from gapless.lab.runner import RunRequest
 from gapless.lab.settings import CLASSIC, QUICK, TIMINGS, LabSettings, mode_of

@@ -8,7 +8,7 @@ import httpx
 
 from gapless.config import API_PORT
 from gapless.errors import Conflict, GaplessError, InvalidRequest, NotFound, Unavailable
-from gapless.lab import layout
+from gapless.lab.machines import layout
 
 TIMEOUT_S = 30.0
 CONNECTIONS = 8

@@ -11,15 +11,17 @@ from rich.console import Console
 from rich.table import Table
 
 from gapless.errors import GaplessError
-from gapless.lab import faults, report, shell, story, table
+from gapless.lab import faults
 from gapless.lab.experiment import Outcome, experiment
+from gapless.lab.findings import report, story, table
+from gapless.lab.findings.output import Output
+from gapless.lab.findings.result import Result, Timeline
+from gapless.lab.findings.view import View
 from gapless.lab.groups import first_of
 from gapless.lab.lab import Lab
-from gapless.lab.output import Output
-from gapless.lab.result import Result, Timeline
+from gapless.lab.machines import shell
 from gapless.lab.runner import INTERRUPTED, run_until_signalled
 from gapless.lab.settings import CLASSIC, LabSettings
-from gapless.lab.view import View
 from gapless.model import lease
 from gapless.model.router import FailoverMode
 from gapless.observe.words import counted, figure

@@ -12,19 +12,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from gapless.errors import GaplessError
-from gapless.lab import connections, events, expect, probes, result
 from gapless.lab.api import Item
-from gapless.lab.connections import Course
-from gapless.lab.enter import LAB_DIR
-from gapless.lab.events import Phase
-from gapless.lab.expect import Bounds, Gap, Measured
 from gapless.lab.faults import Fault
 from gapless.lab.faults.base import MARGIN_S
+from gapless.lab.findings import events, expect, result
+from gapless.lab.findings.events import Phase
+from gapless.lab.findings.expect import Bounds, Gap, Measured
+from gapless.lab.findings.result import Patience, Result
 from gapless.lab.lab import Lab
-from gapless.lab.probes import Recording
-from gapless.lab.result import Patience, Result
-from gapless.lab.sniffer import Seen
-from gapless.lab.traffic import Traffic
+from gapless.lab.machines.enter import LAB_DIR
+from gapless.lab.measuring import connections, probes
+from gapless.lab.measuring.connections import Course
+from gapless.lab.measuring.probes import Recording
+from gapless.lab.measuring.sniffer import Seen
+from gapless.lab.measuring.traffic import Traffic
 
 STEADY_S = 1.0
 """How long everything has to be answered before and after; and how long is measured before the fault."""

@@ -16,20 +16,23 @@ from ipaddress import IPv4Interface
 from types import TracebackType
 
 from gapless.errors import InvalidRequest, Unavailable
-from gapless.lab import answers, events, layout, netns, probes, shell, tenants, tracked, watch, whereabouts
+from gapless.lab import tenants
 from gapless.lab.api import Api, Item
-from gapless.lab.capture import Capture
-from gapless.lab.events import Phase
-from gapless.lab.layout import Place
-from gapless.lab.nodes import AGENT_READY, Controller, Host, Node, PlainNode, settled_arbiters
+from gapless.lab.findings import events, watch
+from gapless.lab.findings.events import Phase
+from gapless.lab.machines import layout, netns, shell
+from gapless.lab.machines.layout import Place
+from gapless.lab.machines.nodes import AGENT_READY, Controller, Host, Node, PlainNode, settled_arbiters
+from gapless.lab.machines.wiring import Cable, Switch
+from gapless.lab.measuring import answers, probes, tracked, whereabouts
+from gapless.lab.measuring.capture import Capture
+from gapless.lab.measuring.sniffer import Orders
+from gapless.lab.measuring.talking import Talking, spread
+from gapless.lab.measuring.traffic import Traffic
+from gapless.lab.measuring.whereabouts import Sighting
 from gapless.lab.settings import LabSettings
-from gapless.lab.sniffer import Orders
-from gapless.lab.talking import Talking, spread
 from gapless.lab.tenants import Tenant
-from gapless.lab.traffic import Traffic
 from gapless.lab.waiting import until
-from gapless.lab.whereabouts import Sighting
-from gapless.lab.wiring import Cable, Switch
 from gapless.observe.words import counted
 
 START_TIMEOUT_S = 60.0

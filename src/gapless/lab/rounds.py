@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 
 from gapless.errors import GaplessError
-from gapless.lab import events, faults, recovery
-from gapless.lab.events import Phase
-from gapless.lab.expect import Bounds
+from gapless.lab import faults, recovery
 from gapless.lab.experiment import experiment
 from gapless.lab.faults import Fault
+from gapless.lab.findings import events
+from gapless.lab.findings.events import Phase
+from gapless.lab.findings.expect import Bounds
+from gapless.lab.findings.result import Result
 from gapless.lab.groups import first_of
 from gapless.lab.lab import Lab
-from gapless.lab.probes import percentile
-from gapless.lab.result import Result
+from gapless.lab.measuring.probes import percentile
 
 
 class Round(msgspec.Struct, kw_only=True):

@@ -11,12 +11,13 @@ import msgspec
 from rich.console import Console
 
 from gapless.errors import GaplessError
-from gapless.lab import faults, rounds_table, table
-from gapless.lab.expect import Bounds, Gap
+from gapless.lab import faults
 from gapless.lab.experiment import experiment
+from gapless.lab.findings import rounds_table, table
+from gapless.lab.findings.expect import Bounds, Gap
+from gapless.lab.findings.result import Result
 from gapless.lab.groups import first_of
 from gapless.lab.lab import Lab
-from gapless.lab.result import Result
 from gapless.lab.rounds import Rounds, carry_out, turns_of
 from gapless.lab.settings import LabSettings
 

@@ -17,8 +17,9 @@ from typing import Any
 import msgspec
 
 from gapless.errors import InvalidRequest, Unavailable
-from gapless.lab import enter, registry, standing
-from gapless.lab.enter import KILL_AFTER_S
+from gapless.lab import registry, standing
+from gapless.lab.machines import enter
+from gapless.lab.machines.enter import KILL_AFTER_S
 from gapless.lab.standing import Answer, Failed, Reply, Request, Said
 
 SILENCE_S = 6 * standing.ALIVE_EACH_S

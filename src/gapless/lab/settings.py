@@ -7,7 +7,7 @@ import msgspec
 
 from gapless.config import MOST_STANDBYS, Liveness
 from gapless.errors import InvalidRequest
-from gapless.lab import layout
+from gapless.lab.machines import layout
 from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
 
 QUICK = Liveness(report_interval_s=0.5, agent_down_time_s=2.0, agent_patience_s=20.0)

@@ -17,12 +17,13 @@ import msgspec
 from rich.console import Console
 
 from gapless.errors import GaplessError, InvalidRequest
-from gapless.lab import faults, runner, table
-from gapless.lab.enter import LAB_DIR
-from gapless.lab.events import LabEvent, PhaseBegan
+from gapless.lab import faults, runner
 from gapless.lab.experiment import experiment
+from gapless.lab.findings import table
+from gapless.lab.findings.events import LabEvent, PhaseBegan
 from gapless.lab.groups import first_of
 from gapless.lab.lab import Lab
+from gapless.lab.machines.enter import LAB_DIR
 from gapless.lab.settings import LabSettings
 
 SOCKET = LAB_DIR / "control"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from gapless.config import VXLAN_PORT, HostSettings
-from gapless.lab import layout, netns, shell
 from gapless.lab.api import Api, Item
-from gapless.lab.probes import Direction, Flow
+from gapless.lab.machines import layout, netns, shell
+from gapless.lab.measuring.probes import Direction, Flow
 from gapless.model.router import FailoverMode
 
 NAMESPACES_AT_ONCE = 4

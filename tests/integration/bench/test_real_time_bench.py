@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import real_time
-from gapless.lab.nodes import BEAT_MODULE
+from gapless.lab.machines.nodes import BEAT_MODULE
 from real_time import FROM_OUTSIDE, NONE, RealTime, why_not_from_outside
 
 allowed = pytest.mark.skipif(why_not_from_outside() is not None, reason=why_not_from_outside() or "")

@@ -12,16 +12,16 @@ from ipaddress import IPv4Address
 import pytest
 
 from gapless.errors import Unavailable
-from gapless.lab import capture as lab_capture
-from gapless.lab import linux, shell
-from gapless.lab.answers import who_answers
-from gapless.lab.capture import Capture
-from gapless.lab.enter import LAB_DIR
-from gapless.lab.netns import create, path_of
-from gapless.lab.ring import Ring
-from gapless.lab.sniffer import Orders, Sniffer, filter_for
+from gapless.lab.machines import linux, shell
+from gapless.lab.machines.enter import LAB_DIR
+from gapless.lab.machines.netns import create, path_of
+from gapless.lab.machines.wiring import Cable, Switch
+from gapless.lab.measuring import capture as lab_capture
+from gapless.lab.measuring.answers import who_answers
+from gapless.lab.measuring.capture import Capture
+from gapless.lab.measuring.ring import Ring
+from gapless.lab.measuring.sniffer import Orders, Sniffer, filter_for
 from gapless.lab.waiting import until
-from gapless.lab.wiring import Cable, Switch
 
 pytestmark = pytest.mark.lab
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from gapless.lab import running
-from gapless.lab.result import Result
+from gapless.lab.findings.result import Result
 from gapless.lab.rounds import Rounds
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(600)]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gapless.lab import enter
+from gapless.lab.machines import enter
 
 pytestmark = pytest.mark.netns
 

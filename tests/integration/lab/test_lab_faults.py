@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import InvalidRequest, Unavailable
-from gapless.lab import claims, layout, linux, netns, shell
 from gapless.lab.faults import FAULTS, choose
 from gapless.lab.lab import Lab
-from gapless.lab.layout import Place
-from gapless.lab.nodes import Host, Service
+from gapless.lab.machines import layout, linux, netns, shell
+from gapless.lab.machines.layout import Place
+from gapless.lab.machines.nodes import Host, Service
+from gapless.lab.measuring import claims
 from gapless.lab.settings import LabSettings
 from gapless.lab.waiting import until
 from gapless.model.lease import DatagramKind

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import Unavailable
-from gapless.lab import addresses, layout, netns, shell, wiring
-from gapless.lab import machine as lab_machine
-from gapless.lab import traffic as lab_traffic
-from gapless.lab.enter import LAB_DIR
-from gapless.lab.layout import Place
-from gapless.lab.machine import Machine
-from gapless.lab.probes import Direction, Flow, Pulse, gap
-from gapless.lab.traffic import Traffic
+from gapless.lab.machines import addresses, layout, netns, shell, wiring
+from gapless.lab.machines import machine as lab_machine
+from gapless.lab.machines.enter import LAB_DIR
+from gapless.lab.machines.layout import Place
+from gapless.lab.machines.machine import Machine
+from gapless.lab.measuring import traffic as lab_traffic
+from gapless.lab.measuring.probes import Direction, Flow, Pulse, gap
+from gapless.lab.measuring.traffic import Traffic
 from gapless.lab.waiting import until
 
 pytestmark = pytest.mark.lab

@@ -2,7 +2,7 @@
 
 from math import inf
 
-from gapless.lab.double_active import Handover, Run, double_active, runs
+from gapless.lab.measuring.double_active import Handover, Run, double_active, runs
 
 MS = 1_000_000
 QUIET_NS = 1_000 * MS

@@ -3,7 +3,7 @@
 import pytest
 
 from gapless.core.planner.panel import Arbiters, Member
-from gapless.lab.nodes import settled_arbiters
+from gapless.lab.machines.nodes import settled_arbiters
 from gapless.model.host import HostName
 
 

@@ -9,12 +9,12 @@ from rich.console import Console
 from test_lab_table import result
 
 from gapless.errors import InvalidRequest
-from gapless.lab import table
-from gapless.lab.connections import Connection, Course, Kind, interval_ms_for, judge, pause_ms, survivals
-from gapless.lab.result import Timeline
+from gapless.lab.findings import table
+from gapless.lab.findings.result import Timeline
+from gapless.lab.measuring.connections import Connection, Course, Kind, interval_ms_for, judge, pause_ms, survivals
+from gapless.lab.measuring.talker import LAST_WORDS_S
+from gapless.lab.measuring.talking import spread
 from gapless.lab.settings import MOST_FLOWS, LabSettings
-from gapless.lab.talker import LAST_WORDS_S
-from gapless.lab.talking import spread
 from gapless.lab.tenants import Tenant
 
 TENANT = Tenant(

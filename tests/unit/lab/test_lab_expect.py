@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from gapless.lab.expect import Bounds, Expected, Gap, Measured, Moves, problems
 from gapless.lab.faults import FAULTS
 from gapless.lab.faults.base import RESCHEDULED
+from gapless.lab.findings.expect import Bounds, Expected, Gap, Measured, Moves, problems
 from gapless.model.router import FailoverMode
 
 GOOD = Measured(

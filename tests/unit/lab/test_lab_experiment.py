@@ -9,10 +9,10 @@ import pytest
 
 from gapless.errors import InvalidRequest, Unavailable
 from gapless.lab import experiment as experiments
-from gapless.lab.events import FaultStruck, LabEvent
-from gapless.lab.expect import Expected
 from gapless.lab.experiment import experiment
 from gapless.lab.faults.base import HARMLESS, Fault
+from gapless.lab.findings.events import FaultStruck, LabEvent
+from gapless.lab.findings.expect import Expected
 from gapless.lab.lab import Lab
 from gapless.lab.settings import LabSettings
 

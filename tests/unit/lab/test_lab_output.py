@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import InvalidRequest
-from gapless.lab.output import Output
+from gapless.lab.findings.output import Output
 
 
 def test_what_was_in_the_file_is_there_until_it_is_written(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gapless.lab import probes
-from gapless.lab.probes import Direction, Flow, Header, Recording, Track
+from gapless.lab.measuring import probes
+from gapless.lab.measuring.probes import Direction, Flow, Header, Recording, Track
 from gapless.lab.tenants import Tenant, probed
 
 MS = 1_000_000

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import GaplessError, InvalidRequest, Unavailable
-from gapless.lab import enter, registry, running
+from gapless.lab import registry, running
+from gapless.lab.machines import enter
 
 FOUND = b'{"supervisor": 1, "started": 0, "pid": 1, "since": 0.0}'
 

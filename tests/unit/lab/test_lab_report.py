@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gapless.lab import report, story
-from gapless.lab.probes import Direction, Flow, Recording, Track
+from gapless.lab.findings import report, story
+from gapless.lab.measuring.probes import Direction, Flow, Recording, Track
 
 S = 1_000_000_000
 STRUCK_NS = 2 * S

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any
 
-from gapless.lab import result
-from gapless.lab.double_active import LATE_S, Handover, Run
-from gapless.lab.probes import Direction, Flow, Recording, Track
-from gapless.lab.sniffer import Seen
+from gapless.lab.findings import result
+from gapless.lab.measuring.double_active import LATE_S, Handover, Run
+from gapless.lab.measuring.probes import Direction, Flow, Recording, Track
+from gapless.lab.measuring.sniffer import Seen
 from gapless.model.plan import MoveStep
 
 MS = 1_000_000

@@ -8,12 +8,13 @@ import pytest
 from rich.console import Console
 
 from gapless.errors import InvalidRequest, Unavailable
-from gapless.lab import rounds, rounds_table
-from gapless.lab.expect import Bounds
+from gapless.lab import rounds
 from gapless.lab.experiment import Outcome
 from gapless.lab.faults.machines import HostPower
+from gapless.lab.findings import rounds_table
+from gapless.lab.findings.expect import Bounds
+from gapless.lab.findings.result import Result
 from gapless.lab.lab import Lab
-from gapless.lab.result import Result
 from gapless.lab.rounds import Over, Round, Rounds, carry_out, turns_of
 from gapless.lab.settings import LabSettings
 from lab_results import measured

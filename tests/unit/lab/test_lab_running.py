@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from gapless.errors import InvalidRequest
-from gapless.lab import enter, running
+from gapless.lab import running
+from gapless.lab.machines import enter
 
 
 @pytest.fixture(autouse=True)

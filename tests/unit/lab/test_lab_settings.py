@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from gapless.errors import InvalidRequest
-from gapless.lab import faults, layout, room, settings
-from gapless.lab.layout import Place
-from gapless.lab.nodes import Controller
+from gapless.lab import faults, settings
+from gapless.lab.machines import layout, room
+from gapless.lab.machines.layout import Place
+from gapless.lab.machines.nodes import Controller
 from gapless.lab.settings import LabSettings, mode_of
 from gapless.model.router import FailoverMode
 

@@ -3,8 +3,8 @@
 import pytest
 
 from gapless.errors import InvariantError
-from gapless.lab import enter, netns, shell
 from gapless.lab.lab import Lab
+from gapless.lab.machines import enter, netns, shell
 from gapless.lab.settings import LabSettings
 
 

@@ -2,8 +2,8 @@
 
 from rich.console import Console
 
-from gapless.lab import table
-from gapless.lab.result import Result, TakeoverTimeline, Timeline
+from gapless.lab.findings import table
+from gapless.lab.findings.result import Result, TakeoverTimeline, Timeline
 from lab_results import result, spread
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gapless.lab import linux, tracked
-from gapless.lab.connections import PORT
+from gapless.lab.machines import linux
+from gapless.lab.measuring import tracked
+from gapless.lab.measuring.connections import PORT
 
 
 def line(port: int, state: str = "ESTABLISHED", to: int = PORT) -> str:

@@ -4,9 +4,9 @@ import io
 
 from rich.console import Console
 
-from gapless.lab import events
-from gapless.lab.events import Phase
-from gapless.lab.view import View
+from gapless.lab.findings import events
+from gapless.lab.findings.events import Phase
+from gapless.lab.findings.view import View
 
 ROUTERS = {"id-1": "router-001", "id-2": "router-002"}
 

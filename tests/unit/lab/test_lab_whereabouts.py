@@ -2,8 +2,8 @@
 
 from ipaddress import IPv4Address
 
+from gapless.lab.measuring.whereabouts import Sighting, placement, problems
 from gapless.lab.tenants import Tenant
-from gapless.lab.whereabouts import Sighting, placement, problems
 
 GATEWAY, OUTSIDE = IPv4Address("192.168.10.1"), IPv4Address("198.18.0.7")
 TENANT = Tenant(

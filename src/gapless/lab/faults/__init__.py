@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from gapless.errors import InvalidRequest, Unavailable
-from gapless.lab.expect import Moves
 from gapless.lab.faults.base import Fault, Reach
 from gapless.lab.faults.control import (
     ControllerKill,
@@ -52,9 +51,10 @@ from gapless.lab.faults.processes import (
     TwoArbitersKill,
 )
 from gapless.lab.faults.successor import SuccessorDies
+from gapless.lab.findings.expect import Moves
 from gapless.lab.lab import Lab
-from gapless.lab.layout import Place
-from gapless.lab.nodes import Host
+from gapless.lab.machines.layout import Place
+from gapless.lab.machines.nodes import Host
 from gapless.lab.settings import LabSettings
 
 FAULTS: dict[str, type[Fault]] = {

@@ -6,9 +6,9 @@ from enum import Enum, auto
 from typing import ClassVar
 
 from gapless.config import Liveness
-from gapless.lab.expect import Expected, Gap, Moves
+from gapless.lab.findings.expect import Expected, Gap, Moves
 from gapless.lab.lab import Lab
-from gapless.lab.nodes import Host
+from gapless.lab.machines.nodes import Host
 from gapless.model.router import FailoverMode
 
 MARGIN_S = 2.0

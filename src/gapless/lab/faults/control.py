@@ -8,11 +8,11 @@ import signal
 from collections.abc import Iterable
 
 from gapless.config import Liveness
-from gapless.lab.expect import Expected, Gap, Moves
 from gapless.lab.faults.base import HARMLESS, TAKEN_OVER, Fault, Lasting, Reach, in_mode
 from gapless.lab.faults.machines import MOMENT_S, HostPower, two_standbys
+from gapless.lab.findings.expect import Expected, Gap, Moves
 from gapless.lab.lab import Lab
-from gapless.lab.nodes import Host
+from gapless.lab.machines.nodes import Host
 from gapless.lab.waiting import until
 
 LOCKED_WITHIN_S = 20.0

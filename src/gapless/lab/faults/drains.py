@@ -3,8 +3,8 @@
 import signal
 
 from gapless.config import Liveness
-from gapless.lab.expect import Expected, Gap, Moves
 from gapless.lab.faults.base import Fault, in_mode
+from gapless.lab.findings.expect import Expected, Gap, Moves
 from gapless.lab.lab import Lab
 from gapless.model.router import FailoverMode
 

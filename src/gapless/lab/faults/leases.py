@@ -8,13 +8,13 @@ from collections.abc import Iterable
 
 from gapless.config import Liveness
 from gapless.errors import InvalidRequest
-from gapless.lab import wiring
-from gapless.lab.expect import Expected, Gap, Moves
 from gapless.lab.faults.base import NOTHING, RESCHEDULED, TAKEN_OVER, Fault, in_mode
 from gapless.lab.faults.machines import HostPower
+from gapless.lab.findings.expect import Expected, Gap, Moves
 from gapless.lab.lab import Lab
-from gapless.lab.nodes import STATE, Host
-from gapless.lab.processes import Process
+from gapless.lab.machines import wiring
+from gapless.lab.machines.nodes import STATE, Host
+from gapless.lab.machines.processes import Process
 from gapless.lab.waiting import until
 
 REPLACED_WITHIN_S = 60.0

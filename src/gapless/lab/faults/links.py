@@ -4,12 +4,12 @@ import asyncio
 from abc import abstractmethod
 from typing import ClassVar
 
-from gapless.lab import layout, wiring
-from gapless.lab.expect import Expected, Gap, Moves
 from gapless.lab.faults.base import HARMLESS, NOTHING, STAYS, TAKEN_OVER, Fault, Lasting, Reach, in_mode
+from gapless.lab.findings.expect import Expected, Gap, Moves
 from gapless.lab.lab import Lab
-from gapless.lab.layout import Place
-from gapless.lab.wiring import Cable, Direction
+from gapless.lab.machines import layout, wiring
+from gapless.lab.machines.layout import Place
+from gapless.lab.machines.wiring import Cable, Direction
 
 FLAP_S = 0.3
 FLAPS = 10

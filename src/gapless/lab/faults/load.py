@@ -11,12 +11,12 @@ from functools import partial
 from itertools import count
 
 from gapless.errors import NotFound, Unavailable
-from gapless.lab import layout, shell
 from gapless.lab.api import Api
 from gapless.lab.faults.base import HARMLESS, RESCHEDULED, TAKEN_OVER, Lasting, Reach, in_mode
 from gapless.lab.faults.machines import HostPower
 from gapless.lab.lab import Lab
-from gapless.lab.nodes import Host
+from gapless.lab.machines import layout, shell
+from gapless.lab.machines.nodes import Host
 from gapless.lab.waiting import until
 
 HOGS_A_CORE = 2

@@ -4,10 +4,10 @@ import asyncio
 
 from gapless.config import Liveness
 from gapless.errors import InvalidRequest
-from gapless.lab import wiring
 from gapless.lab.faults.base import HARMLESS, RESCHEDULED, TAKEN_OVER, Fault, Reach, in_mode
 from gapless.lab.faults.processes import AgentKill
 from gapless.lab.lab import Lab
+from gapless.lab.machines import wiring
 
 MOMENT_S = 0.2
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from gapless.errors import Unavailable
-from gapless.lab import shell
-from gapless.lab.expect import Expected, Gap, Moves
 from gapless.lab.faults.base import MARGIN_S, Fault, in_mode
 from gapless.lab.faults.processes import signal_agent
+from gapless.lab.findings.expect import Expected, Gap, Moves
 from gapless.lab.lab import Lab
-from gapless.lab.nodes import Host
+from gapless.lab.machines import shell
+from gapless.lab.machines.nodes import Host
 
 _REPAIRED = Expected(gap=Gap.REPAIR, moves=Moves.NONE)
 TENANT_PREFIX = "qr-"

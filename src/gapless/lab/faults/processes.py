@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from gapless.config import Liveness
-from gapless.lab.expect import Expected, Gap, Moves
 from gapless.lab.faults.base import HARMLESS, MARGIN_S, NOTHING, TAKEN_OVER, Fault, Lasting, Reach, in_mode
+from gapless.lab.findings.expect import Expected, Gap, Moves
 from gapless.lab.lab import Lab
-from gapless.lab.nodes import Host
+from gapless.lab.machines.nodes import Host
 from gapless.lab.waiting import until
 from gapless.sentinel.supervise import Patience
 

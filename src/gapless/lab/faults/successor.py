@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterable
 
 from gapless.errors import InvalidRequest
-from gapless.lab import claims
-from gapless.lab.expect import Expected, Gap
 from gapless.lab.faults.base import RESCHEDULED, in_mode
 from gapless.lab.faults.machines import HostPower
+from gapless.lab.findings.expect import Expected, Gap
 from gapless.lab.lab import Lab
-from gapless.lab.nodes import Host
+from gapless.lab.machines.nodes import Host
+from gapless.lab.measuring import claims
 from gapless.lab.waiting import until
 
 CLAIMED_WITHIN_S = 20.0

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import msgspec
 
-from gapless.lab import linux, netns
-from gapless.lab.probes import Flow, Header, Orders, Pulse, write
+from gapless.lab.machines import linux, netns
+from gapless.lab.measuring.probes import Flow, Header, Orders, Pulse, write
 
 _HEADER = struct.Struct("!BBHHH")
 _PAYLOAD = struct.Struct("!QQ")

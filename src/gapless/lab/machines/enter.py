@@ -4,9 +4,9 @@ Everything that a lab makes (processes, namespaces, mounts, files under /run) be
 pid 1 (`first`) ends, however it ends, the kernel removes it all. There is no clean-up code that could fail to run.
 
 `unshare(1)` does most of this, but ignores SIGTERM while it waits and names only the system call when the machine
-forbids it. So this module is the supervisor between the two worlds: `python -m gapless.lab.enter [--register FILE]
-[--parent PID] -- COMMAND...` It passes signals on, keeps the file that says where the lab is, ends with the command's
-status, and ends the lab when the parent that it was given is no more, however that one ended.
+forbids it. So this module is the supervisor between the two worlds: `python -m gapless.lab.machines.enter [--register
+FILE] [--parent PID] -- COMMAND...` It passes signals on, keeps the file that says where the lab is, ends with the
+command's status, and ends the lab when the parent that it was given is no more, however that one ended.
 
 The path is the same for root and for everyone else, but for one thing: whoever may raise limits allows the lab's beats
 real-time priority and locked memory first, since in a user namespace only the limits count (sched(7), mlock(2)). See
@@ -30,7 +30,8 @@ from pathlib import Path
 from types import FrameType
 
 from gapless.errors import GaplessError, InvariantError, Refused
-from gapless.lab import linux, registry
+from gapless.lab import registry
+from gapless.lab.machines import linux
 
 FORBIDDEN = 77
 """Exit status when this machine does not allow user namespaces."""
@@ -49,12 +50,12 @@ def command(argv: Sequence[str], *, register: Path | None = None, outlives_us: b
     """
     options = ["--register", str(register)] if register else []
     options += [] if outlives_us else ["--parent", str(os.getpid())]
-    return [sys.executable, "-m", "gapless.lab.enter", *options, "--", *argv]
+    return [sys.executable, "-m", "gapless.lab.machines.enter", *options, "--", *argv]
 
 
 def call(entry: str, argument: object) -> list[str]:
     """An `argv` for `command`: calls `entry` ("module:function") with `argument`, JSON in between."""
-    return [sys.executable, "-m", "gapless.lab.enter", "--call", entry, json.dumps(argument)]
+    return [sys.executable, "-m", "gapless.lab.machines.enter", "--call", entry, json.dumps(argument)]
 
 
 @cache
@@ -138,7 +139,7 @@ def _become(argv: Sequence[str], told: int) -> None:
         _furnish()
         # Exec, not a call: what goes on from before the namespaces is not the lab's own, and proc(5) hides it from an
         # ordinary user who looks for /proc/PID/root.
-        os.execv(sys.executable, [sys.executable, "-m", "gapless.lab.first", *argv])
+        os.execv(sys.executable, [sys.executable, "-m", "gapless.lab.machines.first", *argv])
     except OSError as error:
         os.write(told, json.dumps([error.errno, _words(error)]).encode())
     os._exit(FORBIDDEN)

@@ -11,7 +11,7 @@ The controller is on the data network only where it is the third arbiter, for tw
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from gapless.lab.wiring import Cable, Switch
+from gapless.lab.machines.wiring import Cable, Switch
 
 MGMT = Switch("sw-mgmt", "mgmt0")
 DATA = Switch("sw-data", "data0")

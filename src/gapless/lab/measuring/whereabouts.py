@@ -7,8 +7,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from gapless.errors import Unavailable
-from gapless.lab import addresses
-from gapless.lab.nodes import Host
+from gapless.lab.machines import addresses
+from gapless.lab.machines.nodes import Host
 from gapless.lab.tenants import Tenant
 
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from gapless.lab import enter, linux
+from gapless.lab.machines import enter, linux
 
 NETNS_DIR = Path("/run/netns")
 _SYSCTLS = {

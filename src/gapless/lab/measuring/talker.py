@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from gapless.lab import linux, netns
-from gapless.lab.connections import Connection, Course, Courses, Kind, Orders, Talk, pause_ms
+from gapless.lab.machines import linux, netns
+from gapless.lab.measuring.connections import Connection, Course, Courses, Kind, Orders, Talk, pause_ms
 
 LAST_WORDS_S = 15.0
 """How long the end waits for those that are silent: a segment that was lost is sent again after seconds at most."""

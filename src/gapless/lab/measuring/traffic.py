@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from gapless.errors import Unavailable
-from gapless.lab import probes
-from gapless.lab.measurer import Measurer
-from gapless.lab.probes import Flow, Orders, Pulse, Recording
+from gapless.lab.measuring import probes
+from gapless.lab.measuring.measurer import Measurer
+from gapless.lab.measuring.probes import Flow, Orders, Pulse, Recording
 
 END_TIMEOUT_S = 30.0
 PULSE_TIMEOUT_S = 10.0
@@ -22,7 +22,7 @@ _SEE = "; its words are on standard error"
 class Traffic(Measurer):
     """Probes through a set of routers, from `start` to `end`. `on_pulse` hears every pulse."""
 
-    module, name, writes = "gapless.lab.prober", "the prober", "its recording"
+    module, name, writes = "gapless.lab.measuring.prober", "the prober", "its recording"
 
     def __init__(
         self, flows: Sequence[Flow], interval_ms: float, *, on_pulse: Callable[[Pulse], None] | None = None

@@ -13,9 +13,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from gapless.lab import events
-from gapless.lab.events import LabEvent, Phase
-from gapless.lab.table import WORDS
+from gapless.lab.findings import events
+from gapless.lab.findings.events import LabEvent, Phase
+from gapless.lab.findings.table import WORDS
 
 HISTORY = 48
 """Pulses drawn for each router."""

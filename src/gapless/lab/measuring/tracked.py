@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from gapless.lab import linux
-from gapless.lab.connections import PORT
-from gapless.lab.nodes import Host
+from gapless.lab.machines import linux
+from gapless.lab.machines.nodes import Host
+from gapless.lab.measuring.connections import PORT
 
 _LIST = Path("/proc/thread-self/net/nf_conntrack")
 _FLOW = re.compile(r"src=\S+ dst=\S+ sport=\d+ dport=\d+")

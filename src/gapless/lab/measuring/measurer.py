@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 
 from gapless.errors import Unavailable
-from gapless.lab import shell
+from gapless.lab.machines import shell
 
 _SEE = "its words are on standard error"
 

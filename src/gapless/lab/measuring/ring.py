@@ -8,8 +8,8 @@ import mmap
 import struct
 from collections.abc import Iterable, Sequence
 
-from gapless.lab import packets
-from gapless.lab.packets import Line
+from gapless.lab.measuring import packets
+from gapless.lab.measuring.packets import Line
 
 BLOCK_BYTES = 1 << 18
 BLOCKS = 64

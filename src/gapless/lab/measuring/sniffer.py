@@ -31,10 +31,11 @@ from pathlib import Path
 import msgspec
 
 from gapless.config import VXLAN_PORT
-from gapless.lab import answers, linux, packets
-from gapless.lab.double_active import Run, runs
-from gapless.lab.packets import Line
-from gapless.lab.ring import RETIRE_MS, Ring
+from gapless.lab.machines import linux
+from gapless.lab.measuring import answers, packets
+from gapless.lab.measuring.double_active import Run, runs
+from gapless.lab.measuring.packets import Line
+from gapless.lab.measuring.ring import RETIRE_MS, Ring
 
 READY = b"ready\n"
 ASK_EACH_S = 0.005

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gapless.errors import Unavailable
-from gapless.lab import netns, processes, shell
-from gapless.lab.enter import LAB_DIR
-from gapless.lab.processes import Process
+from gapless.lab.machines import netns, processes, shell
+from gapless.lab.machines.enter import LAB_DIR
+from gapless.lab.machines.processes import Process
 
 DISK = Path("/run/gapless")
 """The machine's disk as it sees it."""

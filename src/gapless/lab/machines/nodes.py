@@ -12,12 +12,12 @@ from typing import Protocol
 
 from gapless.config import API_PORT, LINK_PORT
 from gapless.errors import Unavailable
-from gapless.lab import layout, netns, shell
-from gapless.lab.layout import Place
-from gapless.lab.machine import DISK, Machine, wake
-from gapless.lab.processes import Process
+from gapless.lab.machines import layout, netns, shell
+from gapless.lab.machines.layout import Place
+from gapless.lab.machines.machine import DISK, Machine, wake
+from gapless.lab.machines.processes import Process
+from gapless.lab.machines.wiring import Cable
 from gapless.lab.settings import LabSettings
-from gapless.lab.wiring import Cable
 
 GAPLESS = (sys.executable, "-m", "gapless")
 AGENT_MODULE = "gapless.agent"

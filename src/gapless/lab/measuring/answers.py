@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 
-from gapless.lab import enter, packets
+from gapless.lab.machines import enter
+from gapless.lab.measuring import packets
 
 FIRST_WITHIN_S = 1.0
 """How long an answer may take before nobody answers."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gapless.lab.probes import Direction, Recording
+from gapless.lab.measuring.probes import Direction, Recording
 
 Move = Mapping[str, Any]
 """A move as the API shows it."""

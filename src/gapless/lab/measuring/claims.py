@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from gapless.errors import Unavailable
-from gapless.lab import enter, packets
+from gapless.lab.machines import enter
+from gapless.lab.measuring import packets
 from gapless.model.lease import DatagramKind
 from gapless.wire import lease
 

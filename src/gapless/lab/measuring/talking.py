@@ -7,10 +7,11 @@ from pathlib import Path
 import msgspec
 
 from gapless.errors import Unavailable
-from gapless.lab import connections, layout
-from gapless.lab.connections import MIX, Connection, Course, Courses, Orders, Talk
-from gapless.lab.measurer import Measurer
-from gapless.lab.talker import LAST_WORDS_S
+from gapless.lab.machines import layout
+from gapless.lab.measuring import connections
+from gapless.lab.measuring.connections import MIX, Connection, Course, Courses, Orders, Talk
+from gapless.lab.measuring.measurer import Measurer
+from gapless.lab.measuring.talker import LAST_WORDS_S
 from gapless.lab.tenants import Tenant
 
 UP_WITHIN_S = 60.0
@@ -34,7 +35,7 @@ def spread(tenants: Sequence[Tenant], count: int) -> list[Connection]:
 class Talking(Measurer):
     """Connections through a set of routers, from `start` to `end`; none at all where there are none to make."""
 
-    module, name, writes = "gapless.lab.talker", "the talker", "what became of its connections"
+    module, name, writes = "gapless.lab.measuring.talker", "the talker", "what became of its connections"
 
     def __init__(self, wanted: Sequence[Connection]) -> None:
         super().__init__()

@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from gapless.lab import events, rounds_table
-from gapless.lab.connections import Survivals
-from gapless.lab.events import LabEvent, Phase
-from gapless.lab.probes import Direction
-from gapless.lab.result import Result, Spread
+from gapless.lab.findings import events, rounds_table
+from gapless.lab.findings.events import LabEvent, Phase
+from gapless.lab.findings.result import Result, Spread
+from gapless.lab.measuring.connections import Survivals
+from gapless.lab.measuring.probes import Direction
 from gapless.lab.rounds import Round
 from gapless.observe.words import counted, figure
 

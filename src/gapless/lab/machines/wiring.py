@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gapless.lab import shell
+from gapless.lab.machines import shell
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import IO
 
 from gapless.errors import Unavailable
-from gapless.lab import enter
+from gapless.lab.machines import enter
 
 COMMAND_TIMEOUT_S = 60.0
 LINE_LIMIT = 2**24

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from gapless.lab.probes import Recording, Track, gap, lost
+from gapless.lab.measuring.probes import Recording, Track, gap, lost
 
 _TEMPLATE = Path(__file__).with_suffix(".html")
 WIDTH = 1080

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import msgspec
 
-from gapless.lab.probes import percentile
+from gapless.lab.measuring.probes import percentile
 
 MOST_LINES_PER_S = 2000
 """Of all connections together."""

@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 
 from gapless.errors import Unavailable
-from gapless.lab import sniffer
-from gapless.lab.measurer import Measurer
-from gapless.lab.sniffer import Orders, Seen
+from gapless.lab.measuring import sniffer
+from gapless.lab.measuring.measurer import Measurer
+from gapless.lab.measuring.sniffer import Orders, Seen
 
 READY_TIMEOUT_S = 20.0
 END_TIMEOUT_S = 30.0
@@ -17,7 +17,7 @@ END_TIMEOUT_S = 30.0
 class Capture(Measurer):
     """The frames of all routers at all hosts' cables, from `start` to `end`."""
 
-    module, name, writes = "gapless.lab.sniffer", "the sniffer", "what it saw"
+    module, name, writes = "gapless.lab.measuring.sniffer", "the sniffer", "what it saw"
 
     def __init__(self, orders: Orders) -> None:
         super().__init__()

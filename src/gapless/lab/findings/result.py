@@ -13,11 +13,11 @@ import msgspec
 
 from gapless import __version__
 from gapless.config import Liveness
-from gapless.lab.connections import Survivals
-from gapless.lab.double_active import LATE_S, QUIET_S, Handover, double_active
-from gapless.lab.expect import Frames
-from gapless.lab.probes import Direction, Recording, percentile
-from gapless.lab.sniffer import Seen
+from gapless.lab.findings.expect import Frames
+from gapless.lab.measuring.connections import Survivals
+from gapless.lab.measuring.double_active import LATE_S, QUIET_S, Handover, double_active
+from gapless.lab.measuring.probes import Direction, Recording, percentile
+from gapless.lab.measuring.sniffer import Seen
 from gapless.model.plan import MoveKind, MoveStep
 
 HEARD = frozenset({MoveStep.LAST_HEARD, MoveStep.MISSED, MoveStep.SILENT})

@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 
 from gapless.errors import GaplessError
-from gapless.lab import events, probes
 from gapless.lab.api import Api, Item
-from gapless.lab.events import Listener
-from gapless.lab.probes import Flow, Pulse
+from gapless.lab.findings import events
+from gapless.lab.findings.events import Listener
+from gapless.lab.measuring import probes
+from gapless.lab.measuring.probes import Flow, Pulse
 
 WATCH_EACH_S = 1.0
 
