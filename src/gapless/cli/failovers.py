@@ -47,7 +47,7 @@ _MEANINGS = {
     "buried": "a quorum of arbiters had buried that host: it holds no lease, and never will again",
     "opened": "the router's frames pass on its new host",
     "bound": "the new binding was stored",
-    "withdrawn": "the host that it leaves had nothing left of it",
+    "withdrawn": "the host that it leaves had closed it, or had nothing left of it",
     "sent": "the plan left for the new host",
     "built": "the new host had built it",
     "announced": "the new host had told the network (gratuitous ARP)",

@@ -15,7 +15,7 @@ their successors say keeps the planner busy for longer than it waits for any of 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from secrets import token_hex
 from typing import assert_never
@@ -184,7 +184,8 @@ class Driver:
     # Effects
 
     def _carry_out(self, effects: Iterable[Effect]) -> None:
-        at = utc_now()  # one for all that follows from one event
+        # One for all that follows from one event: when that arrived. What the planner says was ago counts from there.
+        at = utc_now() - timedelta(seconds=self._clock() - self._now)
         for effect in effects:
             match effect:
                 case Bind():

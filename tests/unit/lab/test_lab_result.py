@@ -144,6 +144,55 @@ def test_moves_and_takeovers_of_one_fault_are_not_mixed() -> None:
     assert (whole.detection.max, whole.bind.max) == (4100, 10)
 
 
+def test_a_switchover_has_a_timeline_of_its_own_in_which_nothing_is_built() -> None:
+    """The plan of the new host is sent when the router is open there already."""
+    whole = result.timeline(
+        [
+            move(
+                decided=20,
+                bound=34,
+                withdrawn=100,
+                opened=100.8,
+                announced=101.5,
+                forwarded=103,
+                sent=110,
+                confirmed=120,
+            ),
+            move(decided=30, bound=44, withdrawn=120, opened=121.6, announced=124.5, sent=125, confirmed=160),
+        ],
+        STRUCK,
+    )
+    switched = whole.switchover
+    assert switched is not None
+    assert (switched.bind.max, switched.release.max) == (14, 76)
+    assert (switched.open.median, switched.open.max) == (0.8, 1.6)
+    assert (switched.announce.median, switched.announce.max) == (0.7, 2.9)
+    assert (switched.dark.median, switched.dark.max) == (1.5, 4.5)
+    assert switched.forward.max == 2.2
+    assert switched.whole.max == 130
+    assert whole.struck_to_confirmed.max == 160
+    assert (whole.bind, whole.send, whole.build, whole.announce) == (result.Spread(),) * 4
+    assert (whole.takeover, whole.build_ms_per_router) == (None, None)
+
+
+def test_a_switchover_by_the_controller_s_way_alone_says_nothing_of_when_it_was_open() -> None:
+    steps = move(decided=20, bound=34, withdrawn=100, sent=130, confirmed=150)
+    switched = result.timeline([steps], STRUCK).switchover
+    assert switched is not None
+    assert (switched.release.max, switched.whole.max) == (66, 130)
+    assert (switched.open, switched.announce, switched.dark, switched.forward) == (result.Spread(),) * 4
+
+
+def test_a_classic_router_that_is_drained_is_built_anew() -> None:
+    steps = move(decided=20, bound=34, withdrawn=100, sent=110, built=140, announced=141, confirmed=150)
+    whole = result.timeline([steps], STRUCK)
+    assert (whole.switchover, whole.send.max, whole.build.max) == (None, 76, 30)
+
+
+def test_a_time_that_rounds_to_nothing_is_no_negative_one() -> None:
+    assert str(result.Spread.of([-0.001]).max) == "0.0"
+
+
 def test_without_a_takeover_there_is_no_such_timeline() -> None:
     assert result.timeline([move(last_heard=-100, decided=4000)], STRUCK).takeover is None
 

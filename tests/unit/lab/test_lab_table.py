@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from gapless.lab.findings import table
-from gapless.lab.findings.result import Result, TakeoverTimeline, Timeline
+from gapless.lab.findings.result import Result, SwitchoverTimeline, TakeoverTimeline, Timeline
 from lab_results import result, spread
 
 
@@ -46,6 +46,21 @@ def test_a_move_that_the_controller_decided_is_shown_by_its_own_steps() -> None:
     assert shown["detection: last heard -> decided"] == "4,000.0"
     assert shown["build: -> built (several at a time)"] == "80.0"
     assert not any("first beat missed" in words for words in shown)
+
+
+def test_a_switchover_is_shown_by_its_own_steps_and_nothing_is_built() -> None:
+    switched = SwitchoverTimeline(bind=spread(14), release=spread(66), whole=spread(130))
+    shown = rows(result(Timeline(switchover=switched, struck_to_confirmed=spread(150))))
+    assert list(shown.items())[2:] == [
+        ("bind: decided -> in the store", "14.0"),
+        ("release: -> closed on the host that it leaves", "66.0"),
+        ("open: -> open on the host that gets it", "–"),
+        ("announce: -> announced", "–"),
+        ("closed -> announced", "–"),
+        ("open -> a packet seen as forwarded", "–"),
+        ("decided -> controller knows", "130.0"),
+        ("fault -> confirmed", "150.0"),
+    ]
 
 
 def test_takeovers_before_anything_was_broken_are_said() -> None:

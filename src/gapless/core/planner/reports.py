@@ -8,9 +8,11 @@ A guarded router is active when two things are said of it at its epoch: by the a
 guard, that it is open. So both are remembered, and looked at together (`assess`).
 """
 
+from dataclasses import replace
+
 from gapless.core.effects import ReportHost
 from gapless.core.events import HostReported
-from gapless.core.ledger.fleet import Host
+from gapless.core.ledger.fleet import Duty, Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.moves import IN_PLAN, AssignmentState, Trigger
 from gapless.core.ledger.routers import RouterRecord
@@ -33,7 +35,8 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
             continue  # Deleted: the host's plan says so.
         duty = host.plan.get(router.id)
         if duty is not None and duty.epoch == report.epoch:
-            router.succession.said[host.name] = report
+            said = router.succession.said
+            said[host.name] = _with_own_times(said.get(host.name), duty, report)
             if router.is_guarded:
                 ledger.looks.at(router.id)  # There it is assessed.
             else:
@@ -44,6 +47,19 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
             _take_in_removal(ledger, host, router, event.plan_version)
     if event.full:
         _take_in_absence(ledger, host, event)
+
+
+def _with_own_times(known: RouterReport | None, duty: Duty, report: RouterReport) -> RouterReport:
+    """A build's times count from the plan that asked for it: a standby's are no part of the move that makes it active,
+    and what is built already is only told of again.
+    """
+    if duty.is_standby:
+        times = None
+    elif known is not None and (known.epoch, known.state) == (report.epoch, RouterState.ACTIVE):
+        times = known.times
+    else:
+        return report
+    return report if report.times == times else replace(report, times=times)
 
 
 def _highest_known(router: RouterRecord) -> Epoch:

@@ -41,6 +41,16 @@ TAKEOVER_SPANS = {
     ("missed", "bound"): "recorded",
 }
 """Of a takeover: the first beat that was missed, then what the successor did, by its own clock."""
+SWITCHOVER_SPANS = {
+    ("decided", "bound"): "bind",
+    ("bound", "withdrawn"): "release",
+    ("withdrawn", "opened"): "open",
+    ("opened", "announced"): "announce",
+    ("withdrawn", "announced"): "dark",
+    ("opened", "forwarded"): "forward",
+    ("decided", "confirmed"): "whole",
+}
+"""Of a switchover: its plan may be sent after it is open, and nothing is built."""
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,10 +66,14 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
         if not values:
             return cls()
         return cls(
-            median=round(percentile(values, 0.5), 1),
-            p99=round(percentile(values, 0.99), 1),
-            max=round(max(values), 1),
+            median=_tenth(percentile(values, 0.5)),
+            p99=_tenth(percentile(values, 0.99)),
+            max=_tenth(max(values)),
         )
+
+
+def _tenth(value: float) -> float:
+    return round(value, 1) + 0.0  # and never -0.0
 
 
 class Gaps(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +137,26 @@ class TakeoverTimeline(msgspec.Struct, frozen=True, kw_only=True):
     """Missed -> in the controller's store."""
 
 
+class SwitchoverTimeline(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the time of switchovers went, in milliseconds. By the clock of the host that got the router from `open` to
+    `forward`: nothing is measured there where the controller had to tell that host.
+    """
+
+    bind: Spread = Spread()
+    """Decided -> in the store."""
+    release: Spread = Spread()
+    """-> closed on the host that it leaves: its plan, the copying of connections, the guard."""
+    open: Spread = Spread()
+    """Closed -> open on the new host."""
+    announce: Spread = Spread()
+    dark: Spread = Spread()
+    """Closed -> announced."""
+    forward: Spread = Spread()
+    """Open -> a packet was seen to have been forwarded; of the routers that had something to forward."""
+    whole: Spread = Spread()
+    """Decided -> the controller knows that it is active."""
+
+
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     """Where the time went, over the routers that moved, in milliseconds."""
 
@@ -137,6 +171,8 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     struck_to_confirmed: Spread = Spread()
     takeover: TakeoverTimeline | None = None
     """None: nothing was taken over."""
+    switchover: SwitchoverTimeline | None = None
+    """None: nothing was switched over."""
     build_ms_per_router: float | None = None
     """From the first plan sent to the last router built, divided by the routers built."""
 
@@ -301,10 +337,16 @@ def timeline(moves: Iterable[Mapping[str, Any]], struck: datetime) -> Timeline:
     """From the controller's records of the moves that the fault led to; steps without a time are left out."""
     spans: dict[str, list[float]] = {}
     taken: dict[str, list[float]] = {}
+    switched: dict[str, list[float]] = {}
     total, sent, built = [], [], []
     for move in moves:
         at = {step["step"]: datetime.fromisoformat(step["at"]) for step in move["timeline"]}
-        names, of_kind = (TAKEOVER_SPANS, taken) if "missed" in at else (SPANS, spans)
+        if "missed" in at:
+            names, of_kind = TAKEOVER_SPANS, taken
+        elif _is_switchover(at):
+            names, of_kind = SWITCHOVER_SPANS, switched
+        else:
+            names, of_kind = SPANS, spans
         for (start, end), name in names.items():
             if start in at and end in at:
                 of_kind.setdefault(name, []).append(_ms(at[start], at[end]))
@@ -314,11 +356,21 @@ def timeline(moves: Iterable[Mapping[str, Any]], struck: datetime) -> Timeline:
             sent.append(at["sent"])
             built.append(at["built"])
     return Timeline(
-        **{name: Spread.of(values) for name, values in spans.items()},
+        **_spreads(spans),
         struck_to_confirmed=Spread.of(total),
-        takeover=TakeoverTimeline(**{name: Spread.of(values) for name, values in taken.items()}) if taken else None,
+        takeover=TakeoverTimeline(**_spreads(taken)) if taken else None,
+        switchover=SwitchoverTimeline(**_spreads(switched)) if switched else None,
         build_ms_per_router=round(_ms(min(sent), max(built)) / len(built), 1) if built else None,
     )
+
+
+def _is_switchover(at: Mapping[str, datetime]) -> bool:
+    """Whether a move by these steps, which is no takeover, was one to a host that had the router built."""
+    return "opened" in at or ("withdrawn" in at and "confirmed" in at and "built" not in at)
+
+
+def _spreads(spans: Mapping[str, Sequence[float]]) -> dict[str, Spread]:
+    return {name: Spread.of(values) for name, values in spans.items()}
 
 
 def _ms(start: datetime, end: datetime) -> float:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from gapless.lab.findings import events, rounds_table
 from gapless.lab.findings.events import LabEvent, Phase
-from gapless.lab.findings.result import Result, Spread
+from gapless.lab.findings.result import Result, Spread, Timeline
 from gapless.lab.measuring.connections import Survivals
 from gapless.lab.measuring.probes import Direction
 from gapless.lab.rounds import Round
@@ -128,34 +128,10 @@ def tables(result: Result) -> list[Table | str]:
         measured.add_row(f"  {_DIRECTIONS[Direction(direction)]}", *_row(spread))
     if result.routers > result.affected:
         measured.add_row(f"gap of the other {result.routers - result.affected}", *_row(gap.bystanders))
-    if (taken := result.timeline.takeover) is not None:
+    if result.moved or result.timeline.takeover is not None:
         measured.add_section()
-        for words, spread in (
-            ("silence: first beat missed -> lease over", taken.silence),
-            ("claim: -> a quorum has buried the host", taken.claim),
-            ("open: -> the guard lets its routers pass", taken.open),
-            ("announce: -> announced, one after another", taken.announce),
-            ("first beat missed -> announced", taken.whole),
-            ("open -> a packet seen as forwarded", taken.forward),
-            ("first beat missed -> in the controller's store", taken.recorded),
-        ):
-            measured.add_row(words, *_row(spread))
-    elif result.moved:
-        times = result.timeline
-        measured.add_section()
-        for words, spread in (
-            ("detection: last heard -> decided", times.detection),
-            ("bind: -> in the store", times.bind),
-            ("send: -> plan sent", times.send),
-            ("build: -> built (several at a time)", times.build),
-            ("announce: -> announced", times.announce),
-            ("confirm: -> controller knows", times.confirm),
-            ("fault -> confirmed", times.struck_to_confirmed),
-        ):
-            measured.add_row(words, *_row(spread))
-        measured.add_row(
-            "build per router: first sent -> last built, divided", figure(times.build_ms_per_router), "", ""
-        )
+        for words, cells in _steps(result.timeline):
+            measured.add_row(words, *cells)
     before = (
         f"[yellow]{counted(result.taken_over_before, 'takeover')} before the fault, when nothing was broken: this "
         f"machine is too busy for the timing '{result.timing}'[/yellow]"
@@ -169,6 +145,41 @@ def tables(result: Result) -> list[Table | str]:
     )
     talked = [] if result.connections is None else [_connections(result.connections)]
     return [measured, *talked, said, *([before] if result.taken_over_before else []), *verdict(result)]
+
+
+def _steps(times: Timeline) -> list[tuple[str, tuple[str, str, str]]]:
+    """Where the time of the moves went, by what they were: takeovers, switchovers, or moves to who had to build it."""
+    if (taken := times.takeover) is not None:
+        return [
+            ("silence: first beat missed -> lease over", _row(taken.silence)),
+            ("claim: -> a quorum has buried the host", _row(taken.claim)),
+            ("open: -> the guard lets its routers pass", _row(taken.open)),
+            ("announce: -> announced, one after another", _row(taken.announce)),
+            ("first beat missed -> announced", _row(taken.whole)),
+            ("open -> a packet seen as forwarded", _row(taken.forward)),
+            ("first beat missed -> in the controller's store", _row(taken.recorded)),
+        ]
+    if (switched := times.switchover) is not None:
+        return [
+            ("bind: decided -> in the store", _row(switched.bind)),
+            ("release: -> closed on the host that it leaves", _row(switched.release)),
+            ("open: -> open on the host that gets it", _row(switched.open)),
+            ("announce: -> announced", _row(switched.announce)),
+            ("closed -> announced", _row(switched.dark)),
+            ("open -> a packet seen as forwarded", _row(switched.forward)),
+            ("decided -> controller knows", _row(switched.whole)),
+            ("fault -> confirmed", _row(times.struck_to_confirmed)),
+        ]
+    return [
+        ("detection: last heard -> decided", _row(times.detection)),
+        ("bind: -> in the store", _row(times.bind)),
+        ("send: -> plan sent", _row(times.send)),
+        ("build: -> built (several at a time)", _row(times.build)),
+        ("announce: -> announced", _row(times.announce)),
+        ("confirm: -> controller knows", _row(times.confirm)),
+        ("fault -> confirmed", _row(times.struck_to_confirmed)),
+        ("build per router: first sent -> last built, divided", (figure(times.build_ms_per_router), "", "")),
+    ]
 
 
 def _connections(found: Survivals) -> Table:
