@@ -8,6 +8,7 @@ from importlib import import_module
 
 from gapless import __version__
 from gapless.errors import GaplessError
+from gapless.observe import reader
 
 VERBS = {
     "server": "the controller: Neutron API, planner, records",
@@ -42,7 +43,11 @@ def module_of(verb: str) -> str:
 
 def main() -> int:
     """Entry point of the console script; returns the exit status (2 for a usage error, 1 for a failure)."""
-    arguments = sys.argv[1:]
+    with reader.may_go():
+        return _run(sys.argv[1:])
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0

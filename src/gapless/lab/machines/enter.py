@@ -32,6 +32,7 @@ from types import FrameType
 from gapless.errors import GaplessError, InvariantError, Refused
 from gapless.lab import registry
 from gapless.lab.machines import linux
+from gapless.observe import reader
 
 FORBIDDEN = 77
 """Exit status when this machine does not allow user namespaces."""
@@ -257,7 +258,11 @@ def _call(entry: str, argument: str) -> int:
 
 def main() -> int:
     """`--call ENTRY JSON` (inside), or `[--register FILE] [--parent PID] -- COMMAND...` (outside)."""
-    arguments = sys.argv[1:]
+    with reader.may_go():
+        return _run(sys.argv[1:])
+
+
+def _run(arguments: list[str]) -> int:
     try:
         if arguments[0] == "--call":
             return _call(arguments[1], arguments[2])
