@@ -4,6 +4,7 @@ from typing import Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, local_time, print_json
 
@@ -40,8 +41,8 @@ def arbiters(api: Api = DEFAULT_API, json: AsJson = False) -> None:
         console.print(_table(panel["arbiters"]))
     holders = ", ".join(panel["holders"]) or "no host that is heard"
     console.print(f"Leases: held by {holders}", soft_wrap=True)
-    colour = "bold red" if panel["lost"] else "green"
-    console.print(f"[{colour}]{'lost' if panel['lost'] else 'ok'}:[/] {panel['reason']}", soft_wrap=True)
+    verdict = ("lost:", "bold red") if panel["lost"] else ("ok:", "green")
+    console.print(Text.assemble(verdict, f" {panel['reason']}"), soft_wrap=True)
 
 
 def _table(known: list[dict[str, Any]]) -> Table:
@@ -51,6 +52,6 @@ def _table(known: list[dict[str, Any]]) -> Table:
     for each in known:
         last = local_time(each["heard_at"]) if each["heard_at"] else "not since the start"
         standing = "confirmed off" if each["confirmed_off"] else each["standing"]
-        heard = "[green]yes[/]" if each["heard"] else "[bold red]no[/]"
+        heard = Text("yes", style="green") if each["heard"] else Text("no", style="bold red")
         table.add_row(each["name"], ", ".join(each["panels"]), heard, last, standing)
     return table

@@ -3,6 +3,7 @@
 from typing import Any
 
 import typer
+from rich.text import Text
 
 from gapless.cli.talk import DEFAULT_API, Api, AsJson, FirstByDefault, console, get, print_json, put
 
@@ -51,6 +52,8 @@ def _print(brake: dict[str, Any], *, json: bool) -> None:
     if json:
         print_json({"brake": brake})
     elif brake["engaged"]:
-        console.print(f"[bold red]on[/] for {', '.join(brake['hosts'])}: {brake['reason']}", soft_wrap=True)
+        said = f" for {', '.join(brake['hosts'])}: {brake['reason']}"
+        console.print(Text.assemble(("on", "bold red"), said), soft_wrap=True)
     else:
-        console.print("[green]off[/]" + (f": {brake['reason']}" if brake["reason"] else ""), soft_wrap=True)
+        said = f": {brake['reason']}" if brake["reason"] else ""
+        console.print(Text.assemble(("off", "green"), said), soft_wrap=True)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from gapless.cli.routers import present, short_ids, shown
 from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, print_json, put
@@ -104,7 +105,7 @@ def _watch(api: str, host: str, timeout: float | None, *, is_told: bool) -> dict
             told = line
         if is_told and (reasons := _reasons(drain["stuck"])) != stuck:
             for reason in reasons.keys() - stuck.keys():
-                console.print(f"  [yellow]stays:[/] {reason}", soft_wrap=True)
+                console.print(Text.assemble("  ", ("stays:", "yellow"), f" {reason}"), soft_wrap=True)
             stuck = reasons
         if is_over(drain) or (end is not None and time.monotonic() >= end):
             return drain

@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -88,15 +87,16 @@ def show(
     if json:
         print_json(move)
         return
-    name = escape(routers.printable(move["router_name"]))
-    console.print(f"[bold]Router {move['router_id']}[/] {name}, epoch {move['epoch']}", soft_wrap=True)
+    name = routers.printable(move["router_name"])
+    which = (f"Router {move['router_id']}", "bold")
+    console.print(Text.assemble(which, f" {name}, epoch {move['epoch']}"), soft_wrap=True)
     way = f"{move['kind']} from {move['from_host'] or '-'} to {move['to_host']}"
-    console.print(Text(f"{way}: {move['reason']}"), soft_wrap=True)
+    console.print(f"{way}: {move['reason']}", soft_wrap=True)
     if move["detail"]:
-        console.print(Text(move["detail"]), soft_wrap=True)
+        console.print(move["detail"], soft_wrap=True)
     console.print(_timeline(move["timeline"]))
-    outcome = f"[{_COLOURS[move['outcome']]}]{move['outcome']}[/]"
-    console.print(f"{outcome} after {duration(move['total_ms'])}; event {move['cause']} in the controller's log")
+    took = f" after {duration(move['total_ms'])}; event {move['cause']} in the controller's log"
+    console.print(Text.assemble(_outcome(move), took))
 
 
 def _moves(moves: list[dict[str, Any]]) -> Table:
@@ -116,12 +116,16 @@ def _table(moves: list[dict[str, Any]], *, is_narrow: bool) -> Table:
     return table
 
 
-def _story(move: dict[str, Any], *, is_narrow: bool) -> tuple[str, ...]:
+def _story(move: dict[str, Any], *, is_narrow: bool) -> tuple[str | Text, ...]:
     kind, before, after = move["kind"], move["from_host"] or "-", move["to_host"]
-    outcome, took = f"[{_COLOURS[move['outcome']]}]{move['outcome']}[/]", duration(move["total_ms"])
+    outcome, took = _outcome(move), duration(move["total_ms"])
     if is_narrow:
-        return f"{kind}\n{before} to {after}", f"{outcome}\n{took}"
+        return f"{kind}\n{before} to {after}", Text.assemble(outcome, "\n", took)
     return kind, before, after, outcome, took
+
+
+def _outcome(move: dict[str, Any]) -> Text:
+    return Text(move["outcome"], style=_COLOURS[move["outcome"]])
 
 
 def _newest(api: str, router: str) -> dict[str, Any]:

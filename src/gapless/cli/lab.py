@@ -11,8 +11,8 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gapless.config import MOST_STANDBYS
 from gapless.errors import InvalidRequest, Unavailable
@@ -26,6 +26,7 @@ from gapless.lab.runner import RunRequest
 from gapless.lab.settings import CLASSIC, QUICK, TIMINGS, LabSettings, mode_of
 from gapless.lab.standing import Request, Status, UpRequest
 from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
+from gapless.observe.console import console
 from gapless.observe.words import counted
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -139,7 +140,7 @@ def run(
         whole = results[0] if repeat == 1 else {"runs": results}
         file.write(msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
     if repeat > 1:
-        Console().print(table.summary([found for found in results if isinstance(found, Result)]))
+        console().print(table.summary([found for found in results if isinstance(found, Result)]))
     raise typer.Exit(0 if all(found.ok for found in results) else 1)
 
 
@@ -246,10 +247,10 @@ def status(name: Name = "lab") -> None:
         hosts.add_column(column)
     for host in found.hosts:
         hosts.add_row(host.name, "on" if host.power else "off", host.standing, str(host.routers))
-    console = Console()
-    console.print(hosts)
+    out = console()
+    out.print(hosts)
     for problem in found.problems:
-        console.print(f"[red]problem[/red]: {problem}")
+        out.print(Text.assemble(("problem", "red"), f": {problem}"))
     raise typer.Exit(1 if found.problems else 0)
 
 
@@ -262,12 +263,12 @@ def fault(
     """Break something in a running lab, and measure."""
     faults.kind_of(fault)
     lab = running.the(name)
-    console = Console()
+    out = console()
     request = Request(ask="fault", fault=fault, hosts=tuple(host or ()))
-    answer = lab.ask(request, lambda words: console.print(f"  {words}", style="dim", highlight=False))
+    answer = lab.ask(request, lambda words: out.print(f"  {words}", style="dim", highlight=False))
     found = msgspec.convert(answer, Result)
     for part in table.tables(found):
-        console.print(part)
+        out.print(part)
     raise typer.Exit(0 if found.ok else 1)
 
 
@@ -277,7 +278,7 @@ def faults_() -> None:
     known = Table("fault", *(str(mode) for mode in FailoverMode), "what is broken", box=None)
     for name, kind in faults.FAULTS.items():
         known.add_row(name, *(kind.expects(mode).gap for mode in FailoverMode), kind.summary)
-    Console().print(known)
+    console().print(known)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from typing import Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from gapless.cli.routers import short_ids, shown
 from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, local_time, print_json
@@ -54,7 +55,7 @@ def status(api: Api = DEFAULT_API, json: AsJson = False) -> None:
         print_json({"hosts": hosts, "routers": routers, "brake": brake})
         return
     if brake["engaged"]:
-        console.print(f"[bold red]The brake is on:[/] {brake['reason']}", soft_wrap=True)
+        console.print(Text.assemble(("The brake is on:", "bold red"), f" {brake['reason']}"), soft_wrap=True)
     console.print(_hosts(hosts))
     console.print(_routers(routers))
 
@@ -85,8 +86,9 @@ def _routers(routers: list[dict[str, Any]]) -> Table:
     for router in routers:
         state = _coloured(router["state"])
         if router["health"] in ("degraded", "broken"):
-            state += f", {_coloured(router['health'])}"
-        standby = ", ".join(f"{each['host']} {_coloured(each['state'])}" for each in router["standbys"]) or "-"
+            state = Text.assemble(state, ", ", _coloured(router["health"]))
+        standbys = [Text.assemble(each["host"], " ", _coloured(each["state"])) for each in router["standbys"]]
+        standby = Text(", ").join(standbys) if standbys else "-"
         host, epoch = router["host"] or "-", str(router["epoch"])
         ailment = "" if router["ailment"] in router["reason"] else f"{router['ailment']}; "
         name = shown(router["name"], short[router["router_id"]])
@@ -94,6 +96,5 @@ def _routers(routers: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _coloured(word: str) -> str:
-    colour = _COLOURS.get(word)
-    return f"[{colour}]{word}[/]" if colour else word
+def _coloured(word: str) -> Text:
+    return Text(word, style=_COLOURS.get(word, ""))

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import httpx
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
 from gapless.config import API_PORT
 from gapless.errors import InvalidRequest, NotFound, Unavailable
+from gapless.observe import console as consoles
 
 TIMEOUT_S = 10.0
 DEFAULT_API = f"http://127.0.0.1:{API_PORT}"
@@ -22,7 +22,7 @@ Api = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what the API says, for scripts, instead of a table.")]
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+console = consoles.console(highlight=False, width=None if sys.stdout.isatty() else 200)
 """Into a file or a pipe lines are long, so that what is searched for stands in one."""
 
 

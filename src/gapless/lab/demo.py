@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gapless.errors import GaplessError
 from gapless.lab import faults
@@ -24,13 +25,14 @@ from gapless.lab.runner import INTERRUPTED, run_until_signalled
 from gapless.lab.settings import CLASSIC, LabSettings
 from gapless.model import lease
 from gapless.model.router import FailoverMode
+from gapless.observe.console import console
 from gapless.observe.words import counted, figure
 
 VICTIM = "host-2"
 FAULT = "agent-then-power"
 
+_HEADLINE = "A host dies, others take its routers over, the VMs talk on."
 _INTRODUCTION = """\
-[bold]A host dies, others take its routers over, the VMs talk on.[/bold]
 {hosts} hosts carry {routers}: real namespaces, real nftables, the real `gapless server` and `gapless host`, \
 all on this machine, without root. A VM behind each router talks to the outside (SNAT), and the outside to it \
 (floating IP). Then {victim}'s agent is killed with -9, and its machine loses power.
@@ -49,7 +51,6 @@ _RESCHEDULE = (
 _SHORT = " That is set short so that you need not wait: Neutron's own timing is {dead_s:g} s (--classic)."
 
 _NEXT = """\
-[bold]What to try next[/bold]
   gapless demo --report story.html      the same, as a page with the traffic drawn over time
   gapless demo --mode {other:<17} {words}
   gapless demo --classic                the classic way with Neutron's own timing: 150 s of silence
@@ -77,9 +78,10 @@ class DemoRequest(msgspec.Struct, frozen=True, kw_only=True):
 def main(argument: dict[str, Any]) -> int:
     """Entry for `enter.call`; returns the exit status."""
     request = msgspec.convert(argument, DemoRequest)
-    console = Console(highlight=False)
-    console.print(_introduction(request.settings))
-    view = View(console, "gapless demo")
+    out = console(highlight=False)
+    out.print(_HEADLINE, style="bold")
+    out.print(_introduction(request.settings))
+    view = View(out, "gapless demo")
     try:
         with view:
             shown = run_until_signalled(_carry_out(request.settings, view))
@@ -88,21 +90,22 @@ def main(argument: dict[str, Any]) -> int:
     except (GaplessError, ExceptionGroup) as error:
         words, status = f"{first_of(error)} [while: {view.said()}]", 1
     else:
-        return _end(request, console, shown)
+        return _end(request, out, shown)
     if request.page is not None:
         request.page.discard()
     print(f"gapless demo: {words}", file=sys.stderr)
     return status
 
 
-def _end(request: DemoRequest, console: Console, shown: "_Shown") -> int:
+def _end(request: DemoRequest, out: Console, shown: "_Shown") -> int:
     """Tell the story again, and write it down."""
-    _tell(console, shown)
+    _tell(out, shown)
     if request.page is not None:
         request.page.write(report.render(_page(shown)).encode())
-        console.print(f"The report is in {request.report}\n")
+        out.print(f"The report is in {request.report}\n")
     other, words = _OTHER[request.settings.mode]
-    console.print(_NEXT.format(other=other, words=words))
+    out.print("What to try next", style="bold")
+    out.print(_NEXT.format(other=other, words=words))
     return 0 if shown.outcome.result.ok else 1
 
 
@@ -168,20 +171,20 @@ def _introduction(settings: LabSettings) -> str:
     )
 
 
-def _tell(console: Console, shown: _Shown) -> None:
+def _tell(out: Console, shown: _Shown) -> None:
     found = shown.outcome.result
     moments = _moments(shown)
-    console.print(f"\n[bold]The story, in time order[/bold] ({_units(moments)})")
-    console.print(_timed(moments))
-    console.print("[bold]What the controller said[/bold]" + ("" if shown.log else ": nothing about it"))
+    out.print(Text.assemble(("\nThe story, in time order", "bold"), f" ({_units(moments)})"))
+    out.print(_timed(moments))
+    out.print(Text.assemble(("What the controller said", "bold"), "" if shown.log else ": nothing about it"))
     for line in shown.log:
-        console.print(f"  {line}", soft_wrap=True, markup=False)
+        out.print(f"  {line}", soft_wrap=True)
     if shown.example:
-        console.print("\n[bold]A router that moved, on its new host[/bold]")
-        console.print(shown.example, soft_wrap=True, markup=False)
+        out.print("\nA router that moved, on its new host", style="bold")
+        out.print(shown.example, soft_wrap=True)
     for part in table.tables(found):
-        console.print(part)
-    console.print()
+        out.print(part)
+    out.print()
 
 
 def _moments(shown: _Shown) -> list[story.Moment]:

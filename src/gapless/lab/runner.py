@@ -20,6 +20,7 @@ from gapless.lab.groups import first_of
 from gapless.lab.lab import Lab
 from gapless.lab.rounds import Rounds, carry_out, turns_of
 from gapless.lab.settings import LabSettings
+from gapless.observe.console import console
 
 T = TypeVar("T")
 INTERRUPTED = 130
@@ -86,8 +87,8 @@ def run_until_signalled(work: Coroutine[Any, Any, T]) -> T:
 def main(argument: dict[str, Any]) -> int:
     """Entry for `enter.call`; returns the exit status."""
     request = msgspec.convert(argument, RunRequest)
-    console = Console()
-    narrator = table.Narrator(console)
+    out = console()
+    narrator = table.Narrator(out)
     rounds = Rounds()
     try:
         found = run_until_signalled(_run(request, narrator, rounds))
@@ -100,19 +101,19 @@ def main(argument: dict[str, Any]) -> int:
         words, status = f"{first_of(error)} [while: {narrator.said()}]", 1
     else:
         narrator.stop()
-        _show(console, found)
+        _show(out, found)
         return 0 if found.ok else 1
     narrator.stop()
     if rounds.rounds:
         rounds.broken = words
-        _show(console, rounds)
+        _show(out, rounds)
     print(f"gapless lab: {words}", file=sys.stderr)
     return status
 
 
-def _show(console: Console, found: Result | Rounds) -> None:
+def _show(out: Console, found: Result | Rounds) -> None:
     for part in table.tables(found) if isinstance(found, Result) else rounds_table.tables(found):
-        console.print(part)
+        out.print(part)
 
 
 def _hand_back(request: RunRequest, found: Result | Rounds) -> None:

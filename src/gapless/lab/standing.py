@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
 
 from gapless.errors import GaplessError, InvalidRequest
 from gapless.lab import faults, runner
@@ -25,6 +24,7 @@ from gapless.lab.groups import first_of
 from gapless.lab.lab import Lab
 from gapless.lab.machines.enter import LAB_DIR
 from gapless.lab.settings import LabSettings
+from gapless.observe.console import console
 
 SOCKET = LAB_DIR / "control"
 READY = b"ready\n"
@@ -213,7 +213,7 @@ def _let_terminal_go(log: Path) -> None:
 def main(argument: dict[str, Any]) -> int:
     """Entry for `enter.call`; returns the exit status."""
     request = msgspec.convert(argument, UpRequest)
-    narrator = table.Narrator(Console())
+    narrator = table.Narrator(console())
     try:
         runner.run_until_signalled(_stand(request, narrator))
     except KeyboardInterrupt:

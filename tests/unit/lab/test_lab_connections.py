@@ -5,7 +5,6 @@ from ipaddress import IPv4Address
 
 import msgspec
 import pytest
-from rich.console import Console
 from test_lab_table import result
 
 from gapless.errors import InvalidRequest
@@ -16,6 +15,7 @@ from gapless.lab.measuring.talker import LAST_WORDS_S
 from gapless.lab.measuring.talking import spread
 from gapless.lab.settings import MOST_FLOWS, LabSettings
 from gapless.lab.tenants import Tenant
+from gapless.observe.console import console
 
 TENANT = Tenant(
     number=1,
@@ -79,10 +79,10 @@ def test_an_idle_connection_speaks_seldom_and_is_heard_before_the_end() -> None:
 def test_the_table_shows_each_kind() -> None:
     found = survivals([course(stall=200), course(Kind.UPLOAD, heard=False)], ["r1"], synced=False)
     shown = msgspec.structs.replace(result(Timeline()), connections=found)
-    console = Console(width=200, force_terminal=False)
-    with console.capture() as captured:
+    out = console(width=200)
+    with out.capture() as captured:
         for each in table.tables(shown):
-            console.print(each)
+            out.print(each)
     rows = [[cell.strip() for cell in line.split("│")][1:-1] for line in captured.get().splitlines() if "│" in line]
     assert ["download", "1", "1", "0", "0", "200", "200"] in rows
     assert ["upload", "1", "0", "1", "0", "0", "0"] in rows

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import pytest
-from rich.console import Console
 
 from gapless.errors import InvalidRequest, Unavailable
 from gapless.lab import rounds
@@ -17,6 +16,7 @@ from gapless.lab.findings.result import Result
 from gapless.lab.lab import Lab
 from gapless.lab.rounds import Over, Round, Rounds, carry_out, turns_of
 from gapless.lab.settings import LabSettings
+from gapless.observe.console import console
 from lab_results import measured
 
 
@@ -136,12 +136,12 @@ def test_rounds_are_told_a_line_each_and_all_together() -> None:
         ],
         broken="the lab did not get well for round 3",
     ).summed()
-    console = Console(width=200, force_terminal=False)
-    with console.capture() as captured:
+    out = console(width=200)
+    with out.capture() as captured:
         for part in rounds_table.tables(found):
-            console.print(part)
+            out.print(part)
         for one in found.rounds:
-            console.print(rounds_table.in_short(one))
+            out.print(rounds_table.in_short(one))
     said = captured.get()
     for words in (
         "gap median 200.0 ms (200.0 to 200.0), worst router 210.0 ms (210.0 to 210.0)",

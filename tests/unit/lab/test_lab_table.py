@@ -1,19 +1,28 @@
 """The result for people: where the time went, by who decided it."""
 
-from rich.console import Console
+import io
 
-from gapless.lab.findings import table
+import msgspec
+
+from gapless.lab.findings import events, table
+from gapless.lab.findings.events import Phase
 from gapless.lab.findings.result import Result, SwitchoverTimeline, TakeoverTimeline, Timeline
+from gapless.lab.rounds import Round
+from gapless.observe.console import console
 from lab_results import result, spread
+
+
+def printed(shown: Result) -> str:
+    out = console(width=200)
+    with out.capture() as captured:
+        for each in table.tables(shown):
+            out.print(each)
+    return captured.get()
 
 
 def rows(shown: Result) -> dict[str, str]:
     """The table as it is printed: the words of each row, and its median."""
-    console = Console(width=200, force_terminal=False)
-    with console.capture() as captured:
-        for each in table.tables(shown):
-            console.print(each)
-    cells = [[cell.strip() for cell in line.split("│")] for line in captured.get().splitlines()]
+    cells = [[cell.strip() for cell in line.split("│")] for line in printed(shown).splitlines()]
     return {line[1]: line[2] for line in cells if len(line) > 3}
 
 
@@ -64,11 +73,10 @@ def test_a_switchover_is_shown_by_its_own_steps_and_nothing_is_built() -> None:
 
 
 def test_takeovers_before_anything_was_broken_are_said() -> None:
-    shown = [part for part in table.tables(result(Timeline(), taken_over_before=3)) if isinstance(part, str)]
-    assert any(
-        "3 takeovers before the fault, when nothing was broken" in part and "'default'" in part for part in shown
-    )
-    assert not any("before the fault" in part for part in table.tables(result(Timeline())) if isinstance(part, str))
+    shown = printed(result(Timeline(), taken_over_before=3))
+    assert "3 takeovers before the fault, when nothing was broken" in shown
+    assert "'default'" in shown
+    assert "before the fault" not in printed(result(Timeline()))
 
 
 def test_what_was_not_measured_is_no_zero() -> None:
@@ -80,3 +88,19 @@ def test_what_was_not_measured_is_no_zero() -> None:
 
 def test_where_nothing_moved_there_are_no_steps() -> None:
     assert not any("->" in words for words in rows(result(Timeline(), moved=0)))
+
+
+def test_a_text_in_brackets_is_no_mark() -> None:
+    told = printed(msgspec.structs.replace(result(Timeline()), ok=False, problems=["[/why]"], description="[bold]x"))
+    assert "[bold]x: 3 hosts" in told
+    assert "problem: [/why]" in told
+
+
+def test_what_is_going_on_is_told_as_it_is() -> None:
+    file = io.StringIO()
+    narrator = table.Narrator(console(file=file, width=200))
+    narrator(events.PhaseBegan(at=1.0, phase=Phase.FAULT, detail="[/why]"))
+    narrator(events.PhaseBegan(at=2.0, phase=Phase.DONE))
+    narrator.told(Round(number=1, fault="x", problem="[/problem]"))
+    assert "fault  [/why]" in file.getvalue()
+    assert "nothing was measured: [/problem]" in file.getvalue()

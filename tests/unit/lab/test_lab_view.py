@@ -2,11 +2,10 @@
 
 import io
 
-from rich.console import Console
-
 from gapless.lab.findings import events
 from gapless.lab.findings.events import Phase
 from gapless.lab.findings.view import View
+from gapless.observe.console import console
 
 ROUTERS = {"id-1": "router-001", "id-2": "router-002"}
 
@@ -46,12 +45,12 @@ def a_host_dies(view: View) -> None:
 
 def drawn(view: View) -> str:
     file = io.StringIO()
-    Console(file=file, width=100, force_terminal=False).print(view)
+    console(file=file, width=100).print(view)
     return file.getvalue()
 
 
 def test_the_picture_shows_hosts_routers_and_who_is_silent() -> None:
-    view = View(Console(file=io.StringIO(), width=100), "demo")
+    view = View(console(file=io.StringIO(), width=100), "demo")
     a_host_dies(view)
 
     picture = drawn(view)
@@ -65,7 +64,7 @@ def test_the_picture_shows_hosts_routers_and_who_is_silent() -> None:
 
 def test_in_a_log_each_event_is_a_line_with_its_time() -> None:
     file = io.StringIO()
-    view = View(Console(file=file, width=100), "demo")
+    view = View(console(file=file, width=100), "demo")
     with view:
         a_host_dies(view)
 
@@ -77,7 +76,7 @@ def test_in_a_log_each_event_is_a_line_with_its_time() -> None:
 
 
 def test_many_routers_are_summed_up() -> None:
-    view = View(Console(file=io.StringIO(), width=100), "demo")
+    view = View(console(file=io.StringIO(), width=100), "demo")
     many = {f"id-{number}": 0.0 for number in range(40)}
     view(
         events.TrafficSeen(at=1.0, silent_ms=many, answered=frozenset(list(many)[:39]), sent=0, lost=0, lateness_ms=0.0)
@@ -85,3 +84,22 @@ def test_many_routers_are_summed_up() -> None:
 
     assert "and 28 more" in drawn(view)
     assert "27 answer" in drawn(view)
+
+
+def test_a_text_in_brackets_is_no_mark() -> None:
+    file = io.StringIO()
+    view = View(console(file=file, width=100), "[/demo]")
+    with view:
+        view.name_routers({"id-1": "[bold]x", "id-2": "[/]"})
+        view(events.PhaseBegan(at=1.0, phase=Phase.FAULT, detail="[/why]"))
+        view(events.FaultStruck(at=1.1, began=1.0, name="x", description="[/fault]", hosts=("h",)))
+        view(placed(2.0, **{"[/h]": "alive"}))
+        view(traffic(2.5, "id-1"))
+        view(placed(3.0, **{"[/h]": "dead"}))
+        view(events.RouterMoved(at=3.5, router_id="id-2", from_host="[/from]", to_host="[/to]"))
+        picture = drawn(view)
+        view(events.PhaseBegan(at=4.0, phase=Phase.DONE, detail="[/why]"))
+    for text in ("[/demo]", "[bold]x", "[/]", "[/fault]", "[/h]", "[/from]", "[/to]"):
+        assert text in picture, text
+    for text in ("[/fault]", "[/h]", "[/from]", "[/to]"):
+        assert text in file.getvalue(), text

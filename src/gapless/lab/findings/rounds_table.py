@@ -1,25 +1,28 @@
 """Rounds in words for people: each when it is over, and all of them in the end."""
 
 from rich.table import Table
+from rich.text import Text
 
 from gapless.lab.rounds import Over, Round, Rounds, Summary
 from gapless.observe.words import figure
 
 
-def in_short(one: Round) -> str:
+def in_short(one: Round) -> Text:
     """A round in one line."""
     found = one.result
     if found is None:
-        return f"[red]nothing was measured[/red]: {one.problem}"
+        return Text.assemble(("nothing was measured", "red"), f": {one.problem}")
     said = (
         f"{found.moved} of {found.routers} routers moved, gap {figure(found.gap_ms.median, 0)} ms (worst router "
         f"{figure(found.gap_ms.max, 0)}), {found.probes.lost:,} probes lost, "
         f"double active frames {found.double_active_frames}"
     )
-    return f"{said}: [green]ok[/green]" if found.ok else f"{said}: [red]problem[/red]: {'; '.join(found.problems)}"
+    if found.ok:
+        return Text.assemble(said, ": ", ("ok", "green"))
+    return Text.assemble(said, ": ", ("problem", "red"), f": {'; '.join(found.problems)}")
 
 
-def tables(found: Rounds) -> list[Table | str]:
+def tables(found: Rounds) -> list[Table | Text | str]:
     """All rounds, a line each, and each fault's rounds together."""
     each = Table(title=f"{len(found.rounds)} rounds in one lab", title_justify="left")
     for column in ("round", "fault", "gap median ms", "gap max ms", "moved", "lost", "spread before", "verdict"):
@@ -31,7 +34,7 @@ def tables(found: Rounds) -> list[Table | str]:
         gap, lost = one.result.gap_ms, one.result.probes.lost
         figures = (figure(gap.median), figure(gap.max), one.result.moved, f"{lost:,}", one.spread)
         each.add_row(str(one.number), one.fault, *map(str, figures), "ok" if one.ok else "problem")
-    words = [f"[red]problem[/red]: {found.broken}"] if found.broken else []
+    words = [Text.assemble(("problem", "red"), f": {found.broken}")] if found.broken else []
     return [each, *(f"{name}: {_over(summary)}" for name, summary in found.summary.items()), *words]
 
 

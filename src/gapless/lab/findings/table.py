@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
 from gapless.lab.findings import events, rounds_table
 from gapless.lab.findings.events import LabEvent, Phase
@@ -75,7 +76,7 @@ class Narrator:
         """A round is over: say what came of it, in one line."""
         self.stop()
         self._console.print(
-            f"round {one.number}: {one.fault}: {rounds_table.in_short(one)}", highlight=False, soft_wrap=True
+            Text.assemble(f"round {one.number}: {one.fault}: ", rounds_table.in_short(one)), soft_wrap=True
         )
 
     def stop(self) -> None:
@@ -89,7 +90,7 @@ class Narrator:
             self._status = self._console.status("")
             self._status.start()
         if self._status is not None:
-            self._status.update(self.said())
+            self._status.update(Text(self.said()))
 
     def _show_life(self, now: float) -> None:
         """Where no line can move, a line now and then, of what takes long."""
@@ -101,17 +102,21 @@ class Narrator:
         if self._phase is None:
             return
         seconds = time.monotonic() - self._began
-        detail = f"  [dim]{self._detail}[/dim]" if self._detail else ""
-        self._console.print(f"[dim]{seconds:6.1f} s[/dim]  {WORDS[self._phase]}{detail}", highlight=False)
+        self._console.print(over(self._phase, seconds, self._detail))
         if self._phase is Phase.CHECK:
             self.stop()
+
+
+def over(phase: Phase, seconds: float, detail: str) -> Text:
+    """A phase that is over, in a line."""
+    return Text.assemble((f"{seconds:6.1f} s", "dim"), f"  {WORDS[phase]}", (f"  {detail}" if detail else "", "dim"))
 
 
 def _row(spread: Spread) -> tuple[str, str, str]:
     return figure(spread.median), figure(spread.p99), figure(spread.max)
 
 
-def tables(result: Result) -> list[Table | str]:
+def tables(result: Result) -> list[Table | Text | str]:
     """The result for people; print each with `Console.print`."""
     gap, probes, patience = result.gap_ms, result.probes, result.liveness
     measured = Table(
@@ -132,9 +137,10 @@ def tables(result: Result) -> list[Table | str]:
         measured.add_section()
         for words, cells in _steps(result.timeline):
             measured.add_row(words, *cells)
-    before = (
-        f"[yellow]{counted(result.taken_over_before, 'takeover')} before the fault, when nothing was broken: this "
-        f"machine is too busy for the timing '{result.timing}'[/yellow]"
+    before = Text(
+        f"{counted(result.taken_over_before, 'takeover')} before the fault, when nothing was broken: this "
+        f"machine is too busy for the timing '{result.timing}'",
+        style="yellow",
     )
     said = (
         f"{result.moved} of {result.routers} routers moved. {probes.sent:,} probes sent, {probes.lost:,} lost; "
@@ -197,11 +203,11 @@ def _connections(found: Survivals) -> Table:
     return table
 
 
-def verdict(result: Result) -> list[str]:
+def verdict(result: Result) -> list[Text]:
     """Whether all is well, and what is not."""
     if result.ok:
-        return ["[green]ok[/green]: traffic is back, and every router is active on exactly one host"]
-    return [f"[red]problem[/red]: {problem}" for problem in result.problems]
+        return [Text.assemble(("ok", "green"), ": traffic is back, and every router is active on exactly one host")]
+    return [Text.assemble(("problem", "red"), f": {problem}") for problem in result.problems]
 
 
 def summary(results: Sequence[Result]) -> Table:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from gapless.lab.findings import events
 from gapless.lab.findings.events import LabEvent, Phase
-from gapless.lab.findings.table import WORDS
+from gapless.lab.findings.table import WORDS, over
 
 HISTORY = 48
 """Pulses drawn for each router."""
@@ -40,7 +40,7 @@ class View:
         self._placed: events.Placed | None = None
         self._traffic: events.TrafficSeen | None = None
         self._seen: dict[str, deque[bool]] = {}
-        self._story: deque[str] = deque(maxlen=8)
+        self._story: deque[Text] = deque(maxlen=8)
 
     def __enter__(self) -> "View":
         if self._console.is_terminal:
@@ -74,7 +74,7 @@ class View:
                 self._placed = event
             case events.FaultStruck():
                 self._struck_at = event.began
-                self._tell(event.at, f"[bold red]{event.description}[/bold red]")
+                self._tell(event.at, (event.description, "bold red"))
             case events.FaultHealed():
                 self._tell(event.at, f"healed: {event.description}")
             case events.RouterMoved():
@@ -86,8 +86,7 @@ class View:
     def _enter(self, event: events.PhaseBegan) -> None:
         if self._phase is not None:
             took = event.at - self._phase_began
-            detail = f"  [dim]{self._progress or self._detail}[/dim]"
-            self._console.print(f"[dim]{took:6.1f} s[/dim]  {WORDS[self._phase]}{detail}", highlight=False)
+            self._console.print(over(self._phase, took, self._progress or self._detail))
         self._phase, self._phase_began, self._detail, self._progress = event.phase, event.at, event.detail, ""
 
     def _see(self, event: events.TrafficSeen) -> None:
@@ -106,16 +105,16 @@ class View:
         before = self._standing()
         for host, standing in event.standing_of.items():
             if before.get(host, standing) != standing:
-                self._tell(event.at, f"the controller calls {host} [bold]{standing}[/bold]")
+                self._tell(event.at, f"the controller calls {host} ", (standing, "bold"))
 
     def _standing(self) -> dict[str, str]:
         return self._placed.standing_of if self._placed else {}
 
-    def _tell(self, at: float, text: str) -> None:
-        line = f"{self._clock(at)}  {text}"
+    def _tell(self, at: float, *parts: str | tuple[str, str]) -> None:
+        line = Text.assemble(f"{self._clock(at)}  ", *parts)
         self._story.append(line)
         if not self._console.is_terminal:
-            self._console.print(line, highlight=False)
+            self._console.print(line)
 
     def _clock(self, at: float) -> str:
         return f"{at - self._struck_at:+7.1f} s" if self._struck_at is not None else "         "
@@ -124,37 +123,37 @@ class View:
 
     def __rich__(self) -> RenderableType:
         took = time.monotonic() - self._phase_began
-        now = f"{self.said()}  [dim]{took:.0f} s[/dim]"
+        now = Text.assemble(f"{self.said()}  ", (f"{took:.0f} s", "dim"))
         if self._struck_at is not None:
-            now = f"[bold]{time.monotonic() - self._struck_at:.1f} s after the fault[/bold]  {now}"
-        parts: list[RenderableType] = [Text.from_markup(now)]
+            now = Text.assemble((f"{time.monotonic() - self._struck_at:.1f} s after the fault", "bold"), "  ", now)
+        parts: list[RenderableType] = [now]
         if self._placed:
             parts.append(self._hosts(self._placed))
         if self._traffic:
             parts.append(self._routers(self._traffic))
-        parts += [Text.from_markup(line) for line in self._story]
-        return Panel(Group(*parts), title=self._title, title_align="left", border_style="dim")
+        return Panel(Group(*parts, *self._story), title=Text(self._title), title_align="left", border_style="dim")
 
     def _hosts(self, placed: events.Placed) -> Table:
         colours = {"alive": "green", "silent": "yellow", "dead": "red"}
         table = Table(box=None, padding=(0, 2), show_header=False)
         for host, standing in sorted(placed.standing_of.items()):
             mine = sorted(router for router, on in placed.host_of.items() if on == host)
-            boxes = " ".join(self._box(router, placed.state_of.get(router, "")) for router in mine[:24])
+            boxes = Text(" ").join(self._box(router, placed.state_of.get(router, "")) for router in mine[:24])
             more = f" +{len(mine) - 24}" if len(mine) > 24 else ""
-            table.add_row(f"[bold]{host}[/bold]", f"[{colours.get(standing, 'cyan')}]{standing}[/]", boxes + more)
+            called = Text(standing, style=colours.get(standing, "cyan"))
+            table.add_row(Text(host, style="bold"), called, boxes.append(more))
         return table
 
-    def _box(self, router_id: str, state: str) -> str:
+    def _box(self, router_id: str, state: str) -> Text:
         name = self._names.get(router_id, router_id[:6]).removeprefix("router-")
         answers = self._traffic is None or router_id in self._traffic.answered
         colour = "red" if not answers else "green" if state == "active" else "yellow"
-        return f"[{colour}]▣ {name}[/{colour}]"
+        return Text(f"▣ {name}", style=colour)
 
     def _routers(self, traffic: events.TrafficSeen) -> Table:
         table = Table(box=None, padding=(0, 2), show_header=False)
         for router_id, silent_ms in list(traffic.silent_ms.items())[:MOST_ROWS]:
-            marks = "".join("[green]▪[/]" if seen else "[red]▫[/]" for seen in self._seen.get(router_id, ()))
+            marks = Text.assemble(*(("▪", "green") if seen else ("▫", "red") for seen in self._seen.get(router_id, ())))
             words = "answers" if router_id in traffic.answered else f"silent for {max(0.0, silent_ms) / 1000:.1f} s"
             table.add_row(self._names.get(router_id, router_id[:8]), marks, words)
         rest = list(traffic.silent_ms)[MOST_ROWS:]
