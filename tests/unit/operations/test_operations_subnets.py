@@ -251,6 +251,52 @@ async def test_an_external_gateway_changes_the_routers_that_send_to_it(cloud: Cl
     assert cloud.changed == {router["id"]}
 
 
+async def test_the_next_hop_of_routers_is_not_an_address_that_one_of_them_has(cloud: Cloud) -> None:
+    """By way of it a router would send to itself, or to another one that sends back."""
+    outside = await cloud.network(
+        **{"router:external": True, "provider:network_type": "flat", "provider:physical_network": "outside"}
+    )
+    near = await cloud.subnet(outside, "203.0.113.0/24", allocation_pools=[pool("203.0.113.10", "203.0.113.99")])
+    far = await cloud.subnet(outside, "198.51.100.0/24", gateway_ip=None)
+    info = {"network_id": outside["id"], "external_fixed_ips": [{"ip_address": "203.0.113.200"}]}
+    router = await cloud.router(external_gateway_info=info)
+    floating_ip = await cloud.floating_ip(outside, floating_ip_address="203.0.113.201")
+    await cloud.port(outside, "203.0.113.202")
+    for address in ("203.0.113.200", "203.0.113.201"):
+        for subnet in (near, far):
+            await cloud.refused(
+                faults.IpAddressAlreadyAllocated,
+                f"IP address {address} already allocated in subnet {near['id']}",
+                cloud.update("subnets", subnet["id"], gateway_ip=address),
+            )
+    for address in ("203.0.113.202", "203.0.113.203"):  # of a machine that is the gateway, and of nobody
+        assert (await cloud.update("subnets", near["id"], gateway_ip=address))["gateway_ip"] == address
+    await cloud.delete("floating_ips", floating_ip["id"])
+    await cloud.update("routers", router["id"], external_gateway_info=None)
+    for address in ("203.0.113.200", "203.0.113.201"):
+        await cloud.update("subnets", near["id"], gateway_ip=address)
+
+
+async def test_an_address_in_a_pool_is_refused_for_that_whoever_has_it(cloud: Cloud) -> None:
+    outside = await cloud.external()
+    floating_ip = await cloud.floating_ip(outside)
+    await cloud.refused(
+        faults.GatewayConflictWithAllocationPools,
+        "conflicts with allocation pool",
+        cloud.update("subnets", outside["subnets"][0], gateway_ip=floating_ip["floating_ip_address"]),
+    )
+
+
+async def test_inside_the_gateway_may_be_any_port_s(cloud: Cloud) -> None:
+    inside = await cloud.network()
+    subnet = await cloud.subnet(inside, "10.0.0.0/24", allocation_pools=[pool("10.0.0.10", "10.0.0.99")])
+    await cloud.port(inside, "10.0.0.200")
+    interface = await cloud.port(inside, "10.0.0.201")
+    await cloud.act("add_interface", await cloud.router(), port_id=interface["id"])
+    for address in ("10.0.0.200", "10.0.0.201"):
+        assert (await cloud.update("subnets", subnet["id"], gateway_ip=address))["gateway_ip"] == address
+
+
 async def test_dhcp_is_not_enabled_where_it_cannot_be(cloud: Cloud, network: dict[str, Any]) -> None:
     subnet = await cloud.subnet(network, "10.0.0.0/31", enable_dhcp=False)
     await cloud.refused(faults.InvalidInput, "DHCP service", cloud.update("subnets", subnet["id"], enable_dhcp=True))

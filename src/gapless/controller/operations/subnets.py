@@ -75,8 +75,11 @@ class Subnets:
         return views.subnet(subnet)
 
     async def update(self, session: AsyncSession, subnet_id: str, values: Json) -> Json:
-        """Change what `values` names. Raises GatewayIpInUse while a router has the gateway's address."""
+        """Change what `values` names. Raises GatewayIpInUse while a router has the gateway's address, and
+        IpAddressAlreadyAllocated where a router's gateway or a floating IP has the new one.
+        """
         subnet = await lookup.subnet(session, subnet_id)
+        former = subnet.gateway_ip
         subnet_rules.check_extras(values, subnet_id)
         if values.get("enable_dhcp") and not subnet.enable_dhcp:
             subnet_rules.check_dhcp(subnet.cidr)
@@ -88,6 +91,8 @@ class Subnets:
             subnet.pools[:] = _pool_rows(pools)
             subnet.touch()
         subnet_rules.check_gateway_outside(subnet.gateway_ip, pools)
+        if subnet.gateway_ip not in (None, former) and subnet.network.external:  # no other has what would send there
+            await _refuse_own_next_hop(session, subnet, subnet.gateway_ip)
         for key in ("name", "description", "enable_dhcp"):
             if key in values:
                 setattr(subnet, key, values[key])
@@ -175,3 +180,12 @@ async def _set_gateway(session: AsyncSession, subnet: SubnetRow, gateway: IPv4Ad
             raise faults.GatewayIpInUse(subnet.gateway_ip, port_id)
     subnet.gateway_ip = gateway
     await changes.mark_subnet(session, subnet.id)
+
+
+async def _refuse_own_next_hop(session: AsyncSession, subnet: SubnetRow, gateway: IPv4Address) -> None:
+    """A router sends what leaves the cloud to this address, so it must not be one that a router answers for itself."""
+    holder = select(AddressRow.subnet_id).join(PortRow, PortRow.id == AddressRow.port_id)
+    holder = holder.where(PortRow.network_id == subnet.network_id, AddressRow.address == gateway)
+    holder = holder.where(PortRow.device_owner.in_((views.ROUTER_GATEWAY, views.FLOATING_IP)))
+    if (holder_id := await session.scalar(holder.limit(1))) is not None:
+        raise faults.IpAddressAlreadyAllocated(gateway, holder_id)
