@@ -78,6 +78,7 @@ class Shell:
                 await asyncio.wait_for(process.wait(), ENDING_S)
             except TimeoutError:
                 process.kill()
+                await process.wait()  # else it is found unclosed, and whatever test runs then is said to have failed
 
     async def run(self, commands: str) -> str:
         """Type commands; what they print. Fails with all of it if one of them does."""

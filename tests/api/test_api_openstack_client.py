@@ -56,8 +56,13 @@ class Client:
             stderr=asyncio.subprocess.PIPE,
             env=self._environment,
         )
-        async with asyncio.timeout(PATIENCE_S):
-            printed, complained = await process.communicate(typed.encode())
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                printed, complained = await process.communicate(typed.encode())
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
         assert process.returncode is not None
         return Said(_documents(printed.decode()), complained.decode(), process.returncode)
 

@@ -147,3 +147,49 @@ async def test_a_work_for_which_no_connection_is_left_does_not_begin(
             async with crowded.reading() as two:
                 await thread.run(two, count(two))
     await crowded.close()
+
+
+async def test_a_store_is_closed_when_its_last_user_has_given_the_connection_back(store: Store) -> None:
+    """Who was cancelled is not done yet: nobody but its session could close the connection."""
+    reached, go_on, connections = asyncio.Event(), threading.Event(), list[thread.Connection]()
+    loop = asyncio.get_running_loop()
+
+    async def hang(session: AsyncSession) -> int:
+        loop.call_soon_threadsafe(reached.set)
+        go_on.wait()
+        return await count(session)
+
+    async def request() -> None:
+        async with store.transaction() as session:
+            connection = (await (await session.connection()).get_raw_connection()).driver_connection
+            assert isinstance(connection, thread.Connection)
+            connections.append(connection)
+            await thread.run(session, hang(session))
+
+    asking, waiting = asyncio.create_task(request()), asyncio.create_task(request())
+    await reached.wait()
+    closing = asyncio.create_task(store.close())
+    asking.cancel()
+    waiting.cancel()
+    try:
+        await asyncio.wait([waiting])
+        assert not closing.done()
+        for door in (store.transaction, store.reading):
+            with pytest.raises(StoreUnavailable, match="is closed: the controller ends"):
+                async with door():
+                    pass
+    finally:
+        go_on.set()
+    await closing
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    (connection,) = connections
+    assert connection._connection is None, "else Python complains when it finds it, whatever runs then"
+
+
+async def test_one_who_does_not_end_keeps_a_store_from_being_closed_for_a_while_only(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "CLOSING_S", 0.01)
+    async with store.reading():
+        await store.close()

@@ -11,7 +11,7 @@ StoreUnavailable says what to do, LostRace says that doing it again is right.
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -32,6 +32,8 @@ CONNECTIONS = 15
 """So many may read at once. The one writer has a connection of its own: no crowd of readers keeps it waiting."""
 CONNECTION_TIMEOUT_S = 10.0
 """How long to wait for one of them."""
+CLOSING_S = sqlite.BUSY_TIMEOUT_S + 1.0
+"""How long its users have to end when it is closed: longer than they wait for a lock of another process."""
 
 
 class Store:
@@ -45,6 +47,10 @@ class Store:
         self._writers = async_sessionmaker(as_writer, expire_on_commit=False, autoflush=True)
         self._turn = asyncio.Lock()
         self._health = Health()
+        self._users = 0
+        self._is_unused = asyncio.Event()
+        self._is_unused.set()
+        self._is_closed = False
 
     @classmethod
     async def open(cls, url: str) -> Self:
@@ -70,7 +76,13 @@ class Store:
         return store
 
     async def close(self) -> None:
-        """Close every connection; transactions still open are rolled back."""
+        """Close every connection, once who has one has given it back: nobody else could close that, and a transaction
+        that was cancelled is rolled back in its thread. Who comes now is refused; who stays for `CLOSING_S` is left.
+        """
+        self._is_closed = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_S):
+                await self._is_unused.wait()
         for engine in self._engines:
             await engine.dispose()
 
@@ -81,7 +93,7 @@ class Store:
         `session.info` starts with empty sets `routers_changed` and `routers_deleted`, filled by operations.
         """
         info: dict[str, set[str]] = {"routers_changed": set(), "routers_deleted": set()}
-        async with self._turn:
+        async with self._used(), self._turn:
             try:
                 with _translating(self._database):
                     async with self._writers(info=info) as session, session.begin():
@@ -94,9 +106,23 @@ class Store:
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """A session that sees one moment of the store, and stores nothing. Readers wait for nobody."""
         with _translating(self._database):
-            async with self._readers() as session:
+            async with self._used(), self._readers() as session:
                 yield session
                 await session.rollback()
+
+    @asynccontextmanager
+    async def _used(self) -> AsyncIterator[None]:
+        """Have `close` wait for the block."""
+        if self._is_closed:
+            raise StoreUnavailable(f"the database {self._database} is closed: the controller ends")
+        self._users += 1
+        self._is_unused.clear()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._is_unused.set()
 
     async def trouble(self) -> StoreUnavailable | None:
         """Why nothing can be stored now; None: writes are stored. See `store.health`."""
