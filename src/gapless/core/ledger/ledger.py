@@ -387,6 +387,11 @@ class Ledger:
         how = "may not succeed" if router.succession.rights else "succeeds"
         self.sync(router, f"{who} {how} {router.host} with router {router.id}")
 
+    def forget_takeover(self, router: RouterRecord) -> None:
+        """Who took over is over before that could be stored: it has a right that has ended, as if nobody had heard."""
+        router.succession.took = None
+        self.sync(router, f"router {router.id} was taken over by a host that is over")
+
     def cover(self, router: RouterRecord, incarnation: Incarnation | None) -> None:
         """It is stored that the router is guarded on its host, or is not any more."""
         router.succession.covered = incarnation

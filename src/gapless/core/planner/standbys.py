@@ -74,7 +74,7 @@ class Standbys:
         self._rights.note_what_ended(router)
         succession = router.succession
         if succession.took is not None:
-            return self._store_takeover(router, succession.took)
+            return self._store_takeover(router, succession.took, beliefs)
         if router.state in LEAVING:
             return self._leave(router, beliefs)
         if any(right.state is not RightState.GIVEN for right in succession.rights):
@@ -113,13 +113,13 @@ class Standbys:
 
     # 1 to 3. What is true already, and only has to be stored
 
-    def _store_takeover(self, router: RouterRecord, took: TookOver) -> Answer:
+    def _store_takeover(self, router: RouterRecord, took: TookOver, beliefs: Beliefs) -> Answer:
         if (retry_at := router.store.waits_until("bind", self._ledger.now)) is not None:
             self._ledger.looks.later(router.id, retry_at)
             return None
         target, home = self._ledger.fleet.get(took.by.host), self._ledger.fleet.get(router.host)
         if target is None:
-            return Stay(reason=f"{took.by.host} took over, and was deleted by an operator")
+            return self._miss_successor(router, took.by, beliefs)
         router.cause = self._ledger.cause
         router.succession.calm_until = target.calm_until = self._ledger.now + CALM_S
         decided_ms = 0.0 if took.times is None else (took.times.claimed_ms or took.times.buried_ms)
@@ -142,6 +142,14 @@ class Standbys:
             self._ledger.end_drain(router)
         self._binding.ask_for(router, bind, target)
         return None
+
+    def _miss_successor(self, router: RouterRecord, by: Tenure, beliefs: Beliefs) -> Answer:
+        """Who took over was deleted before that was stored: nothing can be bound to it, and it may forward still."""
+        if self._is_over(by):
+            self._ledger.forget_takeover(router)
+            return self.settle(router, beliefs)
+        self._rights.ask_whether_over(by, router, beliefs)
+        return Stay(reason=f"{by.host} took over, and was deleted by an operator; asks the arbiters whether it is over")
 
     def _what_is_over(self, router: RouterRecord, took: TookOver) -> str:
         before = [each.tenure for each in router.succession.rights if each.epoch < took.epoch]
