@@ -1,22 +1,20 @@
 """How far the routers of a host have left it, and where they could go: what an operator looks at, before and meanwhile.
 
-A drain is a host out of service: its routers wish to leave (`planner.wishes`), some at a time, guarded ones to their
-first standby (`planner.standbys`). There is no other state of it, so whoever takes a host out of service by Neutron's
-API drains it too, and whoever looks on may come and go.
+A drain is a host out of service: its routers wish to leave (`planner.wishes`), some at a time, guarded ones to the
+first standby that can take them now (`planner.readiness`). There is no other state of it, so whoever takes a host out
+of service by Neutron's API drains it too, and whoever looks on may come and go.
 
 The rule: nothing is decided here, and nothing is changed. A prospect is of one router, as if it were the only one to
 leave: who goes first gets the room that there is.
 """
 
-from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.routers import RouterRecord
-from gapless.core.ledger.succession import RightState
 from gapless.core.ledger.views import DrainStatus, Prospect
+from gapless.core.planner import readiness
 from gapless.core.planner.placement import objection
 from gapless.core.planner.wishes import hindrance
 from gapless.model.host import HostName
-from gapless.model.plan import RouterState
 from gapless.model.router import RouterId
 
 
@@ -47,16 +45,16 @@ def prospects(ledger: Ledger, name: HostName) -> list[Prospect]:
 
 def switchover_to(ledger: Ledger, router: RouterRecord) -> HostName | None:
     """The standby that a guarded router could go to at once."""
-    first = _first_standby(ledger, router) if router.is_guarded else None
-    return first.host if first is not None and first.kind == "switchover" else None
+    right = readiness.first_able(ledger, router) if router.is_guarded else None
+    return None if right is None else right.tenure.host
 
 
 def _prospect(ledger: Ledger, router: RouterRecord) -> Prospect:
     home = ledger.fleet.get(router.host)
     if home is not None and (why := hindrance(router, home)):
         return _stuck(router, f"{home.name} {why}, and has to be heard to let go of it")
-    if router.is_guarded and (first := _first_standby(ledger, router)) is not None:
-        return first
+    if router.is_guarded and (standby := _standby(ledger, router)) is not None:
+        return standby
     objections = {
         host.name: objection(host, router.needs, router.hosts.waiting(ledger.now))
         for host in ledger.fleet
@@ -71,21 +69,17 @@ def _prospect(ledger: Ledger, router: RouterRecord) -> Prospect:
     return Prospect(router_id=router.id, kind="build", host=only, reason=f"{' or '.join(able[:3])} {what}")
 
 
-def _first_standby(ledger: Ledger, router: RouterRecord) -> Prospect | None:
+def _standby(ledger: Ledger, router: RouterRecord) -> Prospect | None:
     """Of a guarded router; None: nobody stands by who could go on doing so."""
+    if (right := readiness.first_able(ledger, router)) is not None:
+        to = right.tenure.host
+        return Prospect(router_id=router.id, kind="switchover", host=to, reason=f"{to} has it built")
     rights = router.succession.rights
-    first = rights[0] if rights else None
-    host = None if first is None else ledger.fleet.get(first.tenure.host)
-    if first is None or host is None or objection(host, router.needs, has_it=True):
+    host = ledger.fleet.get(rights[0].tenure.host) if rights else None
+    if host is None or objection(host, router.needs, has_it=True):
         return None
-    is_ready = first.state is RightState.GIVEN and _has_built(router, host, first.epoch)
-    kind, what = ("switchover", "has it built") if is_ready else ("build", "stands by for it, and builds it")
-    return Prospect(router_id=router.id, kind=kind, host=host.name, reason=f"{host.name} {what}")
-
-
-def _has_built(router: RouterRecord, host: Host, epoch: int) -> bool:
-    said = router.succession.said.get(host.name)
-    return said is not None and said.epoch == epoch and said.state is RouterState.ACTIVE
+    what = f"{host.name} stands by for it, and builds it"
+    return Prospect(router_id=router.id, kind="build", host=host.name, reason=what)
 
 
 def _stuck(router: RouterRecord, why: str) -> Prospect:

@@ -183,7 +183,7 @@ class Rights:
             return None
         for right in succession.in_question:
             host = self._ledger.fleet.get(right.tenure.host)
-            if host is None or host.is_dead or host.is_leaseless or host.incarnation != right.tenure.incarnation:
+            if host is None or not host.silence.is_alive or host.is_leaseless or host.tenure != right.tenure:
                 self.ask_whether_over(right.tenure, router, beliefs)
         return _waits_for(router, succession.in_question)
 
@@ -258,29 +258,6 @@ class Rights:
         self._ledger.explain(router, what)
 
     # What is known
-
-    def first_ready(self, router: RouterRecord) -> Right | None:
-        """The first of those that could become active at once."""
-        return next((right for right in router.succession.rights if self.ready(router, right) is not None), None)
-
-    def ready(self, router: RouterRecord, right: Right) -> Host | None:
-        """Its host, if that can become active at once."""
-        host = self._ledger.fleet.get(right.tenure.host)
-        if right.state is not RightState.GIVEN or host is None:
-            return None
-        if self.hindrance(router, host) or not (host.holds_lease and host.is_held):
-            return None
-        if host.leased != right.tenure.incarnation:
-            return None
-        return host if self._word(router, host) is RouterState.ACTIVE else None
-
-    def hindrance(self, router: RouterRecord, host: Host) -> str:
-        """Why the router cannot be active there now, as a clause; "" if it can. Where it is built, its guard does all
-        that is to be done, and that takes no agent.
-        """
-        said = router.succession.said.get(host.name)
-        is_built = said is not None and said.state is RouterState.ACTIVE and host.has_told_all
-        return host.absence if is_built else host.inability
 
     def _is_bound_over(self, router: RouterRecord) -> bool:
         assert router.host is not None

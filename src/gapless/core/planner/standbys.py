@@ -11,7 +11,7 @@ thing, and what it begins leads to the next look. In the order in which it looks
        incarnation (RESTART), or, when that host is dead, any other (RESCHEDULE).
     6. Its host is dead or leaseless, as far as the controller hears: whoever may succeed does so by itself. Until then
        the arbiters are asked whether that host is over.
-    7. It should leave its host (MANUAL, RETRY, DRAIN): once the first standby suits and has it built, and to that one.
+    7. It should leave its host (MANUAL, RETRY, DRAIN): to the first standby that can take it now, once there is one.
     8. It should have standbys that suit, and as many as there should be.
 
 So it is bound to the first who may succeed, or to anybody once nobody may; those behind keep their rights.
@@ -27,7 +27,7 @@ from gapless.core.ledger.liveness import Standing
 from gapless.core.ledger.moves import LEAVING, AssignmentState
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.succession import Right, RightState, TookOver
-from gapless.core.planner import guards, reports
+from gapless.core.planner import guards, readiness, reports
 from gapless.core.planner.binding import Binding
 from gapless.core.planner.placement import misfit, objection
 from gapless.core.planner.rights import Rights
@@ -176,7 +176,7 @@ class Standbys:
             return Stay(reason=f"waits until {leaving} says that nothing of it is left there")
         if old is None or old.is_dead or old.is_leaseless or old.incarnation != succession.leaving:
             self._rights.ask_whether_over(Tenure(leaving, succession.leaving), router, beliefs)
-        elif not succession.rights and self._is_over(self._bound(router)) and not self._rights.hindrance(router, old):
+        elif not succession.rights and self._is_over(self._bound(router)) and not readiness.hindrance(router, old):
             return self._go_back(router, old, succession.leaving)
         return Stay(reason=f"waits until {leaving} has closed it, or its lease is over")
 
@@ -214,9 +214,9 @@ class Standbys:
             lament=f"{router.host} restarted, and no host can take it",
             is_urgent=True,
         )
-        if (right := self._rights.first_ready(router)) is not None:
+        if (right := readiness.first_ready(self._ledger, router)) is not None:
             return self._make_active(router, wish, right)
-        if home is not None and not (self._rights.hindrance(router, home) or misfit(home, router.needs)):
+        if home is not None and not (readiness.hindrance(router, home) or misfit(home, router.needs)):
             # Even if it is out of service: it leaves from there as it would have.
             if succession.rights:
                 return self._rights.take(router, *succession.rights)
@@ -298,18 +298,17 @@ class Standbys:
         if wish.kind is MoveKind.RETRY and until is not None:
             self._ledger.looks.later(router.id, until)
             return Stay(reason=stays_on_tour(router, home))
-        rights = router.succession.rights
-        first = rights[0] if rights else None
-        host = None if first is None else self._ledger.fleet.get(first.tenure.host)
         if wish.kind is MoveKind.DRAIN and router.id not in home.drains and (turn := waits_for_its_turn(home)):
             return Stay(reason=turn)
+        if (right := readiness.first_able(self._ledger, router, wish.only)) is not None:
+            return self._move_now(router, home, wish, right)
+        first = next(iter(router.succession.rights), None)
+        host = None if first is None else self._ledger.fleet.get(first.tenure.host)
         suits = host is not None and not (host.is_dead or self._rights.why_unsuitable(router, host))
-        if first is not None and host is not None and wish.only in (None, host.name) and suits:
-            if self._rights.ready(router, first) is None:
-                return Stay(reason=f"{wish.reason}, as soon as {host.name} has it built")
-            if wish.kind is MoveKind.DRAIN:
-                self._ledger.begin_drain(router, home)
-            return self._bind_successor(router, wish, first, leaving=home)
+        if host is not None and wish.only in (None, host.name) and suits:
+            if self._rights.keep(router, home, beliefs) is None:
+                return None
+            return Stay(reason=f"{wish.reason}, as soon as {host.name} has it built")
         if wish.only is not None:
             return self._move_to(router, wish, wish.only)
         answer = self._rights.keep(router, home, beliefs)
@@ -319,6 +318,14 @@ class Standbys:
             said = wish.lament if answer.is_stuck else wish.reason
             return Stay(reason=f"{said}: {answer.reason}" if answer.reason else said, is_stuck=answer.is_stuck)
         return answer
+
+    def _move_now(self, router: RouterRecord, home: Host, wish: Wish, right: Right) -> Answer:
+        """Somebody can take it at once. Those before that one cannot, and lose their rights first."""
+        if before := [each for each in router.succession.rights if each.epoch < right.epoch]:
+            return self._rights.take(router, *before)
+        if wish.kind is MoveKind.DRAIN:
+            self._ledger.begin_drain(router, home)
+        return self._bind_successor(router, wish, right, leaving=home)
 
     def _move_to(self, router: RouterRecord, wish: Wish, name: HostName) -> Answer:
         """A host that is not the first who may succeed is to be that: those before it lose their rights, or all."""

@@ -1,5 +1,7 @@
 """Several standbys: the second waits for the first, keeps its right while others come and go, and moves up."""
 
+from collections.abc import Callable
+
 import pytest
 from planner_rig import facts
 from standby_rig import TIMES, StandbyRig, tenure
@@ -497,3 +499,73 @@ def test_a_deleted_router_is_in_nobody_s_plan() -> None:
     rig.store.delete_router(R1)
     rig.handle(RouterDeleted(id="gone", router_id=R1))
     assert [rig.plan(host) for host in ("h1", "h2", "h3")] == [{}, {}, {}]
+
+
+# A first that cannot take it now
+
+
+def building() -> StandbyRig:
+    """r1 active on h1, h3 ready to succeed; h2, which is before it, builds still."""
+    rig = StandbyRig("h1", "h2", "h3", standbys=2)
+    rig.protect("r1")
+    rig.settle("h1", "h3")
+    assert rig.standbys_of("r1") == [("h2", "building"), ("h3", "ready")]
+    rig.forget()
+    return rig
+
+
+def fenced() -> StandbyRig:
+    """As `three`; h2's lease lapsed a moment ago."""
+    rig = three()
+    rig.fence("h2")
+    assert [host for host, _ in rig.standbys_of("r1")] == ["h2", "h3"]
+    return rig
+
+
+def prospect(rig: StandbyRig) -> tuple[str, str | None, str]:
+    (only,) = rig.planner.prospects(HostName("h1"))
+    return only.kind, only.host, only.reason
+
+
+@pytest.mark.parametrize("rig_of_first", [building, fenced])
+def test_a_drain_goes_to_the_first_that_can_take_it_now(rig_of_first: Callable[[], StandbyRig]) -> None:
+    rig = rig_of_first()
+    assert prospect(rig) == ("switchover", "h3", "h3 has it built")
+    rig.set_admin_up("h1", admin_up=False)
+    rig.obey("h2")
+    assert binds(rig) == [("h3", MoveKind.DRAIN, 3)]
+    rig.obey("h1")
+    rig.settle("h3")
+    assert (rig.host("r1"), rig.state("r1")) == ("h3", "active")
+
+
+def test_a_first_that_is_not_heard_is_asked_about_and_the_second_gets_the_drain() -> None:
+    rig = rig_of("h1", "h2", "h3", "h4", "h5")
+    rig.pass_time(80, heard=("h1", "h3", "h4", "h5"))
+    assert rig.standbys_of("r1") == [("h2", "silent"), ("h3", "ready")]
+    assert prospect(rig) == ("switchover", "h3", "h3 has it built")
+    rig.forget()
+    rig.set_admin_up("h1", admin_up=False)
+    assert rig.reason("r1") == "waits until h2 says that it will not succeed h1 any more"
+    rig.bury("h1", "h3", "h4", subject=tenure("h2"))
+    assert binds(rig) == [("h3", MoveKind.DRAIN, 3)]
+
+
+def test_where_nobody_can_take_it_now_the_first_that_suits_is_waited_for() -> None:
+    rig = StandbyRig("h1", "h2", "h3", standbys=2)
+    rig.protect("r1")
+    rig.settle("h1")
+    assert prospect(rig) == ("build", "h2", "h2 stands by for it, and builds it")
+    rig.set_admin_up("h1", admin_up=False)
+    assert rig.reason("r1").endswith("as soon as h2 has it built")
+    assert [host for host, _ in rig.standbys_of("r1")] == ["h2", "h3"]
+
+
+def test_only_the_last_of_several_standbys_is_left_and_that_one_is_fenced() -> None:
+    rig = fenced()
+    rig.fence("h3")
+    rig.set_admin_up("h1", admin_up=False)
+    assert rig.reason("r1").endswith("as soon as h2 has it built"), "either is back in a moment"
+    rig.hold("h2")
+    rig.settle("h1", "h2", "h3")
+    assert (rig.host("r1"), rig.state("r1")) == ("h2", "active")
