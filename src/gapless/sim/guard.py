@@ -118,6 +118,8 @@ class Guard:
         self.active: dict[RouterId, Epoch] = {}
         self.rights: dict[RouterId, tuple[Epoch, tuple[Tenure, ...]]] = {}
         self.releases: dict[RouterId, Successor] = {}
+        self._promised: dict[RouterId, Epoch] = {}
+        """The epoch at which each was released last: up to there it is not opened here any more."""
         self.version = 0
         self.number = 0
         self._taken: list[_Taken] = []
@@ -134,6 +136,7 @@ class Guard:
         self.active.clear()
         self.rights.clear()
         self.releases.clear()
+        self._promised.clear()
         self._taken.clear()
 
     def has_to_wait(self) -> bool:
@@ -180,7 +183,11 @@ class Guard:
             for each in self._taken
             if not each.is_answered or _gives_still(mine.get(each.takeover.router_id), each.takeover)
         }
-        should = {router_id: duty.epoch for router_id, duty in mine.items() if not duty.is_standby}
+        should = {
+            router_id: duty.epoch
+            for router_id, duty in mine.items()
+            if not duty.is_standby and duty.epoch > self._promised.get(router_id, 0)
+        }
         self.releases = {
             router_id: duty.guarded.release
             for router_id, duty in mine.items()
@@ -209,6 +216,7 @@ class Guard:
 
     def _release(self) -> None:
         for router_id, to in sorted(self.releases.items()):
+            self._promised[router_id] = to.epoch
             self._watcher.released(self.tenure, router_id, to)
 
     def hear_release(self, by: Tenure, router_id: RouterId, to: Successor) -> None:

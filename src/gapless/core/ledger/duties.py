@@ -10,6 +10,7 @@ becomes what this function says (`Ledger.sync`).
     guarded, waits for the old host    may succeed the old   each may succeed all before it   keeps it built,
                                                                                               releases it to its host
     the same, and has arrived          active                each may succeed all before it   the same
+    the same, and its host is over     may succeed the old   each may succeed all before it   active, where it is open
     taken over, not stored yet         keeps it built        active; those before it built;   -
                                                              those behind it as before
 
@@ -88,7 +89,10 @@ def _guarded(router: RouterRecord, host: HostName) -> dict[HostName, Duty]:
         leaving = Tenure(router.leaving, succession.leaving)
         arriving = _active(bound, router.epoch) if succession.has_arrived else None
         given[host] = arriving or _standby(bound, router.epoch, (leaving,))
-        if succession.former == router.leaving:
+        if router.stays:
+            assert succession.stays_at is not None
+            given[router.leaving] = _active(leaving, succession.stays_at)
+        elif succession.former == router.leaving:
             given[router.leaving] = _releasing(leaving, following, Successor(tenure=bound, epoch=router.epoch))
     if (took := succession.took) is not None:
         given[host] = _built(Epoch(took.epoch + 1))

@@ -21,7 +21,7 @@ from gapless.core.ledger.succession import Trigger as RightTrigger
 from gapless.core.ledger.views import StoredHost, StoredRouter, StoredWord
 from gapless.model.host import HostFacts, HostName, Incarnation
 from gapless.model.lease import NOBODY, Tenure
-from gapless.model.plan import MoveStep
+from gapless.model.plan import Epoch, MoveStep
 from gapless.model.router import RouterId
 
 
@@ -246,7 +246,7 @@ class Ledger:
         if came_from != bind.host:
             router.dropped_version = None
         router.host, router.epoch = bind.host, bind.epoch
-        router.sent_at, router.fault, succession.lost_at = None, "", None
+        router.sent_at, router.fault, succession.lost_at, succession.stays_at = None, "", None, None
         if router.state is not AssignmentState.WITHDRAWN:
             router.let_go_at = None
         router.open_move, router.failure_told = True, False
@@ -261,7 +261,8 @@ class Ledger:
             self.fleet.changed_standings.add(bind.host)
         self._count_shares(router, 1)
         if was_guarded and bind.incarnation is not None and came_from != bind.host:
-            succession.former = came_from  # It has the router built: that is worth keeping until a standby is there.
+            # It has the router built: that is worth keeping until a standby is there.
+            succession.former = bind.leaving_host or came_from
         elif succession.former == bind.host or bind.incarnation is None:
             succession.former = None
         if bind.leaving_host is None:
@@ -289,7 +290,15 @@ class Ledger:
         """The host that the router leaves has nothing left of it (`confirmed`), or is gone."""
         router.state = after(router.state, Trigger.LET_GO)
         router.let_go_at = self.now if confirmed else None
+        router.succession.stays_at = None
+        self.sync(router, f"router {router.id} is closed here")
         self.looks.at(router.id)
+
+    def stay(self, router: RouterRecord, epoch: Epoch) -> None:
+        """The host that it goes to is over, and the one that it leaves has it open at this epoch: that one keeps it."""
+        if router.succession.stays_at != epoch:
+            router.succession.stays_at = epoch
+            self.sync(router, f"router {router.id} stays here: {router.host} is over")
 
     def arrived(self, router: RouterRecord) -> None:
         """The new host has it open: the old one released it, or is over. That it has let go is still to be stored."""

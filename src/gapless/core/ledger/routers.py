@@ -96,6 +96,13 @@ class RouterRecord:
         return self.succession.covered is not None
 
     @property
+    def stays(self) -> bool:
+        """It leaves a host that has it open still, for one that is over: nobody else has it, nor will by that move."""
+        succession = self.succession
+        is_leaving = self.state is AssignmentState.WITHDRAWING and succession.stays_at is not None
+        return is_leaving and succession.took is None and not succession.has_arrived
+
+    @property
     def is_withheld(self) -> bool:
         """It is being bound away from a host that is dead: should that host return right now, it must not build it."""
         if not isinstance(self.asked, Bind) or self.host is None or self.is_guarded:

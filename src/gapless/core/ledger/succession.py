@@ -133,6 +133,9 @@ class Succession:
     """That of the host that it leaves; None where it leaves none, or one on which it is not guarded."""
     has_arrived: bool = False
     """While it leaves a host, which released it or is over: the one that it is bound to has it open. Not stored."""
+    stays_at: Epoch | None = None
+    """While it leaves a host, and the one that it goes to is over: the epoch at which the former still has it open, and
+    keeps it so. Not stored."""
     rights: list[Right] = field(default_factory=list)
     """Who may succeed, by rank."""
     lost: list[Right] = field(default_factory=list)

@@ -182,9 +182,7 @@ class Rights:
             self.store(router, succession.covered, "its standby has lost the right to succeed")
             return None
         for right in succession.in_question:
-            host = self._ledger.fleet.get(right.tenure.host)
-            if host is None or not host.silence.is_alive or host.is_leaseless or host.tenure != right.tenure:
-                self.ask_whether_over(right.tenure, router, beliefs)
+            self.ask_if_not_heard(right.tenure, router, beliefs)
         return _waits_for(router, succession.in_question)
 
     def note_what_ended(self, router: RouterRecord) -> None:
@@ -284,6 +282,12 @@ class Rights:
         """Have the arbiters asked, unless the controller doubts its own eyes."""
         if not beliefs.braked:
             self._ledger.burials.want(tenure, router.id)
+
+    def ask_if_not_heard(self, tenure: Tenure, router: RouterRecord, beliefs: Beliefs) -> None:
+        """Somebody waits for this host's word, or for its end: if it may have none to say, the arbiters are asked."""
+        host = self._ledger.fleet.get(tenure.host)
+        if host is None or not host.silence.is_alive or host.is_leaseless or host.tenure != tenure:
+            self.ask_whether_over(tenure, router, beliefs)
 
     def _word(self, router: RouterRecord, host: Host) -> RouterState:
         """What it says of the router that it stands by for."""

@@ -21,7 +21,7 @@ before; whatever is decided here, it is a matter of order only.
 """
 
 from gapless.core.effects import Bind
-from gapless.core.ledger.fleet import Host
+from gapless.core.ledger.fleet import NOTHING, Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.liveness import Standing
 from gapless.core.ledger.moves import LEAVING, AssignmentState
@@ -40,10 +40,11 @@ from gapless.core.planner.wishes import (
     moving,
     stays_on_tour,
     waits_for_its_turn,
+    why_left,
 )
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
-from gapless.model.plan import Epoch, MoveKind
+from gapless.model.plan import Epoch, MoveKind, RouterState
 from gapless.model.router import FailoverMode
 
 CALM_S = 10.0
@@ -170,21 +171,43 @@ class Standbys:
                 self._ledger.let_go(router, confirmed=True)
         if self._binding.settle_withdrawal(router):
             return None
-        if any(right.state is RightState.TAKEN for right in succession.rights):
+        is_turning_back = self._is_over(self._bound(router))
+        if is_turning_back and old is not None and (at := (old.forwarding or NOTHING).get(router.id)) is not None:
+            self._ledger.stay(router, at)
+        if any(right.state is not RightState.GIVEN for right in succession.rights):
             return self._rights.settle(router, beliefs)
         if succession.leaving is None:
             return Stay(reason=f"waits until {leaving} says that nothing of it is left there")
         if old is None or old.is_dead or old.is_leaseless or old.incarnation != succession.leaving:
             self._rights.ask_whether_over(Tenure(leaving, succession.leaving), router, beliefs)
-        elif not succession.rights and self._is_over(self._bound(router)) and not readiness.hindrance(router, old):
-            return self._go_back(router, old, succession.leaving)
+        elif is_turning_back and not readiness.hindrance(router, old):
+            return self._turn_back(router, old, succession.leaving)
+        if router.stays:
+            return Stay(reason=f"stays on {leaving}, since {router.host} is over before it had it")
+        self._rights.ask_if_not_heard(self._bound(router), router, beliefs)
         return Stay(reason=f"waits until {leaving} has closed it, or its lease is over")
 
-    def _go_back(self, router: RouterRecord, old: Host, incarnation: Incarnation) -> Answer:
-        """The host that it was going to is over, and nobody else may succeed; the one that it left still has it."""
+    def _turn_back(self, router: RouterRecord, old: Host, incarnation: Incarnation) -> Answer:
+        """The host that it was going to is over, and the one that it leaves did not say that it has closed it. If that
+        one is to be left and somebody else can take it now, it goes there; else it stays, once nobody may succeed.
+        """
+        over = f"{router.host} is over before it had it"
+        said, right = router.succession.said.get(old.name), readiness.first_able(self._ledger, router)
+        is_to_leave = why_left(old) or (said is not None and said.state is RouterState.FAILED)
+        if right is not None and is_to_leave:
+            wish = Wish(
+                kind=MoveKind.DRAIN if why_left(old) else MoveKind.RETRY,
+                reason=f"Router {router.id} goes on to {right.tenure.host}, since {over}",
+                lament="",
+            )
+            if before := [each for each in router.succession.rights if each.epoch < right.epoch]:
+                return self._rights.take(router, *before)
+            return self._bind_successor(router, wish, right, leaving=old)
+        if rights := router.succession.rights:
+            return self._rights.take(router, *rights)
         wish = Wish(
             kind=MoveKind.RETRY,
-            reason=f"Router {router.id} stays on {old.name}, since {router.host} restarted before it had it",
+            reason=f"Router {router.id} stays on {old.name}, since {over}",
             lament="",
         )
         return self._bind(router, wish, old, incarnation, f"{old.name} still has it")

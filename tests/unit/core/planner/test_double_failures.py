@@ -1,12 +1,12 @@
 """Two things fail at once while a router changes hosts: it must not stay dark for longer than there is a doubt."""
 
 from planner_rig import facts
-from standby_rig import StandbyRig, binds, tenure
+from standby_rig import TIMES, StandbyRig, binds, tenure, two
 
 from gapless.core.effects import AskArbiters
 from gapless.core.events import HostConfirmedOff, HostForgotten
 from gapless.model.host import HostName
-from gapless.model.plan import MoveKind
+from gapless.model.plan import Epoch, MoveKind, Successor, Takeover
 from gapless.model.router import RouterId
 
 R1 = RouterId("r1")
@@ -74,3 +74,88 @@ def test_a_deleted_host_that_connects_again_keeps_what_it_took_over() -> None:
     rig.guard("h2")
     rig.pass_time(3, heard=("h2", "h3", "h4", "h5"))
     assert (rig.host("r1"), binds(rig)) == ("h2", [("h2", MoveKind.TAKEOVER)])
+
+
+# The host that a router goes to is over before it has it
+
+
+def ranked(*, draining: bool) -> StandbyRig:
+    """r1 leaves h1 for h2, which is over before h1 has closed it; h3 may succeed both."""
+    rig = StandbyRig("h1", "h2", "h3", standbys=2)
+    rig.protect("r1")
+    for _ in range(4):
+        rig.settle("h1", "h2", "h3")
+        rig.pass_time(1)
+    assert rig.standbys_of("r1") == [("h2", "ready"), ("h3", "ready")]
+    rig.forget()
+    if draining:
+        rig.set_admin_up("h1", admin_up=False)
+    else:
+        rig.move("r1", "h2")
+    rig.restart_host("h2")
+    return rig
+
+
+def test_what_is_open_still_stays_so_while_it_is_being_stored_that_it_stays() -> None:
+    rig = two()
+    rig.move("r1", "h2")
+    assert rig.role("h1", "r1") == "built"
+    rig.answers = False
+    rig.restart_host("h2")
+    assert (rig.role("h1", "r1"), rig.duty("h1", "r1").epoch) == ("active at 1", 1)
+    rig.answer(rig.unanswered[0])
+    assert (rig.host("r1"), rig.role("h1", "r1"), rig.duty("h1", "r1").epoch) == ("h1", "active at 1", 3)
+
+
+def test_nobody_is_told_to_release_it_to_a_host_that_is_over_when_that_is_stored() -> None:
+    rig = two()
+    rig.answers = False
+    rig.move("r1", "h2")
+    rig.restart_host("h2")
+    rig.forget()
+    rig.answer(rig.unanswered[0])
+    assert (rig.host("r1"), rig.role("h1", "r1")) == ("h2", "active at 1")
+    rig.answers = True
+    rig.answer(rig.unanswered[0])
+    assert binds(rig) == [("h1", MoveKind.RETRY)]
+
+
+def test_what_is_closed_is_not_opened_again_before_it_is_bound_again() -> None:
+    """Its host may have said so to others; only a higher epoch is above its word."""
+    rig = two()
+    rig.move("r1", "h2")
+    rig.answers = False
+    rig.obey("h1")
+    rig.restart_host("h2")
+    assert rig.role("h1", "r1") == "built"
+
+
+def test_a_drain_goes_on_to_the_second_and_nobody_closes_it_in_between() -> None:
+    rig = ranked(draining=True)
+    assert binds(rig) == [("h2", MoveKind.DRAIN), ("h3", MoveKind.DRAIN)]
+    guarded = rig.duty("h1", "r1").guarded
+    assert guarded is not None
+    assert guarded.release == Successor(tenure=tenure("h3"), epoch=Epoch(3))
+    rig.obey("h1")
+    rig.settle("h2", "h3")
+    assert (rig.host("r1"), rig.state("r1")) == ("h3", "active")
+
+
+def test_an_operator_s_move_stays_and_the_second_hears_first_that_it_may_not_succeed() -> None:
+    rig = ranked(draining=False)
+    assert (rig.role("h1", "r1"), rig.role("h3", "r1")) == ("active at 1", "built")
+    rig.guard("h3")
+    assert binds(rig) == [("h2", MoveKind.MANUAL), ("h1", MoveKind.RETRY)]
+    rig.settle("h1", "h2", "h3")
+    rig.pass_time(3)
+    rig.settle("h1", "h2", "h3")
+    assert (rig.host("r1"), rig.state("r1"), len(rig.standbys_of("r1"))) == ("h1", "active", 2)
+
+
+def test_a_second_that_took_over_from_both_unheard_is_where_it_is() -> None:
+    """It used its right before it heard that it must not."""
+    rig = ranked(draining=False)
+    rig.open["h3"][R1] = Epoch(3)
+    rig.guard("h3", took=(Takeover(router_id=R1, epoch=Epoch(3), of=tenure("h1"), times=TIMES),))
+    assert rig.role("h3", "r1") == "active at 1"
+    assert rig.host("r1") == "h3"
