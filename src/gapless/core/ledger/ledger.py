@@ -388,12 +388,14 @@ class Ledger:
 
     def drop_right(self, router: RouterRecord, right: Right, trigger: RightTrigger) -> None:
         """It is stored that this host may not succeed (any more)."""
-        if router.succession.leaving is None:  # Else the host that it leaves has it built, and has still to release it.
-            router.succession.former = right.tenure.host
+        succession = router.succession
+        # The host that it leaves has it built, and has still to release it, or may have to have it back.
+        if succession.leaving is None and not (router.open_move and succession.former is not None):
+            succession.former = right.tenure.host
         right.step(trigger)
         self._remove_right(router, right)
-        who = right.tenure.host if router.succession.rights else "nobody"
-        how = "may not succeed" if router.succession.rights else "succeeds"
+        who = right.tenure.host if succession.rights else "nobody"
+        how = "may not succeed" if succession.rights else "succeeds"
         self.sync(router, f"{who} {how} {router.host} with router {router.id}")
 
     def forget_takeover(self, router: RouterRecord) -> None:

@@ -48,6 +48,8 @@ class Rights:
         if surplus:
             return self.take(router, *surplus)
         if len(router.succession.rights) == self._most:
+            if router.succession.former is not None and not router.open_move:
+                self._ledger.drop_former(router)
             return Stay(reason=router.refused)
         return self._add(router, home)
 
@@ -106,7 +108,9 @@ class Rights:
             self._ledger.looks.later(router.id, min(avoided.values()))
 
     def _former(self, router: RouterRecord) -> Host | None:
-        """The host that has it built; it need not keep it if it cannot stand by, and lacks more than a lease."""
+        """The host that has it built. It need not keep it if it cannot stand by, and lacks more than a lease, once its
+        new host has it open: should that one be over before, this one is the quickest way back.
+        """
         succession = router.succession
         host = self._ledger.fleet.get(succession.former)
         if host is None or host.name == router.host:
@@ -116,7 +120,7 @@ class Rights:
         is_coming = host.is_between_leases and not host.unavailing
         if is_coming or not objection(host, router.needs, router.hosts.waiting(self._ledger.now)):
             return host
-        if not self._may_come_back_soon(router, host):
+        if not (self._may_come_back_soon(router, host) or router.open_move):
             self._ledger.drop_former(router)
         return None
 
@@ -162,7 +166,7 @@ class Rights:
         if (retry_at := router.store.waits_until("succession", self._ledger.now)) is not None:
             self._ledger.looks.later(router.id, retry_at)
             return None
-        keep_former = len(router.succession.rights) + 1 < self._most
+        keep_former = router.open_move or len(router.succession.rights) + 1 < self._most
         self._ledger.choose_standby(router, host, keep_former=keep_former)
         self.store(router, router.succession.covered, f"{host.name} stands by: {why}")
         return None

@@ -4,11 +4,12 @@ The rule: as in `planner.wishes`, everything follows from levels. One look at a 
 thing, and what it begins leads to the next look. In the order in which it looks:
 
     1. A successor took over: that is true, so it is stored (TAKEOVER).
-    2. It leaves a host: that has to close it, or to be over (`planner.binding`).
+    2. It leaves a host: that has to close it, or to be over (`planner.binding`). If the one that it goes to is over
+       first, it stays, or goes on to the next.
     3. A right has ended: that it is nobody's is stored. A right is being taken: its holder has to acknowledge.
     4. It need not be guarded any more: first nobody may succeed, then the guard goes.
     5. Its host is over, and nobody took over: the first standby that has it built, or the same host in its new
-       incarnation (RESTART), or, when that host is dead, any other (RESCHEDULE).
+       incarnation, or the one that it came from (RESTART), or, when its host is dead, any other (RESCHEDULE).
     6. Its host is dead or leaseless, as far as the controller hears: whoever may succeed does so by itself. Until then
        the arbiters are asked whether that host is over.
     7. It should leave its host (MANUAL, RETRY, DRAIN): to the first standby that can take it now, once there is one.
@@ -53,6 +54,8 @@ guard only hiccuped is back by then, with everything built."""
 NEWS_S = 1.0
 """How much later than the news that a host is over the successor's own news may come, of what it took over: one host
 has several successors, and each says so by itself."""
+MUTE_S = 3.0
+"""How long a host that was handed a router may take to say that its guard works from that plan."""
 
 Answer = Stay | Wish | None
 """None: something is under way, and says itself what."""
@@ -89,6 +92,7 @@ class Standbys:
             return self._wait_for_successor(router, home, beliefs)
         if (wish := moving(router, home)) is not None:
             return self._move(router, home, wish, beliefs) if isinstance(wish, Wish) else wish
+        self._ask_if_mute(router, home, beliefs)
         return self._rights.keep(router, home, beliefs)
 
     def cover(self, router: RouterRecord) -> bool:
@@ -244,6 +248,10 @@ class Standbys:
             if succession.rights:
                 return self._rights.take(router, *succession.rights)
             return self._bind(router, wish, home, home.leased, f"{home.name} is back, and has it built or builds it")
+        if (former := self._former(router)) is not None:
+            if succession.rights:
+                return self._rights.take(router, *succession.rights)
+            return self._bind(router, wish, former, former.leased, f"{former.name} has it built still")
         if succession.rights:
             return self._wait_for_standby_to_build(router, succession.rights[0].tenure, beliefs)
         if home is not None and is_doubted(home, beliefs):
@@ -251,6 +259,15 @@ class Standbys:
         if home is None or home.is_dead:
             return homeless(router, home, beliefs)
         return self._wait_for_return(router, home, wish)
+
+    def _former(self, router: RouterRecord) -> Host | None:
+        """The host that had it before and has it built still, if that could have it active at once, and the new one was
+        never heard to have it. It runs nowhere, so that host may be out of service: it leaves as it would have.
+        """
+        host = self._ledger.fleet.get(router.succession.former)
+        if host is None or not router.open_move or misfit(host, router.needs) or not readiness.is_ready(router, host):
+            return None
+        return host
 
     def _make_active(self, router: RouterRecord, wish: Wish, right: Right) -> Answer:
         """Of those who may succeed, the first that is ready, once it is the first of all."""
@@ -312,6 +329,18 @@ class Standbys:
         for right in rights:
             self._rights.ask_whether_over(right.tenure, router, beliefs)
         return Stay(reason=f"{absent}, and nobody can succeed it; asks the arbiters whether it is over")
+
+    def _ask_if_mute(self, router: RouterRecord, home: Host, beliefs: Beliefs) -> None:
+        """A host that was handed the router by one that lives, and does not answer: should it be over, nobody may be
+        there who would find out by himself.
+        """
+        handed_at = router.let_go_at
+        if handed_at is None or not router.open_move or home.guard_version >= router.planned_version:
+            return
+        if self._ledger.now < handed_at + MUTE_S:
+            self._ledger.looks.later(router.id, handed_at + MUTE_S)
+        else:
+            self._rights.ask_whether_over(self._bound(router), router, beliefs)
 
     # 7. It should leave its host
 

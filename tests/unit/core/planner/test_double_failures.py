@@ -5,6 +5,7 @@ from standby_rig import TIMES, StandbyRig, binds, tenure, two
 
 from gapless.core.effects import AskArbiters
 from gapless.core.events import HostConfirmedOff, HostForgotten
+from gapless.core.planner.standbys import MUTE_S
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch, MoveKind, Successor, Takeover
 from gapless.model.router import RouterId
@@ -159,3 +160,90 @@ def test_a_second_that_took_over_from_both_unheard_is_where_it_is() -> None:
     rig.guard("h3", took=(Takeover(router_id=R1, epoch=Epoch(3), of=tenure("h1"), times=TIMES),))
     assert rig.role("h3", "r1") == "active at 1"
     assert rig.host("r1") == "h3"
+
+
+# The host that a router went to is over after the other one has closed it
+
+
+def closed(*, draining: bool = True) -> StandbyRig:
+    """r1 left h1, which has closed it, for h2, which is not heard to have opened it. r2 is on h2, and there is no other
+    host.
+    """
+    rig = two()
+    rig.set_admin_up("h1", admin_up=False)
+    rig.protect("r2")
+    rig.set_admin_up("h1", admin_up=True)
+    rig.move("r1", "h1")
+    rig.settle("h1", "h2")
+    assert [(rig.host(each), rig.standby(each)) for each in ("r1", "r2")] == [
+        ("h1", ("h2", "ready")),
+        ("h2", ("h1", "ready")),
+    ]
+    if draining:
+        rig.set_admin_up("h1", admin_up=False)
+    else:
+        rig.move("r1", "h2")
+    rig.obey("h1")
+    assert (rig.host("r1"), rig.role("h2", "r1")) == ("h2", "active at 1")
+    rig.forget()
+    return rig
+
+
+def test_it_goes_back_as_soon_as_that_is_known_even_to_a_host_out_of_service() -> None:
+    rig = closed()
+    assert rig.role("h1", "r1") == "built", "it is kept until its new host has said that it has it open"
+    epoch = rig.epoch("r1")
+    rig.take_over("h1", "r2", tenure("h2"))
+    assert ("h1", MoveKind.RESTART) in binds(rig)
+    assert (rig.host("r1"), rig.role("h1", "r1"), rig.epoch("r1")) == ("h1", "active at 1", epoch + 1)
+
+
+def test_it_is_removed_there_once_it_has_arrived() -> None:
+    rig = closed()
+    rig.settle("h1", "h2")
+    assert (rig.state("r1"), rig.role("h1", "r1")) == ("active", "nothing")
+
+
+def test_a_new_host_that_does_not_answer_is_asked_about() -> None:
+    rig = closed()
+    rig.pass_time(MUTE_S - 1)
+    assert rig.all_said(AskArbiters) == []
+    rig.pass_time(2)
+    assert {each.tenure for each in rig.all_said(AskArbiters)} == {tenure("h2")}
+    rig.bury("h1", subject=tenure("h2"))
+    rig.obey("h1")
+    assert (rig.host("r1"), rig.state("r1")) == ("h1", "active")
+
+
+def test_a_new_host_that_answers_is_not_asked_about() -> None:
+    rig = closed()
+    rig.guard("h2")
+    rig.pass_time(20, heard=("h1", "h2"))
+    assert rig.all_said(AskArbiters) == []
+
+
+def test_in_service_it_stands_by_at_once_and_takes_it_back_by_itself() -> None:
+    rig = closed(draining=False)
+    assert rig.role("h1", "r1") == "may succeed h2@1"
+
+
+def building_elsewhere() -> StandbyRig:
+    """As `closed`, and h3 builds r1 to stand by for it."""
+    rig = closed()
+    rig.join("h3")
+    assert (rig.role("h3", "r1"), rig.role("h1", "r1")) == ("may succeed h2@1", "built")
+    return rig
+
+
+def test_a_standby_that_has_to_build_gives_way_to_the_host_that_has_it() -> None:
+    rig = building_elsewhere()
+    rig.take_over("h1", "r2", tenure("h2"))
+    assert rig.role("h3", "r1") == "built"
+    rig.guard("h3")
+    assert (rig.host("r1"), rig.role("h1", "r1")) == ("h1", "active at 1")
+
+
+def test_the_host_that_has_it_is_not_needed_any_more_once_it_has_arrived_and_has_standbys() -> None:
+    rig = building_elsewhere()
+    rig.settle("h1", "h2", "h3")
+    assert (rig.standby("r1"), rig.role("h1", "r1")) == (("h3", "ready"), "nothing")
