@@ -126,6 +126,13 @@ class Arbiter:
         """Everything that had arrived at `at` was read."""
         self._listened = max(self._listened, at)
 
+    def has_outlived(self, tenure: Tenure) -> bool:
+        """Whether that machine asked at a higher incarnation, and so said itself that this one is over."""
+        grant = self._grants.get(tenure.host)
+        if grant is None or machine_of(grant.incarnation) != machine_of(tenure.incarnation):
+            return False
+        return grant.incarnation > tenure.incarnation
+
     def silence_of(self, tenure: Tenure, panel: PanelVersion, now: float) -> float | None:
         """For how many seconds nothing has been granted to a tenure, as a hint: an arbiter that has restarted since was
         told nothing that could expire. None: that is not so, or it says nothing.

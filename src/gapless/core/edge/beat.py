@@ -449,7 +449,7 @@ class Beat:
             if self.tenure is None:
                 self._unsettled = plan.revision  # Whatever it takes away is closed, with all else.
             return
-        active = self._given(plan) | self._kept(plan)
+        active = self._given(plan) | self._kept(plan) | self._unreleased(plan)
         for router_id, epoch in self._active.forwarding.items():
             if epoch > active.get(router_id, epoch):
                 self.counters.older_epochs += 1
@@ -477,6 +477,20 @@ class Beat:
             for router_id, (number, epoch) in self._taken.items()
             if number > plan.heard or ((right := plan.rights.get(router_id)) is not None and right.epoch == epoch)
         }
+
+    def _unreleased(self, plan: GuardPlan) -> dict[RouterId, Epoch]:
+        """What is open here and was to be released to a host that is over: it would be closed for nobody. Whoever made
+        the plan hears that it is open still, and makes another when he knows, too.
+        """
+        return {
+            router_id: epoch
+            for router_id, epoch in self._active.forwarding.items()
+            if (to := plan.releases.get(router_id)) is not None and self._is_over(to.tenure)
+        }
+
+    def _is_over(self, tenure: Tenure) -> bool:
+        """Whether this host knows that for certain: a quorum has buried it, or its own machine says so."""
+        return self._takeover.is_over(tenure) or self._arbiter.has_outlived(tenure)
 
     # The kernel's active set
 

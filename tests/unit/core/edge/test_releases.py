@@ -12,6 +12,7 @@ from gapless.core.edge.beatevents import (
     BeatEffect,
     Deactivate,
     Deactivated,
+    PlanSettled,
     Reborn,
     Received,
     Right,
@@ -20,7 +21,7 @@ from gapless.core.edge.beatevents import (
     Withdrawn,
 )
 from gapless.core.edge.releases import Releases
-from gapless.model.host import HostName, Incarnation
+from gapless.model.host import MACHINE_STEP, HostName, Incarnation
 from gapless.model.lease import DEFAULT, Datagram, DatagramKind, Tenure
 from gapless.model.plan import Epoch, Revision, Successor
 from gapless.model.router import RouterId
@@ -239,3 +240,72 @@ def test_what_was_released_here_stays_open_by_a_plan_that_heard_of_it_and_still_
     rig.do(Activated(routers=(R1,)))
     assert [each for each in rig.plan(heard=1, rights={R1: right(2)}) if isinstance(each, Deactivate)] == []
     assert rig.beat.forwarding == {R1: 2}
+
+
+# A host that is over gets nothing
+
+
+OVER = Successor(tenure=DEAD, epoch=Epoch(5))
+
+
+def leaves(rig: Rig) -> list[BeatEffect]:
+    """r1 is active, and a plan takes it, to be released to DEAD."""
+    rig.plan(active={R1: Epoch(4), R2: Epoch(4)})
+    rig.do(Activated(routers=(R1, R2)))
+    return rig.plan(revision=Revision(2), heard=1, active={R2: Epoch(4)}, releases={R1: OVER})
+
+
+def stays_open(rig: Rig, said: list[BeatEffect]) -> None:
+    assert [each for each in said if isinstance(each, Deactivate)] == []
+    assert rig.beat.forwarding == {R1: 4, R2: 4}
+    assert news(said) == [PlanSettled(revision=Revision(2))], "acknowledged, together with what is open"
+    assert released(rig.tick(DEFAULT.interval_s)) == []
+
+
+def renews(rig: Rig, incarnation: int) -> None:
+    """This host, an arbiter, hears DEAD's name at this incarnation."""
+    rig.stay(DEFAULT.quiet_s)
+    heard = Tenure(DEAD.host, Incarnation(incarnation))
+    asked = Datagram(
+        kind=DatagramKind.RENEW, sender=heard, panel=PANEL.version, lease_s=L, subject=heard, seq=1, asker=incarnation
+    )
+    rig.do(Received(datagram=asked))
+
+
+def test_what_would_go_to_a_host_that_this_one_has_buried_stays_open(rig: Rig) -> None:
+    rig.plan(rights={R2: right(4)})
+    rig.take_over()
+    rig.do(Activated(routers=(R2,)))
+    rig.plan(heard=1, active={R1: Epoch(4), R2: Epoch(4)})
+    rig.do(Activated(routers=(R1,)))
+    stays_open(rig, rig.plan(revision=Revision(2), heard=1, active={R2: Epoch(4)}, releases={R1: OVER}))
+
+
+def test_what_would_go_to_an_incarnation_that_is_over_by_that_host_s_own_word_stays_open(rig: Rig) -> None:
+    renews(rig, DEAD.incarnation + 1)
+    stays_open(rig, leaves(rig))
+
+
+@pytest.mark.parametrize("incarnation", [DEAD.incarnation, DEAD.incarnation + MACHINE_STEP])
+def test_what_is_not_known_to_be_over_is_released_to(rig: Rig, incarnation: int) -> None:
+    """An unexpired grant says nothing, nor does another machine of that name: the one before may have other grants."""
+    renews(rig, incarnation)
+    assert [each.routers for each in leaves(rig) if isinstance(each, Deactivate)] == [(R1,)]
+
+
+def test_the_next_host_to_which_it_is_released_gets_it(rig: Rig) -> None:
+    renews(rig, DEAD.incarnation + 1)
+    leaves(rig)
+    closing = rig.plan(revision=Revision(3), heard=1, active={R2: Epoch(4)}, releases={R1: TO})
+    assert [each.routers for each in closing if isinstance(each, Deactivate)] == [(R1,)]
+    ((to, said),) = released(rig.do(Deactivated(routers=(R1,))))
+    assert (to, said.subject) == (B, TO.tenure)
+
+
+def test_what_was_closed_for_it_before_that_was_known_is_not_opened_again(rig: Rig) -> None:
+    """Others may have heard by now that it is closed: only a later epoch is above that."""
+    leaves(rig)
+    rig.do(Deactivated(routers=(R1,)))
+    renews(rig, DEAD.incarnation + 1)
+    rig.plan(revision=Revision(3), active={R2: Epoch(4)}, releases={R1: OVER})
+    assert rig.beat.forwarding == {R2: 4}
