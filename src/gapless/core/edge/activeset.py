@@ -9,7 +9,7 @@ is closed, or on its way there.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -56,6 +56,10 @@ class ActiveSet:
     def is_settled(self) -> bool:
         """Whether nothing that is not wanted is open, or may be."""
         return self._doors.keys() <= self._wanted.keys() and _Door.CLOSING not in self._doors.values()
+
+    def are_open(self, routers: Collection[RouterId]) -> bool:
+        """Whether all of these are known to be in the kernel's active set."""
+        return all(self._doors.get(router_id) is _Door.OPEN for router_id in routers)
 
     def want(self, routers: Mapping[RouterId, Epoch]) -> None:
         """These are to be active, besides those that are."""

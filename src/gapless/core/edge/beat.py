@@ -102,6 +102,8 @@ class Beat:
         """Those of them that were released."""
         self._releases = Releases()
         self._unsettled: Revision | None = None
+        self._beyond: frozenset[RouterId] = frozenset()
+        """What is wanted here and not given by the plan: whoever hears of that plan has to hear that these are open."""
         self._next_renewal = now
         self._arbiters: tuple[HostName, ...] = ()
         self._granting: frozenset[HostName] = frozenset()
@@ -294,7 +296,7 @@ class Beat:
         if self._lease.until is not None:
             self._out.tell(Fenced(tenure=self._me, reason=reason))
         self._incarnations.end()
-        self._active, self._releases = ActiveSet(), Releases()
+        self._active, self._releases, self._beyond = ActiveSet(), Releases(), frozenset()
         self._taken.clear()
         self._released.clear()
         self._takeover.give({})
@@ -455,6 +457,7 @@ class Beat:
                 self.counters.older_epochs += 1
                 active[router_id] = epoch
         self._active.want_only(active)
+        self._beyond = frozenset(active.keys() - plan.active.keys())
         self._taken = {router_id: taken for router_id, taken in self._taken.items() if router_id in active}
         self._released.intersection_update(active)
         self._releases.give({each: to for each, to in plan.releases.items() if each not in active})
@@ -551,7 +554,8 @@ class Beat:
             self._out.ask(Deactivate(routers=closing, reason="its plan says so"))
         if opening := self._active.to_open():
             self._open(Opening(opening, None, 0), "its plan says so")
-        if self._unsettled is not None and self._active.is_settled and self._incarnations.is_renewing:
+        is_settled = self._active.is_settled and self._active.are_open(self._beyond)
+        if self._unsettled is not None and is_settled and self._incarnations.is_renewing:
             self.settled, self._unsettled = self._unsettled, None
             self._out.tell(PlanSettled(revision=self.settled))
 

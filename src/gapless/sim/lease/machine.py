@@ -349,10 +349,12 @@ class Sentinel:
         if self.session is None:
             return
         beat = self.beat
+        # What the kernel has, as a sentinel tells it: an opening that failed is wanted by the beat still, and not here.
+        is_open = {each: at for each, at in beat.forwarding.items() if each in self.machine.kernel.active}
         report = Report(
             tenure=beat.tenure,
             settled=beat.settled,
-            forwarding=beat.forwarding,
+            forwarding=is_open,
             released=frozenset(beat.released),
             takeovers=self._takeovers,
             panel=beat.panel,

@@ -369,3 +369,18 @@ def test_whoever_holds_no_lease_follows_it_and_goes_on() -> None:
     effects = rig.plan(panel=anew(A))
     assert news(effects)[0] == LeaseHeld(tenure=rig.me), "what it granted itself is a majority now"
     assert rig.beat.settled == 1
+
+
+def test_what_was_taken_over_unheard_is_open_before_a_plan_without_it_is_acknowledged() -> None:
+    """An opening that failed is tried again: nobody may hear in between that it is not open here, by that plan."""
+    rig = Rig()
+    rig.hold()
+    rig.plan(rights={R1: right(2)})
+    rig.take_over()
+    rig.do(Activated(routers=(R1,), reason="no memory"))
+    settled = PlanSettled(revision=Revision(2))
+    assert settled not in news(rig.plan(revision=Revision(2), heard=0))
+    assert settled not in news(rig.tick(DEFAULT.interval_s)), "it is opening"
+    assert settled not in news(rig.do(Activated(routers=(R1,), reason="no memory")))
+    rig.tick(DEFAULT.interval_s)
+    assert settled in news(rig.do(Activated(routers=(R1,))))
