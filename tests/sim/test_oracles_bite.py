@@ -32,6 +32,7 @@ from gapless.model.host import AgentState
 from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import Epoch
 from gapless.sim import faults
+from gapless.sim.guard import Guard
 from gapless.sim.oracles import Oracles
 from gapless.sim.run import run
 from gapless.sim.store import FakeStore
@@ -291,9 +292,20 @@ def first_is_forgotten_before_it_acknowledged(patch: Patch) -> None:
     patch.setattr(Succession, "before", given_before)
 
 
+def held_open_and_not_said(patch: Patch) -> None:
+    """What waits for its connections is open, the plan that takes it is acknowledged, and it is not said to be open."""
+    forwarding = Guard.forwarding
+    patch.setattr(
+        Guard,
+        "forwarding",
+        lambda self: tuple(each for each in forwarding(self) if each.router_id not in self._held),
+    )
+
+
 @pytest.mark.parametrize(
     ("mistake", "oracle"),
     [
+        (held_open_and_not_said, ("oracle 1", "oracle 3", "oracle 8")),
         (second_does_not_wait_for_the_first, "oracle 8"),
         (first_is_replaced_while_the_second_stands, ("oracle 1", "oracle 8")),
         (first_is_forgotten_before_it_acknowledged, ("oracle 1", "oracle 8")),

@@ -290,12 +290,12 @@ class Sentinel:
         self._follow(plan)
 
     def _give_to_beat(self, plan: HostPlan, *, heard: int | None = None, panel: PanelPlan | None = None) -> None:
-        """All of the plan, but for what has to be flushed first: a plan that lacks that is none of the controller's."""
+        """All of the plan, but for what has to be flushed first, and stays open meanwhile."""
         assert self._pulse is not None
         held = self._flushing.held(plan)
         version = self._pulse.plan(held, heard=heard, panel=panel)
-        if held is plan and self._is_of_session:
-            self._reporting.guard_planned(version, plan.revision)
+        if self._is_of_session:
+            self._reporting.guard_planned(version, plan.revision, self._flushing.wanted.keys())
         if self._flushing_alarm is not None:
             self._flushing_alarm.cancel()
         if (until := self._flushing.next_deadline()) is not None:

@@ -7,8 +7,9 @@ Theory: the copies run behind what happens by some tens of milliseconds, and rig
 they take turns. What is not copied when the router changes hosts is forgotten. While it waits here, it forwards.
 
 The rule: each release is waited for once, for a while at most, and only where the router works: one that its host
-cannot run is better off elsewhere, with its connections or without. As long as it waits the beat has it as before, and
-what the beat works from is no plan of the controller's, so nothing of it is acknowledged.
+cannot run is better off elsewhere, with its connections or without. As long as it waits the beat has it as before. All
+else of the plan is followed at once and acknowledged, together with what is open: what waits here is said to be open
+still, which is why that proves nothing of it (`Reporting`).
 
 What begins between the last look and the closing, a few milliseconds later, is not copied.
 """

@@ -24,6 +24,13 @@ COALESCE_S = 0.005
 """What happens within this time after a change goes into one report."""
 
 
+@dataclass(frozen=True, slots=True)
+class _GuardPlan:
+    revision: Revision
+    held: frozenset[RouterId]
+    """Routers that this plan takes away, and that the beat has as before."""
+
+
 @dataclass(slots=True)
 class _Session:
     """One session of the control link."""
@@ -36,8 +43,8 @@ class _Session:
     unheard: set[RouterId] = field(default_factory=set)
     reports: int = 0
     """Sent so far."""
-    guard_revisions: dict[int, Revision] = field(default_factory=dict)
-    """The revision that each version of the beat's plan stands for."""
+    guard_plans: dict[int, _GuardPlan] = field(default_factory=dict)
+    """What each version of the beat's plan stands for."""
     told_forwarding: Mapping[RouterId, Epoch] | None = None
     tenure: Incarnation = NOBODY
     """Whose takeovers the following are about: each tenure counts its own from 1."""
@@ -136,10 +143,10 @@ class Reporting:
             self._session.burials.append(burial)
             self._hurry(now)
 
-    def guard_planned(self, version: int, revision: Revision) -> None:
-        """A plan of this session became `version` of what the beat works from."""
+    def guard_planned(self, version: int, revision: Revision, held: Collection[RouterId] = ()) -> None:
+        """A plan of this session became `version` of what the beat works from, but for those that are `held` open."""
         if self._session is not None:
-            self._session.guard_revisions[version] = revision
+            self._session.guard_plans[version] = _GuardPlan(revision, frozenset(held))
 
     def heard(self, reports: int) -> int:
         """The controller has taken in so many reports of this session: the last takeover that it knows from them."""
@@ -208,9 +215,13 @@ class Reporting:
         )
 
     def _guard_revision(self, session: _Session) -> Revision:
+        """That of the plan that is settled. What it takes away may be held open, as long as it is said to be open: of a
+        router that is not, the plan's maker would take this for the word that it is closed for good.
+        """
         settled = self._guard.settled
-        session.guard_revisions = {each: known for each, known in session.guard_revisions.items() if each >= settled}
-        return session.guard_revisions.get(settled, Revision(0))
+        session.guard_plans = {each: known for each, known in session.guard_plans.items() if each >= settled}
+        plan = session.guard_plans.get(settled)
+        return plan.revision if plan is not None and plan.held <= self._guard.open.keys() else Revision(0)
 
     def _forwarding(self, session: _Session) -> tuple[Forwarding, ...] | None:
         """All that is open, if that is news in this session."""

@@ -6,11 +6,14 @@ who may succeed whom, and that is the planner's.
 
 A guard does what a sentinel does: it opens what its plan says, or what it may take over, and only while it holds its
 lease; it closes what a plan takes away, later than the plan came, and only then acknowledges it, and releases it; a
-takeover that a plan does not know of is not undone by it.
+takeover that a plan does not know of is not undone by it. What it is to release it may hold open for a while, as if its
+connections were copied first, and all else of the plan is acknowledged; and it does not close it for a host that is
+over, if it knows.
 """
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -22,6 +25,10 @@ from gapless.model.router import RouterId
 from gapless.sim.agenda import Agenda
 
 LEASE_S = 0.2
+HELD = 0.3
+"""Of what is to be released, how much is held open first."""
+HELD_S = 2.0
+"""For so long at most."""
 POLL_S = 0.3
 """How often a guard looks whether it may take over."""
 
@@ -120,6 +127,11 @@ class Guard:
         self.releases: dict[RouterId, Successor] = {}
         self._promised: dict[RouterId, Epoch] = {}
         """The epoch at which each was released last: up to there it is not opened here any more."""
+        self._waited: dict[RouterId, Successor] = {}
+        """Releases that were waited for, or are."""
+        self._held: set[RouterId] = set()
+        self._apart = Random(f"guard {name}")
+        """So that it changes nothing else of a seed."""
         self.version = 0
         self.number = 0
         self._taken: list[_Taken] = []
@@ -136,6 +148,8 @@ class Guard:
         self.active.clear()
         self.rights.clear()
         self.releases.clear()
+        self._waited.clear()
+        self._held.clear()
         self._promised.clear()
         self._taken.clear()
 
@@ -183,15 +197,16 @@ class Guard:
             for each in self._taken
             if not each.is_answered or _gives_still(mine.get(each.takeover.router_id), each.takeover)
         }
+        kept |= self._stays_open(mine)
         should = {
             router_id: duty.epoch
             for router_id, duty in mine.items()
             if not duty.is_standby and duty.epoch > self._promised.get(router_id, 0)
         }
         self.releases = {
-            router_id: duty.guarded.release
+            router_id: to
             for router_id, duty in mine.items()
-            if duty.guarded is not None and duty.guarded.release is not None and router_id not in kept
+            if (to := _release_of(duty)) is not None and router_id not in kept
         }
         self._close(self.active.keys() - should.keys() - kept)
         self._taken = [each for each in self._taken if each.takeover.router_id in self.active]
@@ -207,6 +222,29 @@ class Guard:
         self._watcher.righted(self._name)
         if self.version != version:
             self.version = version
+            self.report()
+
+    def _stays_open(self, mine: Mapping[RouterId, Duty]) -> set[RouterId]:
+        """What is open and to be released, but not yet; or to a host that this one knows to be over."""
+        asked = {router_id: to for router_id, duty in mine.items() if (to := _release_of(duty)) is not None}
+        self._waited = {router_id: to for router_id, to in self._waited.items() if asked.get(router_id) == to}
+        self._held &= self._waited.keys()
+        over = set()
+        for router_id in sorted(self.active.keys() & asked.keys()):
+            to = asked[router_id]
+            if self._leases.is_buried(to.tenure) and self._apart.random() < 0.5:
+                over.add(router_id)
+            elif router_id not in self._waited and self._apart.random() < HELD:
+                self._held.add(router_id)
+                wait_s = self._apart.uniform(0.0, HELD_S)
+                self._agenda.after(wait_s, partial(self._hold_no_more, router_id, to))
+            self._waited[router_id] = to
+        return over | self._held
+
+    def _hold_no_more(self, router_id: RouterId, to: Successor) -> None:
+        if router_id in self._held and self._waited[router_id] == to:
+            self._held.discard(router_id)
+            self._apply()
             self.report()
 
     def _close(self, routers: Collection[RouterId]) -> None:
@@ -294,6 +332,10 @@ class Guard:
             Forwarding(router_id=router_id, epoch=epoch, is_released=router_id in released)
             for router_id, epoch in sorted(self.active.items())
         )
+
+
+def _release_of(duty: Duty) -> Successor | None:
+    return None if duty.guarded is None else duty.guarded.release
 
 
 def _gives_still(duty: Duty | None, took: Takeover) -> bool:

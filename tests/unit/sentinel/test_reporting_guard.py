@@ -114,6 +114,24 @@ def test_the_guards_revision_is_that_of_the_plan_it_has_settled() -> None:
     assert bench.session().guard_revision == 0
 
 
+def test_a_plan_is_acknowledged_while_routers_of_it_are_held_open_and_said_to_be_open() -> None:
+    """Others do not wait for them: whether a router is closed follows from both words together."""
+    bench = Bench()
+    bench.session()
+    bench.opens(X)
+    bench.reporting.guard_planned(7, Revision(1), held=[X])
+    bench.levels.settled = 7
+    bench.changed()
+    said = bench.report()
+    assert (said.guard_revision, forwarding(said)) == (1, {X: 2})
+    bench.closes(X)
+    assert bench.report().guard_revision == 0, "the beat would open it again: that it is closed now proves nothing"
+    bench.reporting.guard_planned(8, Revision(1))
+    bench.levels.settled = 8
+    bench.changed()
+    assert bench.report().guard_revision == 1
+
+
 def test_a_takeover_is_repeated_until_a_plan_has_heard_of_it() -> None:
     bench = Bench()
     bench.session()

@@ -423,6 +423,7 @@ async def test_a_router_that_leaves_waits_for_its_connections_and_not_for_ever(t
         await session.change(released("x"))
         await eventually(lambda: "flush x -> net2" in told_to_flows(tmp_path))
         await session.heard(lambda report: report.guard_revision == 2)
+        await eventually(lambda: len(told_to_beat()) == before + 2)
         held, given = told_to_beat()[before:]
         assert held.endswith(" + -0"), "as it was"
         assert given.endswith(" +x -0")
