@@ -20,6 +20,8 @@ from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.watch import DriftWatcher
 from gapless.agent.reconcile import Reconciler
 from gapless.errors import GaplessError, Unavailable
+from gapless.kernel import refusals
+from gapless.kernel.limits import SELECT_MOST, allow_descriptors
 from gapless.observe.log import LogFormat, configure, get_logger
 from gapless.wire.hostlock import HostLock
 from gapless.wire.local import AgentStart, LocalLink, decode_start
@@ -42,6 +44,7 @@ def main() -> int:
         print(f"gapless agent: {error}", file=sys.stderr)  # noqa: T201 - there is no log format yet
         return 2
     configure("agent", LogFormat(start.log_format))
+    allow_descriptors(SELECT_MOST)  # libnftables ends a process with more
     status = 0
     try:
         asyncio.run(_serve(start))
@@ -69,10 +72,8 @@ async def _serve(start: AgentStart) -> None:
 
 def _wait_for_lock(path: Path) -> None:
     """Hold the lock for the life of this process."""
-    try:
+    with refusals.told(f"the lock file {path} cannot be opened"):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise Unavailable(f"the lock file {path} cannot be opened: {error.strerror}") from error
     deadline = time.monotonic() + LOCK_WAIT_S
     while True:
         try:

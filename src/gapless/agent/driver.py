@@ -7,6 +7,7 @@ looks at the kernel and goes on. When the sentinel's end of the local link close
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from gapless.agent.worklist import Worklist
 from gapless.core.dataplane.gateways import BATCH_S, Gateways
 from gapless.core.hostplan import EMPTY_PLAN, Difference, HostPlan
 from gapless.errors import GaplessError, Unavailable
+from gapless.kernel import refusals
 from gapless.model.neighbour import Neighbour, WayOut
 from gapless.model.network import Network
 from gapless.model.plan import BuildTimes
@@ -128,6 +130,7 @@ class Driver:
     async def _serve(self) -> None:
         with contextlib.ExitStack() as opened:
             async with self._telling_why_not():
+                self._start_workers()
                 kernel = opened.enter_context(contextlib.closing(await self._blocking(self._open_kernel)))
                 hints = opened.enter_context(contextlib.closing(self._open_hints()))
                 self._worklist.take_running(await self._blocking(kernel.running))
@@ -139,6 +142,17 @@ class Driver:
                 tasks.create_task(self._list_now_and_then(kernel))
                 tasks.create_task(self._follow_hints(hints))
                 tasks.create_task(self._look_at_gateways(kernel))
+
+    def _start_workers(self) -> None:
+        """All of them now: one that cannot be started later would take a job with it."""
+        workers = self._rhythm.workers + 1
+        are_there = threading.Barrier(workers)
+        try:
+            for _ in range(workers):
+                self._pool.submit(are_there.wait)
+        except RuntimeError as error:  # all that Python says of it
+            are_there.abort()
+            raise refusals.no_thread("start the agent's workers") from error
 
     @contextlib.asynccontextmanager
     async def _telling_why_not(self) -> AsyncIterator[None]:

@@ -7,7 +7,6 @@ The rule: a request may wait `TIMEOUT_S` for its answer and no longer. Formats: 
 """
 
 import errno
-import os
 import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from gapless.errors import Unavailable
+from gapless.kernel import refusals
 
 TIMEOUT_S = 10.0
 
@@ -114,10 +114,14 @@ def as_u32(payload: bytes) -> int:
 
 
 class Netlink:
-    """A netlink socket of the network namespace in which it is made, wherever it is used from later."""
+    """A netlink socket of the network namespace in which it is made, wherever it is used from later.
+
+    Raises Unavailable where the kernel gives none.
+    """
 
     def __init__(self, family: int = ROUTE) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
+        with refusals.told("open a netlink socket"):
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
         for option in (_CAP_ACK, _EXT_ACK, _STRICT_CHECK):
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
         self._socket.settimeout(TIMEOUT_S)
@@ -137,7 +141,7 @@ class Netlink:
         """Send `requests` in order and wait for every answer; raises Unavailable with the first one that failed."""
         for request, answer in zip(requests, self.ask(requests), strict=True):
             if answer.error and answer.error not in request.forgives:
-                raise Unavailable(f"{request.about}: {_explain(answer)}")
+                raise Unavailable(f"{request.about}: {refusals.words(answer.error, text=answer.text)}")
 
     def ask(self, requests: Sequence[Request]) -> list[Answer]:
         """Send `requests` in order, many a system call; one answer each, errors included."""
@@ -192,7 +196,7 @@ class Netlink:
                 if answer_kind in (_ERROR, _DONE):
                     error = -struct.unpack_from("=i", answer)[0] if len(answer) >= 4 else 0
                     if error > 0 and error not in empty:
-                        raise Unavailable(f"{about}: {os.strerror(error)}")
+                        raise Unavailable(f"{about}: {refusals.words(error)}")
                     return messages, was_interrupted
                 messages.append(answer)
 
@@ -200,7 +204,7 @@ class Netlink:
         try:
             self._socket.send(packed)
         except OSError as error:
-            raise Unavailable(f"the kernel took no netlink request: {error.strerror or error}") from error
+            raise Unavailable(f"the kernel took no netlink request: {refusals.why(error)}") from error
 
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
         try:
@@ -221,11 +225,6 @@ def _answer(flags: int, body: bytes, messages: tuple[bytes, ...]) -> Answer:
     # With NETLINK_CAP_ACK the request's header, without its body, stands between the number and the explanation.
     said = attributes(body, 20).get(_ERROR_TEXT, b"") if flags & _ACK_TLVS else b""
     return Answer(error=error, text=as_text(said), messages=messages)
-
-
-def _explain(answer: Answer) -> str:
-    number = os.strerror(answer.error)
-    return f"{number} ({answer.text})" if answer.text else number
 
 
 ALREADY_GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from gapless.errors import Unavailable
+from gapless.kernel import refusals
 from gapless.model.observed import NAMESPACE_PREFIX
 from gapless.model.router import RouterId
 
@@ -53,32 +54,36 @@ def enter(path: Path, inside: Callable[[], T]) -> T:
     """What `inside` returns in the namespace at `path`. Raises FileNotFoundError where there is none, and Unavailable
     where it cannot be entered: this process may have no more descriptors, say.
     """
-    about = f"enter namespace {path.name}"
-    try:
-        with _opened(path) as descriptor:
+    with opened(path) as descriptor:
 
-            def visit() -> T:
-                check(_libc.setns(descriptor, _CLONE_NEWNET))
-                return inside()
+        def visit() -> T:
+            check(_libc.setns(descriptor, _CLONE_NEWNET))
+            return inside()
 
-            return in_own_thread(visit, about)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise Unavailable(f"{about}: {error.strerror or error}") from error
+        return in_own_thread(visit, f"enter namespace {path.name}")
 
 
 def go_into(path: Path) -> None:
-    """Take the calling thread, which is used for nothing else, into the namespace at `path`. Raises OSError."""
-    with _opened(path) as descriptor:
+    """Take the calling thread, which is used for nothing else, into the namespace at `path`. Raises what `opened`
+    raises, and OSError.
+    """
+    with opened(path) as descriptor:
         check(_libc.setns(descriptor, _CLONE_NEWNET))
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def opened(path: Path) -> Iterator[int]:
+    """A descriptor of the namespace at `path`. Raises FileNotFoundError where there is none, and Unavailable where it
+    cannot be opened.
+    """
     if not is_namespace(path):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Unavailable(f"enter namespace {path.name}: {refusals.why(error)}") from error
     try:
         yield descriptor
     finally:
@@ -97,14 +102,14 @@ def in_own_thread(work: Callable[[], T], about: str) -> T:
             failures.append(error)
 
     thread = threading.Thread(target=run, name="netns", daemon=True)
-    thread.start()
+    refusals.start(thread, about)
     thread.join(_TIMEOUT_S)
     if thread.is_alive():
         raise Unavailable(f"{about}: the kernel did not let go within {_TIMEOUT_S:g} s")
     if failures:
         error = failures[0]
         if isinstance(error, OSError):
-            raise Unavailable(f"{about}: {error.strerror or error}") from error
+            raise Unavailable(f"{about}: {refusals.why(error)}") from error
         raise error
     return results[0]
 

@@ -18,6 +18,8 @@ import msgspec
 
 from gapless.core.backoff import Backoff, Pace
 from gapless.errors import GaplessError, Unavailable
+from gapless.kernel import refusals
+from gapless.kernel.refusals import Trying
 from gapless.model.router import RouterId
 from gapless.observe.ailment import Ailment
 from gapless.observe.log import get_logger
@@ -90,13 +92,13 @@ class FlowKeeper:
         try:
             ours, its = socket.socketpair()
         except OSError as error:  # of descriptors there are none left
-            return f"it cannot be started: {error.strerror}"
+            return f"it cannot be started: {refusals.why(error, Trying.START)}"
         link = await LocalLink.over(ours, from_flows)
         try:
             process = await _start(self._command(its.fileno()), its.fileno())
         except OSError as error:
             await link.close()
-            return f"it cannot be started: {error.strerror}"
+            return f"it cannot be started: {refusals.why(error, Trying.START)}"
         except asyncio.CancelledError:
             await link.close()
             raise

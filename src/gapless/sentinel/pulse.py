@@ -23,6 +23,8 @@ from gapless.config import HostSettings
 from gapless.core.backoff import Backoff, Pace
 from gapless.core.hostplan import EMPTY_PLAN, HostPlan
 from gapless.errors import Conflict, GaplessError, Unavailable
+from gapless.kernel import refusals
+from gapless.kernel.refusals import Trying
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT, NOBODY, TIMINGS
 from gapless.model.plan import PanelPlan
@@ -220,7 +222,7 @@ class Pulse:
             incarnation = await asyncio.to_thread(self._keeping.next_incarnation, self._outlived)
             process, link = await self._start()
         except OSError as error:
-            return f"it cannot be started: {error.strerror}"
+            return f"it cannot be started: {refusals.why(error, Trying.START)}"
         except GaplessError as error:
             return f"it cannot be started: {error}"
         try:

@@ -19,6 +19,8 @@ from typing import Protocol, assert_never
 from gapless.core.backoff import Backoff, Pace
 from gapless.core.hostplan import HostPlan
 from gapless.errors import Unavailable
+from gapless.kernel import refusals
+from gapless.kernel.refusals import Trying
 from gapless.model.host import AgentState
 from gapless.model.plan import Revision
 from gapless.observe.log import get_logger
@@ -136,7 +138,7 @@ class Supervisor:
         try:
             life = await self._start()
         except OSError as error:
-            return f"it cannot be started: {error.strerror}"
+            return f"it cannot be started: {refusals.why(error, Trying.START)}"
         self._log.info("agent started", pid=life.process.pid)
         try:
             status = await self._accompany(life)

@@ -28,6 +28,7 @@ from gapless.wire.messages import (
     from_agent,
     to_agent,
 )
+from limits_met import no_thread_more
 
 RHYTHM = Rhythm(workers=4, alive_interval_s=0.02, listing_interval_s=0.05, audit_period_s=3600)
 
@@ -363,6 +364,23 @@ async def test_a_host_that_cannot_do_the_job_says_why(where: str) -> None:
     while (word := await link.receive()) is not None:
         heard.append(word)
     assert AgentUnable(reason="no namespaces here") in heard
+    await link.close()
+
+
+async def test_a_host_that_may_start_no_threads_is_told_so() -> None:
+    ours, its = socket.socketpair()
+    link = await LocalLink.over(ours, from_agent)
+    kernel = FakeKernel()
+    driver = Driver(await LocalLink.over(its, to_agent), lambda: kernel, FakeHints)
+    with no_thread_more():
+        running = asyncio.create_task(driver.run())
+        word = await link.receive()
+        while isinstance(word, AgentAlive):
+            word = await link.receive()
+    assert isinstance(word, AgentUnable)
+    assert word.reason.startswith("start the agent's workers: Resource temporarily unavailable: no more threads")
+    with pytest.raises(ExceptionGroup):
+        await running
     await link.close()
 
 

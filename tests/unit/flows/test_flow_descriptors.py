@@ -1,8 +1,6 @@
 """A flows process that may open nothing more: a router's copy waits, and nobody ends."""
 
-import contextlib
 import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,26 +12,17 @@ from gapless.flows.hearing import Ears
 from gapless.flows.sink import Sink
 from gapless.flows.telling import Telling
 from gapless.flows.turns import Turns
-from gapless.kernel.limits import allow_descriptors
+from gapless.kernel.limits import SELECT_MOST, allow_descriptors
 from gapless.kernel.netns import enter
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.observe.log import get_logger
 from gapless.wire.flows import Identity
+from limits_met import no_descriptor_left
 
 HERE = Path("/proc/self/ns/net")
 ROUTER = RouterId("11111111-1111-4111-8111-111111111111")
 FULL = "Too many open files"
-
-
-@contextlib.contextmanager
-def no_descriptor_left() -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_all_that_is_allowed_is_taken() -> None:
@@ -42,6 +31,8 @@ def test_all_that_is_allowed_is_taken() -> None:
     try:
         allow_descriptors()
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+        allow_descriptors(SELECT_MOST)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(SELECT_MOST, before[1]), before[1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 

@@ -15,6 +15,7 @@ from gapless.agent.kernel import arp, conntrack, links, netns, routing, ruleset
 from gapless.agent.kernel.observe import Inside
 from gapless.core.dataplane.desired import SETTINGS
 from gapless.errors import InvariantError, Unavailable
+from gapless.kernel import refusals
 from gapless.kernel.netlink import Netlink, Request
 from gapless.model.observed import GUARDED_GROUP
 from gapless.model.operation import (
@@ -70,7 +71,8 @@ class HostHands:
         without_ipv6, self._without_ipv6 = self._without_ipv6, []
         self.netlink.carry_out(pending)
         # An address of its own would make a bridge port speak (duplicate detection, multicast reports) on its network.
-        netns.write_settings({f"ipv6/conf/{name}/disable_ipv6": "1" for name in without_ipv6})
+        with refusals.told(f"keep {', '.join(without_ipv6)} without IPv6 addresses"):
+            netns.write_settings({f"ipv6/conf/{name}/disable_ipv6": "1" for name in without_ipv6})
 
     def carry_out(
         self,
@@ -265,7 +267,8 @@ class RouterHands:
     def _create_pair(self, operation: CreatePair) -> None:
         self._flush_inside()
         if self._namespace is None:
-            self._namespace = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            with refusals.told(f"enter namespace {self._path.name}"):
+                self._namespace = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         requests = links.create_pair(
             tap=operation.tap,
             mark=f"{links.OUR_MARK}{self._mark}",

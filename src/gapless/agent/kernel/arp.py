@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from gapless.kernel import refusals
 from gapless.kernel.arp import ETHERTYPE, frames
 from gapless.model.operation import Announce
 from gapless.model.router import RouterId
@@ -48,13 +49,14 @@ class Announcer:
     """Sends announcements at once and repeats them in the background."""
 
     def __init__(self) -> None:
+        """Raises Unavailable where there may be no thread for it."""
         self._change = threading.Condition()
         self._bursts: list[_Burst] = []
         self._spent: list[socket.socket] = []
         self._order = itertools.count()
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
-        self._thread.start()
+        refusals.start(self._thread, "announce routers")
 
     def announce(self, router_id: RouterId, by: socket.socket, announcements: Iterable[Announce]) -> None:
         """Send now, and repeat. `by` belongs to the announcer from here on."""

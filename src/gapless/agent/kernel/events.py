@@ -16,7 +16,6 @@ Formats: rtnetlink(7), netlink(7), linux/netconf.h, linux/net_namespace.h, linux
 
 import ctypes
 import errno
-import os
 import socket
 import struct
 import threading
@@ -29,7 +28,7 @@ from typing import Final
 from gapless.agent.hint import Hint
 from gapless.agent.kernel import links, netns
 from gapless.errors import Unavailable
-from gapless.kernel import comm
+from gapless.kernel import comm, refusals
 from gapless.kernel.netlink import NETFILTER, ROUTE, Netlink, as_u32, attributes
 from gapless.model.router import RouterId
 
@@ -89,7 +88,8 @@ class RouterEvents:
         except OSError as error:
             for each in opened:
                 each.close()
-            raise Unavailable(f"cannot listen to what happens in routers' namespaces: {error.strerror}") from error
+            what = "cannot listen to what happens in routers' namespaces"
+            raise Unavailable(f"{what}: {refusals.why(error)}") from error
         self._links, self._rules, self._tables = opened
 
     @property
@@ -99,16 +99,14 @@ class RouterEvents:
 
     def follow(self, host: Netlink, router_id: RouterId, path: Path) -> None:
         """Listen to a router's namespace from now on, if there is one. `host` is a socket of the host's namespace."""
-        if not netns.is_namespace(path):
-            return
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            number = links.namespace_number(host, descriptor)
-            if number is None:
-                host.carry_out([links.number_namespace(descriptor)])
+            with netns.opened(path) as descriptor:
                 number = links.namespace_number(host, descriptor)
-        finally:
-            os.close(descriptor)
+                if number is None:
+                    host.carry_out([links.number_namespace(descriptor)])
+                    number = links.namespace_number(host, descriptor)
+        except FileNotFoundError:
+            return
         if number is None:
             raise Unavailable(f"the kernel gives namespace {path.name} no number")
         with self._lock:

@@ -16,8 +16,10 @@ from typing import Final, TypeVar
 
 from gapless.agent.kernel import links
 from gapless.errors import Unavailable
+from gapless.kernel import refusals
 from gapless.kernel.netlink import Netlink
-from gapless.kernel.netns import DIRECTORY, check, enter, in_own_thread, is_namespace, path_of
+from gapless.kernel.netns import DIRECTORY, check, enter, in_own_thread, is_namespace, opened, path_of
+from gapless.kernel.refusals import Trying
 from gapless.model.observed import NAMESPACE_PREFIX
 from gapless.model.router import RouterId
 
@@ -32,6 +34,7 @@ __all__ = [
     "is_namespace",
     "names",
     "number_of",
+    "opened",
     "path_of",
     "prepare_directory",
     "read_settings",
@@ -62,15 +65,20 @@ def prepare_directory() -> None:
             _mount(str(DIRECTORY), DIRECTORY, _MS_BIND | _MS_REC)
             _mount("", DIRECTORY, _MS_SHARED | _MS_REC)
     except OSError as error:
+        reason = refusals.why(error, Trying.MOUNT)
         raise Unavailable(
-            f"cannot keep network namespaces in {DIRECTORY} ({error.strerror}); the agent needs root, or a user "
+            f"cannot keep network namespaces in {DIRECTORY} ({reason}); the agent needs root, or a user "
             "namespace with its own mounts (unshare --user --map-root-user --net --mount)"
         ) from error
 
 
 def names() -> frozenset[RouterId]:
     """Routers whose namespace's name exists, ours or not; leftover empty files are not namespaces."""
-    with contextlib.suppress(FileNotFoundError), os.scandir(DIRECTORY) as entries:
+    with (
+        refusals.told(f"list {DIRECTORY}"),
+        contextlib.suppress(FileNotFoundError),
+        os.scandir(DIRECTORY) as entries,
+    ):
         return frozenset(
             RouterId(entry.name.removeprefix(NAMESPACE_PREFIX))
             for entry in entries
@@ -90,18 +98,20 @@ def number_of(router_id: RouterId) -> int | None:
 def create(path: Path, settings: Mapping[str, str], inside: Callable[[], T]) -> T:
     """Make a namespace with our mark and `settings`, give it its name, and return what `inside` returned in it.
 
-    Raises Unavailable with the reason; then the name does not exist.
+    Raises Unavailable with the reason; then the name does not exist, or it was `inside` that failed.
     """
+    about = f"make namespace {path.name}"
 
     def make() -> T:
-        check(_libc.unshare(_CLONE_NEWNET))
+        with refusals.told(about, Trying.NAMESPACE):
+            check(_libc.unshare(_CLONE_NEWNET))
         with Netlink() as netlink:
             netlink.carry_out([links.mark_loopback(MARK)])
         write_settings(settings)
         _bind_name(path)
         return inside()
 
-    return in_own_thread(make, f"make namespace {path.name}")
+    return in_own_thread(make, about)
 
 
 def delete(path: Path) -> None:
@@ -109,8 +119,8 @@ def delete(path: Path) -> None:
     while is_namespace(path):
         if _libc.umount2(os.fsencode(path), _MNT_DETACH) != 0:
             raise Unavailable(f"cannot unmount {path}: {os.strerror(ctypes.get_errno())}")
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+    with refusals.told(f"remove {path}"):
+        path.unlink(missing_ok=True)
 
 
 def write_settings(settings: Mapping[str, str]) -> None:
@@ -142,10 +152,12 @@ def read_settings(keys: Mapping[str, str]) -> dict[str, str]:
 
 def _bind_name(path: Path) -> None:
     """Give the calling thread's namespace its name. A plain file left there by somebody killed half-way is used."""
-    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
+    with refusals.told(f"make the file {path}"):
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
     try:
-        _mount("/proc/thread-self/ns/net", path, _MS_BIND)
-    except OSError:
+        with refusals.told(f"mount namespace {path.name}", Trying.MOUNT):
+            _mount("/proc/thread-self/ns/net", path, _MS_BIND)
+    except Unavailable:
         path.unlink()
         raise
 

@@ -3,20 +3,31 @@
 A context belongs to the network namespace of the thread that made it, wherever it is used from later. The library
 promises nothing about threads, so its calls take turns; a router's transaction holds the turn for under a millisecond.
 
+The rule: the library ends the process where it gets no socket for a context (`netlink_init_error`, src/mnl.c, calls
+exit(3)). So it is asked for a context only when there was room for several descriptors a moment before, as other
+threads may take some of them meanwhile.
+
 Source: nftables/libnftables.h (the ABI of libnftables.so.1), libnftables-json(5).
 """
 
+import contextlib
 import ctypes
 import ctypes.util
 import json
+import os
+import socket
 import threading
 from functools import cache
 from typing import Any, Self
 
 from gapless.config import NFTABLES_LIBRARY, NFTABLES_PACKAGE
 from gapless.errors import Unavailable
+from gapless.kernel import refusals
+from gapless.kernel.netlink import NETFILTER
 
 _OUTPUT_JSON, _OUTPUT_TERSE = 1 << 4, 1 << 11
+_ROOM = 8
+"""Descriptors that must be free for a context, which takes one: more than the agent has threads."""
 _turn = threading.Lock()
 
 
@@ -46,9 +57,13 @@ class Nft:
     """An nftables context of the namespace in which it is made."""
 
     def __init__(self, *, terse: bool = False) -> None:
-        """`terse`: listings leave out what is in sets and maps; it is not read then."""
+        """`terse`: listings leave out what is in sets and maps; it is not read then.
+
+        Raises Unavailable where the kernel gives no socket for it.
+        """
         self._library = load()
         with _turn:
+            _see_to_room()
             self._context: int | None = self._library.nft_ctx_new(0)
             if not self._context:
                 raise Unavailable("libnftables made no context")
@@ -91,6 +106,13 @@ class Nft:
             output: bytes = self._library.nft_ctx_get_output_buffer(self._context) or b""
             error: bytes = self._library.nft_ctx_get_error_buffer(self._context) or b""
         return result != 0, output.decode(), _in_one_line(error.decode(errors="replace"))
+
+
+def _see_to_room() -> None:
+    with refusals.told("open an nftables context"), contextlib.ExitStack() as taken:
+        probe = taken.enter_context(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER))
+        for _ in range(_ROOM - 1):
+            taken.callback(os.close, os.dup(probe.fileno()))
 
 
 def _in_one_line(error: str) -> str:

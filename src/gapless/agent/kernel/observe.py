@@ -3,6 +3,7 @@
 Invariant: observing changes nothing, and sees only what is ours or what stands under a name that we need.
 """
 
+import contextlib
 import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -47,13 +48,19 @@ class Inside:
     @classmethod
     def opened(cls) -> Self:
         """Those of the calling thread's namespace."""
-        return cls(netlink=Netlink(), nft=Nft(), settings=netns.read_settings(SETTINGS))
+        with contextlib.ExitStack() as undo:
+            netlink = undo.enter_context(Netlink())
+            inside = cls(netlink=netlink, nft=undo.enter_context(Nft()), settings=netns.read_settings(SETTINGS))
+            undo.pop_all()
+        return inside
 
     @classmethod
     def opened_to_announce(cls) -> Self:
         """Those of the calling thread's namespace, with one for announcements."""
-        inside = cls.opened()
-        inside.packets = arp.open_socket()
+        with contextlib.ExitStack() as undo:
+            inside = undo.enter_context(contextlib.closing(cls.opened()))
+            inside.packets = arp.open_socket()
+            undo.pop_all()
         return inside
 
     def close(self) -> None:

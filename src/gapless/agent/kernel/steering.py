@@ -28,6 +28,7 @@ network that is another's next hop is flooded in both.
 Sources: net/bridge/br_input.c and br_forward.c of Linux (prerouting comes before the destination is looked up), nft(8).
 """
 
+import contextlib
 import errno
 import socket
 import struct
@@ -114,8 +115,10 @@ class Steering:
 
     def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._nft = Nft()
-        self._reading = Netlink(NETFILTER)
+        with contextlib.ExitStack() as undo:
+            self._nft = undo.enter_context(Nft())
+            self._reading = Netlink(NETFILTER)
+            undo.pop_all()
         self._lock = threading.Lock()
         self._wanted: dict[RouterId, frozenset[Entry]] = {}
         self._left: dict[RouterId, frozenset[Entry]] = {}

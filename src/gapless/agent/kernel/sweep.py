@@ -3,7 +3,6 @@
 Invariant: only links that carry our mark are deleted, and a bridge only when nobody else has a port in it.
 """
 
-import os
 from collections.abc import Iterable
 
 from gapless.agent.kernel import links, netns
@@ -42,14 +41,11 @@ def delete_stray_taps(host: Netlink) -> None:
 
 
 def _namespace_number(host: Netlink, router_id: RouterId) -> int | None:
-    path = netns.path_of(router_id)
-    if not netns.is_namespace(path):
-        return None
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return links.namespace_number(host, descriptor)
-    finally:
-        os.close(descriptor)
+        with netns.opened(netns.path_of(router_id)) as descriptor:
+            return links.namespace_number(host, descriptor)
+    except FileNotFoundError:
+        return None
 
 
 def delete_networks(host: Netlink, kept: frozenset[str], uplinks: frozenset[str]) -> None:

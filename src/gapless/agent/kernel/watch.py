@@ -23,7 +23,9 @@ from gapless.agent.kernel import links, netns
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.links import KernelLink
 from gapless.errors import Unavailable
+from gapless.kernel import refusals
 from gapless.kernel.netlink import Netlink
+from gapless.kernel.refusals import Trying
 from gapless.model.network import NetworkId
 from gapless.model.observed import NAMESPACE_PREFIX, TAP_PREFIX
 from gapless.model.router import RouterId
@@ -186,7 +188,8 @@ def _is_tap(link: KernelLink) -> bool:
 
 
 def _open_link_socket() -> socket.socket:
-    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    with refusals.told("cannot watch this host's links"):
+        opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
     opened.setblocking(False)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
     opened.bind((0, _LINK_CHANGES))
@@ -199,5 +202,5 @@ def _watch_directory(directory: Path) -> int:
         number = ctypes.get_errno()
         if descriptor >= 0:
             os.close(descriptor)
-        raise Unavailable(f"cannot watch {directory}: {os.strerror(number)}")
+        raise Unavailable(f"cannot watch {directory}: {refusals.words(number, Trying.WATCH)}")
     return descriptor
