@@ -195,7 +195,8 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
     begin = time.perf_counter()
     with ThreadPoolExecutor(arguments.threads) as pool:
         list(pool.map(lambda it: reconciler.remove(it.id), routers))
-    reconciler.sweep(())
+    while reconciler.sweep(()):
+        pass
     remove_s = time.perf_counter() - begin
     floor = floor_ms(routers)
     reconciler.close()

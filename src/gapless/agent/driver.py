@@ -64,8 +64,8 @@ class Kernel(Protocol):
     def remove(self, router_id: RouterId) -> None:
         """Remove every trace."""
 
-    def sweep(self, keep: Iterable[Network]) -> None:
-        """Remove what serves none of these networks."""
+    def sweep(self, keep: Iterable[Network]) -> bool:
+        """Remove a little of what serves none of these networks; whether more is left."""
 
     def gateways(self, ways: Sequence[WayOut]) -> Mapping[RouterId, Neighbour]:
         """What these routers know of their gateways."""
@@ -249,7 +249,7 @@ class Driver:
                 case Remove():
                     kernel.remove(job.router_id)
                 case Sweep():
-                    kernel.sweep(job.keep)
+                    return Done(changed=True, more_is_left=kernel.sweep(job.keep))
                 case _:
                     assert_never(job)
         except GaplessError as error:

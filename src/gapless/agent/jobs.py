@@ -40,7 +40,7 @@ class Remove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """Remove bridges and tunnels of ours that no router needs any more. Nothing else runs meanwhile."""
+    """Remove a few of the bridges and tunnels of ours that no router needs any more. Nothing else runs meanwhile."""
 
     keep: frozenset[Network]
 
@@ -60,6 +60,8 @@ class Done:
     """The changes, in a few words for the log."""
     looked_at: float = -inf
     """Of a reconcile: the moment when its last look began. What was heard of the router until then is answered."""
+    more_is_left: bool = False
+    """Of a sweep: there is another portion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

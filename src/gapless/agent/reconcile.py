@@ -236,16 +236,19 @@ class Reconciler:
                 netns.delete(path)
         self._steering.forget(router_id)
 
-    def sweep(self, keep: Iterable[Network]) -> None:
-        """Remove our bridges and VXLAN devices of networks that are not in `keep`, and stray ends of ours.
+    def sweep(self, keep: Iterable[Network]) -> bool:
+        """Remove our bridges and VXLAN devices of a few networks that are not in `keep`, and stray ends of ours.
+        Returns whether more is left.
 
         An uplink is released with its bridge. A bridge that somebody else uses too stays.
         """
         kept = frozenset(name for network in keep for name in sweep.names_of(network))
         with Netlink() as host:
             sweep.delete_stray_taps(host)
-            sweep.delete_networks(host, kept, uplinks=frozenset(self._physical.values()))
-        self._steering.sweep()
+            more_is_left = sweep.delete_networks(host, kept, uplinks=frozenset(self._physical.values()))
+        if not more_is_left:
+            self._steering.sweep()
+        return more_is_left
 
     def close(self) -> None:
         """Stop what runs in the background. Routers go on running."""

@@ -5,7 +5,7 @@ was tried once; a removal that fails is tried again later and holds up nobody.
 Rule 2: an unconfirmed plan removes nothing and builds nothing that was not there: it may run elsewhere by now.
 Rule 3: one router's work runs in sequence. A newer plan waits for the job at hand, then the work is done anew, and
 what the older job achieved is told to nobody.
-Rule 4: removals; then drift and plans in turn, then retries (`agent.queues`); then the sweep, then audits.
+Rule 4: removals; then drift and plans in turn, then retries (`agent.queues`); then a portion of the sweep, then audits.
 While this host takes over (`hold`) only that is begun which traffic waits for: an opened router that is not built, and
 repairs of what forwards.
 
@@ -254,6 +254,8 @@ class Worklist:
             # Harmless: what is left carries nothing. The next network that loses its last router sweeps again.
             text = f"bridges that no router needs were not all removed: {result.reason}"
             self._lines.append(Line(text=text, is_warning=True))
+        elif result.more_is_left:
+            self._sweep_is_due = True  # what came up meanwhile goes first
 
     def _remove_ended(self, entry: _Entry, result: Result, now: float) -> None:
         self._busy.pop(entry.id)

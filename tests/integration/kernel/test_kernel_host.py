@@ -156,6 +156,24 @@ def test_a_sweep_leaves_what_is_in_use_and_what_is_not_ours(host: Reconciler) ->
     assert not {BRIDGE_A, "vxlan-100"} & names()
 
 
+def test_a_sweep_takes_a_few_networks_at_a_time(host: Reconciler, tmp_path: Path) -> None:
+    before = names()
+    lines = []
+    for number in range(50):
+        lines.append(f"link add brq{number:011} type bridge")
+        lines.append(f"link set brq{number:011} alias gapless:{number}")
+        lines.append(f"link add vxlan-{number} master brq{number:011} type vxlan id {number} dev data0 dstport 4789")
+        lines.append(f"link set vxlan-{number} alias gapless:{number}")
+    batch = tmp_path / "networks"
+    batch.write_text("\n".join(lines))
+    ip(f"-batch {batch}")
+    left = []
+    while host.sweep(()):
+        left.append(len(names() - before) // 2)
+    assert left == [42, 34, 26, 18, 10, 2]
+    assert names() == before
+
+
 def test_a_sweep_does_not_hurt_routers_that_run(wires: Wires, host: Reconciler) -> None:
     host.reconcile(router())
     host.sweep(())

@@ -47,6 +47,8 @@ class FakeKernel:
     _gates: dict[str, threading.Event] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     closed: bool = False
+    portions: int = 1
+    """How many there are of the next sweep."""
     silent: set[RouterId] = field(default_factory=set)
     """Routers that their gateways do not answer."""
 
@@ -102,9 +104,11 @@ class FakeKernel:
             self.routers.pop(router_id, None)
         self._note(f"removed {router_id}")
 
-    def sweep(self, keep: Iterable[Network]) -> None:
+    def sweep(self, keep: Iterable[Network]) -> bool:
         self._note(f"sweep but {' '.join(sorted(network.id for network in keep))}".rstrip())
         self._suffer("sweep")
+        self.portions -= 1
+        return self.portions > 0
 
     def gateways(self, ways: Sequence[WayOut]) -> dict[RouterId, Neighbour]:
         self._note(f"look at {' '.join(way.router_id for way in ways)}")

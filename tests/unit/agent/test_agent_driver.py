@@ -384,6 +384,16 @@ async def test_a_host_that_may_start_no_threads_is_told_so() -> None:
     await link.close()
 
 
+async def test_a_sweep_goes_on_until_nothing_is_left() -> None:
+    kernel = FakeKernel(portions=3)
+    async with agent(kernel) as bench:
+        await bench.plan(planned("r1"))
+        await bench.wait_for("sweep but", 3)
+        await bench.plan(planned("r1"), planned("r2"))
+        await bench.hear_state("r2", RouterState.ACTIVE)
+    assert kernel.record.count("sweep but") == 3
+
+
 async def test_a_host_that_takes_over_builds_nothing_until_that_is_over_but_what_it_opened() -> None:
     kernel = FakeKernel()
     async with agent(kernel) as bench:

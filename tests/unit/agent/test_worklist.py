@@ -4,8 +4,10 @@ import pytest
 from kernel_in_memory import planned
 from worklist_rig import RIGHT, TIMES, Bench, name
 
-from gapless.agent.jobs import Failed, Reconcile, Sweep, Why
+from gapless.agent.jobs import Done, Failed, Reconcile, Sweep, Why
 from gapless.model.router import RouterId
+
+MORE_IS_LEFT = Done(changed=True, more_is_left=True)
 
 
 def test_removals_come_strictly_before_builds() -> None:
@@ -202,6 +204,41 @@ def test_nothing_runs_beside_a_sweep_and_a_network_that_goes_is_swept() -> None:
     assert bench.jobs() == []
     bench.end(sweep)
     assert bench.work_off()[0] == "plan b"
+
+
+def test_what_came_up_goes_between_two_portions_of_a_sweep() -> None:
+    bench = Bench()
+    bench.plan(planned("a"), planned("b"))
+    for build in bench.jobs():
+        bench.end(build)
+    (portion,) = bench.jobs()
+    bench.hear("a")
+    assert bench.jobs() == []
+    bench.end(portion, MORE_IS_LEFT)
+    (repair,) = bench.jobs()
+    assert name(repair) == "drift a"
+    bench.end(repair)
+    (portion,) = bench.jobs()
+    bench.plan(planned("a", network="n1"))
+    bench.end(portion, MORE_IS_LEFT)
+    for due in ("remove b", "plan a", "sweep"):
+        (job,) = bench.jobs()
+        assert name(job) == due
+        bench.end(job)
+    assert isinstance(job, Sweep)
+    assert [network.id for network in job.keep] == ["n1"], "what is needed since then is kept"
+    assert bench.jobs() == [], "that was the last portion"
+
+
+def test_a_takeover_stops_a_sweep_between_two_portions() -> None:
+    bench = Bench()
+    bench.plan()
+    (portion,) = bench.jobs()
+    bench.worklist.hold(bench.now, unbuilt=())
+    bench.end(portion, MORE_IS_LEFT)
+    assert bench.jobs() == []
+    bench.worklist.hold(bench.now, unbuilt=None)
+    assert bench.work_off() == ["sweep"]
 
 
 def test_a_sweep_that_fails_is_one_line() -> None:

@@ -1,9 +1,13 @@
 """Finds and removes what Gapless made on the host and nobody needs any more: taps, bridges, VXLAN devices.
 
+The rule: what goes together holds RTNL together, a bridge for some 20 ms, and nothing else in the kernel's networking
+is changed meanwhile. So networks go a few at a time, and who asks comes back for the rest.
+
 Invariant: only links that carry our mark are deleted, and a bridge only when nobody else has a port in it.
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from gapless.agent.kernel import links, netns
 from gapless.agent.kernel.links import KernelLink
@@ -12,6 +16,9 @@ from gapless.kernel.netlink import Netlink
 from gapless.model.network import Network
 from gapless.model.observed import BRIDGE_PREFIX, TAP_PREFIX, VXLAN_PREFIX
 from gapless.model.router import RouterId
+
+MOST_AT_ONCE: Final = 8
+"""Networks in one portion."""
 
 
 def names_of(network: Network) -> tuple[str, ...]:
@@ -48,20 +55,28 @@ def _namespace_number(host: Netlink, router_id: RouterId) -> int | None:
         return None
 
 
-def delete_networks(host: Netlink, kept: frozenset[str], uplinks: frozenset[str]) -> None:
-    """Delete bridges and VXLAN devices of ours whose names are not in `kept`, and release uplinks from them."""
+def delete_networks(host: Netlink, kept: frozenset[str], uplinks: frozenset[str]) -> bool:
+    """Delete bridges and VXLAN devices of ours whose names are not in `kept`, and release uplinks from them: of
+    `MOST_AT_ONCE` networks. Returns whether there are more.
+    """
     found = links.all_links(host)
-    stale_vxlans = {link.index for link in found if _is_stale(link, "vxlan", VXLAN_PREFIX, kept)}
+    stale_vxlans = {link.index: link for link in found if _is_stale(link, "vxlan", VXLAN_PREFIX, kept)}
     stale_bridges = {link.index: link for link in found if _is_stale(link, "bridge", BRIDGE_PREFIX, kept)}
     in_use = {
         link.master
         for link in found
         if link.master in stale_bridges and link.index not in stale_vxlans and link.name not in uplinks
     }
-    doomed = [link for index, link in stale_bridges.items() if index not in in_use]
-    released = [link.name for link in found if link.name in uplinks and link.master in {it.index for it in doomed}]
+    doomed = [
+        *(link for index, link in stale_bridges.items() if index not in in_use),
+        *(link for link in stale_vxlans.values() if link.master not in stale_bridges),
+    ]
+    portion = doomed[:MOST_AT_ONCE]
+    masters = {link.index for link in portion}
+    released = [link.name for link in found if link.name in uplinks and link.master in masters]
     host.carry_out([links.set_master(name, 0) for name in released])
-    _delete(host, [*doomed, *(link for link in found if link.index in stale_vxlans and link.master not in in_use)])
+    _delete(host, [*portion, *(link for link in stale_vxlans.values() if link.master in masters)])
+    return len(doomed) > len(portion)
 
 
 def _is_stale(link: KernelLink, kind: str, prefix: str, kept: frozenset[str]) -> bool:
