@@ -4,8 +4,11 @@ The rule: what drifted and what a plan asks for take turns, so that neither a st
 other up; then comes what failed and is tried again, when its time has come. Removals are a queue of their own, since
 `agent.worklist` has them come before all else, or wait.
 
-The queues keep the order in which routers were asked for, and only say which one to look at sooner. What is to be done
-with it follows from what is wanted and known of it when its turn comes (`agent.worklist`); that may be nothing.
+Of what a plan asks for, routers that this host forwards for overtake standbys, and so do their retries: traffic waits
+for them. Otherwise the queues keep the order in which routers were asked for.
+
+The queues only say which router to look at sooner. What is to be done with it follows from what is wanted and known of
+it when its turn comes (`agent.worklist`); that may be nothing.
 
 The invariant: a removal stays in its queue until it was tried, all else leaves with its turn. What cannot start yet,
 since its router is at work, keeps its place.
@@ -28,10 +31,12 @@ class Queues:
     def __init__(self) -> None:
         self._removals: dict[RouterId, None] = {}
         self._drifted: dict[RouterId, None] = {}
+        self._urgent: dict[RouterId, None] = {}
+        """Asked for by a plan, and this host forwards for it; new or tried again."""
         self._planned: dict[RouterId, None] = {}
         self._again: dict[RouterId, None] = {}
-        self._timers: dict[RouterId, tuple[float, Why]] = {}
-        """What waits for its time before it waits for its turn."""
+        self._timers: dict[RouterId, tuple[float, Why, bool]] = {}
+        """What waits for its time before it waits for its turn, and whether this host forwards for it."""
         self._was_drift = False
 
     @property
@@ -42,11 +47,11 @@ class Queues:
     @property
     def is_waiting(self) -> bool:
         """Whether anything waits for its turn."""
-        return any((self._removals, self._drifted, self._planned, self._again))
+        return any((self._removals, self._drifted, self._urgent, self._planned, self._again))
 
     def next_deadline(self) -> float | None:
         """When the first timer is over; None: there is none."""
-        return min((at for at, _ in self._timers.values()), default=None)
+        return min((at for at, *_ in self._timers.values()), default=None)
 
     # What comes in
 
@@ -62,9 +67,11 @@ class Queues:
         """Another plan says anew what is to go."""
         self._removals.clear()
 
-    def plan(self, router_id: RouterId) -> None:
-        """A plan asks for it."""
-        self._planned[router_id] = None
+    def plan(self, router_id: RouterId, *, forwards: bool = False) -> None:
+        """A plan asks for it; `forwards`: this host is to forward for it."""
+        mine, others = (self._urgent, self._planned) if forwards else (self._planned, self._urgent)
+        others.pop(router_id, None)
+        mine[router_id] = None
 
     def drift(self, router_id: RouterId) -> None:
         """It may have drifted."""
@@ -72,11 +79,11 @@ class Queues:
 
     def drift_at(self, router_id: RouterId, at: float) -> None:
         """It may have drifted, and is to be left alone until then. A time that it waits for already stays."""
-        self._timers.setdefault(router_id, (at, Why.DRIFT))
+        self._timers.setdefault(router_id, (at, Why.DRIFT, False))
 
-    def again_at(self, router_id: RouterId, at: float, why: Why) -> None:
+    def again_at(self, router_id: RouterId, at: float, why: Why, *, forwards: bool = False) -> None:
         """It failed, and is tried again then, for whatever it was tried."""
-        self._timers[router_id] = (at, why)
+        self._timers[router_id] = (at, why, forwards)
 
     # What goes out
 
@@ -90,6 +97,7 @@ class Queues:
 
     def unwant(self, router_id: RouterId) -> None:
         """Neither a plan nor a hint asks for it any more."""
+        self._urgent.pop(router_id, None)
         self._planned.pop(router_id, None)
         self._drifted.pop(router_id, None)
 
@@ -99,9 +107,10 @@ class Queues:
 
     def ripen(self, now: float) -> None:
         """What has waited for its time waits for its turn."""
-        for router_id in [each for each, (at, _) in self._timers.items() if at <= now]:
-            why = self._timers.pop(router_id)[1]
-            (self._drifted if why is Why.DRIFT else self._again)[router_id] = None
+        for router_id in [each for each, (at, *_) in self._timers.items() if at <= now]:
+            _, why, forwards = self._timers.pop(router_id)
+            queue = self._drifted if why is Why.DRIFT else self._urgent if forwards else self._again
+            queue[router_id] = None
 
     def next_removal(self, start: Start, may: May) -> Job | None:
         """The first that may be begun; None if there is none."""
@@ -109,8 +118,8 @@ class Queues:
 
     def next_in_turn(self, start: Start, may: May) -> Job | None:
         """Of what drifted and what is new, one each; then of what is tried again."""
-        queues = (self._planned, self._drifted) if self._was_drift else (self._drifted, self._planned)
-        for queue in queues:
+        plans, drift = (self._urgent, self._planned), (self._drifted,)
+        for queue in plans + drift if self._was_drift else drift + plans:
             if (job := self._first(queue, start, may)) is not None:
                 self._was_drift = queue is self._drifted
                 return job

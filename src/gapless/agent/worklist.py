@@ -5,9 +5,9 @@ was tried once; a removal that fails is tried again later and holds up nobody.
 Rule 2: an unconfirmed plan removes nothing and builds nothing that was not there: it may run elsewhere by now.
 Rule 3: one router's work runs in sequence. A newer plan waits for the job at hand, then the work is done anew, and
 what the older job achieved is told to nobody.
-Rule 4: removals; then drift and plans in turn, then retries (`agent.queues`); then a portion of the sweep, then audits.
-While this host takes over (`hold`) only that is begun which traffic waits for: an opened router that is not built, and
-repairs of what forwards.
+Rule 4: removals; then drift and plans in turn, standbys after what forwards here, then retries (`agent.queues`); then a
+portion of the sweep, then audits. While this host takes over (`hold`) only that is begun which traffic waits for: an
+opened router that is not built, and repairs of what forwards.
 
 Rule 5: a router that forwards is not given up for one failure: FAILED makes the controller move it, which costs a gap,
 while most failures pass. It stays what it was said to be for `PATIENT_TRIES` tries more. A first build that fails is
@@ -266,7 +266,7 @@ class Worklist:
             entry.tries_left = 0
             entry.tries.reset()
         if entry.wanted is not None:
-            self._queues.plan(entry.id)
+            self._queues.plan(entry.id, forwards=_forwards(entry.wanted))
         elif isinstance(result, Done):
             self._removed.append(entry.id)
             self._is_gone(entry)
@@ -325,7 +325,8 @@ class Worklist:
 
     def _fail(self, entry: _Entry, reason: str, why: Why, now: float) -> None:
         wait_s = entry.tries.after()
-        self._queues.again_at(entry.id, now + wait_s, why)
+        forwards = entry.wanted is not None and _forwards(entry.wanted)
+        self._queues.again_at(entry.id, now + wait_s, why, forwards=forwards)
         self._turns.leave(entry.id)
         fields = {"router": entry.id, "epoch": entry.epoch, "reason": reason}
         if entry.wanted is not None and entry.tries_left:
@@ -363,7 +364,7 @@ class Worklist:
             entry.repairs.forget()
             self._queues.untime(entry.id)
         if entry.verified != planned and not self._queues.is_timed(entry.id):
-            self._queues.plan(entry.id)
+            self._queues.plan(entry.id, forwards=_forwards(planned))
 
     def _unwant(self, entry: _Entry) -> None:
         if entry.wanted is not None:

@@ -45,6 +45,29 @@ def test_drift_and_plans_take_turns_and_what_is_tried_again_comes_last() -> None
     assert not desk.queues.is_waiting
 
 
+def test_what_this_host_forwards_for_overtakes_standbys_its_retries_too() -> None:
+    desk = Desk()
+    for router_id in (A, B):
+        desk.queues.plan(router_id)
+    desk.queues.again_at(C, 5.0, Why.PLAN, forwards=True)
+    desk.queues.again_at(D, 5.0, Why.PLAN)
+    desk.queues.ripen(5.0)
+    desk.queues.drift(D)
+    desk.queues.plan(B, forwards=True)
+    assert desk.work_off() == ["drift d", "plan c", "plan b", "plan a", "plan d"]
+
+
+def test_what_this_host_forwards_for_no_more_waits_with_the_standbys() -> None:
+    desk = Desk()
+    desk.queues.plan(A, forwards=True)
+    desk.queues.plan(B)
+    desk.queues.plan(A)
+    desk.queues.plan(C, forwards=True)
+    desk.queues.plan(D, forwards=True)
+    desk.queues.unwant(D)
+    assert desk.work_off() == ["plan c", "plan b", "plan a"]
+
+
 def test_a_removal_stays_until_it_was_tried() -> None:
     desk = Desk()
     desk.queues.remove(A)

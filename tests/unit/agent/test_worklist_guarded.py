@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 from kernel_in_memory import planned
-from worklist_rig import RIGHT, Bench
+from worklist_rig import RIGHT, Bench, name
 
 from gapless.agent.hold import MOST_S
 from gapless.agent.jobs import Done, Failed
 from gapless.agent.worklist import REST
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
-from gapless.model.plan import Guarded, PlannedRouter, Role
+from gapless.model.plan import Epoch, Guarded, PlannedRouter, Role
 from gapless.model.router import RouterId
 
 OF = Tenure(HostName("active"), Incarnation(4))
@@ -39,6 +39,26 @@ def test_another_role_of_a_guarded_router_builds_nothing_and_is_said_at_its_epoc
     bench.plan(guarded(role, epoch=2))
     assert bench.jobs() == []
     assert bench.said() == ["r@2 active"]
+
+
+def test_routers_that_forward_here_are_built_before_standbys() -> None:
+    bench = Bench()
+    standbys = [replace(planned(each), guarded=BUILT_ONLY) for each in ("s1", "s2", "s3")]
+    bench.plan(*standbys, planned("classic"), replace(planned("open"), guarded=ACTIVE_HERE))
+    (first,) = bench.jobs(1)
+    bench.end(first, Failed(reason="no"))
+    bench.plan(standbys[0], replace(standbys[1], epoch=Epoch(2)), replace(standbys[2], guarded=ACTIVE_HERE))
+    assert name(first) == "plan classic"
+    assert bench.work_off() == ["remove classic", "plan s3", "plan s1", "plan s2", "sweep"]
+
+
+def test_a_retry_of_a_router_that_forwards_here_comes_before_standbys() -> None:
+    bench = Bench()
+    bench.plan(planned("classic"), *(replace(planned(each), guarded=BUILT_ONLY) for each in ("s1", "s2")))
+    classic, s1 = bench.jobs(2)
+    bench.end(classic, Failed(reason="no"))
+    bench.end(s1, after_s=1)
+    assert bench.work_off() == ["plan classic", "plan s2", "sweep"]
 
 
 def test_after_a_change_of_role_the_next_one_and_a_change_of_content_are_told_apart() -> None:
