@@ -49,6 +49,11 @@ class Queues:
         """Whether anything waits for its turn."""
         return any((self._removals, self._drifted, self._urgent, self._planned, self._again))
 
+    @property
+    def builds(self) -> int:
+        """How many that a plan asks for wait for their turn."""
+        return len(self._urgent) + len(self._planned) + len(self._again)
+
     def next_deadline(self) -> float | None:
         """When the first timer is over; None: there is none."""
         return min((at for at, *_ in self._timers.values()), default=None)

@@ -29,6 +29,7 @@ from textwrap import shorten
 from gapless.agent.hint import Hint
 from gapless.agent.hold import Hold
 from gapless.agent.jobs import Done, Failed, Job, Line, Reconcile, Remove, Result, Sweep, Why
+from gapless.agent.progress import Progress
 from gapless.agent.queues import Queues
 from gapless.agent.told import Told
 from gapless.agent.turns import Turns
@@ -96,6 +97,7 @@ class Worklist:
         self._is_confirmed = False
         self._entries: dict[RouterId, _Entry] = {}
         self._queues = Queues()
+        self._progress = Progress()
         self._busy: dict[RouterId, float] = {}
         self._hold = Hold()
         self._was_held = False
@@ -126,6 +128,7 @@ class Worklist:
         networks = self._networks()
         if confirmed and (self._queues.has_removals or self._networks_kept is None or self._networks_kept - networks):
             self._sweep_is_due = True
+        self._tell_progress(now)
 
     def take_running(self, running: frozenset[RouterId]) -> None:
         """What the kernel holds of ours: once before the first plan, then now and then."""
@@ -246,6 +249,7 @@ class Worklist:
                 self._remove_ended(self._entries[job.router_id], result, now)
             case Reconcile():
                 self._reconcile_ended(self._entries[job.planned.router.id], job, result, now)
+                self._tell_progress(now)
 
     def _sweep_ended(self, sweep: Sweep, result: Result) -> None:
         self._sweep_is_running = False
@@ -322,6 +326,15 @@ class Worklist:
         self._lines.append(
             Line(text="router repaired in place" if is_repair else text, fields=fields, is_warning=is_repair)
         )
+
+    def _tell_progress(self, now: float) -> None:
+        if not self._progress.is_due(self._queues.builds, now):
+            return
+        wanted = [each for each in self._entries.values() if each.wanted is not None]
+        built = sum(each.verified is not None for each in wanted)
+        failed = sum(self._told.has_said(each.id, each.epoch, RouterState.FAILED) for each in wanted)
+        fields = {"waiting": self._queues.builds} | ({"failed": failed} if failed else {})
+        self._lines.append(Line(text=f"built {built:,} of {counted(len(wanted), 'router')}", fields=fields))
 
     def _fail(self, entry: _Entry, reason: str, why: Why, now: float) -> None:
         wait_s = entry.tries.after()

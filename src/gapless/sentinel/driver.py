@@ -226,12 +226,14 @@ class Sentinel:
 
     def figures(self) -> HostFigures:
         """Of this moment: nothing that is handed out changes any more."""
-        pulse = self._pulse
+        pulse, planned = self._pulse, self._desired.plan.routers
         return HostFigures(
             beat=None if pulse is None else replace(pulse.figures),
             levels=Levels() if pulse is None else replace(pulse.levels, open=dict(pulse.levels.open)),
             lease_s=0.0 if pulse is None else pulse.lease_s,
-            routers=len(self._desired.plan.routers),
+            routers=len(planned),
+            built=self._reporting.count(planned, RouterState.ACTIVE),
+            failed=self._reporting.count(planned, RouterState.FAILED),
             agent_restarts=self._supervisor.restarts,
             agent_is_running=self._agent_is == AgentState.RUNNING,
             link_is_up=self._link_is == _CONNECTED,

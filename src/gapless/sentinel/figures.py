@@ -94,6 +94,9 @@ class HostFigures:
     levels: Levels
     lease_s: float
     routers: int
+    """In its plan; of these the agent said last:"""
+    built: int
+    failed: int
     agent_restarts: int
     agent_is_running: bool
     link_is_up: bool
@@ -147,6 +150,8 @@ def _of_host(figures: HostFigures) -> Iterator[Metric]:
         "gapless_agent_restarts", "Agents that ended and were followed by another one.", figures.agent_restarts
     )
     yield _gauge("gapless_routers_planned", "Routers in this host's plan, standbys included.", figures.routers)
+    yield _gauge("gapless_routers_built", "Those of them that are built and right.", figures.built)
+    yield _gauge("gapless_routers_failed", "Those of them that could not be built or kept right.", figures.failed)
 
 
 def _of_flows(figures: HostFigures) -> Iterator[Metric]:

@@ -255,6 +255,10 @@ class Reporting:
         said = self._routers
         return tuple(sorted(each for each in routers if each not in said or said[each].state is not RouterState.ACTIVE))
 
+    def count(self, routers: Collection[RouterId], state: RouterState) -> int:
+        """How many of them the agent last said to be so."""
+        return sum(each in self._routers and self._routers[each].state is state for each in routers)
+
     def _revision(self) -> Revision:
         return Revision(0) if self._session is None else self._session.revisions.get(self._agent_version, Revision(0))
 

@@ -42,6 +42,8 @@ def a_host(beat: BeatFigures | None, levels: Levels | None = None) -> HostFigure
         levels=levels or Levels(),
         lease_s=0.2,
         routers=7,
+        built=5,
+        failed=1,
         agent_restarts=2,
         agent_is_running=False,
         link_is_up=True,
@@ -116,6 +118,7 @@ def test_levels_as_they_are() -> None:
     shown = read(a_host(BeatFigures(fenced=1), levels))
     assert (shown["gapless_lease_held"], shown["gapless_lease_seconds"], shown["gapless_fenced_total"]) == (1, 0.2, 1)
     assert (shown["gapless_routers_open"], shown["gapless_routers_planned"]) == (1, 7)
+    assert (shown["gapless_routers_built"], shown["gapless_routers_failed"]) == (5, 1)
     assert (shown["gapless_uplink_lost"], shown["gapless_guard_muted_frames_total"]) == (1, 12)
     assert (shown["gapless_agent_restarts_total"], shown["gapless_agent_running"]) == (2, 0)
     assert shown["gapless_control_link_up"] == 1

@@ -141,6 +141,14 @@ def test_routers_outlive_the_agent_that_spoke_of_them() -> None:
     assert names(bench.soon()) == ["a@1 active", "full"]
 
 
+def test_what_the_agent_said_is_counted_as_far_as_it_is_planned() -> None:
+    bench = Bench()
+    bench.agent(router("a"), router("b", RouterState.FAILED), router("c", RouterState.BUILDING), router("gone"))
+    planned = [RouterId(each) for each in ("a", "b", "c", "new")]
+    assert bench.reporting.count(planned, RouterState.ACTIVE) == 1
+    assert bench.reporting.count(planned, RouterState.FAILED) == 1
+
+
 def test_a_full_word_of_the_agent_replaces_what_was_known() -> None:
     bench = Bench()
     bench.session()
