@@ -167,14 +167,12 @@ class Reconciler:
         changed = announced = False
         what = ""
 
-        def announce(by: socket.socket, announcements: list[Announce]) -> None:
+        def announce(by: socket.socket | None, announcements: list[Announce]) -> None:
             nonlocal built_s, announced
             built_s, announced = time.monotonic(), True
             self._announcer.forget(router_id)
-            if announces:
+            if by is not None:
                 self._announcer.announce(router_id, by, announcements)
-            else:
-                self._announcer.let_go(by)
 
         def observed() -> KernelRouter:
             return replace(observe_router(host, hands.inside, desired), steering=self._steering.observe(router_id))
@@ -184,7 +182,7 @@ class Reconciler:
                 self._events.follow(host, router_id, path)
 
         looked_s = self._catch_up()  # before the namespace is entered: its settings are read there
-        with RouterHands(host, path, router_id, announce, self._steer, follow) as hands:
+        with RouterHands(host, path, router_id, announce, self._steer, follow, announces=announces) as hands:
             for _ in range(_ROUNDS):
                 plan = diff(desired, observed())
                 if not plan:

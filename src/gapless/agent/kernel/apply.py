@@ -153,11 +153,14 @@ class RouterHands:
         host: Netlink,
         path: Path,
         mark: str,
-        announce: Callable[[socket.socket, list[Announce]], None],
+        announce: Callable[[socket.socket | None, list[Announce]], None],
         steer: Callable[[SteeringOperation], None],
         follow: Callable[[], None],
+        *,
+        announces: bool = True,
     ) -> None:
-        """`mark`: the id that its taps carry. `announce` is given a plan's announcements and a socket for them.
+        """`mark`: the id that its taps carry. `announce` is given a plan's announcements and, if it `announces` them, a
+        socket, which takes a grace period of the kernel to close.
 
         `steer` changes the host's steering table. `follow` is called before a namespace is looked at, and when one was
         made: from then on what happens in it is to be heard.
@@ -167,6 +170,7 @@ class RouterHands:
         self._path = path
         self._mark = mark
         self._announce = announce
+        self._announces = announces
         self._steer = steer
         self._follow = follow
         self._pending: list[Request] = []
@@ -195,7 +199,8 @@ class RouterHands:
         for operation in plan:
             match operation:
                 case CreateNamespace(settings=settings):
-                    self.inside = netns.create(self._path, settings, Inside.opened_to_announce)
+                    inside = Inside.opened_to_announce if self._announces else Inside.opened
+                    self.inside = netns.create(self._path, settings, inside)
                     self._follow()
                 case ClaimNamespace():
                     self._queue_inside(links.mark_loopback(netns.MARK))
@@ -223,7 +228,7 @@ class RouterHands:
         if self._announcements:
             announcements, self._announcements = self._announcements, []
             self._host.await_carrier(announcement.tap for announcement in announcements)
-            self._announce(self._packet_socket(), announcements)
+            self._announce(self._packet_socket() if self._announces else None, announcements)
 
     def _carry_out_inside(self, operation: InsideOperation) -> None:
         match operation:

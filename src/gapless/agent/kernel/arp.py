@@ -71,12 +71,6 @@ class Announcer:
             heapq.heappush(self._bursts, _Burst(first, next(self._order), router_id, by, burst, tuple(later)))
             self._change.notify()
 
-    def let_go(self, by: socket.socket) -> None:
-        """Close a socket by which nothing is announced, where that keeps nobody waiting."""
-        with self._change:
-            self._spent.append(by)
-            self._change.notify()
-
     def forget(self, router_id: RouterId) -> None:
         """Announce nothing more for a router."""
         with self._change:
