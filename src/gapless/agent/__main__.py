@@ -1,26 +1,22 @@
 """The agent as a process: `python -m gapless.agent '<AgentStart as JSON>'`, started by the sentinel and nobody else.
 
 At most one agent works on a machine's routers at a time: an agent dies with its sentinel (PR_SET_PDEATHSIG, prctl(2)),
-and waits at its start until the one before has let go of its locks, in the state directory and in the network
-namespace, which a dying process does only after its last system call.
+and waits at its start until the one before has let go of its lock in the network namespace, which a dying process does
+only after its last system call.
 """
 
 import asyncio
 import ctypes
-import fcntl
 import os
 import signal
 import socket
 import sys
-import time
-from pathlib import Path
 
 from gapless.agent.driver import Driver
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.watch import DriftWatcher
 from gapless.agent.reconcile import Reconciler
-from gapless.errors import GaplessError, Unavailable
-from gapless.kernel import refusals
+from gapless.errors import GaplessError
 from gapless.kernel.limits import SELECT_MOST, allow_descriptors
 from gapless.observe.log import LogFormat, configure, get_logger
 from gapless.wire.hostlock import HostLock
@@ -62,27 +58,11 @@ async def _serve(start: AgentStart) -> None:
     events: list[RouterEvents] = []
 
     def open_kernel() -> Reconciler:
-        _wait_for_lock(settings.state_dir / "agent.lock")
         _held.append(HostLock("agent", LOCK_WAIT_S))
         events.append(RouterEvents())
         return Reconciler(settings, events[0])
 
     await Driver(link, open_kernel, lambda: DriftWatcher(events[0], uplinks=uplinks)).run()
-
-
-def _wait_for_lock(path: Path) -> None:
-    """Hold the lock for the life of this process."""
-    with refusals.told(f"the lock file {path} cannot be opened"):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(descriptor)
-                raise Unavailable(f"another agent of this host has not ended for {LOCK_WAIT_S:g} s") from None
-            time.sleep(0.02)
 
 
 def _die_with_the_sentinel() -> None:

@@ -271,7 +271,7 @@ def _copied(facts: HostFacts, owner: HostName) -> Refusal:
         code=RefusalCode.INSTANCE_COPIED,
         reason=(
             f"{facts.name} carries the instance {facts.instance} of the host {owner}: its state directory is a copy. "
-            f"Empty the state directory of {facts.name} and start it again; or, if {owner} was renamed, delete the "
+            f"Stop {facts.name}, empty its state directory and start it again; or, if {owner} was renamed, delete the "
             f"agent of {owner} first"
         ),
     )
@@ -282,7 +282,7 @@ def _stale(facts: HostFacts, incarnation: Incarnation, seen: Incarnation) -> Ref
         code=RefusalCode.STALE_INCARNATION,
         reason=(
             f"{facts.name} says that this is its start number {incarnation}, but start number {seen} was seen already: "
-            "its state directory is an old copy, or two machines share it. Stop the other one, or empty the state "
-            "directory and delete the agent"
+            "its state directory is an old copy, or two machines share it. Stop the other one; or stop this one, empty "
+            "its state directory and delete the agent"
         ),
     )

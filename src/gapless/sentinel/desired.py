@@ -15,7 +15,7 @@ from gapless.core.hostplan import EMPTY_PLAN, HostPlan
 from gapless.errors import Unavailable
 from gapless.observe.ailment import Ailment
 from gapless.observe.log import get_logger
-from gapless.sentinel.durable import write_durably
+from gapless.sentinel.durable import KeptFile
 from gapless.wire.messages import AgentPlan, Malformed, encode_plan, to_agent
 
 RETRY_S = 5.0
@@ -58,21 +58,21 @@ class Desired:
                 self._waiters.discard(waiter)
 
 
-def load_plan(path: Path) -> HostPlan:
-    """The plan kept in `path`; an empty one where there is none. A file that is no plan is set aside, never fatal."""
-    log = get_logger()
+def load_plan(file: KeptFile) -> HostPlan:
+    """The plan kept in it; an empty one where there is none. A file that is no plan is set aside, never fatal."""
     try:
-        message = to_agent.decode(path.read_bytes())
-        if not isinstance(message, AgentPlan):
-            raise Malformed("it holds another message")
-    except FileNotFoundError:
-        return EMPTY_PLAN
-    except OSError as error:
-        log.warning("the plan on disk cannot be read; waiting for the controller's", file=path, reason=error.strerror)
-        return EMPTY_PLAN
+        return file.read(_plan) or EMPTY_PLAN
+    except Unavailable as error:
+        get_logger().warning("the plan on disk cannot be read; waiting for the controller's", reason=str(error))
     except Malformed as error:
-        _set_aside(path, str(error))
-        return EMPTY_PLAN
+        _set_aside(file.path, str(error))
+    return EMPTY_PLAN
+
+
+def _plan(content: bytes) -> HostPlan:
+    message = to_agent.decode(content)
+    if not isinstance(message, AgentPlan):
+        raise Malformed("it holds another message")
     return HostPlan.of(message.revision, message.routers)
 
 
@@ -89,9 +89,9 @@ def _set_aside(path: Path, reason: str) -> None:
 
 
 async def keep_on_disk(
-    desired: Desired, path: Path, retry_s: float = RETRY_S, *, kept: Callable[[int], None] = lambda _: None
+    desired: Desired, file: KeptFile, retry_s: float = RETRY_S, *, kept: Callable[[int], None] = lambda _: None
 ) -> None:
-    """Write each confirmed plan to `path`, the newest only, until cancelled; `kept` is told the version that the disk
+    """Write each confirmed plan to `file`, the newest only, until cancelled; `kept` is told the version that the disk
     has. A full disk is said and tried again.
     """
     log = get_logger()
@@ -107,7 +107,7 @@ async def keep_on_disk(
             continue
         try:
             # Encoding 1,000 routers takes 20 ms and the disk as long as it likes: neither may hold up the link.
-            await asyncio.to_thread(_save, path, plan)
+            await asyncio.to_thread(_save, file, plan)
         except Unavailable as error:
             what = "the plan cannot be kept on disk; a restart would begin with an older one"
             trouble.persists(log.error, what, reason=str(error))
@@ -119,6 +119,6 @@ async def keep_on_disk(
         kept(version)
 
 
-def _save(path: Path, plan: HostPlan) -> None:
+def _save(file: KeptFile, plan: HostPlan) -> None:
     kept = AgentPlan(confirmed=False, revision=plan.revision, routers=tuple(plan.routers.values()))
-    write_durably(path, encode_plan(kept) + b"\n")
+    file.write(encode_plan(kept) + b"\n")

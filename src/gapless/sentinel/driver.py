@@ -40,6 +40,7 @@ from gapless.sentinel.reporting import Reporting
 from gapless.sentinel.supervise import RESTART, Patience, Supervisor
 from gapless.sentinel.unsent import Unsent
 from gapless.sentinel.vtep import Vtep
+from gapless.sentinel.whole import keep_whole
 from gapless.wire.flowlink import FlowsBegin, FlowsDuties
 from gapless.wire.local import AgentStart, encode_start
 from gapless.wire.messages import AgentReport, Bury, Report, TakingOver
@@ -93,7 +94,7 @@ class Sentinel:
         self._state = state
         self._identity = identity
         self._facts = facts
-        self._desired = Desired(load_plan(state.plan_file))
+        self._desired = Desired(load_plan(state.plan))
         self._reporting = Reporting()
         self._report_is_sooner = asyncio.Event()
         self._report_interval_s = 0.0
@@ -143,7 +144,8 @@ class Sentinel:
                     self._begin_to_beat(self._identity.cluster)
                 self._tasks.create_task(self._supervise_once_guarded())
                 self._tasks.create_task(self._link_once_withdrawn())
-                self._tasks.create_task(keep_on_disk(self._desired, self._state.plan_file, kept=self._plan_is_kept))
+                self._tasks.create_task(keep_on_disk(self._desired, self._state.plan, kept=self._plan_is_kept))
+                self._tasks.create_task(keep_whole(self._state.restore))
                 if self._metrics_address is not None:
                     page = MetricsPage(self._metrics_address, Page(self.figures, muted_frames))
                     self._tasks.create_task(page.run())

@@ -30,10 +30,7 @@ class HostLock:
         while not self._took(f"\0gapless-{role}"):
             if time.monotonic() >= deadline:
                 self._socket.close()
-                raise InvalidRequest(
-                    f"another gapless host runs on this machine (its {role} works in the same network namespace): a "
-                    "machine has one; stop that one first, or give this one a network namespace of its own"
-                )
+                raise InvalidRequest(_taken(role, wait_s))
             time.sleep(POLL_S)
 
     def __enter__(self) -> Self:
@@ -55,3 +52,11 @@ class HostLock:
             self._socket.close()
             raise Unavailable(f"whether another gapless host runs here cannot be known: {error.strerror}") from error
         return True
+
+
+def _taken(role: str, waited_s: float) -> str:
+    waited = f", and has not ended for {waited_s:g} s" if waited_s else ""
+    return (
+        f"another gapless host runs on this machine (its {role} works in the same network namespace{waited}): "
+        "a machine has one; stop that one first, or give this one a network namespace of its own"
+    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
+from itertools import groupby
 from pathlib import Path
 from uuid import UUID
 
@@ -17,6 +19,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from gapless.model.host import AgentState
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.plan import Epoch, PlannedRouter, Revision, RouterReport, RouterState
 from gapless.model.router import Gateway, Router, RouterId, RouterPort
@@ -119,6 +122,10 @@ class Controller:
     async def until(self, is_so: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE_S), self._heard:
             await self._heard.wait_for(is_so)
+
+    def agents(self) -> list[AgentState]:
+        """What the agent did, as reported: each state once."""
+        return [state for state, _ in groupby(report.agent for report in self.reports)]
 
     def in_state(self, state: RouterState) -> set[str]:
         """Routers whose last word was this."""
@@ -292,6 +299,32 @@ def is_zombie(pid: int | None) -> bool:
     with contextlib.suppress(OSError):
         return ") Z " in Path(f"/proc/{pid}/stat").read_text()
     return True
+
+
+async def test_a_state_directory_that_is_removed_is_there_again_and_nothing_is_rebuilt(machine: Path) -> None:
+    """Not for the agent either, which is killed a moment later; and the next start is the same host, one life on."""
+    routers, lines, state = [planned(number) for number in range(3)], list[str](), machine / "state"
+    async with controller(*routers) as it, host(machine, it.port, lines) as sentinel:
+        await it.all_active()
+        await eventually((state / "plan.json").exists)
+        before, kept = inodes(), {file.name: file.read_bytes() for file in state.iterdir()}
+        state.rename(machine / "removed")
+        agent = agent_of(sentinel.pid)
+        assert agent is not None
+        os.kill(agent, signal.SIGKILL)
+        await it.until(lambda: it.agents()[-2:] == [AgentState.RESTARTING, AgentState.RUNNING])
+        await eventually((state / "plan.json").exists)
+        assert {file.name: file.read_bytes() for file in state.iterdir()} == kept
+        assert state.stat().st_mode & 0o777 == 0o700
+        assert "another sentinel (process" in await asyncio.to_thread(fails, command(machine, it.port))
+    (line,) = [line for line in lines if "were removed from the state directory" in line]
+    assert "files='sentinel.lock, identity.json, plan.json'" in line
+    async with controller(*routers) as it, host(machine, it.port):
+        await it.until(lambda: any(report.full for report in it.reports))
+        assert {(each.state, each.times) for each in it.said} == {(RouterState.ACTIVE, None)}
+    first, second = (json.loads(each) for each in (kept["identity.json"], (state / "identity.json").read_bytes()))
+    assert second == first | {"incarnation": first["incarnation"] + 1}
+    assert inodes() == before
 
 
 async def test_two_hosts_with_one_state_directory(machine: Path) -> None:

@@ -11,19 +11,24 @@ from gapless.core.hostplan import EMPTY_PLAN, HostPlan
 from gapless.model.plan import Revision
 from gapless.sentinel import durable
 from gapless.sentinel.desired import Desired, keep_on_disk, load_plan
+from gapless.sentinel.durable import KeptFile
 from gapless.wire.messages import AgentPlan, encode_plan
 
 PLAN = HostPlan.of(Revision(7), [planned("a", 3, "web"), planned("b")])
 
 
+def plan_in(path: Path) -> HostPlan:
+    return load_plan(KeptFile(path))
+
+
 async def kept(path: Path, *plans: HostPlan) -> None:
     """Follow plans one after another, and return when the file holds the last one."""
     desired = Desired()
-    keeping = asyncio.create_task(keep_on_disk(desired, path, retry_s=0.01))
+    keeping = asyncio.create_task(keep_on_disk(desired, KeptFile(path), retry_s=0.01))
     for plan in plans:
         desired.follow(plan)
         await asyncio.sleep(0)
-    await eventually(lambda: load_plan(path).revision == plans[-1].revision)
+    await eventually(lambda: plan_in(path).revision == plans[-1].revision)
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
 
@@ -31,7 +36,7 @@ async def kept(path: Path, *plans: HostPlan) -> None:
 async def test_a_plan_survives_a_restart_and_people_can_read_it(tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
     await kept(file, PLAN)
-    assert load_plan(file) == PLAN
+    assert plan_in(file) == PLAN
     text = file.read_text()
     assert len(text.splitlines()) > 10
     assert json.loads(text)["confirmed"] is False
@@ -40,7 +45,7 @@ async def test_a_plan_survives_a_restart_and_people_can_read_it(tmp_path: Path) 
 
 async def test_only_the_newest_of_many_plans_has_to_be_written(tmp_path: Path) -> None:
     await kept(tmp_path / "plan.json", *(HostPlan.of(Revision(number), [planned("a")]) for number in range(1, 200)))
-    assert load_plan(tmp_path / "plan.json").revision == 199
+    assert plan_in(tmp_path / "plan.json").revision == 199
 
 
 def test_a_plan_torn_at_any_byte_is_set_aside(tmp_path: Path, log_lines: list[str]) -> None:
@@ -48,7 +53,7 @@ def test_a_plan_torn_at_any_byte_is_set_aside(tmp_path: Path, log_lines: list[st
     whole = encode_plan(AgentPlan(confirmed=False, revision=PLAN.revision, routers=tuple(PLAN.routers.values())))
     for kept_bytes in range(len(whole)):
         file.write_bytes(whole[:kept_bytes])
-        assert load_plan(file) == EMPTY_PLAN
+        assert plan_in(file) == EMPTY_PLAN
         assert not file.exists()
         assert (tmp_path / "plan.json.damaged").read_bytes() == whole[:kept_bytes]
     assert sum("set aside" in line for line in log_lines) == len(whole)
@@ -60,15 +65,15 @@ def test_a_plan_torn_at_any_byte_is_set_aside(tmp_path: Path, log_lines: list[st
 )
 def test_a_file_that_is_something_else_is_set_aside(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "plan.json").write_bytes(content)
-    assert load_plan(tmp_path / "plan.json") == EMPTY_PLAN
+    assert plan_in(tmp_path / "plan.json") == EMPTY_PLAN
     assert (tmp_path / "plan.json.damaged").read_bytes() == content
 
 
 def test_no_file_is_no_plan_and_an_unreadable_one_is_a_line(tmp_path: Path, log_lines: list[str]) -> None:
-    assert load_plan(tmp_path / "plan.json") == EMPTY_PLAN
+    assert plan_in(tmp_path / "plan.json") == EMPTY_PLAN
     assert log_lines == []
     (tmp_path / "plan.json").mkdir()
-    assert load_plan(tmp_path / "plan.json") == EMPTY_PLAN
+    assert plan_in(tmp_path / "plan.json") == EMPTY_PLAN
     assert "cannot be read" in log_lines[0]
 
 
@@ -87,12 +92,12 @@ async def test_a_full_disk_is_said_once_and_tried_again(
 
     monkeypatch.setattr(durable.os, "fsync", full)
     desired = Desired()
-    keeping = asyncio.create_task(keep_on_disk(desired, tmp_path / "plan.json", retry_s=0.01))
+    keeping = asyncio.create_task(keep_on_disk(desired, KeptFile(tmp_path / "plan.json"), retry_s=0.01))
     desired.follow(PLAN)
     await eventually(lambda: any("kept on disk again" in line for line in log_lines))
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
-    assert load_plan(tmp_path / "plan.json") == PLAN
+    assert plan_in(tmp_path / "plan.json") == PLAN
     assert sum("No space left on device" in line for line in log_lines) == 1
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gapless.errors import InvalidRequest, Unavailable
+from gapless.errors import InvalidRequest, InvariantError, Unavailable
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import DEFAULT, Panel, PanelVersion
+from gapless.model.plan import PanelPlan
 from gapless.sentinel import durable
 from gapless.sentinel.identity import Identity, StateDirectory
 
@@ -163,3 +167,140 @@ def test_an_identity_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "identity.json").mkdir(parents=True)
     with pytest.raises(Unavailable, match="cannot be read"):
         start(tmp_path)
+
+
+# --- removed while its sentinel runs
+
+PANEL = PanelPlan(
+    timing=DEFAULT,
+    panel=Panel(version=PanelVersion(3), floor=PanelVersion(2), sets=(frozenset({HostName("net1")}),)),
+    addresses=(),
+)
+ALL = ("sentinel.lock", "identity.json", "panel.json", "plan.json")
+
+
+def filled(path: Path) -> StateDirectory:
+    """A state directory of a sentinel that runs, with everything in it."""
+    state = StateDirectory(path)
+    state.begin_incarnation()
+    state.join("c1")
+    state.keep_panel(PANEL)
+    state.plan.write(b"the plan")
+    return state
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in path.iterdir()}
+
+
+def test_what_is_removed_is_put_back_and_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    with filled(path) as state:
+        before = contents(path)
+        assert before.keys() == set(ALL)
+        assert state.restore() == ()
+        shutil.rmtree(path)
+        assert state.restore() == ALL
+        assert contents(path) == before
+        assert path.stat().st_mode & 0o777 == 0o700
+        assert state.restore() == ()
+        (path / "panel.json").unlink()
+        (path / "plan.json").unlink()
+        assert state.restore() == ("panel.json", "plan.json")
+        assert contents(path) == before
+
+
+def test_what_the_start_found_is_put_back_too(tmp_path: Path) -> None:
+    """Nobody has said a newer plan or newer arbiters yet."""
+    path = tmp_path / "state"
+    filled(path).__exit__(None, None, None)
+    with StateDirectory(path) as state:
+        state.begin_incarnation()
+        state.load_panel()
+        assert state.plan.read(bytes) == b"the plan"
+        shutil.rmtree(path)
+        assert state.restore() == ALL
+        assert state.load_panel() == PANEL
+        assert (path / "plan.json").read_bytes() == b"the plan"
+
+
+def test_an_incarnation_is_on_the_disk_before_it_is_used_though_the_directory_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    with filled(path) as state:
+        instance = json.loads((path / "identity.json").read_text())["instance"]
+        shutil.rmtree(path)
+        assert state.next_incarnation() == 2
+        kept = json.loads((path / "identity.json").read_text())
+        assert kept == {"instance": instance, "incarnation": 2, "cluster": "c1"}
+        assert state.restore() == ("sentinel.lock", "panel.json", "plan.json"), "the identity is there already"
+    after = start(path)
+    assert (after.instance, after.incarnation, after.cluster) == (instance, 3, "c1")
+
+
+def test_an_older_copy_in_its_place_never_lets_the_incarnation_fall(tmp_path: Path) -> None:
+    path, copy = tmp_path / "state", tmp_path / "copy"
+    with filled(path) as state:
+        shutil.copytree(path, copy)
+        assert state.next_incarnation(Incarnation(40)) == 41
+        shutil.rmtree(path)
+        copy.rename(path)
+        assert state.restore() == ALL
+        assert json.loads((path / "identity.json").read_text())["incarnation"] == 41
+        assert state.next_incarnation() == 42
+
+
+def test_a_second_sentinel_is_kept_from_a_directory_that_was_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    with filled(path) as state:
+        shutil.rmtree(path)
+        state.restore()
+        with pytest.raises(InvalidRequest, match=f"another sentinel \\(process {os.getpid()}\\)"):
+            StateDirectory(path)
+
+
+def test_a_second_sentinel_that_was_quicker_keeps_the_first_from_writing(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    with filled(path) as state:
+        shutil.rmtree(path)
+        with StateDirectory(path):
+            for write in (state.restore, state.next_incarnation, lambda: state.join("c2")):
+                with pytest.raises(Unavailable, match="another sentinel"):
+                    write()
+            assert contents(path).keys() == {"sentinel.lock"}
+        assert state.next_incarnation() == 2, "refused elsewhere, it went away without an identity"
+
+
+@pytest.mark.parametrize("found", ["another host's", "damaged"])
+def test_what_somebody_put_in_its_place_is_left_alone(tmp_path: Path, found: str) -> None:
+    path = tmp_path / "state"
+    with filled(path) as state:
+        shutil.rmtree(path)
+        if found == "damaged":
+            path.mkdir()
+            (path / "identity.json").write_bytes(b"{")
+        else:
+            start(path)
+        before = (path / "identity.json").read_bytes()
+        for write in (state.restore, state.next_incarnation, lambda: state.keep_panel(PANEL)):
+            with pytest.raises(Unavailable, match=r"was replaced by .*(another host|cannot be read)"):
+                write()
+        assert (path / "identity.json").read_bytes() == before
+        shutil.rmtree(path)
+        assert state.restore() == ALL
+
+
+def test_a_directory_that_cannot_be_made_again_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    with filled(path) as state:
+        shutil.rmtree(path)
+        path.write_text("in the way")
+        for write in (state.restore, state.next_incarnation):
+            with pytest.raises(Unavailable, match=r"state directory .* cannot be used"):
+                write()
+        path.unlink()
+        assert state.next_incarnation() == 2, "what could not be written was not used"
+
+
+def test_nobody_is_somebody_before_the_start(tmp_path: Path) -> None:
+    with StateDirectory(tmp_path) as state, pytest.raises(InvariantError):
+        state.next_incarnation()

@@ -33,6 +33,7 @@ from gapless.model.plan import (
 from gapless.model.router import RouterId
 from gapless.sentinel.desired import load_plan
 from gapless.sentinel.driver import Commands, Knobs, Sentinel, beat_command
+from gapless.sentinel.durable import KeptFile
 from gapless.sentinel.identity import StateDirectory
 from gapless.sentinel.link import Tempo
 from gapless.sentinel.supervise import Patience
@@ -56,9 +57,8 @@ class Host:
     keeper: StandInKeeper
     sentinel: Sentinel
 
-    @property
-    def plan_file(self) -> Path:
-        return self.state_dir / "plan.json"
+    def plan_kept(self) -> HostPlan:
+        return load_plan(KeptFile(self.state_dir / "plan.json"))
 
     def diary(self) -> list[str]:
         file = self.state_dir / "diary"
@@ -71,7 +71,7 @@ class Host:
         await eventually(lambda: any(line.endswith(ending) for line in self.diary()[after:]))
 
     async def plan_on_disk(self, *names: str) -> None:
-        await eventually(lambda: set(load_plan(self.plan_file).routers) == set(names))
+        await eventually(lambda: set(self.plan_kept().routers) == set(names))
 
 
 @contextlib.asynccontextmanager
@@ -215,7 +215,7 @@ async def test_a_refused_host_keeps_its_hands_off(tmp_path: Path) -> None:
         await fake.knocked(4)
         plans = [line for line in it.diary() if not line.startswith("pid ")]
         assert plans == ["plan 1 confirmed=False mine"]
-    assert load_plan(tmp_path / "plan.json") == HostPlan.of(Revision(9), [planned("mine")])
+    assert it.plan_kept() == HostPlan.of(Revision(9), [planned("mine")])
 
 
 async def test_a_refusal_after_a_session_puts_the_plan_in_doubt_at_once(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ async def test_a_host_belongs_to_one_cluster_for_ever(tmp_path: Path, log_lines:
         await other.knocked(3)
         await it.diary_has("confirmed=False a", after=before)
         assert not any("confirmed=True" in line for line in it.diary()[before:])
-        assert set(load_plan(it.plan_file).routers) == {"a"}
+        assert set(it.plan_kept().routers) == {"a"}
     assert other.hellos == []
     assert any(f"this host belongs to cluster {CLUSTER}" in line for line in log_lines)
 
@@ -336,7 +336,7 @@ async def test_a_router_that_forwards_is_opened_before_its_agent_puts_it_under_t
         await it.diary_has("+['x'] -[]")
         report = await session.heard(lambda report: any(each.guarded for each in report.routers))
         assert [each.router_id for each in report.routers if each.guarded]
-        await eventually(lambda: load_plan(it.plan_file).routers[RouterId("x")].guarded is not None)
+        await eventually(lambda: it.plan_kept().routers[RouterId("x")].guarded is not None)
 
 
 async def test_its_agent_hears_that_it_takes_over_and_what_it_opened_unbuilt(tmp_path: Path) -> None:

@@ -31,6 +31,12 @@ def test_a_second_owner_is_told_what_to_do(role: str) -> None:
         HostLock(role)
 
 
+def test_who_has_waited_says_for_how_long(role: str) -> None:
+    """It may be a predecessor that hangs in the kernel."""
+    with HostLock(role), pytest.raises(InvalidRequest, match=r"and has not ended for 0\.05 s"):
+        HostLock(role, wait_s=0.05)
+
+
 def test_roles_do_not_exclude_each_other(role: str) -> None:
     with HostLock(role), HostLock(f"{role}-other"):
         pass
