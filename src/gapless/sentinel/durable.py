@@ -4,6 +4,7 @@ Written under another name, flushed to the disk (fsync), renamed over the old on
 rename is atomic, and on ext4 and XFS the new name is durable only once the directory is (LWN 457667).
 """
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -76,6 +77,8 @@ def write_durably(path: Path, content: bytes) -> None:
         draft.replace(path)
         _flush_directory(path.parent)
     except OSError as error:
+        with contextlib.suppress(OSError):  # half of it would take room that is short already
+            draft.unlink()
         raise Unavailable(f"{path} cannot be written: {error.strerror}") from error
 
 

@@ -8,6 +8,7 @@ A directory that is removed while its sentinel runs is made again, and what it h
 goes on being who it is. Its incarnation never falls by that, for it counts on from the one in memory.
 """
 
+import contextlib
 import fcntl
 import os
 import threading
@@ -183,8 +184,9 @@ def _locked(path: Path) -> int:
             f"another sentinel{f' (process {owner})' if owner else ''} runs with the state directory {path}: "
             "each host needs its own, see --state-dir"
         ) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    with contextlib.suppress(OSError):  # It is for people: a full disk is told by what has to be written.
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
     return lock
 
 

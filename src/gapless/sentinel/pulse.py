@@ -29,6 +29,7 @@ from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT, NOBODY, TIMINGS
 from gapless.model.plan import PanelPlan
 from gapless.model.router import RouterId
+from gapless.observe.ailment import Ailment
 from gapless.observe.log import Logger, get_logger
 from gapless.sentinel import beatplan
 from gapless.sentinel.figures import BeatFigures
@@ -50,6 +51,7 @@ LOOKS = 5
 LONGEST_QUIET_S = max(timing.quiet_s for timing in TIMINGS.values())
 RETRY_S = 5.0
 """How long after a failed write the next one is tried."""
+NO_INCARNATION = "no new incarnation can be kept on disk; this host asks for no lease until then"
 
 Written = TypeVar("Written")
 
@@ -218,13 +220,11 @@ class Pulse:
             self._log.error(what, reason=str(error))
 
     async def _one_life(self, cluster: str) -> str:
+        incarnation = await self._insist(lambda: self._keeping.next_incarnation(self._outlived), NO_INCARNATION)
         try:
-            incarnation = await asyncio.to_thread(self._keeping.next_incarnation, self._outlived)
             process, link = await self._start()
         except OSError as error:
             return f"it cannot be started: {refusals.why(error, Trying.START)}"
-        except GaplessError as error:
-            return f"it cannot be started: {error}"
         try:
             return await self._accompany(process, link, cluster, incarnation)
         finally:
@@ -336,27 +336,23 @@ class Pulse:
 
     async def _bear(self) -> None:
         """A higher incarnation when one is needed. As long as there is none, this host is no holder, but an arbiter."""
-        what = "no new incarnation can be kept on disk; this host asks for no lease until then"
         while True:
             higher = partial(self._keeping.next_incarnation, await self._needed.get())
-            incarnation = await self._insist(higher, what)
+            incarnation = await self._insist(higher, NO_INCARNATION)
             self.figures.incarnation = incarnation
             self._outbox.bear(incarnation)
 
     async def _insist(self, write: Callable[[], Written], what: str) -> Written:
-        """Write, and as long as that fails try again; said once, and once more when it is over."""
-        has_failed = False
+        """Write, and as long as that fails try again; said when it begins, now and then, and when it is over."""
+        trouble = Ailment()
         while True:
             try:
                 written = await asyncio.to_thread(write)
             except GaplessError as error:
-                if not has_failed:
-                    self._log.error(what, reason=str(error))
-                has_failed = True
+                trouble.persists(self._log.error, what, reason=str(error))
                 await asyncio.sleep(self._retry_s)
                 continue
-            if has_failed:
-                self._log.info("the disk takes what it did not")
+            trouble.ends(self._log.info, "the disk takes what it did not")
             return written
 
     async def _answer(self, link: WaitingEnd[wire.FromBeat]) -> None:

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
 from itertools import groupby
@@ -19,9 +19,11 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from gapless.model.host import AgentState
+import disks
+from gapless.model.host import AgentState, HostName
+from gapless.model.lease import DEFAULT, Panel, PanelVersion
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
-from gapless.model.plan import Epoch, PlannedRouter, Revision, RouterReport, RouterState
+from gapless.model.plan import Epoch, LeaseAddress, PanelPlan, PlannedRouter, Revision, RouterReport, RouterState
 from gapless.model.router import Gateway, Router, RouterId, RouterPort
 from gapless.wire import messages, proof
 from gapless.wire.messages import PROTOCOL, Challenge, Change, Hello, Report, Snapshot, Welcome
@@ -33,6 +35,12 @@ PATIENCE_S = 60.0
 KEY = bytes(range(32))
 CLUSTER = "7ca70a8b-8011-4822-ace0-bf4650ef9db3"
 EXTERNAL = Network(id=NetworkId(str(UUID(int=1))), type=NetworkType.FLAT, mtu=1500, physical_network="external")
+ALONE = PanelPlan(
+    timing=DEFAULT,
+    panel=Panel(version=PanelVersion(1), floor=PanelVersion(1), sets=(frozenset({HostName("h1")}),)),
+    addresses=(LeaseAddress(host=HostName("h1"), address="10.0.0.1:9698"),),
+)
+"""The host is its own arbiter."""
 
 
 def planned(number: int, epoch: int = 1, network: Network = EXTERNAL) -> PlannedRouter:
@@ -58,6 +66,11 @@ def inodes() -> dict[str, int]:
     return {path.name.removeprefix("qrouter-"): path.stat().st_ino for path in Path("/run/netns").iterdir()}
 
 
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file in it."""
+    return {file.name: file.read_bytes() for file in directory.iterdir()}
+
+
 def run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE_S).stdout
 
@@ -78,6 +91,7 @@ class Controller:
     """The controller's end of one host's link: a plan that a test changes, and everything that the host said."""
 
     plan: list[PlannedRouter]
+    panel: PanelPlan | None = None
     port: int = 0
     said: list[RouterReport] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
@@ -101,7 +115,8 @@ class Controller:
             )
             await connection.send(messages.encode(Welcome(cluster=CLUSTER, proof=answer, report_interval_s=2.0)))
             self._connection, self._revision = connection, 1
-            await connection.send(messages.encode(Snapshot(revision=Revision(1), routers=tuple(self.plan))))
+            snapshot = Snapshot(revision=Revision(1), routers=tuple(self.plan), panel=self.panel)
+            await connection.send(messages.encode(snapshot))
             async for message in connection:
                 await self._hear(messages.from_host.decode(message))
 
@@ -145,8 +160,8 @@ class Controller:
 
 
 @contextlib.asynccontextmanager
-async def controller(*plan: PlannedRouter) -> AsyncIterator[Controller]:
-    it = Controller(plan=list(plan))
+async def controller(*plan: PlannedRouter, panel: PanelPlan | None = None) -> AsyncIterator[Controller]:
+    it = Controller(plan=list(plan), panel=panel)
     async with serve(it.accept, "127.0.0.1", 0) as server:
         it.port = next(iter(server.sockets)).getsockname()[1]
         yield it
@@ -173,24 +188,40 @@ def command(machine: Path, port: int, *more: str) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def host(machine: Path, port: int, lines: list[str] | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
+async def host(
+    machine: Path, port: int, lines: list[str] | None = None, more: Sequence[str] = ()
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """`gapless host` as a process; asked to end at the end, and then `lines` has what it logged."""
-    process = await asyncio.create_subprocess_exec(*command(machine, port), stderr=subprocess.PIPE)
+    with (machine / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(*command(machine, port, *more), stderr=log)
     try:
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
-        _, told = await process.communicate()
-        sys.stderr.write(told.decode())
+        await process.wait()
+        sys.stderr.write("\n".join(logged(machine)) + "\n")
         if lines is not None:
-            lines += told.decode().splitlines()
+            lines += logged(machine)
+
+
+def logged(machine: Path) -> list[str]:
+    """What the host has logged since it was started last."""
+    return (machine / "log").read_text().splitlines()
 
 
 def agent_of(sentinel: int) -> int | None:
     """The pid of the agent that runs now, if one does."""
-    children = Path(f"/proc/{sentinel}/task/{sentinel}/children").read_text().split()
-    return int(children[0]) if children else None
+    return child_of(sentinel, b"gapless.agent")
+
+
+def child_of(sentinel: int, module: bytes) -> int | None:
+    """The pid of its child that runs this module, if one does."""
+    for child in Path(f"/proc/{sentinel}/task/{sentinel}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError):
+            if module in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                return int(child)
+    return None
 
 
 async def eventually(is_so: Callable[[], bool]) -> None:
@@ -307,14 +338,14 @@ async def test_a_state_directory_that_is_removed_is_there_again_and_nothing_is_r
     async with controller(*routers) as it, host(machine, it.port, lines) as sentinel:
         await it.all_active()
         await eventually((state / "plan.json").exists)
-        before, kept = inodes(), {file.name: file.read_bytes() for file in state.iterdir()}
+        before, kept = inodes(), contents(state)
         state.rename(machine / "removed")
         agent = agent_of(sentinel.pid)
         assert agent is not None
         os.kill(agent, signal.SIGKILL)
         await it.until(lambda: it.agents()[-2:] == [AgentState.RESTARTING, AgentState.RUNNING])
         await eventually((state / "plan.json").exists)
-        assert {file.name: file.read_bytes() for file in state.iterdir()} == kept
+        assert contents(state) == kept
         assert state.stat().st_mode & 0o777 == 0o700
         assert "another sentinel (process" in await asyncio.to_thread(fails, command(machine, it.port))
     (line,) = [line for line in lines if "were removed from the state directory" in line]
@@ -325,6 +356,77 @@ async def test_a_state_directory_that_is_removed_is_there_again_and_nothing_is_r
     first, second = (json.loads(each) for each in (kept["identity.json"], (state / "identity.json").read_bytes()))
     assert second == first | {"incarnation": first["incarnation"] + 1}
     assert inodes() == before
+
+
+@pytest.fixture
+def small_disk(machine: Path) -> Path:
+    """The machine's state directory, on a disk of its own."""
+    state = machine / "state"
+    state.mkdir()
+    return disks.mount(state, megabytes=1)
+
+
+async def test_a_full_disk_stops_no_router_and_what_could_not_be_kept_is_kept_when_there_is_room(
+    machine: Path, small_disk: Path
+) -> None:
+    old, new, lines = planned(1), planned(2), list[str]()
+    async with controller(old) as it, host(machine, it.port, lines) as sentinel:
+        await it.all_active()
+        plan = small_disk / "plan.json"
+        await eventually(plan.exists)
+        kept, before = plan.read_bytes(), inodes()
+        ballast = disks.fill(small_disk)
+        await it.change(new)
+        await it.all_active()
+        await eventually(lambda: any("the plan cannot be kept on disk" in line for line in logged(machine)))
+        agent = agent_of(sentinel.pid)
+        assert agent is not None
+        os.kill(agent, signal.SIGKILL)
+        await it.until(lambda: it.agents()[-2:] == [AgentState.RESTARTING, AgentState.RUNNING])
+        assert before.items() <= inodes().items()
+        assert namespaces() == ids([old, new])
+        assert contents(small_disk).keys() == {"sentinel.lock", "identity.json", "plan.json", "ballast"}, (
+            "nothing is half-written"
+        )
+        assert plan.read_bytes() == kept
+        ballast.unlink()
+        await eventually(lambda: new.router.id in plan.read_text())
+    (line,) = [line for line in lines if "the plan cannot be kept on disk" in line]
+    assert "No space left on device" in line
+    assert len([line for line in lines if "the plan is kept on disk again" in line]) == 1
+
+
+async def test_an_incarnation_that_a_full_disk_does_not_take_is_not_used(machine: Path, small_disk: Path) -> None:
+    run("ip", "address", "add", "10.0.0.1/24", "dev", "cable")
+    identity, lines, router = small_disk / "identity.json", list[str](), planned(1)
+    async with (
+        controller(router, panel=ALONE) as it,
+        host(machine, it.port, lines, ["--data-interface", "cable"]) as sentinel,
+    ):
+        await it.all_active()
+        await it.until(lambda: it.reports[-1].is_held)
+        before, kept = it.reports[-1].leased, identity.read_bytes()
+        ballast = disks.fill(small_disk)
+        beat = child_of(sentinel.pid, b"gapless.sentinel.beat")
+        assert beat is not None
+        os.kill(beat, signal.SIGKILL)
+        await eventually(lambda: any("no new incarnation can be kept" in line for line in logged(machine)))
+        await it.until(lambda: not it.reports[-1].is_held)
+        assert child_of(sentinel.pid, b"gapless.sentinel.beat") is None
+        assert identity.read_bytes() == kept
+        assert namespaces() == {router.router.id}
+        ballast.unlink()
+        await it.until(lambda: it.reports[-1].is_held)
+        assert it.reports[-1].leased == json.loads(identity.read_bytes())["incarnation"] == before + 1
+    (line,) = [line for line in lines if "no new incarnation can be kept on disk" in line]
+    assert "No space left on device" in line
+    assert len([line for line in lines if "the disk takes what it did not" in line]) == 1
+
+
+async def test_a_host_that_starts_on_a_full_disk_says_so_in_one_line(machine: Path, small_disk: Path) -> None:
+    disks.fill(small_disk)
+    said = await asyncio.to_thread(fails, command(machine, 1))
+    assert "identity.json cannot be written: No space left on device" in said
 
 
 async def test_two_hosts_with_one_state_directory(machine: Path) -> None:

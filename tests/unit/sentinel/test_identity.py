@@ -160,6 +160,7 @@ def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         patched.setattr(durable.os, "fsync", full)
         with pytest.raises(Unavailable, match=r"identity\.json cannot be written: No space left"):
             start(tmp_path)
+    assert contents(tmp_path).keys() == {"sentinel.lock", "identity.json"}, "nothing half-written takes room"
     assert start(tmp_path).incarnation == 2, "the failed start counted for nothing, and nobody heard of it"
 
 
