@@ -23,7 +23,7 @@ from gapless.kernel.refusals import Trying
 from gapless.model.router import RouterId
 from gapless.observe.ailment import Ailment
 from gapless.observe.log import get_logger
-from gapless.sentinel.processes import how_it_ended
+from gapless.sentinel.processes import give_up_first, how_it_ended
 from gapless.wire.flowlink import (
     FlowFigures,
     FlowsAlive,
@@ -104,6 +104,7 @@ class FlowKeeper:
             raise
         finally:
             its.close()
+        give_up_first(process.pid)
         how, status = "", 0
         try:
             how = await self._accompany(link, cluster)

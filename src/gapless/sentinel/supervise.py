@@ -25,7 +25,7 @@ from gapless.model.host import AgentState
 from gapless.model.plan import Revision
 from gapless.observe.log import get_logger
 from gapless.sentinel.desired import Desired
-from gapless.sentinel.processes import how_it_ended
+from gapless.sentinel.processes import give_up_first, how_it_ended
 from gapless.wire.local import LocalLink
 from gapless.wire.messages import (
     AgentAlive,
@@ -162,6 +162,7 @@ class Supervisor:
             raise
         finally:
             its.close()
+        give_up_first(process.pid)
         self._lives += 1
         return _Life(process=process, link=link, began_at=time.monotonic())
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fake_controller import eventually
+from oom_scores import score
 
 from gapless.core.backoff import Pace
 from gapless.model.host import HostName
@@ -86,6 +87,12 @@ async def test_it_begins_with_the_key_and_has_its_newest_duties(tmp_path: Path) 
         keeper.look()
         await bench.said("duties a | ")
         await eventually(lambda: keeper.figures.heard == 7)
+
+
+async def test_it_goes_first_when_memory_runs_out(tmp_path: Path, own_score: int) -> None:
+    async with keeping(tmp_path) as (_, bench):
+        await bench.said("duties  | ")
+        assert score(bench.pids()[0]) == own_score + 1
 
 
 async def test_duties_that_did_not_change_are_not_said_again(tmp_path: Path) -> None:

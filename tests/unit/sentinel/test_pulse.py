@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fake_controller import KEY, PATIENCE_S, eventually
+from oom_scores import score
 from stand_in_keeper import StandInKeeper
 from structlog.testing import capture_logs
 
@@ -233,6 +234,13 @@ async def test_what_is_known_before_a_beat_starts_it_begins_above(tmp_path: Path
         bench.pulse.outlive(Incarnation(100))
         (tmp_path / "go").touch()
         await bench.until(lambda: bench.pulse.levels.tenure > 100)
+
+
+async def test_a_beat_is_as_well_protected_as_its_sentinel_when_memory_runs_out(tmp_path: Path, own_score: int) -> None:
+    async with pulse(tmp_path) as bench:
+        await bench.holds(2)
+        (pid,) = [line.split()[-1] for line in bench.diary() if " pid " in line]
+        assert score(pid) == own_score
 
 
 async def test_a_full_disk_delays_a_new_incarnation_and_not_the_arbiter(tmp_path: Path, log_lines: list[str]) -> None:

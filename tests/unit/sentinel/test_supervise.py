@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from fake_controller import PATIENCE_S, eventually, planned
+from oom_scores import score
 
 from gapless.core.backoff import Pace
 from gapless.core.hostplan import HostPlan
@@ -117,6 +118,11 @@ async def test_an_agent_gets_the_plan_and_then_differences(tmp_path: Path) -> No
         await bench.until(lambda: bench.reports[-1].revision == 4)
     assert bench.diary()[1] == "plan 1 confirmed=False"
     assert bench.diary()[-1] == "end", "it was asked to end, and ended by itself"
+
+
+async def test_an_agent_goes_first_when_memory_runs_out(tmp_path: Path, own_score: int) -> None:
+    async with supervised(tmp_path, "good") as bench:
+        assert score(await bench.works()) == own_score + 1
 
 
 async def test_an_agent_hears_that_its_host_takes_over_and_the_next_one_as_well(tmp_path: Path) -> None:
