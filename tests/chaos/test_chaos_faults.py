@@ -56,6 +56,7 @@ HARMLESS = [
     "agent-kill",
     "agent-stop",
     "agent-unable",
+    "state-gone",
     "sentinel-kill",
     "host-stop",
     "arbiter-kill",

@@ -166,6 +166,7 @@ MACHINES: Mapping[str, Turn] = {
 NOT_MOVED: Mapping[str, Turn] = {
     "agent-kill": a_fault("agent-kill", shows=nothing_was_noticed),
     "agent-stop": a_fault("agent-stop", shows=nothing_was_noticed),
+    "state-gone": a_fault("state-gone", shows=nothing_was_noticed),
     "controller-stop": a_fault("controller-stop", shows=nothing_was_noticed),
     "mgmt-link": a_fault("mgmt-link", shows=nothing_was_noticed),
     "uplinks-lost": a_fault("uplinks-lost", bounds=BOUNDS, shows=without_double_active_frames),

@@ -48,6 +48,7 @@ from gapless.lab.faults.processes import (
     RestartAll,
     SentinelKill,
     SentinelStop,
+    StateGone,
     TwoArbitersKill,
 )
 from gapless.lab.faults.successor import SuccessorDies
@@ -76,6 +77,7 @@ FAULTS: dict[str, type[Fault]] = {
         AgentKill,
         AgentStop,
         AgentUnable,
+        StateGone,
         SentinelKill,
         SentinelStop,
         ArbiterKill,

@@ -1,7 +1,9 @@
 """Processes of hosts that are killed, or hang."""
 
+import asyncio
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +13,7 @@ from gapless.config import Liveness
 from gapless.lab.faults.base import HARMLESS, MARGIN_S, NOTHING, TAKEN_OVER, Fault, Lasting, Reach, in_mode
 from gapless.lab.findings.expect import Expected, Gap, Moves
 from gapless.lab.lab import Lab
-from gapless.lab.machines.nodes import Host
+from gapless.lab.machines.nodes import STATE, Host
 from gapless.lab.waiting import until
 from gapless.sentinel.supervise import Patience
 
@@ -65,6 +67,39 @@ class AgentStop(Fault):
         del lab
         for host in self.hosts:
             await signal_agent(host, signal.SIGSTOP)
+
+
+class StateGone(AgentKill):
+    """A host's state directory is removed while it runs, and its agent killed: the next one must need nothing that was
+    in there. The sentinel puts back what it has in memory.
+    """
+
+    name = "state-gone"
+    summary = "a host's state directory is removed, and its agent killed with -9"
+    heals = True
+
+    async def strike(self, lab: Lab) -> None:
+        """Remove it at once: half of it would be put back while the rest is removed."""
+        for host in self.hosts:
+            await asyncio.to_thread(_remove, host.machine.disk / STATE)
+        await super().strike(lab)
+
+    async def heal(self, lab: Lab) -> None:
+        """It is back by itself, and all that was in it."""
+        del lab
+        for host in self.hosts:
+            identity = host.machine.disk / STATE / "identity.json"
+
+            async def is_back(identity: Path = identity) -> bool:
+                return await asyncio.to_thread(identity.exists)
+
+            await until(is_back, f"{host.name} has its identity on its disk again", FOUND_WITHIN_S)
+
+
+def _remove(directory: Path) -> None:
+    aside = directory.with_name(f"{directory.name}.removed")
+    directory.rename(aside)
+    shutil.rmtree(aside)
 
 
 class AgentUnable(Fault):
