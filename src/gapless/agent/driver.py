@@ -9,16 +9,18 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import IPv4Address
 from typing import Protocol, TypeVar, assert_never
 
 from gapless.agent.hint import Hint
 from gapless.agent.jobs import Done, Failed, Job, Reconcile, Remove, Result, Sweep
 from gapless.agent.reconcile import Outcome
 from gapless.agent.worklist import Worklist
+from gapless.core.dataplane.conflicts import QUIET_S, Conflicts
 from gapless.core.dataplane.gateways import BATCH_S, Gateways
 from gapless.core.hostplan import EMPTY_PLAN, Difference, HostPlan
 from gapless.errors import GaplessError, Unavailable
@@ -27,6 +29,7 @@ from gapless.model.neighbour import Neighbour, WayOut
 from gapless.model.network import Network
 from gapless.model.plan import BuildTimes
 from gapless.model.router import Router, RouterId
+from gapless.model.sender import Conflict, Sender
 from gapless.observe.log import get_logger
 from gapless.wire.local import LocalLink
 from gapless.wire.messages import AgentAlive, AgentPlan, AgentUnable, Change, FromAgent, TakingOver, ToAgent
@@ -50,6 +53,8 @@ class Rhythm:
     many routers it is looked less often, so that it takes no more than `LISTING_SHARE` of a thread's time."""
     audit_period_s: float = 10.0
     gateways_interval_s: float = BATCH_S
+    senders_interval_s: float = 1.0
+    """How often it is read who spoke ARP on external networks."""
 
 
 class Kernel(Protocol):
@@ -69,6 +74,9 @@ class Kernel(Protocol):
 
     def gateways(self, ways: Sequence[WayOut]) -> Mapping[RouterId, Neighbour]:
         """What these routers know of their gateways."""
+
+    def senders(self, watched: Mapping[Network, Collection[IPv4Address]]) -> Sequence[Sender]:
+        """Who was heard to use these addresses since the last call."""
 
     def close(self) -> None:
         """Stop what runs in the background."""
@@ -142,6 +150,7 @@ class Driver:
                 tasks.create_task(self._list_now_and_then(kernel))
                 tasks.create_task(self._follow_hints(hints))
                 tasks.create_task(self._look_at_gateways(kernel))
+                tasks.create_task(self._hear_senders(kernel))
 
     def _start_workers(self) -> None:
         """All of them now: one that cannot be started later would take a job with it."""
@@ -306,6 +315,37 @@ class Driver:
             for line in gateways.take_lines():
                 self._log.warning(line)
             self._news_is_due.set()
+
+    async def _hear_senders(self, kernel: Kernel) -> None:
+        """Whether others use routers' addresses; never while this host takes over."""
+        conflicts, plan, trouble = Conflicts(), EMPTY_PLAN, ""
+        while True:
+            await asyncio.sleep(self._rhythm.senders_interval_s)
+            if self._worklist.is_held(time.monotonic()):
+                continue
+            if plan is not self._plan:
+                plan = self._plan
+                conflicts.take_plan(plan.routers.values())
+            try:
+                senders = await self._blocking(partial(kernel.senders, conflicts.watched))
+            except GaplessError as error:
+                if str(error) != trouble:
+                    self._log.warning("it cannot be heard whether others use routers' addresses", reason=str(error))
+                trouble = str(error)
+                continue
+            now, trouble = time.monotonic(), ""
+            if self._worklist.take_conflicts(conflicts.take(senders, now), now):
+                self._news_is_due.set()
+            for conflict in conflicts.take_news():
+                self._tell_of(conflict)
+
+    def _tell_of(self, conflict: Conflict) -> None:
+        about: dict[str, object] = {"router": conflict.router_id, "address": str(conflict.address), "mac": conflict.mac}
+        if not conflict.is_over:
+            self._log.warning("another machine uses an address of a router", **about)
+            return
+        about |= {"frames": conflict.frames, "with_other_macs": conflict.by_others}
+        self._log.info(f"that machine was not heard to use the router's address for {QUIET_S / 60:g} min", **about)
 
     async def _blocking(self, call: Callable[[], Answer]) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)

@@ -10,7 +10,7 @@ VXLAN devices are shared by routers, so work on one network takes turns.
 import socket
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Final
@@ -25,6 +25,7 @@ from gapless.agent.kernel.observe import (
     observe_segment,
     ports_but_taps,
 )
+from gapless.agent.kernel.senders import Senders
 from gapless.agent.kernel.steering import Steering
 from gapless.config import HostSettings
 from gapless.core.dataplane.desired import bridge_name, desired_router, vxlan_name
@@ -54,6 +55,7 @@ from gapless.model.operation import (
     Unsteer,
 )
 from gapless.model.router import Router, RouterId
+from gapless.model.sender import Sender
 from gapless.model.steering import Outside
 from gapless.observe.log import get_logger
 
@@ -101,6 +103,7 @@ class Reconciler:
         self._turns_lock = threading.Lock()
         self._announcer = arp.Announcer()
         self._steering = Steering()
+        self._senders = Senders(self._physical)
         if events is not None:
             events.on_steering = self._steering.doubt
         self._ports: dict[str, tuple[float, frozenset[str]]] = {}
@@ -221,6 +224,10 @@ class Reconciler:
         """What these routers' kernels know of their gateways. Raises Unavailable where the kernel does not answer."""
         return gateways.look(ways)
 
+    def senders(self, watched: Mapping[Network, Collection[IPv4Address]]) -> list[Sender]:
+        """Who was heard to use these addresses since the last call. Raises Unavailable where nobody can be heard."""
+        return self._senders.hear(watched)
+
     def remove(self, router_id: RouterId) -> None:
         """Remove every trace of a router; nothing happens when there is none. Raises Unavailable with the reason."""
         self._announcer.forget(router_id)
@@ -252,6 +259,7 @@ class Reconciler:
         """Stop what runs in the background. Routers go on running."""
         self._announcer.close()
         self._steering.close()
+        self._senders.close()
 
     def _ensure_networks(self, host: Netlink, router: Router) -> tuple[dict[NetworkId, str], list[str]]:
         """Make the networks that a router needs; returns the bridge of each, and what had to be done, in short."""

@@ -39,7 +39,7 @@ from gapless.core.dataplane.health import Repairs
 from gapless.core.hostplan import EMPTY_PLAN, HostPlan
 from gapless.model.neighbour import WayOut
 from gapless.model.network import Network, NetworkId
-from gapless.model.plan import BuildTimes, Epoch, PlannedRouter, Role, RouterReport, RouterState
+from gapless.model.plan import BuildTimes, Epoch, PlannedRouter, RouterReport, RouterState
 from gapless.model.router import Router, RouterId
 from gapless.observe.words import counted
 from gapless.wire.messages import AgentReport
@@ -85,6 +85,14 @@ class _Entry:
     """What the kernel was last proven to match."""
     deafness: str = ""
     """Why it is degraded though the kernel matches: it does not hear its gateway."""
+    conflict: str = ""
+    """Why it is degraded though the kernel matches: another machine uses an address of it."""
+
+    @property
+    def trouble(self) -> str:
+        """Why it is degraded though the kernel matches. Only who forwards is in conflict with anybody."""
+        is_active = self.wanted is not None and self.wanted.forwards
+        return (self.conflict if is_active else "") or self.deafness
 
 
 class Worklist:
@@ -173,10 +181,21 @@ class Worklist:
             if (entry := self._entries.get(router_id)) is None or entry.deafness == why:
                 continue
             entry.deafness = why
-            self._told.amend(entry.id, entry.epoch, ailment=entry.repairs.ailment(now) or why)
+            self._told.amend(entry.id, entry.epoch, ailment=entry.repairs.ailment(now) or entry.trouble)
             text = "router does not hear its gateway" if why else "router hears its gateway again"
             fields = {"router": entry.id, "epoch": entry.epoch} | ({"reason": why} if why else {})
             self._lines.append(Line(text=text, is_warning=bool(why), fields=fields))
+
+    def take_conflicts(self, found: Mapping[RouterId, str], now: float) -> bool:
+        """Why addresses of these routers are in conflict (`core.dataplane.conflicts`), and of no others any more.
+
+        Returns whether that is news.
+        """
+        changed = [each for each in self._entries.values() if each.conflict != found.get(each.id, "")]
+        for entry in changed:
+            entry.conflict = found.get(entry.id, "")
+            self._told.amend(entry.id, entry.epoch, ailment=entry.repairs.ailment(now) or entry.trouble)
+        return bool(changed)
 
     def hold(self, now: float, *, unbuilt: Collection[RouterId] | None) -> None:
         """This host takes over, with these routers open and not known to be built; None: it does not any more."""
@@ -219,7 +238,7 @@ class Worklist:
 
     def ways_out(self) -> list[WayOut]:
         """Of routers that forward here, as far as the plan says, and are as they should be."""
-        forwarding = (each for each in self._entries.values() if each.verified is not None and _forwards(each.verified))
+        forwarding = (each for each in self._entries.values() if each.verified is not None and each.verified.forwards)
         ways = (_way_out(each.verified) for each in forwarding if each.verified is not None)
         return [way for way in ways if way is not None]
 
@@ -270,7 +289,7 @@ class Worklist:
             entry.tries_left = 0
             entry.tries.reset()
         if entry.wanted is not None:
-            self._queues.plan(entry.id, forwards=_forwards(entry.wanted))
+            self._queues.plan(entry.id, forwards=entry.wanted.forwards)
         elif isinstance(result, Done):
             self._removed.append(entry.id)
             self._is_gone(entry)
@@ -305,7 +324,7 @@ class Worklist:
         if result.changed and job.why is not Why.PLAN:
             entry.repairs.repaired(shorten(result.what, WHAT_LETTERS, placeholder=" ..."), now)
         times = result.times if is_build else None
-        self._say(entry, RouterState.ACTIVE, times=times, ailment=entry.repairs.ailment(now) or entry.deafness)
+        self._say(entry, RouterState.ACTIVE, times=times, ailment=entry.repairs.ailment(now) or entry.trouble)
         self._explain(entry, job, result, is_build=is_build)
         entry.is_as_found = False
         self._hear(entry, entry.heard_at, now)
@@ -338,7 +357,7 @@ class Worklist:
 
     def _fail(self, entry: _Entry, reason: str, why: Why, now: float) -> None:
         wait_s = entry.tries.after()
-        forwards = entry.wanted is not None and _forwards(entry.wanted)
+        forwards = entry.wanted is not None and entry.wanted.forwards
         self._queues.again_at(entry.id, now + wait_s, why, forwards=forwards)
         self._turns.leave(entry.id)
         fields = {"router": entry.id, "epoch": entry.epoch, "reason": reason}
@@ -362,11 +381,11 @@ class Worklist:
 
     def _want(self, planned: PlannedRouter, now: float) -> None:
         entry = self._entry(planned.router.id)
-        if entry.wanted is None or not _forwards(planned) or _way_out(entry.wanted) != _way_out(planned):
+        if entry.wanted is None or not planned.forwards or _way_out(entry.wanted) != _way_out(planned):
             entry.deafness = ""
         if entry.verified is not None and entry.verified is entry.wanted and _differs_by_role(entry.wanted, planned):
             entry.wanted, entry.verified, entry.epoch = planned, planned, planned.epoch
-            self._say(entry, RouterState.ACTIVE, ailment=entry.deafness)
+            self._say(entry, RouterState.ACTIVE, ailment=entry.trouble)
             return
         if entry.wanted is not None and (entry.wanted.guarded is None) != (planned.guarded is None):
             self._told.guards_no_more(entry.id)
@@ -377,7 +396,7 @@ class Worklist:
             entry.repairs.forget()
             self._queues.untime(entry.id)
         if entry.verified != planned and not self._queues.is_timed(entry.id):
-            self._queues.plan(entry.id, forwards=_forwards(planned))
+            self._queues.plan(entry.id, forwards=planned.forwards)
 
     def _unwant(self, entry: _Entry) -> None:
         if entry.wanted is not None:
@@ -439,7 +458,7 @@ class Worklist:
         entry = self._entries.get(router_id)
         if entry is None or entry.wanted is None or why is not Why.DRIFT:
             return False
-        return _forwards(entry.wanted)
+        return entry.wanted.forwards
 
     def _job_for(self, entry: _Entry, why: Why) -> Reconcile | Remove | None:
         """What to do with a router, by its levels alone."""
@@ -484,11 +503,6 @@ class Worklist:
 def _differs_by_role(was: PlannedRouter, planned: PlannedRouter) -> bool:
     """Only who may forward a guarded router changed: that is the guard's business, and nothing is to be built."""
     return was != planned and was.router == planned.router and was.guarded is not None and planned.guarded is not None
-
-
-def _forwards(planned: PlannedRouter) -> bool:
-    """Whether it is this host that forwards for it, by the plan."""
-    return planned.guarded is None or planned.guarded.role is Role.ACTIVE
 
 
 def _way_out(planned: PlannedRouter) -> WayOut | None:

@@ -67,6 +67,11 @@ class PlannedRouter:
     epoch: Epoch
     guarded: Guarded | None = None
 
+    @property
+    def forwards(self) -> bool:
+        """Whether it is this host that forwards for it, by the plan."""
+        return self.guarded is None or self.guarded.role is Role.ACTIVE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseAddress:

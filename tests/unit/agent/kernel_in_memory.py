@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
 
@@ -12,6 +12,7 @@ from gapless.model.neighbour import Neighbour, Reach, WayOut
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.plan import Epoch, PlannedRouter
 from gapless.model.router import Gateway, Router, RouterId, RouterPort
+from gapless.model.sender import Sender
 
 PATIENCE_S = 20.0
 
@@ -51,6 +52,8 @@ class FakeKernel:
     """How many there are of the next sweep."""
     silent: set[RouterId] = field(default_factory=set)
     """Routers that their gateways do not answer."""
+    heard: list[Sender] = field(default_factory=list)
+    """Who uses routers' addresses, again and again."""
 
     # --- what a test does to it
 
@@ -115,6 +118,13 @@ class FakeKernel:
         heard = Neighbour(reach=Reach.HEARD, mac="02:00:00:00:00:01", confirmed_ago_s=0.0)
         lost = Neighbour(reach=Reach.SILENT)
         return {way.router_id: lost if way.router_id in self.silent else heard for way in ways}
+
+    def senders(self, watched: Mapping[Network, Collection[IPv4Address]]) -> list[Sender]:
+        for those in watched.values():
+            self._note(f"hear {' '.join(map(str, sorted(those)))}")
+        self._suffer("hear")
+        addresses = {(network.id, address) for network, those in watched.items() for address in those}
+        return [each for each in self.heard if (each.network_id, each.address) in addresses]
 
     def close(self) -> None:
         self.closed = True

@@ -61,6 +61,7 @@ class Bench:
     driver: asyncio.Task[None]
     said: list[RouterReport] = field(default_factory=list)
     alive: list[AgentAlive] = field(default_factory=list)
+    revisions: list[int] = field(default_factory=list)
     full_revisions: list[int] = field(default_factory=list)
     revision: int = 0
 
@@ -78,6 +79,7 @@ class Bench:
         match message:
             case AgentReport():
                 self.said += message.routers
+                self.revisions.append(message.revision)
                 if message.full:
                     self.full_revisions.append(message.revision)
             case AgentAlive():
