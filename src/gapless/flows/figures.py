@@ -13,6 +13,7 @@ class Figures:
     told: int = 0
     applied: int = 0
     refused: int = 0
+    left_out: int = 0
     overruns: int = 0
     copies: int = 0
     turned_away: int = 0
@@ -27,6 +28,7 @@ class Figures:
             told=self.told,
             applied=self.applied,
             refused=self.refused,
+            left_out=self.left_out,
             overruns=self.overruns,
             copies=self.copies,
             turned_away=self.turned_away,

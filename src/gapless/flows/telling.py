@@ -14,7 +14,7 @@ from random import Random
 from gapless.core.flows.feed import Feed, FeedState
 from gapless.errors import GaplessError, Unavailable
 from gapless.flows import hearing
-from gapless.flows.entries import flow_of
+from gapless.flows.entries import flow_of, is_end
 from gapless.flows.figures import Figures
 from gapless.flows.hearing import Ears
 from gapless.flows.table import Table, namespace_of
@@ -44,13 +44,14 @@ class Telling:
         self._ears, self._figures, self._log = ears, figures, log.bind(router=router_id)
         self._most = most
         self._wake = wake
-        self._trouble = Ailment()
-        self._feed = Feed(Random())
+        self._trouble, self._limit = Ailment(), Ailment()
+        self._feed = Feed(Random(), most)
         self._listening: socket.socket | None = None
         self._namespace: tuple[int, int] | None = None
         self._copy: Iterator[list[bytes]] | None = None
         self._table: Table | None = None
-        self._copied = 0
+        self._left_out = 0
+        """How often the feed had left a flow out when the copy began."""
         self._ready: list[Section] = []
         """Of the copy: what was listed and is not told yet."""
         self.last_frame = 0
@@ -114,24 +115,27 @@ class Telling:
             self._listening = hearing.listen(self._path)
             self._ears.add(self._listening, self._hear)
         self._table = Table(self._path)
-        self._copy, self._copied = self._table.assured(), 0
+        self._copy, self._left_out = self._table.assured(), self._feed.left_out
         self._ready = [Section(self.channel, Part.BEGIN)]
         self._feed.begin(now)
         return self._copy
 
     def _list(self, copy: Iterator[list[bytes]]) -> None:
-        listed = next(copy, None)
-        if listed is not None:
-            kept = [message for message in listed if flow_of(message) is not None][: self._most - self._copied]
-            self._copied += len(kept)
-            if kept:
-                self._ready.append(Section(self.channel, Part.ENTRIES, b"".join(kept)))
-        if listed is None or self._copied >= self._most:
+        listed, before = next(copy, None), self._feed.left_out
+        if kept := [message for message in listed or () if self._is_told(message)]:
+            self._ready.append(Section(self.channel, Part.ENTRIES, b"".join(kept)))
+        self._say_what_is_left_out(before)
+        if listed is None or (self._feed.may_end and self._feed.left_out > self._left_out):
             self._close_table()
             self._feed.copied()
             self._figures.copies += 1
             self._say_how_it_went()
             self._ready.append(Section(self.channel, Part.END))
+
+    def _is_told(self, message: bytes) -> bool:
+        """Whether what was listed belongs into the copy."""
+        flow = flow_of(message)
+        return flow is not None and not is_end(message) and self._feed.listed(flow)
 
     def close(self) -> None:
         """Let go of the namespace."""
@@ -145,17 +149,19 @@ class Telling:
     def _hear(self) -> bool:
         """Take in what the kernel says; whether there is more."""
         assert self._listening is not None
-        now = time.monotonic()
+        now, before = time.monotonic(), self._feed.left_out
 
         def take_in(message: bytes) -> bool:
             flow = flow_of(message)
-            return flow is None or self._feed.heard(flow, message, now)
+            return flow is None or self._feed.heard(flow, message, now, is_over=is_end(message))
 
         try:
             heard = hearing.take(self._listening, take_in)
         except Unavailable as error:
             self._lose(str(error), now)
             return False
+        finally:
+            self._say_what_is_left_out(before)
         self._figures.heard += heard
         if self._feed.state is FeedState.WAITING:
             self._lose("more flows change than can be told", now, is_known=True)
@@ -186,12 +192,20 @@ class Telling:
         if changes := self._feed.take(room - SECTION_BYTES):
             yield Section(self.channel, Part.CHANGES, changes)
 
+    def _say_what_is_left_out(self, before: int) -> None:
+        """Since the feed had left out so many."""
+        if (left_out := self._feed.left_out - before) > 0:
+            self._figures.left_out += left_out
+            what = (
+                f"this router has more than {self._most} assured flows; the others are not copied, and may not survive"
+            )
+            self._limit.persists(self._log.warning, what)
+
     def _say_how_it_went(self) -> None:
-        if self._copied >= self._most:
-            what = f"this router has {self._most} assured flows or more; no more are copied, the others may not survive"
-            self._trouble.persists(self._log.warning, what)
-        else:
-            self._trouble.ends(self._log.info, "all flows of this router are copied again", flows=self._copied)
+        """A copy is over: the level of what is told, and of what is not."""
+        self._trouble.ends(self._log.info, "flows of this router are copied again", flows=self._feed.told)
+        if self._feed.left_out == self._left_out:
+            self._limit.ends(self._log.info, "all flows of this router are copied again", flows=self._feed.told)
 
     def _end_copy(self) -> None:
         self._ready = []

@@ -55,6 +55,8 @@ class FlowFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Entries that were made, renewed or removed here."""
     refused: int = 0
     """Entries that this kernel did not take."""
+    left_out: int = 0
+    """How often a flow was not told because its router has the most that are copied."""
     overruns: int = 0
     """How often a router's flows had to be copied anew because too much had happened."""
     copies: int = 0

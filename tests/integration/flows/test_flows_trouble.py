@@ -5,7 +5,7 @@ import contextlib
 import time
 
 import pytest
-from flow_fixtures import Pair, until
+from flow_fixtures import ROUTER, Pair, until
 from flow_messages import udp_entry
 
 from gapless.errors import Unavailable
@@ -14,6 +14,7 @@ from gapless.flows.entries import Entry
 from gapless.flows.source import Source
 from gapless.flows.table import Table
 from gapless.kernel.netns import DIRECTORY
+from gapless.model.host import HostName
 from gapless.model.router import RouterId
 
 pytestmark = pytest.mark.isolated
@@ -56,6 +57,23 @@ async def test_no_more_flows_of_a_router_are_copied_than_is_allowed(pair: Pair) 
         await until("the copy is over", lambda: pair.figures["a"].copies == 1)
         await until("and applied", lambda: pair.figures["b"].applied == 100)
         assert len(pair.tracked("b")) == 100
+
+
+async def test_changes_after_the_copy_are_bounded_as_it_was(pair: Pair) -> None:
+    make("a", [udp_entry(port) for port in range(2000, 2060)])
+    source = pair.source(most=100)
+    async with pair.following(source, pair.sink()):
+        await until("the copy is applied", lambda: len(pair.tracked("b")) == 60)
+        make("a", [udp_entry(port) for port in range(3000, 3400)])
+        await until("all was heard", lambda: pair.figures["a"].left_out == 360)
+        await until("what has room is applied", lambda: len(pair.tracked("b")) == 100)
+        await until("nothing is under way", lambda: source.flushed({ROUTER: HostName("b")}) == [ROUTER])
+        assert (len(pair.tracked("b")), pair.figures["a"].overruns) == (100, 0)
+        with Table(DIRECTORY / "a") as table:
+            table.remove(udp_entry(port).flow for port in range(2000, 2060))
+        await until("what is over is gone there, too", lambda: len(pair.tracked("b")) == 40)
+        make("a", [udp_entry(4000)])
+        await until("there is room again", lambda: has(pair, "sport=4000"))
 
 
 async def test_a_flow_whose_port_is_taken_on_the_standby_has_it_when_the_copy_is_over(pair: Pair) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gapless.core.flows.feed import KEPT_S
-from gapless.flows.entries import NFGEN, entry_of, flow_of, messages_in
+from gapless.flows.entries import NFGEN, entry_of, flow_of, is_end, messages_in
 from gapless.flows.follower import read
 from gapless.kernel.netlink import attribute, attributes
 from gapless.wire.flows import Part, Section
@@ -103,15 +103,18 @@ def test_what_brings_it_up_to_date_does_not_name_the_translation_which_cannot_ch
 
 @pytest.mark.parametrize(("state", "is_over"), [(3, False), (4, False), (6, False), (7, True), (8, True)])
 def test_a_flow_that_both_ends_closed_is_over(state: int, is_over: bool) -> None:
-    entry = entry_of(in_tcp_state(state))
+    said = in_tcp_state(state)
+    entry = entry_of(said)
     assert entry is not None
-    assert entry.is_over is is_over
+    assert entry.is_over is is_end(said) is is_over
 
 
 def test_a_flow_that_the_kernel_forgot_is_over() -> None:
-    entry = entry_of(message(ORIGINAL, REPLY, IDENTITY, STATUS, kind=DELETE))
+    said = message(ORIGINAL, REPLY, IDENTITY, STATUS, kind=DELETE)
+    entry = entry_of(said)
     assert entry is not None
     assert entry.is_over
+    assert is_end(said)
     assert entry.flow == bytes.fromhex(ORIGINAL)
 
 

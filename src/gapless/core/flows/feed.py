@@ -13,6 +13,11 @@ router with more waiting changes than `MOST_WAITING` loses them all, and is copi
 time. So one tenant's storm costs that tenant's own flows their copy, and nobody else's. Nothing here holds up a
 packet: the kernel throws events away rather than wait.
 
+The second rule: no more than `most` flows are told at one time, be it by a copy or by a change, for so many the
+follower may have room for. One is told from the moment that it was listed, or said to have changed, until it is over.
+What was left out is told when it changes again or is copied again, if there is room then. The names that this takes are
+the greatest part of a feed: some 120 bytes a flow.
+
 Once in a while a router is copied for no reason (`REFRESH_S`): a flow that goes on makes no events, and the copy would
 time out where nothing refreshes it.
 """
@@ -43,11 +48,16 @@ class FeedState(StrEnum):
 class Feed:
     """One router's, for one follower."""
 
-    def __init__(self, random: Random, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(self, random: Random, most: int, most_waiting: int = MOST_WAITING) -> None:
+        """`most`: flows that are told at one time; `most_waiting`: changes that wait."""
         self._random = random
         self._pause = Backoff(PAUSE, random)
-        self._most = most_waiting
+        self._most, self._most_waiting = most, most_waiting
         self._changes: dict[bytes, bytes] = {}
+        self._told: set[bytes] = set()
+        """Flows that the follower has, or will have when it has read all that is told."""
+        self._unnamed: set[bytes] = set()
+        """Of a copy that is under way: what was told before it, and was not named since."""
         self._due_at = -inf
         self._began_at = 0.0
         self.state = FeedState.WAITING
@@ -55,6 +65,18 @@ class Feed:
         """All of it was told once, and nothing was lost since: a copy, with the changes after it."""
         self.oldest_at: float | None = None
         """When the oldest change that waits was heard; None: nothing waits."""
+        self.left_out = 0
+        """How often a flow was not told because `most` are."""
+
+    @property
+    def told(self) -> int:
+        """Flows that are told; `most` at most."""
+        return len(self._told)
+
+    @property
+    def may_end(self) -> bool:
+        """Whatever else a copy lists would be left out."""
+        return len(self._told) >= self._most and not self._unnamed
 
     @property
     def waiting(self) -> int:
@@ -70,16 +92,28 @@ class Feed:
         if self.state is FeedState.WAITING:
             self._forget()
             self._began_at = now
+        # What waits was heard before the copy began, and is told after that: the follower takes it for named.
+        self._unnamed = self._told.difference(self._changes)
         self.state = FeedState.COPYING
         self._due_at = now + REFRESH_S * (1 - _SPREAD * self._random.random())
 
+    def listed(self, flow: bytes) -> bool:
+        """The copy has come to this flow. False: it is left out."""
+        self._unnamed.discard(flow)
+        return self._admit(flow)
+
     def copied(self) -> None:
-        """The last entry of the copy was told."""
+        """The last entry of the copy was told: what it did not name is over, and the follower takes it so, too."""
+        self._told -= self._unnamed
+        self._unnamed.clear()
         self.state, self.is_whole = FeedState.FOLLOWING, True
 
-    def heard(self, flow: bytes, message: bytes, now: float) -> bool:
-        """The kernel says that this flow changed or ended. False: there are too many changes, and they are lost."""
-        if len(self._changes) >= self._most and flow not in self._changes:
+    def heard(self, flow: bytes, message: bytes, now: float, *, is_over: bool = False) -> bool:
+        """The kernel says that this flow changed, or is over. False: there are too many changes, and they are lost."""
+        self._unnamed.discard(flow)
+        if not (self._release(flow) if is_over else self._admit(flow)):
+            return True
+        if len(self._changes) >= self._most_waiting and flow not in self._changes:
             self.lost(now)
             return False
         # Taken out first: what is told later also happened later, of whatever flow.
@@ -93,7 +127,7 @@ class Feed:
         """Changes were lost; returns the pause before the next copy, in seconds."""
         held_s = now - self._began_at if self.state is not FeedState.WAITING else 0.0
         pause_s = self._pause.after(held_s)
-        self._forget()
+        self._forget_all()
         self.state, self.is_whole, self._due_at = FeedState.WAITING, False, now + pause_s
         return pause_s
 
@@ -101,7 +135,7 @@ class Feed:
         """The router is not open here any more, or its namespace is another one: a copy begins as soon as it can."""
         if self.state is not FeedState.WAITING:
             self._due_at = -inf
-        self._forget()
+        self._forget_all()
         self.state, self.is_whole = FeedState.WAITING, False
 
     def take(self, room: int) -> bytes:
@@ -119,6 +153,28 @@ class Feed:
                 del self._changes[flow]
         return b"".join(taken)
 
+    def _admit(self, flow: bytes) -> bool:
+        """Whether it is told from now on, or was."""
+        if flow in self._told:
+            return True
+        if len(self._told) >= self._most:
+            self.left_out += 1
+            return False
+        self._told.add(flow)
+        return True
+
+    def _release(self, flow: bytes) -> bool:
+        """It is told no more; whether it was."""
+        if flow not in self._told:
+            return False
+        self._told.remove(flow)
+        return True
+
     def _forget(self) -> None:
         self._changes.clear()
         self.oldest_at = None
+
+    def _forget_all(self) -> None:
+        self._forget()
+        self._told.clear()
+        self._unnamed.clear()

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from gapless.core.flows.feed import KEPT_S, PAUSE, REFRESH_S, Feed, FeedState
 
-ROOM = 1 << 20
+ROOM, MANY = 1 << 20, 1000
 
 
-def feed(most: int = 4) -> Feed:
-    return Feed(Random(1), most)
+def feed(most_waiting: int = 4, most: int = MANY) -> Feed:
+    return Feed(Random(1), most, most_waiting)
 
 
-def following(now: float = 0.0, most: int = 4) -> Feed:
-    made = feed(most)
+def following(now: float = 0.0, most_waiting: int = 4, most: int = MANY) -> Feed:
+    made = feed(most_waiting, most)
     made.begin(now)
     made.copied()
     return made
@@ -32,7 +32,7 @@ def test_a_copy_comes_first_and_at_once() -> None:
 
 
 def test_it_is_whole_from_the_end_of_a_copy_until_something_is_lost() -> None:
-    it = feed(most=1)
+    it = feed(most_waiting=1)
     it.begin(0.0)
     assert not it.is_whole
     it.copied()
@@ -64,7 +64,7 @@ def test_of_a_flow_that_changes_again_only_the_last_change_is_told_and_where_it_
 
 
 def test_too_many_changes_are_all_lost_and_a_copy_follows_after_a_pause() -> None:
-    it = following(most=2)
+    it = following(most_waiting=2)
     assert it.heard(b"1", b"x", 10.0)
     assert it.heard(b"2", b"x", 10.0)
     assert it.heard(b"1", b"y", 10.0)
@@ -117,11 +117,101 @@ def test_closing_a_router_that_overran_does_not_shorten_its_pause() -> None:
     assert not it.is_due(10.0 + pause_s / 2)
 
 
+def test_changes_pass_the_limit_no_more_than_a_copy_does() -> None:
+    it = feed(most=2)
+    it.begin(0.0)
+    assert [it.listed(flow) for flow in (b"1", b"2", b"3")] == [True, True, False]
+    it.copied()
+    it.heard(b"4", b"began", 1.0)
+    assert (it.take(ROOM), it.told, it.left_out) == (b"", 2, 2)
+    it.heard(b"2", b"changed", 1.0)
+    it.heard(b"1", b"ended", 1.0, is_over=True)
+    it.heard(b"4", b"changed", 1.0)
+    assert (it.take(ROOM), it.told, it.left_out) == (b"changedendedchanged", 2, 2)
+
+
+def test_nobody_is_told_of_the_end_of_a_flow_that_was_left_out() -> None:
+    it = following(most=1)
+    it.heard(b"1", b"x", 1.0)
+    it.heard(b"2", b"x", 1.0)
+    assert it.take(ROOM) == b"x"
+    it.heard(b"2", b"ended", 1.0, is_over=True)
+    assert (it.take(ROOM), it.told, it.left_out) == (b"", 1, 1)
+
+
+def test_a_copy_that_is_due_again_names_what_was_told_and_leaves_out_the_rest() -> None:
+    it = feed(most=2)
+    it.begin(0.0)
+    assert it.listed(b"1")
+    assert it.listed(b"2")
+    it.copied()
+    it.begin(REFRESH_S)
+    assert not it.listed(b"3")
+    assert it.listed(b"1")
+    assert not it.may_end, "the other one is not named yet"
+    assert it.listed(b"2")
+    assert it.may_end
+
+
+def test_what_a_copy_did_not_name_is_told_no_more_and_makes_room() -> None:
+    it = feed(most=3)
+    it.begin(0.0)
+    for flow in (b"gone", b"changes", b"waits"):
+        assert it.listed(flow)
+    it.copied()
+    it.heard(b"waits", b"w", REFRESH_S)
+    it.begin(REFRESH_S)
+    it.heard(b"changes", b"c", REFRESH_S)
+    assert not it.listed(b"new")
+    it.copied()
+    assert (it.told, it.listed(b"new")) == (2, True)
+
+
+def test_a_router_that_is_copied_anew_has_all_its_room_again() -> None:
+    it = following(most=1)
+    for left in (lambda: it.lost(1.0), it.stopped):
+        assert it.listed(b"1")
+        assert not it.listed(b"2")
+        left()
+        assert it.told == 0
+        it.begin(100.0)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["begin", "list", "copied", "hear", "end"]), st.integers(0, 5)), max_size=60))
+def test_a_follower_that_does_as_it_is_told_never_has_more_than_the_most(happened: list[tuple[str, int]]) -> None:
+    """Each flow has two messages, that it goes on and that it is over: the follower's set after all of them."""
+    it, there, unsaid = feed(most_waiting=MANY, most=3), set[bytes](), set[bytes]()
+
+    def tell() -> None:
+        for flow, is_over in zip(*[iter(it.take(ROOM))] * 2, strict=True):
+            name = bytes((flow,))
+            unsaid.discard(name)
+            (there.discard if is_over else there.add)(name)
+            assert len(there) <= 3
+
+    for what, number in happened:
+        flow = bytes((number,))
+        if what == "begin" and it.state is not FeedState.COPYING:
+            it.begin(0.0)
+            unsaid = set(there)
+        elif what == "list" and it.state is FeedState.COPYING and it.listed(flow):
+            unsaid.discard(flow)
+            there.add(flow)
+        elif what == "copied" and it.state is FeedState.COPYING:
+            tell()
+            there -= unsaid
+            it.copied()
+        elif what in ("hear", "end") and it.state is not FeedState.WAITING:
+            it.heard(flow, flow + bytes((what == "end",)), 0.0, is_over=what == "end")
+            tell()
+    assert it.told == len(there)
+
+
 @given(st.lists(st.tuples(st.sampled_from([b"1", b"2", b"3", b"4", b"5"]), st.integers(0, 255)), max_size=40))
 def test_what_waits_is_bounded_and_the_last_change_of_each_flow_is_never_left_out(
     heard: list[tuple[bytes, int]],
 ) -> None:
-    it, last = following(most=3), dict[bytes, bytes]()
+    it, last = following(most_waiting=3), dict[bytes, bytes]()
     for flow, value in heard:
         if it.state is FeedState.WAITING:
             it.begin(0.0)
