@@ -98,7 +98,7 @@ async def _experiment(lab: Lab, fault: Fault, bounds: Bounds, hold_s: float) -> 
     async with lab.capture() as capture, lab.traffic() as traffic, lab.talking() as talking:
         _begin(lab, Phase.TRAFFIC, f"{len(traffic.flows)} probes, one each {traffic.interval_ms:g} ms")
         await traffic.all_answered(for_s=STEADY_S, timeout_s=BACK_WITHIN_S)
-        if talking.connections and lab.settings.has_standbys and lab.settings.flow_sync:
+        if talking.connections and _are_copied(lab):
             await lab.connections_copied(len(talking.connections))
         await traffic.begin()
         await capture.begin()
@@ -158,6 +158,11 @@ async def _noting(course: _Course) -> AsyncIterator[None]:
         course.problems.append(str(error))
 
 
+def _are_copied(lab: Lab) -> bool:
+    """Whether connections have their state on standbys; a fault strikes when they have."""
+    return lab.settings.has_standbys and lab.settings.flow_sync
+
+
 def _is_harmless(lab: Lab, fault: Fault) -> bool:
     return fault.expects(lab.settings.mode).gap is Gap.NONE
 
@@ -176,6 +181,7 @@ async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recor
     gaps = result.gaps(recording, affected)
     wire = result.wire(course.seen, result.handovers(records), recording.interval_ms)
     known = {tenant.router_id for tenant in lab.tenants}
+    survived = connections.survivals(course.connections, affected, synced=_are_copied(lab))
     measured = Measured(
         affected=affected,
         moved=moved,
@@ -188,6 +194,7 @@ async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recor
         double_active_frames=result.double_active_frames(wire),
         must_affect=fault.is_aimed and not _is_harmless(lab, fault),
         frames_missed=wire.missed,
+        connections=survived if course.connections else None,
     )
     problems += expect.problems(fault.expects(lab.settings.mode), bounds, measured)
     found = Result(
@@ -207,9 +214,7 @@ async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recor
         double_active_frames=measured.double_active_frames,
         wire=wire,
         probes=result.probes(recording),
-        connections=connections.survivals(course.connections, affected, synced=lab.settings.flow_sync)
-        if course.connections
-        else None,
+        connections=measured.connections,
         liveness=Patience.of(lab.settings.liveness),
         timeline=result.timeline(moves, course.struck),
         versions=await asyncio.to_thread(result.versions),

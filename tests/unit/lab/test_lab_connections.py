@@ -10,7 +10,17 @@ from test_lab_table import result
 from gapless.errors import InvalidRequest
 from gapless.lab.findings import table
 from gapless.lab.findings.result import Timeline
-from gapless.lab.measuring.connections import Connection, Course, Kind, interval_ms_for, judge, pause_ms, survivals
+from gapless.lab.measuring.connections import (
+    RTO_MS,
+    Connection,
+    Course,
+    Kind,
+    interval_ms_for,
+    judge,
+    pause_ms,
+    stall_ms_most,
+    survivals,
+)
 from gapless.lab.measuring.talker import LAST_WORDS_S
 from gapless.lab.measuring.talking import spread
 from gapless.lab.settings import MOST_FLOWS, LabSettings
@@ -74,6 +84,16 @@ def test_an_idle_connection_speaks_seldom_and_is_heard_before_the_end() -> None:
     assert [pause_ms(Kind.IDLE, interval_ms) for interval_ms in (100, 1000, 2500)] == [1000, 10_000, 10_000]
     assert pause_ms(Kind.UPLOAD, 100) == 100
     assert pause_ms(Kind.IDLE, interval_ms_for(MOST_FLOWS)) / 1000 < LAST_WORDS_S
+
+
+@pytest.mark.parametrize("gap_ms", [0, 1, 180, 200, 201, 599, 601, 3000, 60_000])
+def test_the_retransmission_that_follows_a_gap_is_never_later_than_is_allowed(gap_ms: float) -> None:
+    """With or without a tail loss probe before the first one, which is sent again after the same time."""
+    for probed_ms in (0.0, RTO_MS):
+        at_ms, wait_ms = probed_ms, RTO_MS
+        while at_ms < gap_ms:
+            at_ms, wait_ms = at_ms + wait_ms, 2 * wait_ms
+        assert 100 + at_ms <= stall_ms_most(Kind.DOWNLOAD, 100, gap_ms)
 
 
 def test_the_table_shows_each_kind() -> None:

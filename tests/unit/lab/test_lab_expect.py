@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from gapless.lab.faults import FAULTS
 from gapless.lab.faults.base import RESCHEDULED
-from gapless.lab.findings.expect import Bounds, Expected, Gap, Measured, Moves, problems
+from gapless.lab.findings.expect import KEPT, Bounds, Expected, Gap, Measured, Moves, problems
+from gapless.lab.measuring.connections import Survival, Survivals
 from gapless.model.router import FailoverMode
 
 GOOD = Measured(
@@ -90,6 +92,54 @@ def test_a_capture_with_holes_fails_a_run_and_says_so() -> None:
         assert said == "whether two hosts were active is unknown: 3 frames were not captured"
         (said,) = problems(expected, Bounds(), replace(blind, frames_missed=0))
         assert said == "whether two hosts were active is unknown: the capture failed"
+
+
+SURVIVED = Survival(connections=24, survived=24, stall_ms_median=300, stall_ms_max=400)
+TAKEOVER = Expected(gap=Gap.TAKEOVER)
+
+
+def talked(struck: Survival = SURVIVED, others: Survival = SURVIVED, *, synced: bool = True) -> Measured:
+    survivals = Survivals(struck={"download": struck}, bystanders=others, synced=synced, interval_ms=100)
+    return replace(GOOD, gap_ms=200, answered_within_ms=180, connections=survivals)
+
+
+def test_connections_that_were_copied_and_lost_are_a_problem() -> None:
+    lost = Survival(connections=24, survived=21, stalled=2, broken=1)
+    (said,) = problems(TAKEOVER, Bounds(), talked(lost))
+    words = "24 connections of kind download had been copied, and 3 did not survive: 2 stalled, 1 broken"
+    assert said == words
+    (said,) = problems(TAKEOVER, Bounds(), talked(others=lost))
+    assert said == words.replace("of kind download", "not struck")
+    assert problems(TAKEOVER, Bounds(), talked()) == []
+    assert problems(TAKEOVER, Bounds(), talked(lost, synced=False)) == [], "nobody copied them"
+
+
+@pytest.mark.parametrize("gap", Gap)
+def test_they_are_judged_where_a_router_goes_on_with_a_table_that_has_them(gap: Gap) -> None:
+    lost = talked(replace_survival(SURVIVED, survived=23, stalled=1))
+    harmless = replace(lost, lost=0, gap_ms=100, answered_within_ms=5000)
+    assert len(problems(Expected(gap=gap), Bounds(), harmless)) == (gap in KEPT)
+
+
+def test_a_stall_may_be_longer_than_the_gap_by_one_retransmission_and_not_by_two() -> None:
+    """A gap of 200 ms: 100 of pause, 200, the retransmission's 400, and 180 of a busy machine."""
+    assert problems(TAKEOVER, Bounds(), talked(replace_survival(SURVIVED, stall_ms_max=880))) == []
+    (said,) = problems(TAKEOVER, Bounds(), talked(replace_survival(SURVIVED, stall_ms_max=1500)))
+    assert said == (
+        "a connection of kind download stalled for 1,500 ms, and may for 880 ms at a gap of 200 ms: one "
+        "retransmission of TCP's longer"
+    )
+
+
+def test_a_connection_that_was_not_struck_is_judged_by_the_gap_of_such_routers() -> None:
+    """Idle ones are among them, which speak once a second; the gap of others was 20 ms."""
+    assert problems(TAKEOVER, Bounds(), talked(others=replace_survival(SURVIVED, stall_ms_max=1420))) == []
+    (said,) = problems(TAKEOVER, Bounds(), talked(others=replace_survival(SURVIVED, stall_ms_max=1421)))
+    assert "a connection not struck stalled for 1,421 ms, and may for 1,420 ms" in said
+
+
+def replace_survival(one: Survival, **changes: float) -> Survival:
+    return msgspec.structs.replace(one, **changes)
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -50,6 +50,22 @@ def test_a_routers_gap_is_that_of_its_worse_direction() -> None:
     assert gaps.bystanders.max == 10
 
 
+def test_what_each_router_lost_is_told_where_it_lost_anything() -> None:
+    recording = Recording(
+        tracks=(
+            track("r1", Direction.OUT, 10, 0, 30),
+            track("r1", Direction.IN, 0, 0, 30),
+            track("r2", Direction.OUT, 10, 20, 30),
+        ),
+        interval_ms=10,
+        begin_ns=0,
+        end_ns=40 * MS,
+        lateness_ms=0,
+    )
+    found = result.probes(recording)
+    assert (found.sent, found.lost, found.lost_of_routers) == (9, 3, {"r1": 3})
+
+
 def test_spans_of_a_timeline_lie_between_its_steps() -> None:
     whole = result.timeline(
         [

@@ -3,6 +3,9 @@
 Beside what is said here, two things hold after every fault: traffic through every router is back, and each router is
 active on exactly one host. How long a gap of a kind may be is nobody's business here: it depends on timing and
 machine, so the bounds are the caller's.
+
+Connections whose state was copied go on, where a fault leaves each router with a table that has them (`KEPT`); how long
+they may stall follows from the gap (`measuring.connections`). So nobody has to bound it.
 """
 
 from collections.abc import Collection, Mapping
@@ -10,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from gapless.lab.measuring.connections import Kind, Survival, Survivals, stall_ms_most
 from gapless.observe.words import counted
 
 Frames = int | Literal["unknown"]
@@ -35,6 +39,12 @@ class Gap(StrEnum):
     """The silence after which a host is dead, and building elsewhere."""
     LASTS = "lasts"
     """It lasts as long as the fault, and what it takes to come back."""
+
+
+KEPT = frozenset({Gap.NONE, Gap.DRAIN, Gap.SWITCHOVER, Gap.TAKEOVER})
+"""Of these gaps: a router goes on where it was, or at its standby. One that is repaired may have lost its namespace,
+with all that was in it; and what lasts may last for longer than anybody waits for TCP.
+"""
 
 
 class Moves(StrEnum):
@@ -83,6 +93,8 @@ class Measured:
     """Whether it is for routers that the fault was aimed."""
     frames_missed: int = 0
     """How many the capture had no room for."""
+    connections: Survivals | None = None
+    """None: there were none."""
 
 
 def problems(expected: Expected, bounds: Bounds, found: Measured) -> list[str]:
@@ -105,7 +117,12 @@ def problems(expected: Expected, bounds: Bounds, found: Measured) -> list[str]:
         )
     if expected.moves is Moves.NONE and found.recorded and not found.moved:
         wrong.append(f"{found.recorded} moves were recorded, there and back, and none should have been")
-    return wrong + _moves(expected.moves, set(found.affected), set(found.moved)) + _active(expected, found)
+    return [
+        *wrong,
+        *_moves(expected.moves, set(found.affected), set(found.moved)),
+        *_active(expected, found),
+        *_connections(expected, found),
+    ]
 
 
 def _moves(expected: Moves, affected: set[str], moved: set[str]) -> list[str]:
@@ -129,3 +146,32 @@ def _active(expected: Expected, found: Measured) -> list[str]:
     if found.double_active_frames and not expected.two_active:
         return [f"two hosts were active for one router: {found.double_active_frames} frames of the one that was over"]
     return []
+
+
+def _connections(expected: Expected, found: Measured) -> list[str]:
+    """What became of those that were copied, where the fault leaves each a table that has it."""
+    them = found.connections
+    if them is None or not them.synced or expected.gap not in KEPT:
+        return []
+    late_ms = found.answered_within_ms
+    wrong = []
+    for kind, each in them.struck.items():
+        most_ms = stall_ms_most(Kind(kind), them.interval_ms, found.gap_ms) + late_ms
+        wrong += _survived(f"of kind {kind}", each, found.gap_ms, most_ms)
+    most_ms = max(stall_ms_most(kind, them.interval_ms, found.bystanders_ms) for kind in Kind) + late_ms
+    return wrong + _survived("not struck", them.bystanders, found.bystanders_ms, most_ms)
+
+
+def _survived(which: str, those: Survival, gap_ms: float, most_ms: float) -> list[str]:
+    wrong = []
+    if those.lost:
+        wrong.append(
+            f"{counted(those.connections, 'connection')} {which} had been copied, and {those.lost} did not survive: "
+            f"{those.stalled} stalled, {those.broken} broken"
+        )
+    if those.stall_ms_max > most_ms:
+        wrong.append(
+            f"a connection {which} stalled for {those.stall_ms_max:,.0f} ms, and may for {most_ms:,.0f} ms at a gap of "
+            f"{gap_ms:,.0f} ms: one retransmission of TCP's longer"
+        )
+    return wrong

@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +17,7 @@ from gapless.config import Liveness
 from gapless.lab.findings.expect import Frames
 from gapless.lab.measuring.connections import Survivals
 from gapless.lab.measuring.double_active import LATE_S, QUIET_S, Handover, double_active
-from gapless.lab.measuring.probes import Direction, Recording, percentile
+from gapless.lab.measuring.probes import Direction, Recording, lost, percentile
 from gapless.lab.measuring.sniffer import Seen
 from gapless.model.plan import MoveKind, MoveStep
 
@@ -96,6 +97,7 @@ class Probes(msgspec.Struct, frozen=True, kw_only=True):
     """How it was measured: through how many routers, in how many flows, each with a probe each `interval_ms`.
 
     `lateness_ms_max`: the most that a request left behind its time. `skipped`: those late by a whole interval.
+    `lost_of_routers`: router id -> its lost requests; those without any are left out.
     """
 
     routers: int
@@ -105,6 +107,7 @@ class Probes(msgspec.Struct, frozen=True, kw_only=True):
     skipped: int
     interval_ms: float
     lateness_ms_max: float
+    lost_of_routers: dict[str, int] = {}
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True):
@@ -299,6 +302,9 @@ def decided(move: Mapping[str, Any]) -> datetime:
 
 def probes(recording: Recording) -> Probes:
     """How it was measured."""
+    lost_of = Counter[str]()
+    for track in recording.tracks:
+        lost_of[track.flow.router_id] += lost(track)
     return Probes(
         routers=len({track.flow.router_id for track in recording.tracks}),
         flows=len(recording.tracks),
@@ -307,6 +313,7 @@ def probes(recording: Recording) -> Probes:
         skipped=sum(not sent for track in recording.tracks for sent in track.sent),
         interval_ms=recording.interval_ms,
         lateness_ms_max=round(recording.lateness_ms, 1),
+        lost_of_routers={router_id: count for router_id, count in lost_of.items() if count},
     )
 
 

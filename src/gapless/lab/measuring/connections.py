@@ -7,6 +7,11 @@ acknowledges, which is what a router without its connection's state cannot make 
 **Survived** is what was heard again after the fault and never closed; *broken* what either end was told is over (a RST,
 a timeout, an end that nobody asked for); *stalled* what is still open and silent when the patience is over. A
 connection's stall is the longest time in which its listener heard nothing.
+
+How long may one stall whose state was copied? Its speaker was quiet for a pause before, maybe; then for the gap nothing
+passes; then TCP waits until it sends again what was lost. That wait is one retransmission's, the first that does not
+fall into the gap: each is twice as long as the one before and the first is `RTO_MS` (RFC 6298, with Linux's least), so
+it is no longer than all before it together, which lay in the gap, and `RTO_MS` more.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,6 +28,8 @@ IDLE_TIMES = 10
 """An idle connection speaks so many times less often,"""
 IDLE_MOST_MS = 10_000.0
 """but not more seldom than this: it has to be heard once more at the end."""
+RTO_MS = 200.0
+"""TCP_RTO_MIN (linux/include/net/tcp.h): the first retransmission's wait where answers come sooner, as in the lab."""
 PORT = 7000
 
 
@@ -106,7 +113,9 @@ class Survivals(msgspec.Struct, frozen=True, kw_only=True):
     struck: dict[str, Survival]
     bystanders: Survival
     synced: bool
-    """Hosts copied connections to their successors."""
+    """Hosts copied connections to their successors, and had when the fault struck."""
+    interval_ms: float = 0.0
+    """Between two lines of a connection; an idle one speaks less often."""
 
 
 def interval_ms_for(connections: int) -> float:
@@ -117,6 +126,11 @@ def interval_ms_for(connections: int) -> float:
 def pause_ms(kind: Kind, interval_ms: float) -> float:
     """Between two lines of one connection of this kind."""
     return interval_ms if kind is not Kind.IDLE else max(interval_ms, min(IDLE_TIMES * interval_ms, IDLE_MOST_MS))
+
+
+def stall_ms_most(kind: Kind, interval_ms: float, gap_ms: float) -> float:
+    """How long a connection of this kind may hear nothing that goes on after a gap: pause, gap, retransmission."""
+    return pause_ms(kind, interval_ms) + gap_ms + (gap_ms + RTO_MS)
 
 
 def judge(courses: Iterable[Course]) -> Survival:
@@ -143,4 +157,5 @@ def survivals(courses: Sequence[Course], affected: Iterable[str], *, synced: boo
         struck={kind.value: judge(course for course in struck if course.connection.kind is kind) for kind in Kind},
         bystanders=judge(course for course in courses if course.connection.router_id not in hurt),
         synced=synced,
+        interval_ms=interval_ms_for(len(courses)),
     )
