@@ -192,6 +192,9 @@ def run(settings: HostSettings, log_format: LogFormat) -> None:
     configure("sentinel", log_format)
     if shortage := prerequisites.neighbours_short_of(settings.capacity):
         get_logger().warning(shortage)
+    tracked_most = prerequisites.tracked_most() if settings.sync_flows else None
+    if shortage := prerequisites.tracking_short_of(settings.flows_most, tracked_most):
+        get_logger().warning(shortage)
     with StateDirectory(settings.state_dir) as state, HostLock("sentinel", PREDECESSOR_S):
         identity = state.begin_incarnation()
         commands = Commands(
@@ -199,7 +202,8 @@ def run(settings: HostSettings, log_format: LogFormat) -> None:
             beat=beat_command,
             flows=flows_command(log_format) if settings.sync_flows else None,
         )
-        sentinel = Sentinel(settings, state, identity, _facts(settings, identity.instance), key, commands=commands)
+        facts = _facts(settings, identity.instance, tracked_most)
+        sentinel = Sentinel(settings, state, identity, facts, key, commands=commands)
         with contextlib.closing(manager):
             asyncio.run(_until_asked_to_end(sentinel, manager, settings.drain_within_s))
 
@@ -234,7 +238,7 @@ async def _until_asked_to_end(sentinel: Sentinel, manager: ServiceManager, drain
         telling.cancel()
 
 
-def _facts(settings: HostSettings, instance: InstanceId) -> HostFacts:
+def _facts(settings: HostSettings, instance: InstanceId, tracked_most: int | None) -> HostFacts:
     interface = settings.data_interface
     address = None if interface is None else str(prerequisites.data_address(interface))
     return HostFacts(
@@ -246,6 +250,7 @@ def _facts(settings: HostSettings, instance: InstanceId) -> HostFacts:
         data_address=address,
         lease_address=None if address is None else f"{address}:{settings.lease_port}",
         version=__version__,
+        tracked_most=tracked_most,
     )
 
 

@@ -56,8 +56,22 @@ def status(api: Api = DEFAULT_API, json: AsJson = False) -> None:
         return
     if brake["engaged"]:
         console.print(Text.assemble(("The brake is on:", "bold red"), f" {brake['reason']}"), soft_wrap=True)
+    for warning in smaller_tables(hosts, routers):
+        console.print(Text(warning, style="yellow"), soft_wrap=True)
     console.print(_hosts(hosts))
     console.print(_routers(routers))
+
+
+def smaller_tables(hosts: list[dict[str, Any]], routers: list[dict[str, Any]]) -> list[str]:
+    """Standbys whose kernels track fewer connections than those of the hosts whose routers they are to take over."""
+    most = {host["name"]: host["tracked_most"] for host in hosts if host["tracked_most"] is not None}
+    pairs = {(each["host"], router["host"]) for router in routers for each in router["standbys"]}
+    return [
+        f"{standby} tracks {most[standby]:,} connections of a router at most, and {host}, whose routers it is to take "
+        f"over, {most[host]:,}: raise net.netfilter.nf_conntrack_max on {standby}, which says so anew when it starts"
+        for standby, host in sorted(pairs, key=str)
+        if standby in most and host in most and most[standby] < most[host]
+    ]
 
 
 def _hosts(hosts: list[dict[str, Any]]) -> Table:

@@ -34,6 +34,8 @@ class HostView:
     """Seconds for which it is heard and holds no lease, while others do; None where that is not so, or for a moment."""
     without_agent_s: float | None = None
     """Seconds for which its agent has not worked (`core.planner.agentless`); None where it does, or for a moment."""
+    tracked_most: int | None = None
+    """The most connections that its kernel tracks of a router; None: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

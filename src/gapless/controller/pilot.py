@@ -350,6 +350,7 @@ def _host_view(status: HostStatus, heard_at: datetime | None) -> HostView:
         arbiter=status.arbiter,
         without_lease_s=status.without_lease_s,
         without_agent_s=status.without_agent_s,
+        tracked_most=status.tracked_most,
     )
 
 

@@ -244,6 +244,8 @@ def _impossible(facts: HostFacts, incarnation: Incarnation) -> str:
         return "the instance is not a UUID in canonical form"
     if not 0 <= incarnation < _LARGEST or not 0 <= facts.capacity < _LARGEST:
         return "incarnation and capacity are whole numbers from 0"
+    if facts.tracked_most is not None and not 0 <= facts.tracked_most < _LARGEST:
+        return "the most connections that a host tracks are a whole number from 0"
     if not _NAME.fullmatch(facts.availability_zone) or not all(map(_NAME.fullmatch, facts.physical_networks)):
         return "names of availability zones and physical networks are letters, digits, '.', '_' or '-'"
     if facts.data_address is not None and not _is_ipv4(facts.data_address):

@@ -2,7 +2,7 @@
 
 The rule: only the kernel's table is kept, none of our own. While a copy arrives, what was there when it began is
 remembered (`_unsaid`); what the copy did not name by its end is over and is removed. In between, an entry that is there
-already is found out by making it.
+already is found out by making it. And what the kernel had no room for is kept, `MOST_KEPT` at most, and tried again.
 
 Nothing of a frame is applied before all of it could be read.
 """
@@ -12,10 +12,13 @@ from pathlib import Path
 
 from gapless.flows.entries import Entry, entry_of, messages_in
 from gapless.flows.figures import Figures
-from gapless.flows.table import Table
+from gapless.flows.table import BATCH, Refusal, Table
 from gapless.flows.turns import Turns
 from gapless.wire.flows import Part, Section
 from gapless.wire.messages import Malformed
+
+MOST_KEPT = 1000
+"""Of one router, half a kilobyte each; the others have to wait for the next copy."""
 
 
 class Follower:
@@ -32,6 +35,8 @@ class Follower:
         """
         self._refused: list[Entry] = []
         """Of a copy that is under way, what the kernel did not take: there may be room when what is over is gone."""
+        self._kept: dict[bytes, Entry] = {}
+        """What the kernel has no room for."""
 
     def close(self) -> None:
         """Let go of the namespace; the flows stay."""
@@ -44,28 +49,40 @@ class Follower:
                 await self._look()
                 return 0
             case Part.ENTRIES:
-                self._refused += self._bring(entries)
+                self._refused += [refusal.entry for refusal in self._bring(entries)]
                 return 0
             case Part.CHANGES:
-                return self._count(self._bring(entries))
+                return self._keep(self._bring(entries))
             case Part.END:
                 over, self._unsaid, refused, self._refused = self._unsaid, {}, self._refused, []
                 self._remove(over)
-                return self._count(self._bring(refused))
+                return self._keep(self._bring(refused))
+
+    def try_again(self) -> None:
+        """Have the kernel take what it had no room for: as much as it takes, and not all where it takes nothing."""
+        kept, self._kept = list(self._kept.values()), {}
+        for start in range(0, len(kept), BATCH):
+            some = kept[start : start + BATCH]
+            refused = [refusal.entry for refusal in self._bring(some) if refusal.is_full]
+            self._kept |= {entry.flow: entry for entry in refused}
+            if len(refused) == len(some):
+                self._kept |= {entry.flow: entry for entry in kept[start + BATCH :]}
+                return
 
     async def _look(self) -> None:
         """What is there; in turns with all others who look."""
-        self._unsaid, self._refused = {}, []
+        self._unsaid, self._refused, self._kept = {}, [], {}
         steps = self._table.assured()
         while (listed := await self._turns.take(lambda: next(steps, None))) is not None:
             there = (entry for message in listed if (entry := entry_of(message)) is not None)
             self._unsaid |= {entry.flow: entry.reply for entry in there}
 
-    def _bring(self, entries: list[Entry]) -> list[Entry]:
+    def _bring(self, entries: list[Entry]) -> list[Refusal]:
         """Make these true; those that the kernel did not take. What is over first: it makes room for what is new."""
         over, new, there = [], [], []
         for entry in entries:
             before = self._unsaid.pop(entry.flow, None)
+            self._kept.pop(entry.flow, None)
             if entry.is_over:
                 over.append(entry.flow)
             elif before == entry.reply:
@@ -77,7 +94,10 @@ class Follower:
         self._figures.applied += len(new) + len(there) - len(refused)
         return refused
 
-    def _count(self, refused: list[Entry]) -> int:
+    def _keep(self, refused: list[Refusal]) -> int:
+        """Those for which there may be room later; how many there are of all."""
+        full = [refusal.entry for refusal in refused if refusal.is_full]
+        self._kept |= {entry.flow: entry for entry in full[: MOST_KEPT - len(self._kept)]}
         self._figures.refused += len(refused)
         return len(refused)
 

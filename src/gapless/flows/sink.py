@@ -92,13 +92,17 @@ class Sink:
         self.look()
 
     def look(self) -> None:
-        """Converge: ask for what is wanted and has a namespace, drop what is not or has another one."""
+        """Converge: ask for what is wanted and has a namespace, drop what is not or has another one. What a kernel had
+        no room for is tried again.
+        """
         if self._stream is None:
             return
         namespaces = {router_id: namespace_of(path) for router_id, path in self._wanted.items()}
         dropped = [each for each in self._channels.values() if namespaces.get(each.router_id) != each.namespace]
         for channel in dropped:
             self._drop(channel)
+        for channel in list(self._channels.values()):
+            self._try_again(channel)
         added = {}
         for router_id in sorted(self._wanted.keys() - self._channels.keys()):
             if (namespace := namespaces[router_id]) is not None and self._add(router_id, namespace):
@@ -107,6 +111,13 @@ class Sink:
             said = self._words
             self._words = wire.Wanted(add=said.add | added, drop=(*said.drop, *(each.number for each in dropped)))
             self._asked.set()
+
+    def _try_again(self, channel: _Channel) -> None:
+        try:
+            channel.follower.try_again()
+        except Unavailable as error:
+            self._refused(channel.router_id, str(error))
+            self._drop_and_ask_again(channel)
 
     def _add(self, router_id: RouterId, namespace: tuple[int, int]) -> bool:
         try:

@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -30,6 +31,16 @@ _LISTED = struct.pack("=H", entries.NEW)
 _ASSURED = struct.pack(">I", entries.ASSURED)
 _ONLY_ASSURED = attribute(entries.STATUS, _ASSURED) + attribute(entries.STATUS_MASK, _ASSURED)
 _IS_THERE = frozenset({errno.EOPNOTSUPP, errno.EEXIST})
+_IS_FULL = frozenset({errno.ENOMEM, errno.ENOSPC})
+"""There are `nf_conntrack_max` in the namespace, or too many in one place of the hash table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An entry that the kernel did not take. `is_full`: for want of room, of which there may be more later."""
+
+    entry: Entry
+    is_full: bool
 
 
 class Table:
@@ -50,21 +61,21 @@ class Table:
         """Let go of the namespace; what was made in it stays."""
         self._socket.close()
 
-    def make(self, made: Sequence[Entry]) -> list[Entry]:
+    def make(self, made: Sequence[Entry]) -> list[Refusal]:
         """Have these in the table as they are given; those that the kernel did not take."""
         failed = self._ask([(entries.NEW, CREATE, entry.creation) for entry in made])
-        refused = [made[place] for place, number in failed if number not in _IS_THERE]
+        refused = [_refusal(made[place], number) for place, number in failed if number not in _IS_THERE]
         again = [made[place] for place, number in failed if number in _IS_THERE]
         if again:
             self.remove(entry.flow for entry in again)
             failed = self._ask([(entries.NEW, CREATE, entry.creation) for entry in again])
-            refused += [again[place] for place, _ in failed]
+            refused += [_refusal(again[place], number) for place, number in failed]
         return refused
 
-    def renew(self, there: Sequence[Entry]) -> list[Entry]:
+    def renew(self, there: Sequence[Entry]) -> list[Refusal]:
         """Bring these up to date, which are there with the same translation; those that it did not take."""
         failed = self._ask([(entries.NEW, 0, entry.renewal) for entry in there])
-        return [there[place] for place, _ in failed]
+        return [_refusal(there[place], number) for place, number in failed]
 
     def remove(self, gone: Iterable[bytes]) -> None:
         """Have none of these flows in the table."""
@@ -117,6 +128,10 @@ class Table:
             return self._socket.recv(1 << 18)
         except OSError as error:  # a TimeoutError too
             raise Unavailable(f"the kernel's answer about flows was lost: {error.strerror or error}") from error
+
+
+def _refusal(entry: Entry, number: int) -> Refusal:
+    return Refusal(entry, is_full=number in _IS_FULL)
 
 
 def _open() -> socket.socket:

@@ -53,3 +53,7 @@ class HostFacts:
     """Gapless's version on that host."""
     lease_address: str | None = None
     """"ADDRESS:PORT" of its lease datagrams; None: it takes no part in leases, and carries no guarded router."""
+    tracked_most: int | None = None
+    """The most connections that its kernel tracks of a router (nf_conntrack_max); None: it tracks none yet, or
+    copies none.
+    """

@@ -19,6 +19,8 @@ IFNAMSIZ = 16  # linux/if.h, the final zero included
 NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
 """The most neighbours (ARP) that this machine remembers, in all namespaces together (arp(7)). Only the machine's own
 network namespace has the file."""
+TRACKED = Path("/proc/sys/net/netfilter/nf_conntrack_max")
+"""The most connections that the kernel tracks in one namespace; it has the file once it tracks any."""
 NEIGHBOURS_A_ROUTER = 2
 """At least: the way out, and one VM."""
 OTHER_NEIGHBOURS = 50
@@ -49,6 +51,25 @@ def neighbours_short_of(capacity: int, limit_file: Path = NEIGHBOURS) -> str | N
         f"{capacity} routers (--capacity) need a neighbour table of {needed} entries and one more for each further VM, "
         f"and this machine's has {limit}; beyond that routers stop answering:  sudo sysctl -w "
         f"net.ipv4.neigh.default.gc_thresh3={4 * needed} net.ipv4.neigh.default.gc_thresh2={2 * needed}"
+    )
+
+
+def tracked_most(limit_file: Path = TRACKED) -> int | None:
+    """The most connections that this machine's kernel tracks of a router; None: it tracks none yet."""
+    try:
+        return int(limit_file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def tracking_short_of(flows_most: int, limit: int | None) -> str | None:
+    """What is wrong with a table of so many connections for so many copies, and what helps; None: nothing is known."""
+    if limit is None or limit >= flows_most:
+        return None
+    return (
+        f"{flows_most} connections of a router may be copied here (--flows-most), and this machine's kernel tracks "
+        f"{limit} of one at most; the others survive no takeover by this host:  sudo sysctl -w "
+        f"net.netfilter.nf_conntrack_max={4 * flows_most}"
     )
 
 

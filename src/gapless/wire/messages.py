@@ -23,7 +23,7 @@ from gapless.model.lease import PanelVersion, Tenure
 from gapless.model.plan import Burial, Forwarding, PanelPlan, PlannedRouter, Revision, RouterReport, Takeover
 from gapless.model.router import RouterId
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Grows by one with every change that an older peer would misread."""
 MALFORMED_CHARS_MAX = 200
 

@@ -93,6 +93,26 @@ def test_nothing_of_a_routers_place_is_cut(lines: Console) -> None:
     )
 
 
+def test_a_standby_whose_table_is_smaller_than_its_active_hosts_is_named_once() -> None:
+    most = {"host-1": 262_144, "host-2": 65_536, "host-3": 262_144, "host-4": None, "host-5": 524_288}
+    hosts = [{"name": name, "tracked_most": limit} for name, limit in most.items()]
+    placed = [
+        {"host": host, "standbys": [{"host": name} for name in standbys]}
+        for host, *standbys in (
+            ("host-1", "host-2", "host-3"),
+            ("host-1", "host-2", "host-4"),
+            ("host-4", "host-2"),
+            ("host-1", "host-5"),
+            (None,),
+        )
+    ]
+    (said,) = status.smaller_tables(hosts, placed)
+    assert said == (
+        "host-2 tracks 65,536 connections of a router at most, and host-1, whose routers it is to take over, 262,144: "
+        "raise net.netfilter.nf_conntrack_max on host-2, which says so anew when it starts"
+    )
+
+
 def test_a_name_comes_before_an_id_that_begins_so(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"routers": [{"router_id": IDS[0], "name": "edge"}, {"router_id": IDS[1], "name": IDS[0][:8]}]}
     monkeypatch.setattr(routers, "get", lambda *_: known)

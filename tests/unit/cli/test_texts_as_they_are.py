@@ -24,7 +24,7 @@ def answers(text: str) -> dict[str, Any]:
     arbiter = {"name": text, "panels": [text], "heard": True, "heard_at": None, "standing": text}
     drain = {"host": text, "admin_state_up": False, "routers": 1, "leaving": 0, "on_their_way": 0, "stuck": {ID: text}}
     return {
-        "hosts": [host | {"holds_lease": True, "without_lease_s": None, "arbiter": True}],
+        "hosts": [host | {"holds_lease": True, "without_lease_s": None, "arbiter": True, "tracked_most": None}],
         "routers": [router | place],
         "brake": {"engaged": True, "hosts": [text], "reason": text},
         "failovers": [move | told],

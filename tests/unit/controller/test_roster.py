@@ -111,6 +111,7 @@ def test_who_is_out_of_service_stays_so_when_it_comes_back() -> None:
         replace(H1, instance=InstanceId("not a uuid")),
         replace(H1, instance=InstanceId(H1.instance.upper())),
         replace(H1, capacity=-1),
+        replace(H1, tracked_most=-1),
         replace(H1, capacity=2**60),
         replace(H1, availability_zone=""),
         replace(H1, physical_networks=("ok", "not ok")),

@@ -66,3 +66,23 @@ def test_of_a_neighbour_table_that_cannot_be_read_nothing_is_said(tmp_path: Path
     if content is not None:
         limit.write_text(content)
     assert prerequisites.neighbours_short_of(1_000_000, limit) is None
+
+
+@pytest.mark.parametrize(("content", "most"), [("65536\n", 65_536), ("many", None), (None, None)])
+def test_how_many_connections_are_tracked_is_known_once_any_are(
+    tmp_path: Path, content: str | None, most: int | None
+) -> None:
+    limit = tmp_path / "nf_conntrack_max"
+    if content is not None:
+        limit.write_text(content)
+    assert prerequisites.tracked_most(limit) == most
+
+
+def test_a_table_of_connections_that_holds_less_than_may_be_copied_is_named_with_what_helps() -> None:
+    assert prerequisites.tracking_short_of(65_536, 65_536) is None
+    assert prerequisites.tracking_short_of(65_536, None) is None
+    said = prerequisites.tracking_short_of(65_536, 32_768)
+    assert said is not None
+    assert said.startswith("65536 connections of a router may be copied here (--flows-most)")
+    assert "tracks 32768 of one at most" in said
+    assert said.endswith("sysctl -w net.netfilter.nf_conntrack_max=262144")

@@ -99,6 +99,7 @@ def of_host(host: Host, timing: Timing, now: float, arbiters: Collection[HostNam
         holds_lease=host.holds_lease and host.is_held and host.silence.is_alive,
         without_lease_s=None if host.without_since is None or not host.is_leaseless else now - host.without_since,
         without_agent_s=agentless.lasts_s(host, now),
+        tracked_most=host.facts.tracked_most,
         arbiter=host.name in arbiters,
     )
 
