@@ -302,14 +302,15 @@ class _Session:
         sections: list[Section] = []
         room = FRAME_BYTES if self._window.has_room else 0
         for telling in self._next_turns():
-            if room <= 0:
+            oldest_at = telling.oldest_at or since
+            told = list(telling.sections(room)) if room > 0 else []
+            if not told:  # there is no room, or too little for what it has: the next frame begins with it
                 self._turns.appendleft(telling.channel)
                 break
-            since = min(since, telling.oldest_at or since)
-            for section in telling.sections(room):
-                sections.append(section)
-                telling.last_frame = self._stream.sent + 1
-                room -= wire.SECTION_BYTES + len(section.messages)
+            sections += told
+            telling.last_frame = self._stream.sent + 1
+            room -= sum(wire.SECTION_BYTES + len(section.messages) for section in told)
+            since = min(since, oldest_at)
             self._turns.append(telling.channel)
         self._figures.told += len(sections)
         if sections:

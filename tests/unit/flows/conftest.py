@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
+from flow_kernel import kernel
 
 from logged import kept
+
+__all__ = ["kernel"]
 
 
 @pytest.fixture(autouse=True)

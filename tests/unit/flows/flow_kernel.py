@@ -1,0 +1,142 @@
+"""A kernel that tracks connections as it is told, in no namespace: tables, and events of what happens in them."""
+
+import asyncio
+import contextlib
+import socket
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+
+import pytest
+from test_flow_entries import DELETE, IDENTITY, ORIGINAL, PROTOCOL, REPLY, STATUS, TIMEOUT, message
+
+from gapless.errors import Unavailable
+from gapless.flows import follower, hearing, telling
+from gapless.flows.entries import Entry, entry_of
+from gapless.flows.table import Refusal
+from gapless.model.router import RouterId
+
+AT_ONCE = 100
+
+
+def router(number: int) -> RouterId:
+    return RouterId(f"{number:08}-1111-4111-8111-111111111111")
+
+
+def began(port: int) -> bytes:
+    """What a kernel says of a flow from this port."""
+    return message(*_tuples(port), IDENTITY, STATUS, TIMEOUT, PROTOCOL)
+
+
+def ended(port: int) -> bytes:
+    """What it says of the end of that one."""
+    return message(*_tuples(port), IDENTITY, STATUS, kind=DELETE)
+
+
+def _tuples(port: int) -> list[str]:
+    return [part.replace("9b40", f"{port:04x}") for part in (ORIGINAL, REPLY)]
+
+
+def entry(said: bytes) -> Entry:
+    made = entry_of(said)
+    assert made is not None
+    return made
+
+
+def flows(ports: Iterable[int]) -> set[bytes]:
+    return {entry(began(port)).flow for port in ports}
+
+
+@dataclass
+class SmallTable:
+    """One router's table: its flows, each with what is said of it ("": it was made by a follower), and no more of them
+    than there is room for."""
+
+    room: float = inf
+    there: dict[bytes, bytes] = field(default_factory=dict)
+    asked: int = 0
+    is_closed: bool = False
+
+    def make(self, made: Sequence[Entry]) -> list[Refusal]:
+        self.asked += len(made)
+        return [Refusal(entry, is_full=True) for entry in made if not self._takes(entry.flow)]
+
+    def _takes(self, flow: bytes) -> bool:
+        if flow not in self.there and len(self.there) >= self.room:
+            return False
+        self.there[flow] = b""
+        return True
+
+    def renew(self, there: Sequence[Entry]) -> list[Refusal]:
+        return self.make(there)
+
+    def remove(self, gone: Iterable[bytes]) -> None:
+        for flow in gone:
+            self.there.pop(flow, None)
+
+    def assured(self) -> Iterator[list[bytes]]:
+        listed = [said for said in self.there.values() if said]
+        for start in range(0, max(1, len(listed)), AT_ONCE):
+            if self.is_closed:
+                raise Unavailable("it is closed")
+            yield listed[start : start + AT_ONCE]
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Kernel:
+    """The tables of some routers, each named by a path, and who hears what happens there."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.tables = defaultdict[Path, SmallTable](SmallTable)
+        self._ears = defaultdict[Path, list[socket.socket]](list)
+
+    def path_of(self, router_id: RouterId) -> Path:
+        """Where a router is. That there is a file is what tells that there is a namespace."""
+        path = self._directory / router_id
+        path.touch()
+        return path
+
+    def table(self, router_id: RouterId) -> SmallTable:
+        return self.tables[self.path_of(router_id)]
+
+    def opened(self, path: Path) -> SmallTable:
+        self.tables[path].is_closed = False
+        return self.tables[path]
+
+    def listen(self, path: Path) -> socket.socket:
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        its.setblocking(False)
+        self._ears[path].append(ours)
+        return its
+
+    async def begins(self, router_id: RouterId, ports: Iterable[int]) -> None:
+        """Flows begin, and who listens hears it; waits where it is not taken."""
+        path = self.path_of(router_id)
+        for said in map(began, ports):
+            self.tables[path].there[entry(said).flow] = said
+            for ear in list(self._ears[path]):
+                try:
+                    await asyncio.get_running_loop().sock_sendall(ear, said)
+                except OSError:  # nobody listens there any more
+                    self._ears[path].remove(ear)
+                    ear.close()
+
+    def close(self) -> None:
+        for ear in (ear for ears in self._ears.values() for ear in ears):
+            ear.close()
+
+
+@pytest.fixture
+def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
+    """In place of this machine's."""
+    with contextlib.closing(Kernel(tmp_path)) as made:
+        monkeypatch.setattr(hearing, "listen", made.listen)
+        for module in (telling, follower):
+            monkeypatch.setattr(module, "Table", made.opened)
+        yield made
