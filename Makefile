@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 RUN := .venv/bin
 
-.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-fleet bench-guard lock clean
+.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-fleet bench-guard bench-build lock clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,10 @@ bench-fleet: setup  ## what a controller costs that leads many hosts (ARGS= for 
 bench-guard: setup  ## what the guard takes from traffic (ARGS= for bench/guard.py)
 	@scripts/prerequisites bench
 	$(PY) bench/guard.py $(ARGS)
+
+bench-build: setup  ## building and deleting routers, beside the bare kernel (ARGS= for bench/build_routers.py; short without)
+	@scripts/prerequisites
+	$(PY) bench/build_routers.py $(or $(ARGS),--routers 100 --rounds 3)
 
 lock:  ## pin the newest versions that fit, with hashes (needs uv)
 	scripts/lock

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import guard_traffic
-from build_routers import prepare_host, router
 from gapless.agent.reconcile import Reconciler
 from gapless.core.dataplane.desired import tap_name
 from gapless.model.router import Router
@@ -28,6 +27,7 @@ from gapless.sentinel.beat.announce import Announcer
 from gapless.sentinel.beat.guard import Guard
 from gapless.sentinel.beat.preparing import ports_of
 from guard_traffic import LONG_S
+from one_host import prepare_host, router
 from paired import Paired, alternate, as_json, words
 
 INSIDE = "GAPLESS_BENCH_INSIDE"

@@ -73,13 +73,15 @@ def _ended_after(process: "subprocess.Popen[str]", within_s: float) -> Iterator[
             timer.cancel()
 
 
-def spread(figures: Iterable[float | None]) -> str:
-    """The median (least to most) of what was measured."""
+def spread(figures: Iterable[float | None], digits: int = 1) -> str:
+    """The median (least to most) of what was measured, with so many digits behind the point."""
     values = [figure for figure in figures if figure is not None]
     if not values:
         return "–"
     middle, least, most = statistics.median(values), min(values), max(values)
-    return f"{middle:,.1f} ({least:,.1f} to {most:,.1f})" if least != most else f"{middle:,g}"
+    if least == most:
+        return f"{middle:,g}"
+    return f"{middle:,.{digits}f} ({least:,.{digits}f} to {most:,.{digits}f})"
 
 
 def commit() -> str:

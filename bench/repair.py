@@ -13,41 +13,31 @@ import argparse
 import asyncio
 import json
 import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from build_routers import bridges_of, prepare_host, router
 from gapless.agent.kernel import links, netns, routing, ruleset
 from gapless.agent.kernel.nft import Nft
 from gapless.agent.worklist import REST
-from gapless.config import HostSettings
 from gapless.core.dataplane.desired import bridge_name, desired_router, tap_of
 from gapless.kernel.netlink import Netlink, Request
-from gapless.lab.measuring.probes import Direction, Flow, Recording, gap
+from gapless.lab.measuring.probes import Recording, gap
 from gapless.lab.measuring.traffic import Traffic
 from gapless.model.observed import KernelRouter
-from gapless.model.plan import Epoch, PlannedRouter, Revision, RouterState
+from gapless.model.plan import RouterState
 from gapless.model.router import Router
-from gapless.wire.local import AgentStart, LocalLink, encode_start
-from gapless.wire.messages import AgentPlan, AgentReport, FromAgent, from_agent
 from measuring import HERE, commit, measured, spread, write
+from one_host import agent_of, bridges_of, enter_namespaces, plug_vm, prepare_outside, probe, router
 
-INSIDE = "GAPLESS_BENCH_INSIDE"
-AGENT_LOG = "GAPLESS_BENCH_AGENT_LOG"
-"""A file for what the agent says; without it that is dropped."""
 PROBED = 10
 """Routers with a VM, where they are struck one at a time."""
 STEADY_S = 30.0
 PATIENCE_S = 60.0
-OUTSIDE = "10.0.0.1"
 
 
 def main() -> int:
@@ -73,10 +63,7 @@ def main() -> int:
 
 
 def _inside(options: argparse.Namespace) -> int:
-    if INSIDE not in os.environ:
-        unshare = "unshare --user --map-root-user --net --mount --pid --fork --kill-child --mount-proc"
-        os.environ[INSIDE] = "1"
-        os.execvp("unshare", [*unshare.split(), sys.executable, *sys.argv])
+    enter_namespaces()
     with tempfile.TemporaryDirectory() as state_dir:
         figures = asyncio.run(_measure(options, Path(state_dir)))
     options.measure.write_text(json.dumps(figures))
@@ -188,13 +175,15 @@ def _on_host(request: Request) -> None:
 
 
 async def _measure(options: argparse.Namespace, state_dir: Path) -> dict[str, Any]:
-    settings = replace(_surroundings(), state_dir=state_dir)
+    settings = replace(prepare_outside(), state_dir=state_dir)
     routers = [router(number) for number in range(int(options.routers))]
     everyone = min(options.at_once, len(routers))
     probed = routers[: max(min(PROBED, len(routers)), everyone)]
-    async with _agent(settings, routers) as agent:
+    async with agent_of(settings) as agent:
+        agent.plan(routers)
+        await agent.says(RouterState.ACTIVE, routers)
         for number, it in enumerate(probed):
-            _plug_vm(number, it)
+            plug_vm(number, it)
         await asyncio.sleep(5)
         steady = await _steady(agent.pid)
         figures: dict[str, Any] = {
@@ -219,64 +208,6 @@ def _again(routers: list[Router]) -> Iterable[Router]:
         yield from routers
 
 
-def _surroundings() -> HostSettings:
-    settings = prepare_host()
-    for command in (
-        "ip netns add outside",
-        "ip link set ext1 netns outside",
-        f"ip -n outside address add {OUTSIDE}/16 dev ext1",
-        "ip -n outside link set ext1 up",
-    ):
-        subprocess.run(command.split(), check=True, timeout=10)
-    return settings
-
-
-def _plug_vm(number: int, it: Router) -> None:
-    name, bridge = f"vm{number}", bridges_of(it)[it.ports[0].network.id]
-    batch = "\n".join(
-        (
-            f"netns add {name}",
-            f"link add h{number} type veth peer name net0 netns {name}",
-            f"link set h{number} master {bridge} up",
-        )
-    )
-    subprocess.run(["ip", "-b", "-"], input=batch, text=True, check=True, timeout=10)
-    inside = "\n".join(("address add 192.168.0.5/24 dev net0", "link set net0 up", "route add default via 192.168.0.1"))
-    subprocess.run(["ip", "-n", name, "-b", "-"], input=inside, text=True, check=True, timeout=10)
-    group = ("net", "ipv4", "ping_group_range")
-    netns.enter(Path("/run/netns") / name, lambda: (Path("/proc/sys").joinpath(*group).write_text("0 0"), None)[1])
-
-
-@asynccontextmanager
-async def _agent(settings: HostSettings, routers: list[Router]) -> Any:
-    ours, its = socket.socketpair()
-    start = encode_start(AgentStart(fd=its.fileno(), settings=settings))
-    argv = [sys.executable, "-m", "gapless.agent", start]
-    log = os.open(os.environ.get(AGENT_LOG, os.devnull), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    process = await asyncio.create_subprocess_exec(*argv, pass_fds=(its.fileno(),), stdout=log, stderr=log)
-    os.close(log)
-    its.close()
-    link = await LocalLink.over(ours, from_agent)
-    planned = tuple(PlannedRouter(router=it, epoch=Epoch(1)) for it in routers)
-    await link.send(AgentPlan(confirmed=True, revision=Revision(1), routers=planned))
-    waiting = {it.id for it in routers}
-    while waiting:
-        message = await link.receive()
-        assert message is not None, "the agent ended"
-        if isinstance(message, AgentReport):
-            waiting -= {each.router_id for each in message.routers if each.state is RouterState.ACTIVE}
-    listening = asyncio.create_task(_listen(link))
-    yield process
-    listening.cancel()
-    await link.close()
-    await process.wait()
-
-
-async def _listen(link: LocalLink[FromAgent]) -> None:
-    while await link.receive() is not None:
-        pass
-
-
 async def _steady(pid: int) -> dict[str, float]:
     before, began = _cpu_s(pid), time.monotonic()
     await asyncio.sleep(STEADY_S)
@@ -299,10 +230,7 @@ def _rss_mb(pid: int) -> float:
 
 async def _strike(kind: str, probed: list[Router], victims: list[list[Router]]) -> list[float]:
     """The gaps of all victims of all strikes, in milliseconds, least first."""
-    flows = [
-        Flow(router_id=it.id, direction=Direction.OUT, netns=f"vm{number}", source="192.168.0.5", target=OUTSIDE)
-        for number, it in enumerate(probed)
-    ]
+    flows = [probe(number, it) for number, it in enumerate(probed)]
     strikes: list[tuple[int, list[Router]]] = []
     traffic = Traffic(flows, 10.0 if len(flows) <= PROBED else 50.0)
     await traffic.start()

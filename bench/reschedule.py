@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from build_routers import key, measured_apart
 from measuring import commit, measured, spread, write
 
 HERE = Path(__file__).parent
@@ -34,7 +35,7 @@ def main() -> int:
         for size in sizes:
             print(f"run {turn + 1} of {options.runs}: {size} routers", flush=True)
             found[size].append(_lab_run(size))
-    builds = [_build_run(max(sizes)) for _ in range(options.runs)]
+    builds = measured_apart(max(sizes), options.runs)
     text = _table(found, builds)
     print(f"\n{text}")
     write(options.out, "reschedule", text, {"host_power": found, "build": builds})
@@ -48,13 +49,7 @@ def _lab_run(routers: int) -> dict[str, Any]:
     return found
 
 
-def _build_run(routers: int) -> dict[str, Any]:
-    argv = [sys.executable, str(HERE / "build_routers.py"), "--routers", str(routers), "--json"]
-    found: dict[str, Any] = measured(argv)
-    return found
-
-
-def _table(found: dict[int, list[dict[str, Any]]], builds: list[dict[str, Any]]) -> str:
+def _table(found: dict[int, list[dict[str, Any]]], builds: list[dict[str, float]]) -> str:
     one = next(iter(found.values()))[0]
     versions, patience = one["versions"], one["liveness"]
     lines = [
@@ -81,9 +76,9 @@ def _table(found: dict[int, list[dict[str, Any]]], builds: list[dict[str, Any]])
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
-        f"Building alone, {builds[0]['routers']} routers on one host, through the agent's code: "
-        f"{spread([build['build_ms_per_router'] for build in builds])} ms a router; the kernel's own part, by bare "
-        f"requests: {spread([build['floor_ms_per_router'] for build in builds])} ms.",
+        f"Building alone, {max(found)} routers on one host, by an agent: "
+        f"{spread([build[key('build', 'gapless')] for build in builds])} ms a router; the kernel's own part, by bare "
+        f"requests: {spread([build[key('build', 'floor')] for build in builds])} ms.",
         "",
         f"Gapless {versions['gapless']} at {commit()}, Python {versions['python']}, Linux {versions['kernel']}, "
         f"{versions['cores']} cores ({versions['processor']}).",

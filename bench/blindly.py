@@ -1,0 +1,161 @@
+"""What the kernel takes for routers when nobody observes, decides, announces or verifies: requests, sent by one thread.
+
+The floor for building and deleting. What is built is what the agent builds: it adopts such routers as they are, which
+`bench/build_routers.py` makes sure of. Everything that can be known before is worked out before, and not timed.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from gapless.agent.kernel import links, netns, routing, ruleset
+from gapless.agent.kernel.nft import Nft
+from gapless.agent.kernel.steering import FAMILY, TABLE, Steering
+from gapless.core.dataplane.desired import bridge_name, desired_router, vxlan_name
+from gapless.kernel.netlink import Netlink, Request
+from gapless.model.observed import KernelRouter, Vxlan
+from gapless.model.router import Router
+from gapless.model.steering import Outside
+from one_host import bridges_of
+
+UPLINK, DATA = "ext0", "data0"
+IPV6_OFF = "ipv6/conf/{}/disable_ipv6"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A router, and what it should look like."""
+
+    router: Router
+    desired: KernelRouter
+    bridge: str
+    """Of its tenant network."""
+    vxlan: Vxlan
+
+    @property
+    def marks(self) -> tuple[str, str]:
+        """Of its tenant network's links, and of its taps."""
+        return f"{links.OUR_MARK}{self.router.ports[0].network.id}", f"{links.OUR_MARK}{self.router.id}"
+
+
+def plan_of(it: Router) -> Plan:
+    """What is known of a router before anything is asked of the kernel."""
+    network = it.ports[0].network
+    vni = network.segmentation_id or 0
+    vxlan = Vxlan(
+        name=vxlan_name(vni),
+        vni=vni,
+        local=IPv4Address("172.16.0.1"),
+        port=4789,
+        device=DATA,
+        group=IPv4Address("239.77.0.1"),
+    )
+    outside = Outside(uplink=UPLINK, inlets=frozenset({UPLINK}))
+    desired = desired_router(it, ruleset.render(it), bridges_of(it), outside=outside)
+    return Plan(it, desired, bridge_name(network.id), vxlan)
+
+
+class Floor:
+    """Builds and deletes many routers, all on one external network, which is not there before or after."""
+
+    def __init__(self, routers: Sequence[Router]) -> None:
+        self._plans = [plan_of(it) for it in routers]
+        gateway = routers[0].gateway
+        assert gateway is not None
+        self._network = gateway.port.network.id
+        self._external = bridge_name(self._network)
+
+    def build(self) -> None:
+        """All of them, each whole before the next."""
+        with Netlink() as host:
+            host.carry_out(links.create_bridge(self._external, f"{links.OUR_MARK}{self._network}", 1500))
+            found = links.find(host, [self._external, DATA])
+            host.carry_out([links.set_master(UPLINK, found[self._external].index), links.raise_link(self._external)])
+            netns.write_settings({IPV6_OFF.format(self._external): "1"})
+            steering = Steering()
+            try:
+                for plan in self._plans:
+                    _build(host, plan, found[self._external].index, found[DATA].index)
+                    steering.want(plan.router.id, plan.desired.steering)
+                    steering.put(plan.desired.steering)
+            finally:
+                steering.close()
+
+    def delete(self) -> None:
+        """All at once, and what only they needed."""
+        doomed = [name for it in self._plans for name in (*it.desired.taps, it.bridge, it.vxlan.name)]
+        with Netlink() as host:
+            host.carry_out([links.set_master(UPLINK, 0), *links.delete_together([*doomed, self._external])])
+        for it in self._plans:
+            netns.delete(netns.path_of(it.router.id))
+        with Nft() as nft:
+            nft.transact(f"delete table {FAMILY} {TABLE}", "remove steering")
+
+
+def _build(host: Netlink, plan: Plan, outside: int, data: int) -> None:
+    of_network, _ = plan.marks
+    host.carry_out(links.create_bridge(plan.bridge, of_network, 1450))
+    tenant = links.find(host, [plan.bridge])[plan.bridge].index
+    host.carry_out(
+        [
+            *links.create_vxlan(plan.vxlan, of_network, 1450, tenant, data),
+            links.raise_link(plan.vxlan.name),
+            links.raise_link(plan.bridge),
+        ]
+    )
+    path = netns.path_of(plan.router.id)
+    inside, nft = netns.create(path, plan.desired.settings, lambda: (Netlink(), Nft()))
+    assert plan.desired.ruleset is not None
+    ruleset.load(nft, plan.desired.ruleset, replace=False)
+    namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    host.carry_out(_pairs(plan, tenant, outside, namespace))
+    netns.write_settings({IPV6_OFF.format(name): "1" for name in (plan.bridge, plan.vxlan.name, *plan.desired.taps)})
+    host.carry_out(_ends(host, plan))
+    inside.carry_out(_insides(inside, plan))
+    os.close(namespace)
+    inside.close()
+    nft.close()
+
+
+def _pairs(plan: Plan, tenant: int, outside: int, namespace: int) -> list[Request]:
+    taps = {tap.peer: tap for tap in plan.desired.taps.values()}
+    pairs = (
+        links.create_pair(
+            tap=taps[link.name].name,
+            mark=plan.marks[1],
+            bridge_index=tenant if taps[link.name].bridge == plan.bridge else outside,
+            link=link.name,
+            mac=link.mac,
+            mtu=link.mtu,
+            namespace=namespace,
+        )
+        for link in plan.desired.links.values()
+    )
+    return [request for pair in pairs for request in pair]
+
+
+def _ends(host: Netlink, plan: Plan) -> list[Request]:
+    """The taps, as ports: what is steered to them, and up."""
+    steered = {tap.name: tap.steering_mac for tap in plan.desired.taps.values() if tap.steering_mac is not None}
+    found = links.find(host, sorted(steered))
+    return [
+        *(links.send_to_port(name, found[name].index, mac) for name, mac in steered.items()),
+        *(links.keep_multicasts_from(name) for name in steered),
+        *(links.raise_link(name) for name in plan.desired.taps),
+    ]
+
+
+def _insides(inside: Netlink, plan: Plan) -> list[Request]:
+    """Addresses, subnets' before single ones; up; routes."""
+    indices = {found.name: found.index for found in links.all_links(inside)}
+    held = [
+        (link.name, address)
+        for link in plan.desired.links.values()
+        for address in sorted(link.addresses, key=lambda it: (it.network.prefixlen, it.ip))
+    ]
+    return [
+        *(routing.add_address(name, indices[name], address) for name, address in held),
+        *(links.raise_link(name) for name in plan.desired.links),
+        *(routing.add_route(route, indices.__getitem__) for route in plan.desired.routes),
+    ]
