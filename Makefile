@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 RUN := .venv/bin
 
-.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-fleet bench-guard bench-build lock clean
+.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-fleet bench-guard bench-build bench-adopt lock clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,10 @@ bench-guard: setup  ## what the guard takes from traffic (ARGS= for bench/guard.
 bench-build: setup  ## building and deleting routers, beside the bare kernel (ARGS= for bench/build_routers.py; short without)
 	@scripts/prerequisites
 	$(PY) bench/build_routers.py $(or $(ARGS),--routers 100 --rounds 3)
+
+bench-adopt: setup  ## what the end of an agent costs a host (ARGS= for bench/adopt.py; short without)
+	@scripts/prerequisites
+	$(PY) bench/adopt.py $(or $(ARGS),--routers 100 --rounds 2)
 
 lock:  ## pin the newest versions that fit, with hashes (needs uv)
 	scripts/lock
