@@ -17,7 +17,7 @@ from ipaddress import IPv4Address
 from typing import Protocol, TypeVar, assert_never
 
 from gapless.agent.hint import Hint
-from gapless.agent.jobs import Done, Failed, Job, Reconcile, Remove, Result, Sweep
+from gapless.agent.jobs import Done, Failed, Job, Reconcile, Remove, Removed, Result, Sweep
 from gapless.agent.reconcile import Outcome
 from gapless.agent.worklist import Worklist
 from gapless.core.dataplane.conflicts import QUIET_S, Conflicts
@@ -66,8 +66,8 @@ class Kernel(Protocol):
     def reconcile(self, router: Router, guarded: bool = False) -> Outcome:
         """Make the kernel match."""
 
-    def remove(self, router_id: RouterId) -> None:
-        """Remove every trace."""
+    def remove_together(self, router_ids: Sequence[RouterId]) -> Mapping[RouterId, str]:
+        """Remove every trace; of which routers something is left, and why."""
 
     def sweep(self, keep: Iterable[Network]) -> bool:
         """Remove a little of what serves none of these networks; whether more is left."""
@@ -256,7 +256,7 @@ class Driver:
                 case Reconcile():
                     return _done(job, kernel.reconcile(job.planned.router, guarded=job.planned.guarded is not None))
                 case Remove():
-                    kernel.remove(job.router_id)
+                    return Removed(left=kernel.remove_together(job.router_ids))
                 case Sweep():
                     return Done(changed=True, more_is_left=kernel.sweep(job.keep))
                 case _:

@@ -33,9 +33,9 @@ class Reconcile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remove:
-    """Remove every trace of one router."""
+    """Remove every trace of these routers: together, since a deletion waits in the kernel, however many go by it."""
 
-    router_id: RouterId
+    router_ids: tuple[RouterId, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +65,20 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """A removal was tried: routers of which something is left, and why; nothing is left of the others."""
+
+    left: Mapping[RouterId, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """A job could not be done."""
 
     reason: str
 
 
-Result = Done | Failed
+Result = Done | Removed | Failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ since its router is at work, keeps its place.
 """
 
 from collections.abc import Callable
+from itertools import islice
 
 from gapless.agent.jobs import Job, Why
 from gapless.model.router import RouterId
@@ -117,9 +118,9 @@ class Queues:
             queue = self._drifted if why is Why.DRIFT else self._urgent if forwards else self._again
             queue[router_id] = None
 
-    def next_removal(self, start: Start, may: May) -> Job | None:
-        """The first that may be begun; None if there is none."""
-        return self._first(self._removals, start, may)
+    def next_removals(self, may: May, most: int) -> tuple[RouterId, ...]:
+        """The first that may be begun, so many at most."""
+        return tuple(islice((it for it in self._removals if may(it, Why.PLAN)), most))
 
     def next_in_turn(self, start: Start, may: May) -> Job | None:
         """Of what drifted and what is new, one each; then of what is tried again."""
@@ -136,8 +137,7 @@ class Queues:
             if not may(router_id, why):
                 continue
             job = start(router_id, why)
-            if queue is not self._removals:
-                del queue[router_id]
+            del queue[router_id]
             if job is not None:
                 return job
         return None

@@ -7,6 +7,7 @@ Blocking; different routers may be worked on by different threads, one router by
 VXLAN devices are shared by routers, so work on one network takes turns.
 """
 
+import contextlib
 import socket
 import threading
 import time
@@ -18,6 +19,7 @@ from typing import Final
 from gapless.agent.kernel import arp, gateways, links, netns, nft, ruleset, sweep
 from gapless.agent.kernel.apply import HostHands, RouterHands
 from gapless.agent.kernel.events import RouterEvents
+from gapless.agent.kernel.links import KernelLink
 from gapless.agent.kernel.observe import (
     data_address,
     namespace_state,
@@ -129,7 +131,7 @@ class Reconciler:
             return True
         self._recognised.pop(router_id, None)
         try:
-            is_ours = _is_ours(router_id)
+            is_ours = _is_ours(_links_inside(router_id) or [])
         except (Unavailable, OSError) as error:
             if router_id not in self._unreadable:
                 self._log.warning(
@@ -230,16 +232,34 @@ class Reconciler:
 
     def remove(self, router_id: RouterId) -> None:
         """Remove every trace of a router; nothing happens when there is none. Raises Unavailable with the reason."""
-        self._announcer.forget(router_id)
-        path = netns.path_of(router_id)
+        self._remove((router_id,))
+
+    def remove_together(self, router_ids: Sequence[RouterId]) -> dict[RouterId, str]:
+        """Remove every trace of these routers; of which something is left, and why. One holds up no other."""
+        if len(router_ids) > 1:
+            with contextlib.suppress(Unavailable):
+                self._remove(router_ids)
+                return {}
+        left = {}
+        for router_id in router_ids:
+            try:
+                self.remove(router_id)
+            except Unavailable as error:
+                left[router_id] = str(error)
+        return left
+
+    def _remove(self, router_ids: Sequence[RouterId]) -> None:
+        for router_id in router_ids:
+            self._announcer.forget(router_id)
+        found = {router_id: _links_inside(router_id) for router_id in router_ids}
+        ours = {router_id: _ends(inside) for router_id, inside in found.items() if inside and _is_ours(inside)}
+        nameless = [router_id for router_id, inside in found.items() if inside is None]
         with Netlink() as host:
-            if not netns.is_namespace(path):
-                sweep.delete_taps_of(host, router_id)
-                netns.delete(path)
-            elif _is_ours(router_id):
-                _delete_links_inside(router_id)
-                netns.delete(path)
-        self._steering.forget(router_id)
+            sweep.delete_pairs(host, ours)
+            sweep.delete_taps_of(host, nameless)
+        for router_id in (*ours, *nameless):
+            netns.delete(netns.path_of(router_id))
+        self._steering.forget(router_ids)
 
     def sweep(self, keep: Iterable[Network]) -> bool:
         """Remove our bridges and VXLAN devices of a few networks that are not in `keep`, and stray ends of ours.
@@ -345,21 +365,23 @@ class Reconciler:
         )
 
 
-def _is_ours(router_id: RouterId) -> bool:
-    """Whether the namespace of a router's name carries our mark; False where it has just gone."""
+def _links_inside(router_id: RouterId) -> list[KernelLink] | None:
+    """The links of the namespace of a router's name; None where there is none, or has just gone."""
     try:
         with netns.enter(netns.path_of(router_id), Netlink) as inside:
-            return namespace_state(links.all_links(inside)) is NamespaceState.OURS
+            return links.all_links(inside)
     except FileNotFoundError:
-        return False
+        return None
 
 
-def _delete_links_inside(router_id: RouterId) -> None:
-    """Take a router off the wire at once; its namespace may live on for a while (a process may be in it)."""
-    with netns.enter(netns.path_of(router_id), Netlink) as inside:
-        names = [link.name for link in links.all_links(inside)]
-        ours = [name for name in names if name.startswith((TENANT_PREFIX, GATEWAY_PREFIX))]
-        inside.carry_out(links.delete_together(ours))
+def _is_ours(inside: list[KernelLink]) -> bool:
+    """Whether a namespace with these links carries our mark."""
+    return namespace_state(inside) is NamespaceState.OURS
+
+
+def _ends(inside: Iterable[KernelLink]) -> list[KernelLink]:
+    """Of the links of a router's namespace, its interfaces."""
+    return [link for link in inside if link.name.startswith((TENANT_PREFIX, GATEWAY_PREFIX))]
 
 
 def _address(text: str, setting: str) -> IPv4Address:

@@ -28,7 +28,7 @@ from textwrap import shorten
 
 from gapless.agent.hint import Hint
 from gapless.agent.hold import Hold
-from gapless.agent.jobs import Done, Failed, Job, Line, Reconcile, Remove, Result, Sweep, Why
+from gapless.agent.jobs import Done, Failed, Job, Line, Reconcile, Remove, Removed, Result, Sweep, Why
 from gapless.agent.progress import Progress
 from gapless.agent.queues import Queues
 from gapless.agent.told import Told
@@ -46,6 +46,8 @@ from gapless.wire.messages import AgentReport
 
 WHAT_LETTERS = 500
 """Of what was changed, in a log line: the first operations name the cause, the rest follows from it."""
+REMOVED_AT_ONCE = 32
+"""In one job, which nothing interrupts: a takeover that begins meanwhile waits for it."""
 RETRY = Pace(first_s=0.1, most_s=30.0)
 PATIENT_TRIES = 2
 """Tries after the first failure of a router that was active; with `RETRY` they are over after 0.3 s."""
@@ -221,7 +223,7 @@ class Worklist:
             self._was_held |= job is None and self._queues.is_waiting
             return job
         if self._queues.has_removals:
-            return self._queues.next_removal(start, self._is_free)
+            return self._start_removals(now)
         return self._queues.next_in_turn(start, self._is_free) or self._due_sweep() or self._due_audit(now)
 
     def next_deadline(self) -> float | None:
@@ -265,8 +267,10 @@ class Worklist:
             case Sweep():
                 self._sweep_ended(job, result)
             case Remove():
-                self._remove_ended(self._entries[job.router_id], result, now)
+                for router_id in job.router_ids:
+                    self._remove_ended(self._entries[router_id], _why_left(router_id, result), now)
             case Reconcile():
+                assert not isinstance(result, Removed)
                 self._reconcile_ended(self._entries[job.planned.router.id], job, result, now)
                 self._tell_progress(now)
 
@@ -277,30 +281,30 @@ class Worklist:
             # Harmless: what is left carries nothing. The next network that loses its last router sweeps again.
             text = f"bridges that no router needs were not all removed: {result.reason}"
             self._lines.append(Line(text=text, is_warning=True))
-        elif result.more_is_left:
+        elif isinstance(result, Done) and result.more_is_left:
             self._sweep_is_due = True  # what came up meanwhile goes first
 
-    def _remove_ended(self, entry: _Entry, result: Result, now: float) -> None:
+    def _remove_ended(self, entry: _Entry, why_left: str | None, now: float) -> None:
         self._busy.pop(entry.id)
         entry.ended_at = now
         self._queues.removal_was_tried(entry.id)
-        if isinstance(result, Done):
+        if why_left is None:
             entry.is_present = entry.has_run = entry.is_as_found = False
             entry.tries_left = 0
             entry.tries.reset()
         if entry.wanted is not None:
             self._queues.plan(entry.id, forwards=entry.wanted.forwards)
-        elif isinstance(result, Done):
+        elif why_left is None:
             self._removed.append(entry.id)
             self._is_gone(entry)
         else:
-            self._fail(entry, f"it is no longer this host's, and could not be removed: {result.reason}", Why.PLAN, now)
+            self._fail(entry, f"it is no longer this host's, and could not be removed: {why_left}", Why.PLAN, now)
         if self._removed and not self._queues.has_removals:
             text = f"removed {counted(len(self._removed), 'router')} no longer this host's: {', '.join(self._removed)}"
             self._lines.append(Line(text=text))
             self._removed.clear()
 
-    def _reconcile_ended(self, entry: _Entry, job: Reconcile, result: Result, now: float) -> None:
+    def _reconcile_ended(self, entry: _Entry, job: Reconcile, result: Done | Failed, now: float) -> None:
         began_at = self._busy.pop(entry.id)
         if job.why is Why.DRIFT:
             entry.rest_until = now + entry.rest.after(began_at - entry.ended_at)
@@ -463,7 +467,7 @@ class Worklist:
     def _job_for(self, entry: _Entry, why: Why) -> Reconcile | Remove | None:
         """What to do with a router, by its levels alone."""
         if entry.wanted is None:
-            return Remove(router_id=entry.id) if self._is_confirmed else None
+            return Remove(router_ids=(entry.id,)) if self._is_confirmed else None
         if self._is_confirmed or entry.has_run:
             return Reconcile(planned=entry.wanted, why=why, asked_at=entry.asked_at)
         return None
@@ -478,6 +482,12 @@ class Worklist:
         if isinstance(job, Reconcile) and not entry.has_run and not has_failed:
             self._say(entry, RouterState.BUILDING)
         return job
+
+    def _start_removals(self, now: float) -> Remove | None:
+        """Begin to remove what a confirmed plan does not name, some at a time."""
+        begun = self._queues.next_removals(self._is_free, REMOVED_AT_ONCE)
+        self._busy |= dict.fromkeys(begun, now)
+        return Remove(router_ids=begun) if begun else None
 
     def _due_sweep(self) -> Sweep | None:
         if not self._sweep_is_due or not self._is_confirmed or self._busy:
@@ -498,6 +508,17 @@ class Worklist:
     def _networks(self) -> frozenset[Network]:
         wanted = (each.wanted.router for each in self._entries.values() if each.wanted is not None)
         return frozenset(network for router in wanted for network in _networks_of(router))
+
+
+def _why_left(router_id: RouterId, result: Result) -> str | None:
+    """Why something is left of a router that was to be removed; None: nothing is."""
+    match result:
+        case Failed(reason=reason):
+            return reason
+        case Removed(left=left):
+            return left.get(router_id)
+        case Done():
+            return None
 
 
 def _differs_by_role(was: PlannedRouter, planned: PlannedRouter) -> bool:

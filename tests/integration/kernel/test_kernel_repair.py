@@ -35,7 +35,7 @@ from gapless.agent.kernel import netns, ruleset
 from gapless.agent.kernel.apply import RouterHands
 from gapless.agent.kernel.observe import observe_router
 from gapless.agent.reconcile import Reconciler
-from gapless.core.dataplane.desired import desired_router
+from gapless.core.dataplane.desired import desired_router, tap_name
 from gapless.core.dataplane.diff import diff
 from gapless.errors import Unavailable
 from gapless.kernel.netlink import Netlink
@@ -477,6 +477,28 @@ def test_removing_a_router_leaves_nothing_of_it(wires: Wires, host: Reconciler) 
     assert NAMESPACE not in ip("netns list")
     assert host.running() == frozenset()
     host.remove(ROUTER_ID)
+
+
+def test_routers_are_removed_together_and_one_that_cannot_be_holds_up_no_other(host: Reconciler) -> None:
+    """One whole, one whose tap has another name, one without a namespace's name; and a name that is no namespace."""
+    before = sorted(link["ifname"] for link in ip_json("link"))
+    routers = [numbered(number) for number in range(3)]
+    for it in routers:
+        host.reconcile(it)
+    tap = tap_name(routers[1].ports[0].id)
+    ip(f"link set {tap} down")
+    ip(f"link set {tap} name elsewhere")
+    ip(f"netns delete qrouter-{routers[2].id}")
+    odd = RouterId("odd")
+    Path(f"/run/netns/qrouter-{odd}").touch()
+    subprocess.run(["mount", "--bind", "/proc/self/ns/uts", f"/run/netns/qrouter-{odd}"], check=True, timeout=10)
+    left = host.remove_together([routers[0].id, odd, *(it.id for it in routers[1:])])
+    assert left.keys() == {odd}
+    assert "enter namespace qrouter-odd" in left[odd]
+    assert host.running() == frozenset()
+    host.sweep(())
+    assert sorted(link["ifname"] for link in ip_json("link")) == before
+    assert host.remove_together([it.id for it in routers]) == {}
 
 
 def test_iproute2_finds_its_way_in(host: Reconciler) -> None:

@@ -100,12 +100,19 @@ class FakeKernel:
             verified_s=ended,
         )
 
-    def remove(self, router_id: RouterId) -> None:
-        self._note(f"remove {router_id}")
-        self._suffer(f"remove {router_id}")
-        with self._changed:
-            self.routers.pop(router_id, None)
-        self._note(f"removed {router_id}")
+    def remove_together(self, router_ids: Sequence[RouterId]) -> dict[RouterId, str]:
+        left = {}
+        for router_id in router_ids:
+            self._note(f"remove {router_id}")
+            try:
+                self._suffer(f"remove {router_id}")
+            except Unavailable as error:
+                left[router_id] = str(error)
+                continue
+            with self._changed:
+                self.routers.pop(router_id, None)
+            self._note(f"removed {router_id}")
+        return left
 
     def sweep(self, keep: Iterable[Network]) -> bool:
         self._note(f"sweep but {' '.join(sorted(network.id for network in keep))}".rstrip())

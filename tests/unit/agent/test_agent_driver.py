@@ -144,9 +144,10 @@ async def test_a_removal_that_hangs_holds_builds_back_and_one_that_fails_does_no
     kernel.fail_next("remove stuck", "device busy")
     async with agent(kernel) as bench:
         await bench.plan(planned("new"))
-        assert "device busy" in (await bench.hear_state("stuck", RouterState.FAILED, epoch=0)).reason
+        await asyncio.to_thread(kernel.wait_for, "remove slow")
         assert not any(line.startswith("reconcile") for line in kernel.record)
         gate.set()
+        assert "device busy" in (await bench.hear_state("stuck", RouterState.FAILED, epoch=0)).reason
         await bench.hear_state("new", RouterState.ACTIVE)
         await bench.hear_state("stuck", RouterState.REMOVED, epoch=0)
 

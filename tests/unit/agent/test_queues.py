@@ -20,7 +20,7 @@ class Desk:
         if router_id in self.idle:
             return None
         self.begun.append(f"{why} {router_id}")
-        return Remove(router_id=router_id)
+        return Remove(router_ids=(router_id,))
 
     def may(self, router_id: RouterId, _: Why) -> bool:
         return router_id not in self.busy
@@ -70,14 +70,18 @@ def test_what_this_host_forwards_for_no_more_waits_with_the_standbys() -> None:
 
 def test_a_removal_stays_until_it_was_tried() -> None:
     desk = Desk()
-    desk.queues.remove(A)
+    for router_id in (A, B, C):
+        desk.queues.remove(router_id)
     for _ in range(2):
-        assert desk.queues.next_removal(desk.start, desk.may) == Remove(router_id=A)
+        assert desk.queues.next_removals(desk.may, most=2) == (A, B)
         assert desk.queues.has_removals
-    desk.busy.add(A)
-    assert desk.queues.next_removal(desk.start, desk.may) is None
-    desk.queues.removal_was_tried(A)
+    desk.busy |= {A, C}
+    assert desk.queues.next_removals(desk.may, most=2) == (B,)
+    for router_id in (A, B, C):
+        assert desk.queues.has_removals
+        desk.queues.removal_was_tried(router_id)
     assert not desk.queues.has_removals
+    assert desk.queues.next_removals(desk.may, most=2) == ()
 
 
 def test_what_is_at_work_keeps_its_place_and_what_needs_nothing_leaves() -> None:

@@ -4,21 +4,36 @@ import pytest
 from kernel_in_memory import planned
 from worklist_rig import RIGHT, TIMES, Bench, name
 
-from gapless.agent.jobs import Done, Failed, Reconcile, Sweep, Why
+from gapless.agent.jobs import Done, Failed, Reconcile, Remove, Removed, Sweep, Why
+from gapless.agent.worklist import REMOVED_AT_ONCE
 from gapless.model.router import RouterId
 
 MORE_IS_LEFT = Done(changed=True, more_is_left=True)
 
 
 def test_removals_come_strictly_before_builds() -> None:
-    bench = Bench("old1", "old2")
+    bench = Bench(*(f"old{number:03}" for number in range(REMOVED_AT_ONCE + 2)))
     bench.plan(planned("new1"), planned("new2"))
     first, second = bench.jobs()
-    assert [name(first), name(second)] == ["remove old1", "remove old2"]
+    assert isinstance(first, Remove)
+    assert len(first.router_ids) == REMOVED_AT_ONCE
+    assert name(second) == "remove old032 old033"
     bench.end(first)
     assert bench.jobs() == [], "a build began while a removal was at work"
     bench.end(second)
     assert bench.work_off() == ["plan new1", "plan new2", "sweep"]
+
+
+def test_of_routers_that_are_removed_together_one_that_fails_holds_up_no_other() -> None:
+    bench = Bench("a", "b", "c")
+    bench.plan(planned("new"))
+    (removal,) = bench.jobs()
+    bench.end(removal, Removed(left={RouterId("b"): "device busy"}))
+    assert bench.said() == ["a@0 removed", "b@0 failed", "c@0 removed", "full"]
+    assert bench.work_off() == ["plan new", "sweep"]
+    bench.now += 1
+    assert bench.work_off(Removed()) == ["remove b"]
+    assert "b@0 removed" in bench.said()
 
 
 def test_what_was_said_in_the_order_of_a_returning_host() -> None:

@@ -68,6 +68,6 @@ def name(job: Job) -> str:
         case Reconcile():
             return f"{job.why} {job.planned.router.id}"
         case Remove():
-            return f"remove {job.router_id}"
+            return f"remove {' '.join(job.router_ids)}"
         case Sweep():
             return "sweep"

@@ -177,6 +177,11 @@ def mark_loopback(mark: str) -> Request:
     return Request(NEWLINK, 0, _IFINFO.pack(0, 0, 1, _UP, _UP) + text(_IFALIAS, mark), "mark a namespace")
 
 
+def are_a_pair(tap: KernelLink, inside: KernelLink) -> bool:
+    """Whether a link of the host and one of a router's namespace are the two ends of one."""
+    return tap.peer_index == inside.index and inside.peer_index == tap.index
+
+
 def create_pair(
     *, tap: str, mark: str, bridge_index: int, link: str, mac: str, mtu: int, namespace: int, group: int = 0
 ) -> list[Request]:

@@ -126,7 +126,7 @@ def _taps(host: Netlink, inside: dict[str, KernelLink], desired: KernelRouter) -
         link, peer = found.get(name), by_tap.get(name)
         if link is None:
             continue
-        is_pair = peer is not None and link.peer_index == peer.index and peer.peer_index == link.index
+        is_pair = peer is not None and links.are_a_pair(link, peer)
         taps[name] = Tap(
             name=name,
             mtu=link.mtu,

@@ -184,14 +184,17 @@ class Steering:
         with self._lock:
             self._take_out([(entry.kind, entry.key) for entry in entries])
 
-    def forget(self, router_id: RouterId) -> None:
-        """A router is gone: take out what only it needed."""
+    def forget(self, router_ids: Iterable[RouterId]) -> None:
+        """Routers are gone: take out what only they needed."""
         with self._lock:
-            entries = self._wanted.pop(router_id, frozenset()) | self._left.pop(router_id, frozenset())
-            self._claim_no_more(router_id, entries)
-            self._unknown.discard(router_id)
+            gone: list[Entry] = []
+            for router_id in router_ids:
+                entries = self._wanted.pop(router_id, frozenset()) | self._left.pop(router_id, frozenset())
+                self._claim_no_more(router_id, entries)
+                self._unknown.discard(router_id)
+                gone += entries
             if self._look() is not None:
-                self._take_out([(entry.kind, entry.key) for entry in entries])
+                self._take_out([(entry.kind, entry.key) for entry in gone])
 
     def sweep(self) -> None:
         """Take out what no router needs, as an earlier agent may have left; without routers, the table itself."""

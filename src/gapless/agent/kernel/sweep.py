@@ -6,12 +6,13 @@ is changed meanwhile. So networks go a few at a time, and who asks comes back fo
 Invariant: only links that carry our mark are deleted, and a bridge only when nobody else has a port in it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from gapless.agent.kernel import links, netns
 from gapless.agent.kernel.links import KernelLink
-from gapless.core.dataplane.desired import bridge_name, vxlan_name
+from gapless.core.dataplane.desired import bridge_name, tap_of, vxlan_name
 from gapless.kernel.netlink import Netlink
 from gapless.model.network import Network
 from gapless.model.observed import BRIDGE_PREFIX, TAP_PREFIX, VXLAN_PREFIX
@@ -32,9 +33,31 @@ def routers_of_taps(host: Netlink) -> frozenset[RouterId]:
     return frozenset(RouterId(tap.marked_id) for tap in _our_taps(links.all_links(host)))
 
 
-def delete_taps_of(host: Netlink, router_id: RouterId) -> None:
-    """Delete a router's taps, wherever their other ends are."""
-    _delete(host, (tap for tap in _our_taps(links.all_links(host)) if tap.marked_id == router_id))
+def delete_taps_of(host: Netlink, router_ids: Collection[RouterId]) -> None:
+    """Delete routers' taps, wherever their other ends are."""
+    if router_ids:
+        _delete(host, (tap for tap in _our_taps(links.all_links(host)) if tap.marked_id in router_ids))
+
+
+def delete_pairs(host: Netlink, insides: Mapping[RouterId, Collection[KernelLink]]) -> None:
+    """Delete routers' pairs, known by their ends inside: from the host, at once, as far as their taps are there.
+
+    A router is off the wire at once; its namespace may live on for a while (a process may be in it).
+    """
+    taps = links.find(host, sorted({tap_of(link.name) for each in insides.values() for link in each}))
+    whole: list[KernelLink] = []
+    broken: dict[RouterId, list[KernelLink]] = {}
+    for router_id, ends in insides.items():
+        for link in ends:
+            tap = taps.get(tap_of(link.name))
+            if tap is not None and links.are_a_pair(tap, link):
+                whole.append(tap)
+            else:
+                broken.setdefault(router_id, []).append(link)
+    _delete(host, whole)
+    for router_id, ends in broken.items():
+        with suppress(FileNotFoundError), netns.enter(netns.path_of(router_id), Netlink) as inside:
+            _delete(inside, ends)
 
 
 def delete_stray_taps(host: Netlink) -> None:
