@@ -7,11 +7,13 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, assert_never
 
 from gapless.agent.kernel import arp, conntrack, links, netns, routing, ruleset
+from gapless.agent.kernel.nft import Nft
 from gapless.agent.kernel.observe import Inside
 from gapless.core.dataplane.desired import SETTINGS
 from gapless.errors import InvariantError, Unavailable
@@ -199,8 +201,8 @@ class RouterHands:
         for operation in plan:
             match operation:
                 case CreateNamespace(settings=settings):
-                    inside = Inside.opened_to_announce if self._announces else Inside.opened
-                    self.inside = netns.create(self._path, settings, inside)
+                    opened = partial(Inside.opened_to_build, announces=self._announces)
+                    self.inside = netns.create(self._path, settings, opened)
                     self._follow()
                 case ClaimNamespace():
                     self._queue_inside(links.mark_loopback(netns.MARK))
@@ -237,7 +239,7 @@ class RouterHands:
                 self._inside().settings = netns.enter(self._path, lambda: _changed(settings))
             case LoadRules(ruleset=rules, replace=replace):
                 self._flush()
-                ruleset.load(self._inside().nft, rules, replace=replace)
+                ruleset.load(self._nft(), rules, replace=replace)
             case ForgetFlows(address=address):
                 self._flush()
                 with netns.enter(self._path, conntrack.open_socket) as tracking:
@@ -311,6 +313,12 @@ class RouterHands:
         inside = self._inside()
         opened, inside.packets = inside.packets, None
         return opened if opened is not None else netns.enter(self._path, arp.open_socket)
+
+    def _nft(self) -> Nft:
+        inside = self._inside()
+        if inside.nft is None:
+            inside.nft = netns.enter(self._path, Nft)
+        return inside.nft
 
     def _inside(self) -> Inside:
         if self.inside is None:

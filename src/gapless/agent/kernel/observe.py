@@ -14,7 +14,7 @@ from gapless.agent.kernel.links import KernelLink
 from gapless.agent.kernel.nft import Nft
 from gapless.core.dataplane.desired import SETTINGS, tap_of
 from gapless.errors import Unavailable
-from gapless.kernel.netlink import Netlink
+from gapless.kernel.netlink import NETFILTER, Netlink
 from gapless.model.observed import (
     GATEWAY_PREFIX,
     GUARDED_GROUP,
@@ -40,8 +40,11 @@ class Inside:
     """Sockets of a router's namespace, usable from any thread, and the settings found when they were opened."""
 
     netlink: Netlink
-    nft: Nft
+    tables: Netlink
+    """Of the family NETFILTER."""
     settings: dict[str, str]
+    nft: Nft | None = None
+    """To load rules with, where that was expected."""
     packets: socket.socket | None = None
     """To announce with; the announcer takes it."""
 
@@ -49,17 +52,18 @@ class Inside:
     def opened(cls) -> Self:
         """Those of the calling thread's namespace."""
         with contextlib.ExitStack() as undo:
-            netlink = undo.enter_context(Netlink())
-            inside = cls(netlink=netlink, nft=undo.enter_context(Nft()), settings=netns.read_settings(SETTINGS))
+            netlink, tables = undo.enter_context(Netlink()), undo.enter_context(Netlink(NETFILTER))
+            inside = cls(netlink=netlink, tables=tables, settings=netns.read_settings(SETTINGS))
             undo.pop_all()
         return inside
 
     @classmethod
-    def opened_to_announce(cls) -> Self:
-        """Those of the calling thread's namespace, with one for announcements."""
+    def opened_to_build(cls, *, announces: bool) -> Self:
+        """Those of the calling thread's namespace, with what a new router needs: rules, and announcements if any."""
         with contextlib.ExitStack() as undo:
             inside = undo.enter_context(contextlib.closing(cls.opened()))
-            inside.packets = arp.open_socket()
+            inside.nft = Nft()
+            inside.packets = arp.open_socket() if announces else None
             undo.pop_all()
         return inside
 
@@ -68,7 +72,9 @@ class Inside:
         if self.packets is not None:
             self.packets.close()
         self.netlink.close()
-        self.nft.close()
+        self.tables.close()
+        if self.nft is not None:
+            self.nft.close()
 
 
 def observe_router(host: Netlink, inside: Inside | None, desired: KernelRouter) -> KernelRouter:
@@ -86,7 +92,7 @@ def observe_router(host: Netlink, inside: Inside | None, desired: KernelRouter) 
     return KernelRouter(
         namespace=state,
         settings=inside.settings,
-        ruleset=ruleset.observe(inside.nft),
+        ruleset=ruleset.observe(inside.tables),
         links={
             name: Link(
                 name=name,

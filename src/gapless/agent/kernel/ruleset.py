@@ -19,13 +19,15 @@ Invariant: names of interfaces only, never indices: libnftables keeps one index 
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Any
 
+from gapless.agent.kernel import tables
 from gapless.agent.kernel.nft import Nft
+from gapless.agent.kernel.tables import Table
 from gapless.core.dataplane.desired import gateway_link
+from gapless.kernel.netlink import Netlink
 from gapless.model.observed import Ruleset
 from gapless.model.router import Router
 
@@ -52,7 +54,7 @@ class _Chain:
     @property
     def shape(self) -> str:
         comments = [comment for _, comment in self.rules]
-        return f"{self.name} {self.type} {self.hook} {self.priority} {self.policy} {comments}"
+        return _shape(self.name, self.type, self.hook, self.priority, self.policy, comments)
 
 
 def render(router: Router) -> Ruleset:
@@ -136,49 +138,42 @@ def load(nft: Nft, ruleset: Ruleset, *, replace: bool) -> None:
     nft.transact(drop + ruleset.text, "load the router's rules")
 
 
-def observe(nft: Nft) -> Ruleset | None:
-    """The rules of the context's namespace; None without any, fingerprint "" where they were changed by hand."""
-    listed = nft.list_table(FAMILY, TABLE)
-    return None if listed is None else _judge(listed)
+def observe(netlink: Netlink) -> Ruleset | None:
+    """The rules of the namespace of a socket of the family NETFILTER; None without any, fingerprint "" where they were
+    changed by hand.
+    """
+    found = tables.read(netlink, tables.IPV4, TABLE)
+    return None if found is None else judge(found)
 
 
-def _judge(listed: Sequence[dict[str, Any]]) -> Ruleset:
-    """What a listing of our table says."""
-    kinds: dict[str, list[dict[str, Any]]] = {}
-    for entry in listed:
-        for kind, thing in entry.items():
-            kinds.setdefault(kind, []).append(thing)
-    chains, rules, maps = kinds.get("chain", []), kinds.get("rule", []), kinds.get("map", [])
-    translations = {found["name"]: _elements(found) for found in maps}
+def judge(table: Table) -> Ruleset:
+    """What our table says."""
+    translations = {it.name: _pairs(it) for it in table.sets}
     floating = translations.get(_FLOATING) or frozenset()
-    seals = [chain["name"].removeprefix(_SEAL) for chain in chains if chain["name"].startswith(_SEAL)]
+    seals = [chain.name.removeprefix(_SEAL) for chain in table.chains if chain.name.startswith(_SEAL)]
     is_untouched = (
-        set(kinds) <= {"metainfo", "table", "chain", "rule", "map"}
-        and not any(table.get("flags") for table in kinds.get("table", []))
+        not table.flags
+        and not table.others
         and len(seals) == 1
         and translations == {_FLOATING: floating, _FIXED: frozenset((fixed, outer) for outer, fixed in floating)}
-        and seals[0].partition("_")[2] == _digest(_observed_shape(chains, rules))
+        and seals[0].partition("_")[2] == _digest(_observed_shape(table.chains))
     )
     return Ruleset(fingerprint=seals[0] if is_untouched else "", floating=floating)
 
 
-def _observed_shape(chains: Sequence[dict[str, Any]], rules: Sequence[dict[str, Any]]) -> str:
-    comments: dict[str, list[str]] = {chain["name"]: [] for chain in chains}
-    for rule in rules:
-        comments[rule["chain"]].append(rule.get("comment", ""))
+def _observed_shape(chains: Iterable[tables.Chain]) -> str:
     return "\n".join(
-        sorted(
-            f"{chain['name']} {chain.get('type')} {chain['hook']} {chain.get('prio')} {chain.get('policy')} "
-            f"{comments[chain['name']]}"
-            for chain in chains
-            if "hook" in chain
-        )
+        sorted(_shape(it.name, it.type, it.hook, it.priority, it.policy, it.comments) for it in chains if it.hook)
     )
 
 
-def _elements(found: dict[str, Any]) -> frozenset[tuple[IPv4Address, IPv4Address]] | None:
-    """The pairs of a map; None where one is not of our making: with a comment, a timeout, a range, another type."""
-    try:
-        return frozenset((IPv4Address(key), IPv4Address(value)) for key, value in found.get("elem", []))
-    except (TypeError, ValueError):
+def _shape(name: str, type_: str, hook: str, priority: int, policy: str, comments: Iterable[str]) -> str:
+    return f"{name} {type_} {hook} {priority} {policy} {list(comments)}"
+
+
+def _pairs(found: tables.Set) -> frozenset[tuple[IPv4Address, IPv4Address]] | None:
+    """The pairs of a map of addresses; None where it is not of our making: with a comment, a timeout, a range."""
+    if (found.flags, found.key_type, found.data_type) != (tables.MAP, tables.ADDRESS, tables.ADDRESS):
         return None
+    pairs = found.pairs
+    return None if pairs is None else frozenset((IPv4Address(key), IPv4Address(value)) for key, value in pairs)

@@ -1,0 +1,161 @@
+"""What a table of nftables holds, read by nfnetlink: a look at a router needs no context of libnftables and no JSON.
+
+The rule: whoever looks has begun to listen (`events`), so a change between two of the messages read here is heard of,
+and leads to another look.
+
+Formats: linux/netfilter/nf_tables.h. Numbers are in network order. A rule's comment: libnftnl/udata.h.
+"""
+
+import errno
+import socket
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gapless.kernel.netlink import Netlink, Request, attributes, each_attribute, text
+
+IPV4: Final = socket.AF_INET
+"""The family `ip`."""
+MAP: Final = 0x8
+"""The flag of a set that is a map, and nothing else."""
+ADDRESS: Final = 7
+"""The type `ipv4_addr`, in libnftables' numbers."""
+
+_SUBSYSTEM = 10 << 8
+_GETTABLE, _GETCHAIN, _GETRULE, _GETSET, _GETSETELEM, _GETOBJ, _GETFLOWTABLE = 1, 4, 7, 10, 13, 19, 23
+_GENERAL = struct.Struct("=BBH")
+_GONE = frozenset({errno.ENOENT})
+_HOOKS: Final = ("prerouting", "input", "forward", "output", "postrouting")
+_POLICIES: Final = ("drop", "accept")
+_COMMENT = 0
+_KEY, _DATA = 1, 2
+_PADDING, _ELEMENT_FLAGS = 8, 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """A chain, with its rules' comments, in order; "" for a rule without one."""
+
+    name: str
+    type: str = ""
+    hook: str = ""
+    """Of a base chain; "" of one that rules go to."""
+    priority: int = 0
+    policy: str = ""
+    comments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Set:
+    """A set or map. `pairs` are the elements of a plain map, packed; None where any is more than a key and a value."""
+
+    name: str
+    flags: int
+    key_type: int
+    data_type: int
+    pairs: frozenset[tuple[bytes, bytes]] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """All of it. `others`: how many objects and flow tables."""
+
+    flags: int
+    chains: tuple[Chain, ...]
+    sets: tuple[Set, ...]
+    others: int
+
+
+def read(netlink: Netlink, family: int, name: str) -> Table | None:
+    """A table of the namespace of `netlink`, a socket of the family NETFILTER; None where there is none of that name.
+
+    Raises Unavailable.
+    """
+    head = _GENERAL.pack(family, 0, 0)
+    named = head + text(1, name)
+    answer = netlink.ask([Request(_SUBSYSTEM | _GETTABLE, 0, named, f"look for nftables table {name}", _GONE)])[0]
+    if answer.error or not answer.messages:
+        return None
+    comments: dict[str, list[str]] = {}
+    for rule in _dump(netlink, _GETRULE, named, name):
+        comments.setdefault(_text(rule, 2), []).append(_comment(rule.get(7, b"")))
+    return Table(
+        flags=_number(attributes(answer.messages[0], _GENERAL.size), 2),
+        chains=tuple(_chain(it, comments.get(_text(it, 3), ())) for it in _dump(netlink, _GETCHAIN, head, name)),
+        sets=tuple(_set(netlink, it, named) for it in _dump(netlink, _GETSET, named, name)),
+        others=sum(1 for kind in (_GETOBJ, _GETFLOWTABLE) for _ in _dump(netlink, kind, named, name)),
+    )
+
+
+def _dump(netlink: Netlink, kind: int, body: bytes, table: str) -> Iterator[Mapping[int, bytes]]:
+    """What there is of a kind; the kernel tells some kinds of other tables too."""
+    for message in netlink.dump(_SUBSYSTEM | kind, body, f"list nftables table {table}", empty=_GONE):
+        found = attributes(message, _GENERAL.size)
+        if _text(found, 1) == table:
+            yield found
+
+
+def _chain(found: Mapping[int, bytes], comments: Sequence[str]) -> Chain:
+    name = _text(found, 3)
+    if 4 not in found:
+        return Chain(name=name, comments=tuple(comments))
+    hook = attributes(found[4])
+    return Chain(
+        name=name,
+        type=_text(found, 7),
+        hook=_word(_HOOKS, _number(hook, 1)),
+        priority=struct.unpack("!i", hook.get(2, bytes(4))[:4])[0],
+        policy=_word(_POLICIES, _number(found, 5)),
+        comments=tuple(comments),
+    )
+
+
+def _set(netlink: Netlink, found: Mapping[int, bytes], named: bytes) -> Set:
+    name, flags = _text(found, 2), _number(found, 3)
+    elements = list(_elements(netlink, named + text(2, name))) if flags == MAP else []
+    return Set(
+        name=name,
+        flags=flags,
+        key_type=_number(found, 4),
+        data_type=_number(found, 6),
+        pairs=frozenset(map(_pair, elements)) if all(map(_is_plain, elements)) else None,
+    )
+
+
+def _elements(netlink: Netlink, of_set: bytes) -> Iterator[Mapping[int, bytes]]:
+    for message in netlink.dump(_SUBSYSTEM | _GETSETELEM, of_set, "list nftables elements", empty=_GONE):
+        for _, each in each_attribute(attributes(message, _GENERAL.size).get(3, b"")):
+            yield attributes(each)
+
+
+def _pair(element: Mapping[int, bytes]) -> tuple[bytes, bytes]:
+    key, data = (attributes(element[part]).get(1, b"") for part in (_KEY, _DATA))
+    return key, data
+
+
+def _is_plain(element: Mapping[int, bytes]) -> bool:
+    """Whether there is nothing to it but a key and a value: no flag, time, comment or counter."""
+    return not _number(element, _ELEMENT_FLAGS) and element.keys() - {_PADDING, _ELEMENT_FLAGS} == {_KEY, _DATA}
+
+
+def _comment(userdata: bytes) -> str:
+    """The comment in a rule's notes: pieces of one byte of type, one of length, and as many bytes."""
+    while len(userdata) >= 2:
+        kind, length = userdata[0], userdata[1]
+        if kind == _COMMENT:
+            return userdata[2 : 2 + length].rstrip(b"\0").decode(errors="replace")
+        userdata = userdata[2 + length :]
+    return ""
+
+
+def _text(found: Mapping[int, bytes], kind: int) -> str:
+    return found.get(kind, b"").rstrip(b"\0").decode(errors="replace")
+
+
+def _number(found: Mapping[int, bytes], kind: int) -> int:
+    return int.from_bytes(found.get(kind, b"")[:4], "big")
+
+
+def _word(words: tuple[str, ...], number: int) -> str:
+    return words[number] if number < len(words) else str(number)
