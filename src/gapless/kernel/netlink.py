@@ -3,6 +3,10 @@
 Why not a library's calls: one router is some fifteen requests. Sent in one `sendmsg` each direction they cost what the
 kernel costs; encoding and decoding with pyroute2 took 0.2 and 0.4 ms a message, more than the kernel's own work.
 
+Of requests that travel together the last one alone is acknowledged: the kernel works them off within the call that
+sends, in order, and answers those that failed unasked. And the kernel keeps the time of a wait. Each system call lets
+go of Python's global lock, and beside another thread at work it costs more to get that back than to make the call.
+
 The rule: a request may wait `TIMEOUT_S` for its answer and no longer. Formats: linux/netlink.h, RFC 3549.
 """
 
@@ -34,8 +38,11 @@ _SOL_NETLINK = 270
 _CAP_ACK, _EXT_ACK, _STRICT_CHECK = 10, 11, 12
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
+_TIMEVAL = struct.Struct("@ll")
 _BATCH = 64
-"""Requests in one `sendmsg`: their acknowledgements fit a default receive buffer."""
+"""Requests in one `sendmsg`: their answers fit a default receive buffer."""
+_ROOM_BYTES = 1 << 16
+"""For what one `recv` brings. The kernel packs 32 KiB of a list at most."""
 _DUMP_ATTEMPTS = 5
 
 Attributes = Mapping[int, bytes]
@@ -124,7 +131,10 @@ class Netlink:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
         for option in (_CAP_ACK, _EXT_ACK, _STRICT_CHECK):
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
-        self._socket.settimeout(TIMEOUT_S)
+        seconds = int(TIMEOUT_S)
+        patience = _TIMEVAL.pack(seconds, int((TIMEOUT_S - seconds) * 1e6))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
+        self._room = bytearray(_ROOM_BYTES)
         self._sequence = 0
 
     def __enter__(self) -> Self:
@@ -152,25 +162,34 @@ class Netlink:
 
     def _ask_batch(self, requests: Sequence[Request]) -> list[Answer]:
         first = self._sequence + 1
-        self._sequence += len(requests)
+        self._sequence = last = self._sequence + len(requests)
         packed = b"".join(
-            _HEADER.pack(16 + len(request.body), request.type, request.flags | REQUEST | ACK, first + place, 0)
+            _HEADER.pack(
+                16 + len(request.body),
+                request.type,
+                request.flags | REQUEST | (ACK if sequence == last else 0),
+                sequence,
+                0,
+            )
             + request.body
             + b"\0" * (-len(request.body) % 4)
-            for place, request in enumerate(requests)
+            for sequence, request in enumerate(requests, first)
         )
         self._send(packed)
-        answers: dict[int, Answer] = {}
+        failures: dict[int, tuple[int, str]] = {}
         messages: dict[int, list[bytes]] = {}
-        while len(answers) < len(requests):
+        while last not in failures:
             for kind, flags, sequence, body in self._receive():
-                if not first <= sequence <= self._sequence:
+                if not first <= sequence <= last:
                     continue  # a late answer to a request that was given up
                 if kind == _ERROR:
-                    answers[sequence] = _answer(flags, body, tuple(messages.get(sequence, ())))
+                    failures[sequence] = _failure(flags, body)
                 else:
                     messages.setdefault(sequence, []).append(body)
-        return [answers[first + place] for place in range(len(requests))]
+        return [
+            Answer(*failures.get(sequence, (0, "")), tuple(messages.get(sequence, ())))
+            for sequence in range(first, last + 1)
+        ]
 
     def dump(self, kind: int, body: bytes, about: str, empty: frozenset[int] = frozenset()) -> list[bytes]:
         """The bodies of all messages of a dump; taken again when the kernel says that it changed meanwhile.
@@ -208,11 +227,12 @@ class Netlink:
 
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
         try:
-            data = self._socket.recv(1 << 18)
-        except TimeoutError as error:
+            size = self._socket.recv_into(self._room)
+        except BlockingIOError as error:
             raise Unavailable(f"the kernel did not answer a netlink request within {TIMEOUT_S:g} s") from error
         except OSError as error:
             raise Unavailable(f"a netlink answer was lost: {error.strerror or error}") from error
+        data = bytes(memoryview(self._room)[:size])
         offset = 0
         while offset + 16 <= len(data):
             length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
@@ -220,11 +240,11 @@ class Netlink:
             offset += (length + 3) & ~3
 
 
-def _answer(flags: int, body: bytes, messages: tuple[bytes, ...]) -> Answer:
-    error = -struct.unpack_from("=i", body)[0]
+def _failure(flags: int, body: bytes) -> tuple[int, str]:
+    """An error's number and explanation; 0 is an acknowledgement."""
     # With NETLINK_CAP_ACK the request's header, without its body, stands between the number and the explanation.
     said = attributes(body, 20).get(_ERROR_TEXT, b"") if flags & _ACK_TLVS else b""
-    return Answer(error=error, text=as_text(said), messages=messages)
+    return -struct.unpack_from("=i", body)[0], as_text(said)
 
 
 ALREADY_GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})

@@ -60,3 +60,21 @@ def test_answers_to_requests_that_were_given_up_are_passed_over(monkeypatch: pyt
         late, own = (2, 0, 5, b"\xff\xff\xff\xff" + b"\0" * 16), (2, 0, 8, b"\0" * 20)
         monkeypatch.setattr(opened, "_receive", lambda: iter([late, own]))
         assert [answer.error for answer in opened.ask([Request(18, 0, b"", "mine")])] == [0]
+
+
+def error(number: int, sequence: int) -> tuple[int, int, int, bytes]:
+    return 2, 0, sequence, (-number).to_bytes(4, "little", signed=True) + b"\0" * 16
+
+
+def test_of_requests_that_travel_together_only_the_last_asks_for_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not answered went well; what failed is answered unasked."""
+    sent: list[bytes] = []
+    with SilentKernel() as opened:
+        monkeypatch.setattr(opened, "_send", sent.append)
+        told = iter([(16, 0, 1, b"found"), error(2, 2), error(0, 3)])
+        monkeypatch.setattr(opened, "_receive", lambda: iter([next(told)]))
+        answers = opened.ask([Request(18, 0, b"", name) for name in ("a", "b", "c")])
+    assert [(it.error, it.messages) for it in answers] == [(0, (b"found",)), (2, ()), (0, ())]
+    (packed,) = sent
+    flags = [int.from_bytes(packed[at + 6 : at + 8], "little") for at in range(0, len(packed), 16)]
+    assert flags == [netlink.REQUEST, netlink.REQUEST, netlink.REQUEST | netlink.ACK]

@@ -50,6 +50,8 @@ _VX_ID, _VX_GROUP, _VX_LINK, _VX_LOCAL, _VX_LEARNING, _VX_PORT = 1, 2, 3, 4, 7, 
 _INET_CONF, _CONF_FORWARDING = 1, 1
 _GROUP = 27
 _SKIP_STATISTICS = 1 << 3
+_FOUND_AT_ONCE = 16
+"""Descriptions of links that fit a default receive buffer: each takes some pages of it."""
 _UP = 0x1
 _OPERATIONAL = 6
 
@@ -147,7 +149,11 @@ def find(netlink: Netlink, names: list[str]) -> dict[str, KernelLink]:
         )
         for name in names
     ]
-    answers = netlink.ask(requests)
+    answers = [
+        answer
+        for start in range(0, len(requests), _FOUND_AT_ONCE)
+        for answer in netlink.ask(requests[start : start + _FOUND_AT_ONCE])
+    ]
     return {
         name: decode(answer.messages[0])
         for name, answer in zip(names, answers, strict=True)
