@@ -14,7 +14,6 @@ the kernel had to drop messages (ENOBUFS), that is a hint about every router.
 Formats: rtnetlink(7), netlink(7), linux/netconf.h, linux/net_namespace.h, linux/netfilter/nf_tables.h.
 """
 
-import ctypes
 import errno
 import socket
 import struct
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from gapless.agent.hint import Hint
-from gapless.agent.kernel import links, netns
+from gapless.agent.kernel import filters, links, netns
 from gapless.errors import Unavailable
 from gapless.kernel import comm, refusals
 from gapless.kernel.netlink import NETFILTER, ROUTE, Netlink, as_u32, attributes
@@ -34,7 +33,7 @@ from gapless.model.router import RouterId
 
 _SOL_NETLINK: Final = 270
 _ADD_MEMBERSHIP, _LISTEN_ALL_NSID = 1, 8
-_SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
+_SO_RCVBUFFORCE = 33
 _LINKS, _ADDRESSES, _ROUTES, _FORWARDING, _NUMBERS = 1, 5, 7, 24, 28
 """RTNLGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV4_NETCONF, _NSID."""
 _RULES: Final = 7
@@ -49,7 +48,7 @@ _PASSES: Final = 0x1 | 0x10000
 """IFF_UP and IFF_LOWER_UP."""
 _IFNAME, _ADDRESS, _MTU = 3, 1, 4
 _BUFFER_BYTES: Final = 8 << 20
-_MOST_AT_ONCE: Final = 1 << 16
+_MESSAGE_BYTES: Final = 1 << 16
 _TURN: Final = 256
 """Messages that are read in one turn. A storm leaves the loop, and the other routers, their time."""
 
@@ -75,14 +74,15 @@ class RouterEvents:
         self.on_steering: Callable[[], RouterId | None] = lambda: None
         """Called when the host's own tables changed in shape: which router to look at for that."""
         self._rooms: dict[int, _Room] = {}
+        self._message = bytearray(_MESSAGE_BYTES)
         self._lock = threading.Lock()
         self._is_closed = False
         opened: list[socket.socket] = []
         try:
             for family, groups, program, is_everywhere in (
-                (ROUTE, (_LINKS, _ADDRESSES, _ROUTES, _FORWARDING, _NUMBERS), (), True),
-                (NETFILTER, (_RULES,), _only(_NEWGEN, by_others_than=comm.BEAT), True),
-                (NETFILTER, (_RULES,), _all_but(_NEWGEN, _NEWSETELEM, _DELSETELEM), False),
+                (ROUTE, (_LINKS, _ADDRESSES, _ROUTES, _FORWARDING, _NUMBERS), filters.NO_HOSTS_ENDS, True),
+                (NETFILTER, (_RULES,), filters.only(_NEWGEN, by_others_than=comm.BEAT), True),
+                (NETFILTER, (_RULES,), filters.all_but(_NEWGEN, _NEWSETELEM, _DELSETELEM), False),
             ):
                 opened.append(_listen(family, groups, program, is_everywhere=is_everywhere))
         except OSError as error:
@@ -140,7 +140,7 @@ class RouterEvents:
     def _read_socket(self, opened: socket.socket, hints: dict[RouterId | None, None]) -> bool:
         for _ in range(_TURN):
             try:
-                data, about, _, _ = opened.recvmsg(_MOST_AT_ONCE, 64)
+                size, about, _, _ = opened.recvmsg_into([self._message], 64)
             except BlockingIOError:
                 return False
             except OSError as error:
@@ -156,6 +156,7 @@ class RouterEvents:
             if opened is self._rules:
                 hints |= {room.router_id: None} if room is not None else {}
             else:
+                data = bytes(memoryview(self._message)[:size])
                 hints |= dict.fromkeys(self._hear_links(data, number, room))
         return True
 
@@ -191,13 +192,12 @@ def _is_news_of_a_link(room: _Room, kind: int, body: bytes) -> bool:
     return was != link or flags & _PASSES != _PASSES
 
 
-def _listen(family: int, groups: tuple[int, ...], program: bytes | tuple[()], *, is_everywhere: bool) -> socket.socket:
+def _listen(family: int, groups: tuple[int, ...], program: bytes, *, is_everywhere: bool) -> socket.socket:
     opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
     try:
         opened.setblocking(False)
         _widen(opened)
-        if program:
-            _filter(opened, program)
+        filters.attach(opened, program)
         if is_everywhere:
             opened.setsockopt(_SOL_NETLINK, _LISTEN_ALL_NSID, 1)
         opened.bind((0, 0))
@@ -215,42 +215,3 @@ def _widen(opened: socket.socket) -> None:
         opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
     except PermissionError:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-
-
-_LOAD_HALF, _LOAD_WORD, _JUMP_EQUAL, _RETURN = 0x28, 0x20, 0x15, 0x06
-_INSTRUCTION = struct.Struct("=HBBI")
-_GENERATION_COMM: Final = 40
-"""Where a NEWGEN says who changed the ruleset: after its headers (16 and 4 bytes), NFTA_GEN_ID and _PROC_PID (8 each)
-and the head of NFTA_GEN_PROC_NAME (4). Zero-terminated and padded to words."""
-
-
-def _only(kind: int, *, by_others_than: str) -> bytes:
-    """A filter, classic BPF: messages that begin with this type, but for what a process of that name did, whose letters
-    are a whole number of words. It reads in network order what is in the host's.
-
-    A word is only looked at when those before it fitted, so there is always one more.
-    """
-    name = by_others_than.encode()
-    words = [int.from_bytes(name[at : at + 4], "big") for at in range(0, len(name), 4)]
-    steps = [(_LOAD_HALF, 0, 0, 4), (_JUMP_EQUAL, 0, 2 * len(words), socket.htons(kind))]
-    for place, word in enumerate(words):
-        others = 2 * (len(words) - place) - 1
-        steps += [(_LOAD_WORD, 0, 0, _GENERATION_COMM + 4 * place), (_JUMP_EQUAL, 0, others, word)]
-    steps += [(_RETURN, 0, 0, 0), (_RETURN, 0, 0, _MOST_AT_ONCE)]
-    return b"".join(_INSTRUCTION.pack(*step) for step in steps)
-
-
-def _all_but(*kinds: int) -> bytes:
-    """A filter: messages that begin with none of these types."""
-    jumps = [
-        _INSTRUCTION.pack(_JUMP_EQUAL, len(kinds) - place, 0, socket.htons(kind)) for place, kind in enumerate(kinds)
-    ]
-    ends = [_INSTRUCTION.pack(_RETURN, 0, 0, _MOST_AT_ONCE), _INSTRUCTION.pack(_RETURN, 0, 0, 0)]
-    return b"".join((_INSTRUCTION.pack(_LOAD_HALF, 0, 0, 4), *jumps, *ends))
-
-
-def _filter(opened: socket.socket, program: bytes) -> None:
-    instructions = ctypes.create_string_buffer(program, len(program))
-    count = len(program) // _INSTRUCTION.size
-    program_of = struct.pack("HP", count, ctypes.addressof(instructions))
-    opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program_of)

@@ -123,6 +123,17 @@ def decode(body: bytes) -> KernelLink:
     )
 
 
+def index_in(body: bytes) -> int:
+    """Which link such a message is about."""
+    index: int = _IFINFO.unpack_from(body)[2]
+    return index
+
+
+def is_up(body: bytes) -> bool:
+    """Whether that is set up."""
+    return bool(_IFINFO.unpack_from(body)[3] & _UP)
+
+
 def _forwarding(af_spec: bytes) -> bool:
     for family, of_family in each_attribute(af_spec):
         if family == socket.AF_INET:

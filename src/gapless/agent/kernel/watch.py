@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from gapless.agent.hint import Hint
-from gapless.agent.kernel import links, netns
+from gapless.agent.kernel import filters, links, netns
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.links import KernelLink
 from gapless.errors import Unavailable
@@ -34,7 +34,9 @@ _LINK_CHANGES: Final = 0x1
 """RTMGRP_LINK."""
 _BUFFER_BYTES: Final = 1 << 20
 _REST_S: Final = 0.005
-"""Between two turns of reading, when there is more to read than one takes."""
+"""Between two turns of reading."""
+_TURN: Final = 256
+_MESSAGE_BYTES: Final = 1 << 16
 _IN_DELETE: Final = 0x200
 _IN_Q_OVERFLOW: Final = 0x4000
 _INOTIFY_HEADER = struct.Struct("=iIII")
@@ -63,7 +65,7 @@ class DriftWatcher:
         with Netlink() as host:
             for link in links.all_links(host):
                 self._note_link(link)
-        self._loop.add_reader(self._link_socket, self._read_links)
+        self._hear_links()
         self._loop.add_reader(self._names, self._read_names)
         events.on_hint = self._hint_from_any_thread
         self._hear_events()
@@ -108,32 +110,39 @@ class DriftWatcher:
                 self._loop.add_reader(each, self._read_events)
 
     def _read_events(self) -> None:
-        """A turn's worth. When there is more, that waits: a storm leaves the loop its time for other things."""
-        if self._events.read():
-            for each in self._events.sockets:
-                self._loop.remove_reader(each)
-            self._loop.call_later(_REST_S, self._hear_events)
+        """A turn's worth; then they wait. A storm, and a build, of which much is told, leave others their time."""
+        self._events.read()
+        for each in self._events.sockets:
+            self._loop.remove_reader(each)
+        self._loop.call_later(_REST_S, self._hear_events)
+
+    def _hear_links(self) -> None:
+        if not self._is_closed:
+            self._loop.add_reader(self._link_socket, self._read_links)
 
     def _read_links(self) -> None:
-        try:
-            data = self._link_socket.recv(_BUFFER_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
-            self._hint(None)  # the kernel dropped notifications: anything may have happened
-            return
+        """As with events."""
+        for _ in range(_TURN):
+            try:
+                self._note(self._link_socket.recv(_MESSAGE_BYTES))
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                self._hint(None)  # the kernel dropped notifications: anything may have happened
+        self._loop.remove_reader(self._link_socket)
+        self._loop.call_later(_REST_S, self._hear_links)
+
+    def _note(self, data: bytes) -> None:
         offset = 0
         while offset + _NETLINK_HEADER.size <= len(data):
             length, kind, *_ = _NETLINK_HEADER.unpack_from(data, offset)
             body = data[offset + _NETLINK_HEADER.size : offset + length]
-            offset += (length + 3) & ~3
-            if body[:1] != b"\0":
-                continue  # a bridge speaking of its port; the link itself says the same
+            offset += max(_NETLINK_HEADER.size, (length + 3) & ~3)
             if kind == links.DELLINK:
                 self._note_gone(links.decode(body))
-            elif kind == links.NEWLINK:
+            elif kind == links.NEWLINK and (links.is_up(body) or links.index_in(body) in self._passing):
                 self._note_link(links.decode(body))
 
     def _note_gone(self, link: KernelLink) -> None:
@@ -192,6 +201,7 @@ def _open_link_socket() -> socket.socket:
         opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
     opened.setblocking(False)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+    filters.attach(opened, filters.NO_PORTS)
     opened.bind((0, _LINK_CHANGES))
     return opened
 

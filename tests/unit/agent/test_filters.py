@@ -1,0 +1,75 @@
+"""What the kernel drops and what it lets through, by a filter that is run here."""
+
+import socket
+import struct
+
+import pytest
+
+from gapless.agent.kernel import filters
+from gapless.kernel.netlink import text, u32
+
+NEWLINK, DELLINK, NEWADDR, NEWGEN, NEWTABLE = 16, 17, 20, 10 << 8 | 15, 10 << 8
+
+
+def passes(program: bytes, message: bytes) -> bool:
+    """As the kernel runs it; reading past the end drops the message."""
+    steps = [struct.unpack_from("=HBBI", program, at) for at in range(0, len(program), 8)]
+    place, register = 0, 0
+    while True:
+        code, when_so, when_not, number = steps[place]
+        place += 1
+        if code == 0x06:
+            return bool(number)
+        if code == 0x15:
+            place += when_so if register == number else when_not
+        elif code == 0x54:
+            register &= number
+        else:
+            size = {0x30: 1, 0x28: 2, 0x20: 4}[code]
+            if number + size > len(message):
+                return False
+            register = int.from_bytes(message[number : number + size], "big")
+
+
+def message(kind: int, body: bytes) -> bytes:
+    return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
+
+
+def link(name: str, kind: int = NEWLINK, family: int = socket.AF_UNSPEC) -> bytes:
+    return message(kind, struct.pack("=BxHiII", family, 0, 7, 0, 0) + text(3, name) + u32(4, 1500))
+
+
+@pytest.mark.parametrize("kind", [NEWLINK, DELLINK])
+def test_links_are_told_by_their_names(kind: int) -> None:
+    for name in ("qr-a0000000-00", "qg-b", "lo", "mine", "ta", "brr", "vxlbn-1"):
+        assert passes(filters.NO_HOSTS_ENDS, link(name, kind)), name
+    for name in ("tapa0000000-00", "brqaaaaaaaa-aa", "vxlan-100", "tap"):
+        assert not passes(filters.NO_HOSTS_ENDS, link(name, kind)), name
+        assert passes(filters.NO_PORTS, link(name, kind)), name
+
+
+@pytest.mark.parametrize("program", [filters.NO_PORTS, filters.NO_HOSTS_ENDS])
+def test_what_a_bridge_says_of_its_ports_is_dropped_and_what_is_not_of_links_passes(program: bytes) -> None:
+    assert not passes(program, link("qr-a", family=socket.AF_BRIDGE))
+    assert passes(program, message(NEWADDR, struct.pack("=BBBBi", socket.AF_INET, 24, 0, 0, 7)))
+    nameless = message(NEWLINK, struct.pack("=BxHiII", 0, 0, 7, 0, 0) + u32(4, 1500))
+    assert passes(program, nameless)
+
+
+def generation(by: str) -> bytes:
+    return message(NEWGEN, bytes(4) + u32(1, 5) + u32(2, 77) + text(3, by))
+
+
+def test_a_generation_is_told_by_who_made_it() -> None:
+    program = filters.only(NEWGEN, by_others_than="gapless-beat")
+    assert passes(program, generation("nft"))
+    assert passes(program, generation("gapless-bear"))
+    assert not passes(program, generation("gapless-beat"))
+    assert not passes(program, message(NEWTABLE, bytes(4)))
+
+
+def test_all_but_some() -> None:
+    program = filters.all_but(NEWGEN, NEWADDR)
+    assert passes(program, message(NEWTABLE, b""))
+    assert not passes(program, message(NEWGEN, b""))
+    assert not passes(program, message(NEWADDR, b""))
