@@ -161,7 +161,7 @@ def _set_down(name: str) -> Request:
     return replace(raised, body=family_and_index + bytes(4) + flags_and_mask[4:] + rest)
 
 
-def _in_router(it: Router, work: Callable[[Netlink], None]) -> None:
+def _in_router(it: Router, work: Callable[[Netlink], object]) -> None:
     with netns.enter(netns.path_of(it.id), Netlink) as inside:
         work(inside)
 

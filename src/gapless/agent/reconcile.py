@@ -155,8 +155,9 @@ class Reconciler:
         started_s = time.monotonic()
         self._steering.expect(router.id)
         with Netlink() as host:
-            bridges, what = self._ensure_networks(host, router)
-            outside = self._outside(host, router)
+            segments, what = self._ensure_networks(host, router)
+            bridges = {network_id: segment.bridge for network_id, segment in segments.items()}
+            outside = self._outside(host, router, segments)
             desired = desired_router(router, ruleset.render(router), bridges, guarded, outside)
             self._steering.want(router.id, desired.steering)
             outcome = self._converge(host, router.id, desired, started_s, announces=not guarded)
@@ -281,27 +282,24 @@ class Reconciler:
         self._steering.close()
         self._senders.close()
 
-    def _ensure_networks(self, host: Netlink, router: Router) -> tuple[dict[NetworkId, str], list[str]]:
-        """Make the networks that a router needs; returns the bridge of each, and what had to be done, in short."""
+    def _ensure_networks(self, host: Netlink, router: Router) -> tuple[dict[NetworkId, Segment], list[str]]:
+        """Make the networks that a router needs; returns how each is carried, and what had to be done, in short."""
         if not router.admin_up:
             return {}, []
         ports = [*router.ports, *([router.gateway.port] if router.gateway is not None else [])]
         networks = {port.network.id: port.network for port in ports}
-        bridges, what = {}, []
-        for network_id, network in sorted(networks.items()):
-            bridges[network_id], changes = self._ensure_network(host, network)
-            what += [changes] if changes else []
-        return bridges, what
+        segments = {network_id: self._segment(host, network) for network_id, network in sorted(networks.items())}
+        done = [self._ensure_network(host, segment) for segment in segments.values()]
+        return segments, [what for what in done if what]
 
-    def _ensure_network(self, host: Netlink, network: Network) -> tuple[str, str]:
-        """Make one network; returns its bridge, and what had to be done, in short."""
+    def _ensure_network(self, host: Netlink, segment: Segment) -> str:
+        """Make one network; returns what had to be done, in short."""
         what = ""
-        segment = self._segment(host, network)
-        with self._turn_of(network.id):
+        with self._turn_of(segment.network_id):
             for _ in range(_ROUNDS):
                 plan = diff_segment(segment, observe_segment(host, segment))
                 if not plan:
-                    return segment.bridge, what
+                    return what
                 hands = HostHands(host)
                 for operation in plan:
                     hands.carry_out(operation)
@@ -309,8 +307,9 @@ class Reconciler:
                 what = what or _in_short(plan)
             left = diff_segment(segment, observe_segment(host, segment))
             if left:
-                raise Unavailable(f"network {network.id} is not as it should be after building: {_words(left)}")
-        return segment.bridge, what
+                reason = f"network {segment.network_id} is not as it should be after building: {_words(left)}"
+                raise Unavailable(reason)
+        return what
 
     def _turn_of(self, network_id: NetworkId) -> threading.Lock:
         with self._turns_lock:
@@ -334,11 +333,11 @@ class Reconciler:
                     return Segment(network_id=network.id, bridge=interface, mtu=network.mtu)
                 return Segment(network_id=network.id, bridge=bridge, mtu=network.mtu, uplink=interface)
 
-    def _outside(self, host: Netlink, router: Router) -> Outside | None:
+    def _outside(self, host: Netlink, router: Router, segments: Mapping[NetworkId, Segment]) -> Outside | None:
         """How a router's external network comes to this host; None: it has none."""
         if router.gateway is None or not router.admin_up:
             return None
-        segment = self._segment(host, router.gateway.port.network)
+        segment = segments[router.gateway.port.network.id]
         if not segment.is_operators:
             uplink = segment.vxlan.name if segment.vxlan is not None else segment.uplink
             return Outside(uplink=uplink, inlets=frozenset(filter(None, (uplink,))))

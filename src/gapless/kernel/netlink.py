@@ -147,11 +147,13 @@ class Netlink:
         """Close the socket; what it changed stays."""
         self._socket.close()
 
-    def carry_out(self, requests: Sequence[Request]) -> None:
+    def carry_out(self, requests: Sequence[Request]) -> list[Answer]:
         """Send `requests` in order and wait for every answer; raises Unavailable with the first one that failed."""
-        for request, answer in zip(requests, self.ask(requests), strict=True):
+        answers = self.ask(requests)
+        for request, answer in zip(requests, answers, strict=True):
             if answer.error and answer.error not in request.forgives:
                 raise Unavailable(f"{request.about}: {refusals.words(answer.error, text=answer.text)}")
+        return answers
 
     def ask(self, requests: Sequence[Request]) -> list[Answer]:
         """Send `requests` in order, many a system call; one answer each, errors included."""

@@ -166,7 +166,7 @@ def test_strangers_are_not_heard_of(wires: Wires) -> None:
         heard_of(events)
         ip("netns add theirs")
         with Netlink() as netlink, Path("/run/netns/theirs").open() as theirs:
-            netlink.carry_out([links.number_namespace(theirs.fileno())])
+            links.numbered_namespace(netlink, theirs.fileno())
         ip("link set lo up", inside="theirs")
         ip("link add dummy0 type bridge")
         ip("address add 192.0.2.1/32 dev lo")

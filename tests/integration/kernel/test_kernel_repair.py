@@ -334,8 +334,9 @@ def test_not_one_packet_is_lost_while_a_router_is_adopted_and_floating_ips_come_
 def full_plan(host: Reconciler, wanted: Router) -> tuple[KernelRouter, tuple[Operation, ...]]:
     """What a router should look like, and the plan from what is there."""
     with Netlink() as netlink:
-        bridges, _ = host._ensure_networks(netlink, wanted)
-        outside = host._outside(netlink, wanted)
+        segments, _ = host._ensure_networks(netlink, wanted)
+        bridges = {network_id: segment.bridge for network_id, segment in segments.items()}
+        outside = host._outside(netlink, wanted, segments)
         desired = desired_router(wanted, ruleset.render(wanted), bridges, outside=outside)
         host._steering.want(ROUTER_ID, desired.steering)
         steering = host._steering.observe(ROUTER_ID)

@@ -101,10 +101,7 @@ class RouterEvents:
         """Listen to a router's namespace from now on, if there is one. `host` is a socket of the host's namespace."""
         try:
             with netns.opened(path) as descriptor:
-                number = links.namespace_number(host, descriptor)
-                if number is None:
-                    host.carry_out([links.number_namespace(descriptor)])
-                    number = links.namespace_number(host, descriptor)
+                number = links.numbered_namespace(host, descriptor)
         except FileNotFoundError:
             return
         if number is None:

@@ -17,6 +17,7 @@ from gapless.kernel.netlink import (
     CREATE,
     EXCLUSIVE,
     REPLACE,
+    Answer,
     Netlink,
     Request,
     as_text,
@@ -37,6 +38,7 @@ NEWLINK, DELLINK, GETLINK = 16, 17, 18
 _NEWNSID, _GETNSID = 88, 90
 _NSID, _NSID_OF_DESCRIPTOR = 1, 3
 _UNASSIGNED = 0xFFFFFFFF
+_RTGEN = struct.pack("=Bxxx", 0)
 
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER = 1, 3, 4, 5, 10
 _OPERSTATE, _LINKINFO, _IFALIAS, _AF_SPEC = 16, 18, 20, 26
@@ -174,19 +176,25 @@ def find(netlink: Netlink, names: list[str]) -> dict[str, KernelLink]:
 
 def namespace_number(netlink: Netlink, descriptor: int) -> int | None:
     """The number by which the socket's namespace knows another, given open; None if it has none."""
-    rtgen = struct.pack("=Bxxx", 0)
-    request = Request(_GETNSID, 0, rtgen + u32(_NSID_OF_DESCRIPTOR, descriptor), "number a namespace")
-    answer = netlink.ask([request])[0]
+    return _number_in(netlink.ask([_get_number(descriptor)])[0])
+
+
+def numbered_namespace(netlink: Netlink, descriptor: int) -> int | None:
+    """As above; one that has none is given a number of the kernel's choice before. Raises Unavailable."""
+    body = _RTGEN + u32(_NSID_OF_DESCRIPTOR, descriptor) + u32(_NSID, _UNASSIGNED)
+    give = Request(_NEWNSID, 0, body, "number a namespace", frozenset({errno.EEXIST}))
+    return _number_in(netlink.carry_out([give, _get_number(descriptor)])[1])
+
+
+def _get_number(descriptor: int) -> Request:
+    return Request(_GETNSID, 0, _RTGEN + u32(_NSID_OF_DESCRIPTOR, descriptor), "look for a namespace's number")
+
+
+def _number_in(answer: Answer) -> int | None:
     if answer.error or not answer.messages:
         return None
-    number = as_u32(attributes(answer.messages[0], len(rtgen)).get(_NSID, b"\xff" * 4))
+    number = as_u32(attributes(answer.messages[0], len(_RTGEN)).get(_NSID, b"\xff" * 4))
     return None if number == _UNASSIGNED else number
-
-
-def number_namespace(descriptor: int) -> Request:
-    """Give a namespace, given open, a number of the kernel's choice in the socket's; no harm where it has one."""
-    body = struct.pack("=Bxxx", 0) + u32(_NSID_OF_DESCRIPTOR, descriptor) + u32(_NSID, _UNASSIGNED)
-    return Request(_NEWNSID, 0, body, "number a namespace", frozenset({errno.EEXIST}))
 
 
 def mark_loopback(mark: str) -> Request:
