@@ -105,7 +105,12 @@ def _build(host: Netlink, plan: Plan, outside: int, data: int) -> None:
         ]
     )
     path = netns.path_of(plan.router.id)
-    inside, nft = netns.create(path, plan.desired.settings, lambda: (Netlink(), Nft()))
+
+    def inside_of_it(_: object) -> tuple[Netlink, Nft]:
+        netns.write_settings(plan.desired.settings)
+        return Netlink(), Nft()
+
+    inside, nft = netns.create(path, {}, inside_of_it)
     assert plan.desired.ruleset is not None
     ruleset.load(nft, plan.desired.ruleset, replace=False)
     namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

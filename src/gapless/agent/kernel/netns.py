@@ -39,6 +39,7 @@ __all__ = [
     "prepare_directory",
     "read_settings",
     "write_settings",
+    "written_settings",
 ]
 
 MARK: Final = "gapless"
@@ -95,8 +96,9 @@ def number_of(router_id: RouterId) -> int | None:
         return None
 
 
-def create(path: Path, settings: Mapping[str, str], inside: Callable[[], T]) -> T:
-    """Make a namespace with our mark and `settings`, give it its name, and return what `inside` returned in it.
+def create(path: Path, settings: Mapping[str, str], inside: Callable[[dict[str, str]], T]) -> T:
+    """Make a namespace with our mark and `settings`, give it its name, and return what `inside` returned in it, which
+    is given what the kernel made of the settings.
 
     Raises Unavailable with the reason; then the name does not exist, or it was `inside` that failed.
     """
@@ -107,9 +109,9 @@ def create(path: Path, settings: Mapping[str, str], inside: Callable[[], T]) -> 
             check(_libc.unshare(_CLONE_NEWNET))
         with Netlink() as netlink:
             netlink.carry_out([links.mark_loopback(MARK)])
-        write_settings(settings)
+        written = written_settings(settings)
         _bind_name(path)
-        return inside()
+        return inside(written)
 
     return in_own_thread(make, about)
 
@@ -132,6 +134,23 @@ def write_settings(settings: Mapping[str, str]) -> None:
                 os.write(descriptor, value.encode())
             finally:
                 os.close(descriptor)
+
+
+def written_settings(settings: Mapping[str, str]) -> dict[str, str]:
+    """As above; what the kernel made of each, read where it was written. One that is left out reads as what is wanted.
+
+    To find each file anew would cost as much as to write and to read it.
+    """
+    values = dict(settings)
+    for key, value in settings.items():
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(f"/proc/sys/net/{key}", os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, value.encode())
+                values[key] = os.pread(descriptor, 64, 0).decode().strip()
+            finally:
+                os.close(descriptor)
+    return values
 
 
 def read_settings(keys: Mapping[str, str]) -> dict[str, str]:

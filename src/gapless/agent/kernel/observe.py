@@ -51,21 +51,26 @@ class Inside:
     @classmethod
     def opened(cls) -> Self:
         """Those of the calling thread's namespace."""
-        with contextlib.ExitStack() as undo:
-            netlink, tables = undo.enter_context(Netlink()), undo.enter_context(Netlink(NETFILTER))
-            inside = cls(netlink=netlink, tables=tables, settings=netns.read_settings(SETTINGS))
-            undo.pop_all()
-        return inside
+        return cls._opened(netns.read_settings(SETTINGS))
 
     @classmethod
-    def opened_to_build(cls, *, announces: bool) -> Self:
-        """Those of the calling thread's namespace, with what a new router needs: rules, and announcements if any."""
+    def opened_to_build(cls, settings: dict[str, str], *, announces: bool) -> Self:
+        """Those of the calling thread's namespace, which is new and has these settings, with what a new router needs:
+        rules, and announcements if it makes any.
+        """
         with contextlib.ExitStack() as undo:
-            inside = undo.enter_context(contextlib.closing(cls.opened()))
+            inside = undo.enter_context(contextlib.closing(cls._opened(settings)))
             inside.nft = Nft()
             inside.packets = arp.open_socket() if announces else None
             undo.pop_all()
         return inside
+
+    @classmethod
+    def _opened(cls, settings: dict[str, str]) -> Self:
+        with contextlib.ExitStack() as undo:
+            netlink, tables = undo.enter_context(Netlink()), undo.enter_context(Netlink(NETFILTER))
+            undo.pop_all()
+        return cls(netlink=netlink, tables=tables, settings=settings)
 
     def close(self) -> None:
         """Let go of the namespace."""
