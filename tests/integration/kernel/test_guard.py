@@ -27,10 +27,10 @@ from gapless.agent.kernel.netns import write_settings
 from gapless.errors import Conflict, InvalidRequest, Unavailable
 from gapless.kernel import netns
 from gapless.kernel.netlink import ACK, NETFILTER, REQUEST, Netlink
+from gapless.kernel.transactions import GENERAL, SUBSYSTEM
 from gapless.model.observed import DOOMED_GROUP, GUARDED_GROUP
 from gapless.sentinel.beat import nftables
 from gapless.sentinel.beat.guard import TABLE, Guard, Span, lease_element
-from gapless.sentinel.beat.transactions import GENERAL, SUBSYSTEM
 from gapless.sentinel.keeper import GuardKeeper
 
 pytestmark = pytest.mark.isolated

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gapless.agent.kernel import steering
+from gapless.kernel.netlink import as_text, attributes, each_attribute
 from gapless.model.steering import Kind
 
 
@@ -70,15 +71,20 @@ def test_a_table_that_was_changed_is_none_of_ours(harm: Any) -> None:
     assert not steering._is_as_made(listed)
 
 
-def test_one_command_a_set_with_names_in_quotes() -> None:
+def test_one_message_a_set() -> None:
     places: list[tuple[Kind, tuple[str, ...]]] = [
         (Kind.ASKED, ("eth1", "203.0.113.10")),
         (Kind.ASKED, ("eth1", "203.0.113.11")),
         (Kind.NEXT_HOPS, ("203.0.113.1", "203.0.113.1")),
     ]
     macs = {places[0]: "be:00:00:00:00:01", places[1]: "be:00:00:00:00:02"}
-    assert steering._commands("add", places, macs) == [
-        'add element bridge gapless_arp asked { "eth1" . 203.0.113.10 : be:00:00:00:00:01, '
-        '"eth1" . 203.0.113.11 : be:00:00:00:00:02 }',
-        "add element bridge gapless_arp next_hops { 203.0.113.1 . 203.0.113.1 }",
+    said = [(message.type, attributes(message.body)) for message in steering._messages(12, places, macs)]
+    assert [(verb, as_text(of_set[1]), as_text(of_set[2])) for verb, of_set in said] == [
+        (12, "gapless_arp", "asked"),
+        (12, "gapless_arp", "next_hops"),
     ]
+    asked = [attributes(each) for _, each in each_attribute(said[0][1][3])]
+    assert [steering._decoded(Kind.ASKED, attributes(each[1])[1]) for each in asked] == [key for _, key in places[:2]]
+    assert [attributes(each[2])[1].hex(":") for each in asked] == ["be:00:00:00:00:01", "be:00:00:00:00:02"]
+    ((_, next_hop),) = each_attribute(said[1][1][3])
+    assert attributes(next_hop).keys() == {1}, "a set has no values"

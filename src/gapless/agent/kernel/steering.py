@@ -31,7 +31,6 @@ Sources: net/bridge/br_input.c and br_forward.c of Linux (prerouting comes befor
 import contextlib
 import errno
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,7 +38,18 @@ from typing import Any, Final
 
 from gapless.agent.kernel.nft import Nft
 from gapless.errors import Unavailable
-from gapless.kernel.netlink import NETFILTER, Netlink, as_text, attributes, each_attribute, text
+from gapless.kernel.netlink import (
+    CREATE,
+    NETFILTER,
+    Netlink,
+    as_text,
+    attribute,
+    attributes,
+    each_attribute,
+    nested,
+    text,
+)
+from gapless.kernel.transactions import GENERAL, SUBSYSTEM, Message, Transactions
 from gapless.model.router import RouterId
 from gapless.model.steering import Entry, Kind
 
@@ -61,15 +71,12 @@ _TYPES: Final[Mapping[Kind, str]] = {
     Kind.ONLY_ARP: "ifname",
     Kind.STEERED: "ether_addr",
 }
-_PARTS: Final[Mapping[str, tuple[int, Callable[[bytes], str]]]] = {
-    "ifname": (16, as_text),
-    "ipv4_addr": (4, socket.inet_ntoa),
-    "ether_addr": (6, lambda packed: packed.hex(":")),
+_PARTS: Final[Mapping[str, tuple[int, Callable[[bytes], str], Callable[[str], bytes]]]] = {
+    "ifname": (16, as_text, lambda name: name.encode().ljust(16, b"\0")),
+    "ipv4_addr": (4, socket.inet_ntoa, socket.inet_aton),
+    "ether_addr": (6, lambda packed: packed.hex(":"), lambda mac: bytes.fromhex(mac.replace(":", ""))),
 }
-_GENERAL = struct.Struct("=BBH")
-_GETSETELEM = 10 << 8 | 13
-_NAMES_FIRST = frozenset({Kind.ASKED, Kind.INLETS, Kind.ONLY_ARP})
-"""Keys that begin with an interface's name."""
+_NEWSETELEM, _GETSETELEM, _DELSETELEM = 12, 13, 14
 
 _KEPT_AWAY = f"ether daddr set {NO_ROUTERS}"
 _RESTORED = (
@@ -117,6 +124,7 @@ class Steering:
         self._now = now
         with contextlib.ExitStack() as undo:
             self._nft = undo.enter_context(Nft())
+            self._writing = undo.enter_context(Transactions())
             self._reading = Netlink(NETFILTER)
             undo.pop_all()
         self._lock = threading.Lock()
@@ -210,6 +218,7 @@ class Steering:
     def close(self) -> None:
         """Let go; the table stays."""
         self._nft.close()
+        self._writing.close()
         self._reading.close()
 
     def _claim_no_more(self, router_id: RouterId, entries: Iterable[Entry]) -> None:
@@ -235,7 +244,8 @@ class Steering:
 
     def _make(self) -> None:
         """The table, with what all routers need as far as they have told, in place of what is there."""
-        self._change([f"add table {FAMILY} {TABLE}", f"delete table {FAMILY} {TABLE}", _TEXT], "make the table")
+        anew = f"add table {FAMILY} {TABLE}\ndelete table {FAMILY} {TABLE}\n{_TEXT}"
+        self._nft.transact(anew, f"make nftables table {FAMILY} {TABLE}")
         self._there = {}
         self._put({place: next(reversed(claimants.values())) for place, claimants in self._claims.items()})
 
@@ -246,8 +256,9 @@ class Steering:
         for start in range(0, len(names), _AT_ONCE):
             part = names[start : start + _AT_ONCE]
             replaced = [place for place in part if place in there]
-            commands = [*_commands("delete", replaced, {}), *_commands("add", part, wanted)]
-            self._change(commands, "steer to a router")
+            self._change(
+                [*_messages(_DELSETELEM, replaced, {}), *_messages(_NEWSETELEM, part, wanted)], "steer to a router"
+            )
             there |= {place: wanted[place] for place in part}
 
     def _take_out(self, places: Sequence[_Place]) -> None:
@@ -255,28 +266,33 @@ class Steering:
         unwanted = sorted(place for place in set(places) if place in there and place not in self._claims)
         for start in range(0, len(unwanted), _AT_ONCE):
             part = unwanted[start : start + _AT_ONCE]
-            self._change(_commands("delete", part, {}), "steer to a router no longer")
+            self._change(_messages(_DELSETELEM, part, {}), "steer to a router no longer")
             for place in part:
                 del there[place]
         # What another router needs under the same key was overwritten by the one that needs it no longer.
         self._put({it: next(reversed(self._claims[it].values())) for it in places if it in self._claims})
 
-    def _change(self, commands: Sequence[str], about: str) -> None:
+    def _change(self, messages: Sequence[Message], about: str) -> None:
+        if not messages:
+            return
         try:
-            self._nft.transact("\n".join(commands), f"{about} (nftables table {FAMILY} {TABLE})")
+            self._writing.commit(messages, None, f"{about} (nftables table {FAMILY} {TABLE})")
         except Unavailable:
             self._listed_at = -FRESH_S  # somebody else changed it: look before the next try
             raise
 
 
-def _commands(verb: str, places: Sequence[_Place], macs: Mapping[_Place, str]) -> list[str]:
-    """One command a set."""
-    elements: dict[Kind, list[str]] = {}
+def _messages(verb: int, places: Sequence[_Place], macs: Mapping[_Place, str]) -> list[Message]:
+    """One message a set. Format: linux/netfilter/nf_tables.h."""
+    elements: dict[Kind, list[bytes]] = {}
     for kind, key in places:
-        words = [f'"{key[0]}"', *key[1:]] if kind in _NAMES_FIRST else key
-        value = f" : {mac}" if (mac := macs.get((kind, key))) else ""
-        elements.setdefault(kind, []).append(" . ".join(words) + value)
-    return [f"{verb} element {FAMILY} {TABLE} {kind} {{ {', '.join(those)} }}" for kind, those in elements.items()]
+        mac = macs.get((kind, key))
+        value = nested(2, attribute(1, _PARTS["ether_addr"][2](mac))) if mac else b""
+        elements.setdefault(kind, []).append(nested(1, nested(1, attribute(1, _encoded(kind, key))), value))
+    flags = CREATE if verb == _NEWSETELEM else 0
+    return [
+        Message(verb, flags, text(1, TABLE) + text(2, kind) + nested(3, *those)) for kind, those in elements.items()
+    ]
 
 
 def _text() -> str:
@@ -317,18 +333,28 @@ def _comments(chain: str, kinds: Mapping[str, list[dict[str, Any]]]) -> list[str
 
 def _elements_of(netlink: Netlink, kind: Kind) -> Iterator[tuple[tuple[str, ...], str]]:
     """Each key in a set, and what it leads to. Format: linux/netfilter/nf_tables.h."""
-    body = _GENERAL.pack(socket.AF_BRIDGE, 0, 0) + text(1, TABLE) + text(2, kind)
-    for message in netlink.dump(_GETSETELEM, body, f"list nftables set {kind}", empty=frozenset({errno.ENOENT})):
-        for _, each in each_attribute(attributes(message, _GENERAL.size).get(3, b"")):
+    body = GENERAL.pack(socket.AF_BRIDGE, 0, 0) + text(1, TABLE) + text(2, kind)
+    about, gone = f"list nftables set {kind}", frozenset({errno.ENOENT})
+    for message in netlink.dump(SUBSYSTEM | _GETSETELEM, body, about, empty=gone):
+        for _, each in each_attribute(attributes(message, GENERAL.size).get(3, b"")):
             element = attributes(each)
             key, data = (attributes(element.get(part, b"")).get(1, b"") for part in (1, 2))
             yield _decoded(kind, key), data.hex(":")
 
 
+def _encoded(kind: Kind, key: Iterable[str]) -> bytes:
+    return b"".join(_PARTS[part][2](word) for part, word in zip(_parts_of(kind), key, strict=True))
+
+
 def _decoded(kind: Kind, key: bytes) -> tuple[str, ...]:
     words = []
-    for part in _TYPES[kind].partition(" : ")[0].split(" . "):
-        length, decode = _PARTS[part]
+    for part in _parts_of(kind):
+        length, decode, _ = _PARTS[part]
         words.append(decode(key[:length]))
         key = key[length:]
     return tuple(words)
+
+
+def _parts_of(kind: Kind) -> list[str]:
+    """What a key is made of, each part whole words of 32 bits where there are several."""
+    return _TYPES[kind].partition(" : ")[0].split(" . ")

@@ -33,10 +33,10 @@ from typing import Final, Self
 
 from gapless.errors import Conflict, InvalidRequest, Unavailable
 from gapless.kernel.netlink import NETFILTER, Netlink
+from gapless.kernel.transactions import Message, Refusal, Transactions
 from gapless.model.observed import GUARDED_GROUP, GUARDED_GROUPS_MASK
 from gapless.sentinel.beat import nftables
 from gapless.sentinel.beat.nftables import Chain, Shape
-from gapless.sentinel.beat.transactions import Message, Refusal, Transactions
 
 TABLE: Final = "gapless"
 _ACTIVE, _LEASE = "active", "lease"

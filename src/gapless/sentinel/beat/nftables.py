@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gapless.kernel.netlink import APPEND, CREATE, Netlink, attribute, attributes, each_attribute, nested, text
-from gapless.sentinel.beat.transactions import GENERAL, SUBSYSTEM, Message
+from gapless.kernel.transactions import GENERAL, SUBSYSTEM, Message
 
 _NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _GETCHAIN, _NEWRULE, _GETRULE = 0, 1, 2, 3, 4, 6, 7
 _NEWSET, _GETSET, _NEWSETELEM, _GETSETELEM, _DELSETELEM = 9, 10, 12, 13, 14

@@ -1,7 +1,8 @@
 """nftables transactions by nfnetlink, answered before the call returns.
 
 Why not libnftables: a table can be *owned* by the socket that made it, and then nobody else changes it; the library
-keeps its socket to itself. And a renewal of the lease is two messages, encoded in microseconds.
+keeps its socket to itself. And a renewal of the lease is two messages, a router's part in the steering table seven at
+most, encoded in microseconds.
 
 The rule: a transaction takes effect as a whole or not at all, and only while the ruleset's generation is the one that
 was expected: whoever changed any table of this namespace in between is noticed by the next transaction.
@@ -89,15 +90,15 @@ class Transactions:
                 return int.from_bytes(attributes(answer, GENERAL.size)[_GENERATION_ID], "big")
         raise Unavailable("the kernel told no generation of its nftables ruleset")
 
-    def commit(self, messages: Sequence[Message], generation: int, about: str) -> None:
-        """Carry `messages` out as one transaction, on a ruleset that is still at `generation`.
+    def commit(self, messages: Sequence[Message], generation: int | None, about: str) -> None:
+        """Carry `messages` out as one transaction, on a ruleset that is still at `generation`; None: whatever it is at.
 
         Raises Conflict when it is not, Refusal with the kernel's reason otherwise; then nothing was done.
         """
         first = self._sequence + 1
         self._sequence = first + len(messages) + 1
         begin = GENERAL.pack(socket.AF_UNSPEC, 0, SUBSYSTEM >> 8)
-        expected = attribute(_BATCH_GENERATION, struct.pack("!I", generation))
+        expected = attribute(_BATCH_GENERATION, struct.pack("!I", generation)) if generation is not None else b""
         head = GENERAL.pack(socket.AF_BRIDGE, 0, 0)
         packed = [_pack(_BATCH_BEGIN, REQUEST, first, begin + expected)]
         for sequence, message in enumerate(messages, first + 1):
