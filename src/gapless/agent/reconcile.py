@@ -131,7 +131,7 @@ class Reconciler:
             return True
         self._recognised.pop(router_id, None)
         try:
-            is_ours = _is_ours(_links_inside(router_id) or [])
+            is_ours = _is_ours(router_id)
         except (Unavailable, OSError) as error:
             if router_id not in self._unreadable:
                 self._log.warning(
@@ -252,8 +252,8 @@ class Reconciler:
     def _remove(self, router_ids: Sequence[RouterId]) -> None:
         for router_id in router_ids:
             self._announcer.forget(router_id)
-        found = {router_id: _links_inside(router_id) for router_id in router_ids}
-        ours = {router_id: _ends(inside) for router_id, inside in found.items() if inside and _is_ours(inside)}
+        found = netns.in_own_thread(lambda: _links_inside(router_ids), "look into namespaces")
+        ours = {router_id: _ends(inside) for router_id, inside in found.items() if inside and _has_our_mark(inside)}
         nameless = [router_id for router_id, inside in found.items() if inside is None]
         with Netlink() as host:
             sweep.delete_pairs(host, ours)
@@ -364,18 +364,36 @@ class Reconciler:
         )
 
 
-def _links_inside(router_id: RouterId) -> list[KernelLink] | None:
-    """The links of the namespace of a router's name; None where there is none, or has just gone."""
+def _is_ours(router_id: RouterId) -> bool:
+    """Whether the namespace of a router's name carries our mark; False where it has just gone."""
     try:
         with netns.enter(netns.path_of(router_id), Netlink) as inside:
-            return links.all_links(inside)
+            return _has_our_mark(links.all_links(inside))
     except FileNotFoundError:
-        return None
+        return False
 
 
-def _is_ours(inside: list[KernelLink]) -> bool:
-    """Whether a namespace with these links carries our mark."""
+def _has_our_mark(inside: list[KernelLink]) -> bool:
     return namespace_state(inside) is NamespaceState.OURS
+
+
+def _links_inside(router_ids: Iterable[RouterId]) -> dict[RouterId, list[KernelLink] | None]:
+    """The links of the namespaces of these routers' names, visited by the calling thread, which is used for nothing
+    else; None where there is none. Raises Unavailable where one cannot be entered.
+    """
+    found: dict[RouterId, list[KernelLink] | None] = {}
+    for router_id in router_ids:
+        path = netns.path_of(router_id)
+        try:
+            netns.go_into(path)
+        except FileNotFoundError:
+            found[router_id] = None
+            continue
+        except OSError as error:
+            raise Unavailable(f"enter namespace {path.name}: {error.strerror or error}") from error
+        with Netlink() as inside:
+            found[router_id] = links.all_links(inside)
+    return found
 
 
 def _ends(inside: Iterable[KernelLink]) -> list[KernelLink]:

@@ -18,7 +18,7 @@ from gapless.agent.kernel import links
 from gapless.errors import Unavailable
 from gapless.kernel import refusals
 from gapless.kernel.netlink import Netlink
-from gapless.kernel.netns import DIRECTORY, check, enter, in_own_thread, is_namespace, opened, path_of
+from gapless.kernel.netns import DIRECTORY, check, enter, go_into, in_own_thread, is_namespace, opened, path_of
 from gapless.kernel.refusals import Trying
 from gapless.model.observed import NAMESPACE_PREFIX
 from gapless.model.router import RouterId
@@ -31,6 +31,8 @@ __all__ = [
     "create",
     "delete",
     "enter",
+    "go_into",
+    "in_own_thread",
     "is_namespace",
     "names",
     "number_of",
