@@ -111,6 +111,15 @@ def _hogs() -> dict[str, Case]:
     }
 
 
-CASES: Mapping[str, Case] = {**_power(), **_cut(), **_harmless(), **_hogs()}
+def _unrepairable() -> dict[str, Case]:
+    """One of many routers on a host is broken for good, and goes to its standby; its neighbours notice nothing."""
+    fault = "namespace-unrepairable-one"
+    return {
+        f"unrepairable{suffix}": Case(faults=(fault,), routers=30, timing=timing, rounds=5, packed=True, minutes=6)
+        for timing, suffix in SUFFIX.items()
+    }
+
+
+CASES: Mapping[str, Case] = {**_power(), **_cut(), **_harmless(), **_hogs(), **_unrepairable()}
 USUAL = ("power-1", "power-1-fast", "power-100", "power-100-fast")
 """What `make bench` measures."""

@@ -27,6 +27,7 @@ _HEAD = (
     "announce",
     "in all",
     "recorded",
+    "gap, others",
     "probes each",
     "lost",
     "double active frames",
@@ -41,7 +42,8 @@ def table(found: Mapping[str, tuple[Case, Document]], words: Sequence[str]) -> s
         "",
         f"{HOSTS} hosts. Each cell: median over the rounds (least to most), milliseconds. A round's figure is its "
         "median router, but for `worst router`. The steps count from one to the next; `in all` and `recorded` from the "
-        "first beat that was missed. `at most`: what the longest gap may be.",
+        "first beat that was missed. `at most`: what the longest gap may be; `gap, others`: the longest of "
+        "routers that were not struck.",
         "",
         f"| {' | '.join(_HEAD)} |",
         f"|{'---|' * len(_HEAD)}",
@@ -73,6 +75,7 @@ def _cells(case: Case, rounds: Sequence[Document]) -> list[str]:
         f"{case.most_ms:g}" if case.most_ms else "–",
         f"{max(worst):,g}" if worst else "–",
         *(spread([each[step]["median"] for each in taken]) if taken else "–" for step in STEPS),
+        spread(one["gap_ms"]["bystanders"]["max"] for one in results),
         f"{results[0]['probes']['interval_ms']:g}",
         f"{sum(one['probes']['lost'] for one in results):,}",
         ", ".join(sorted({str(one["double_active_frames"]) for one in results})),

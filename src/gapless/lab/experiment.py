@@ -175,8 +175,7 @@ async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recor
         after = await lab.placement()
         records = await lab.api.failovers(limit=MOST_MOVES)
     moves = [move for move in records if result.decided(move) >= course.struck]
-    struck = set(fault.names)
-    affected = [router for router, hosts in course.before.items() if not struck or struck & set(hosts)]
+    affected = [router for router, hosts in course.before.items() if fault.hurts(router, hosts)]
     moved = result.moved(course.before, after)
     gaps = result.gaps(recording, affected)
     wire = result.wire(course.seen, result.handovers(records), recording.interval_ms)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -176,3 +177,14 @@ async def test_what_cannot_be_healed_does_not_hide_why_the_experiment_was_broken
         await experiment(stage, fault)
     assert caught.value.__notes__ == [note]
     assert fault.asked == ["strike", "let go"]
+
+
+def test_a_fault_hurts_what_is_active_on_its_hosts_or_the_routers_that_it_chose() -> None:
+    lamp = Lamp()
+    assert lamp.hurts("r1", ["host-1"]), "a fault without hosts is to hurt all"
+    lamp.hosts = (SimpleNamespace(name="host-1"), SimpleNamespace(name="host-2"))  # type: ignore[assignment]
+    assert lamp.hurts("r1", ["host-2", "host-3"])
+    assert not lamp.hurts("r1", ["host-3"])
+    lamp.routers = frozenset({"r2"})
+    assert lamp.hurts("r2", ["host-1"])
+    assert not lamp.hurts("r1", ["host-1"])

@@ -34,6 +34,7 @@ from gapless.lab.faults.namespaces import (
     LinkDown,
     NamespaceBroken,
     NamespaceDeleted,
+    OneUnrepairable,
     RouteRemoved,
     RulesAsleep,
     RulesFlushed,
@@ -107,6 +108,7 @@ FAULTS: dict[str, type[Fault]] = {
         LinkDeleted,
         TapUnplugged,
         Unrepairable,
+        OneUnrepairable,
     )
 }
 

@@ -62,10 +62,18 @@ class Fault(ABC):
 
     def __init__(self, hosts: Iterable[Host] = ()) -> None:
         self.hosts = tuple(hosts)
+        self.routers: frozenset[str] | None = None
+        """The routers that it strikes, known when it is prepared; None: all that are active on its hosts."""
         self.is_aimed = False
         """Whether its hosts were taken because of the routers on them, and not because somebody named them."""
         self.is_on = False
         """Whether it has struck, perhaps not all of it, and is not healed yet. The experiment says so."""
+
+    def hurts(self, router_id: str, active_on: Iterable[str]) -> bool:
+        """Whether it is to hurt a router that was active on these hosts; a fault without hosts is to hurt all."""
+        if self.routers is not None:
+            return router_id in self.routers
+        return not self.hosts or not frozenset(self.names).isdisjoint(active_on)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -37,7 +37,8 @@ class _Namespace(Fault):
         async with asyncio.TaskGroup() as group:
             for host in self.hosts:
                 for router_id, path in host.machine.router_namespaces().items():
-                    group.create_task(self.damage(host, router_id, path))
+                    if self.routers is None or router_id in self.routers:
+                        group.create_task(self.damage(host, router_id, path))
 
     @abstractmethod
     async def damage(self, host: Host, router_id: str, path: Path) -> None:
@@ -218,6 +219,20 @@ class Unrepairable(_Namespace):
         while self._foreign:
             host, tap = self._foreign.pop()
             await host.machine.run("ip", "link", "delete", tap)
+
+
+class OneUnrepairable(Unrepairable):
+    """One router that is active on the host, the first by its id; the others are its neighbours, and lose nothing."""
+
+    name: ClassVar[str] = "namespace-unrepairable-one"
+    summary = (
+        "a foreign interface takes the place of a tap of one of a host's routers, so that it cannot be repaired there"
+    )
+
+    async def prepare(self, lab: Lab) -> None:
+        """Choose it."""
+        active = [router for router, hosts in (await lab.placement()).items() if set(hosts) & set(self.names)]
+        self.routers = frozenset(sorted(active)[:1])
 
 
 class NamespaceBroken(_Namespace):
