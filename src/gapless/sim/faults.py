@@ -27,6 +27,7 @@ from gapless.sim.world import World
 STAYS_CUT_SHARE = 0.25
 AGENT_BROKEN_SHARE = 0.3
 STAYS_BROKEN_SHARE = 0.25
+CUT_SHORT_SHARE = 0.4
 
 
 def schedule(world: World, lasting_s: float) -> None:
@@ -38,6 +39,16 @@ def schedule(world: World, lasting_s: float) -> None:
         (fault,) = world.random.choices([each for each, _ in faults], [weight for _, weight in faults])
         world.agenda.at(world.random.uniform(5, lasting_s), _bind(fault, world))
     _schedule_broken_agents(world, lasting_s)
+    _schedule_cut_short(world, lasting_s)
+
+
+def _schedule_cut_short(world: World, lasting_s: float) -> None:
+    """Drawn apart, too."""
+    random = Random(f"moves are cut short {world.seed}")
+    if world.has_leases and random.random() < CUT_SHORT_SHARE:
+        for _ in range(random.randint(1, 3)):
+            fault = partial(switchover_cut_short, random=random)
+            world.agenda.at(random.uniform(5, lasting_s), _bind(fault, world))
 
 
 def _schedule_broken_agents(world: World, lasting_s: float) -> None:
@@ -126,6 +137,26 @@ def successors_power_failure(world: World) -> None:
     dying = world.random.randint(1, len(binding.successors))
     for name in (binding.host, *(each.tenure.host for each in binding.successors[:dying])):
         _switch_off(world, world.machines[name])
+
+
+def switchover_cut_short(world: World, *, random: Random) -> None:
+    """A guarded router is to leave its host, and at about that time the host that it goes to is over: it is started
+    anew, or goes off.
+    """
+    bound = [each for each in sorted(world.store.bindings.items()) if each[1].successors and each[1].leaving is None]
+    if not bound:
+        return
+    router_id, binding = random.choice(bound)
+    name, to = binding.host, binding.successors[0].tenure.host
+    if random.random() < 0.5:
+        _set_admin_up(world, name, admin_up=False)
+        world.agenda.after(random.uniform(5, 60), lambda: _set_admin_up(world, name, admin_up=True))
+    else:
+        world.tell(MoveRequested(id="operator", router_id=router_id, host=to))
+    machine, is_off = world.machines[to], random.random() < 0.5
+    end = partial(_switch_off, world, machine) if is_off else machine.restart_sentinel
+    world.note(f"{to} is about to {'lose power' if is_off else 'be started anew'}, {router_id} moves there")
+    world.agenda.after(random.choice([0.0, 0.005, 0.05, 0.3, 1.0]), end)
 
 
 def _switch_off(world: World, machine: Machine) -> None:

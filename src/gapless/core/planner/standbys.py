@@ -438,10 +438,14 @@ class Standbys:
             reason=wish.reason,
             cause=router.cause,
             incarnation=incarnation,
-            leaving_incarnation=None if leaving is None else router.succession.covered,
+            leaving_incarnation=None if leaving is None else self._incarnation_of(router, leaving),
         )
         self._binding.ask_for(router, bind, target)
         return None
+
+    def _incarnation_of(self, router: RouterRecord, leaving: Host) -> Incarnation | None:
+        """That at which the host that it leaves has it: it was bound there, or leaves it already."""
+        return router.succession.leaving if router.leaving == leaving.name else router.succession.covered
 
     # What is known
 

@@ -142,6 +142,24 @@ def test_a_drain_goes_on_to_the_second_and_nobody_closes_it_in_between() -> None
     assert (rig.host("r1"), rig.state("r1")) == ("h3", "active")
 
 
+def test_what_goes_on_is_waited_for_at_the_incarnation_of_the_host_that_has_it() -> None:
+    """And not at that of the host that it did not reach."""
+    rig = StandbyRig("h1", "h2", "h3", standbys=2)
+    for _ in range(3):
+        rig.restart_host("h1")
+    rig.protect("r1")
+    for _ in range(4):
+        rig.settle("h1", "h2", "h3")
+        rig.pass_time(1)
+    assert (rig.host("r1"), rig.role("h3", "r1")) == ("h1", "may succeed h1@4 and h2@1")
+    rig.set_admin_up("h1", admin_up=False)
+    rig.restart_host("h2")
+    assert (rig.host("r1"), rig.role("h3", "r1")) == ("h3", "may succeed h1@4")
+    guarded = rig.duty("h1", "r1").guarded
+    assert guarded is not None
+    assert (guarded.incarnation, guarded.release) == (4, Successor(tenure=tenure("h3"), epoch=Epoch(3)))
+
+
 def test_an_operator_s_move_stays_and_the_second_hears_first_that_it_may_not_succeed() -> None:
     rig = ranked(draining=False)
     assert (rig.role("h1", "r1"), rig.role("h3", "r1")) == ("active at 1", "built")
