@@ -292,6 +292,11 @@ def first_is_forgotten_before_it_acknowledged(patch: Patch) -> None:
     patch.setattr(Succession, "before", given_before)
 
 
+def goes_on_at_the_wrong_incarnation(patch: Patch) -> None:
+    """Of a router that goes on to the next standby, the host that has it is waited for at another's incarnation."""
+    patch.setattr(Standbys, "_incarnation_of", lambda self, router, leaving: router.succession.covered)
+
+
 def held_open_and_not_said(patch: Patch) -> None:
     """What waits for its connections is open, the plan that takes it is acknowledged, and it is not said to be open."""
     forwarding = Guard.forwarding
@@ -305,6 +310,7 @@ def held_open_and_not_said(patch: Patch) -> None:
 @pytest.mark.parametrize(
     ("mistake", "oracle"),
     [
+        (goes_on_at_the_wrong_incarnation, ("oracle 1", "oracle 3", "oracle 8")),
         (held_open_and_not_said, ("oracle 1", "oracle 3", "oracle 8")),
         (second_does_not_wait_for_the_first, "oracle 8"),
         (first_is_replaced_while_the_second_stands, ("oracle 1", "oracle 8")),

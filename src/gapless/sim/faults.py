@@ -45,10 +45,13 @@ def schedule(world: World, lasting_s: float) -> None:
 def _schedule_cut_short(world: World, lasting_s: float) -> None:
     """Drawn apart, too."""
     random = Random(f"moves are cut short {world.seed}")
-    if world.has_leases and random.random() < CUT_SHORT_SHARE:
-        for _ in range(random.randint(1, 3)):
-            fault = partial(switchover_cut_short, random=random)
-            world.agenda.at(random.uniform(5, lasting_s), _bind(fault, world))
+    if not world.has_leases or random.random() >= CUT_SHORT_SHARE:
+        return
+    for _ in range(random.randint(0, 3)):  # For incarnations to differ.
+        machine = world.machines[random.choice(sorted(world.machines))]
+        world.agenda.at(random.uniform(1, 5), machine.restart_sentinel)
+    for _ in range(random.randint(1, 4)):
+        world.agenda.at(random.uniform(5, lasting_s), _bind(partial(switchover_cut_short, random=random), world))
 
 
 def _schedule_broken_agents(world: World, lasting_s: float) -> None:
@@ -146,17 +149,17 @@ def switchover_cut_short(world: World, *, random: Random) -> None:
     bound = [each for each in sorted(world.store.bindings.items()) if each[1].successors and each[1].leaving is None]
     if not bound:
         return
-    router_id, binding = random.choice(bound)
+    router_id, binding = random.choice([each for each in bound if len(each[1].successors) > 1] or bound)
     name, to = binding.host, binding.successors[0].tenure.host
-    if random.random() < 0.5:
+    if random.random() < 0.7:
         _set_admin_up(world, name, admin_up=False)
         world.agenda.after(random.uniform(5, 60), lambda: _set_admin_up(world, name, admin_up=True))
     else:
         world.tell(MoveRequested(id="operator", router_id=router_id, host=to))
-    machine, is_off = world.machines[to], random.random() < 0.5
+    machine, is_off = world.machines[to], random.random() < 0.3
     end = partial(_switch_off, world, machine) if is_off else machine.restart_sentinel
     world.note(f"{to} is about to {'lose power' if is_off else 'be started anew'}, {router_id} moves there")
-    world.agenda.after(random.choice([0.0, 0.005, 0.05, 0.3, 1.0]), end)
+    world.agenda.after(random.choice([0.0, 0.005, 0.02, 0.05, 0.1, 0.5]), end)
 
 
 def _switch_off(world: World, machine: Machine) -> None:

@@ -235,7 +235,7 @@ class Ledger:
 
     def bind(self, router: RouterRecord, bind: Bind) -> None:
         """A new binding is stored, maybe with a host that has to let go of the router first."""
-        succession, came_from = router.succession, router.host
+        succession, came_from, had_stayed = router.succession, router.host, router.succession.stays_at is not None
         succession.lost = []
         self._use_rights(router, bind)
         self._count_shares(router, -1)
@@ -277,6 +277,8 @@ class Ledger:
         here = f"router {router.id} is bound here"
         self.sync(router, here, f"router {router.id} is bound to {bind.host}")
         self._expect_from(router, lacked_since if router.leaving == came_from else None)
+        if had_stayed:  # Plans between gave it to the host that it leaves: not open by one of those, it may be yet.
+            router.leaving_version = self.fleet.plan_version(router.leaving) if router.leaving is not None else 0
 
     def withhold(self, router: RouterRecord) -> None:
         """It is being bound away from a dead host: should that one return now, it must not build it any more."""
@@ -389,8 +391,10 @@ class Ledger:
     def drop_right(self, router: RouterRecord, right: Right, trigger: RightTrigger) -> None:
         """It is stored that this host may not succeed (any more)."""
         succession = router.succession
+        former = self.fleet.get(succession.former)
+        may_go_back = router.open_move and former is not None and former.silence.is_alive
         # The host that it leaves has it built, and has still to release it, or may have to have it back.
-        if succession.leaving is None and not (router.open_move and succession.former is not None):
+        if succession.leaving is None and not may_go_back:
             succession.former = right.tenure.host
         right.step(trigger)
         self._remove_right(router, right)

@@ -171,7 +171,7 @@ class Standbys:
         if router.state is AssignmentState.WITHDRAWING and succession.leaving is not None:
             if self._is_over(Tenure(leaving, succession.leaving)):
                 self._ledger.let_go(router, confirmed=False)
-            elif old is not None and self._rights.has_closed(old, router, succession.leaving, router.leaving_version):
+            elif old is not None and not router.stays and self._has_closed(old, router, succession.leaving):
                 self._ledger.let_go(router, confirmed=True)
         if self._binding.settle_withdrawal(router):
             return None
@@ -190,6 +190,9 @@ class Standbys:
             return Stay(reason=f"stays on {leaving}, since {router.host} is over before it had it")
         self._rights.ask_if_not_heard(self._bound(router), router, beliefs)
         return Stay(reason=f"waits until {leaving} has closed it, or its lease is over")
+
+    def _has_closed(self, old: Host, router: RouterRecord, incarnation: Incarnation) -> bool:
+        return self._rights.has_closed(old, router, incarnation, router.leaving_version)
 
     def _turn_back(self, router: RouterRecord, old: Host, incarnation: Incarnation) -> Answer:
         """The host that it was going to is over, and the one that it leaves did not say that it has closed it. If that

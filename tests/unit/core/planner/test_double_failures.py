@@ -3,7 +3,7 @@
 from planner_rig import facts
 from standby_rig import TIMES, StandbyRig, binds, tenure, two
 
-from gapless.core.effects import AskArbiters
+from gapless.core.effects import AskArbiters, StoreWithdrawal
 from gapless.core.events import HostConfirmedOff, HostForgotten
 from gapless.core.planner.standbys import MUTE_S
 from gapless.model.host import HostName
@@ -80,8 +80,10 @@ def test_a_deleted_host_that_connects_again_keeps_what_it_took_over() -> None:
 # The host that a router goes to is over before it has it
 
 
-def ranked(*, draining: bool) -> StandbyRig:
-    """r1 leaves h1 for h2, which is over before h1 has closed it; h3 may succeed both."""
+def ranked(*, draining: bool, answers: bool = True) -> StandbyRig:
+    """r1 leaves h1 for h2, which is over before h1 has closed it; h3 may succeed both. `answers`: the store, from then
+    on.
+    """
     rig = StandbyRig("h1", "h2", "h3", standbys=2)
     rig.protect("r1")
     for _ in range(4):
@@ -93,6 +95,7 @@ def ranked(*, draining: bool) -> StandbyRig:
         rig.set_admin_up("h1", admin_up=False)
     else:
         rig.move("r1", "h2")
+    rig.answers = answers
     rig.restart_host("h2")
     return rig
 
@@ -265,3 +268,27 @@ def test_the_host_that_has_it_is_not_needed_any_more_once_it_has_arrived_and_has
     rig = building_elsewhere()
     rig.settle("h1", "h2", "h3")
     assert (rig.standby("r1"), rig.role("h1", "r1")) == (("h3", "ready"), "nothing")
+
+
+# An opening that failed is tried again, so that it is not open proves nothing of a plan that gives it
+
+
+def test_what_stays_is_not_closed_for_good_if_it_is_not_open_for_a_moment() -> None:
+    rig = ranked(draining=False)
+    assert rig.role("h1", "r1") == "active at 1"
+    rig.open["h1"] = {}
+    rig.guard("h1")
+    assert rig.all_said(StoreWithdrawal) == []
+    assert (rig.state("r1"), rig.role("h1", "r1")) == ("withdrawing", "active at 1")
+
+
+def test_what_goes_on_is_closed_when_the_plan_that_takes_it_is_acknowledged() -> None:
+    rig = ranked(draining=True, answers=False)
+    kept = rig.planner.plan_version(HostName("h1"))
+    rig.answer(rig.unanswered[0])
+    assert rig.planner.plan_version(HostName("h1")) > kept
+    rig.open["h1"] = {}
+    rig.guard("h1", version=kept)
+    assert [each for each in rig.unanswered if isinstance(each, StoreWithdrawal)] == []
+    rig.guard("h1")
+    assert [each.leaving_host for each in rig.unanswered if isinstance(each, StoreWithdrawal)] == ["h1"]
