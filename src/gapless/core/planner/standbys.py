@@ -175,7 +175,7 @@ class Standbys:
                 self._ledger.let_go(router, confirmed=True)
         if self._binding.settle_withdrawal(router):
             return None
-        is_turning_back = self._is_over(self._bound(router))
+        is_turning_back = succession.leaving is not None and self._is_over(self._bound(router))
         if is_turning_back and old is not None and (at := (old.forwarding or NOTHING).get(router.id)) is not None:
             self._ledger.stay(router, at)
         if any(right.state is not RightState.GIVEN for right in succession.rights):
