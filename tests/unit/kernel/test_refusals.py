@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gapless.agent.kernel.arp import Announcer
+from gapless.agent.kernel.nft import Nft
 from gapless.errors import Unavailable
 from gapless.kernel import refusals
 from gapless.kernel.netlink import Netlink
@@ -64,6 +65,13 @@ def test_whoever_opens_something_says_what_and_why() -> None:
         pytest.raises(Unavailable, match=r"^enter namespace net: Too many open files: .*RLIMIT_NOFILE"),
     ):
         enter(HERE, lambda: None)
+
+
+def test_libnftables_is_not_asked_for_what_it_would_end_the_process_for() -> None:
+    Nft().close()
+    with no_descriptor_left(), pytest.raises(Unavailable, match=r"^open an nftables context: Too many open files: "):
+        Nft()
+    Nft().close()
 
 
 def test_a_thread_that_cannot_be_started_says_why() -> None:

@@ -59,12 +59,15 @@ class DriftWatcher:
         self._news = asyncio.Event()
         self._is_closed = False
         self._events = events
-        self._link_socket = _open_link_socket()
-        self._names = _watch_directory(directory)
         self._passing: dict[int, KernelLink] = {}
-        with Netlink() as host:
-            for link in links.all_links(host):
-                self._note_link(link)
+        with contextlib.ExitStack() as undo:
+            self._link_socket = undo.enter_context(_open_link_socket())
+            self._names = _watch_directory(directory)
+            undo.callback(os.close, self._names)
+            with Netlink() as host:
+                for link in links.all_links(host):
+                    self._note_link(link)
+            undo.pop_all()
         self._hear_links()
         self._loop.add_reader(self._names, self._read_names)
         events.on_hint = self._hint_from_any_thread

@@ -1,0 +1,164 @@
+"""Limits of the kernel, met for real: the reason names the limit, and what failed is built once it is lifted."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from kernel_fixtures import BRIDGE_A, PORT_A, ROUTER_ID, Wires, ip, router
+
+from gapless.agent.driver import Driver
+from gapless.agent.kernel.events import RouterEvents
+from gapless.agent.kernel.watch import DriftWatcher
+from gapless.agent.reconcile import Reconciler
+from gapless.errors import Unavailable
+from gapless.model.plan import Epoch, PlannedRouter, Revision, RouterReport, RouterState
+from gapless.wire.local import LocalLink
+from gapless.wire.messages import AgentPlan, AgentReport, FromAgent, from_agent, to_agent
+from limits_met import descriptors, no_descriptor_left, no_thread_more
+
+pytestmark = pytest.mark.isolated
+
+MOST_PORTS = 1023
+"""Of a bridge: its ports are numbered from 1 to BR_MAX_PORTS - 1 (net/bridge/br_private.h)."""
+
+
+@contextmanager
+def at_most(limit: str, number: int) -> Iterator[None]:
+    """A limit of this test's user namespace."""
+    file = Path("/proc/sys/user") / limit
+    before = file.read_text()
+    file.write_text(str(number))
+    try:
+        yield
+    finally:
+        file.write_text(before)
+
+
+def open_descriptors() -> set[int]:
+    return {int(each.name) for each in Path("/proc/self/fd").iterdir()}
+
+
+def number_with_free(count: int) -> int:
+    """The limit below which so many numbers are free."""
+    taken, number = open_descriptors(), 0
+    while count or number in taken:
+        count -= number not in taken
+        number += 1
+    return number
+
+
+def test_network_namespaces(host: Reconciler) -> None:
+    reason = r"^make namespace qrouter-\S+: No space left on device: user\.max_net_namespaces"
+    with at_most("max_net_namespaces", 0), pytest.raises(Unavailable, match=reason):
+        host.reconcile(router())
+    assert host.running() == frozenset()
+    assert host.reconcile(router()).announced
+
+
+def refusal_with(free: int, host: Reconciler) -> str:
+    """Why a router is not built with so many descriptors; "" when it is."""
+    try:
+        with descriptors(number_with_free(free)):
+            host.reconcile(router())
+    except Unavailable as error:
+        return str(error)
+    return ""
+
+
+def test_descriptors(host: Reconciler) -> None:
+    """However many are left: who gets none says so, libnftables does not end the process, and none is kept."""
+    before = len(open_descriptors())
+    free = 0
+    while reason := refusal_with(free, host):
+        assert "Too many open files: this process may have" in reason
+        assert len(open_descriptors()) == before
+        free += 1
+    assert free > 8
+    assert not host.reconcile(router()).changed
+
+
+def test_no_descriptor_at_all(wires: Wires, host: Reconciler) -> None:
+    host.reconcile(router())
+    for call in (
+        host.running,
+        lambda: host.remove(ROUTER_ID),
+        lambda: host.sweep(()),
+        RouterEvents,
+        lambda: Reconciler(wires.settings),
+    ):
+        with no_descriptor_left(), pytest.raises(Unavailable, match="Too many open files: this process may have 0"):
+            call()
+    host.remove(ROUTER_ID)
+    assert host.running() == frozenset()
+
+
+def test_a_guarded_router_keeps_no_descriptor(host: Reconciler) -> None:
+    """Its host's beat announces it. A socket for that would be closed later than the next routers are built."""
+    before = open_descriptors()
+    host.reconcile(router(), guarded=True)
+    assert open_descriptors() == before
+
+
+def test_threads(host: Reconciler) -> None:
+    with no_thread_more(), pytest.raises(Unavailable, match=r"Resource temporarily unavailable: .*TasksMax="):
+        host.reconcile(router())
+    assert host.reconcile(router()).announced
+
+
+def test_ports_of_a_bridge(host: Reconciler, tmp_path: Path) -> None:
+    host.reconcile(router(ports=(PORT_A,)))
+    host.remove(ROUTER_ID)
+    lines = []
+    for number in range(MOST_PORTS // 2):
+        lines.append(f"link add p{number} master {BRIDGE_A} type veth peer name q{number}")
+        lines.append(f"link set q{number} master {BRIDGE_A}")
+    batch = tmp_path / "ports"
+    batch.write_text("\n".join(lines))
+    ip(f"-batch {batch}")
+    with pytest.raises(Unavailable, match=r"^create tap\S+ and qr-\S+: Exchange full: a Linux bridge has 1,023 ports"):
+        host.reconcile(router(ports=(PORT_A,)))
+    ip("link delete p0")
+    assert host.reconcile(router(ports=(PORT_A,))).changed
+
+
+async def test_watches(wires: Wires) -> None:
+    events = RouterEvents()
+    with (
+        at_most("max_inotify_instances", 0),
+        pytest.raises(Unavailable, match=r"^cannot watch /run/netns: Too many open files: fs\.inotify\.max_user_inst"),
+    ):
+        DriftWatcher(events)
+    events.close()
+
+
+async def test_a_router_failed_by_a_limit_says_why_and_is_built_once_it_is_lifted(wires: Wires) -> None:
+    ours, its = socket.socketpair()
+    link = await LocalLink.over(ours, from_agent)
+    events = RouterEvents()
+    driver = Driver(
+        await LocalLink.over(its, to_agent),
+        lambda: Reconciler(wires.settings, events),
+        lambda: DriftWatcher(events),
+    )
+    running = asyncio.create_task(driver.run())
+    with at_most("max_net_namespaces", 0):
+        planned = PlannedRouter(router=router(), epoch=Epoch(1))
+        await link.send(AgentPlan(confirmed=True, revision=Revision(1), routers=(planned,)))
+        failed = await said(link, RouterState.FAILED)
+        assert "user.max_net_namespaces allows no more network namespaces" in failed.reason
+    await said(link, RouterState.ACTIVE)
+    await link.close()
+    await running
+
+
+async def said(link: LocalLink[FromAgent], state: RouterState) -> RouterReport:
+    """The first report of a router in this state."""
+    async with asyncio.timeout(20):
+        while (word := await link.receive()) is not None:
+            found = [each for each in word.routers if each.state is state] if isinstance(word, AgentReport) else []
+            if found:
+                return found[0]
+    raise AssertionError("the agent ended")
