@@ -32,6 +32,7 @@ from chaos_lab import (
 from gapless.lab.api import Item
 from gapless.lab.experiment import Outcome
 from gapless.lab.faults import FAULTS, Fault
+from gapless.lab.faults.conflicts import MAC
 from gapless.lab.faults.successor import ENDED, SuccessorDies
 from gapless.lab.findings.expect import Bounds, Gap
 from gapless.lab.lab import Lab
@@ -134,6 +135,18 @@ def moved_on_purpose(lab: Lab, fault: Fault, outcome: Outcome) -> None:
         assert steps["decided"] < steps["confirmed"]
 
 
+def said_and_not_fought_over(lab: Lab, fault: Fault, outcome: Outcome) -> None:
+    """Another machine had the floating IPs: traffic went there, nothing moved, and the host says once of each whose."""
+    without_double_active_frames(lab, fault, outcome)
+    assert outcome.result.probes.lost > 0
+    assert (outcome.result.moved, outcome.moves) == (0, ())
+    struck = datetime.fromisoformat(outcome.result.at)
+    (host,) = [lab.hosts[name] for name in fault.names]
+    lines = [line for _, line in said_since(host.sentinel, struck) if "another machine uses an address" in line]
+    assert len(lines) == outcome.result.affected
+    assert all(f"mac={MAC}" in line for line in lines)
+
+
 def nothing_was_noticed(lab: Lab, fault: Fault, outcome: Outcome) -> None:
     without_double_active_frames(lab, fault, outcome)
     assert outcome.result.probes.lost == 0
@@ -169,6 +182,7 @@ NOT_MOVED: Mapping[str, Turn] = {
     "state-gone": a_fault("state-gone", shows=nothing_was_noticed),
     "controller-stop": a_fault("controller-stop", shows=nothing_was_noticed),
     "mgmt-link": a_fault("mgmt-link", shows=nothing_was_noticed),
+    "address-conflict": a_fault("address-conflict", shows=said_and_not_fought_over),
     "uplinks-lost": a_fault("uplinks-lost", bounds=BOUNDS, shows=without_double_active_frames),
     "two-arbiters-kill": a_fault("two-arbiters-kill", bounds=BOUNDS, shows=stopped_and_said_so),
     "restart-all": a_fault("restart-all", bounds=BOUNDS, shows=stopped_and_said_so),

@@ -135,8 +135,7 @@ def _listen(name: str) -> socket.socket:
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
     try:
         opened.setblocking(False)
-        with contextlib.suppress(PermissionError):  # more than net.core.rmem_max only as the machine's root
-            opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        _widen(opened)
         steps = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in _ONLY_SENDERS))
         program = struct.pack("HP", len(_ONLY_SENDERS), ctypes.addressof(steps))
         opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
@@ -145,3 +144,11 @@ def _listen(name: str) -> socket.socket:
         opened.close()
         raise
     return opened
+
+
+def _widen(opened: socket.socket) -> None:
+    """More than net.core.rmem_max only as the machine's root."""
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+    except PermissionError:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from gapless.errors import InvalidRequest, Unavailable
 from gapless.lab.faults.base import Fault, Reach
+from gapless.lab.faults.conflicts import AddressConflict
 from gapless.lab.faults.control import (
     ControllerKill,
     ControllerStop,
@@ -97,6 +98,7 @@ FAULTS: dict[str, type[Fault]] = {
         Partition,
         UplinkLost,
         UplinksLost,
+        AddressConflict,
         NamespaceBroken,
         NamespaceDeleted,
         LinkDown,
