@@ -56,6 +56,7 @@ HOLD_S = 4.0
 """Of faults that heal: they are over long before the controller would have seen a reason to do anything."""
 TOOK_OVER = re.compile(r"took over (\d+) routers? of (\S+)")
 TAKEN = ("missed", "silent", "buried", "opened", "confirmed")
+RESIGNED = "it resigns: no answer from gateway"
 FENCED, HOLDS = "this host is fenced: its lease lapsed", "this host holds its lease"
 SOON_S = 1.5
 """While the kernel still keeps what was sent when nobody could hear it: it would leave now (`sentinel.unsent`)."""
@@ -106,6 +107,19 @@ def moved_by_themselves(lab: Lab, fault: Fault, outcome: Outcome) -> None:
     """As far as they moved, the controller was not asked: there was no death that it could have seen."""
     without_double_active_frames(lab, fault, outcome)
     assert {move["kind"] for move in outcome.moves} <= {"takeover", "restart"}
+
+
+def resigned_alone(lab: Lab, fault: Fault, outcome: Outcome) -> None:
+    """The host that did not hear its gateway let all go, and nobody else did."""
+    moved_by_themselves(lab, fault, outcome)
+    assert outcome.result.moved == outcome.result.affected > 0
+    struck = datetime.fromisoformat(outcome.result.at)
+    said_it = {
+        name
+        for name, host in lab.hosts.items()
+        if any(RESIGNED in line for _, line in said_since(host.sentinel, struck))
+    }
+    assert said_it == set(fault.names)
 
 
 def stopped_and_said_so(lab: Lab, fault: Fault, outcome: Outcome) -> None:
@@ -164,6 +178,7 @@ CABLES: Mapping[str, Turn] = {
     "data-link-in": a_fault("data-link-in", bounds=BOUNDS, hold_s=HOLD_S, shows=moved_by_themselves),
     "partition": taken("partition", on=the_busiest),
     "uplink-lost": a_fault("uplink-lost", bounds=BOUNDS, hold_s=HOLD_S, shows=moved_by_themselves),
+    "gateway-lost": a_fault("gateway-lost", bounds=BOUNDS, hold_s=HOLD_S, shows=resigned_alone),
 }
 MACHINES: Mapping[str, Turn] = {
     "sentinel-kill": taken("sentinel-kill"),

@@ -91,23 +91,32 @@ class UplinksLost(UplinkLost):
     expected = in_mode(reschedule=STAYS, standby=STAYS)
 
 
-class DataLinkOut(Lasting):
+class _OneWay(_Link):
+    direction: ClassVar[Direction]
+
+    async def strike(self, lab: Lab) -> None:
+        """Lose what goes that way, at the switch's end; the carrier stays."""
+        del lab
+        await wiring.lose(self.direction, [self.cable_of(host.place) for host in self.hosts])
+
+    async def heal(self, lab: Lab) -> None:
+        """Carry it again."""
+        await wiring.lose_no_more(self.direction, [self.cable_of(host.place) for host in self.hosts])
+        await lab.hosts_alive(*self.names)
+
+
+class DataLinkOut(_OneWay):
     """Nothing that the host sends on the data network arrives anywhere; it hears all others, and its carrier stays."""
 
     name: ClassVar[str] = "data-link-out"
     summary = "a host's data cable loses all that the host sends"
     expected = in_mode(reschedule=STAYS, standby=TAKEN_OVER)
-    direction: ClassVar[Direction] = Direction.OUT
+    direction = Direction.OUT
 
-    async def strike(self, lab: Lab) -> None:
-        """Lose it, at the switch's end."""
-        del lab
-        await wiring.lose(self.direction, [host.place.data_cable for host in self.hosts])
-
-    async def heal(self, lab: Lab) -> None:
-        """Carry it again."""
-        await wiring.lose_no_more(self.direction, [host.place.data_cable for host in self.hosts])
-        await lab.hosts_alive(*self.names)
+    @staticmethod
+    def cable_of(place: Place) -> Cable:
+        """To the data network."""
+        return place.data_cable
 
 
 class DataLinkIn(DataLinkOut):
@@ -116,6 +125,22 @@ class DataLinkIn(DataLinkOut):
     name: ClassVar[str] = "data-link-in"
     summary = "a host's data cable loses all that is sent to the host"
     direction = Direction.IN
+
+
+class GatewayLost(_OneWay):
+    """The gateway's answers no longer reach a host, nor does anything else from outside; its carrier stays, and others
+    hear the gateway. So it asks four times in vain, and resigns: nobody but itself can know.
+    """
+
+    name = "gateway-lost"
+    summary = "a host hears nothing from the external network, and its carrier stays"
+    expected = in_mode(reschedule=STAYS, standby=TAKEN_OVER)
+    direction = Direction.IN
+
+    @staticmethod
+    def cable_of(place: Place) -> Cable:
+        """To the external switch."""
+        return place.ext_cable
 
 
 class HostFlap(Fault):
