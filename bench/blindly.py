@@ -65,13 +65,15 @@ class Floor:
         assert gateway is not None
         self._network = gateway.port.network.id
         self._external = bridge_name(self._network)
+        netns.prepare_directory()
 
     def build(self) -> None:
         """All of them, each whole before the next."""
         with Netlink() as host:
             host.carry_out(links.create_bridge(self._external, f"{links.OUR_MARK}{self._network}", 1500))
             found = links.find(host, [self._external, DATA])
-            host.carry_out([links.set_master(UPLINK, found[self._external].index), links.raise_link(self._external)])
+            plug = links.set_master(UPLINK, found[self._external].index)
+            host.carry_out([plug, links.raise_link(UPLINK), links.raise_link(self._external)])
             netns.write_settings({IPV6_OFF.format(self._external): "1"})
             steering = Steering()
             try:

@@ -36,7 +36,7 @@ AGENT_LOG = "GAPLESS_BENCH_AGENT_LOG"
 """A file for what the agent says; without it that is dropped."""
 OUTSIDE = "10.0.0.1"
 WITHIN_S = 300.0
-QUIET_SHARE, QUIET_FOR_S, QUIET_WITHIN_S = 0.1, 1.5, 40.0
+QUIET_SHARE, QUIET_FOR_S, QUIET_WITHIN_S = 0.1, 1.5, 6.0
 """Quiet is who uses less than a tenth of a core for so long."""
 
 
@@ -146,9 +146,12 @@ def probe(number: int, it: Router) -> Flow:
 
 
 def until_gone(names: list[str]) -> None:
-    """Return when there is no link of these names on the host."""
+    """Return when there is no link of these names on the host. Raises TimeoutError."""
+    deadline = time.monotonic() + WITHIN_S
     with Netlink() as host:
-        while links.find(host, names):
+        while left := links.find(host, names):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{', '.join(sorted(left))} did not go")
             time.sleep(0.002)
 
 
