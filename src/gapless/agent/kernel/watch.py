@@ -110,18 +110,18 @@ class DriftWatcher:
     def _hear_events(self) -> None:
         if not self._is_closed:
             for each in self._events.sockets:
-                self._loop.add_reader(each, self._read_events)
+                self._loop.add_reader(each.fileno(), self._read_events)
 
     def _read_events(self) -> None:
         """A turn's worth; then they wait. A storm, and a build, of which much is told, leave others their time."""
         self._events.read()
         for each in self._events.sockets:
-            self._loop.remove_reader(each)
+            self._loop.remove_reader(each.fileno())
         self._loop.call_later(_REST_S, self._hear_events)
 
     def _hear_links(self) -> None:
         if not self._is_closed:
-            self._loop.add_reader(self._link_socket, self._read_links)
+            self._loop.add_reader(self._link_socket.fileno(), self._read_links)
 
     def _read_links(self) -> None:
         """As with events."""
@@ -134,7 +134,7 @@ class DriftWatcher:
                 if error.errno != errno.ENOBUFS:
                     raise
                 self._hint(None)  # the kernel dropped notifications: anything may have happened
-        self._loop.remove_reader(self._link_socket)
+        self._loop.remove_reader(self._link_socket.fileno())
         self._loop.call_later(_REST_S, self._hear_links)
 
     def _note(self, data: bytes) -> None:
