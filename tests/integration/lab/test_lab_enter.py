@@ -193,7 +193,7 @@ def test_a_registered_lab_holds_nothing_of_the_terminal_that_started_it(
 def test_a_masked_proc_as_in_containers_is_lived_with() -> None:
     """The kernel mounts no fresh /proc for who sees only part of the old one; then processes have two numbers."""
     program = (
-        "import os; from gapless.lab import processes; "
+        "import os; from gapless.lab.machines import processes; "
         "mine = [p for p in processes.every() if p.pid == os.getpid()]; "
         "print(len(mine), mine[0].name != str(mine[0].pid))"
     )

@@ -229,7 +229,7 @@ async def test_what_a_cable_never_lost_can_be_healed_as_well(wired: tuple[Lab, P
 
 
 async def test_a_flapping_link_goes_and_comes_as_often_as_it_says(
-    wired: tuple[Lab, Plugs], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    wired: tuple[Lab, Plugs], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen at the switch's end, of which the kernel tells each change before the command returns. That the host's end
     lost its carrier is told by a worker of the kernel, which passes over what was undone meanwhile.
@@ -237,7 +237,7 @@ async def test_a_flapping_link_goes_and_comes_as_often_as_it_says(
     lab, plugs = wired
     watched = lab.host("host-1")
     port = watched.place.data_cable.port
-    log = tmp_path / "links"
+    log = watched.machine.disk / "links"
     with log.open("wb") as out:
         monitor = await asyncio.create_subprocess_exec("ip", "monitor", "link", stdout=out)
 
