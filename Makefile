@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 RUN := .venv/bin
 
-.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-fleet bench-guard bench-build bench-adopt lock clean
+.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-fleet bench-guard bench-build bench-adopt bench-flows lock clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,10 @@ bench-build: setup  ## building and deleting routers, beside the bare kernel (AR
 bench-adopt: setup  ## what the end of an agent costs a host (ARGS= for bench/adopt.py; short without)
 	@scripts/prerequisites
 	$(PY) bench/adopt.py $(or $(ARGS),--routers 100 --rounds 2)
+
+bench-flows: setup  ## which connections survive, beside keepalived and conntrackd (ARGS= for bench/survivals.py; short without)
+	@scripts/prerequisites bench
+	$(PY) bench/survivals.py $(ARGS)
 
 lock:  ## pin the newest versions that fit, with hashes (needs uv)
 	scripts/lock

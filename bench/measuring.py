@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -82,6 +83,13 @@ def spread(figures: Iterable[float | None], digits: int = 1) -> str:
     if least == most:
         return f"{middle:,g}"
     return f"{middle:,.{digits}f} ({least:,.{digits}f} to {most:,.{digits}f})"
+
+
+def why_missing(package: str) -> str | None:
+    """One line when a peer is not there; its Debian package has the name of its program."""
+    if shutil.which(package, path="/usr/sbin:/sbin:/usr/bin:/usr/local/sbin"):
+        return None
+    return f"{package} is not there to compare with:  sudo apt-get install --no-install-recommends {package}"
 
 
 def commit() -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from measuring import why_missing
 from real_time import BY_ITSELF, FROM_OUTSIDE, NONE, labs_take_it, why_not_from_outside
-from vrrp_lab import why_missing
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(600)]
 
@@ -26,7 +26,7 @@ def priority() -> str:
     return NONE if why_not_from_outside() else FROM_OUTSIDE
 
 
-@pytest.mark.skipif(why_missing() is not None, reason=why_missing() or "")
+@pytest.mark.skipif(why_missing("keepalived") is not None, reason=why_missing("keepalived") or "")
 def test_a_host_dies_and_both_are_measured_alike(tmp_path: Path) -> None:
     done = peers(tmp_path, "--systems", "gapless,keepalived-100ms", "--routers", "2", "--runs", "1")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -108,21 +108,25 @@ def test_nobody_is_stopped_for_what_only_some_tests_use(tree: Path, run: Run, us
 
 
 @pytest.mark.parametrize("user", ["0", "1000"])
-def test_nobody_is_stopped_for_a_peer_to_compare_with(tree: Path, run: Run, user: str) -> None:
+def test_nobody_is_stopped_for_peers_to_compare_with(tree: Path, run: Run, user: str) -> None:
     for name in ("ip", "nft", "ping", "unshare"):
         stand_in(tree, name, "exit 0")
     stand_in(tree, "keepalived", "exit 1")
+    stand_in(tree, "conntrackd", "exit 1")
     stand_in(tree, "id", f"echo {user}")
     stand_in(tree, "apt-get", f'echo "$@" >> {tree}/apt; exit 100')
     done = run("prerequisites", "bench")
     assert (done.returncode, done.stderr) == (0, "")
     last = done.stdout.splitlines()[-1]
-    assert last == "setup: Gapless is measured alone without these packages:  sudo apt-get install keepalived"
+    said = (
+        "setup: peers of Gapless are not measured without these packages:  sudo apt-get install keepalived conntrackd"
+    )
+    assert last == said
     assert (tree / "apt").exists() == (user == "0")
 
 
 def test_a_peer_that_is_there_is_not_spoken_of(tree: Path, run: Run) -> None:
-    for name in ("ip", "nft", "ping", "unshare", "keepalived"):
+    for name in ("ip", "nft", "ping", "unshare", "keepalived", "conntrackd"):
         stand_in(tree, name, "exit 0")
     done = run("prerequisites", "bench")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

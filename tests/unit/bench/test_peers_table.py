@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from peers_table import Run, document, rows, table
+from peers_table import rows, table
+from runs import Run, document
 
 VERSIONS = {"gapless": "0", "python": "3", "kernel": "6", "cores": 2, "processor": "P"}
 
