@@ -2,11 +2,13 @@
 
 It runs in the router's namespace and speaks with the other host's by multicast on the router's network for VRRP, as
 Neutron's L3 agent has it: mode FTFW, which sends again what was lost. What it hears is kept in its own memory (the
-external cache), and put into the kernel when keepalived becomes master and calls the script here.
+external cache), and put into the kernel when keepalived becomes master. keepalived tells the script here, by a FIFO: to
+start scripts itself it needs the right to set groups, which nobody has in a lab.
 
 As favourable to it as can be:
 
-- Its buffers for the kernel's events are those of its manual, eight times Neutron's.
+- Its buffer for the kernel's events is that of its manual, eight times Neutron's. (Buffers of the channel are the
+  kernel's own: nobody may raise them in a lab.)
 - conntrackd leaves the kernel's window tracking off for what it puts there; and the namespace is liberal with segments
   of connections that it knows (`nf_conntrack_tcp_be_liberal`).
 - From when keepalived gives the router its addresses until the script has put the connections into the kernel, a
@@ -20,7 +22,7 @@ from pathlib import Path
 
 from gapless.lab.measuring import tracked
 
-CONFIGURATION, SCRIPT = "conntrackd.conf", "conntrackd-notify"
+CONFIGURATION, SCRIPT, FIFO = "conntrackd.conf", "conntrackd-notify", "states"
 """Names of files, in a router's directory."""
 RULES = """table ip early {
   chain input { type filter hook input priority 0;
@@ -28,6 +30,7 @@ RULES = """table ip early {
     ct state new tcp flags & (fin | syn | rst | ack) != syn drop; }
 }"""
 """Of nftables: what the router's own TCP never sees."""
+_GROUP = "225.0.0.50"
 _ROUTER = "router "
 
 
@@ -56,6 +59,7 @@ def configuration(files: Path, interface: str, address: IPv4Address) -> str:
         Address Ignore {{
             IPv4_address 127.0.0.1
             IPv4_address {address}
+            IPv4_address {_GROUP}
         }}
     }}
 }}
@@ -63,12 +67,10 @@ Sync {{
     Mode FTFW {{
     }}
     Multicast Default {{
-        IPv4_address 225.0.0.50
+        IPv4_address {_GROUP}
         IPv4_interface {address}
         Group 3781
         Interface {interface}
-        SndSocketBuffer 1249280
-        RcvSocketBuffer 1249280
         Checksum on
     }}
 }}
@@ -76,7 +78,7 @@ Sync {{
 
 
 def script(files: Path) -> str:
-    """What keepalived calls with `master`, `backup` or `fault`.
+    """What reads keepalived's states (`INSTANCE "VR_1" MASTER 50`) and tells conntrackd what follows.
 
     A new master puts what it was told into the kernel, forgets it, learns anew what the kernel has, and tells all.
     Who stands by asks for everything; who was active lets its own entries end soon.
@@ -85,21 +87,27 @@ def script(files: Path) -> str:
 tell() {{
   for order; do conntrackd -C {files}/{CONFIGURATION} "$order" || echo "conntrackd $order: $?"; done
 }}
-exec >> {files}/conntrackd-notify.log 2>&1
-case $1 in
-  master) tell -c -f -R -B ;;
-  backup) tell -t -n ;;
-  fault) tell -t ;;
-esac
+while read -r kind name state rest; do
+  case $state in
+    MASTER) tell -c -f -R -B ;;
+    BACKUP) tell -t -n ;;
+    FAULT) tell -t ;;
+  esac
+done
 """
 
 
 def start(files: Path) -> str:
-    """Shell commands that start it, in the router's namespace; what it says when it fails is what they say."""
+    """Shell commands that start it, and who reads keepalived's states, in the router's namespace.
+
+    What it says when it fails is what they say.
+    """
     return f"""
 cd {files}
-conntrackd -C {files}/{CONFIGURATION} -d < /dev/null > conntrackd.said 2>&1 || {{ cat conntrackd.said >&2; exit 1; }}
+conntrackd -C {files}/{CONFIGURATION} -d < /dev/null > started 2>&1 || {{ cat started conntrackd.log >&2; exit 1; }}
 conntrackd -C {files}/{CONFIGURATION} -n
+mkfifo {FIFO}
+./{SCRIPT} < {FIFO} > {SCRIPT}.log 2>&1 &
 """
 
 

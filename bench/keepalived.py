@@ -17,13 +17,13 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def configuration(tenant: Tenant, timing: Timing, notify: Path | None = None) -> str:
-    """Each router has a network for VRRP of its own, and VRID 1. `notify`: a script that is told each new state."""
+    """Each router has a network for VRRP of its own, and VRID 1. `notify`: a FIFO that is told each new state."""
     number = tenant.number
     version = f"    vrrp_version {timing.version}\n" if timing.version != 2 else ""
-    user = "    script_user root\n" if notify else ""
+    told = f"    vrrp_notify_fifo {notify}\n" if notify else ""
     return f"""global_defs {{
     router_id neutron
-{version}{user}}}
+{version}{told}}}
 vrrp_instance VR_1 {{
     state BACKUP
     interface ha-{number}
@@ -46,10 +46,4 @@ vrrp_instance VR_1 {{
     virtual_routes {{
         0.0.0.0/0 via {layout.EXTERNAL_GATEWAY.ip} dev qg-{number}
     }}
-{_notified(notify)}}}"""
-
-
-def _notified(script: Path | None) -> str:
-    if script is None:
-        return ""
-    return "".join(f'    notify_{state} "{script} {state}"\n' for state in ("master", "backup", "fault"))
+}}"""

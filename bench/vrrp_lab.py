@@ -24,6 +24,7 @@ from gapless.lab.faults.base import TAKEN_OVER
 from gapless.lab.findings import expect, result
 from gapless.lab.findings.expect import Bounds, Frames, Measured
 from gapless.lab.findings.result import Gaps, Probes, Versions
+from gapless.lab.groups import first_of
 from gapless.lab.lab import Lab
 from gapless.lab.machines import layout, shell, wiring
 from gapless.lab.machines.enter import LAB_DIR
@@ -77,8 +78,8 @@ def main(argument: dict[str, Any]) -> int:
     orders = msgspec.convert(argument, Measurement)
     try:
         found = asyncio.run(_measure(orders))
-    except GaplessError as error:
-        print(f"bench/vrrp_lab.py: {error}", file=sys.stderr)
+    except (GaplessError, ExceptionGroup) as error:
+        print(f"bench/vrrp_lab.py: {first_of(error)}", file=sys.stderr)
         return 1
     Path(orders.result).write_bytes(msgspec.json.encode(found))
     return 0

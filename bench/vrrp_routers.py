@@ -125,7 +125,7 @@ def _networks(host: Host, tenant: Tenant) -> list[str]:
 def _inside(host: Host, tenant: Tenant, peer: Peer) -> str:
     """A shell script for the router's namespace."""
     number, files, (floating, _) = tenant.number, directory(tenant), tenant.vm_addresses
-    notify = files / conntrackd.SCRIPT if peer.conntrackd else None
+    notify = files / conntrackd.FIFO if peer.conntrackd else None
     return f"""
 for setting in all/disable_ipv6 default/disable_ipv6; do echo 1 > /proc/sys/net/ipv6/conf/$setting; done
 echo 1 > /proc/sys/net/ipv4/ip_forward

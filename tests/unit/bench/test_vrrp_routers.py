@@ -27,7 +27,7 @@ def test_a_router_is_configured_as_neutron_does() -> None:
         f"{tenant.gateway_address}/16 dev qg-7",
         f"{tenant.floating_address}/32 dev qg-7",
     ]
-    for word in ("vrrp_version", "notify", "script_user"):
+    for word in ("vrrp_version", "notify"):
         assert word not in said
 
 
@@ -37,13 +37,10 @@ def test_less_than_a_second_needs_version_3() -> None:
     assert "advert_int 0.01\n" in said
 
 
-def test_each_state_is_told_to_the_script() -> None:
-    said = configuration(vrrp_routers.tenant_of(1), NEUTRON, FILES / conntrackd.SCRIPT)
-    instance = said.partition("vrrp_instance VR_1 {")[2]
-    for state in ("master", "backup", "fault"):
-        assert f'    notify_{state} "{FILES}/conntrackd-notify {state}"\n' in instance
+def test_each_state_is_told_to_who_reads_them() -> None:
+    said = configuration(vrrp_routers.tenant_of(1), NEUTRON, FILES / conntrackd.FIFO)
+    assert f"    vrrp_notify_fifo {FILES}/states\n" in said.partition("vrrp_instance")[0]
     assert said.count("{") == said.count("}")
-    assert "    script_user root\n" in said
 
 
 def test_every_router_has_addresses_of_its_own() -> None:
@@ -75,7 +72,7 @@ def test_the_control_socket_has_room_for_its_path_with_every_router() -> None:
 
 def test_a_new_master_commits_before_it_forgets() -> None:
     lines = [line.strip() for line in conntrackd.script(FILES).splitlines()]
-    assert "master) tell -c -f -R -B ;;" in lines
+    assert "MASTER) tell -c -f -R -B ;;" in lines
 
 
 def test_only_a_router_with_conntrackd_has_what_that_needs() -> None:
