@@ -36,7 +36,7 @@ AGENT_LOG = "GAPLESS_BENCH_AGENT_LOG"
 """A file for what the agent says; without it that is dropped."""
 OUTSIDE = "10.0.0.1"
 WITHIN_S = 300.0
-QUIET_SHARE, QUIET_FOR_S, QUIET_WITHIN_S = 0.1, 1.5, 6.0
+QUIET_SHARE, QUIET_FOR_S, QUIET_WITHIN_S = 0.1, 1.5, 15.0
 """Quiet is who uses less than a tenth of a core for so long."""
 
 
