@@ -59,6 +59,8 @@ class Host:
     """Since when it is known to run; None: it does not, or that was not said in this connection."""
     agent_lacks_since: float | None = None
     """Since when none has run steadily, as far as that counts; None: one does, or nothing is known."""
+    agent_presumed_until: float = -inf
+    """One that is found running until then is presumed to have run steadily: nobody could hear of it for long."""
     is_agentless: bool = False
     """Its agent has not worked for long (`planner.agentless`)."""
     is_to_be_left: bool = False

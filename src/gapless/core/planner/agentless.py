@@ -8,8 +8,10 @@ standby where another host can be that. Its guarded routers go to their standbys
 guard closes them, which takes no agent. Classic ones stay, since only an agent could remove them. It is so until its
 agent has run for `STEADY_S`; nothing moves back.
 
-Time counts as far as it was heard: by the controller's monotonic clock, while the host has a control link. A
-controller that starts gives every agent its patience anew; what had begun to move by then is stored, and goes on.
+Time counts as far as it was heard: by the controller's monotonic clock, while the host has a control link and the
+controller is not paused itself. An agent that is found running after `STEADY_S` or more of such deafness may have run
+all the while: it is taken at its word, and gets its patience anew. So does every agent from a controller that starts;
+what had begun to move by then is stored, and goes on.
 
 While more than `brake_share` of the hosts that carry routers lack a running agent, the cause is a common one, such as a
 bad upgrade, and moving would only meet it elsewhere: nothing leaves for that. As hosts are mended one after another, it
@@ -37,8 +39,16 @@ def connected(host: Host, now: float, *, is_restarted: bool) -> None:
     host.agent, host.agent_runs_since = None, None
     if is_restarted and not host.is_agentless:
         host.agent_lacks_since = None
-    if host.agent_lacks_since is not None and host.silence.heard_at is not None:
-        host.agent_lacks_since = min(now, host.agent_lacks_since + now - host.silence.heard_at)
+    if host.silence.heard_at is not None:
+        _was_unheard(host, now - host.silence.heard_at, now)
+
+
+def _was_unheard(host: Host, seconds: float, now: float) -> None:
+    """Nothing could be heard of its agent for so long, which is over now."""
+    if host.agent_lacks_since is not None:
+        host.agent_lacks_since = min(now, host.agent_lacks_since + seconds)
+    if seconds >= STEADY_S:
+        host.agent_presumed_until = now + STEADY_S
 
 
 def heard(host: Host, agent: AgentState, reason: str, now: float) -> bool:
@@ -49,8 +59,11 @@ def heard(host: Host, agent: AgentState, reason: str, now: float) -> bool:
         host.agent_runs_since = None
         if host.agent_lacks_since is None:
             host.agent_lacks_since = now
-    elif host.agent_runs_since is None:
+        return is_news
+    if host.agent_runs_since is None:
         host.agent_runs_since = now
+    if now <= host.agent_presumed_until and not host.is_agentless:
+        host.agent_lacks_since = None
     return is_news
 
 
@@ -74,8 +87,7 @@ class Agents:
         """
         self._common_until += seconds
         for host in ledger.fleet:
-            if host.agent_lacks_since is not None:
-                host.agent_lacks_since = min(ledger.now, host.agent_lacks_since + seconds)
+            _was_unheard(host, seconds, ledger.now)
             if host.agent_runs_since is not None:
                 host.agent_runs_since = min(ledger.now, host.agent_runs_since + seconds)
 

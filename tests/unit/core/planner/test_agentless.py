@@ -272,6 +272,36 @@ def test_what_happened_while_there_was_no_link_does_not_count(rig: StandbyRig) -
     assert view(rig, "h1").without_agent_s is not None
 
 
+def test_an_agent_that_works_when_the_link_is_back_gets_its_patience_anew(rig: StandbyRig) -> None:
+    """It may have worked for all the time that nobody heard of it."""
+    rig.lose_agents(WHY, "h1")
+    settle(rig, PATIENCE_S - 10)
+    rig.handle(HostDisconnected(id="cut", host=HostName("h1")))
+    rig.pass_time(STEADY_S, heard=("h2", "h3", "h4"))
+    rig.connect(rig.store.hosts[HostName("h1")].facts)
+    rig.guard("h1")
+    rig.mend_agents("h1")
+    rig.lose_agents(WHY, "h1")
+    settle(rig, PATIENCE_S - 5)
+    assert view(rig, "h1").without_agent_s is None
+    settle(rig, 10)
+    assert view(rig, "h1").without_agent_s is not None
+
+
+def test_an_agent_that_works_after_a_short_cut_has_to_show_that_it_does(rig: StandbyRig) -> None:
+    """Or one that ends again and again would be saved by a link that does the same."""
+    rig.lose_agents(WHY, "h1")
+    settle(rig, PATIENCE_S - 10)
+    rig.handle(HostDisconnected(id="cut", host=HostName("h1")))
+    rig.pass_time(STEADY_S / 2, heard=("h2", "h3", "h4"))
+    rig.connect(rig.store.hosts[HostName("h1")].facts)
+    rig.guard("h1")
+    rig.mend_agents("h1")
+    rig.lose_agents(WHY, "h1")
+    settle(rig, 15)
+    assert view(rig, "h1").without_agent_s is not None
+
+
 def test_a_host_that_was_restarted_gives_its_agent_its_patience_anew(rig: StandbyRig) -> None:
     """Or an agent that was killed before a reboot and again after it would look like one that never works."""
     rig.lose_agents(WHY, "h2")
@@ -299,6 +329,20 @@ def test_a_pause_of_the_controller_does_not_count(rig: StandbyRig) -> None:
     rig.now += PATIENCE_S
     rig.follow(rig.planner.on_deadline(rig.now))
     assert view(rig, "h1").without_agent_s is None
+
+
+def test_an_agent_that_works_after_a_pause_of_the_controller_gets_its_patience_anew(rig: StandbyRig) -> None:
+    rig.lose_agents(WHY, "h1")
+    settle(rig, PATIENCE_S - 10)
+    rig.now += PATIENCE_S
+    rig.follow(rig.planner.on_deadline(rig.now))
+    rig.mend_agents("h1")
+    settle(rig, STEADY_S / 2)
+    rig.lose_agents(WHY, "h1")
+    settle(rig, PATIENCE_S - 5)
+    assert view(rig, "h1").without_agent_s is None
+    settle(rig, 10)
+    assert view(rig, "h1").without_agent_s is not None
 
 
 def test_a_pause_of_the_controller_ends_no_common_cause(rig: StandbyRig) -> None:
