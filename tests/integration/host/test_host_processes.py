@@ -20,6 +20,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 import disks
+import little_memory
 from gapless.model.host import AgentState, HostName
 from gapless.model.lease import DEFAULT, Panel, PanelVersion
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
@@ -242,6 +243,26 @@ async def test_an_agent_killed_in_the_middle_of_its_builds_is_completed_by_the_n
         await it.until(lambda: it.reports[-1].full)
         assert namespaces() == ids(routers)
     assert namespaces() == ids(routers), "SIGTERM ends the processes, not the routers"
+
+
+async def test_an_agent_that_the_kernel_ends_for_want_of_memory_in_mid_build_is_completed_by_the_next(
+    machine: Path,
+) -> None:
+    old, new, lines = [planned(1), planned(2)], [planned(number) for number in range(3, 27)], list[str]()
+    async with controller(*old) as it, host(machine, it.port, lines) as sentinel:
+        await it.all_active()
+        before, agent = inodes(), agent_of(sentinel.pid)
+        assert agent is not None
+        with little_memory.group("gapless-test", kilobytes=1024) as group:
+            group.take(agent)
+            await it.change(*new)
+            await eventually(lambda: group.killed > 0 and agent_of(sentinel.pid) not in (None, agent))
+            assert group.killed == 1
+        await it.all_active()
+        assert AgentState.RESTARTING in it.agents()
+        assert before.items() <= inodes().items(), "what ran is untouched"
+        assert namespaces() == ids(old + new)
+    assert [line for line in lines if "agent ended (killed by SIGKILL" in line]
 
 
 async def test_a_returning_host_removes_what_is_no_longer_its_own_before_it_builds(machine: Path) -> None:
