@@ -162,9 +162,10 @@ async def test_what_an_agent_does_itself_makes_no_work(wires: Wires) -> None:
 
 async def test_a_router_that_cannot_be_mended_says_so_after_three_tries_and_the_others_are_whole(wires: Wires) -> None:
     one = router()
+    others = [router(id=RouterId(f"{number}" * 8), ports=(), gateway=None) for number in range(2, 5)]
     async with agent(wires.settings) as running:
-        await running.plan(one)
-        await running.active(one.id)
+        await running.plan(one, *others)
+        await running.active(one.id, *(it.id for it in others))
         # The agent shares this thread, so nothing comes between.
         ip(f"link delete {TAP_A}")
         ip(f"link add {TAP_A} type bridge")
@@ -172,3 +173,5 @@ async def test_a_router_that_cannot_be_mended_says_so_after_three_tries_and_the_
         assert f"an interface named {TAP_A} exists" in failed.reason
         ailing = [it for it in running.said if it.state is RouterState.ACTIVE and it.ailment]
         assert [failed.reason in it.ailment for it in ailing][:1] == [True]
+        assert {it.router_id for it in ailing} == {one.id}
+        assert [running.kernel.looks.count(it.id) for it in others] == [1, 1, 1], "nothing was done to them"
