@@ -11,6 +11,9 @@ for soft interrupts of that processor does it, so its time is added (with what i
 run in turns in one process, and the ratio is what holds on other machines. The other ends of the taps are in one
 namespace, and there is no guard, which would drop a flooded frame at each tap of a standby.
 
+And what it comes to when they do not end: `RATE` requests a second for some seconds, as many of them as a processor can
+do, and what that takes of it.
+
 A flood to 1,000 taps can be more than the processor's queue of received frames holds (1,000 by default,
 net.core.netdev_max_backlog): then taps miss it, and the next frame finds no room. That one is sent again.
 """
@@ -25,6 +28,7 @@ import sys
 import time
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import measuring
 from gapless.agent.kernel import links
@@ -42,6 +46,9 @@ NEXT_HOP = IPv4Address("10.0.0.1")
 OUTSIDE = Outside(uplink="uplink", inlets=frozenset({"uplink"}))
 ELSEWHERE = bytes.fromhex("fa163eff0001")
 ROUNDS = 5
+RATE = 1000
+LASTS_S = 5.0
+WAYS = ("plain", "steered")
 KINDS = ("request to a router here", "gratuitous ARP of a router elsewhere", "gratuitous ARP of the next hop")
 
 
@@ -53,7 +60,8 @@ def main() -> int:
     run("mount -t tmpfs none /run")
     Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
     lines = ["| routers | frame | plain, µs | steered, µs | plain / steered |", "|---|---|---|---|---|"]
-    figures: dict[str, dict[str, dict[str, list[float]]]] = {}
+    lasting = ["| routers | plain: a second, of a core | steered: a second, of a core |", "|---|---|---|"]
+    figures: dict[str, Any] = {}
     run("ip link add out type bridge mcast_snooping 0 forward_delay 0")
     run("ip link add uplink master out type veth peer name wire")
     run("ip netns add inside")
@@ -64,14 +72,16 @@ def main() -> int:
         for routers in given.routers:
             add_taps(there, routers)
             there = routers
-            figures[str(routers)] = measure(host, routers, given.frames)
-            for kind, found in figures[str(routers)].items():
+            found_by_kind, held = measure(host, routers, given.frames)
+            figures[str(routers)] = found_by_kind | {"lasting": held}
+            lasting.append(f"| {routers:,} | {' | '.join(lasted(held[way]) for way in WAYS)} |")
+            for kind, found in found_by_kind.items():
                 plain, steered = found["plain"], found["steered"]
                 ratio = measuring.spread([a / b for a, b in zip(plain, steered, strict=True)])
                 lines.append(
                     f"| {routers:,} | {kind} | {measuring.spread(plain)} | {measuring.spread(steered)} | {ratio} |"
                 )
-    text = "\n".join(lines) + "\n"
+    text = "\n".join(lines) + f"\n\n{RATE:,} {KINDS[0]} a second, for {LASTS_S:g} s:\n\n" + "\n".join(lasting) + "\n"
     print(f"processor time of the sender for each frame, {os.uname().machine}, Linux {os.uname().release}\n\n{text}")
     if given.output is not None:
         measuring.write(given.output, "broadcasts", text, figures)
@@ -120,8 +130,15 @@ def add_taps(first: int, end: int) -> None:
     run("ip -n inside -batch -", "\n".join(f"link set qg{number} up" for number in range(first, end)))
 
 
-def measure(host: Netlink, routers: int, frames: int) -> dict[str, dict[str, list[float]]]:
-    """Microseconds a frame, by kind and way; five of each."""
+def lasted(held: list[tuple[float, float]]) -> str:
+    """For people."""
+    return f"{measuring.spread([rate for rate, _ in held], 0)}, {measuring.spread([share for _, share in held])} %"
+
+
+def measure(
+    host: Netlink, routers: int, frames: int
+) -> tuple[dict[str, dict[str, list[float]]], dict[str, list[tuple[float, float]]]]:
+    """Microseconds a frame, by kind and way; five of each. And by way what lasted, as `lasting` tells it."""
     asked = routers - 1
     wire = packed("02:00:00:00:00:01")
     sent = {
@@ -129,18 +146,20 @@ def measure(host: Netlink, routers: int, frames: int) -> dict[str, dict[str, lis
         KINDS[1]: frame(ELSEWHERE, IPv4Address("10.9.9.9"), IPv4Address("10.9.9.9")),
         KINDS[2]: frame(wire, NEXT_HOP, NEXT_HOP),
     }
-    found: dict[str, dict[str, list[float]]] = {kind: {"plain": [], "steered": []} for kind in KINDS}
+    found: dict[str, dict[str, list[float]]] = {kind: {way: [] for way in WAYS} for kind in KINDS}
+    held: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
     softirq = pinned()
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as opened:
         opened.bind(("wire", 0))
         for _ in range(ROUNDS):
-            for way in ("plain", "steered"):
+            for way in WAYS:
                 if way == "steered":
                     steer(host, routers)
                 for kind, packet in sent.items():
                     found[kind][way].append(processor_us(opened, packet, frames, softirq))
+                held[way].append(lasting(opened, sent[KINDS[0]], softirq))
             unsteer(routers)
-    return found
+    return found, held
 
 
 def steer(host: Netlink, routers: int) -> None:
@@ -185,6 +204,24 @@ def processor_us(opened: socket.socket, packet: bytes, frames: int, softirq: Pat
             time.sleep(PAUSE_S)
         spent_ns.append(time.thread_time_ns() + later_ns(softirq) - begin)
     return min(spent_ns) / frames / 1000
+
+
+def lasting(opened: socket.socket, packet: bytes, softirq: Path) -> tuple[float, float]:
+    """`RATE` frames a second for `LASTS_S`: how many went a second, and the percent of a processor that they took.
+
+    What is behind is not made up for: a processor that is busy with the frames takes as many as it can.
+    """
+    begin, spent_ns, went = time.monotonic(), time.thread_time_ns() + later_ns(softirq), 0
+    due = begin
+    while (now := time.monotonic()) < begin + LASTS_S:
+        if now < due:
+            time.sleep(due - now)
+        went += was_sent(opened, packet)
+        due = max(due + 1 / RATE, now)
+    time.sleep(PAUSE_S)
+    took_s = time.monotonic() - begin
+    spent_ns = time.thread_time_ns() + later_ns(softirq) - spent_ns
+    return went / took_s, 100 * spent_ns / 1e9 / took_s
 
 
 def was_sent(opened: socket.socket, packet: bytes) -> bool:
