@@ -21,7 +21,10 @@ from gapless.wire.flows import Identity
 from gapless.wire.local import LocalLink
 
 LOOK_S = 1.0
-"""How often namespaces are looked at, and whether copies are due."""
+LOOK_SHARE = 0.003
+LOOK_MOST_S = 5.0
+"""How often namespaces are looked at, and whether copies are due; with many routers less often, so that it takes no
+more than this share of the process's time."""
 ALIVE_S = 1.0
 SAY_EACH_S = 60.0
 FLUSH_LOOK_S = 0.005
@@ -90,11 +93,14 @@ class Driver:
         return at.host, at.port
 
     async def _look(self) -> None:
+        took_s = 0.0
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(max(LOOK_S, min(took_s / LOOK_SHARE, LOOK_MOST_S)))
+            began_s = time.thread_time()
             self._source.look(time.monotonic())
             for sink, _ in self._sinks.values():
                 sink.look()
+            took_s = time.thread_time() - began_s
 
     async def _flush_all(self) -> None:
         """Say of what is about to move when its follower has all of it. Nothing is looked at while nothing moves."""

@@ -25,7 +25,7 @@ from gapless.model.network import NetworkId
 from gapless.model.router import RouterId
 
 RATE = 40
-BATCH_S = 0.5
+BATCH_S = 1.0
 """Between two batches of looks."""
 ROUND_S = 10.0
 MISSES = 2
