@@ -8,8 +8,8 @@ moot what waits before it. A guard that somebody else changed is put back before
 The second rule: one turn is short. Routers are closed some at a time, since each name costs; to withdraw is one
 transaction however many there are, as is to open, because a takeover is one.
 
-Invariant: what the sentinel was told to be open (`open_routers`) covers what the kernel's active set lets pass: it is told
-before the set grows, and taken back after it has shrunk.
+Invariant: what the sentinel was told to be open (`open_routers`) covers what the kernel's active set lets pass: it is
+told before the set grows, and taken back after it has shrunk.
 """
 
 from collections import deque
