@@ -2,17 +2,13 @@
 
 from typing import Any
 
-import typer
 from rich.text import Text
 
+from gapless.cli.application import application
 from gapless.cli.talk import DEFAULT_API, Api, AsJson, FirstByDefault, console, get, print_json, put
 
-app = typer.Typer(
-    cls=FirstByDefault,
-    add_completion=False,
-    rich_markup_mode=None,
-    context_settings={"max_content_width": 110},
-    help="""Look at the brake on mass moves, or release it.
+app = application(
+    """Look at the brake on mass moves, or release it.
 
     When more hosts look dead at once than `gapless server --brake-share` allows, it is more likely that the controller
     is cut off than that they all died. Then no router moves for silence until hosts are heard again, or until you say
@@ -24,6 +20,7 @@ app = typer.Typer(
 
         gapless brake release        (after you have made sure that the named hosts are down)
     """,
+    cls=FirstByDefault,
 )
 
 
