@@ -25,7 +25,7 @@ def main(
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--routers", default="100,1000", help="sizes, separated by commas (default: 100,1000)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each size (default: 5)")
-    parser.add_argument("--output", type=Path, default=HERE / "results", help="directory for the results")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="directory for the results")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure is not None:
@@ -35,7 +35,7 @@ def main(
     found = {size: measured_apart(script, size, options.rounds, print) for size in sizes}
     text = table(found)
     print(f"\n{text}")
-    write(options.output, what, text, found)
+    write(options.out, what, text, found)
     return 0
 
 
