@@ -78,7 +78,7 @@ class Heard:
     """Of the plan that the guard worked from; 0: unknown."""
     session: int
     number: int
-    """It is the session's so-manieth report, from 1."""
+    """Its place among the reports of the session, from 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
