@@ -54,7 +54,9 @@ from gapless.wire import beat as wire
 from gapless.wire.lease import Dropped, Envelope, Outrun
 
 ROUTERS_PER_MESSAGE = 250
+"""With the times of a takeover each, they fit into a packet (`wire.packets`)."""
 RHYTHM_S = 1.0
+"""How often it says how late it was, and looks at its clock and at a guard that nobody used."""
 _TRUST = "hold or grant a lease"
 
 Endpoint = tuple[str, int]
