@@ -56,7 +56,7 @@ from gapless.wire.lease import Dropped, Envelope, Outrun
 ROUTERS_PER_MESSAGE = 250
 """With the times of a takeover each, they fit into a packet (`wire.packets`)."""
 RHYTHM_S = 1.0
-"""How often it says how late it was, and looks at its clock and at a guard that nobody used."""
+"""How often it says how late it was, and looks at its clock, at its invariants and at a guard that nobody used."""
 _TRUST = "hold or grant a lease"
 
 Endpoint = tuple[str, int]
@@ -185,6 +185,7 @@ class Driver:
             self._announcer.announce_again(self._hands.open_routers)
         if now >= self._rhythm_due:
             self._rhythm_due = now + RHYTHM_S
+            self._check()
             self._hands.look_after()
             self._judge_clock()
             self._tell_rhythm()
@@ -272,6 +273,13 @@ class Driver:
     def _handle(self, event: BeatEvent, now: float) -> None:
         self._now = now
         self._carry_out(self._turn(event, now))
+
+    def _check(self) -> None:
+        """A beat that contradicts itself ends, and the next one begins with nothing open."""
+        try:
+            self._beat.check()
+        except InvariantError as error:
+            raise InvariantError(f"{error}\n{self._story}") from error
 
     def _turn(self, event: BeatEvent | None, now: float) -> list[BeatEffect]:
         """The core's; None: a deadline has come. Raises InvariantError with the recent story."""
