@@ -1,6 +1,6 @@
 """What the end of an agent costs a host with many routers: how long until the next one has looked at all of them.
 
-    python bench/adopt.py [--routers 100,1000] [--rounds 5] [--output DIRECTORY]
+    python bench/adopt.py [--routers 100,1000] [--rounds 5] [--out DIRECTORY]
 
 One host in namespaces of its own, with the real agent under the sentinel's own supervision, and no controller. Some of
 its routers have a machine that sends probes to the world outside. In each round the agent ends in two ways: killed
@@ -9,11 +9,7 @@ of every router that it is as it should be. A router was changed when the kernel
 at its host's ends.
 """
 
-import argparse
 import asyncio
-import json
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -23,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import by_size
 from gapless.agent.hint import Hint
 from gapless.agent.kernel import links, netns
 from gapless.agent.kernel.events import RouterEvents
@@ -32,8 +29,8 @@ from gapless.model.plan import RouterState
 from gapless.model.router import Router, RouterId
 from gapless.observe.words import counted
 from gapless.sentinel.supervise import RESTART
-from measuring import HERE, commit, measured, spread, write
-from one_host import Agent, agent_of, enter_namespaces, plug_vm, prepare_outside, probe, router
+from measuring import by_what, spread
+from one_host import Agent, agent_of, plug_vm, prepare_outside, probe, router
 
 GOAL_S = 5.0
 WAYS = {"kill": "killed", "order": "ended in order"}
@@ -42,30 +39,6 @@ PROBES_MS = 10.0
 PATIENCE_S = 60.0
 AFTER_S = 1.0
 """How long probes go on after the host is in sync."""
-
-
-def main() -> int:
-    """Measure each size in a process of its own, print the table, write both files."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--routers", default="100,1000", help="sizes, separated by commas (default: 100,1000)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each size (default: 5)")
-    parser.add_argument("--output", type=Path, default=HERE / "results", help="directory for the results")
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure is not None:
-        enter_namespaces()
-        with tempfile.TemporaryDirectory() as state_dir:
-            rounds = asyncio.run(measure(int(options.routers), options.rounds, Path(state_dir)))
-        options.measure.write_text(json.dumps(rounds))
-        return 0
-    found = {}
-    for size in map(int, options.routers.split(",")):
-        argv = [sys.executable, __file__, "--routers", str(size), "--rounds", str(options.rounds), "--measure"]
-        found[size] = measured(argv, hear=print)
-    text = table(found)
-    print(f"\n{text}")
-    write(options.output, "adopt", text, found)
-    return 0
 
 
 async def measure(count: int, rounds: int, state_dir: Path) -> list[dict[str, Any]]:
@@ -180,9 +153,8 @@ def table(found: Mapping[int, Sequence[Mapping[str, Any]]]) -> str:
                 str(sum(end["changed"] for end in these)),
             ]
             lines.append(f"| {' | '.join(cells)} |")
-    machine = f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
-    return "\n".join((*lines, "", f"{machine}; Gapless at {commit()}.", ""))
+    return "\n".join((*lines, "", by_what(), ""))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(by_size.main(__file__, __doc__, "adopt", measure, table))

@@ -1,6 +1,6 @@
 """What a broadcast on an external network costs a host, with 1, 100 and 1,000 routers: steered, and on a plain bridge.
 
-    python bench/broadcasts.py [--routers 1,100,1000] [--frames 100] [--output DIRECTORY]
+    python bench/broadcasts.py [--routers 1,100,1000] [--frames 100] [--out DIRECTORY]
 
 Re-executes itself in a user namespace of its own, so it needs no root and leaves nothing behind. It makes a bridge with
 an uplink and that many taps, steers by the code that the agent steers by, and sends ARP in by the uplink.
@@ -83,8 +83,8 @@ def main() -> int:
                 )
     text = "\n".join(lines) + f"\n\n{RATE:,} {KINDS[0]} a second, for {LASTS_S:g} s:\n\n" + "\n".join(lasting) + "\n"
     print(f"processor time of the sender for each frame, {os.uname().machine}, Linux {os.uname().release}\n\n{text}")
-    if given.output is not None:
-        measuring.write(given.output, "broadcasts", text, figures)
+    if given.out is not None:
+        measuring.write(given.out, "broadcasts", text, figures)
     return 0
 
 
@@ -93,7 +93,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--routers", type=lambda said: sorted(map(int, said.split(","))), default=[1, 100, 1000])
     parser.add_argument("--frames", type=int, default=100, help="in one go, of which there are ten of each kind")
-    parser.add_argument("--output", type=Path, help="where the results go")
+    parser.add_argument("--out", type=Path, help="where the results go")
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
 """What building and deleting many routers on one host costs, beside what the kernel takes for the same: ratios.
 
-    python bench/build_routers.py [--routers 100,1000] [--rounds 5] [--output DIRECTORY]
+    python bench/build_routers.py [--routers 100,1000] [--rounds 5] [--out DIRECTORY]
 
 Each router has one tenant port (on a VXLAN network of its own), a gateway on one shared flat network, SNAT and one
 floating IP. The agent is the real one, as a process: a build begins when its sentinel has the plan, and ends when it
@@ -11,27 +11,23 @@ turn in each round, so that a slow moment of the machine strikes both, and a rat
 Re-executes itself in a user namespace of its own, so it needs no root and leaves nothing behind.
 """
 
-import argparse
 import asyncio
-import json
-import os
-import platform
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import by_size
 from blindly import Floor
 from gapless.agent.reconcile import Reconciler
 from gapless.config import HostSettings
 from gapless.core.dataplane.desired import bridge_name
 from gapless.model.plan import RouterState
 from gapless.model.router import Router
-from measuring import HERE, commit, measured, spread, write
-from one_host import agent_of, enter_namespaces, prepare_host, quiet, router, until_gone
+from measuring import by_what, spread
+from one_host import agent_of, prepare_host, quiet, router, until_gone
 
 GOAL = 1.6
 WORK = ("build", "delete")
@@ -39,32 +35,9 @@ ADOPTED = 3
 """Of what was built blindly, so many are looked at by the agent's own code, which must find nothing to do."""
 
 
-def main() -> int:
-    """Measure each size in a process of its own, print the table, write both files."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--routers", default="100,1000", help="sizes, separated by commas (default: 100,1000)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each size (default: 5)")
-    parser.add_argument("--output", type=Path, default=HERE / "results", help="directory for the results")
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure is not None:
-        enter_namespaces()
-        with tempfile.TemporaryDirectory() as state_dir:
-            rounds = asyncio.run(measure(int(options.routers), options.rounds, Path(state_dir)))
-        options.measure.write_text(json.dumps(rounds))
-        return 0
-    found = {int(size): measured_apart(int(size), options.rounds, print) for size in options.routers.split(",")}
-    text = table(found)
-    print(f"\n{text}")
-    write(options.output, "build", text, found)
-    return 0
-
-
-def measured_apart(count: int, rounds: int, hear: Callable[[str], None] | None = None) -> list[dict[str, float]]:
+def measured_apart(count: int, rounds: int) -> list[dict[str, float]]:
     """The rounds of one size, milliseconds a router by `key`, from a process in namespaces of its own."""
-    argv = [sys.executable, __file__, "--routers", str(count), "--rounds", str(rounds), "--measure"]
-    found: list[dict[str, float]] = measured(argv, hear=hear)
-    return found
+    return by_size.measured_apart(__file__, count, rounds)
 
 
 def key(work: str, whose: str) -> str:
@@ -157,9 +130,8 @@ def table(found: Mapping[int, Sequence[Mapping[str, Any]]]) -> str:
             times = [spread((taken[key(work, whose)] for taken in rounds), 2) for whose in ("gapless", "floor")]
             cells = [f"{count:,}", str(len(rounds)), work, *times, spread(ratios(rounds, work), 2)]
             lines.append(f"| {' | '.join(cells)} |")
-    machine = f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
-    return "\n".join((*lines, "", f"{machine}; Gapless at {commit()}.", ""))
+    return "\n".join((*lines, "", by_what(), ""))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(by_size.main(__file__, __doc__, "build", measure, table))

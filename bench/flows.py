@@ -1,6 +1,6 @@
 """What it costs to copy tracked connections to a successor: processor time a flow at both ends, and the lag.
 
-    python bench/flows.py [--rates 1000,5000,20000] [--seconds 5] [--routers 1000] [--output DIRECTORY]
+    python bench/flows.py [--rates 1000,5000,20000] [--seconds 5] [--routers 1000] [--out DIRECTORY]
 
 Re-executes itself in a user namespace of its own, so it needs no root and leaves nothing behind. It makes two
 namespaces with the router's NAT and runs a source and a sink on them, each in a process of its own, as on two hosts.
@@ -92,9 +92,9 @@ def main() -> int:
         used = [each.cpu_s / IDLE_S * 1000 for each in both(routers, lambda: time.sleep(IDLE_S), COPY_S * len(routers))]
         lines.append(f"| {given.routers:,} | {used[0]:.1f} | {used[1]:.1f} |")
     print("\n".join(lines))
-    if given.output is not None:
-        given.output.mkdir(parents=True, exist_ok=True)
-        (given.output / "flows.md").write_text("\n".join(lines) + "\n")
+    if given.out is not None:
+        given.out.mkdir(parents=True, exist_ok=True)
+        (given.out / "flows.md").write_text("\n".join(lines) + "\n")
     return 0
 
 
@@ -105,7 +105,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rates", type=numbers, default=[1000, 5000, 20000], help="flows a second; empty: none")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--routers", type=int, default=0)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--out", type=Path)
     return parser.parse_args()
 
 

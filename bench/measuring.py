@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import platform
 import shutil
 import statistics
 import subprocess
@@ -98,6 +100,12 @@ def commit() -> str:
         ["git", "-C", str(HERE), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )
     return said.stdout.strip() or "unknown"
+
+
+def by_what() -> str:
+    """The machine, and what was measured on it, as the last line of a table."""
+    machine = f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{machine}; Gapless at {commit()}."
 
 
 def write(directory: Path, what: str, text: str, figures: object, picture: str = "") -> None:

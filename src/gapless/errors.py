@@ -10,7 +10,9 @@
     ├── Refused               the other side understood and said no; a person has to change something
     └── InvariantError        a bug: stop, and start again from levels
 
-Adapters translate foreign errors into these once, at the edge where they meet the foreign library.
+Adapters translate foreign errors into these once, at the edge where they meet the foreign library. Beside the tree are
+only exceptions that one edge catches itself, and that nobody has to act upon: bytes that are no message
+(`wire.messages.Malformed`), a datagram that leads to nothing (`wire.lease.Dropped`), a parent that is gone.
 """
 
 

@@ -180,11 +180,25 @@ class TestBrake:
         assert seen == {"brake": {"engaged": True, "hosts": ["host1"], "reason": "1 of 1 hosts look dead"}}
         answer = await api.put("/v2.0/gapless/brake", json={"brake": {"engaged": False}})
         assert (answer.status_code, answer.json()["brake"]["engaged"]) == (200, False)
-        assert controls.told == [("release_brake",)]
+        assert controls.told == [("release_brake", None)]
+
+    async def test_it_is_released_for_those_that_were_seen(self, api: AsyncClient, controls: FakeControls) -> None:
+        answer = await api.put("/v2.0/gapless/brake", json={"brake": {"engaged": False, "hosts": ["host1", "host2"]}})
+        assert answer.status_code == 200
+        assert controls.told == [("release_brake", frozenset({"host1", "host2"}))]
+
+    async def test_it_is_not_released_for_a_host_that_was_not_seen(
+        self, api: AsyncClient, controls: FakeControls
+    ) -> None:
+        answer = await api.put("/v2.0/gapless/brake", json={"brake": {"engaged": False, "hosts": ["host2"]}})
+        assert error_of(answer)[:2] == (409, "HTTPConflict")
+        assert error_of(answer)[2].startswith("by now also these look dead: host1")
+        assert not controls.told
 
     @pytest.mark.parametrize(
         "body",
-        [None, [], {"brake": None}, {"brake": {"engaged": True}}, {"brake": {"engaged": 0}}, {"brake": {"x": 1}}],
+        [None, [], {"brake": None}, {"brake": {"engaged": True}}, {"brake": {"engaged": 0}}, {"brake": {"x": 1}}]
+        + [{"brake": {"engaged": False, "hosts": wrong}} for wrong in (None, "host1", [1])],
     )
     async def test_it_is_not_released_by_mistake(self, api: AsyncClient, controls: FakeControls, body: object) -> None:
         answer = await api.put("/v2.0/gapless/brake", json=body)

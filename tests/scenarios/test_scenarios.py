@@ -114,7 +114,7 @@ def test_most_hosts_look_dead() -> None:
     stage.host("h3").power_off()
     stage.run_until(400)
     assert stage.running() == {"h1": ["r1"], "h2": [], "h3": []}
-    stage.tell(BrakeReleased(id="operator-1"))
+    stage.tell(BrakeReleased(id="operator-1", hosts=(HostName("h2"), HostName("h3"))))
     stage.run_until(420)
     assert stage.running() == {"h1": ["r1", "r2", "r3"], "h2": [], "h3": []}
     compare("most_hosts_dead", stage)

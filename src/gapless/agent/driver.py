@@ -37,6 +37,7 @@ from gapless.wire.messages import AgentAlive, AgentPlan, AgentUnable, Change, Fr
 Answer = TypeVar("Answer")
 LISTING_SHARE = 0.003
 LISTING_MOST_S = 60.0
+"""Between two listings (`Rhythm.listing_interval_s`): so much of a thread's time, or so long a pause, at most."""
 FAREWELL_S = 3.0
 """How long jobs at hand get to end when the sentinel is gone. The next agent completes what they leave."""
 

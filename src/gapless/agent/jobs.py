@@ -79,12 +79,3 @@ class Failed:
 
 
 Result = Done | Removed | Failed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One log line, decided where the decision is made and written by the shell."""
-
-    text: str
-    is_warning: bool = False
-    fields: Mapping[str, object] = field(default_factory=dict)

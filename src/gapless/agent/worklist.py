@@ -19,33 +19,28 @@ for keep a distance, which grows while they go on: who fights over a router with
 What is wanted and what is known are levels, kept per router; the queues only say which router to look at sooner.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from math import inf
 from random import Random
-from textwrap import shorten
 
+from gapless.agent.entry import Entry, differs_by_role, networks_of, way_out
 from gapless.agent.hint import Hint
 from gapless.agent.hold import Hold
-from gapless.agent.jobs import Done, Failed, Job, Line, Reconcile, Remove, Removed, Result, Sweep, Why
+from gapless.agent.jobs import Done, Failed, Job, Reconcile, Remove, Removed, Result, Sweep, Why
+from gapless.agent.lines import Line, Lines, in_brief
 from gapless.agent.progress import Progress
 from gapless.agent.queues import Queues
 from gapless.agent.told import Told
 from gapless.agent.turns import Turns
 from gapless.core.backoff import Backoff, Pace
-from gapless.core.dataplane.desired import gateway_link
-from gapless.core.dataplane.health import Repairs
 from gapless.core.hostplan import EMPTY_PLAN, HostPlan
 from gapless.model.neighbour import WayOut
-from gapless.model.network import Network, NetworkId
-from gapless.model.plan import BuildTimes, Epoch, PlannedRouter, RouterReport, RouterState
-from gapless.model.router import Router, RouterId
+from gapless.model.network import Network
+from gapless.model.plan import BuildTimes, PlannedRouter, RouterReport, RouterState
+from gapless.model.router import RouterId
 from gapless.observe.words import counted
 from gapless.wire.messages import AgentReport
 
-WHAT_LETTERS = 500
-"""Of what was changed, in a log line: the first operations name the cause, the rest follows from it."""
 REMOVED_AT_ONCE = 32
 """In one job, which nothing interrupts: a takeover that begins meanwhile waits for it."""
 RETRY = Pace(first_s=0.1, most_s=30.0)
@@ -53,48 +48,6 @@ PATIENT_TRIES = 2
 """Tries after the first failure of a router that was active; with `RETRY` they are over after 0.3 s."""
 REST = Pace(first_s=0.02, most_s=1.0, settled_s=2.0)
 """Between looks at one router that hints asked for; after `settled_s` of peace the next hint is followed at once."""
-
-
-@dataclass(slots=True)
-class _Entry:
-    """What is known of one router."""
-
-    id: RouterId
-    tries: Backoff
-    rest: Backoff
-    wanted: PlannedRouter | None = None
-    asked_at: float = 0.0
-    epoch: Epoch = Epoch(0)  # noqa: RUF009 - a NewType: the call is the number itself
-    """Of the last plan that named it; 0 for what an earlier agent left behind."""
-    is_present: bool = False
-    """Something of it is, or may be, in the kernel."""
-    has_run: bool = False
-    """It was found here when this agent started, or was proven right since: keeping it so builds nothing new."""
-    is_as_found: bool = False
-    """It was found here when this agent started, and nothing was wanted of it but what was wanted then."""
-    tries_left: int = 0
-    """How often it may still fail before that is told; none for one that was not active before."""
-    ended_at: float = -inf
-    """When the last job on it was over."""
-    heard_at: float = -inf
-    """When the last hint about it was heard."""
-    looked_at: float = -inf
-    """When the last look at it began, if that ended well."""
-    repairs: Repairs = field(default_factory=Repairs)
-    rest_until: float = -inf
-    """It was looked at because of a hint: the next one waits until then."""
-    verified: PlannedRouter | None = None
-    """What the kernel was last proven to match."""
-    deafness: str = ""
-    """Why it is degraded though the kernel matches: it does not hear its gateway."""
-    conflict: str = ""
-    """Why it is degraded though the kernel matches: another machine uses an address of it."""
-
-    @property
-    def trouble(self) -> str:
-        """Why it is degraded though the kernel matches. Only who forwards is in conflict with anybody."""
-        is_active = self.wanted is not None and self.wanted.forwards
-        return (self.conflict if is_active else "") or self.deafness
 
 
 class Worklist:
@@ -105,7 +58,7 @@ class Worklist:
         self._new_backoff = new_backoff or (lambda: Backoff(RETRY, self._random))
         self._plan = EMPTY_PLAN
         self._is_confirmed = False
-        self._entries: dict[RouterId, _Entry] = {}
+        self._entries: dict[RouterId, Entry] = {}
         self._queues = Queues()
         self._progress = Progress()
         self._busy: dict[RouterId, float] = {}
@@ -119,9 +72,7 @@ class Worklist:
         self._networks_kept: frozenset[Network] | None = None
         self._full_report_is_due = False
         self._told = Told()
-        self._lines: list[Line] = []
-        self._removed: list[RouterId] = []
-        self._adopted = 0
+        self._lines = Lines()
 
     # --- what comes in
 
@@ -160,18 +111,18 @@ class Worklist:
             if (entry := self._entries.get(hint.router_id)) is not None:
                 self._hear(entry, hint.heard_at, now)
             return
-        concerned = [it for it in self._entries.values() if it.verified is not None and _is_on(it, hint.network_id)]
+        concerned = [it for it in self._entries.values() if it.verified is not None and it.is_on(hint.network_id)]
         first = next((it for it in concerned if it.id not in self._busy), None) if hint.network_id else None
         self._turns.hasten((it.id for it in concerned if it is not first), now)
         if first is not None:
             self._look_soon(first, now)
 
-    def _hear(self, entry: _Entry, heard_at: float, now: float) -> None:
+    def _hear(self, entry: Entry, heard_at: float, now: float) -> None:
         entry.heard_at = max(entry.heard_at, heard_at)
         if entry.verified is not None and entry.id not in self._busy and heard_at > entry.looked_at:
             self._look_soon(entry, now)
 
-    def _look_soon(self, entry: _Entry, now: float) -> None:
+    def _look_soon(self, entry: Entry, now: float) -> None:
         if now < entry.rest_until:
             self._queues.drift_at(entry.id, entry.rest_until)
         else:
@@ -185,8 +136,8 @@ class Worklist:
             entry.deafness = why
             self._told.amend(entry.id, entry.epoch, ailment=entry.repairs.ailment(now) or entry.trouble)
             text = "router does not hear its gateway" if why else "router hears its gateway again"
-            fields = {"router": entry.id, "epoch": entry.epoch} | ({"reason": why} if why else {})
-            self._lines.append(Line(text=text, is_warning=bool(why), fields=fields))
+            reason = {"reason": why} if why else {}
+            self._lines.say(text, is_warning=bool(why), router=entry.id, epoch=entry.epoch, **reason)
 
     def take_conflicts(self, found: Mapping[RouterId, str], now: float) -> bool:
         """Why addresses of these routers are in conflict (`core.dataplane.conflicts`), and of no others any more.
@@ -206,8 +157,7 @@ class Worklist:
             return
         lasted_s = self._hold.end(now)
         if self._was_held:
-            text = f"building and removing waited for {lasted_s * 1000:.0f} ms while this host took over"
-            self._lines.append(Line(text=text))
+            self._lines.say(f"building and removing waited for {lasted_s * 1000:.0f} ms while this host took over")
         self._was_held = False
 
     # --- what goes out
@@ -240,24 +190,19 @@ class Worklist:
 
     def ways_out(self) -> list[WayOut]:
         """Of routers that forward here, as far as the plan says, and are as they should be."""
-        forwarding = (each for each in self._entries.values() if each.verified is not None and each.verified.forwards)
-        ways = (_way_out(each.verified) for each in forwarding if each.verified is not None)
-        return [way for way in ways if way is not None]
+        return [way for each in self._entries.values() if (way := each.way_out) is not None]
 
     def take_report(self) -> AgentReport | None:
         """What the sentinel has not heard yet. The revision tells which plan the decisions were made from."""
         full = self._full_report_is_due and self._is_settled()
         if full:
             self._full_report_is_due = False
-            if self._adopted:
-                self._lines.append(Line(text=f"adopted {counted(self._adopted, 'router')}; nothing had to be changed"))
-                self._adopted = 0
+            self._lines.tell_adopted()
         return self._told.take(self._plan.revision, full=full)
 
     def take_lines(self) -> list[Line]:
         """Log lines since the last call."""
-        lines, self._lines = self._lines, []
-        return lines
+        return self._lines.take()
 
     # --- how jobs ended
 
@@ -280,11 +225,11 @@ class Worklist:
         if isinstance(result, Failed):
             # Harmless: what is left carries nothing. The next network that loses its last router sweeps again.
             text = f"bridges that no router needs were not all removed: {result.reason}"
-            self._lines.append(Line(text=text, is_warning=True))
+            self._lines.say(text, is_warning=True)
         elif isinstance(result, Done) and result.more_is_left:
             self._sweep_is_due = True  # what came up meanwhile goes first
 
-    def _remove_ended(self, entry: _Entry, why_left: str | None, now: float) -> None:
+    def _remove_ended(self, entry: Entry, why_left: str | None, now: float) -> None:
         self._busy.pop(entry.id)
         entry.ended_at = now
         self._queues.removal_was_tried(entry.id)
@@ -295,16 +240,14 @@ class Worklist:
         if entry.wanted is not None:
             self._queues.plan(entry.id, forwards=entry.wanted.forwards)
         elif why_left is None:
-            self._removed.append(entry.id)
+            self._lines.removed(entry.id)
             self._is_gone(entry)
         else:
             self._fail(entry, f"it is no longer this host's, and could not be removed: {why_left}", Why.PLAN, now)
-        if self._removed and not self._queues.has_removals:
-            text = f"removed {counted(len(self._removed), 'router')} no longer this host's: {', '.join(self._removed)}"
-            self._lines.append(Line(text=text))
-            self._removed.clear()
+        if not self._queues.has_removals:
+            self._lines.tell_removed()
 
-    def _reconcile_ended(self, entry: _Entry, job: Reconcile, result: Done | Failed, now: float) -> None:
+    def _reconcile_ended(self, entry: Entry, job: Reconcile, result: Done | Failed, now: float) -> None:
         began_at = self._busy.pop(entry.id)
         if job.why is Why.DRIFT:
             entry.rest_until = now + entry.rest.after(began_at - entry.ended_at)
@@ -326,29 +269,15 @@ class Worklist:
         self._turns.looked_at(entry.id, now)
         is_build = job.why is Why.PLAN and was_verified is None and result.times is not None
         if result.changed and job.why is not Why.PLAN:
-            entry.repairs.repaired(shorten(result.what, WHAT_LETTERS, placeholder=" ..."), now)
+            entry.repairs.repaired(in_brief(result.what), now)
         times = result.times if is_build else None
         self._say(entry, RouterState.ACTIVE, times=times, ailment=entry.repairs.ailment(now) or entry.trouble)
-        self._explain(entry, job, result, is_build=is_build)
+        if result.changed:
+            self._lines.changed(entry, job, result, is_build=is_build)
+        elif job.why is Why.PLAN and self._full_report_is_due:
+            self._lines.adopted()
         entry.is_as_found = False
         self._hear(entry, entry.heard_at, now)
-
-    def _explain(self, entry: _Entry, job: Reconcile, done: Done, *, is_build: bool) -> None:
-        """One line for what changed; routers that were adopted are counted."""
-        if not done.changed:
-            self._adopted += job.why is Why.PLAN and self._full_report_is_due
-            return
-        text = "router built" if is_build else "router changed as planned"
-        fields: dict[str, object] = {"router": entry.id, "epoch": entry.epoch}
-        if is_build and done.times is not None:
-            fields["after_plan_ms"] = done.times.verified_ms
-        else:
-            fields["what"] = shorten(done.what, WHAT_LETTERS, placeholder=" ...") or None
-        # What an earlier agent left, and the first plan says otherwise: it drifted while nobody looked.
-        is_repair = job.why is not Why.PLAN or (entry.is_as_found and not is_build)
-        self._lines.append(
-            Line(text="router repaired in place" if is_repair else text, fields=fields, is_warning=is_repair)
-        )
 
     def _tell_progress(self, now: float) -> None:
         if not self._progress.is_due(self._queues.builds, now):
@@ -356,15 +285,14 @@ class Worklist:
         wanted = [each for each in self._entries.values() if each.wanted is not None]
         built = sum(each.verified is not None for each in wanted)
         failed = sum(self._told.has_said(each.id, each.epoch, RouterState.FAILED) for each in wanted)
-        fields = {"waiting": self._queues.builds} | ({"failed": failed} if failed else {})
-        self._lines.append(Line(text=f"built {built:,} of {counted(len(wanted), 'router')}", fields=fields))
+        text, failing = f"built {built:,} of {counted(len(wanted), 'router')}", {"failed": failed} if failed else {}
+        self._lines.say(text, is_warning=False, waiting=self._queues.builds, **failing)
 
-    def _fail(self, entry: _Entry, reason: str, why: Why, now: float) -> None:
+    def _fail(self, entry: Entry, reason: str, why: Why, now: float) -> None:
         wait_s = entry.tries.after()
         forwards = entry.wanted is not None and entry.wanted.forwards
         self._queues.again_at(entry.id, now + wait_s, why, forwards=forwards)
         self._turns.leave(entry.id)
-        fields = {"router": entry.id, "epoch": entry.epoch, "reason": reason}
         if entry.wanted is not None and entry.tries_left:
             entry.tries_left -= 1
             text = f"router could not be brought to its plan; it is not given up, trying again in {wait_s:g} s"
@@ -373,21 +301,21 @@ class Worklist:
             entry.tries_left = 0
             self._say(entry, RouterState.FAILED, reason=reason)
             text = f"router failed; trying again in {wait_s:g} s"
-        self._lines.append(Line(text=text, is_warning=True, fields=fields))
+        self._lines.say(text, is_warning=True, router=entry.id, epoch=entry.epoch, reason=reason)
 
     # --- wishes
 
-    def _entry(self, router_id: RouterId) -> _Entry:
+    def _entry(self, router_id: RouterId) -> Entry:
         if router_id not in self._entries:
             rest = Backoff(REST, self._random)
-            self._entries[router_id] = _Entry(id=router_id, tries=self._new_backoff(), rest=rest)
+            self._entries[router_id] = Entry(id=router_id, tries=self._new_backoff(), rest=rest)
         return self._entries[router_id]
 
     def _want(self, planned: PlannedRouter, now: float) -> None:
         entry = self._entry(planned.router.id)
-        if entry.wanted is None or not planned.forwards or _way_out(entry.wanted) != _way_out(planned):
+        if entry.wanted is None or not planned.forwards or way_out(entry.wanted) != way_out(planned):
             entry.deafness = ""
-        if entry.verified is not None and entry.verified is entry.wanted and _differs_by_role(entry.wanted, planned):
+        if entry.verified is not None and entry.verified is entry.wanted and differs_by_role(entry.wanted, planned):
             entry.wanted, entry.verified, entry.epoch = planned, planned, planned.epoch
             self._say(entry, RouterState.ACTIVE, ailment=entry.trouble)
             return
@@ -402,7 +330,7 @@ class Worklist:
         if entry.verified != planned and not self._queues.is_timed(entry.id):
             self._queues.plan(entry.id, forwards=planned.forwards)
 
-    def _unwant(self, entry: _Entry) -> None:
+    def _unwant(self, entry: Entry) -> None:
         if entry.wanted is not None:
             entry.wanted = entry.verified = None
             entry.tries.reset()
@@ -416,14 +344,14 @@ class Worklist:
         else:
             self._is_gone(entry)
 
-    def _is_gone(self, entry: _Entry) -> None:
+    def _is_gone(self, entry: Entry) -> None:
         self._say(entry, RouterState.REMOVED)
         self._queues.forget(entry.id)
         del self._entries[entry.id]
 
     def _say(
         self,
-        entry: _Entry,
+        entry: Entry,
         state: RouterState,
         *,
         reason: str = "",
@@ -464,7 +392,7 @@ class Worklist:
             return False
         return entry.wanted.forwards
 
-    def _job_for(self, entry: _Entry, why: Why) -> Reconcile | Remove | None:
+    def _job_for(self, entry: Entry, why: Why) -> Reconcile | Remove | None:
         """What to do with a router, by its levels alone."""
         if entry.wanted is None:
             return Remove(router_ids=(entry.id,)) if self._is_confirmed else None
@@ -507,7 +435,7 @@ class Worklist:
 
     def _networks(self) -> frozenset[Network]:
         wanted = (each.wanted.router for each in self._entries.values() if each.wanted is not None)
-        return frozenset(network for router in wanted for network in _networks_of(router))
+        return frozenset(network for router in wanted for network in networks_of(router))
 
 
 def _why_left(router_id: RouterId, result: Result) -> str | None:
@@ -519,35 +447,3 @@ def _why_left(router_id: RouterId, result: Result) -> str | None:
             return left.get(router_id)
         case Done():
             return None
-
-
-def _differs_by_role(was: PlannedRouter, planned: PlannedRouter) -> bool:
-    """Only who may forward a guarded router changed: that is the guard's business, and nothing is to be built."""
-    return was != planned and was.router == planned.router and was.guarded is not None and planned.guarded is not None
-
-
-def _way_out(planned: PlannedRouter) -> WayOut | None:
-    gateway = planned.router.gateway
-    if gateway is None or gateway.next_hop is None or not planned.router.admin_up:
-        return None
-    return WayOut(
-        router_id=planned.router.id,
-        epoch=planned.epoch,
-        link=gateway_link(gateway.port.id),
-        gateway=gateway.next_hop,
-        network_id=gateway.port.network.id,
-        guarded=planned.guarded is not None,
-    )
-
-
-def _is_on(entry: _Entry, network_id: NetworkId | None) -> bool:
-    """Whether the router is on this network; None: on any."""
-    if network_id is None:
-        return True
-    return entry.wanted is not None and any(it.id == network_id for it in _networks_of(entry.wanted.router))
-
-
-def _networks_of(router: Router) -> Iterator[Network]:
-    yield from (port.network for port in router.ports)
-    if router.gateway is not None:
-        yield router.gateway.port.network

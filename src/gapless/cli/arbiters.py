@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
+from gapless.cli.application import application
 from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, local_time, print_json
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"max_content_width": 110})
+app = application()
 
 _LEVELS = {
     "none": "no arbiters yet",

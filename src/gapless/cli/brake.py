@@ -1,18 +1,16 @@
 """`gapless brake`: what holds back a mass move, and how to let it go."""
 
-from typing import Any
+import time
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
+from gapless.cli.application import application
 from gapless.cli.talk import DEFAULT_API, Api, AsJson, FirstByDefault, console, get, print_json, put
 
-app = typer.Typer(
-    cls=FirstByDefault,
-    add_completion=False,
-    rich_markup_mode=None,
-    context_settings={"max_content_width": 110},
-    help="""Look at the brake on mass moves, or release it.
+app = application(
+    """Look at the brake on mass moves, or release it.
 
     When more hosts look dead at once than `gapless server --brake-share` allows, it is more likely that the controller
     is cut off than that they all died. Then no router moves for silence until hosts are heard again, or until you say
@@ -22,9 +20,12 @@ app = typer.Typer(
 
         gapless brake
 
-        gapless brake release        (after you have made sure that the named hosts are down)
+        gapless brake release        (after you have made sure that the named hosts are dead)
     """,
+    cls=FirstByDefault,
 )
+
+LOOK_S, ACTED_ON_S = 0.1, 5.0
 
 
 @app.command()
@@ -34,18 +35,42 @@ def show(api: Api = DEFAULT_API, json: AsJson = False) -> None:
 
 
 @app.command()
-def release(api: Api = DEFAULT_API, json: AsJson = False) -> None:
+def release(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: you have made sure of it.")] = False,
+    api: Api = DEFAULT_API,
+    json: AsJson = False,
+) -> None:
     """Say that the hosts that look dead are dead: their routers move now.
 
-    A host that is alive after all, only cut off from the controller, goes on running its routers until it hears
-    otherwise. So make sure first.
+    A host that is alive after all, only cut off from the controller, goes on running its routers of mode reschedule
+    until it hears otherwise, beside their new copies. So make sure first. It is for the hosts that are shown: should
+    more of them look dead by the time that you answer, nothing is released.
     """
-    was_engaged = get(api, "brake")["brake"]["engaged"]
-    _print(put(api, "brake", {"brake": {"engaged": False}})["brake"], json=json)
-    if not json and not was_engaged:
-        console.print("It was not on: nothing to release.")
-    elif not json:
-        console.print("Released: the routers of the hosts that look dead now are being moved. Watch: gapless status")
+    seen = get(api, "brake")["brake"]
+    if not seen["engaged"]:
+        _print(seen, json=json)
+        if not json:
+            console.print("It was not on: nothing to release.")
+        return
+    if not json:
+        _print(seen, json=False)
+    if not yes:
+        typer.confirm(f"Is it certain that these hosts are dead: {', '.join(seen['hosts'])}?", abort=True, err=True)
+    put(api, "brake", {"brake": {"engaged": False, "hosts": seen["hosts"]}})
+    if json:
+        print_json({"brake": _acted_on(api, seen)})
+        return
+    said = f"Released for {', '.join(seen['hosts'])}: their routers are being moved. Watch: gapless status"
+    console.print(Text(said), soft_wrap=True)
+
+
+def _acted_on(api: str, seen: dict[str, Any]) -> dict[str, Any]:
+    """How the brake is once the planner has heard of it, which may be a moment after the API has."""
+    end = time.monotonic() + ACTED_ON_S
+    while (brake := get(api, "brake")["brake"]) == seen and time.monotonic() < end:
+        time.sleep(LOOK_S)
+    found: dict[str, Any] = brake
+    return found
 
 
 def _print(brake: dict[str, Any], *, json: bool) -> None:

@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
+from gapless.cli.application import application
 from gapless.cli.talk import DEFAULT_API, Api, console, put
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"max_content_width": 110})
+app = application()
 
 
 def vouched(hosts: list[str]) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from gapless.cli.application import application
 from gapless.errors import InvalidRequest
 from gapless.lab.demo import DemoRequest
 from gapless.lab.findings.output import Output
@@ -14,7 +15,7 @@ from gapless.lab.machines import enter
 from gapless.lab.settings import CLASSIC, QUICK, LabSettings, mode_of
 from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = application()
 
 _EPILOG = "Needs no root. Everything is built in namespaces of its own and is gone when it ends, also with Ctrl-C."
 

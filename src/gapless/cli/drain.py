@@ -9,12 +9,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from gapless.cli.application import application
 from gapless.cli.routers import present, short_ids, shown
 from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, print_json, put
 from gapless.errors import Unavailable
 from gapless.observe.words import counted
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"max_content_width": 110})
+app = application()
 
 LOOK_S = 0.5
 PATIENCE_S = 30.0

@@ -7,23 +7,21 @@ from rich.table import Table
 from rich.text import Text
 
 from gapless.cli import routers
+from gapless.cli.application import application
 from gapless.cli.talk import DEFAULT_API, Api, AsJson, FirstByDefault, console, duration, get, local_time, print_json
 from gapless.errors import NotFound
 
-app = typer.Typer(
-    cls=FirstByDefault,
-    add_completion=False,
-    rich_markup_mode=None,
-    context_settings={"max_content_width": 110},
-    help="""Show how routers moved: from where, to where, why, and how long each step took.
+app = application(
+    """Show how routers moved: from where, to where, why, and how long each step took.
 
-    A move is recorded from the decision on: reschedule (its host went silent), drain (its host was taken out of
-    service), manual, retry (the new host could not build it), schedule (its first host), takeover (its host's lease
-    ended, and its standby took over by itself), restart (its host came back, and nobody had taken over).
+    A move is recorded from the decision on: schedule (its first host), takeover (its host's lease ended, and its
+    standby took over by itself), restart (its host came back, and nobody had taken over), reschedule (its host went
+    silent, and the controller moved it), drain (its host is to be left: taken out of service, about to stop, deleted,
+    or without an agent that works), retry (its host could not run it), manual (an operator named it, or evened out).
 
     Examples:
 
-        gapless failovers                      (the newest 50)
+        gapless failovers                 (the newest 50)
 
         gapless failovers --host host-2
 
@@ -31,6 +29,7 @@ app = typer.Typer(
 
         gapless failovers show 0f2c9a4e 3 (by how its id begins; epoch 3)
     """,
+    cls=FirstByDefault,
 )
 
 _ANY_WIDTH = 10_000

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from gapless import __version__
+from gapless.cli.application import application
 from gapless.config import LINK_PORT, METRICS_PORT, Address, HostSettings
 from gapless.errors import InvalidRequest
 from gapless.model.host import HostFacts, HostName, InstanceId
@@ -23,7 +24,7 @@ from gapless.sentinel.identity import StateDirectory
 from gapless.wire.hostlock import HostLock
 from gapless.wire.key import load as load_key
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = application()
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?", re.ASCII)
 PREDECESSOR_S = 2.0
@@ -66,7 +67,12 @@ def host(
         ),
     ] = _DEFAULTS.availability_zone,
     capacity: Annotated[
-        int, typer.Option(envvar="GAPLESS_CAPACITY", min=0, help="The most routers that this host wants to carry.")
+        int,
+        typer.Option(
+            envvar="GAPLESS_CAPACITY",
+            min=0,
+            help="The most routers that this host wants to carry; 0: none, it is an arbiter only.",
+        ),
     ] = _DEFAULTS.capacity,
     physical_network: Annotated[
         list[str] | None,
@@ -80,7 +86,8 @@ def host(
         str | None,
         typer.Option(
             envvar="GAPLESS_DATA_INTERFACE",
-            help="Interface that carries tenant networks between hosts (VXLAN). Without it, none can be carried.",
+            help="Interface to the other hosts: for tenant networks (VXLAN), leases and copies of connections. Without "
+            "it this host carries no tenant network, and no router of failover mode standby.",
         ),
     ] = None,
     vxlan_group: Annotated[
@@ -153,15 +160,20 @@ def host(
         LogFormat, typer.Option(envvar="GAPLESS_LOG_FORMAT", help="Log lines for people or for machines.")
     ] = LogFormat.TEXT,
 ) -> None:
-    """Carry routers on this machine: keep the link to the controller, supervise the agent, report.
+    """Carry routers on this machine: hold its lease, take over from others, build what the controller plans, report.
 
-    Needs root (or the lab's namespaces) and libnftables. SIGTERM ends the sentinel and its agent; the routers stay, and
-    the next start finds them. Those of mode `standby` go to their standbys first, within --drain-within; what is left
-    then stops forwarding here when this host's lease ends, and is active on its standby a moment later. Killing the
-    agent moves nothing: it is started again.
+    Needs root (or the lab's namespaces) and libnftables. SIGTERM ends it; the routers stay, and the next start finds
+    them. Those of mode standby go to their standbys first, within --drain-within; what is left then stops forwarding
+    here when this host's lease ends, and is active on its standby a moment later. Killing the agent moves nothing: it
+    is started again.
 
-    An example: gapless host --name net1 --state-dir /var/lib/gapless --key-file /etc/gapless/cluster.key
-    --server 10.0.0.1 --physical-network external=eth2 --data-interface eth1
+    Examples (a key file comes from the controller's state directory):
+
+        gapless host --name net1 --state-dir /var/lib/gapless --key-file /etc/gapless/cluster.key
+        --server 10.0.0.1 --physical-network external=eth2 --data-interface eth1
+
+        gapless host --name arbiter --capacity 0 --state-dir /var/lib/gapless-arbiter
+        --key-file /var/lib/gapless/cluster.key --server 10.0.0.1 --data-interface eth1
     """
     settings = HostSettings(
         name=_checked_name(name),

@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from gapless.cli.application import application
 from gapless.config import MOST_STANDBYS
 from gapless.errors import InvalidRequest, Unavailable
 from gapless.lab import faults, runner, running, standing
@@ -29,7 +30,7 @@ from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
 from gapless.observe.console import console
 from gapless.observe.words import counted
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = application(__doc__, lists=True)
 
 Hosts = Annotated[int, typer.Option(help="Hosts that carry routers.")]
 Routers = Annotated[int, typer.Option(help="Tenants, each with a router, a VM and a floating IP.")]

@@ -12,7 +12,7 @@ from gapless.observe import reader
 
 VERBS = {
     "server": "the controller: Neutron API, planner, records",
-    "host": "a host that carries routers: sentinel and agent",
+    "host": "a machine that carries routers: sentinel, beat, agent and flows",
     "status": "hosts and routers, and why each router is where it is",
     "failovers": "moves of routers, with their timelines",
     "drain": "take a host out of service, and watch its routers leave",
@@ -32,7 +32,8 @@ def usage() -> str:
     return (
         f"gapless {__version__}: keeps virtual routers forwarding\n\n"
         f"usage: gapless VERB [OPTIONS]\n\n{verbs}\n\n"
-        "Each verb has its own --help. Begin with `gapless demo`: it needs no root and no set-up."
+        "Each verb has its own --help; `gapless --version` says which release this is. Begin with `gapless demo`: it\n"
+        "needs no root and no set-up."
     )
 
 

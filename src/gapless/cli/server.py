@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from gapless.cli.application import application
 from gapless.config import API_PORT, LINK_PORT, MOST_STANDBYS, Address, Liveness, ServerSettings
 from gapless.model.lease import TIMINGS
 from gapless.observe.log import LogFormat, configure
@@ -18,7 +19,7 @@ class TimingName(StrEnum):
     FAST = "fast"
 
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"max_content_width": 110})
+app = application()
 
 
 @app.command()
@@ -62,7 +63,8 @@ def server(
         typer.Option(
             envvar="GAPLESS_AGENT_DOWN_TIME",
             metavar="SECONDS",
-            help="Silence after which a host counts as down. After twice that it is dead, and its routers move.",
+            help="Silence after which a host counts as down. After twice that it is dead, and what it had is bound "
+            "elsewhere.",
         ),
     ] = 75.0,
     report_interval: Annotated[
@@ -140,9 +142,11 @@ def server(
 ) -> None:
     """Run the controller: Neutron API, planner, records.
 
-    It takes what users want (OpenStack's network API), decides on which host each router runs, tells that host, and
-    records every move. When a host has been silent for twice --agent-down-time, its routers move to other hosts.
-    While the controller is away nothing moves and everything goes on forwarding.
+    It takes what users want (OpenStack's network API), decides on which host each router runs and which hosts stand
+    by for it, tells them, and records every move. Routers of failover mode standby, the default, are taken over by
+    their standbys when a host dies, without the controller (--timing). Those of mode reschedule are moved by the
+    controller when their host has been silent for twice --agent-down-time. While the controller is away everything
+    goes on forwarding, and takeovers go on.
 
     The first start makes the database and the cluster's key in --state-dir. Each host needs a copy of the key file
     (mode 0600) to connect.
@@ -153,9 +157,10 @@ def server(
 
         gapless server --state-dir /var/lib/gapless --api 10.0.0.1 --link 10.0.0.1 --log-format json
 
-        gapless server --state-dir /tmp/try --agent-down-time 4 --report-interval 1     (moves after 8 s)
+        gapless server --state-dir /tmp/try --agent-down-time 4 --report-interval 1     (dead after 8 s)
 
-    With the defaults above, which are Neutron's, a dead host's routers move after 150 s.
+    API and control link have no TLS: let them listen on a network that you trust, or leave them on loopback. With
+    the defaults of --agent-down-time and --report-interval, which are Neutron's, a silent host is dead after 150 s.
     """
     settings = ServerSettings(
         state_dir=state_dir,

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
+from gapless.cli.application import application
 from gapless.cli.routers import short_ids, shown
 from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, local_time, print_json
 from gapless.observe.words import counted
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"max_content_width": 110})
+app = application()
 
 NARROW = 120
 """Of a line, in columns: what is less has a router's name above the digits of its id."""
@@ -34,11 +34,11 @@ _COLOURS = {
 def status(api: Api = DEFAULT_API, json: AsJson = False) -> None:
     """Show hosts and routers, and why each is where it is.
 
-    A host is alive while it was heard within agent-down-time, silent after that, dead after twice that: only then do
-    its routers move. A draining one was taken out of service by an operator. A router that is not active says what it
-    waits for. A degraded one forwards, as far as its host can tell, and does not stay right; a broken one could not be
-    repaired. A standby that is ready takes over by itself within a lease, if the router's host dies, and the standbys
-    before it: then most of the arbiters, which grant the leases, have to be alive.
+    A host is alive while it was heard within agent-down-time, silent after that, dead after twice that: only then does
+    the controller move what it had. A draining one was taken out of service by an operator. A router that is not
+    active says what it waits for. A degraded one forwards, as far as its host can tell, and does not stay right; a
+    broken one could not be repaired. A standby that is ready takes over by itself within a lease, if the router's host
+    dies, and the standbys before it: then most of the arbiters, which grant the leases, have to be alive.
 
     Examples:
 

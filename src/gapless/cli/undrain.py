@@ -5,10 +5,11 @@ from urllib.parse import quote
 
 import typer
 
+from gapless.cli.application import application
 from gapless.cli.talk import DEFAULT_API, Api, console, get, put
 from gapless.observe.words import counted
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"max_content_width": 110})
+app = application()
 
 
 @app.command()

@@ -160,8 +160,8 @@ class Controls(Protocol):
     def move_requested(self, router_id: RouterId, host: HostName | None) -> None:
         """An operator wants a router on `host` (None: anywhere but where it is)."""
 
-    def release_brake(self) -> None:
-        """An operator says that the hosts that look dead are dead."""
+    def release_brake(self, hosts: frozenset[HostName] | None = None) -> None:
+        """An operator says that the hosts that look dead are dead: these, or (None) all that do when it is acted on."""
 
     def objections_to_off(self, hosts: Collection[HostName]) -> Mapping[HostName, str]:
         """Why an operator's word that these machines are off is refused, by host; empty if it is taken. Raises NotFound

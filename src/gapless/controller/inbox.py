@@ -11,6 +11,7 @@ from collections import deque
 from gapless.core.events import Event
 
 LIMIT = 10_000
+"""Some seconds of reports of hundreds of hosts; each is small, or is bounded by the link."""
 
 
 class Inbox:

@@ -21,7 +21,7 @@ from gapless.config import Address
 from gapless.controller.hostbook import HostBook
 from gapless.controller.refusals import Refusals
 from gapless.controller.roster import Admission, Refusal, RefusalCode, Roster
-from gapless.controller.session import SEND_TIMEOUT_S, Heard, Malformed, PlanSource, Session, decode
+from gapless.controller.session import SEND_TIMEOUT_S, Heard, PlanSource, Session
 from gapless.controller.sessions import Sessions
 from gapless.controller.store.hostrows import NameRecord
 from gapless.controller.store.tables import utc_now
@@ -29,7 +29,7 @@ from gapless.errors import Conflict, StoreUnavailable, Unavailable
 from gapless.model.host import HostFacts, HostName, Incarnation
 from gapless.observe.log import get_logger
 from gapless.observe.metrics import Metrics
-from gapless.wire.messages import PROTOCOL, Challenge, Declined, Hello, Refused, Welcome, encode
+from gapless.wire.messages import PROTOCOL, Challenge, Declined, Hello, Malformed, Refused, Welcome, encode, from_host
 from gapless.wire.proof import fresh_nonce, host_proof, is_valid, server_proof
 
 HANDSHAKE_TIMEOUT_S = 10.0
@@ -159,7 +159,7 @@ class Link:
 
     def _proven(self, raw: bytes, nonce: str) -> Hello:
         try:
-            hello = decode(raw)
+            hello = from_host.decode(raw)
         except Malformed as error:
             raise _TurnedAway(RefusalCode.MALFORMED, f"its hello cannot be read: {error}") from error
         if isinstance(hello, Declined):

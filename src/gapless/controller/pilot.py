@@ -132,9 +132,11 @@ class Pilot:
         self._moves.append(MoveRequested(id=self._driver.fresh_id(), router_id=router_id, host=host))
         self._look.set()
 
-    def release_brake(self) -> None:
+    def release_brake(self, hosts: frozenset[HostName] | None = None) -> None:
         """An operator says that the hosts that look dead are dead."""
-        self._driver.post(BrakeReleased(id=self._driver.fresh_id()))
+        self._driver.post(
+            BrakeReleased(id=self._driver.fresh_id(), hosts=None if hosts is None else tuple(sorted(hosts)))
+        )
 
     def objections_to_off(self, hosts: Collection[HostName]) -> Mapping[HostName, str]:
         """Why an operator's word that these machines are off is refused. Raises NotFound."""

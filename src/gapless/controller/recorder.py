@@ -45,9 +45,11 @@ BATCH = 100
 """Effects in one transaction: enough that the disk's sync costs little, few enough that the first need not wait."""
 RETRY = Pace(first_s=1.0, most_s=10.0)
 MOST_STEPS = 100_000
+"""That wait while the store is away: ten or so a move. Beyond that the oldest are lost; bindings never are."""
 PRUNE_S = 3600.0
 """How often moves that are too old are looked for."""
 PRUNED_AT_ONCE = 500
+"""In one transaction, for which others that write wait."""
 PRUNE_AGAIN_S = 1.0
 """How soon after a batch that was full."""
 _LONGEST_AGO_S = 30 * 86_400.0

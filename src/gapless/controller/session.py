@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Protocol
 
-import msgspec
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
@@ -29,7 +28,7 @@ from gapless.model.lease import Tenure
 from gapless.model.plan import PanelPlan, PlannedRouter, Revision
 from gapless.model.router import Router, RouterId
 from gapless.observe.log import get_logger
-from gapless.wire.messages import Bury, Change, FromHost, Report, Snapshot, encode, from_host
+from gapless.wire.messages import Bury, Change, Malformed, Report, Snapshot, encode, from_host
 
 SEND_TIMEOUT_S = 20.0
 """How long a host may take nothing of a message before its link is closed."""
@@ -60,26 +59,12 @@ class PlanSource(Protocol):
         """A message with these routers left for the host at `sent_s` (the loop's time)."""
 
 
-class Malformed(Exception):
-    """A message that no host of this protocol sends; the text says what is wrong with it."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOver:
     """Why a session ended: one word for the metric, a sentence for the log."""
 
     cause: str
     reason: str
-
-
-def decode(raw: bytes) -> FromHost:
-    """One message of a host. Raises Malformed, whatever the bytes are."""
-    try:
-        message: FromHost = from_host.decode(raw)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        # Besides its own errors msgspec raises UnicodeDecodeError, and RecursionError for deep nesting.
-        raise Malformed(str(error)) from error
-    return message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +78,7 @@ class Heard:
     """Of the plan that the guard worked from; 0: unknown."""
     session: int
     number: int
-    """It is the session's so-manieth report, from 1."""
+    """Its place among the reports of the session, from 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +190,7 @@ class Session:
             return SessionOver(cause="silent", reason=f"nothing was heard for {self.dead_after_s:g} s")
 
     def _checked(self, raw: bytes) -> Report:
-        report = decode(raw)
+        report = from_host.decode(raw)
         if not isinstance(report, Report):
             raise Malformed("a second hello")
         newest = max(report.revision, report.guard_revision)

@@ -220,6 +220,8 @@ class BrakeReleased:
     """An operator says that the hosts that look dead are dead: move their routers."""
 
     id: str
+    hosts: tuple[HostName, ...] | None = None
+    """Those that the operator saw; None: all that look dead by now."""
 
 
 Event = (

@@ -1,1 +1,1 @@
-"""How the kernel is spoken to: what both of a host's processes, the sentinel and the agent, need for it."""
+"""How the kernel is spoken to: what several of a host's processes need for it (sentinel, beat, agent, flows)."""

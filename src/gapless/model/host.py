@@ -18,7 +18,7 @@ of a later range was told so by the controller, and says nothing of the machines
 
 
 def machine_of(incarnation: Incarnation) -> int:
-    """The how-manieth machine of its name counts here, from 0."""
+    """Which machine of its name counts so: 0 for the first, 1 for the next."""
     return incarnation // MACHINE_STEP
 
 

@@ -9,7 +9,8 @@ from gapless.model.lease import LeaseTiming, Panel, Tenure
 from gapless.model.router import Router, RouterId
 
 Epoch = NewType("Epoch", int)
-"""Grows by one each time a router is bound to a host; nothing acts on an older one."""
+"""Grows each time that a router is bound to a host, by more than one past successors that were skipped; nothing acts on
+an older one."""
 Revision = NewType("Revision", int)
 """Numbers the states of one host's plan in one session of its control link; grows by one a change."""
 
@@ -196,13 +197,15 @@ class MoveKind(StrEnum):
     SCHEDULE = "schedule"
     """Its first host."""
     RESCHEDULE = "reschedule"
-    """Its host went silent."""
+    """Its host is dead: silent for long, or confirmed to be off."""
     RETRY = "retry"
-    """Its new host could not build it."""
+    """Its host could not build it, or keep it right; or the host that it was going to was over first."""
     DRAIN = "drain"
-    """Its host was taken out of service by an operator (`admin_state_up` false)."""
+    """Its host is to be left: an operator took it out of service or deleted it, it is about to stop, or no agent works
+    there.
+    """
     MANUAL = "manual"
-    """An operator named the host."""
+    """An operator named the host, or asked for any other, or to even hosts out."""
     TAKEOVER = "takeover"
     """Its host's lease ended, and its successor became active by itself."""
     RESTART = "restart"

@@ -18,6 +18,7 @@ ROUTERS_PER_PART = 25
 ROUTER_BYTES_MAX = 32 * 1024
 """Decoded by the beat in a fraction of a millisecond, and far less than a packet takes."""
 REMOVED_PER_PART = 500
+"""Ids alone."""
 
 
 def beat_router(planned: PlannedRouter, settings: HostSettings) -> BeatRouter | None:

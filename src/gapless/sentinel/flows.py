@@ -41,6 +41,7 @@ SILENT_S = 30.0
 """Without a word for so long, it hangs."""
 FAREWELL_S = 2.0
 GATHER_S = 0.05
+"""What changes within this time is said at once: a takeover opens routers by the hundred."""
 
 
 class FlowKeeper:

@@ -24,6 +24,7 @@ TRACKED = Path("/proc/sys/net/netfilter/nf_conntrack_max")
 NEIGHBOURS_A_ROUTER = 2
 """At least: the way out, and one VM."""
 OTHER_NEIGHBOURS = 50
+"""Of the machine itself: other hosts, its own gateways."""
 CAPABILITIES = {11: "CAP_NET_BROADCAST", 12: "CAP_NET_ADMIN", 13: "CAP_NET_RAW", 21: "CAP_SYS_ADMIN"}
 """linux/capability.h. The first is for hearing what happens in routers' namespaces."""
 

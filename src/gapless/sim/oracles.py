@@ -126,7 +126,8 @@ class Oracles:
         """An operator says something."""
         if isinstance(event, BrakeReleased):
             assert self._planner is not None
-            self._said_to_be_dead.update(self._planner.brake_view().hosts)
+            seen = self._planner.brake_view().hosts
+            self._said_to_be_dead.update(host for host in seen if event.hosts is None or host in event.hosts)
         if isinstance(event, HostConfirmedOff):
             self._confirmed_off.add(event.host)
             self._said_to_be_dead.add(event.host)

@@ -24,7 +24,7 @@ from gapless.agent.kernel import senders
 from gapless.agent.reconcile import Reconciler
 from gapless.core.dataplane.conflicts import QUIET_S, SETTLE_S, Conflicts
 from gapless.errors import Unavailable
-from gapless.kernel import arp
+from gapless.kernel import arp, bpf
 from gapless.model.network import PortId
 from gapless.model.plan import Epoch, PlannedRouter
 from gapless.model.router import Gateway, Router, RouterId, RouterPort
@@ -267,7 +267,7 @@ def test_who_is_not_watched_any_more_is_not_heard(listening: Listening) -> None:
 
 
 def test_where_it_may_not_listen_it_says_so(listening: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(senders, "_ONLY_SENDERS", ((0xFF, 0, 0, 0),))
+    monkeypatch.setattr(senders, "_ONLY_SENDERS", bpf.packed((0xFF, 0, 0, 0)))
     listening.plan()
     with pytest.raises(Unavailable, match=f"it cannot be heard who speaks ARP on {BRIDGE_OUT}: "):
         listening.plan(ROUTER)

@@ -1,34 +1,15 @@
-"""What the kernel drops and what it lets through, by a filter that is run here."""
+"""What the kernel drops and what it lets through, by the agent's filters, which are run here."""
 
 import socket
 import struct
 
 import pytest
 
+from bpf_machine import passes
 from gapless.agent.kernel import filters
 from gapless.kernel.netlink import text, u32
 
 NEWLINK, DELLINK, NEWADDR, NEWGEN, NEWTABLE = 16, 17, 20, 10 << 8 | 15, 10 << 8
-
-
-def passes(program: bytes, message: bytes) -> bool:
-    """As the kernel runs it; reading past the end drops the message."""
-    steps = [struct.unpack_from("=HBBI", program, at) for at in range(0, len(program), 8)]
-    place, register = 0, 0
-    while True:
-        code, when_so, when_not, number = steps[place]
-        place += 1
-        if code == 0x06:
-            return bool(number)
-        if code == 0x15:
-            place += when_so if register == number else when_not
-        elif code == 0x54:
-            register &= number
-        else:
-            size = {0x30: 1, 0x28: 2, 0x20: 4}[code]
-            if number + size > len(message):
-                return False
-            register = int.from_bytes(message[number : number + size], "big")
 
 
 def message(kind: int, body: bytes) -> bytes:

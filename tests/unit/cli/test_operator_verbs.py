@@ -322,6 +322,25 @@ async def test_hosts_are_confirmed_off_once_somebody_has_said_yes(run: Run, monk
     assert (await asyncio.to_thread(run, "confirm-off", "h2", "--yes")).status == 0, "said twice"
 
 
+@pytest.mark.usefixtures("controller")
+@pytest.mark.parametrize("controller", [HASTY], indirect=True)
+async def test_the_brake_is_released_for_the_hosts_that_were_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with asyncio.timeout(30):
+        while not (await asyncio.to_thread(run, "brake")).out.startswith("on for h1, h2: "):
+            pass  # Both have to be dead first.
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    said = await asyncio.to_thread(run, "brake", "release")
+    assert said.status == 1
+    assert said.out.startswith("on for h1, h2: 2 of 2 hosts look dead at once")
+    assert (await asyncio.to_thread(run, "brake")).out.startswith("on for h1, h2: ")
+
+    said = await asyncio.to_thread(run, "brake", "release", "--yes", "--json")
+    brake = json.loads(said.out)["brake"]
+    assert (said.status, brake["engaged"], brake["hosts"]) == (0, False, [])
+    assert brake["reason"] == "an operator says that these hosts are dead: h1, h2"
+
+
 async def standing(run: Run, host: str) -> str:
     """`confirmed`, or what the host is."""
     hosts = json.loads((await asyncio.to_thread(run, "status", "--json")).out)["hosts"]

@@ -9,12 +9,13 @@ import pytest
 from beat_fakes import X, Y, Z, router
 from beat_net import NAMES, NO_CARRIER, TRAVEL_S, Net, active, panel, plan_part, tenure_of
 
+from gapless.core.edge.beat import Beat
 from gapless.errors import InvariantError, Unavailable
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT, DRIFT, PanelVersion, Tenure
 from gapless.model.plan import Epoch, Role, Successor
 from gapless.model.router import RouterId
-from gapless.sentinel.beat.driver import ROUTERS_PER_MESSAGE
+from gapless.sentinel.beat.driver import RHYTHM_S, ROUTERS_PER_MESSAGE
 from gapless.sentinel.beat.hands import ROUTERS_AT_ONCE
 from gapless.sentinel.beat.haste import ANNOUNCED_WITHIN_S, CLAIM_LEASES
 from gapless.sentinel.beat.healed import ABSENT_LEASES
@@ -408,6 +409,19 @@ def test_a_beat_that_finds_a_mistake_tells_its_recent_story(net: Net) -> None:
     assert story[-1].endswith("<- a deadline")
     assert any("-> Activate(" in line for line in story)
     assert any("<- Received(datagram=Datagram(kind=<DatagramKind.GRANT" in line for line in story)
+
+
+def test_a_beat_that_contradicts_itself_ends_within_a_second(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    active(net, X)
+
+    def check(self: Beat) -> None:
+        raise InvariantError("it forwards what it has released")
+
+    monkeypatch.setattr(Beat, "check", check)
+    with pytest.raises(InvariantError) as raised:
+        net.run(RHYTHM_S + DEFAULT.interval_s)
+    assert str(raised.value).startswith("it forwards what it has released\n")
+    assert "<- a deadline" in str(raised.value)
 
 
 def test_a_beat_begins_once(net: Net) -> None:

@@ -44,11 +44,10 @@ class Bench:
         self.done: list[RouterId] = []
         self.diary: list[str] = []
         self.hands = Hands(self.guard, self.announcements, self)
-        self.now = 0.0
         self.hands.plan([router(each) for each in (X, Y, Z)], [])
 
     def check(self, call: str = "") -> None:
-        assert self.hands.is_open <= self.told
+        assert self.hands.open_routers <= self.told
         assert self.guard.active <= {f"tap-{each}" for each in self.told} | {"tap-new"}, f"opened untold, at {call}"
 
     def opened(self, routers: Mapping[RouterId, Epoch]) -> None:
@@ -71,7 +70,7 @@ class Bench:
             self.diary.append(f"cannot {what}")
 
     def do(self, *effects: KernelEffect) -> list[BeatEvent]:
-        answers = list(self.hands.carry_out(effects, self.now))
+        answers = list(self.hands.carry_out(effects))
         self.check()
         return answers
 
@@ -94,11 +93,11 @@ def test_a_life_without_trouble() -> None:
     bench = Bench()
     assert bench.do(WITHDRAW) == [Withdrawn()]
     assert bench.do(HoldLease(until=1.0), activate(X, Y)) == [Activated(routers=(X, Y))]
-    assert (bench.guard.until, bench.guard.active, bench.hands.is_open) == (1.0, {"tap-x", "tap-y"}, {X, Y})
+    assert (bench.guard.until, bench.guard.active, bench.hands.open_routers) == (1.0, {"tap-x", "tap-y"}, {X, Y})
     assert bench.do(Announce(routers=(X, Y), cause=None), NEWS) == []
     assert bench.announced() == [X, Y]
     assert bench.do(deactivate(X)) == [Deactivated(routers=(X,))]
-    assert (bench.guard.active, bench.hands.is_open, bench.hands.is_held_up) == ({"tap-y"}, {Y}, False)
+    assert (bench.guard.active, bench.hands.open_routers, bench.hands.is_held_up) == ({"tap-y"}, {Y}, False)
     assert bench.diary == ["closed ", "opened x y", "news", "closed x"]
 
 
@@ -128,7 +127,7 @@ def test_what_closes_is_tried_until_it_is_done_and_holds_back_what_follows(effec
     assert bench.do(effect, activate(Y), NEWS) == []
     assert bench.hands.is_held_up
     assert bench.do() == []
-    assert bench.hands.is_open == {X}
+    assert bench.hands.open_routers == {X}
     assert bench.diary[1].startswith("cannot ")
     assert [type(answer) for answer in bench.do()] == [
         Withdrawn if effect is WITHDRAW else Deactivated,
@@ -155,14 +154,14 @@ def test_many_are_closed_some_at_a_time_and_answered_once() -> None:
     bench.hands.plan([router(each) for each in many], [])
     bench.do(HoldLease(until=1.0), activate(*many))
     assert bench.do(deactivate(*many), activate(X), NEWS) == []
-    assert (len(bench.hands.is_open), bench.hands.has_more) == (ROUTERS_AT_ONCE + 1, True)
+    assert (len(bench.hands.open_routers), bench.hands.has_more) == (ROUTERS_AT_ONCE + 1, True)
     bench.guard.fails("deactivate")
     assert bench.do(HoldLease(until=2.0)) == []
     assert not bench.hands.has_more, "what failed waits for the next beat"
     assert bench.guard.until == 2.0
     assert bench.do() == []
     assert bench.do() == [Deactivated(routers=many), Activated(routers=(X,))]
-    assert (bench.hands.is_open, bench.guard.active, bench.hands.has_more) == ({X}, {"tap-x"}, False)
+    assert (bench.hands.open_routers, bench.guard.active, bench.hands.has_more) == ({X}, {"tap-x"}, False)
 
 
 def test_a_withdrawal_comes_before_what_is_left_to_close() -> None:
@@ -172,7 +171,7 @@ def test_a_withdrawal_comes_before_what_is_left_to_close() -> None:
     bench.do(activate(*many))
     bench.do(deactivate(*many))
     assert bench.do(WITHDRAW) == [Withdrawn()]
-    assert (bench.hands.is_open, bench.hands.has_more, bench.do()) == (set(), False, [])
+    assert (bench.hands.open_routers, bench.hands.has_more, bench.do()) == (set(), False, [])
 
 
 def test_a_withdrawal_makes_moot_what_waits_before_it() -> None:
@@ -181,7 +180,7 @@ def test_a_withdrawal_makes_moot_what_waits_before_it() -> None:
     bench.guard.fails("deactivate", *[Unavailable("for ever")] * 100)
     bench.do(deactivate(X), activate(Z), NEWS, Announce(routers=(Y,), cause=None))
     assert bench.do(WITHDRAW) == [Withdrawn()]
-    assert (bench.guard.active, bench.hands.is_open, bench.announced()) == (set(), set(), [])
+    assert (bench.guard.active, bench.hands.open_routers, bench.announced()) == (set(), set(), [])
     assert bench.diary[-2:] == ["news", "closed x y"], "what happened before is still told"
 
 
@@ -198,7 +197,7 @@ def test_an_activation_that_fails_is_answered_and_said_and_leaves_nothing_told()
     bench.guard.fails("activate")
     assert bench.do(activate(X), NEWS) == [Activated(routers=(X,), reason="activate is not to be had")]
     assert bench.diary == ["opened x", "closed x", "cannot open routers", "news"]
-    assert bench.hands.is_open == set()
+    assert bench.hands.open_routers == set()
     assert bench.do(activate(X)) == [Activated(routers=(X,))]
 
 

@@ -55,6 +55,7 @@ from gapless.model.operation import (
 )
 
 _CARRIER_TIMEOUT_S: Final = 2.0
+"""A worker of the kernel tells of carriers, usually within some milliseconds; on a machine that is overloaded later."""
 _CARRIER_POLL_S: Final = 0.001
 
 

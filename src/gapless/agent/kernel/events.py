@@ -27,13 +27,12 @@ from typing import Final
 from gapless.agent.hint import Hint
 from gapless.agent.kernel import filters, links, netns
 from gapless.errors import Unavailable
-from gapless.kernel import comm, refusals
+from gapless.kernel import bpf, comm, limits, refusals
 from gapless.kernel.netlink import NETFILTER, ROUTE, Netlink, as_u32, attributes
 from gapless.model.router import RouterId
 
 _SOL_NETLINK: Final = 270
 _ADD_MEMBERSHIP, _LISTEN_ALL_NSID = 1, 8
-_SO_RCVBUFFORCE = 33
 _LINKS, _ADDRESSES, _ROUTES, _FORWARDING, _NUMBERS = 1, 5, 7, 24, 28
 """RTNLGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV4_NETCONF, _NSID."""
 _RULES: Final = 7
@@ -193,8 +192,8 @@ def _listen(family: int, groups: tuple[int, ...], program: bytes, *, is_everywhe
     opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
     try:
         opened.setblocking(False)
-        _widen(opened)
-        filters.attach(opened, program)
+        limits.allow_unread(opened, _BUFFER_BYTES)
+        bpf.attach(opened, program)
         if is_everywhere:
             opened.setsockopt(_SOL_NETLINK, _LISTEN_ALL_NSID, 1)
         opened.bind((0, 0))
@@ -204,11 +203,3 @@ def _listen(family: int, groups: tuple[int, ...], program: bytes, *, is_everywhe
         opened.close()
         raise
     return opened
-
-
-def _widen(opened: socket.socket) -> None:
-    """As large a buffer as we may have: more than net.core.rmem_max only as the machine's root."""
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
-    except PermissionError:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)

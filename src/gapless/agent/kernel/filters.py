@@ -1,22 +1,15 @@
-"""What a netlink socket is not to hear, in classic BPF: the kernel drops it, and nobody is woken up.
+"""What the agent's netlink sockets are not to hear (`kernel.bpf`).
 
-A filter reads in network order what is in the host's. A word is only looked at where it is sure to be: a filter that
-reads past a message's end drops it. Format: linux/filter.h; linux/netlink.h.
+A word is only looked at where it is sure to be, since a program that reads past a message's end drops it. Formats:
+linux/netlink.h, linux/rtnetlink.h, linux/netfilter/nf_tables.h.
 """
 
-import ctypes
 import socket
-import struct
 from typing import Final
 
+from gapless.kernel.bpf import AND, JUMP_EQUAL, LOAD_BYTE, LOAD_HALF, LOAD_WORD, NOTHING, WHOLE, Step, packed
 from gapless.model.observed import BRIDGE_PREFIX, TAP_PREFIX, VXLAN_PREFIX
 
-_SO_ATTACH_FILTER = 26
-_LOAD_BYTE, _LOAD_HALF, _LOAD_WORD = 0x30, 0x28, 0x20
-_AND, _JUMP_EQUAL, _RETURN = 0x54, 0x15, 0x06
-_INSTRUCTION = struct.Struct("=HBBI")
-_WHOLE = (_RETURN, 0, 0, 1 << 16)
-_NOTHING = (_RETURN, 0, 0, 0)
 _TYPE: Final = 4
 """Where a message's type is."""
 _FAMILY, _FIRST_ATTRIBUTE, _FIRST_WORD = 16, 34, 36
@@ -26,9 +19,6 @@ _GENERATION_COMM: Final = 40
 and the head of NFTA_GEN_PROC_NAME (4). Zero-terminated and padded to words."""
 _NEWLINK, _DELLINK, _IFNAME = 16, 17, 3
 
-_Step = tuple[int, int, int, int]
-"""Instruction, how many to pass over when it is so, and when not, and its number."""
-
 
 def only(kind: int, *, by_others_than: str) -> bytes:
     """Messages that begin with this type, but for what a process of that name did, whose letters are a whole number of
@@ -37,39 +27,39 @@ def only(kind: int, *, by_others_than: str) -> bytes:
     A word is only looked at when those before it fitted, so there is always one more.
     """
     words = _words(by_others_than)
-    steps: list[_Step] = [(_LOAD_HALF, 0, 0, _TYPE), (_JUMP_EQUAL, 0, 2 * len(words), socket.htons(kind))]
+    steps: list[Step] = [(LOAD_HALF, 0, 0, _TYPE), (JUMP_EQUAL, 0, 2 * len(words), socket.htons(kind))]
     for place, word in enumerate(words):
         others = 2 * (len(words) - place) - 1
-        steps += [(_LOAD_WORD, 0, 0, _GENERATION_COMM + 4 * place), (_JUMP_EQUAL, 0, others, word)]
-    return _packed(*steps, _NOTHING, _WHOLE)
+        steps += [(LOAD_WORD, 0, 0, _GENERATION_COMM + 4 * place), (JUMP_EQUAL, 0, others, word)]
+    return packed(*steps, NOTHING, WHOLE)
 
 
 def all_but(*kinds: int) -> bytes:
     """Messages that begin with none of these types."""
-    jumps = [(_JUMP_EQUAL, len(kinds) - place, 0, socket.htons(kind)) for place, kind in enumerate(kinds)]
-    return _packed((_LOAD_HALF, 0, 0, _TYPE), *jumps, _WHOLE, _NOTHING)
+    jumps = [(JUMP_EQUAL, len(kinds) - place, 0, socket.htons(kind)) for place, kind in enumerate(kinds)]
+    return packed((LOAD_HALF, 0, 0, _TYPE), *jumps, WHOLE, NOTHING)
 
 
 def _but_links(*names: str) -> bytes:
     """All but what a bridge says of its ports, which the ports say too, and what is said of links of such names."""
     heads = [(int.from_bytes(name[:4].encode().ljust(4, b"\0"), "big"), len(name)) for name in names]
-    by_name: list[_Step] = [
-        (_LOAD_HALF, 0, 0, _FIRST_ATTRIBUTE),
-        (_JUMP_EQUAL, 0, 3 * len(heads), socket.htons(_IFNAME)),
+    by_name: list[Step] = [
+        (LOAD_HALF, 0, 0, _FIRST_ATTRIBUTE),
+        (JUMP_EQUAL, 0, 3 * len(heads), socket.htons(_IFNAME)),
     ]
     for place, (head, letters) in enumerate(heads):
         mask = 0xFFFFFFFF if letters >= 4 else 0xFFFFFFFF << 8 * (4 - letters) & 0xFFFFFFFF
         to_nothing = 3 * (len(heads) - place) - 2
-        by_name += [(_LOAD_WORD, 0, 0, _FIRST_WORD), (_AND, 0, 0, mask), (_JUMP_EQUAL, to_nothing, 0, head)]
-    return _packed(
-        (_LOAD_HALF, 0, 0, _TYPE),
-        (_JUMP_EQUAL, 1, 0, socket.htons(_NEWLINK)),
-        (_JUMP_EQUAL, 0, 2 + len(by_name), socket.htons(_DELLINK)),
-        (_LOAD_BYTE, 0, 0, _FAMILY),
-        (_JUMP_EQUAL, 0, len(by_name) + 1, socket.AF_UNSPEC),
+        by_name += [(LOAD_WORD, 0, 0, _FIRST_WORD), (AND, 0, 0, mask), (JUMP_EQUAL, to_nothing, 0, head)]
+    return packed(
+        (LOAD_HALF, 0, 0, _TYPE),
+        (JUMP_EQUAL, 1, 0, socket.htons(_NEWLINK)),
+        (JUMP_EQUAL, 0, 2 + len(by_name), socket.htons(_DELLINK)),
+        (LOAD_BYTE, 0, 0, _FAMILY),
+        (JUMP_EQUAL, 0, len(by_name) + 1, socket.AF_UNSPEC),
         *by_name,
-        _WHOLE,
-        _NOTHING,
+        WHOLE,
+        NOTHING,
     )
 
 
@@ -78,18 +68,6 @@ def _words(name: str) -> list[int]:
     return [int.from_bytes(letters[at : at + 4], "big") for at in range(0, len(letters), 4)]
 
 
-def _packed(*steps: _Step) -> bytes:
-    return b"".join(_INSTRUCTION.pack(*step) for step in steps)
-
-
 NO_PORTS: Final = _but_links()
 NO_HOSTS_ENDS: Final = _but_links(TAP_PREFIX, BRIDGE_PREFIX, VXLAN_PREFIX)
 """For a socket that is to hear of routers' namespaces, and hears the host's too: what is ours there has these names."""
-
-
-def attach(opened: socket.socket, program: bytes) -> None:
-    """Have a socket hear what passes a filter, and nothing else."""
-    instructions = ctypes.create_string_buffer(program, len(program))
-    count = len(program) // _INSTRUCTION.size
-    program_of = struct.pack("HP", count, ctypes.addressof(instructions))
-    opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program_of)

@@ -10,14 +10,12 @@ The rule: a filter in the kernel lets ARP for IPv4 pass whose sender has an addr
 frames of it, and only senders that use one of the addresses asked for are kept. What finds no room in a socket is
 dropped by the kernel: who uses an address says so again.
 
-Formats: RFC 826, packet(7), linux/filter.h.
+Formats: RFC 826, packet(7).
 """
 
 import contextlib
-import ctypes
 import errno
 import socket
-import struct
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -26,11 +24,10 @@ from typing import Final
 
 from gapless.core.dataplane.desired import bridge_name
 from gapless.errors import Unavailable
-from gapless.kernel import arp
+from gapless.kernel import arp, bpf, limits
 from gapless.model.network import Network, NetworkId
 from gapless.model.sender import Sender
 
-_SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33  # asm-generic/socket.h
 _BUFFER_BYTES: Final = 2 << 20
 """The kernel takes it twice; a frame counts for 768 bytes in it, or for 2,304 and more as network cards bring them."""
 _TURN: Final = 4096
@@ -39,14 +36,14 @@ _SENDER = slice(22, 32)
 """Of a frame: the sender's hardware address and its protocol address."""
 _HARDWARE_BYTES: Final = 6
 
-_ONLY_SENDERS = (
-    # Classic BPF (linux/filter.h): IPv4 in ARP, with addresses of 6 and 4 bytes; a sender that is not 0.0.0.0.
-    (0x20, 0, 0, 16),
-    (0x15, 0, 3, 0x08000604),
-    (0x20, 0, 0, 28),
-    (0x15, 1, 0, 0),
-    (0x06, 0, 0, arp.FRAME_BYTES),
-    (0x06, 0, 0, 0),
+_ONLY_SENDERS: Final = bpf.packed(
+    # IPv4 in ARP, with addresses of 6 and 4 bytes; a sender that is not 0.0.0.0.
+    (bpf.LOAD_WORD, 0, 0, 16),
+    (bpf.JUMP_EQUAL, 0, 3, 0x08000604),
+    (bpf.LOAD_WORD, 0, 0, 28),
+    (bpf.JUMP_EQUAL, 1, 0, 0),
+    bpf.first(arp.FRAME_BYTES),
+    bpf.NOTHING,
 )
 
 
@@ -135,20 +132,10 @@ def _listen(name: str) -> socket.socket:
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
     try:
         opened.setblocking(False)
-        _widen(opened)
-        steps = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in _ONLY_SENDERS))
-        program = struct.pack("HP", len(_ONLY_SENDERS), ctypes.addressof(steps))
-        opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+        limits.allow_unread(opened, _BUFFER_BYTES)
+        bpf.attach(opened, _ONLY_SENDERS)
         opened.bind((name, arp.ETHERTYPE))
     except OSError:
         opened.close()
         raise
     return opened
-
-
-def _widen(opened: socket.socket) -> None:
-    """More than net.core.rmem_max only as the machine's root."""
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
-    except PermissionError:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)

@@ -23,7 +23,7 @@ from gapless.agent.kernel import filters, links, netns
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.links import KernelLink
 from gapless.errors import Unavailable
-from gapless.kernel import refusals
+from gapless.kernel import bpf, refusals
 from gapless.kernel.netlink import Netlink
 from gapless.kernel.refusals import Trying
 from gapless.model.network import NetworkId
@@ -204,7 +204,7 @@ def _open_link_socket() -> socket.socket:
         opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
     opened.setblocking(False)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-    filters.attach(opened, filters.NO_PORTS)
+    bpf.attach(opened, filters.NO_PORTS)
     opened.bind((0, _LINK_CHANGES))
     return opened
 

@@ -21,6 +21,7 @@ from gapless.model.host import HostName
 
 DEFAULT_FAILOVERS = 100
 MOST_FAILOVERS = 10_000
+_BRAKE_BODY = 'The body must be {"brake": {"engaged": false}}, with "hosts": ["NAME", ...] for those that were seen'
 _CONFIRM_BODY = 'The body must be {"confirm_off": {"hosts": ["NAME", ...]}}, with "dry_run": true to only try'
 
 
@@ -74,9 +75,16 @@ class GaplessApi:
         return json_response({"brake": msgspec.to_builtins(self._controls.brake())})
 
     async def set_brake(self, request: Request) -> Response:
-        """PUT brake `{"brake": {"engaged": false}}`: the hosts that look dead are dead, move their routers."""
-        _check_release(await bodies.read(request))
-        self._controls.release_brake()
+        """PUT brake `{"brake": {"engaged": false, "hosts": [NAME, ...]}}`: the hosts that look dead are dead, move
+        their routers. 409 if others than those that are named look dead by now: whoever asks has not seen them.
+        """
+        hosts = _released(await bodies.read(request))
+        unseen = set() if hosts is None else set(self._controls.brake().hosts) - hosts
+        if unseen:
+            raise MoreHostsSilent(
+                f"by now also these look dead: {', '.join(sorted(unseen))}; nothing was released, look again"
+            )
+        self._controls.release_brake(hosts)
         return json_response({"brake": msgspec.to_builtins(self._controls.brake())})
 
     async def arbiters(self, _: Request) -> Response:
@@ -98,6 +106,10 @@ class GaplessApi:
             await self._transactions.write(lambda session: hostrows.confirm_off(session, words))
             self._controls.hosts_confirmed_off(words)
         return json_response({"confirm_off": {"hosts": hosts, "dry_run": dry_run}})
+
+
+class MoreHostsSilent(Conflict):
+    """Hosts look dead that whoever releases the brake has not named."""
 
 
 class HostsHeard(Conflict):
@@ -128,9 +140,15 @@ def _limit(text: str | None) -> int:
     return int(text)
 
 
-def _check_release(body: Any) -> None:
+def _released(body: Any) -> frozenset[HostName] | None:
+    """The hosts that somebody says are dead; None: all that look so."""
     wanted = body.get("brake") if isinstance(body, dict) else None
-    if not isinstance(wanted, dict) or wanted.keys() != {"engaged"}:
-        raise HttpBadRequest('The body must be {"brake": {"engaged": false}}')
+    if not isinstance(wanted, dict) or "engaged" not in wanted or wanted.keys() - {"engaged", "hosts"}:
+        raise HttpBadRequest(_BRAKE_BODY)
     if wanted["engaged"] is not False:
         raise HttpBadRequest("The brake engages by itself; it can only be released: engaged must be false")
+    if "hosts" not in wanted:
+        return None
+    if not isinstance(wanted["hosts"], list) or not all(isinstance(each, str) for each in wanted["hosts"]):
+        raise HttpBadRequest(_BRAKE_BODY)
+    return frozenset(HostName(each) for each in wanted["hosts"])

@@ -60,7 +60,7 @@ def diff(desired: KernelRouter, observed: KernelRouter) -> tuple[Operation, ...]
     restored = tuple(_connected(desired, observed, kept))
     return (
         *_namespace(desired, observed),
-        *_remove_stale_links(desired, observed, kept),
+        *_remove_stale_links(observed, kept),
         *_remove_stale_addresses(desired, observed, kept),
         *_rules(desired, observed),
         *_settings(desired, observed),
@@ -101,7 +101,7 @@ def _namespace(desired: KernelRouter, observed: KernelRouter) -> Iterator[Operat
         yield ClaimNamespace()
 
 
-def _remove_stale_links(desired: KernelRouter, observed: KernelRouter, kept: frozenset[str]) -> Iterator[Operation]:
+def _remove_stale_links(observed: KernelRouter, kept: frozenset[str]) -> Iterator[Operation]:
     for name in sorted(observed.links):
         if name not in kept:
             yield DeleteLink(link=name)

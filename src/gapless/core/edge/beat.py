@@ -3,7 +3,7 @@
 Each of these is in a file of its own; here they meet. What a host does, in the order of this file: it renews its lease
 (`edge.lease`), resigns when it alone has lost its way out (`edge.uplinks`), goes from a fenced incarnation to the next
 (`edge.incarnations`), hears others and answers as an arbiter (`edge.answering`), claims whom it may succeed
-(`edge.takeover`), follows its plan, and opens and closes routers (`edge.activeset`). What a turn comes to is collected
+(`edge.takeover`), follows its plan, and opens and closes routers (`edge.openings`). What a turn comes to is collected
 in `edge.outgoing`.
 
 The rule: whatever is active, and every right, belongs to one incarnation, and to the lease that it holds. When that
@@ -11,20 +11,17 @@ lapses, or cannot be renewed any more, the host is fenced: it withdraws everythi
 for a lease anew. A sentinel that starts does the same, since the kernel may still hold what an earlier life left there.
 
 The invariants: nothing is renewed before everything of an earlier incarnation is withdrawn; nothing is opened but by
-an incarnation that has held its lease; a takeover is never undone by a plan that was made without having heard of it.
+an incarnation that has held its lease.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from gapless.core.edge.activeset import ActiveSet, Opening
 from gapless.core.edge.answering import Answering
 from gapless.core.edge.arbiter import Arbiter
 from gapless.core.edge.beatevents import (
-    Activate,
     Activated,
-    Announce,
     ArbitersBack,
     ArbitersLost,
     BeatEffect,
@@ -33,7 +30,6 @@ from gapless.core.edge.beatevents import (
     BurialAsked,
     ClockJudged,
     Counters,
-    Deactivate,
     Deactivated,
     Emptied,
     Fenced,
@@ -44,19 +40,16 @@ from gapless.core.edge.beatevents import (
     Outlived,
     PanelStale,
     Planned,
-    PlanSettled,
     Reborn,
     Received,
-    TakeoverTimes,
-    TookOver,
     UplinksSeen,
     Withdraw,
     Withdrawn,
 )
 from gapless.core.edge.incarnations import Incarnations
 from gapless.core.edge.lease import Lease
+from gapless.core.edge.openings import Openings
 from gapless.core.edge.outgoing import Outgoing
-from gapless.core.edge.releases import Releases
 from gapless.core.edge.takeover import Takeover
 from gapless.core.edge.uplinks import TELL_INTERVALS, WaysOut
 from gapless.errors import InvariantError
@@ -83,10 +76,6 @@ class Beat:
         self.counters = Counters()
         self.panel: Panel | None = None
         """The one that it follows: to be kept on the disk before it is reported."""
-        self.settled: Revision | None = None
-        """The last plan of this incarnation that was settled."""
-        self.takeovers = 0
-        """How many takeovers of this incarnation were decided so far."""
         self._timing = timing
         self._now = now
         self._incarnations = Incarnations(me, incarnation)
@@ -95,15 +84,7 @@ class Beat:
         self._arbiter = Arbiter(timing, now, self.counters)
         self._answering = Answering(self._arbiter, self._out, self.counters)
         self._takeover = Takeover(timing, self.counters)
-        self._active = ActiveSet()
-        self._taken: dict[RouterId, tuple[int, Epoch]] = {}
-        """The routers that this incarnation took over: by which takeover, at which epoch."""
-        self._released: set[RouterId] = set()
-        """Those of them that were released."""
-        self._releases = Releases()
-        self._unsettled: Revision | None = None
-        self._beyond: frozenset[RouterId] = frozenset()
-        """What is wanted here and not given by the plan: whoever hears of that plan has to hear that these are open."""
+        self._openings = self._nothing_open()
         self._next_renewal = now
         self._arbiters: tuple[HostName, ...] = ()
         self._granting: frozenset[HostName] = frozenset()
@@ -191,7 +172,8 @@ class Beat:
         if self.panel is not None and self._incarnations.is_renewing and self._takeover.next_deadline() <= self._now:
             self._claim(self.panel)
             return self._end()
-        self._move()
+        if self._incarnations.is_renewing:
+            self._openings.move()
         return self._out.effects
 
     # The lease
@@ -214,9 +196,7 @@ class Beat:
         question = self._out.datagram(DatagramKind.RENEW, self._me, seq=seq)
         for arbiter in self._arbiters:
             self._out.send(arbiter, question)
-        for opening in self._active.failed():
-            self._open(opening, "it failed before")
-        self._releases.again()
+        self._openings.begin_interval()
         self._count_arbiters()
         self._renewals += 1
         if self._renewals % TELL_INTERVALS == 0 or self._must_tell:
@@ -277,7 +257,7 @@ class Beat:
     def _resign_if_alone(self) -> None:
         """Whoever takes everything over has a way out that this host has lost."""
         ways = self._ways_out
-        if ways.trouble and self.tenure is not None and ways.is_alone(len(self._active.forwarding), self._now):
+        if ways.trouble and self.tenure is not None and ways.is_alone(len(self.forwarding), self._now):
             self._fence(f"it resigns: {ways.trouble}, and its successors have their uplinks")
 
     # One incarnation after another
@@ -296,11 +276,8 @@ class Beat:
         if self._lease.until is not None:
             self._out.tell(Fenced(tenure=self._me, reason=reason))
         self._incarnations.end()
-        self._active, self._releases, self._beyond = ActiveSet(), Releases(), frozenset()
-        self._taken.clear()
-        self._released.clear()
+        self._openings = self._nothing_open()
         self._takeover.give({})
-        self.takeovers, self.settled, self._unsettled = 0, None, None
         self._granting = frozenset()
         self._out.ask(Withdraw(reason=reason))
 
@@ -371,7 +348,7 @@ class Beat:
                     self._out.tell(PanelStale(arbiter=arbiter))
             case DatagramKind.BURIED:
                 if self._takeover.bury(arbiter, subject, seq, panel, self._now):
-                    self._take_over()
+                    self._openings.take_over()
             case DatagramKind.ALIVE:
                 self._takeover.deny(arbiter, subject, seq, self._now)
 
@@ -400,25 +377,12 @@ class Beat:
             for arbiter in self._arbiters:
                 self._out.send(arbiter, question)
 
-    def _take_over(self) -> None:
-        """Whatever this host has the right to by now becomes active: all that waited for one tenure at once."""
-        for tenure, routers in self._takeover.reap().items():
-            self.takeovers += 1
-            self._taken.update((router_id, (self.takeovers, epoch)) for router_id, epoch in routers.items())
-            self._active.want(routers)
-            self._open(Opening(routers, tenure, self.takeovers), f"{tenure} is buried")
-
     def _hear_release(self, datagram: Datagram) -> None:
-        """A host that lives has closed a router and hands it to this one: of it, as if that tenure were over."""
-        by, router_id, epoch = datagram.sender, datagram.router, Epoch(datagram.seq)
-        if router_id is None or self.tenure != datagram.subject or not self._takeover.release(by, router_id, epoch):
+        """A host that lives has closed a router and hands it to this one."""
+        router_id = datagram.router if self.tenure == datagram.subject else None
+        by, epoch = datagram.sender, Epoch(datagram.seq)
+        if router_id is None or not self._openings.take_released(by, router_id, epoch, self._now):
             self.counters.useless_releases += 1
-            return
-        self.takeovers += 1
-        self._taken[router_id] = self.takeovers, epoch
-        self._released.add(router_id)
-        self._active.want({router_id: epoch})
-        self._open(Opening({router_id: epoch}, by, self.takeovers, released=self._now), f"{by} released it")
 
     # Plans
 
@@ -443,126 +407,54 @@ class Beat:
             self._hold(is_first=is_first)
 
     def _plan(self, plan: GuardPlan) -> None:
-        """Take in a plan: what it takes away is closed, what it gives is opened, and its rights are all there are."""
+        """Take in a plan, if it is for this incarnation, and that has held its lease."""
         if plan.panel is not None:
             self._follow(plan.panel)
         if self.tenure is None or plan.incarnation != self.tenure.incarnation:
             self.counters.other_plans += 1
             if self.tenure is None:
-                self._unsettled = plan.revision  # Whatever it takes away is closed, with all else.
+                self._openings.settle_later(plan.revision)
             return
-        active = self._given(plan) | self._kept(plan) | self._unreleased(plan)
-        for router_id, epoch in self._active.forwarding.items():
-            if epoch > active.get(router_id, epoch):
-                self.counters.older_epochs += 1
-                active[router_id] = epoch
-        self._active.want_only(active)
-        self._beyond = frozenset(active.keys() - plan.active.keys())
-        self._taken = {router_id: taken for router_id, taken in self._taken.items() if router_id in active}
-        self._released.intersection_update(active)
-        self._releases.give({each: to for each, to in plan.releases.items() if each not in active})
-        self._takeover.give({each: right for each, right in plan.rights.items() if each not in active})
-        self._unsettled = plan.revision
-        self._take_over()
-
-    def _given(self, plan: GuardPlan) -> dict[RouterId, Epoch]:
-        """What it gives, but for what this host has released since, which a plan from an old copy of the store may."""
-        given = {each: epoch for each, epoch in plan.active.items() if self._releases.allow(each, epoch)}
-        self.counters.older_epochs += len(plan.active) - len(given)
-        return given
-
-    def _kept(self, plan: GuardPlan) -> dict[RouterId, Epoch]:
-        """What was taken over, and the plan was made without having heard of that; or it has heard, and still gives the
-        right that was used: whoever made it waits for the store.
-        """
-        return {
-            router_id: epoch
-            for router_id, (number, epoch) in self._taken.items()
-            if number > plan.heard or ((right := plan.rights.get(router_id)) is not None and right.epoch == epoch)
-        }
-
-    def _unreleased(self, plan: GuardPlan) -> dict[RouterId, Epoch]:
-        """What is open here and was to be released to a host that is over: it would be closed for nobody. Whoever made
-        the plan hears that it is open still, and makes another when he knows, too.
-        """
-        return {
-            router_id: epoch
-            for router_id, epoch in self._active.forwarding.items()
-            if (to := plan.releases.get(router_id)) is not None and self._is_over(to.tenure)
-        }
+        self._openings.plan(plan)
 
     def _is_over(self, tenure: Tenure) -> bool:
         """Whether this host knows that for certain: a quorum has buried it, or its own machine says so."""
         return self._takeover.is_over(tenure) or self._arbiter.has_outlived(tenure)
 
-    # The kernel's active set
+    # What is open here
 
     @property
     def forwarding(self) -> Mapping[RouterId, Epoch]:
         """All that is in the kernel's active set or may be: from the decision to open until it is closed."""
-        return self._active.forwarding
+        return self._openings.forwarding
 
     @property
     def released(self) -> Collection[RouterId]:
         """Of those, what was opened because the host before released it."""
-        return self._released
+        return self._openings.released
+
+    @property
+    def takeovers(self) -> int:
+        """How many takeovers of this incarnation were decided so far."""
+        return self._openings.takeovers
+
+    @property
+    def settled(self) -> Revision | None:
+        """The last plan of this incarnation that was settled."""
+        return self._openings.settled
+
+    def _nothing_open(self) -> Openings:
+        return Openings(self._out, self._takeover, self.counters, self._is_over)
 
     def _carried_out(self, event: Activated | Deactivated) -> None:
-        if not self._incarnations.is_renewing:
-            return  # It was asked for by an incarnation that is over; the Withdraw comes after it.
-        if isinstance(event, Deactivated):
-            self._active.closed(event.routers)
-            return
-        opening = self._active.opened(failed=bool(event.reason))
-        if opening is None:
-            return
-        self._out.ask(Announce(routers=tuple(sorted(opening.routers)), cause=opening.cause))
-        if opening.cause is not None:
-            self._tell_takeover(opening, opening.cause)
-
-    def _tell_takeover(self, opening: Opening, tenure: Tenure) -> None:
-        if (heard := opening.released) is not None:
-            times = TakeoverTimes(last_grant=heard, silent=heard, claimed=heard, buried=heard, opened=self._now)
-            told = TookOver(number=opening.number, of=tenure, routers=opening.routers, times=times, is_released=True)
-            self._out.tell(told)
-            return
-        burial = self._takeover.burial_of(tenure)
-        times = TakeoverTimes(
-            last_grant=burial.last_grant,
-            silent=burial.silent,
-            claimed=burial.claimed,
-            buried=burial.buried,
-            opened=self._now,
-        )
-        self._out.tell(TookOver(number=opening.number, of=tenure, routers=opening.routers, times=times))
-
-    def _open(self, opening: Opening, reason: str) -> None:
-        if (asked := self._active.open_now(opening)) is not None:
-            self._out.ask(Activate(routers=asked.routers, cause=asked.cause, reason=reason))
-
-    def _release(self) -> None:
-        """Say what the kernel has closed to whom it is released."""
-        for router_id, to in self._releases.due(self._active.forwarding):
-            said = self._out.datagram(DatagramKind.RELEASED, to.tenure, seq=to.epoch)
-            self._out.send(to.tenure.host, replace(said, router=router_id))
-
-    def _move(self) -> None:
-        """Ask for what the active set needs; closing comes first."""
-        if self._releases.has_due and self.panel is not None and self._incarnations.is_renewing:
-            self._release()
-        if closing := self._active.to_close():
-            self._out.ask(Deactivate(routers=closing, reason="its plan says so"))
-        if opening := self._active.to_open():
-            self._open(Opening(opening, None, 0), "its plan says so")
-        is_settled = self._active.is_settled and self._active.are_open(self._beyond)
-        if self._unsettled is not None and is_settled and self._incarnations.is_renewing:
-            self.settled, self._unsettled = self._unsettled, None
-            self._out.tell(PlanSettled(revision=self.settled))
+        if (
+            self._incarnations.is_renewing
+        ):  # Else an incarnation asked for it that is over; the Withdraw comes after it.
+            self._openings.carried_out(event, self._now)
 
     def check(self) -> None:
         """Raise InvariantError if an invariant does not hold."""
         self._arbiter.check(self._now)
-        if self._active.forwarding and self.tenure is None:
-            raise InvariantError(f"{self._me} forwards {self._active.forwarding}, and holds no lease")
-        if back := self._active.forwarding.keys() & self._releases.said:
-            raise InvariantError(f"{self._me} forwards {sorted(back)}, which it has released")
+        if self.forwarding and self.tenure is None:
+            raise InvariantError(f"{self._me} forwards {self.forwarding}, and holds no lease")
+        self._openings.check()

@@ -95,7 +95,10 @@ class Brake:
             self._fewer_since = now
         return now - self._fewer_since < self._linger_s
 
-    def release(self) -> None:
-        """An operator says that the hosts which look dead are dead; `judge` follows. Nothing, if it is not engaged."""
-        self._released_for.update(self.hosts)
-        self._release_reason = f"an operator says that these hosts are dead: {', '.join(self.hosts)}"
+    def release(self, hosts: Collection[HostName] | None = None) -> None:
+        """An operator says that the hosts which look dead are dead, or those of them that are named; `judge` follows.
+        Nothing, if it is not engaged.
+        """
+        meant = [host for host in self.hosts if hosts is None or host in hosts]
+        self._released_for.update(meant)
+        self._release_reason = f"an operator says that these hosts are dead: {', '.join(meant)}"

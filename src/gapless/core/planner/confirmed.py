@@ -31,7 +31,7 @@ def take_in(ledger: Ledger, event: HostConfirmedOff) -> None:
     host = ledger.fleet.get(event.host)
     if host is None or host.silence.standing is not Standing.ALIVE:
         ledger.confirm_off(event.host)
-    guards.mourn(ledger, Tenure(event.host, event.incarnation))
+    guards.note_over(ledger, Tenure(event.host, event.incarnation))
     ledger.looks.at(*(each.id for each in ledger.routers.values() if event.host in _hosts_of(each)))
 
 

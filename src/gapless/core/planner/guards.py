@@ -48,10 +48,10 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
     ledger.looks.at(*owing)
     for answer in event.buried:
         if ledger.burials.answered(host.name, answer, ledger.now):
-            mourn(ledger, answer.tenure)
+            note_over(ledger, answer.tenure)
 
 
-def mourn(ledger: Ledger, tenure: Tenure) -> None:
+def note_over(ledger: Ledger, tenure: Tenure) -> None:
     """A tenure is over for certain: look at everything that it had, or waited for that. Said of each router that a host
     takes over, so what is known costs nothing.
     """
@@ -73,7 +73,7 @@ def _take_in_lease(ledger: Ledger, host: Host, event: HostReported) -> None:
     host.reborn = max(host.reborn, event.leased)
     if before := machine_of(event.leased) * MACHINE_STEP:
         # An arbiter grants nothing to another machine before what it granted the one before has expired.
-        mourn(ledger, Tenure(host.name, Incarnation(before)))
+        note_over(ledger, Tenure(host.name, Incarnation(before)))
     ledger.lease_changed(host)
     ledger.looks.again()
 
@@ -90,7 +90,7 @@ def _take_in_rebirth(ledger: Ledger, host: Host, reborn: Incarnation) -> None:
 def _take_in_takeovers(ledger: Ledger, host: Host, event: HostReported) -> None:
     for said in event.takeovers:
         if not said.is_released:
-            mourn(ledger, said.of)
+            note_over(ledger, said.of)
         if router := ledger.routers.get(said.router_id):
             _take_over(ledger, host, router, said.epoch, said.times, is_released=said.is_released)
             _take_in_rest(ledger, host, router, said)
@@ -125,7 +125,7 @@ def _take_over(
         if is_released:
             _let_go(ledger, router, times)
         else:
-            mourn(ledger, Tenure(router.leaving, succession.leaving))
+            note_over(ledger, Tenure(router.leaving, succession.leaving))
             _has_arrived(ledger, router)
     if not router.is_guarded or (router.host == host.name and epoch <= router.epoch):
         return
@@ -136,7 +136,7 @@ def _take_over(
     if right is not None and (right.tenure, right.epoch) == (by, epoch) and right.state in MAY_SUCCEED:
         if not is_released:
             for each in ahead_of(router, right):
-                mourn(ledger, each)
+                note_over(ledger, each)
         succession.took = TookOver(by=by, epoch=epoch, times=times, heard_at=ledger.now, is_released=is_released)
         ledger.sync(router, f"it took over router {router.id}")
         ledger.looks.at(router.id)
@@ -144,10 +144,10 @@ def _take_over(
         # It took over, and is over: it was fenced before it could say so. It does not have the router open.
         assert router.host is not None
         assert succession.covered is not None
-        mourn(ledger, Tenure(router.host, succession.covered))
+        note_over(ledger, Tenure(router.host, succession.covered))
         ledger.looks.at(router.id)
     elif epoch > router.epoch:
-        wonder(ledger, host, router.id, epoch)
+        note_ahead(ledger, host, router.id, epoch)
 
 
 def _let_go(ledger: Ledger, router: RouterRecord, times: TakeoverTimes | None) -> None:
@@ -219,7 +219,7 @@ def ago_s(ledger: Ledger, took: TookOver, after_ms: float) -> float:
     return max(0.0, ledger.now - took.heard_at + (told_ms - after_ms) / 1000)
 
 
-def wonder(ledger: Ledger, host: Host, router_id: RouterId, epoch: Epoch) -> None:
+def note_ahead(ledger: Ledger, host: Host, router_id: RouterId, epoch: Epoch) -> None:
     """A host knows a higher epoch than the store: somebody put back an old copy of the database."""
     if not host.told_ahead:
         host.told_ahead = True

@@ -23,6 +23,7 @@ from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.liveness import Standing
 
 LEASELESS_S = 5.0
+"""Many times what it takes to be fenced and to hold a lease anew, a new beat included."""
 
 
 def heard(ledger: Ledger, host: Host, *, is_held: bool) -> None:

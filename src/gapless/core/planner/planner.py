@@ -332,7 +332,7 @@ class Planner:
             case PanelFailed():
                 self._panel.failed()
             case BrakeReleased():
-                self._brake.release()
+                self._brake.release(event.hosts)
                 self._ledger.census_due = True
             case _:
                 news.take_in(self._ledger, event)

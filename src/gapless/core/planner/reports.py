@@ -42,7 +42,7 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
             else:
                 _take_in_own(ledger, host, router, report, report.state)
         elif report.epoch > _highest_known(router):
-            guards.wonder(ledger, host, report.router_id, report.epoch)
+            guards.note_ahead(ledger, host, report.router_id, report.epoch)
         elif report.state is RouterState.REMOVED:
             _take_in_removal(ledger, host, router, event.plan_version)
     if event.full:

@@ -6,6 +6,7 @@ from gapless.core.effects import Effect
 from gapless.core.events import Event
 
 LENGTH = 300
+"""A death of a host with a hundred routers, or some minutes of a quiet cluster."""
 
 
 class Story:

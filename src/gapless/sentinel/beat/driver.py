@@ -54,7 +54,9 @@ from gapless.wire import beat as wire
 from gapless.wire.lease import Dropped, Envelope, Outrun
 
 ROUTERS_PER_MESSAGE = 250
+"""With the times of a takeover each, they fit into a packet (`wire.packets`)."""
 RHYTHM_S = 1.0
+"""How often it says how late it was, and looks at its clock, at its invariants and at a guard that nobody used."""
 _TRUST = "hold or grant a lease"
 
 Endpoint = tuple[str, int]
@@ -177,12 +179,13 @@ class Driver:
         self._beats += 1
         self._lateness.met(now - self._due)
         self._now = now
-        self._carry_out(self._turn(None, now), now)
+        self._carry_out(self._turn(None, now))
         self._look_at_uplinks(now)
         if self._healed.is_due(now):
-            self._announcer.announce_again(self._hands.is_open)
+            self._announcer.announce_again(self._hands.open_routers)
         if now >= self._rhythm_due:
             self._rhythm_due = now + RHYTHM_S
+            self._check()
             self._hands.look_after()
             self._judge_clock()
             self._tell_rhythm()
@@ -195,7 +198,7 @@ class Driver:
     def go_on(self) -> None:
         """Do the next part of what does not fit into one turn."""
         if self.has_more:
-            self._carry_out([], self._clock())
+            self._carry_out([])
 
     def _judge_clock(self) -> None:
         """Said when it becomes wrong, and when it is right again; how wrong it is changes all the time."""
@@ -269,7 +272,14 @@ class Driver:
 
     def _handle(self, event: BeatEvent, now: float) -> None:
         self._now = now
-        self._carry_out(self._turn(event, now), now)
+        self._carry_out(self._turn(event, now))
+
+    def _check(self) -> None:
+        """A beat that contradicts itself ends, and the next one begins with nothing open."""
+        try:
+            self._beat.check()
+        except InvariantError as error:
+            raise InvariantError(f"{error}\n{self._story}") from error
 
     def _turn(self, event: BeatEvent | None, now: float) -> list[BeatEffect]:
         """The core's; None: a deadline has come. Raises InvariantError with the recent story."""
@@ -282,7 +292,7 @@ class Driver:
         self._due = self._beat.next_deadline()
         return effects
 
-    def _carry_out(self, effects: list[BeatEffect], now: float) -> None:
+    def _carry_out(self, effects: list[BeatEffect]) -> None:
         """Datagrams first: they wait for nothing. Then the kernel, whose answers may lead to more."""
         pending = effects
         while True:
@@ -296,7 +306,7 @@ class Driver:
                     case _:
                         kernel.append(effect)
             pending = []
-            for answer in self._hands.carry_out(kernel, now):
+            for answer in self._hands.carry_out(kernel):
                 now = self._now = self._clock()  # The kernel took its time.
                 pending += self._turn(answer, now)
             if not pending:

@@ -45,6 +45,7 @@ _MOST_ACTIVE = 32768
 """Names that may be active: room for a hash table of fixed size, which costs least per frame and per name."""
 _NAME_BYTES = 16
 _ATTEMPTS = 3
+"""A transaction of others on this machine came in between as often: then the beat has other things to do first."""
 _TOO_FAST = "others change the nftables ruleset faster than it can be done"
 _SHORTEST_S = 0.001
 """Shorter leases are over: the kernel counts timeouts in milliseconds."""

@@ -8,8 +8,8 @@ moot what waits before it. A guard that somebody else changed is put back before
 The second rule: one turn is short. Routers are closed some at a time, since each name costs; to withdraw is one
 transaction however many there are, as is to open, because a takeover is one.
 
-Invariant: what the sentinel was told to be open (`is_open`) covers what the kernel's active set lets pass: it is told
-before the set grows, and taken back after it has shrunk.
+Invariant: what the sentinel was told to be open (`open_routers`) covers what the kernel's active set lets pass: it is
+told before the set grows, and taken back after it has shrunk.
 """
 
 from collections import deque
@@ -144,7 +144,7 @@ class Hands:
         return bool(self._queue or self._unfit or self._is_broken)
 
     @property
-    def is_open(self) -> frozenset[RouterId]:
+    def open_routers(self) -> frozenset[RouterId]:
         """Routers that the guard may let pass."""
         return frozenset(self._open)
 
@@ -185,7 +185,7 @@ class Hands:
             self._try(_RENEW, lambda: self._guard.extend(self._until))
         self._was_seen = False
 
-    def carry_out(self, effects: Iterable[KernelEffect], now: float) -> Iterator[BeatEvent]:
+    def carry_out(self, effects: Iterable[KernelEffect]) -> Iterator[BeatEvent]:
         """Carry out these after what is held up, as far as possible in one turn; yields the answers."""
         self.has_more = False
         for effect in effects:

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from gapless.config import Address
 from gapless.errors import Unavailable
+from gapless.kernel import limits
 from gapless.sentinel.beat.announcements import Announcements
 from gapless.sentinel.beat.driver import Driver, Endpoint
 from gapless.sentinel.beat.guard import Guard
@@ -27,7 +28,6 @@ DATAGRAMS_AT_ONCE = 64
 TIDY_S = 1.0
 ROOM_BYTES = 1 << 20
 """For datagrams that wait: seconds of what a large cluster says, since a machine that was stopped reads it all."""
-_SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 IP_TOS, TOS_CS6 = 0x1, 0xC0
 """DSCP CS6, network control (RFC 4594): where a network keeps classes apart, this is the one of routing protocols."""
 
@@ -37,20 +37,12 @@ def open_socket(address: Address) -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         made.setsockopt(socket.IPPROTO_IP, IP_TOS, TOS_CS6)
-        _make_room(made)
+        limits.allow_unread(made, ROOM_BYTES)
         made.bind((address.host, address.port))
     except OSError as error:
         made.close()
         raise Unavailable(f"lease datagrams cannot be received at {address}: {error.strerror}") from error
     return made
-
-
-def _make_room(made: socket.socket) -> None:
-    """By force where that is allowed: asked politely, the kernel gives `net.core.rmem_max` at most, in silence."""
-    try:
-        made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, ROOM_BYTES)
-    except PermissionError:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM_BYTES)
 
 
 def room(datagrams: socket.socket) -> int:

@@ -8,7 +8,6 @@ are taken where they come out of the bridge that the uplink is a port of: a sock
 every frame of every router. They are read while one is waited for.
 """
 
-import ctypes
 import socket
 import struct
 from collections.abc import Collection, Iterable
@@ -18,24 +17,25 @@ from ipaddress import IPv4Address
 
 from gapless.core.edge.uplinks import QUESTION_S, Reachability
 from gapless.errors import Unavailable
-from gapless.kernel import arp
+from gapless.kernel import arp, bpf
 from gapless.sentinel.beat.interfaces import Watched
 from gapless.sentinel.beat.ways import Way, Ways
 
 _SIOCGIFFLAGS, _SIOCGIFHWADDR = 0x8913, 0x8927  # linux/sockios.h
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40  # linux/if.h
-_SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _ANSWERS_AT_ONCE = 64
+_ROOM_BYTES = 64
+"""For one answer, padded as short frames are."""
 _BROADCAST = b"\xff" * 6
 
-_ONLY_ANSWERS = (
-    # Classic BPF (linux/filter.h): ARP, operation 2; everything else stays in the kernel.
-    (0x28, 0, 0, 12),
-    (0x15, 0, 3, arp.ETHERTYPE),
-    (0x28, 0, 0, 20),
-    (0x15, 0, 1, arp.REPLY),
-    (0x06, 0, 0, 64),
-    (0x06, 0, 0, 0),
+_ONLY_ANSWERS = bpf.packed(
+    # ARP, operation 2; everything else stays in the kernel.
+    (bpf.LOAD_HALF, 0, 0, 12),
+    (bpf.JUMP_EQUAL, 0, 3, arp.ETHERTYPE),
+    (bpf.LOAD_HALF, 0, 0, 20),
+    (bpf.JUMP_EQUAL, 0, 1, arp.REPLY),
+    bpf.first(_ROOM_BYTES),
+    bpf.NOTHING,
 )
 
 
@@ -129,7 +129,7 @@ class Uplinks:
     def _take_answers(self) -> None:
         with suppress(BlockingIOError):
             for _ in range(_ANSWERS_AT_ONCE):
-                frame = self._socket.recv(64)
+                frame = self._socket.recv(_ROOM_BYTES)
                 if len(frame) < arp.FRAME_BYTES:
                     continue  # Anybody on a network of this host may send half a frame.
                 mac, answering = arp.answer(frame)
@@ -145,9 +145,7 @@ def _open() -> socket.socket:
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.htons(arp.ETHERTYPE))
     try:
         opened.setblocking(False)
-        steps = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in _ONLY_ANSWERS))
-        program = struct.pack("HL", len(_ONLY_ANSWERS), ctypes.addressof(steps))
-        opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+        bpf.attach(opened, _ONLY_ANSWERS)
     except OSError:
         opened.close()
         raise

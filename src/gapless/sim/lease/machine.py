@@ -270,6 +270,7 @@ class Sentinel:
             effects = beat.handle(Emptied(at=now), now)
         else:
             return False
+        beat.check()
         self._effects.extend((now, effect) for effect in effects)
         return True
 

@@ -59,6 +59,17 @@ def test_a_release_is_about_the_hosts_that_look_dead_then() -> None:
     assert brake.judge(census(4, 10), NOW), "five of nine are"
 
 
+def test_a_release_is_about_the_hosts_that_were_seen() -> None:
+    brake = Brake(0.5, linger_s=75)
+    brake.judge(census(1, 4), NOW)
+    brake.release({HostName("d0"), HostName("d1")})
+    assert not brake.judge(census(1, 4), NOW), "two of the three that are left look dead"
+    assert brake.hosts == ("d2", "d3")
+    brake.release({HostName("d2"), HostName("d3")})
+    assert brake.judge(census(1, 4), NOW)
+    assert brake.reason == "an operator says that these hosts are dead: d2, d3"
+
+
 def test_a_host_that_is_heard_again_counts_again() -> None:
     brake = Brake(0.5, linger_s=75)
     brake.judge(census(1, 2), NOW)
