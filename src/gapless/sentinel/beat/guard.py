@@ -34,11 +34,11 @@ from typing import Final, Self
 from gapless.errors import Conflict, InvalidRequest, Unavailable
 from gapless.kernel.netlink import NETFILTER, Netlink
 from gapless.kernel.transactions import Message, Refusal, Transactions
-from gapless.model.observed import GUARDED_GROUP, GUARDED_GROUPS_MASK
+from gapless.model.observed import GUARD_TABLE, GUARDED_GROUP, GUARDED_GROUPS_MASK
 from gapless.sentinel.beat import nftables
 from gapless.sentinel.beat.nftables import Chain, Shape
 
-TABLE: Final = "gapless"
+TABLE: Final = GUARD_TABLE
 _ACTIVE, _LEASE = "active", "lease"
 _ACTIVE_ID, _LEASE_ID = 1, 2
 _MOST_ACTIVE = 32768
