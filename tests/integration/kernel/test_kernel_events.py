@@ -222,3 +222,29 @@ async def test_a_steering_table_that_is_altered_is_a_hint_about_one_router_that_
     assert "about others" in bridge_nft("list table")
     watcher.close()
     host.close()
+
+
+def numbered(host: Netlink, name: str) -> int | None:
+    with netns.opened(netns.DIRECTORY / name) as descriptor:
+        return links.numbered_namespace(host, descriptor)
+
+
+def test_a_number_that_another_namespace_had_just_before_is_listened_to() -> None:
+    """The kernel gives a number again as soon as its namespace went, and the word of that may be read later."""
+    with ears() as events, Netlink() as host:
+        ip("netns add one")
+        events.follow(host, RouterId("one"), netns.DIRECTORY / "one")
+        number = numbered(host, "one")
+        events.catch_up()
+        ip("netns delete one")
+        deadline = time.monotonic() + 10
+        while True:
+            ip("netns add two")
+            if numbered(host, "two") == number:
+                break
+            ip("netns delete two")
+            assert time.monotonic() < deadline, "the kernel gives the number to nobody"
+        events.follow(host, RouterId("two"), netns.DIRECTORY / "two")
+        events.catch_up()
+        ip("link set lo up", inside="two")
+        assert heard_of(events) == {RouterId("two")}
