@@ -197,6 +197,8 @@ def run(settings: HostSettings, log_format: LogFormat) -> None:
         get_logger().warning(shortage)
     with StateDirectory(settings.state_dir) as state, HostLock("sentinel", PREDECESSOR_S):
         identity = state.begin_incarnation()
+        if filtered := prerequisites.bridges_filtered():
+            get_logger().warning(filtered)
         commands = Commands(
             agent=agent_command(settings, log_format),
             beat=beat_command,
