@@ -364,14 +364,17 @@ class Reconciler:
             raise Unavailable("this host has no data interface, so it carries no VXLAN networks (--data-interface)")
         if network.segmentation_id is None:
             raise InvariantError(f"VXLAN network {network.id} has no segmentation id")
+        local = data_address(host, self._settings.data_interface)
         return Vxlan(
             name=vxlan_name(network.segmentation_id),
             vni=network.segmentation_id,
-            local=data_address(host, self._settings.data_interface),
+            local=local,
             port=self._settings.vxlan_port,
             device=self._settings.data_interface,
             group=self._vxlan_group,
-            peers=self._vxlan_peers if self._vxlan_group is None else frozenset(),
+            # Every host may be given the same list. What is flooded to this one itself comes back at once, and the
+            # bridge takes whoever sent it to be elsewhere.
+            peers=self._vxlan_peers - {local} if self._vxlan_group is None else frozenset(),
         )
 
 

@@ -95,7 +95,8 @@ def host(
         typer.Option(
             envvar="GAPLESS_VXLAN_PEERS",
             metavar="IP",
-            help="Tunnel endpoint of another host, where the data network has no multicast: then name every other one.",
+            help="Tunnel endpoint of a host, where the data network has no multicast: then name all of them; this "
+            "host's own is passed over.",
         ),
     ] = None,
     lease_port: Annotated[

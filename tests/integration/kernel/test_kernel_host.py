@@ -1,5 +1,6 @@
 """The host's side: uplinks, bridges, VXLAN devices, what is refused, what is swept."""
 
+import json
 import re
 import subprocess
 from dataclasses import replace
@@ -181,14 +182,22 @@ def test_a_sweep_does_not_hurt_routers_that_run(wires: Wires, host: Reconciler) 
     assert not host.reconcile(router()).changed
 
 
+def flooded_to(device: str) -> set[str]:
+    command = ["bridge", "-json", "fdb", "show", "dev", device]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+    return {it["dst"] for it in json.loads(shown) if it["mac"] == "00:00:00:00:00:00"}
+
+
 def test_a_network_is_flooded_to_its_peers_without_multicast(wires: Wires) -> None:
     ip("link delete net0", inside="vm1")
     ip("link add net0 mtu 1450 type vxlan id 100 local 172.16.0.5 remote 172.16.0.1 dstport 4789", inside="vm1")
     ip("address add 10.0.0.5/24 dev net0", inside="vm1")
     ip("link set net0 up", inside="vm1")
-    unicast = replace(wires.settings, vxlan_group="", vxlan_peers=("172.16.0.5", "172.16.0.99"))
+    everyone = ("172.16.0.5", "172.16.0.99", "172.16.0.1")
+    unicast = replace(wires.settings, vxlan_group="", vxlan_peers=everyone)
     host = Reconciler(unicast)
     host.reconcile(router(ports=(PORT_A,)))
+    assert flooded_to("vxlan-100") == {"172.16.0.5", "172.16.0.99"}, "and not to this host itself"
     assert wires.reaches("vm1", "10.0.0.1")
     assert not host.reconcile(router(ports=(PORT_A,))).changed
     host.close()
