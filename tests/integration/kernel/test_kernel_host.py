@@ -30,6 +30,7 @@ from gapless.agent.reconcile import Reconciler
 from gapless.config import HostSettings
 from gapless.errors import InvalidRequest, Unavailable
 from gapless.kernel.netlink import Netlink, Request
+from gapless.sentinel.prerequisites import data_address
 
 pytestmark = pytest.mark.isolated
 
@@ -180,6 +181,16 @@ def test_a_sweep_does_not_hurt_routers_that_run(wires: Wires, host: Reconciler) 
     host.sweep(())
     assert wires.reaches("vm1", OUTSIDE)
     assert not host.reconcile(router()).changed
+
+
+def test_an_address_beside_the_hosts_own_moves_no_tunnel(wires: Wires, host: Reconciler) -> None:
+    """One that moves between machines, say, and that is lower."""
+    host.reconcile(router())
+    ip("address add 10.9.9.9/32 dev data0")
+    assert not host.reconcile(router()).changed
+    assert str(data_address("data0")) == "172.16.0.1"
+    (vxlan,) = ip_json("-d link show vxlan-100")
+    assert vxlan["linkinfo"]["info_data"]["local"] == "172.16.0.1"
 
 
 def flooded_to(device: str) -> set[str]:
