@@ -150,6 +150,7 @@ class HostLink:
     """The kernel's word: bridge, vxlan, veth, ...; "" for hardware."""
     mtu: int
     up: bool
+    """Of a bridge of ours: and the host itself speaks no ARP there."""
     bridge: str | None
     ours: bool
     vxlan: Vxlan | None = None

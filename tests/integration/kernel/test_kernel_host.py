@@ -220,6 +220,18 @@ def test_a_network_is_flooded_to_its_peers_without_multicast(wires: Wires) -> No
     fewer.close()
 
 
+def test_a_host_answers_for_none_of_its_addresses_on_tenants_networks(wires: Wires, host: Reconciler) -> None:
+    """Which tenants may use as well: its routers would send to the host what is for a VM."""
+    host.reconcile(router((FLOATING_IP, "10.0.0.5")))
+    ip("address add 10.0.0.77/32 dev lo")
+    wires.ping("vm1", "10.0.0.77")
+    assert not [it for it in ip_json("neigh show to 10.0.0.77", inside="vm1") if "lladdr" in it]
+    ip(f"link set {BRIDGE_A} arp on")
+    assert f"RaiseHostLink {BRIDGE_A}" in host.reconcile(router((FLOATING_IP, "10.0.0.5"))).what
+    wires.ping("vm1", "10.0.0.77")
+    assert not [it for it in ip_json("neigh show to 10.0.0.77", inside="vm1") if "lladdr" in it]
+
+
 def test_a_bridge_and_its_ports_keep_quiet(host: Reconciler) -> None:
     """No spanning tree, no snooping, no IPv6 addresses of their own on tenants' networks."""
     host.reconcile(router())
@@ -227,6 +239,7 @@ def test_a_bridge_and_its_ports_keep_quiet(host: Reconciler) -> None:
     assert bridge["linkinfo"]["info_data"]["stp_state"] == 0
     assert bridge["linkinfo"]["info_data"]["forward_delay"] == 0
     assert bridge["linkinfo"]["info_data"]["mcast_snooping"] == 0
+    assert "NOARP" in bridge["flags"]
     for name in (BRIDGE_A, TAP_A, "vxlan-100"):
         (found,) = ip_json(f"address show {name}")
         assert found["addr_info"] == []

@@ -211,7 +211,7 @@ def _describe(host: Netlink, link: KernelLink, masters: dict[int, KernelLink], s
         name=link.name,
         kind=link.kind,
         mtu=link.mtu,
-        up=link.up,
+        up=link.up and not (link.is_ours and link.kind == "bridge" and link.speaks_arp),
         bridge=(master.name if master is not None else f"#{link.master}") if link.master else None,
         ours=link.is_ours,
         vxlan=vxlan,
