@@ -2,6 +2,8 @@
 
 A listener that draws. On a terminal one picture is redrawn in place; elsewhere (a log file, CI) it prints a line when a
 phase is over and, while something is broken, one a second.
+
+The picture is drawn by a thread of its own while events come in: what changes is copied, at once, before it is drawn.
 """
 
 import time
@@ -131,7 +133,9 @@ class View:
             parts.append(self._hosts(self._placed))
         if self._traffic:
             parts.append(self._routers(self._traffic))
-        return Panel(Group(*parts, *self._story), title=Text(self._title), title_align="left", border_style="dim")
+        return Panel(
+            Group(*parts, *tuple(self._story)), title=Text(self._title), title_align="left", border_style="dim"
+        )
 
     def _hosts(self, placed: events.Placed) -> Table:
         colours = {"alive": "green", "silent": "yellow", "dead": "red"}
@@ -153,7 +157,8 @@ class View:
     def _routers(self, traffic: events.TrafficSeen) -> Table:
         table = Table(box=None, padding=(0, 2), show_header=False)
         for router_id, silent_ms in list(traffic.silent_ms.items())[:MOST_ROWS]:
-            marks = Text.assemble(*(("▪", "green") if seen else ("▫", "red") for seen in self._seen.get(router_id, ())))
+            lately = tuple(self._seen.get(router_id, ()))
+            marks = Text.assemble(*(("▪", "green") if seen else ("▫", "red") for seen in lately))
             words = "answers" if router_id in traffic.answered else f"silent for {max(0.0, silent_ms) / 1000:.1f} s"
             table.add_row(self._names.get(router_id, router_id[:8]), marks, words)
         rest = list(traffic.silent_ms)[MOST_ROWS:]
