@@ -4,6 +4,8 @@ import io
 import sys
 import threading
 
+import pytest
+
 from gapless.lab.findings import events
 from gapless.lab.findings.events import Phase
 from gapless.lab.findings.view import View
@@ -86,6 +88,21 @@ def test_many_routers_are_summed_up() -> None:
 
     assert "and 28 more" in drawn(view)
     assert "27 answer" in drawn(view)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_however_narrow_the_terminal_is_the_latest_pulses_are_drawn(width: int) -> None:
+    out = console(file=io.StringIO(), width=width)
+    view = View(out, "demo")
+    view.name_routers(ROUTERS)
+    for number in range(60):
+        view(traffic(float(number), "id-1", "id-2"))
+    view(traffic(61.0, "id-1"))
+    with out.capture() as picture:
+        out.print(view)
+    (row,) = [line for line in picture.get().splitlines() if "router-002" in line]
+    assert row.split()[2].endswith("▪▫")
+    assert "silent for 1.5 s" in row
 
 
 def test_a_text_in_brackets_is_no_mark() -> None:

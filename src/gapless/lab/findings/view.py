@@ -20,7 +20,10 @@ from gapless.lab.findings.events import LabEvent, Phase
 from gapless.lab.findings.table import WORDS, over
 
 HISTORY = 48
-"""Pulses drawn for each router."""
+"""Pulses drawn for each router, the latest, where there is room for so many."""
+LEAST_HISTORY = 8
+_AROUND_HISTORY = len("silent for 100.0 s") + 3 * 4 + 4
+"""Columns of a router's row that its name and its pulses do not have: words, room between, the frame."""
 MOST_ROWS = 12
 """Routers drawn with a row of their own; the rest are summed up."""
 
@@ -156,11 +159,14 @@ class View:
 
     def _routers(self, traffic: events.TrafficSeen) -> Table:
         table = Table(box=None, padding=(0, 2), show_header=False)
-        for router_id, silent_ms in list(traffic.silent_ms.items())[:MOST_ROWS]:
-            lately = tuple(self._seen.get(router_id, ()))
+        shown = list(traffic.silent_ms.items())[:MOST_ROWS]
+        names = {router_id: self._names.get(router_id, router_id[:8]) for router_id, _ in shown}
+        room = self._console.width - _AROUND_HISTORY - max(map(len, names.values()), default=0)
+        for router_id, silent_ms in shown:
+            lately = tuple(self._seen.get(router_id, ()))[-max(room, LEAST_HISTORY) :]
             marks = Text.assemble(*(("▪", "green") if seen else ("▫", "red") for seen in lately))
             words = "answers" if router_id in traffic.answered else f"silent for {max(0.0, silent_ms) / 1000:.1f} s"
-            table.add_row(self._names.get(router_id, router_id[:8]), marks, words)
+            table.add_row(names[router_id], marks, words)
         rest = list(traffic.silent_ms)[MOST_ROWS:]
         if rest:
             answering = sum(router in traffic.answered for router in rest)
