@@ -23,6 +23,7 @@ import guard_traffic
 from gapless.agent.reconcile import Reconciler
 from gapless.core.dataplane.desired import tap_name
 from gapless.model.router import Router
+from gapless.sentinel.beat import clock
 from gapless.sentinel.beat.announce import Announcer
 from gapless.sentinel.beat.guard import Guard
 from gapless.sentinel.beat.preparing import ports_of
@@ -101,7 +102,7 @@ def costs_of(guard: Guard, announcer: Announcer, routers: list[Router]) -> dict[
         activate.append(timed(lambda: guard.activate(names)))
         deactivate.append(timed(lambda: guard.deactivate(names)))
         guard.activate(names)
-        guard.extend(time.monotonic() + LONG_S)
+        guard.extend(clock.now() + LONG_S)
         began, used = [time.perf_counter()], time.thread_time()
         announce.append(timed(lambda: lost_none(announcer, routers, began)))  # noqa: B023 - called at once
         processor.append((time.thread_time() - used) * 1e6)
@@ -113,7 +114,7 @@ def costs_of(guard: Guard, announcer: Announcer, routers: list[Router]) -> dict[
     renew = []
     for _ in range(RENEWALS):
         time.sleep(0.002)
-        renew.append(timed(lambda: guard.extend(time.monotonic() + 0.2)))
+        renew.append(timed(lambda: guard.extend(clock.now() + 0.2)))
     return {
         "renew the lease": renew,
         "activate": activate,

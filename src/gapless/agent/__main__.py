@@ -13,6 +13,7 @@ import socket
 import sys
 
 from gapless.agent.driver import Driver
+from gapless.agent.kernel import guarding
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.watch import DriftWatcher
 from gapless.agent.reconcile import Reconciler
@@ -60,7 +61,7 @@ async def _serve(start: AgentStart) -> None:
     def open_kernel() -> Reconciler:
         _held.append(HostLock("agent", LOCK_WAIT_S))
         events.append(RouterEvents())
-        return Reconciler(settings, events[0])
+        return Reconciler(settings, events[0], require_guard=guarding.require_for)
 
     await Driver(link, open_kernel, lambda: DriftWatcher(events[0], uplinks=uplinks)).run()
 

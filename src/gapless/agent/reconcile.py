@@ -11,7 +11,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Final
@@ -88,12 +88,21 @@ class Outcome:
 class Reconciler:
     """Builds, repairs and removes routers in this host's kernel. Blocking; thread-safe for different routers."""
 
-    def __init__(self, settings: HostSettings, events: RouterEvents | None = None) -> None:
-        """`events` is told which namespaces to listen to; None: nobody listens. Raises Unavailable or InvalidRequest,
-        in an operator's words, when this host cannot do the job.
+    def __init__(
+        self,
+        settings: HostSettings,
+        events: RouterEvents | None = None,
+        *,
+        require_guard: Callable[[Sequence[Operation]], None] = lambda _: None,
+    ) -> None:
+        """`events` is told which namespaces to listen to; None: nobody listens. `require_guard` is shown each plan for
+        a guarded router, and raises Unavailable where it must not be carried out (`kernel.guarding`).
+
+        Raises Unavailable or InvalidRequest, in an operator's words, when this host cannot do the job.
         """
         nft.load()
         self._events = events
+        self._require_guard = require_guard
         self._physical = dict(settings.physical_networks)
         self._settings = settings
         self._vxlan_group = _address(settings.vxlan_group, "vxlan_group") if settings.vxlan_group else None
@@ -160,13 +169,13 @@ class Reconciler:
             outside = self._outside(host, router, segments)
             desired = desired_router(router, ruleset.render(router), bridges, guarded, outside)
             self._steering.want(router.id, desired.steering)
-            outcome = self._converge(host, router.id, desired, started_s, announces=not guarded)
+            outcome = self._converge(host, router.id, desired, started_s, guarded=guarded)
         if not what:
             return outcome
         return replace(outcome, changed=True, what=", ".join(filter(None, (*what, outcome.what))))
 
     def _converge(
-        self, host: Netlink, router_id: RouterId, desired: KernelRouter, started_s: float, *, announces: bool
+        self, host: Netlink, router_id: RouterId, desired: KernelRouter, started_s: float, *, guarded: bool
     ) -> Outcome:
         path = netns.path_of(router_id)
         built_s = announced_s = started_s
@@ -188,11 +197,13 @@ class Reconciler:
                 self._events.follow(host, router_id, path)
 
         looked_s = self._catch_up()  # before the namespace is entered: its settings are read there
-        with RouterHands(host, path, router_id, announce, self._steer, follow, announces=announces) as hands:
+        with RouterHands(host, path, router_id, announce, self._steer, follow, announces=not guarded) as hands:
             for _ in range(_ROUNDS):
                 plan = diff(desired, observed())
                 if not plan:
                     break
+                if guarded:
+                    self._require_guard(plan)
                 hands.carry_out(plan)
                 looked_s = self._catch_up()
                 changed, what = True, what or _in_short(plan)
@@ -353,14 +364,17 @@ class Reconciler:
             raise Unavailable("this host has no data interface, so it carries no VXLAN networks (--data-interface)")
         if network.segmentation_id is None:
             raise InvariantError(f"VXLAN network {network.id} has no segmentation id")
+        local = data_address(host, self._settings.data_interface)
         return Vxlan(
             name=vxlan_name(network.segmentation_id),
             vni=network.segmentation_id,
-            local=data_address(host, self._settings.data_interface),
+            local=local,
             port=self._settings.vxlan_port,
             device=self._settings.data_interface,
             group=self._vxlan_group,
-            peers=self._vxlan_peers if self._vxlan_group is None else frozenset(),
+            # Every host may be given the same list. What is flooded to this one itself comes back at once, and the
+            # bridge takes whoever sent it to be elsewhere.
+            peers=self._vxlan_peers - {local} if self._vxlan_group is None else frozenset(),
         )
 
 

@@ -102,7 +102,8 @@ def host(
         typer.Option(
             envvar="GAPLESS_VXLAN_PEERS",
             metavar="IP",
-            help="Tunnel endpoint of another host, where the data network has no multicast: then name every other one.",
+            help="Tunnel endpoint of a host, where the data network has no multicast: then name all of them; this "
+            "host's own is passed over.",
         ),
     ] = None,
     lease_port: Annotated[
@@ -209,6 +210,8 @@ def run(settings: HostSettings, log_format: LogFormat) -> None:
         get_logger().warning(shortage)
     with StateDirectory(settings.state_dir) as state, HostLock("sentinel", PREDECESSOR_S):
         identity = state.begin_incarnation()
+        if filtered := prerequisites.bridges_filtered():
+            get_logger().warning(filtered)
         commands = Commands(
             agent=agent_command(settings, log_format),
             beat=beat_command,

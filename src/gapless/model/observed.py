@@ -27,6 +27,8 @@ GUARDED_GROUP = int.from_bytes(b"gapm", "big")
 """The device group of a guarded router's taps: numbers that nobody else uses. The guard knows its taps by it."""
 DOOMED_GROUP = int.from_bytes(b"gapl", "big")
 """The device group of links that are about to be deleted together."""
+GUARD_TABLE = "gapless"
+"""The guard: a table of family bridge in the host's own namespace."""
 GUARDED_GROUPS_MASK = 0xFFFFFFFE
 """The bits that the guard looks at. A tap that moves to the doomed ones stays guarded until it is gone."""
 
@@ -148,6 +150,7 @@ class HostLink:
     """The kernel's word: bridge, vxlan, veth, ...; "" for hardware."""
     mtu: int
     up: bool
+    """Of a bridge of ours: and the host itself speaks no ARP there."""
     bridge: str | None
     ours: bool
     vxlan: Vxlan | None = None

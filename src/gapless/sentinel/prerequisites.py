@@ -21,6 +21,8 @@ NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
 network namespace has the file."""
 TRACKED = Path("/proc/sys/net/netfilter/nf_conntrack_max")
 """The most connections that the kernel tracks in one namespace; it has the file once it tracks any."""
+BRIDGED = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+"""Whether what bridges carry meets the rules for IPv4 of their namespace, too; there with the module br_netfilter."""
 NEIGHBOURS_A_ROUTER = 2
 """At least: the way out, and one VM."""
 OTHER_NEIGHBOURS = 50
@@ -71,6 +73,21 @@ def tracking_short_of(flows_most: int, limit: int | None) -> str | None:
         f"{flows_most} connections of a router may be copied here (--flows-most), and this machine's kernel tracks "
         f"{limit} of one at most; the others survive no takeover by this host:  sudo sysctl -w "
         f"net.netfilter.nf_conntrack_max={4 * flows_most}"
+    )
+
+
+def bridges_filtered(setting_file: Path = BRIDGED) -> str | None:
+    """What this machine does with routers' frames besides what routers do, and what helps; None: nothing is known."""
+    try:
+        is_on = int(setting_file.read_text()) > 0
+    except (OSError, ValueError):
+        return None
+    if not is_on:
+        return None
+    return (
+        "what bridges of this machine carry meets its own rules for IPv4, too, and is tracked twice; a policy that "
+        "drops what is forwarded, such as Docker sets, silences every router here:  sudo sysctl -w "
+        "net.bridge.bridge-nf-call-iptables=0  (or let pass what comes from and goes to the bridges of routers)"
     )
 
 

@@ -3,7 +3,6 @@
 import queue
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -36,6 +35,7 @@ from gapless.core.dataplane.desired import tap_name
 from gapless.kernel.netlink import Netlink
 from gapless.model.observed import GUARDED_GROUP
 from gapless.model.router import RouterId
+from gapless.sentinel.beat import clock
 from gapless.sentinel.beat.announce import Announcer, Burst
 from gapless.sentinel.beat.guard import Guard
 from gapless.sentinel.beat.preparing import Port, Ready, get_ready, ports_of
@@ -69,7 +69,7 @@ def found_at(bridge: str, mac: str) -> str | None:
 def guard(wires: Wires) -> Iterator[Guard]:
     with Guard() as made:
         made.install()
-        made.extend(time.monotonic() + 600)
+        made.extend(clock.now() + 600)
         yield made
 
 

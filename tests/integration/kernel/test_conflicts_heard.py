@@ -258,6 +258,23 @@ def test_an_operators_bridge_is_listened_to(wires: Wires) -> None:
     agent.close()
 
 
+def test_no_bridge_is_asked_for_by_ioctl_that_may_not_be_there(wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel would look for a module of that name each time, with a process of its own."""
+
+    def asked(name: str) -> int:
+        raise AssertionError(f"asked for {name}")
+
+    ip("link add br-ex type bridge")
+    ip("link set br-ex up")
+    agent = Reconciler(wires.with_physical({"external": "br-ex"}))
+    agent.reconcile(ROUTER)
+    monkeypatch.setattr(socket, "if_nametoindex", asked)
+    listening = Listening(agent, wires, "br-ex")
+    listening.plan(ROUTER)
+    assert listening.look() == []
+    agent.close()
+
+
 def test_who_is_not_watched_any_more_is_not_heard(listening: Listening) -> None:
     listening.plan()
     assert passed(listening) is None

@@ -29,7 +29,7 @@ from gapless.kernel import netns
 from gapless.kernel.netlink import ACK, NETFILTER, REQUEST, Netlink
 from gapless.kernel.transactions import GENERAL, SUBSYSTEM
 from gapless.model.observed import DOOMED_GROUP, GUARDED_GROUP
-from gapless.sentinel.beat import nftables
+from gapless.sentinel.beat import clock, nftables
 from gapless.sentinel.beat.guard import TABLE, Guard, Span, lease_element
 from gapless.sentinel.keeper import GuardKeeper
 
@@ -163,7 +163,7 @@ def guard() -> Iterator[Guard]:
 
 
 def hold(guard: Guard, for_s: float = LONG_S) -> None:
-    guard.extend(time.monotonic() + for_s)
+    guard.extend(clock.now() + for_s)
 
 
 def nft(command: str) -> subprocess.CompletedProcess[str]:
@@ -234,18 +234,19 @@ def test_without_a_lease_nothing_is_open(yard: Yard, guard: Guard) -> None:
     assert yard.is_mute()
     hold(guard)
     assert not yard.is_mute()
-    guard.extend(time.monotonic() - 1)
+    guard.extend(clock.now() - 1)
     assert yard.is_mute()
 
 
 HOLDER = """
-import sys, time
+import sys
+from gapless.sentinel.beat import clock
 from gapless.sentinel.beat.guard import Guard
 guard = Guard()
 guard.install()
 guard.activate(["tap0"])
 while True:
-    guard.extend(time.monotonic() + 0.5)
+    guard.extend(clock.now() + 0.5)
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -283,12 +284,10 @@ def test_a_stopped_process_lets_its_lease_end(yard: Yard) -> None:
 
 def test_a_lease_computed_before_a_pause_revives_nothing_after_it(yard: Yard) -> None:
     pause_s = 5.0
-    with Guard(
-        wall_ns=lambda: time.time_ns() - int(pause_s * 1e9), monotonic_s=lambda: time.monotonic() - pause_s
-    ) as paused:
+    with Guard(wall_ns=lambda: time.time_ns() - int(pause_s * 1e9), now_s=lambda: clock.now() - pause_s) as paused:
         paused.install()
         paused.activate(["tap0"])
-        paused.extend(time.monotonic() - 1)  # by its clocks there are 4 s left
+        paused.extend(clock.now() - 1)  # by its clocks there are 4 s left
         assert yard.is_mute()
 
 
@@ -489,7 +488,7 @@ def test_what_cannot_be_is_refused(guard: Guard) -> None:
     with pytest.raises(InvalidRequest, match="name"):
         guard.activate(["a-name-of-sixteen"])
     with Guard() as unmade, pytest.raises(Unavailable, match="not made yet"):
-        unmade.extend(time.monotonic() + 1)
+        unmade.extend(clock.now() + 1)
     guard.check()
 
 

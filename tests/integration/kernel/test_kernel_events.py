@@ -20,6 +20,7 @@ from gapless.agent.reconcile import Reconciler
 from gapless.kernel import comm
 from gapless.kernel.netlink import Netlink
 from gapless.model.router import RouterId
+from gapless.sentinel.beat import clock
 from gapless.sentinel.beat.guard import Guard
 
 pytestmark = pytest.mark.isolated
@@ -101,7 +102,7 @@ def test_renewals_of_the_lease_wake_no_agent(wires: Wires, name: str, is_told: b
         guard.install()
         events.catch_up()
         with called(name):
-            guard.extend(time.monotonic() + 1.0)
+            guard.extend(clock.now() + 1.0)
         assert readable(events) == is_told
 
 
@@ -222,3 +223,29 @@ async def test_a_steering_table_that_is_altered_is_a_hint_about_one_router_that_
     assert "about others" in bridge_nft("list table")
     watcher.close()
     host.close()
+
+
+def numbered(host: Netlink, name: str) -> int | None:
+    with netns.opened(netns.DIRECTORY / name) as descriptor:
+        return links.numbered_namespace(host, descriptor)
+
+
+def test_a_number_that_another_namespace_had_just_before_is_listened_to() -> None:
+    """The kernel gives a number again as soon as its namespace went, and the word of that may be read later."""
+    with ears() as events, Netlink() as host:
+        ip("netns add one")
+        events.follow(host, RouterId("one"), netns.DIRECTORY / "one")
+        number = numbered(host, "one")
+        events.catch_up()
+        ip("netns delete one")
+        deadline = time.monotonic() + 10
+        while True:
+            ip("netns add two")
+            if numbered(host, "two") == number:
+                break
+            ip("netns delete two")
+            assert time.monotonic() < deadline, "the kernel gives the number to nobody"
+        events.follow(host, RouterId("two"), netns.DIRECTORY / "two")
+        events.catch_up()
+        ip("link set lo up", inside="two")
+        assert heard_of(events) == {RouterId("two")}

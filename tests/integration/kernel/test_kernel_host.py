@@ -1,5 +1,6 @@
 """The host's side: uplinks, bridges, VXLAN devices, what is refused, what is swept."""
 
+import json
 import re
 import subprocess
 from dataclasses import replace
@@ -29,6 +30,7 @@ from gapless.agent.reconcile import Reconciler
 from gapless.config import HostSettings
 from gapless.errors import InvalidRequest, Unavailable
 from gapless.kernel.netlink import Netlink, Request
+from gapless.sentinel.prerequisites import data_address
 
 pytestmark = pytest.mark.isolated
 
@@ -181,14 +183,32 @@ def test_a_sweep_does_not_hurt_routers_that_run(wires: Wires, host: Reconciler) 
     assert not host.reconcile(router()).changed
 
 
+def test_an_address_beside_the_hosts_own_moves_no_tunnel(wires: Wires, host: Reconciler) -> None:
+    """One that moves between machines, say, and that is lower."""
+    host.reconcile(router())
+    ip("address add 10.9.9.9/32 dev data0")
+    assert not host.reconcile(router()).changed
+    assert str(data_address("data0")) == "172.16.0.1"
+    (vxlan,) = ip_json("-d link show vxlan-100")
+    assert vxlan["linkinfo"]["info_data"]["local"] == "172.16.0.1"
+
+
+def flooded_to(device: str) -> set[str]:
+    command = ["bridge", "-json", "fdb", "show", "dev", device]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+    return {it["dst"] for it in json.loads(shown) if it["mac"] == "00:00:00:00:00:00"}
+
+
 def test_a_network_is_flooded_to_its_peers_without_multicast(wires: Wires) -> None:
     ip("link delete net0", inside="vm1")
     ip("link add net0 mtu 1450 type vxlan id 100 local 172.16.0.5 remote 172.16.0.1 dstport 4789", inside="vm1")
     ip("address add 10.0.0.5/24 dev net0", inside="vm1")
     ip("link set net0 up", inside="vm1")
-    unicast = replace(wires.settings, vxlan_group="", vxlan_peers=("172.16.0.5", "172.16.0.99"))
+    everyone = ("172.16.0.5", "172.16.0.99", "172.16.0.1")
+    unicast = replace(wires.settings, vxlan_group="", vxlan_peers=everyone)
     host = Reconciler(unicast)
     host.reconcile(router(ports=(PORT_A,)))
+    assert flooded_to("vxlan-100") == {"172.16.0.5", "172.16.0.99"}, "and not to this host itself"
     assert wires.reaches("vm1", "10.0.0.1")
     assert not host.reconcile(router(ports=(PORT_A,))).changed
     host.close()
@@ -200,6 +220,18 @@ def test_a_network_is_flooded_to_its_peers_without_multicast(wires: Wires) -> No
     fewer.close()
 
 
+def test_a_host_answers_for_none_of_its_addresses_on_tenants_networks(wires: Wires, host: Reconciler) -> None:
+    """Which tenants may use as well: its routers would send to the host what is for a VM."""
+    host.reconcile(router((FLOATING_IP, "10.0.0.5")))
+    ip("address add 10.0.0.77/32 dev lo")
+    wires.ping("vm1", "10.0.0.77")
+    assert not [it for it in ip_json("neigh show to 10.0.0.77", inside="vm1") if "lladdr" in it]
+    ip(f"link set {BRIDGE_A} arp on")
+    assert f"RaiseHostLink {BRIDGE_A}" in host.reconcile(router((FLOATING_IP, "10.0.0.5"))).what
+    wires.ping("vm1", "10.0.0.77")
+    assert not [it for it in ip_json("neigh show to 10.0.0.77", inside="vm1") if "lladdr" in it]
+
+
 def test_a_bridge_and_its_ports_keep_quiet(host: Reconciler) -> None:
     """No spanning tree, no snooping, no IPv6 addresses of their own on tenants' networks."""
     host.reconcile(router())
@@ -207,6 +239,7 @@ def test_a_bridge_and_its_ports_keep_quiet(host: Reconciler) -> None:
     assert bridge["linkinfo"]["info_data"]["stp_state"] == 0
     assert bridge["linkinfo"]["info_data"]["forward_delay"] == 0
     assert bridge["linkinfo"]["info_data"]["mcast_snooping"] == 0
+    assert "NOARP" in bridge["flags"]
     for name in (BRIDGE_A, TAP_A, "vxlan-100"):
         (found,) = ip_json(f"address show {name}")
         assert found["addr_info"] == []

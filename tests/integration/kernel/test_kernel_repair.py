@@ -3,7 +3,7 @@
 import os
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -35,7 +35,7 @@ from gapless.agent.kernel import netns, ruleset
 from gapless.agent.kernel.apply import RouterHands
 from gapless.agent.kernel.observe import observe_router
 from gapless.agent.reconcile import Reconciler
-from gapless.core.dataplane.desired import desired_router, tap_name
+from gapless.core.dataplane.desired import SETTINGS, desired_router, tap_name
 from gapless.core.dataplane.diff import diff
 from gapless.errors import Unavailable
 from gapless.kernel.netlink import Netlink
@@ -509,3 +509,23 @@ def test_iproute2_finds_its_way_in(host: Reconciler) -> None:
         ["ip", "netns", "exec", NAMESPACE, "ip", "-br", "link"], capture_output=True, text=True, check=True, timeout=10
     )
     assert QG in said.stdout
+
+
+def test_settings_that_come_with_the_rules_are_written_after_them(
+    host: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that tracks no connection yet, the first router's rules make the kernel load what does."""
+    written, suffix = netns.written_settings, ".not_there_yet"
+    asked: list[Mapping[str, str]] = []
+
+    def before_tracking(settings: Mapping[str, str]) -> dict[str, str]:
+        asked.append(settings)
+        missing = {key + suffix if key.startswith("netfilter/") else key: it for key, it in settings.items()}
+        return {key.removesuffix(suffix): it for key, it in written(missing).items()}
+
+    monkeypatch.setattr("gapless.agent.kernel.netns.written_settings", before_tracking)
+    host.reconcile(router())
+    assert asked
+    found = netns.enter(netns.path_of(ROUTER_ID), lambda: netns.read_settings(SETTINGS))
+    assert found == SETTINGS
+    assert not host.reconcile(router()).changed

@@ -88,6 +88,21 @@ def test_an_interface_that_is_down_or_gone_has_no_carrier(watch: Watch) -> None:
     assert watch.look() == "no carrier on ext0"
 
 
+def test_an_interface_that_was_never_up_is_not_judged(wires: Wires) -> None:
+    """Nobody has set it up yet: the agent does, for the first router, which goes to no host without a way out."""
+    ip("link set ext0 down")
+    ip("link add br-ex type bridge")
+    uplinks = Uplinks(["ext0", "none0", "br-ex"])
+    found = uplinks.look(0.0)
+    assert found.trouble == "no carrier on none0, br-ex", "what is not there, and what is the operator's, is lost"
+    assert (found.lost, found.unsure) == ({("none0", None), ("br-ex", None)}, {("ext0", None)})
+    ip("link set ext0 up")
+    Wires.eventually(lambda: uplinks.look(0.0).unsure == frozenset())
+    ip("link set ext0 down")
+    assert uplinks.look(0.0).lost == {("none0", None), ("br-ex", None), ("ext0", None)}
+    uplinks.close()
+
+
 def test_an_interface_that_is_gone_is_never_asked_about_by_name(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel would look for a module of that name, while the beat waits."""
     watch.answered()

@@ -1,6 +1,10 @@
 """The live view as text: what it shows of events, on a terminal and in a log."""
 
 import io
+import sys
+import threading
+
+import pytest
 
 from gapless.lab.findings import events
 from gapless.lab.findings.events import Phase
@@ -86,6 +90,21 @@ def test_many_routers_are_summed_up() -> None:
     assert "27 answer" in drawn(view)
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_however_narrow_the_terminal_is_the_latest_pulses_are_drawn(width: int) -> None:
+    out = console(file=io.StringIO(), width=width)
+    view = View(out, "demo")
+    view.name_routers(ROUTERS)
+    for number in range(60):
+        view(traffic(float(number), "id-1", "id-2"))
+    view(traffic(61.0, "id-1"))
+    with out.capture() as picture:
+        out.print(view)
+    (row,) = [line for line in picture.get().splitlines() if "router-002" in line]
+    assert row.split()[2].endswith("▪▫")
+    assert "silent for 1.5 s" in row
+
+
 def test_a_text_in_brackets_is_no_mark() -> None:
     file = io.StringIO()
     view = View(console(file=file, width=100), "[/demo]")
@@ -103,3 +122,28 @@ def test_a_text_in_brackets_is_no_mark() -> None:
         assert text in picture, text
     for text in ("[/fault]", "[/h]", "[/from]", "[/to]"):
         assert text in file.getvalue(), text
+
+
+def test_traffic_that_comes_in_while_it_is_drawn_disturbs_no_picture() -> None:
+    """On a terminal it is drawn by a thread of its own, many times a second."""
+    view = View(console(file=io.StringIO(), width=100), "a lab")
+    many = {f"id-{number}": 0.0 for number in range(12)}
+    pulse = events.TrafficSeen(at=1.0, silent_ms=many, answered=frozenset(many), sent=0, lost=0, lateness_ms=0.0)
+    view(pulse)
+    is_over = threading.Event()
+
+    def come_in() -> None:
+        while not is_over.is_set():
+            view(pulse)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    coming = threading.Thread(target=come_in)
+    coming.start()
+    try:
+        for _ in range(300):
+            view.__rich__()
+    finally:
+        is_over.set()
+        coming.join()
+        sys.setswitchinterval(before)

@@ -68,6 +68,18 @@ def test_of_a_neighbour_table_that_cannot_be_read_nothing_is_said(tmp_path: Path
     assert prerequisites.neighbours_short_of(1_000_000, limit) is None
 
 
+@pytest.mark.parametrize(("content", "is_said"), [("1\n", True), ("0\n", False), ("maybe", False), (None, False)])
+def test_a_machine_that_filters_what_its_bridges_carry_is_named_with_what_helps(
+    tmp_path: Path, content: str | None, is_said: bool
+) -> None:
+    setting = tmp_path / "bridge-nf-call-iptables"
+    if content is not None:
+        setting.write_text(content)
+    said = prerequisites.bridges_filtered(setting)
+    assert (said is not None) is is_said
+    assert said is None or "sysctl -w net.bridge.bridge-nf-call-iptables=0" in said
+
+
 @pytest.mark.parametrize(("content", "most"), [("65536\n", 65_536), ("many", None), (None, None)])
 def test_how_many_connections_are_tracked_is_known_once_any_are(
     tmp_path: Path, content: str | None, most: int | None

@@ -19,7 +19,7 @@ from gapless.core.dataplane.desired import SETTINGS
 from gapless.errors import InvariantError, Unavailable
 from gapless.kernel import refusals
 from gapless.kernel.netlink import Netlink, Request
-from gapless.model.observed import GUARDED_GROUP
+from gapless.model.observed import BRIDGE_PREFIX, GUARDED_GROUP
 from gapless.model.operation import (
     AddAddress,
     AddRoute,
@@ -107,7 +107,8 @@ class HostHands:
                 index = self.index_of(name)
                 self._pending += [links.send_to_port(name, index, mac), links.keep_multicasts_from(name)]
             case RaiseHostLink(name=name):
-                self._pending.append(links.raise_link(name))
+                raised = links.raise_bridge(name) if name.startswith(BRIDGE_PREFIX) else links.raise_link(name)
+                self._pending.append(raised)
             case _:
                 assert_never(operation)
 

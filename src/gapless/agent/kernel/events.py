@@ -60,6 +60,7 @@ class _Room:
     """A namespace that is listened to."""
 
     router_id: RouterId
+    path: Path
     links: dict[int, tuple[bytes, bytes, bytes]] = field(default_factory=dict)
     """Its links as they were last told: name, MAC address, MTU."""
 
@@ -76,6 +77,7 @@ class RouterEvents:
         self._message = bytearray(_MESSAGE_BYTES)
         self._lock = threading.Lock()
         self._is_closed = False
+        self._host = Netlink()
         opened: list[socket.socket] = []
         try:
             for family, groups, program, is_everywhere in (
@@ -87,6 +89,7 @@ class RouterEvents:
         except OSError as error:
             for each in opened:
                 each.close()
+            self._host.close()
             what = "cannot listen to what happens in routers' namespaces"
             raise Unavailable(f"{what}: {refusals.why(error)}") from error
         self._links, self._rules, self._tables = opened
@@ -108,7 +111,7 @@ class RouterEvents:
         with self._lock:
             room = self._rooms.get(number)
             if room is None or room.router_id != router_id:
-                self._rooms[number] = _Room(router_id)
+                self._rooms[number] = _Room(router_id, path)
 
     def catch_up(self) -> float:
         """Hear everything that was said until now; returns a moment of which that is true, in monotonic seconds."""
@@ -132,6 +135,7 @@ class RouterEvents:
             self._is_closed = True
             for each in self.sockets:
                 each.close()
+            self._host.close()
 
     def _read_socket(self, opened: socket.socket, hints: dict[RouterId | None, None]) -> bool:
         for _ in range(_TURN):
@@ -164,11 +168,28 @@ class RouterEvents:
             body = data[offset + _HEADER.size : offset + length]
             offset += max(_HEADER.size, (length + 3) & ~3)
             if number is None and kind == _DELNSID:
-                gone = self._rooms.pop(as_u32(attributes(body, 4).get(_NSID_OF, b"\xff" * 4)), None)
-                hints |= {gone.router_id} if gone is not None else set()
+                hints |= self._hear_end(as_u32(attributes(body, 4).get(_NSID_OF, b"\xff" * 4)))
             elif room is not None and (kind in _SAID_OF_ROUTERS or _is_news_of_a_link(room, kind, body)):
                 hints.add(room.router_id)
         return hints
+
+    def _hear_end(self, number: int) -> set[RouterId]:
+        """A namespace of this number went. The next one that is numbered gets the number at once, and may be listened
+        to by the time at which that is read: then it is the one before that went.
+        """
+        if (room := self._rooms.get(number)) is None:
+            return set()
+        if self._number_at(room.path) != number:
+            del self._rooms[number]
+        return {room.router_id}
+
+    def _number_at(self, path: Path) -> int | None:
+        """The number of the namespace that has this name now; None: there is none, or it is not told."""
+        try:
+            with netns.opened(path) as descriptor:
+                return links.namespace_number(self._host, descriptor)
+        except (FileNotFoundError, Unavailable):
+            return None
 
 
 _NUMBERED: Final = (_SOL_NETLINK, _LISTEN_ALL_NSID)

@@ -54,7 +54,7 @@ _GROUP = 27
 _SKIP_STATISTICS = 1 << 3
 _FOUND_AT_ONCE = 16
 """Descriptions of links that fit a default receive buffer: each takes some pages of it."""
-_UP = 0x1
+_UP, _NO_ARP = 0x1, 0x80
 _OPERATIONAL = 6
 
 _IFINFO = struct.Struct("=BxHiII")
@@ -85,6 +85,8 @@ class KernelLink:
     alias: str
     forwarding: bool
     group: int = 0
+    speaks_arp: bool = True
+    """The host answers ARP there, for whatever address it has anywhere."""
     takes_multicasts: bool = True
     """Of a bridge port: multicasts that nobody asked for are flooded to it."""
     data: dict[int, bytes] = field(default_factory=dict)
@@ -120,6 +122,7 @@ def decode(body: bytes) -> KernelLink:
         alias=as_text(found.get(_IFALIAS, b"")),
         forwarding=_forwarding(found.get(_AF_SPEC, b"")),
         group=as_u32(found.get(_GROUP, b"")),
+        speaks_arp=not flags & _NO_ARP,
         takes_multicasts=attributes(info.get(_INFO_SLAVE_DATA, b"")).get(_PORT_FLOODS_MULTICASTS, b"\1")[:1] != b"\0",
         data=attributes(info.get(_INFO_DATA, b"")),
     )
@@ -400,6 +403,13 @@ def set_group(name: str, group: int) -> Request:
 def raise_link(name: str) -> Request:
     """Set a link up."""
     return Request(NEWLINK, 0, _named(name, _UP, _UP), f"set {name} up")
+
+
+def raise_bridge(name: str) -> Request:
+    """Set a bridge up on which the host itself does not speak ARP. It would answer for each address that it has on any
+    of its interfaces, and tenants may use the same.
+    """
+    return Request(NEWLINK, 0, _named(name, _UP | _NO_ARP, _UP | _NO_ARP), f"set {name} up")
 
 
 def delete(name: str) -> Request:

@@ -46,6 +46,7 @@ __all__ = [
 
 MARK: Final = "gapless"
 
+_OF_TRACKING: Final = "netfilter/"
 _CLONE_NEWNET = 0x40000000
 _MS_BIND, _MS_REC, _MS_SHARED = 0x1000, 0x4000, 0x100000
 _MNT_DETACH = 0x2
@@ -139,11 +140,12 @@ def write_settings(settings: Mapping[str, str]) -> None:
 
 
 def written_settings(settings: Mapping[str, str]) -> dict[str, str]:
-    """As above; what the kernel made of each, read where it was written. One that is left out reads as what is wanted.
+    """As above; what the kernel made of each, read where it was written. One that is left out reads as what is wanted;
+    but of those that come with connection tracking nothing is said then, since rules make the kernel load that.
 
     To find each file anew would cost as much as to write and to read it.
     """
-    values = dict(settings)
+    values = {key: value for key, value in settings.items() if not key.startswith(_OF_TRACKING)}
     for key, value in settings.items():
         with contextlib.suppress(FileNotFoundError):
             descriptor = os.open(f"/proc/sys/net/{key}", os.O_RDWR | os.O_CLOEXEC)

@@ -211,7 +211,7 @@ def _describe(host: Netlink, link: KernelLink, masters: dict[int, KernelLink], s
         name=link.name,
         kind=link.kind,
         mtu=link.mtu,
-        up=link.up,
+        up=link.up and not (link.is_ours and link.kind == "bridge" and link.speaks_arp),
         bridge=(master.name if master is not None else f"#{link.master}") if link.master else None,
         ours=link.is_ours,
         vxlan=vxlan,
@@ -221,11 +221,14 @@ def _describe(host: Netlink, link: KernelLink, masters: dict[int, KernelLink], s
 
 
 def data_address(host: Netlink, device: str) -> IPv4Address:
-    """The address of the data interface, where tunnels end. Raises Unavailable where there is none."""
+    """The address of the data interface, where tunnels end: its first one, which the sentinel tells the cluster. One
+    that is added beside it, as those are that move between machines, changes nothing. Raises Unavailable where there is
+    none.
+    """
     link = links.find(host, [device]).get(device)
     if link is None:
         raise Unavailable(f"the data interface {device} does not exist on this host")
     held = routing.addresses_by_link(host, link.index).get(link.index)
     if not held:
         raise Unavailable(f"the data interface {device} has no IPv4 address, so there is no end for VXLAN tunnels")
-    return min(held, key=lambda address: (address.ip.is_link_local, address.ip)).ip
+    return min(held, key=lambda address: address.ip.is_link_local).ip

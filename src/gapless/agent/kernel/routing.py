@@ -63,15 +63,15 @@ def _address(index: int, address: IPv4Interface) -> bytes:
     return body
 
 
-def addresses_by_link(netlink: Netlink, index: int = 0) -> dict[int, set[IPv4Interface]]:
-    """IPv4 addresses by link index, of one link or (0) of all."""
-    found: dict[int, set[IPv4Interface]] = {}
+def addresses_by_link(netlink: Netlink, index: int = 0) -> dict[int, list[IPv4Interface]]:
+    """IPv4 addresses by link index, of one link or (0) of all; of a link in the kernel's order, its first one first."""
+    found: dict[int, list[IPv4Interface]] = {}
     for message in netlink.dump(_GETADDR, _IFADDR.pack(socket.AF_INET, 0, 0, 0, index), "list addresses"):
         _, length, _, _, of_link = _IFADDR.unpack_from(message)
         held = attributes(message, _IFADDR.size)
         local = held.get(_IFA_LOCAL) or held.get(_IFA_ADDRESS)
         if local is not None:
-            found.setdefault(of_link, set()).add(IPv4Interface((local, length)))
+            found.setdefault(of_link, []).append(IPv4Interface((local, length)))
     return found
 
 

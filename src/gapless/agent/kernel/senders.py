@@ -10,6 +10,9 @@ The rule: a filter in the kernel lets ARP for IPv4 pass whose sender has an addr
 frames of it, and only senders that use one of the addresses asked for are kept. What finds no room in a socket is
 dropped by the kernel: who uses an address says so again.
 
+The second rule: bridges are looked for by netlink. Where a network is on a bridge of the operator's there is none of
+ours, and to ask by ioctl for a name that is not there makes the kernel look for a module, with a process each time.
+
 Formats: RFC 826, packet(7).
 """
 
@@ -18,13 +21,16 @@ import errno
 import socket
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
 from typing import Final
 
+from gapless.agent.kernel import links
+from gapless.agent.kernel.links import KernelLink
 from gapless.core.dataplane.desired import bridge_name
 from gapless.errors import Unavailable
 from gapless.kernel import arp, bpf, limits
+from gapless.kernel.netlink import Netlink
 from gapless.model.network import Network, NetworkId
 from gapless.model.sender import Sender
 
@@ -54,7 +60,9 @@ class Senders:
 
     def __init__(self, physical: Mapping[str, str]) -> None:
         """`physical`: the interfaces of physical networks, which may be bridges of the operator's."""
+        """Raises Unavailable where the kernel gives no socket to look for bridges with."""
         self._physical = dict(physical)
+        self._host = Netlink()
         self._opened: dict[NetworkId, tuple[int, socket.socket]] = {}
         """Each with the number of the interface that it hears."""
         self._lock = threading.Lock()
@@ -70,7 +78,8 @@ class Senders:
                 return []
             for network_id in self._opened.keys() - {network.id for network in watched}:
                 self._forget(network_id)
-            return [each for network, addresses in watched.items() for each in self._hear(network, addresses)]
+            places = self._places(watched)
+            return [each for network, addresses in watched.items() for each in self._hear(network, places, addresses)]
 
     def close(self) -> None:
         """Listen no more."""
@@ -78,9 +87,12 @@ class Senders:
             self._is_closed = True
             for network_id in list(self._opened):
                 self._forget(network_id)
+            self._host.close()
 
-    def _hear(self, network: Network, addresses: Collection[IPv4Address]) -> Iterator[Sender]:
-        opened = self._open(network)
+    def _hear(
+        self, network: Network, places: Mapping[NetworkId, KernelLink], addresses: Collection[IPv4Address]
+    ) -> Iterator[Sender]:
+        opened = self._open(network, places.get(network.id))
         if opened is None:
             return
         for said, frames in Counter(_read(opened)).items():
@@ -89,30 +101,29 @@ class Senders:
                 mac = said[:_HARDWARE_BYTES].hex(":")
                 yield Sender(network_id=network.id, address=address, mac=mac, frames=frames)
 
-    def _open(self, network: Network) -> socket.socket | None:
+    def _open(self, network: Network, bridge: KernelLink | None) -> socket.socket | None:
         """The socket at the network's bridge, as it is now; None: there is none."""
-        name, index = self._place_of(network)
         heard, opened = self._opened.get(network.id, (0, None))
-        if opened is not None and heard == index:
+        if opened is not None and bridge is not None and heard == bridge.index:
             return opened
         self._forget(network.id)
-        if not index:
+        if bridge is None:
             return None
         try:
-            opened = _listen(name)
+            opened = _listen(bridge.name)
         except OSError as error:
             if error.errno in (errno.ENODEV, errno.ENXIO):
                 return None  # It went just now.
-            raise Unavailable(f"it cannot be heard who speaks ARP on {name}: {error.strerror}") from error
-        self._opened[network.id] = index, opened
+            raise Unavailable(f"it cannot be heard who speaks ARP on {bridge.name}: {error.strerror}") from error
+        self._opened[network.id] = bridge.index, opened
         return opened
 
-    def _place_of(self, network: Network) -> tuple[str, int]:
-        """Where the network's ARP comes out: our bridge, or the operator's, with its number; 0: neither is there."""
-        for name in filter(None, (bridge_name(network.id), self._physical.get(network.physical_network or ""))):
-            with contextlib.suppress(OSError):
-                return name, socket.if_nametoindex(name)
-        return "", 0
+    def _places(self, networks: Iterable[Network]) -> dict[NetworkId, KernelLink]:
+        """Where each network's ARP comes out: at our bridge, or the operator's; of one that has neither, nothing."""
+        wanted = {each.id: (bridge_name(each.id), self._physical.get(each.physical_network or "")) for each in networks}
+        found = links.find(self._host, sorted({name for names in wanted.values() for name in names if name}))
+        there = {network_id: [found[name] for name in names if name in found] for network_id, names in wanted.items()}
+        return {network_id: bridges[0] for network_id, bridges in there.items() if bridges}
 
     def _forget(self, network_id: NetworkId) -> None:
         _, opened = self._opened.pop(network_id, (0, None))

@@ -17,6 +17,7 @@ from gapless.kernel.netlink import Netlink, Request, attributes, each_attribute,
 
 IPV4: Final = socket.AF_INET
 """The family `ip`."""
+BRIDGE: Final = socket.AF_BRIDGE
 MAP: Final = 0x8
 """The flag of a set that is a map, and nothing else."""
 ADDRESS: Final = 7
@@ -31,6 +32,7 @@ _POLICIES: Final = ("drop", "accept")
 _COMMENT = 0
 _KEY, _DATA = 1, 2
 _PADDING, _ELEMENT_FLAGS = 8, 3
+_DORMANT = 0x1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,18 +76,32 @@ def read(netlink: Netlink, family: int, name: str) -> Table | None:
     """
     head = _GENERAL.pack(family, 0, 0)
     named = head + text(1, name)
-    answer = netlink.ask([Request(_SUBSYSTEM | _GETTABLE, 0, named, f"look for nftables table {name}", _GONE)])[0]
-    if answer.error or not answer.messages:
+    found = _find(netlink, family, name)
+    if found is None:
         return None
     comments: dict[str, list[str]] = {}
     for rule in _dump(netlink, _GETRULE, named, name):
         comments.setdefault(_text(rule, 2), []).append(_comment(rule.get(7, b"")))
     return Table(
-        flags=_number(attributes(answer.messages[0], _GENERAL.size), 2),
+        flags=_number(found, 2),
         chains=tuple(_chain(it, comments.get(_text(it, 3), ())) for it in _dump(netlink, _GETCHAIN, head, name)),
         sets=tuple(_set(netlink, it, named) for it in _dump(netlink, _GETSET, named, name)),
         others=sum(1 for kind in (_GETOBJ, _GETFLOWTABLE) for _ in _dump(netlink, kind, named, name)),
     )
+
+
+def is_awake(netlink: Netlink, family: int, name: str) -> bool:
+    """Whether there is a table of that name that frames or packets meet. Raises Unavailable."""
+    found = _find(netlink, family, name)
+    return found is not None and not _number(found, 2) & _DORMANT
+
+
+def _find(netlink: Netlink, family: int, name: str) -> Mapping[int, bytes] | None:
+    body = _GENERAL.pack(family, 0, 0) + text(1, name)
+    answer = netlink.ask([Request(_SUBSYSTEM | _GETTABLE, 0, body, f"look for nftables table {name}", _GONE)])[0]
+    if answer.error or not answer.messages:
+        return None
+    return attributes(answer.messages[0], _GENERAL.size)
 
 
 def _dump(netlink: Netlink, kind: int, body: bytes, table: str) -> Iterator[Mapping[int, bytes]]:

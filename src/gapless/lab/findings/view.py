@@ -2,6 +2,8 @@
 
 A listener that draws. On a terminal one picture is redrawn in place; elsewhere (a log file, CI) it prints a line when a
 phase is over and, while something is broken, one a second.
+
+The picture is drawn by a thread of its own while events come in: what changes is copied, at once, before it is drawn.
 """
 
 import time
@@ -18,7 +20,10 @@ from gapless.lab.findings.events import LabEvent, Phase
 from gapless.lab.findings.table import WORDS, over
 
 HISTORY = 48
-"""Pulses drawn for each router."""
+"""Pulses drawn for each router, the latest, where there is room for so many."""
+LEAST_HISTORY = 8
+_AROUND_HISTORY = len("silent for 100.0 s") + 3 * 4 + 4
+"""Columns of a router's row that its name and its pulses do not have: words, room between, the frame."""
 MOST_ROWS = 12
 """Routers drawn with a row of their own; the rest are summed up."""
 
@@ -131,7 +136,9 @@ class View:
             parts.append(self._hosts(self._placed))
         if self._traffic:
             parts.append(self._routers(self._traffic))
-        return Panel(Group(*parts, *self._story), title=Text(self._title), title_align="left", border_style="dim")
+        return Panel(
+            Group(*parts, *tuple(self._story)), title=Text(self._title), title_align="left", border_style="dim"
+        )
 
     def _hosts(self, placed: events.Placed) -> Table:
         colours = {"alive": "green", "silent": "yellow", "dead": "red"}
@@ -152,10 +159,14 @@ class View:
 
     def _routers(self, traffic: events.TrafficSeen) -> Table:
         table = Table(box=None, padding=(0, 2), show_header=False)
-        for router_id, silent_ms in list(traffic.silent_ms.items())[:MOST_ROWS]:
-            marks = Text.assemble(*(("▪", "green") if seen else ("▫", "red") for seen in self._seen.get(router_id, ())))
+        shown = list(traffic.silent_ms.items())[:MOST_ROWS]
+        names = {router_id: self._names.get(router_id, router_id[:8]) for router_id, _ in shown}
+        room = self._console.width - _AROUND_HISTORY - max(map(len, names.values()), default=0)
+        for router_id, silent_ms in shown:
+            lately = tuple(self._seen.get(router_id, ()))[-max(room, LEAST_HISTORY) :]
+            marks = Text.assemble(*(("▪", "green") if seen else ("▫", "red") for seen in lately))
             words = "answers" if router_id in traffic.answered else f"silent for {max(0.0, silent_ms) / 1000:.1f} s"
-            table.add_row(self._names.get(router_id, router_id[:8]), marks, words)
+            table.add_row(names[router_id], marks, words)
         rest = list(traffic.silent_ms)[MOST_ROWS:]
         if rest:
             answering = sum(router in traffic.answered for router in rest)

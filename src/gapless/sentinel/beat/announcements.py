@@ -10,12 +10,12 @@ the lease is renewed or the routers are silenced.
 Invariant: a router that was asked for, and not silenced since, was announced, waits in a queue, or is not whole.
 """
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Protocol
 
 from gapless.model.router import RouterId
+from gapless.sentinel.beat import clock as beatclock
 from gapless.sentinel.beat.announce import Burst
 from gapless.sentinel.beat.preparing import Port
 from gapless.sentinel.beat.repeats import Repeats
@@ -55,7 +55,7 @@ class Announcements:
     def __init__(
         self,
         announcer: Announcing,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = beatclock.now,
         *,
         lease_until: Callable[[], float],
     ) -> None:

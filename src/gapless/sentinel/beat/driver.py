@@ -89,6 +89,7 @@ class Driver:
         say: Callable[[msgspec.Struct], None],
         chat: Callable[[msgspec.Struct], None],
         clock: Callable[[], float],
+        as_monotonic: Callable[[float], float] = lambda moment: moment,
         clock_fault: Callable[[], str] = clockrate.fault,
     ) -> None:
         now = clock()
@@ -106,6 +107,7 @@ class Driver:
         self._say = say
         self._chat = chat
         self._clock = clock
+        self._as_monotonic = as_monotonic
         self._clock_fault = clock_fault
         self._addresses: dict[HostName, Endpoint] = {}
         self._meet(begin.panel)
@@ -423,7 +425,7 @@ class Driver:
             for router_id in routers
         ]
         for part in _parts(said):
-            self._say(wire.TookOver(number=takeover.number, at=told, takeovers=part))
+            self._say(wire.TookOver(number=takeover.number, at=self._as_monotonic(told), takeovers=part))
 
     def _tell_level(self) -> None:
         tenure = self._beat.tenure

@@ -13,7 +13,7 @@ learn nothing from it; an operator's own bridge may, if something in a router sp
 The rule: **a lease in the kernel never outlasts the lease that it was made from**, whatever userspace does. The range
 is of absolute wall-clock time, so one that was computed before a pause and arrives after it revives nothing. It also
 has a timeout, so a wall clock that is set back prolongs nothing; one that is set forward ends it early. The wall clock
-is read before the monotonic one, so a pause in between shortens it.
+is read before the beat's, so a pause in between shortens it.
 
 The second rule: a guard that somebody tampered with is noticed by the next transaction, because each is made for one
 generation of the ruleset. Where the kernel can (6.9), the table is owned by one socket, and through no other it can be
@@ -34,11 +34,11 @@ from typing import Final, Self
 from gapless.errors import Conflict, InvalidRequest, Unavailable
 from gapless.kernel.netlink import NETFILTER, Netlink
 from gapless.kernel.transactions import Message, Refusal, Transactions
-from gapless.model.observed import GUARDED_GROUP, GUARDED_GROUPS_MASK
-from gapless.sentinel.beat import nftables
+from gapless.model.observed import GUARD_TABLE, GUARDED_GROUP, GUARDED_GROUPS_MASK
+from gapless.sentinel.beat import clock, nftables
 from gapless.sentinel.beat.nftables import Chain, Shape
 
-TABLE: Final = "gapless"
+TABLE: Final = GUARD_TABLE
 _ACTIVE, _LEASE = "active", "lease"
 _ACTIVE_ID, _LEASE_ID = 1, 2
 _MOST_ACTIVE = 32768
@@ -66,7 +66,7 @@ class Span:
 
 
 def span(until_s: float, wall_ns: int, now_s: float) -> Span | None:
-    """A lease that ends at `until_s` (monotonic), with `wall_ns` read before `now_s`; None: it is over.
+    """A lease that ends at `until_s` (the beat's clock), with `wall_ns` read before `now_s`; None: it is over.
 
     The timeout is rounded down: it may end the lease some milliseconds early, and never late.
     """
@@ -89,11 +89,11 @@ class Guard:
         descriptor: int | None = None,
         *,
         wall_ns: Callable[[], int] = time.time_ns,
-        monotonic_s: Callable[[], float] = time.monotonic,
+        now_s: Callable[[], float] = clock.now,
     ) -> None:
         """`descriptor`: of the socket that owns the guard, or is to; None: one of its own."""
         self._wall_ns = wall_ns
-        self._monotonic_s = monotonic_s
+        self._now_s = now_s
         self._transactions = Transactions(descriptor)
         self._reading = Netlink(NETFILTER)
         self._active: set[str] = set()
@@ -115,7 +115,7 @@ class Guard:
 
     @property
     def until_s(self) -> float:
-        """When the lease ends in the kernel, monotonic seconds, or later than it does where it could not be told."""
+        """When the lease ends in the kernel, by the beat's clock, or later than it does where it could not be told."""
         return self._until_s
 
     @property
@@ -134,7 +134,7 @@ class Guard:
         self._make()
 
     def extend(self, until_s: float) -> None:
-        """Let the lease end at `until_s`, monotonic seconds. It may be earlier than before; past: it ends now."""
+        """Let the lease end at `until_s`, by the beat's clock. It may be earlier than before; past: it ends now."""
         self._until_s = until_s
         # The span is computed anew where the transaction has to be repeated.
         self._commit(self._lease_messages, "renew the lease in the kernel")
@@ -238,7 +238,7 @@ class Guard:
 
     def _lease_messages(self) -> list[Message]:
         wall_ns = self._wall_ns()
-        held = span(self._until_s, wall_ns, self._monotonic_s())
+        held = span(self._until_s, wall_ns, self._now_s())
         return [nftables.clear_set(TABLE, _LEASE), *(lease_element(held) if held is not None else ())]
 
     def _commit(self, messages: Callable[[], list[Message]], about: str) -> None:

@@ -16,9 +16,10 @@ from fcntl import ioctl
 from typing import Final
 
 from gapless.errors import Unavailable
-from gapless.kernel.netlink import Netlink, Request, attributes, text, u32
+from gapless.kernel.netlink import Netlink, Request, as_text, attributes, text, u32
 
 IFNAME: Final = 3  # linux/if_link.h
+_LINKINFO, _INFO_KIND = 18, 1
 LOOK_S = 0.2
 """Between two looks for what is gone."""
 
@@ -49,6 +50,11 @@ def ports_of(host: Netlink, bridge: str, index: int) -> list[Link]:
     return [_decode(message) for message in host.dump(_GETLINK, body, f"list the ports of {bridge}")]
 
 
+def is_bridge(link: dict[int, bytes]) -> bool:
+    """Whether an interface with these attributes is a bridge."""
+    return as_text(attributes(link.get(_LINKINFO, b"")).get(_INFO_KIND, b"")) == "bridge"
+
+
 def name_of(descriptor: int, index: int) -> bytes:
     """What an interface is called now, in 16 bytes as an ioctl takes it. Never waits. Raises OSError: it is gone."""
     return ioctl(descriptor, _SIOCGIFNAME, _BY_INDEX.pack(index))[:16]
@@ -65,7 +71,10 @@ class Watched:
     def __init__(self, names: Iterable[str]) -> None:
         """Raises Unavailable when the kernel does not tell which of them there are."""
         self._host = Netlink()
-        self._indices = {name: index for name, (index, _) in find(self._host, tuple(names)).items()}
+        found = find(self._host, tuple(names))
+        self._indices = {name: index for name, (index, _) in found.items()}
+        self.bridges = frozenset(name for name, (_, link) in found.items() if is_bridge(link))
+        """Those of them that are bridges of the operator's."""
         self._sought: set[str] = set()
         self._work: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._closing = threading.Event()

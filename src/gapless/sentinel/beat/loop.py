@@ -7,13 +7,13 @@ due. So closing or announcing a thousand routers delays a beat by one part at mo
 
 import select
 import socket
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from gapless.config import Address
 from gapless.errors import Unavailable
 from gapless.kernel import limits
+from gapless.sentinel.beat import clock as beatclock
 from gapless.sentinel.beat.announcements import Announcements
 from gapless.sentinel.beat.driver import Driver, Endpoint
 from gapless.sentinel.beat.guard import Guard
@@ -61,14 +61,22 @@ class Loop:
         guard: Guard,
         announcements: Announcements,
         uplinks: Uplinks,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = beatclock.now,
     ) -> None:
         self._link = link
         self._datagrams = datagrams
         self._announcements = announcements
         self._clock = clock
         self._driver = Driver(
-            begin, guard, announcements, uplinks, send=self._send, say=link.send, chat=link.chat, clock=clock
+            begin,
+            guard,
+            announcements,
+            uplinks,
+            send=self._send,
+            say=link.send,
+            chat=link.chat,
+            clock=clock,
+            as_monotonic=beatclock.as_monotonic,
         )
         self._tidy_due = clock() + TIDY_S
         announcements.announced = self._driver.announced

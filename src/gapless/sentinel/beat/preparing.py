@@ -24,7 +24,7 @@ from typing import Final
 from gapless.core.dataplane.desired import bridge_name, gateway_link, tenant_link, vxlan_name
 from gapless.errors import Unavailable
 from gapless.kernel import arp, netns
-from gapless.kernel.netlink import Netlink, as_text, attributes
+from gapless.kernel.netlink import Netlink, as_text
 from gapless.model.network import NetworkType
 from gapless.model.observed import TAP_PREFIX
 from gapless.model.router import Router, RouterId, RouterPort
@@ -39,7 +39,6 @@ _SEND_BUFFER_BYTES = 4 << 20
 _SO_SNDBUFFORCE = 32
 _SIOCGIFINDEX = 0x8933
 _LINK_ADDRESS = struct.Struct("=HHiHBB8s")
-_LINKINFO, _INFO_KIND = 18, 1  # linux/if_link.h
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +190,7 @@ def _ways_out(host: Netlink, name: str, found: Link | None) -> _WaysOut:
     if found is None:
         return _WaysOut((), None)
     index, link = found
-    if as_text(attributes(link.get(_LINKINFO, b"")).get(_INFO_KIND, b"")) != "bridge":
+    if not interfaces.is_bridge(link):
         return _WaysOut((index,), None)
     ports = interfaces.ports_of(host, name, index)
     leading_away = (index for index, port in ports if not as_text(port[interfaces.IFNAME]).startswith(TAP_PREFIX))

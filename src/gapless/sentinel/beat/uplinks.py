@@ -1,7 +1,10 @@
 """Looks at this host's uplinks: the carrier at each beat, the gateways by ARP each half second. Nothing here waits.
 
 The carrier is read by ioctl, which takes no RTNL; link notifications would tell of every tap of a thousand routers.
-Before an interface is asked about by name, it is made sure that it exists (`interfaces`).
+Before an interface is asked about by name, it is made sure that it exists (`interfaces`). One that is set down, and was
+never up as far as this life of the beat knows, is not judged, nor is a gateway that never answered: no router uses it
+yet. The agent sets it up for the first one, which would go to no host that says that it has lost its way out. Bridges
+are the operator's to set up.
 A gateway is asked with an ARP probe, whose sender address is 0.0.0.0 (RFC 5227), so that nobody learns anything from
 it; once it has answered it is asked by unicast (RFC 1122, 2.3.2.1), so that no other router has to look at it. Answers
 are taken where they come out of the bridge that the uplink is a port of: a socket on the uplink itself would look at
@@ -48,11 +51,15 @@ class Uplinks:
         self._gateways: dict[tuple[str, IPv4Address], Reachability] = {}
         self._macs: dict[IPv4Address, bytes] = {}
         self._cut: frozenset[str] = frozenset()
+        self._idle: frozenset[str] = frozenset()
+        """Set down, and never up so far."""
         self._next_question = 0.0
         self._is_news = True
         """Something happened since `_ways` was made."""
         self._ways = Ways()
         self._existing = Watched(self._interfaces)
+        self._unraised = set(self._interfaces) - self._existing.bridges
+        """What the agent sets up, and was not up so far."""
         try:
             self._socket = _open()
         except OSError as error:
@@ -67,9 +74,12 @@ class Uplinks:
 
     def look(self, now: float) -> Ways:
         """To be called at each beat. The same object as the last time where nothing may have changed."""
-        cut = frozenset(name for name in self._interfaces if not self._has_carrier(name))
-        self._is_news |= cut != self._cut
-        self._cut = cut
+        flags = {name: self._flags(name) for name in self._interfaces}
+        self._unraised = {name for name in self._unraised if not _has(flags[name], _IFF_UP)}
+        idle = frozenset(name for name in self._unraised if flags[name] is not None)
+        cut = frozenset(name for name in self._interfaces if not _has(flags[name], _IFF_UP | _IFF_RUNNING)) - idle
+        self._is_news |= (cut, idle) != (self._cut, self._idle)
+        self._cut, self._idle = cut, idle
         if not cut:
             self._talk(now)
         if self._is_news:
@@ -94,7 +104,8 @@ class Uplinks:
         used: frozenset[Way] = frozenset((name, None) for name in self._interfaces) | self._gateways.keys()
         silent = {each for each, reachability in self._gateways.items() if reachability.is_lost}
         lost = frozenset(each for each in used if each in silent or each[0] in self._cut)
-        unsure = frozenset(each for each, reachability in self._gateways.items() if reachability.is_unknown)
+        silent_so_far = {each for each, reachability in self._gateways.items() if reachability.is_unknown}
+        unsure: frozenset[Way] = frozenset((name, None) for name in self._idle) | silent_so_far
         return Ways(trouble=self._words(silent), used=used, lost=lost, unsure=unsure)
 
     def _words(self, silent: Collection[tuple[str, IPv4Address]]) -> str:
@@ -108,14 +119,15 @@ class Uplinks:
         self._existing.close()
         self._socket.close()
 
-    def _has_carrier(self, name: str) -> bool:
+    def _flags(self, name: str) -> int | None:
+        """An interface's flags; None: there is none of that name."""
         if not self._existing.is_there(self._socket.fileno(), name):
-            return False
+            return None
         try:
             (flags,) = struct.unpack_from("=H", self._about(name, _SIOCGIFFLAGS), 16)
         except OSError:
-            return False
-        return int(flags) & (_IFF_UP | _IFF_RUNNING) == _IFF_UP | _IFF_RUNNING
+            return None
+        return int(flags)
 
     def _about(self, name: str, what: int) -> bytes:
         return ioctl(self._socket.fileno(), what, struct.pack("16s24x", name.encode()))
@@ -138,6 +150,10 @@ class Uplinks:
                         self._macs[gateway] = mac
                         reachability.answered()
                         self._is_news = True
+
+
+def _has(flags: int | None, wanted: int) -> bool:
+    return flags is not None and flags & wanted == wanted
 
 
 def _open() -> socket.socket:

@@ -18,4 +18,4 @@ class Ways:
     lost: frozenset[Way] = frozenset()
     """What of that is lost; without a carrier, its gateways as well."""
     unsure: frozenset[Way] = frozenset()
-    """Gateways that never answered."""
+    """Gateways that never answered, and carriers of interfaces that were never up."""

@@ -1,0 +1,32 @@
+"""Whether this host's guard stands. It is the beat's (`sentinel.beat.guard`); the agent only builds behind it.
+
+The rule: nothing of a guarded router is set up where no guard would close it. What is built there would forward, and
+answer ARP, beside the host that has the router active. A guard that somebody removes later is the beat's to put back;
+until then what is set up stays so.
+"""
+
+from collections.abc import Iterable
+
+from gapless.agent.kernel import tables
+from gapless.errors import Unavailable
+from gapless.kernel.netlink import NETFILTER, Netlink
+from gapless.model.observed import GUARD_TABLE
+from gapless.model.operation import CreatePair, Operation, Plug, RaiseHostLink, RaiseLink
+
+_SETS_UP = CreatePair | Plug | RaiseHostLink | RaiseLink
+"""What may be what lets the first frame out."""
+
+
+def require_for(plan: Iterable[Operation]) -> None:
+    """Raise Unavailable where a plan for a guarded router sets something up, and the guard does not stand."""
+    if any(isinstance(operation, _SETS_UP) for operation in plan) and not stands():
+        raise Unavailable(
+            f"the guard (nftables table bridge {GUARD_TABLE}) does not stand on this host, so no guarded router is set "
+            "up here: its frames would pass beside those of the host that has it active"
+        )
+
+
+def stands() -> bool:
+    """Whether there is a guard in the calling thread's namespace, the host's. Raises Unavailable."""
+    with Netlink(NETFILTER) as host:
+        return tables.is_awake(host, tables.BRIDGE, GUARD_TABLE)
