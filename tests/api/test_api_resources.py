@@ -67,6 +67,8 @@ async def test_several_are_made_together_or_not_at_all(thing_api: AsyncClient, c
         (b"{}", "Resource body required"),
         (b"{", "Body contains invalid data"),
         (b"\xff", "Body contains invalid data"),
+        ('{"thing": {"kind": "a", "name": "été"}}'.encode("latin-1"), "Body contains invalid data"),
+        (b'{"thing": {"kind": "a", "name": "\\ud800"}}', "Body contains invalid data"),
         (b"[" * 100_000, "Body contains invalid data"),
         (b"[1]", "Body contains invalid data"),
         (b'"thing"', "Body contains invalid data"),

@@ -51,7 +51,8 @@ async def read(request: Request) -> Any:
         raise HTTPException(415, "A request body must be JSON: say so with the header Content-Type: application/json.")
     try:
         return msgspec.json.decode(b"".join(chunks))
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # The second is for a string that is not UTF-8, such as a name in Latin-1.
         raise HttpBadRequest("Body contains invalid data") from None
 
 

@@ -353,7 +353,7 @@ def _network(value: str, refusal: str) -> IPv4Network:
 
 def _refuse_address(value: str) -> NoReturn:
     octets = value.split(".")
-    if len(octets) == 4 and all(octet.isascii() and octet.isdecimal() and int(octet) < 256 for octet in octets):
+    if len(octets) == 4 and all(_is_octet(octet) for octet in octets):
         recommended = ".".join(str(int(octet)) for octet in octets)
         raise Malformed(f"'{value}' is not an accepted IP address, '{recommended}' is recommended")
     try:
@@ -361,6 +361,11 @@ def _refuse_address(value: str) -> NoReturn:
     except AddressValueError:
         raise Malformed(f"'{value}' is not a valid IP address") from None
     raise Malformed(f"'{value}' is an IPv6 address, and only IPv4 is supported")
+
+
+def _is_octet(text: str) -> bool:
+    """With zeros before it or without; what is longer could be a number that Python does not read at all."""
+    return len(text) < 10 and text.isascii() and text.isdecimal() and int(text) < 256
 
 
 @lru_cache(maxsize=4096)
