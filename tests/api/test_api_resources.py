@@ -120,13 +120,17 @@ async def test_tenant_id_is_the_old_name_of_project_id(thing_api: AsyncClient) -
     assert await names(thing_api, "sort_key=tenant_id&sort_dir=desc") == ["of p2", "of p1"]
 
 
-async def test_a_revision_constraint_is_refused_rather_than_ignored(thing_api: AsyncClient) -> None:
+@pytest.mark.parametrize("etag", ["revision_number=1", '"revision_number=1"', '"other", "revision_number=1"'])
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+async def test_a_revision_constraint_is_refused_rather_than_ignored(
+    thing_api: AsyncClient, method: str, etag: str
+) -> None:
     made = await make(thing_api)
-    answer = await thing_api.put(
-        f"/v2.0/things/{made['id']}", json={"thing": {"size": 1}}, headers={"If-Match": "revision_number=1"}
-    )
+    path, body = f"/v2.0/things/{made['id']}", {"thing": {"size": 1}} if method == "PUT" else None
+    answer = await thing_api.request(method, path, json=body, headers={"If-Match": etag})
     message = "Bad if-match request: This server does not support constraining operations based on revision numbers."
     assert refusal(answer) == (400, "BadRequest", message)
+    assert (await thing_api.get(path)).json() == {"thing": made}
 
 
 async def test_a_lost_race_is_run_again(thing_api: AsyncClient, things: Things, controls: FakeControls) -> None:

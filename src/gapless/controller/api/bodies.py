@@ -30,9 +30,7 @@ READ_TIMEOUT_S = 30.0
 
 async def read(request: Request) -> Any:
     """The body as JSON; None if there is none. Read to its end before any transaction begins."""
-    constraint = request.headers.get("if-match", "")
-    if constraint.startswith("revision_number="):
-        raise BadRequest("if-match", "This server does not support constraining operations based on revision numbers")
+    refuse_constraint(request)
     chunks, size = [], 0
     try:
         async with asyncio.timeout(READ_TIMEOUT_S):
@@ -54,6 +52,12 @@ async def read(request: Request) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # The second is for a string that is not UTF-8, such as a name in Latin-1.
         raise HttpBadRequest("Body contains invalid data") from None
+
+
+def refuse_constraint(request: Request) -> None:
+    """For whatever changes something: a condition that cannot be kept is refused, in quotes or without them."""
+    if any("revision_number=" in each for each in request.headers.getlist("if-match")):
+        raise BadRequest("if-match", "This server does not support constraining operations based on revision numbers")
 
 
 def _is_json(content_type: str) -> bool:

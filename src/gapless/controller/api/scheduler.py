@@ -152,8 +152,9 @@ class Scheduler:
             self._controls.move_requested(RouterId(router_id), target)
         return json_response(None, HTTPStatus.CREATED)  # Neutron's body; the client reads it
 
-    async def remove(self, _: Request, id_: str, router_id: str) -> Response:
+    async def remove(self, request: Request, id_: str, router_id: str) -> Response:
         """DELETE /agents/{id}/l3-routers/{router_id}: move the router anywhere else."""
+        bodies.refuse_constraint(request)
 
         async def work(session: AsyncSession) -> HostName:
             host = await agents.row_of(session, id_)
