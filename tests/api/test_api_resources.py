@@ -6,6 +6,8 @@ import pytest
 from api_fakes import FakeControls, Things
 from httpx import AsyncClient, Response
 
+from gapless.controller.api import bodies, validators
+
 
 async def make(api: AsyncClient, **values: Any) -> dict[str, Any]:
     answer = await api.post("/v2.0/things", json={"thing": {"kind": "a", **values}})
@@ -95,6 +97,24 @@ async def test_several_are_made_together_or_not_at_all(thing_api: AsyncClient, c
 async def test_a_body_that_cannot_be_used_is_refused(thing_api: AsyncClient, body: bytes, message: str) -> None:
     answer = await thing_api.post("/v2.0/things", content=body, headers={"Content-Type": "application/json"})
     assert refusal(answer) == (400, "HTTPBadRequest", message)
+
+
+async def test_a_body_that_is_nested_beyond_use_is_refused_at_every_depth(thing_api: AsyncClient) -> None:
+    for depth in range(20, 1_020, 3):  # somewhere here Python can read it, and not write it into a message any more
+        body = b'{"thing": {"kind": %b}}' % (b"[" * depth + b"]" * depth)
+        answer = await thing_api.post("/v2.0/things", content=body, headers={"Content-Type": "application/json"})
+        assert refusal(answer) == (400, "HTTPBadRequest", "Body contains invalid data")
+
+
+async def test_the_lists_of_a_bulk_request_have_a_bound_together(thing_api: AsyncClient, things: Things) -> None:
+    labels = [f"{number}" for number in range(validators.MOST_ITEMS)]
+    count = bodies.MOST_ITEMS_AT_ONCE // len(labels)
+    wanted = [{"kind": "a", "labels": labels} for _ in range(count)]
+    assert (await thing_api.post("/v2.0/things", json={"things": wanted})).status_code == 201
+    answer = await thing_api.post("/v2.0/things", json={"things": [*wanted, {"kind": "a", "labels": ["one"]}]})
+    message = "The lists in a bulk request may have 5000 items together, and not 5001: send several requests"
+    assert refusal(answer) == (400, "HTTPBadRequest", message)
+    assert len(things.kept) == count
 
 
 async def test_what_is_no_boolean_is_refused_as_neutron_does(thing_api: AsyncClient) -> None:
