@@ -218,11 +218,15 @@ class TestScheduler:
         assert (answer.status_code, answer.json()) == (201, None)
         assert controls.told == [("move_requested", router, "host2")]
 
-    async def test_adding_it_where_it_is_changes_nothing(
-        self, api: AsyncClient, controls: FakeControls, host1: str, router: str
+    @pytest.mark.parametrize("admin_up", [True, False])
+    async def test_adding_it_where_it_is_takes_back_what_was_asked_for_before(
+        self, api: AsyncClient, controls: FakeControls, host1: str, host2: str, router: str, admin_up: bool
     ) -> None:
+        await api.put(f"/v2.0/agents/{host1}", json={"agent": {"admin_state_up": admin_up}})
+        await self.add(api, host2, router)
+        controls.told.clear()
         assert (await self.add(api, host1, router)).status_code == 201
-        assert not controls.told
+        assert controls.told == [("move_requested", router, "host1")]
 
     async def test_an_agent_out_of_service_takes_none(
         self, api: AsyncClient, controls: FakeControls, host2: str, router: str

@@ -65,14 +65,22 @@ class TestRefusals:
         assert answer.headers["x-openstack-request-id"].startswith("req-")
 
     @pytest.mark.parametrize(
-        ("method", "path"),
-        [("PATCH", "/v2.0/networks"), ("DELETE", "/v2.0/networks"), ("POST", "/"), ("PUT", "/metrics")],
+        ("method", "path", "allowed"),
+        [
+            ("PATCH", "/v2.0/networks", "GET, POST"),
+            ("DELETE", "/v2.0/networks", "GET, POST"),
+            ("POST", "/v2.0/networks/1", "DELETE, GET, PUT"),
+            ("POST", "/", "GET"),
+            ("PUT", "/metrics", "GET"),
+        ],
     )
-    async def test_a_method_that_is_not_for_this_path(self, api: AsyncClient, method: str, path: str) -> None:
+    async def test_a_method_that_is_not_for_this_path(
+        self, api: AsyncClient, method: str, path: str, allowed: str
+    ) -> None:
         answer = await api.request(method, path)
         message = f"The method {method} is not allowed for this resource."
         assert error_of(answer) == (405, "HTTPMethodNotAllowed", message)
-        assert "GET" in answer.headers["allow"]
+        assert answer.headers["allow"] == allowed
 
     async def test_a_bug_is_told_to_the_log_and_not_to_the_caller(
         self, thing_api: AsyncClient, controls: FakeControls, capfd: pytest.CaptureFixture[str]
@@ -146,6 +154,13 @@ async def _begin_post(served: str) -> tuple[asyncio.StreamReader, asyncio.Stream
 
 
 class TestObservation:
+    async def test_methods_that_callers_make_up_are_one_label(self, api: AsyncClient) -> None:
+        for method in ("BREW", "WHEN"):
+            assert (await api.request(method, "/v2.0/networks")).status_code == 405
+        page = (await api.get("/metrics")).text
+        assert 'gapless_api_request_seconds_count{method="other",route="/v2.0/networks",status="405"} 2.0' in page
+        assert "BREW" not in page
+
     async def test_metrics_count_requests_by_route(self, api: AsyncClient) -> None:
         await api.get("/v2.0/networks/one")
         await api.get("/v2.0/networks/two")

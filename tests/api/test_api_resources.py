@@ -6,6 +6,8 @@ import pytest
 from api_fakes import FakeControls, Things
 from httpx import AsyncClient, Response
 
+from gapless.controller.api import bodies, validators
+
 
 async def make(api: AsyncClient, **values: Any) -> dict[str, Any]:
     answer = await api.post("/v2.0/things", json={"thing": {"kind": "a", **values}})
@@ -67,6 +69,8 @@ async def test_several_are_made_together_or_not_at_all(thing_api: AsyncClient, c
         (b"{}", "Resource body required"),
         (b"{", "Body contains invalid data"),
         (b"\xff", "Body contains invalid data"),
+        ('{"thing": {"kind": "a", "name": "été"}}'.encode("latin-1"), "Body contains invalid data"),
+        (b'{"thing": {"kind": "a", "name": "\\ud800"}}', "Body contains invalid data"),
         (b"[" * 100_000, "Body contains invalid data"),
         (b"[1]", "Body contains invalid data"),
         (b'"thing"', "Body contains invalid data"),
@@ -95,6 +99,24 @@ async def test_a_body_that_cannot_be_used_is_refused(thing_api: AsyncClient, bod
     assert refusal(answer) == (400, "HTTPBadRequest", message)
 
 
+async def test_a_body_that_is_nested_beyond_use_is_refused_at_every_depth(thing_api: AsyncClient) -> None:
+    for depth in range(20, 1_020, 3):  # somewhere here Python can read it, and not write it into a message any more
+        body = b'{"thing": {"kind": %b}}' % (b"[" * depth + b"]" * depth)
+        answer = await thing_api.post("/v2.0/things", content=body, headers={"Content-Type": "application/json"})
+        assert refusal(answer) == (400, "HTTPBadRequest", "Body contains invalid data")
+
+
+async def test_the_lists_of_a_bulk_request_have_a_bound_together(thing_api: AsyncClient, things: Things) -> None:
+    labels = [f"{number}" for number in range(validators.MOST_ITEMS)]
+    count = bodies.MOST_ITEMS_AT_ONCE // len(labels)
+    wanted = [{"kind": "a", "labels": labels} for _ in range(count)]
+    assert (await thing_api.post("/v2.0/things", json={"things": wanted})).status_code == 201
+    answer = await thing_api.post("/v2.0/things", json={"things": [*wanted, {"kind": "a", "labels": ["one"]}]})
+    message = "The lists in a bulk request may have 5000 items together, and not 5001: send several requests"
+    assert refusal(answer) == (400, "HTTPBadRequest", message)
+    assert len(things.kept) == count
+
+
 async def test_what_is_no_boolean_is_refused_as_neutron_does(thing_api: AsyncClient) -> None:
     answer = await thing_api.post("/v2.0/things", json={"thing": {"kind": "a", "lit": "maybe"}})
     message = "Invalid input for operation: 'maybe' cannot be converted to boolean."
@@ -118,13 +140,17 @@ async def test_tenant_id_is_the_old_name_of_project_id(thing_api: AsyncClient) -
     assert await names(thing_api, "sort_key=tenant_id&sort_dir=desc") == ["of p2", "of p1"]
 
 
-async def test_a_revision_constraint_is_refused_rather_than_ignored(thing_api: AsyncClient) -> None:
+@pytest.mark.parametrize("etag", ["revision_number=1", '"revision_number=1"', '"other", "revision_number=1"'])
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+async def test_a_revision_constraint_is_refused_rather_than_ignored(
+    thing_api: AsyncClient, method: str, etag: str
+) -> None:
     made = await make(thing_api)
-    answer = await thing_api.put(
-        f"/v2.0/things/{made['id']}", json={"thing": {"size": 1}}, headers={"If-Match": "revision_number=1"}
-    )
+    path, body = f"/v2.0/things/{made['id']}", {"thing": {"size": 1}} if method == "PUT" else None
+    answer = await thing_api.request(method, path, json=body, headers={"If-Match": etag})
     message = "Bad if-match request: This server does not support constraining operations based on revision numbers."
     assert refusal(answer) == (400, "BadRequest", message)
+    assert (await thing_api.get(path)).json() == {"thing": made}
 
 
 async def test_a_lost_race_is_run_again(thing_api: AsyncClient, things: Things, controls: FakeControls) -> None:

@@ -65,7 +65,9 @@ def _build_and_remove(cloud: Connection) -> None:
     for each in (*ports, *network.ports(network_id=inside.id)):
         network.delete_port(each)
     network.delete_router(router)
-    network.delete_network(inside)
+    with pytest.raises(exceptions.BadRequestException, match="revision numbers"):
+        network.delete_network(inside, if_revision=1)
+    network.delete_network(inside.id)  # the object remembers the revision that it was asked for
     network.delete_network(outside)
     assert not [*network.ports(), *network.routers(), *network.networks(), *network.subnets(), *network.ips()]
 

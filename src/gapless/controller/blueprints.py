@@ -78,7 +78,7 @@ class Blueprints:
             if self._open is batch:
                 self._open = None
             self._changed.clear()
-            async with self._store.reading() as session:
+            async with self._store.reading(ahead=True) as session:
                 read = await thread.run(session, projection.routers(session, batch.ids))
             for router_id in read.keys() - self._changed:
                 self._known[router_id] = read[router_id]

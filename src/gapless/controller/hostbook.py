@@ -38,7 +38,7 @@ class HostBook:
 
     async def register(self, facts: HostFacts, record: NameRecord) -> None:
         """Store a machine that is new under its name. Raises StoreUnavailable or LostRace."""
-        async with self._store.transaction() as session:
+        async with self._store.transaction(ahead=True) as session:
             await hostrows.save_host(session, facts, record.started, utc_now())
             await hostrows.save_names(session, {facts.name: record})
 

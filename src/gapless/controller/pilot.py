@@ -299,7 +299,7 @@ class Pilot:
     ) -> dict[RouterId, RouterNeeds] | None:
         """What the store says; None if it cannot be read."""
         try:
-            async with self._store.reading() as session:
+            async with self._store.reading(ahead=True) as session:
                 stored = await thread.run(session, work(session))
         except StoreUnavailable as error:
             what = "What changed cannot be read; tried again and again"

@@ -205,7 +205,7 @@ class Recorder:
     async def _settle_doubts(self) -> bool:
         """Read whether the writes that failed are stored nevertheless; false if that cannot be read yet."""
         try:
-            async with self._store.reading() as session:
+            async with self._store.reading(ahead=True) as session:
                 named = {effect.router_id for effect, _ in self._doubts if not isinstance(effect, StorePanel)}
                 stored, panel = await bindingrows.bindings(session, named), await clusterrows.panel(session)
         except StoreUnavailable as error:
@@ -246,7 +246,7 @@ class Recorder:
     ) -> list[R | Exception]:
         """Run `work` on the whole batch, or else on each alone; what it says of each, or the error, in their order."""
         try:
-            async with self._store.transaction() as session:
+            async with self._store.transaction(ahead=True) as session:
                 done = await thread.run(session, work(session, batch))
         except (GaplessError, SQLAlchemyError) as error:
             if len(batch) > 1 and not isinstance(error, StoreUnavailable):

@@ -27,6 +27,7 @@ from gapless.controller.api.app import create_app
 from gapless.controller.shell import Shell, assemble
 from gapless.controller.store.engine import Store, file_of
 from gapless.errors import GaplessError, InvariantError, Unavailable
+from gapless.kernel.limits import allow_descriptors
 from gapless.observe.log import get_logger
 from gapless.observe.notify import Condition, ServiceManager
 
@@ -54,6 +55,7 @@ def main(settings: ServerSettings) -> None:
         garbage.begin()
         await run(settings, stop, lambda _: garbage.ready(settings.liveness.dead_after_s), manager)
 
+    allow_descriptors()  # Callers of the API may be many and idle, and must leave some for hosts.
     with closing(ServiceManager.found_in(os.environ)) as manager:
         asyncio.run(until_signalled())
 

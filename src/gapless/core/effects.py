@@ -19,8 +19,8 @@ class Bind:
     Holds only if the stored epoch is still `replaces` (0: never bound), or if this binding is stored already: then
     only its `leaving_host` is put right. Of those who may succeed, only successors of higher epochs stay. Answered by
     exactly one BindingStored or BindingFailed. The record's first steps are part of this: DECIDED is the moment of the
-    effect, LAST_HEARD lies `silent_s` before it, BOUND is the moment of the transaction. Every later step comes as a
-    RecordStep.
+    effect, LAST_HEARD lies `silent_s` before it (without that there is none), BOUND is the moment of the transaction.
+    Every later step comes as a RecordStep.
     """
 
     router_id: RouterId
@@ -31,7 +31,8 @@ class Bind:
     """Stored with the binding: a living host that must confirm that nothing is left there before `host` may build."""
     kind: MoveKind
     silent_s: float | None
-    """How long the previous host had been silent when this was decided; None where silence is not why."""
+    """How long ago the previous host was heard last when this was decided; None where silence is not why, or it was
+    not heard since the controller's start: when that was, nobody knows."""
     choice: str
     """Why this host, of those that could take it: the record's detail."""
     reason: str

@@ -3,14 +3,16 @@
 import asyncio
 import threading
 from collections.abc import Collection
+from pathlib import Path
 
 import pytest
 from shell_fakes import PATIENCE_S, add_routers, delete_router, rename_router
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller import blueprints
 from gapless.controller.blueprints import Blueprints
-from gapless.controller.store import projection
+from gapless.controller.store import engine, projection
 from gapless.controller.store.engine import Store
 from gapless.errors import StoreUnavailable
 from gapless.model.router import Router, RouterId
@@ -100,7 +102,20 @@ async def test_a_store_that_is_away_is_everybodys_trouble_and_is_asked_again(sto
     assert (await made.of([a])).keys() == {a}
 
 
-def _away() -> None:
+async def test_what_hosts_have_to_build_is_read_whoever_else_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "CONNECTIONS", 1)
+    monkeypatch.setattr(engine, "CONNECTION_TIMEOUT_S", 0.01)
+    crowded = await Store.open(f"sqlite:///{tmp_path}/gapless.db")
+    (a,) = await add_routers(crowded, "a")
+    async with crowded.reading() as session:
+        assert await session.scalar(text("SELECT 1")) == 1
+        assert (await Blueprints(crowded).of([a])).keys() == {a}
+    await crowded.close()
+
+
+def _away(**_: bool) -> None:
     raise StoreUnavailable("the database is gone")
 
 

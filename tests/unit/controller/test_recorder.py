@@ -1,5 +1,6 @@
 """What the recorder promises the planner: "failed" means "not done", whatever the database does."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,18 +33,18 @@ class FlakyStore:
         self.transactions = 0
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self, *, ahead: bool = False) -> AsyncIterator[AsyncSession]:
         self.transactions += 1
-        async with self._store.transaction() as session:
+        async with self._store.transaction(ahead=ahead) as session:
             yield session
         if self.fails_after_commit:
             raise StoreUnavailable("the connection broke after the commit")
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncSession]:
+    async def reading(self, *, ahead: bool = False) -> AsyncIterator[AsyncSession]:
         if self.fails_to_read:
             raise StoreUnavailable("nothing can be read")
-        async with self._store.reading() as session:
+        async with self._store.reading(ahead=ahead) as session:
             yield session
 
 
@@ -104,6 +105,23 @@ async def test_a_binding_that_is_stored_although_its_transaction_failed_is_answe
     desk.bind(1)
     await desk.recorder.flush()
     assert desk.answers == [("bound", 1, "")]
+
+
+async def test_a_binding_waits_for_one_caller_of_the_api_and_not_for_a_queue_of_them(desk: Desk, store: Store) -> None:
+    bound_before: list[bool] = []
+
+    async def call() -> None:
+        async with store.transaction():
+            bound_before.append(bool(desk.answers))
+
+    async with asyncio.TaskGroup() as tasks, store.transaction():
+        tasks.create_task(call())
+        tasks.create_task(call())
+        await asyncio.sleep(0)  # both are in the queue
+        desk.bind(1)
+        tasks.create_task(desk.recorder.flush())
+        await asyncio.sleep(0)
+    assert bound_before == [True, True]
 
 
 async def test_a_withdrawal_that_is_stored_although_its_transaction_failed_is_answered_as_stored(desk: Desk) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sqlite3
@@ -223,6 +224,20 @@ def test_a_signal_ends_the_process_cleanly(tmp_path: Path, number: signal.Signal
     assert process.returncode == 0
     assert "Controller stopped" in rest
     assert "Traceback" not in rest
+
+
+def test_the_process_may_have_as_many_connections_as_it_is_allowed(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, before[1]), before[1]))
+    try:
+        with start(tmp_path) as process:
+            assert process.stderr is not None
+            assert "is ready" in process.stderr.readline()
+            assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (before[1], before[1])
+            process.terminate()
+            process.communicate(timeout=PATIENCE_S)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.parametrize("what", ["state directory", "old state directory", "database", "key"])

@@ -343,6 +343,49 @@ async def test_a_crowd_of_readers_does_not_keep_the_writer_waiting(url: str, mon
     await crowded.close()
 
 
+async def test_who_reads_ahead_waits_for_no_crowd(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "CONNECTIONS", 1)
+    monkeypatch.setattr(engine, "CONNECTION_TIMEOUT_S", 0.01)
+    crowded = await Store.open(url)
+    async with crowded.reading() as one, crowded.reading(ahead=True) as ours:
+        assert (await names(one), await names(ours)) == ([], [])
+    await crowded.close()
+
+
+async def test_who_writes_ahead_waits_for_one_writer_and_not_for_the_queue(store: Store) -> None:
+    written: list[str] = []
+
+    async def write(name: str, *, ahead: bool = False) -> None:
+        async with store.transaction(ahead=ahead) as session:
+            session.add(router(name))
+            written.append(name)
+
+    async with asyncio.TaskGroup() as writers, store.transaction():
+        for name in ("a", "b", "c"):
+            writers.create_task(write(name))
+        await asyncio.sleep(0)  # all of them are in the queue
+        writers.create_task(write("ours", ahead=True))
+        await asyncio.sleep(0)
+    assert written == ["ours", "a", "b", "c"]
+
+
+async def test_who_writes_ahead_again_and_again_leaves_turns_to_the_others(store: Store) -> None:
+    written: list[str] = []
+
+    async def write(*names_: str, ahead: bool = False) -> None:
+        for name in names_:
+            async with store.transaction(ahead=ahead) as session:
+                session.add(router(name))
+                written.append(name)
+
+    async with asyncio.TaskGroup() as writers, store.transaction():
+        writers.create_task(write("ours 1", "ours 2", "ours 3", ahead=True))
+        writers.create_task(write("a"))
+        writers.create_task(write("b"))
+        await asyncio.sleep(0)
+    assert written == ["ours 1", "a", "ours 2", "b", "ours 3"]
+
+
 async def test_a_mistake_in_our_own_sql_is_not_dressed_up(store: Store) -> None:
     with pytest.raises(Exception, match="no such table: songs") as raised:
         async with store.reading() as session:

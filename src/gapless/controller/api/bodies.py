@@ -22,17 +22,19 @@ Values = dict[str, Any]
 
 MAX_BYTES = 1 << 20
 """A bulk request of some thousand ports; what is longer is a mistake or an attack."""
+MOST_DEEP = 16
+"""Objects and lists in one another; a bulk request for routers with gateways has seven."""
 MOST_AT_ONCE = 500
 """Resources in one bulk request. They are one transaction, and as long as it lasts no binding can be stored."""
+MOST_ITEMS_AT_ONCE = 5000
+"""Items of all their lists together, such as addresses: each may cost as much as a resource of its own."""
 READ_TIMEOUT_S = 30.0
 """A caller that takes longer to send its body is gone. It holds nothing but its own connection until then."""
 
 
 async def read(request: Request) -> Any:
     """The body as JSON; None if there is none. Read to its end before any transaction begins."""
-    constraint = request.headers.get("if-match", "")
-    if constraint.startswith("revision_number="):
-        raise BadRequest("if-match", "This server does not support constraining operations based on revision numbers")
+    refuse_constraint(request)
     chunks, size = [], 0
     try:
         async with asyncio.timeout(READ_TIMEOUT_S):
@@ -50,9 +52,31 @@ async def read(request: Request) -> Any:
     if not _is_json(request.headers.get("content-type", "")):
         raise HTTPException(415, "A request body must be JSON: say so with the header Content-Type: application/json.")
     try:
-        return msgspec.json.decode(b"".join(chunks))
-    except (msgspec.DecodeError, RecursionError):
+        body = msgspec.json.decode(b"".join(chunks))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # The second is for a string that is not UTF-8, such as a name in Latin-1.
         raise HttpBadRequest("Body contains invalid data") from None
+    if _is_deep(body):
+        raise HttpBadRequest("Body contains invalid data")
+    return body
+
+
+def _is_deep(body: Any) -> bool:
+    """Whether it is nested beyond all use: Python can read more than it can write into a message that refuses it."""
+    level = [body]
+    for _ in range(MOST_DEEP):
+        level = [inner for each in level if isinstance(each, dict) for inner in each.values()] + [
+            inner for each in level if isinstance(each, list) for inner in each
+        ]
+        if not level:
+            return False
+    return True
+
+
+def refuse_constraint(request: Request) -> None:
+    """For whatever changes something: a condition that cannot be kept is refused, in quotes or without them."""
+    if any("revision_number=" in each for each in request.headers.getlist("if-match")):
+        raise BadRequest("if-match", "This server does not support constraining operations based on revision numbers")
 
 
 def _is_json(content_type: str) -> bool:
@@ -75,9 +99,21 @@ def created(resource: Resource, body: Any) -> tuple[list[Values], bool]:
                 f"A bulk request may create {MOST_AT_ONCE} {resource.collection} at once, and not {len(items)}: send "
                 "several requests"
             )
+        if (listed := sum(map(_listed, items))) > MOST_ITEMS_AT_ONCE:
+            raise HttpBadRequest(
+                f"The lists in a bulk request may have {MOST_ITEMS_AT_ONCE} items together, and not {listed}: send "
+                "several requests"
+            )
         wrapped = (item if resource.name in item else {resource.name: item} for item in items)
         return [_for_post(resource, _unwrapped(resource, item)) for item in wrapped], True
     return [_for_post(resource, _unwrapped(resource, body))], False
+
+
+def _listed(value: Any) -> int:
+    """How many items its lists have, those in lists included."""
+    if isinstance(value, dict):
+        return sum(map(_listed, value.values()))
+    return len(value) + sum(map(_listed, value)) if isinstance(value, list) else 0
 
 
 def updated(resource: Resource, body: Any) -> Values:

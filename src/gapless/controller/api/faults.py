@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from gapless.errors import Conflict, GaplessError, InvalidRequest, LostRace, NotFound, Refused, Unavailable
 from gapless.observe.log import get_logger
@@ -87,4 +88,13 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     words = _WORDS.get(status, error.detail).format(method=request.method)
-    return answer(status, _PLAIN_TYPES.get(status, "HTTPError"), words, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed(request))
+    return answer(status, _PLAIN_TYPES.get(status, "HTTPError"), words, headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of a path (RFC 9110, 15.5.6). Each has a route of its own, and the router names only the first."""
+    routes = [each for each in request.app.routes if each.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for each in routes for method in each.methods or ()})

@@ -133,8 +133,9 @@ class Collection:
         item = await self._transactions.write(lambda session: self._operations.update(session, id_, dict(values)))
         return json_response({self.resource.name: self._shown([item])[0]})
 
-    async def delete(self, _: Request, id_: str) -> Response:
+    async def delete(self, request: Request, id_: str) -> Response:
         """DELETE /{collection}/{id}"""
+        bodies.refuse_constraint(request)
         await self._transactions.write(lambda session: self._operations.delete(session, id_))
         return no_content()
 

@@ -15,8 +15,9 @@ An agent *has* a router that is active there or stands by there, and lists both,
 refused.
 
 Both answer when the move is asked for, not when it is done. Whether a host can take the router is the planner's
-judgement at that moment; should it change before the move is decided, the planner keeps the wish, and the router says
-what it waits for in /v2.0/gapless/routers. A move that was decided is in /v2.0/gapless/failovers.
+judgement at that moment; should it change before the move is decided, the planner keeps the wish until the router is
+added to the agent that it is on, and the router says what it waits for in /v2.0/gapless/routers. A move that was
+decided is in /v2.0/gapless/failovers.
 """
 
 from collections.abc import Iterable, Mapping
@@ -133,27 +134,27 @@ class Scheduler:
         return json_response({AGENT.collection: await self._transactions.read(work)})
 
     async def add(self, request: Request, id_: str) -> Response:
-        """POST /agents/{id}/l3-routers `{"router_id": ...}`: move the router to this agent."""
+        """POST /agents/{id}/l3-routers `{"router_id": ...}`: move the router to this agent; one that is there stays."""
         router_id = _router_id(await bodies.read(request))
 
-        async def work(session: AsyncSession) -> HostName | None:
+        async def work(session: AsyncSession) -> HostName:
             host = await agents.row_of(session, id_)
             await _require_router(session, router_id)
-            if await session.scalar(select(BindingRow.host).where(BindingRow.router_id == router_id)) == host.name:
-                return None
-            if not host.admin_state_up:
+            bound_to = await session.scalar(select(BindingRow.host).where(BindingRow.router_id == router_id))
+            if not (host.admin_state_up or bound_to == host.name):
                 raise InvalidL3Agent(id_)
             return HostName(host.name)
 
         target = await self._transactions.read(work)
-        if target is not None:
-            if objection := self._controls.objections(RouterId(router_id)).get(target):
-                raise RouterSchedulingFailed(router_id, id_, f"Host {target} {objection}.")
-            self._controls.move_requested(RouterId(router_id), target)
+        if objection := self._controls.objections(RouterId(router_id)).get(target):
+            raise RouterSchedulingFailed(router_id, id_, f"Host {target} {objection}.")
+        # Also where it is already: somebody may have asked for another host, and that be still waited for.
+        self._controls.move_requested(RouterId(router_id), target)
         return json_response(None, HTTPStatus.CREATED)  # Neutron's body; the client reads it
 
-    async def remove(self, _: Request, id_: str, router_id: str) -> Response:
+    async def remove(self, request: Request, id_: str, router_id: str) -> Response:
         """DELETE /agents/{id}/l3-routers/{router_id}: move the router anywhere else."""
+        bodies.refuse_constraint(request)
 
         async def work(session: AsyncSession) -> HostName:
             host = await agents.row_of(session, id_)

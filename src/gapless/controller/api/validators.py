@@ -24,6 +24,8 @@ NAME_MAX = 255
 DESCRIPTION_MAX = 255
 PROJECT_ID_MAX = 255
 DEVICE_MAX = 255
+MOST_ITEMS = 1000
+"""Of one list: more than anybody needs, and few enough to be compared with each other while others wait."""
 
 _MAC = re.compile(r"[0-9a-f]{2}([:-]?)[0-9a-f]{2}(\1[0-9a-f]{2}){4}", re.IGNORECASE)
 _TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
@@ -262,9 +264,7 @@ def unique_texts(longest: int) -> Validator:
     check_text = text(longest)
 
     def check(value: Any) -> list[str]:
-        if not isinstance(value, list):
-            raise Malformed(f"'{value}' is not a list")
-        sent = [check_text(item) for item in value]
+        sent = [check_text(item) for item in _listed(value, "'{}' is not a list")]
         if doubled := [item for at, item in enumerate(sent) if item in sent[:at]]:
             raise Malformed(f"Duplicate items in the list: '{', '.join(dict.fromkeys(doubled))}'")
         return sent
@@ -274,8 +274,9 @@ def unique_texts(longest: int) -> Validator:
 
 def fixed_ips(value: Any) -> list[dict[str, str]]:
     """Addresses of a port: objects with `subnet_id`, `ip_address` or both."""
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise Malformed(f"Invalid data format for fixed IP: '{value}'")
+    refusal = "Invalid data format for fixed IP: '{}'"
+    if not all(isinstance(item, dict) for item in _listed(value, refusal)):
+        raise Malformed(refusal.format(value))
     sent = [_FIXED_IP(item) for item in value]
     addresses = [item["ip_address"] for item in sent if "ip_address" in item]
     if doubled := _first_double(addresses):
@@ -285,17 +286,14 @@ def fixed_ips(value: Any) -> list[dict[str, str]]:
 
 def allocation_pools(value: Any) -> list[dict[str, str]]:
     """Ranges of addresses: objects with `start` and `end`."""
-    if not isinstance(value, list):
-        raise Malformed(f"Invalid data format for IP pool: '{value}'")
-    return [_exactly(item, {"start": ip_address, "end": ip_address}) for item in value]
+    sent = _listed(value, "Invalid data format for IP pool: '{}'")
+    return [_exactly(item, {"start": ip_address, "end": ip_address}) for item in sent]
 
 
 def nameservers(value: Any) -> list[str]:
     """Addresses of name servers, each once."""
-    if not isinstance(value, list):
-        raise Malformed(f"Invalid data format for nameserver: '{value}'")
     sent = []
-    for host in value:
+    for host in _listed(value, "Invalid data format for nameserver: '{}'"):
         try:
             sent.append(ip_address(host))
         except Malformed as error:
@@ -307,9 +305,8 @@ def nameservers(value: Any) -> list[str]:
 
 def routes(value: Any) -> list[dict[str, str]]:
     """Routes: objects with `destination` and `nexthop`, each pair once."""
-    if not isinstance(value, list):
-        raise Malformed(f"Invalid data format for hostroute: '{value}'")
-    sent = [_exactly(item, {"destination": route_cidr, "nexthop": ip_address}) for item in value]
+    given = _listed(value, "Invalid data format for hostroute: '{}'")
+    sent = [_exactly(item, {"destination": route_cidr, "nexthop": ip_address}) for item in given]
     for at, route in enumerate(sent):
         if route in sent[:at]:
             raise Malformed(f"Duplicate hostroute '{route}'")
@@ -317,6 +314,15 @@ def routes(value: Any) -> list[dict[str, str]]:
 
 
 _FIXED_IP = mapping(subnet_id=Key(uuid), ip_address=Key(ip_address))
+
+
+def _listed(value: Any, refusal: str) -> list[Any]:
+    """The value, if it is a list and not too long; `refusal` has a place for what is none."""
+    if not isinstance(value, list):
+        raise Malformed(refusal.format(value))
+    if len(value) > MOST_ITEMS:
+        raise Malformed(f"a list may have {MOST_ITEMS} items, and not {len(value)}")
+    return value
 
 
 def _exactly(value: Any, checks: Mapping[str, Validator]) -> dict[str, Any]:
@@ -353,7 +359,7 @@ def _network(value: str, refusal: str) -> IPv4Network:
 
 def _refuse_address(value: str) -> NoReturn:
     octets = value.split(".")
-    if len(octets) == 4 and all(octet.isascii() and octet.isdecimal() and int(octet) < 256 for octet in octets):
+    if len(octets) == 4 and all(_is_octet(octet) for octet in octets):
         recommended = ".".join(str(int(octet)) for octet in octets)
         raise Malformed(f"'{value}' is not an accepted IP address, '{recommended}' is recommended")
     try:
@@ -361,6 +367,11 @@ def _refuse_address(value: str) -> NoReturn:
     except AddressValueError:
         raise Malformed(f"'{value}' is not a valid IP address") from None
     raise Malformed(f"'{value}' is an IPv6 address, and only IPv4 is supported")
+
+
+def _is_octet(text: str) -> bool:
+    """With zeros before it or without; what is longer could be a number that Python does not read at all."""
+    return len(text) < 10 and text.isascii() and text.isdecimal() and int(text) < 256
 
 
 @lru_cache(maxsize=4096)

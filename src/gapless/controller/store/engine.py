@@ -4,14 +4,15 @@
     async with store.reading() as session: ...        one consistent snapshot; what is written in it is dropped
 
 Writers of this process queue (first come, first served), so none waits for a lock of SQLite while it holds the event
-loop's attention; other processes are held off by SQLite itself. Errors of the database leave here in Gapless's words:
-StoreUnavailable says what to do, LostRace says that doing it again is right.
+loop's attention; other processes are held off by SQLite itself. What the controller itself stores and reads goes
+`ahead` of callers of the API, of whom there may be a crowd just when hosts have died. Errors of the database leave here
+in Gapless's words: StoreUnavailable says what to do, LostRace says that doing it again is right.
 """
 
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -30,6 +31,8 @@ RETRIES = 10
 """How often a transaction is begun when it loses races, before its error is shown."""
 CONNECTIONS = 15
 """So many may read at once. The one writer has a connection of its own: no crowd of readers keeps it waiting."""
+CONNECTIONS_AHEAD = 3
+"""So many more may who read ahead of them."""
 CONNECTION_TIMEOUT_S = 10.0
 """How long to wait for one of them."""
 CLOSING_S = sqlite.BUSY_TIMEOUT_S + 1.0
@@ -39,13 +42,16 @@ CLOSING_S = sqlite.BUSY_TIMEOUT_S + 1.0
 class Store:
     """The database. Make one with `await Store.open(url)`."""
 
-    def __init__(self, *, reading: AsyncEngine, writing: AsyncEngine, database: str) -> None:
-        self._engines = (reading, writing)
+    def __init__(self, *, reading: AsyncEngine, ahead: AsyncEngine, writing: AsyncEngine, database: str) -> None:
+        self._engines = (reading, ahead, writing)
         self._database = database
         self._readers = async_sessionmaker(reading, expire_on_commit=False, autoflush=True)
+        self._readers_ahead = async_sessionmaker(ahead, expire_on_commit=False, autoflush=True)
         as_writer = writing.execution_options(**{sqlite.WRITES: True})
         self._writers = async_sessionmaker(as_writer, expire_on_commit=False, autoflush=True)
         self._turn = asyncio.Lock()
+        self._callers = asyncio.Lock()
+        """Who is not ahead waits here, so that there is one of them at most in the queue for a turn."""
         self._health = Health()
         self._users = 0
         self._is_unused = asyncio.Event()
@@ -63,7 +69,12 @@ class Store:
         database = parsed.database or ""
         with _translating(database):
             await migrate.to_newest(parsed)
-            store = cls(reading=_engine(parsed, CONNECTIONS), writing=_engine(parsed, 1), database=database)
+            store = cls(
+                reading=_engine(parsed, CONNECTIONS),
+                ahead=_engine(parsed, CONNECTIONS_AHEAD),
+                writing=_engine(parsed, 1),
+                database=database,
+            )
             try:
                 async with store.transaction() as session:
                     # A read-only file is found now, not by the first request. A transaction alone does not tell: SQLite
@@ -87,13 +98,14 @@ class Store:
             await engine.dispose()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self, *, ahead: bool = False) -> AsyncIterator[AsyncSession]:
         """A session whose changes are stored together when the block ends, or not at all when it raises.
 
-        `session.info` starts with empty sets `routers_changed` and `routers_deleted`, filled by operations.
+        `ahead`: it waits for one that has begun, and for no other that is not ahead. `session.info` starts with empty
+        sets `routers_changed` and `routers_deleted`, filled by operations.
         """
         info: dict[str, set[str]] = {"routers_changed": set(), "routers_deleted": set()}
-        async with self._used(), self._turn:
+        async with self._used(), nullcontext() if ahead else self._callers, self._turn:
             try:
                 with _translating(self._database):
                     async with self._writers(info=info) as session, session.begin():
@@ -103,10 +115,13 @@ class Store:
                 raise
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncSession]:
-        """A session that sees one moment of the store, and stores nothing. Readers wait for nobody."""
+    async def reading(self, *, ahead: bool = False) -> AsyncIterator[AsyncSession]:
+        """A session that sees one moment of the store, and stores nothing. Readers wait for no writer, and those ahead
+        for no others.
+        """
+        readers = self._readers_ahead if ahead else self._readers
         with _translating(self._database):
-            async with self._used(), self._readers() as session:
+            async with self._used(), readers() as session:
                 yield session
                 await session.rollback()
 

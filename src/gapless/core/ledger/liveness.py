@@ -104,6 +104,10 @@ class Silence:
         """How long it has lasted; at least as long as is known, for a host not heard since the controller's start."""
         return now - (self.counted_from if self.heard_at is None else self.heard_at)
 
+    def heard_ago_s(self, now: float) -> float | None:
+        """How long ago it was heard last; None: never since the controller's start."""
+        return None if self.heard_at is None else now - self.heard_at
+
 
 def excused_s(away_s: float, timing: Timing) -> float:
     """How much of a silence is not counted after a pause of the controller.

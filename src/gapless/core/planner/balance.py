@@ -9,6 +9,7 @@ Nothing is decided here by itself: a router that forwards stays where it is unti
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import heapify, heappop, heapreplace
 
 from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
@@ -37,11 +38,13 @@ def shifts(ledger: Ledger) -> list[Shift]:
     able = {host.name: host for host in ledger.fleet if not (host.unavailing or host.inability)}
     active = {name: len(host.bound) for name, host in able.items()}
     choices = _choices(ledger, able, active)
+    ways = [(_nearness(way, active), way) for way in choices]
+    heapify(ways)
     found, gone = [], set[RouterId]()
-    while (way := _furthest(choices, active, gone)) is not None:
-        is_ready, router_id = min(choices[way], key=lambda each: (not each[0], each[1]))
+    while (way := _furthest(ways, choices, active, gone)) is not None:
+        has_to_build, router_id = choices[way].pop()
         from_host, to_host = way
-        found.append(Shift(router_id=router_id, from_host=from_host, to_host=to_host, is_ready=is_ready))
+        found.append(Shift(router_id=router_id, from_host=from_host, to_host=to_host, is_ready=not has_to_build))
         gone.add(router_id)
         active[from_host] -= 1
         active[to_host] += 1
@@ -50,18 +53,22 @@ def shifts(ledger: Ledger) -> list[Shift]:
 
 def _choices(
     ledger: Ledger, able: dict[HostName, Host], active: dict[HostName, int]
-) -> dict[_Way, set[tuple[bool, RouterId]]]:
-    """From a host with more than its share to one with less: the routers that could go, and whether at once."""
+) -> dict[_Way, list[tuple[bool, RouterId]]]:
+    """From a host with more than its share to one with less: whether it has to build first, and the router, of all that
+    could go; what goes first comes last.
+    """
     share = sum(active.values()) / max(1, len(active))
     poor = [host for name, host in able.items() if active[name] < share]
-    choices: dict[_Way, set[tuple[bool, RouterId]]] = {}
+    choices: dict[_Way, list[tuple[bool, RouterId]]] = {}
     for router in _resting(ledger, [name for name in able if active[name] > share]):
-        ready = drains.switchover_to(ledger, router)
+        ready, avoid = drains.switchover_to(ledger, router), router.hosts.waiting(ledger.now)
         for host in poor:
             has_it = router.succession.right_of(host.name) is not None
-            if not objection(host, router.needs, router.hosts.waiting(ledger.now), has_it=has_it):
+            if not objection(host, router.needs, avoid, has_it=has_it):
                 assert router.host is not None
-                choices.setdefault((router.host, host.name), set()).add((host.name == ready, router.id))
+                choices.setdefault((router.host, host.name), []).append((host.name != ready, router.id))
+    for routers in choices.values():
+        routers.sort(reverse=True)
     return choices
 
 
@@ -76,10 +83,32 @@ def _resting(ledger: Ledger, hosts: list[HostName]) -> Iterator[RouterRecord]:
 
 
 def _furthest(
-    choices: dict[_Way, set[tuple[bool, RouterId]]], active: dict[HostName, int], gone: set[RouterId]
+    ways: list[tuple[int, _Way]],
+    choices: dict[_Way, list[tuple[bool, RouterId]]],
+    active: dict[HostName, int],
+    gone: set[RouterId],
 ) -> _Way | None:
-    """The two hosts that are furthest apart, of those between which a router can go; None: none is worth it."""
-    for way in list(choices):
-        choices[way] = {each for each in choices[way] if each[1] not in gone}
-    ways = [way for way, routers in choices.items() if routers and active[way[0]] - active[way[1]] > 1]
-    return min(ways, key=lambda way: (active[way[1]] - active[way[0]], way), default=None)
+    """The two hosts that are furthest apart, of those between which a router can go; None: none is worth it.
+
+    `ways` is a heap. Hosts with more than their share only lose, those with less only gain, so no two come further
+    apart: a way may be in the heap too early, and never too late. With all ways looked at for each router, thirty
+    thousand routers would keep the controller from everything else for a minute and more.
+    """
+    while ways:
+        noted, way = ways[0]
+        nearness, routers = _nearness(way, active), choices[way]
+        while routers and routers[-1][1] in gone:
+            routers.pop()
+        if not routers or nearness >= -1:
+            heappop(ways)
+        elif nearness != noted:
+            heapreplace(ways, (nearness, way))
+        else:
+            return way
+    return None
+
+
+def _nearness(way: _Way, active: dict[HostName, int]) -> int:
+    """How many more the one has that gets a router than the one that gives it: the further below 0, the better."""
+    from_host, to_host = way
+    return active[to_host] - active[from_host]

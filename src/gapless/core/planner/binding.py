@@ -47,7 +47,7 @@ class Binding:
             previous_host=router.host,
             leaving_host=self.leaving(router, target.name),
             kind=wish.kind,
-            silent_s=home.silence.length_s(self._ledger.now) if home is not None and is_for_silence else None,
+            silent_s=home.silence.heard_ago_s(self._ledger.now) if home is not None and is_for_silence else None,
             choice=choice,
             reason=wish.reason,
             cause=router.cause,

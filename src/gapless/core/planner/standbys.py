@@ -9,7 +9,8 @@ thing, and what it begins leads to the next look. In the order in which it looks
     3. A right has ended: that it is nobody's is stored. A right is being taken: its holder has to acknowledge.
     4. It need not be guarded any more: first nobody may succeed, then the guard goes.
     5. Its host is over, and nobody took over: the first standby that has it built, or the same host in its new
-       incarnation, or the one that it came from (RESTART), or, when its host is dead, any other (RESCHEDULE).
+       incarnation, or the one that it came from (RESTART), or, when its host is dead, any other (RESCHEDULE). Where no
+       host suits, the same host, if that is back.
     6. Its host is dead or leaseless, as far as the controller hears: whoever may succeed does so by itself. Until then
        the arbiters are asked whether that host is over.
     7. It should leave its host (MANUAL, RETRY, DRAIN): to the first standby that can take it now, once there is one.
@@ -261,7 +262,18 @@ class Standbys:
             return Stay(reason=f"{home.name} looks dead, but the brake is engaged: nothing moves for silence")
         if home is None or home.is_dead:
             return homeless(router, home, beliefs)
+        if self._is_last_resort(router, home):
+            return self._bind(router, wish, home, home.leased, f"{home.name} had it, and no other host can take it")
         return self._wait_for_return(router, home, wish)
+
+    def _is_last_resort(self, router: RouterRecord, home: Host) -> bool:
+        """Whether the router, which runs nowhere, had better stay on its host, although that suits it no more: it asks
+        for another zone by now, or its host has lost a way out. There it was until its host was over.
+        """
+        if not (home.holds_lease and home.is_held) or readiness.hindrance(router, home):
+            return False
+        others = (host for host in self._ledger.fleet if host is not home)
+        return all(objection(host, router.needs, is_urgent=True) for host in others)
 
     def _former(self, router: RouterRecord) -> Host | None:
         """The host that had it before and has it built still, if that could have it active at once, and the new one was

@@ -1,12 +1,22 @@
 """What should move so that hosts have about as many routers active: little, and only to standbys that are ready."""
 
 from collections import Counter
+from itertools import count
+from random import Random
 
-from planner_rig import needs
+import pytest
+from planner_rig import facts, needs
 from standby_rig import StandbyRig
 
 from gapless.core.events import RouterWanted
-from gapless.core.planner.balance import Shift
+from gapless.core.ledger.ledger import Ledger
+from gapless.core.ledger.moves import AssignmentState
+from gapless.core.ledger.views import StoredHost, StoredRouter
+from gapless.core.planner import balance
+from gapless.core.planner.balance import Shift, shifts
+from gapless.core.planner.placement import objection
+from gapless.model.host import AgentState, HostName, Incarnation
+from gapless.model.plan import Epoch
 from gapless.model.router import FailoverMode
 
 
@@ -88,3 +98,80 @@ def test_what_is_ready_goes_first_and_classic_routers_stay() -> None:
     away = rig.standby("r0")[0] or ""
     rig.failed(away, "r0")
     assert [each.router_id for each in rig.planner.shifts() if each.to_host == away and each.is_ready][:1] != ["r0"]
+
+
+def fleet(routers: list[int], zones: Random) -> Ledger:
+    """Hosts with so many routers active on each, of which some may be in one zone only; nobody stands by."""
+    names = [HostName(f"h{number:03}") for number in range(len(routers))]
+    hosts = [
+        StoredHost(
+            facts=facts(name, lease_address="192.0.2.1", availability_zone=zones.choice(["nova", "east"])),
+            incarnation=Incarnation(1),
+            admin_up=True,
+        )
+        for name in names
+    ]
+    stored = [
+        StoredRouter(
+            needs=needs(
+                f"r-{name}-{number}", FailoverMode.STANDBY, availability_zone_hints=zones.choice([(), (), ("east",)])
+            ),
+            host=name,
+            epoch=Epoch(1),
+            incarnation=Incarnation(1),
+        )
+        for name, count in zip(names, routers, strict=True)
+        for number in range(count)
+    ]
+    ledger = Ledger(0.0, hosts, stored)
+    for host in ledger.fleet:
+        host.connected, host.agent, host.leased, host.is_held = True, AgentState.RUNNING, Incarnation(1), True
+        host.silence.end(0.0)
+    for router in ledger.routers.values():
+        router.state = AssignmentState.ACTIVE
+    return ledger
+
+
+def one_after_another(ledger: Ledger) -> list[tuple[str, str, str]]:
+    """The same, said plainly: of all that could go now, what goes first; and again, until nothing is worth it."""
+    active = {host.name: len(host.bound) for host in ledger.fleet}
+    share = sum(active.values()) / len(active)
+    rich, poor = ([name for name in active if (active[name] > share) is more] for more in (True, False))
+    left, found = list(ledger.routers.values()), []
+    while True:
+        can_go = [
+            (active[to] - active[router.host], router.host, to, router.id, router)
+            for router in left
+            for to in poor
+            if router.host in rich and active[router.host] - active[to] > 1
+            if (host := ledger.fleet.get(to)) is not None and not objection(host, router.needs)
+        ]
+        if not can_go:
+            return found
+        _, from_host, to_host, router_id, router = min(can_go, key=lambda each: each[:4])
+        found.append((router_id, from_host, to_host))
+        active[from_host] -= 1
+        active[to_host] += 1
+        left.remove(router)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_goes_first_is_what_would_be_found_by_looking_at_everything_each_time(seed: int) -> None:
+    random = Random(seed)
+    ledger = fleet([random.choice([0, 0, 1, 3, 9]) for _ in range(random.randrange(2, 9))], random)
+    found = [(each.router_id, each.from_host, each.to_host) for each in shifts(ledger)]
+    assert found == one_after_another(ledger)
+
+
+def test_a_large_fleet_is_not_looked_at_anew_for_each_router(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger, looks = fleet([40] * 76 + [0] * 4, Random(1)), count()
+    nearness = balance._nearness
+
+    def counted(way: tuple[HostName, HostName], active: dict[HostName, int]) -> int:
+        next(looks)
+        return nearness(way, active)
+
+    monkeypatch.setattr(balance, "_nearness", counted)
+    found = shifts(ledger)
+    assert len(found) == 152
+    assert next(looks) < 100 * len(found), "there are 304 ways, of which each move changes 80"

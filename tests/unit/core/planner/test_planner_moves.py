@@ -143,6 +143,17 @@ def test_what_an_operator_asks_for_while_a_move_is_being_stored_comes_next(named
     assert [each.host for each in rig.all_said(Bind)][1:] == ["h2", named]
 
 
+def test_what_waits_until_its_host_can_let_go_is_taken_back_by_asking_for_that_host() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+    rig.report("h1", agent=AgentState.RESTARTING)
+    rig.move("r1", "h2")
+    assert rig.reason("r1") == "it should leave h1, but that host has no running agent, so it stays"
+    rig.move("r1", "h1")
+    rig.report("h1")
+    assert (rig.host("r1"), rig.explanations("r1")[-1]) == ("h1", "")
+
+
 def test_what_was_asked_for_is_done_when_it_is_bound_there() -> None:
     rig = Rig("h1", "h2", "h3")
     rig.want("r1")

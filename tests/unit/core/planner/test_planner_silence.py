@@ -69,6 +69,7 @@ def test_every_stored_host_counts_as_heard_at_the_start() -> None:
     assert rig.all_said(Bind) == []
     rig.pass_time(2, heard=["h2"])
     assert rig.host("r1") == "h2"
+    assert rig.all_said(Bind)[0].silent_s is None, "when it was heard last, this controller does not know"
 
 
 @pytest.mark.parametrize("first", ["timer", "report"])

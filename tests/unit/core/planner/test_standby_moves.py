@@ -1,13 +1,14 @@
 """Guarded routers that change hosts otherwise: hosts that die or restart, drains, and what operators ask for."""
 
-from planner_rig import facts
+import pytest
+from planner_rig import facts, needs
 from standby_rig import StandbyRig, binds, tenure, three, two
 
 from gapless.core.effects import AskArbiters, Bind
-from gapless.core.events import RouterDeleted
+from gapless.core.events import RouterDeleted, RouterWanted
 from gapless.core.planner.standbys import CALM_S, NEWS_S
 from gapless.model.plan import MoveKind
-from gapless.model.router import RouterId
+from gapless.model.router import FailoverMode, RouterId
 
 # Hosts that die or restart
 
@@ -48,6 +49,43 @@ def test_a_host_that_restarted_without_a_standby_is_made_active_anew() -> None:
     rig.restart_host("h1")
     assert binds(rig) == [("h1", MoveKind.RESTART)]
     assert rig.role("h1", "r1") == "active at 2"
+
+
+def asks_for_the_east(rig: StandbyRig) -> None:
+    """r1 may be in zone east only; where it is, it stays."""
+    asked = needs("r1", FailoverMode.STANDBY, availability_zone_hints=("east",))
+    rig.store.needs[asked.router_id] = asked
+    rig.handle(RouterWanted(id="zone", needs=asked))
+
+
+@pytest.mark.parametrize("others", [(), ("h2",)])
+def test_a_host_that_restarted_and_suits_no_more_keeps_what_no_other_can_take(others: tuple[str, ...]) -> None:
+    rig = StandbyRig("h1")
+    rig.protect("r1")
+    rig.settle("h1")
+    asks_for_the_east(rig)
+    for name in others:
+        rig.join(name)
+    rig.forget()
+    rig.restart_host("h1")
+    rig.settle("h1", *others)
+    assert binds(rig) == [("h1", MoveKind.RESTART)]
+    assert (rig.role("h1", "r1"), rig.state("r1")) == ("active at 2", "active")
+    rig.pass_time(2 * CALM_S, heard=("h1", *others))
+    assert binds(rig) == [("h1", MoveKind.RESTART)]
+
+
+def test_a_host_that_was_fenced_and_suits_no_more_loses_what_another_can_take() -> None:
+    rig = StandbyRig("h1")
+    rig.protect("r1")
+    rig.settle("h1")
+    asks_for_the_east(rig)
+    rig.fence("h1")
+    rig.join(facts("h2", availability_zone="east", lease_address="192.0.2.2"))
+    rig.forget()
+    rig.hold("h1")
+    rig.pass_time(2 * CALM_S, heard=("h1", "h2"))
+    assert binds(rig) == [("h2", MoveKind.RESTART)]
 
 
 def test_a_standby_that_is_not_ready_loses_its_right_first() -> None:
