@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 
 from gapless.errors import InvalidRequest
+from gapless.model.flow import FlowPolicy
 from gapless.model.lease import DEFAULT as DEFAULT_TIMING
 from gapless.model.lease import LeaseTiming
 
@@ -142,5 +143,7 @@ class HostSettings:
     flows_port: int = FLOWS_PORT
     flows_most: int = 65_536
     """Connections of one router that are copied."""
+    flows_policy: FlowPolicy = field(default_factory=FlowPolicy)
+    """Which connections are worth copying."""
     drain_within_s: float = 10.0
     """How long guarded routers have to leave this host when it is stopped by SIGTERM; 0: it stops at once."""

@@ -5,6 +5,7 @@ from api_fakes import FakeControls, add_host
 from httpx import AsyncClient
 
 from gapless.controller.controls import RouterView, ShiftView
+from gapless.controller.store import hostrows
 from gapless.controller.store.engine import Store
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch
@@ -18,6 +19,11 @@ async def host1(store: Store, controls: FakeControls) -> str:
     """Its agent's id."""
     controls.know("host1", routers=3)
     return await add_host(store, "host1")
+
+
+async def stored_pace(store: Store) -> int | None:
+    async with store.reading() as session:
+        return (await hostrows.hosts(session))[HostName("host1")].drains_at_once
 
 
 async def is_up(api: AsyncClient, agent: str) -> bool:
@@ -42,6 +48,31 @@ async def test_a_host_is_put_back(api: AsyncClient, controls: FakeControls, host
         await api.put(URL, json={"drain": {"wanted": wanted}})
     assert controls.told == [("host_admin_changed", "host1", False), ("host_admin_changed", "host1", True)]
     assert await is_up(api, host1)
+
+
+async def test_the_pace_is_stored_and_stays_where_none_is_named(
+    api: AsyncClient, controls: FakeControls, store: Store
+) -> None:
+    await api.put(URL, json={"drain": {"wanted": True, "at_once": 16}})
+    controls.told.clear()
+    for asked in ({"wanted": True}, {"wanted": True, "at_once": 16}):
+        await api.put(URL, json={"drain": asked})
+        assert (await stored_pace(store), controls.told) == (16, [])
+    await api.put(URL, json={"drain": {"wanted": True, "at_once": 2}})
+    assert (await stored_pace(store), controls.told) == (2, [("drain_paced", "host1", 2)])
+
+
+@pytest.mark.parametrize("by_neutron", [False, True])
+async def test_a_host_that_is_put_back_has_no_pace_any_more(
+    api: AsyncClient, controls: FakeControls, store: Store, host1: str, by_neutron: bool
+) -> None:
+    await api.put(URL, json={"drain": {"wanted": True, "at_once": 16}})
+    controls.told.clear()
+    if by_neutron:
+        await api.put(f"/v2.0/agents/{host1}", json={"agent": {"admin_state_up": True}})
+    else:
+        await api.put(URL, json={"drain": {"wanted": False, "at_once": 16}})
+    assert (await stored_pace(store), controls.told) == (None, [("host_admin_changed", "host1", True)])
 
 
 async def test_how_far_it_is_and_where_routers_would_go(api: AsyncClient, controls: FakeControls) -> None:

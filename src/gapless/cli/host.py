@@ -15,6 +15,7 @@ from gapless import __version__
 from gapless.cli.application import application
 from gapless.config import LINK_PORT, METRICS_PORT, Address, HostSettings
 from gapless.errors import InvalidRequest
+from gapless.model.flow import FlowPolicy, FlowProtocol
 from gapless.model.host import HostFacts, HostName, InstanceId
 from gapless.observe.log import LogFormat, configure, get_logger
 from gapless.observe.notify import ServiceManager
@@ -147,6 +148,23 @@ def host(
             envvar="GAPLESS_FLOWS_MOST", min=1, help="Tracked connections of one router that are copied, at most."
         ),
     ] = _DEFAULTS.flows_most,
+    flows_protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="GAPLESS_FLOWS_PROTOCOLS",
+            metavar="PROTOCOL",
+            help="A protocol whose tracked connections are copied from here: tcp, udp or sctp. May be repeated; all "
+            "three if none is named.",
+        ),
+    ] = None,
+    flows_udp_age: Annotated[
+        float,
+        typer.Option(
+            envvar="GAPLESS_FLOWS_UDP_AGE",
+            metavar="SECONDS",
+            help="UDP is copied from here once it has gone on for so long, in both directions; 2 at least.",
+        ),
+    ] = _DEFAULTS.flows_policy.udp_age_s,
     drain_within: Annotated[
         float,
         typer.Option(
@@ -192,6 +210,7 @@ def host(
         sync_flows=sync_flows,
         flows_port=flows_port,
         flows_most=flows_most,
+        flows_policy=_flow_policy(flows_protocol or [], flows_udp_age),
         drain_within_s=drain_within,
     )
     run(settings, log_format)
@@ -286,6 +305,23 @@ def _physical_networks(flags: list[str]) -> tuple[tuple[str, str], ...]:
         if [other for other, _ in pairs].count(network) > 1:
             raise InvalidRequest(f"--physical-network: '{network}' is named twice; a network has one interface a host")
     return tuple((network, interface) for network, interface in pairs)
+
+
+def _flow_policy(flags: list[str], udp_age_s: float) -> FlowPolicy:
+    """Raises InvalidRequest."""
+    try:
+        named = {FlowProtocol(flag.strip().lower()) for flag in flags} or set(FlowProtocol)
+    except ValueError:
+        raise InvalidRequest(
+            f"--flows-protocol '{' '.join(flags)}': name tcp, udp or sctp, each by an option of its own (in "
+            "GAPLESS_FLOWS_PROTOCOLS with spaces between); connections of no other protocol can be copied, and with "
+            "--no-sync-flows none are"
+        ) from None
+    try:
+        return FlowPolicy(protocols=tuple(each for each in FlowProtocol if each in named), udp_age_s=udp_age_s)
+    except InvalidRequest as error:
+        how = "--flows-protocol tcp --flows-protocol sctp copies none"
+        raise InvalidRequest(f"--flows-udp-age {udp_age_s:g}: {error}; {how}") from error
 
 
 def _address(flag: str, text: str) -> IPv4Address:

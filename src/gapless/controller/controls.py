@@ -152,7 +152,7 @@ class Controls(Protocol):
         """An operator took a host out of service or put it back; already in the store."""
 
     def drain_paced(self, host: HostName, at_once: int) -> None:
-        """An operator said how many routers may be on their way from this host at a time."""
+        """An operator said how many routers may be on their way from this host at a time; already in the store."""
 
     def host_forgotten(self, host: HostName) -> None:
         """A host was deleted from the store."""

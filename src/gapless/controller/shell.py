@@ -143,7 +143,12 @@ class _Levels:
 
     def planner_hosts(self) -> list[StoredHost]:
         return [
-            StoredHost(facts=host.facts, incarnation=host.incarnation, admin_up=host.admin_up)
+            StoredHost(
+                facts=host.facts,
+                incarnation=host.incarnation,
+                admin_up=host.admin_up,
+                drains_at_once=host.drains_at_once,
+            )
             for host in self.hosts.values()
         ]
 

@@ -89,7 +89,9 @@ class HostAdminChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainPaced:
-    """An operator said how many routers may be on their way from a host at a time, until it is back in service."""
+    """An operator said how many routers may be on their way from a host at a time, until it is back in service; that
+    is stored, and a later planner begins with it (`ledger.views.StoredHost`).
+    """
 
     id: str
     host: HostName

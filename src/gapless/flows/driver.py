@@ -41,7 +41,12 @@ class Driver:
         self._told: frozenset[RouterId] = frozenset()
         self._turns = Turns()
         self._source = Source(
-            self._me, self._figures, lambda router_id: router_id in self._told, most=begin.most, turns=self._turns
+            self._me,
+            self._figures,
+            lambda router_id: router_id in self._told,
+            most=begin.most,
+            policy=begin.policy,
+            turns=self._turns,
         )
         self._flush: dict[RouterId, HostName] = {}
         self._has_to_flush = asyncio.Event()
@@ -50,6 +55,13 @@ class Driver:
 
     async def run(self) -> None:
         """Until the sentinel closes the link. Raises Unavailable when this host cannot do it."""
+        policy = self._begin.policy
+        self._log.info(
+            "connections are copied from here",
+            protocols=",".join(policy.protocols),
+            udp_age_s=policy.udp_age_s,
+            most=self._begin.most,
+        )
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._source.serve(self._begin.address, self._begin.port)),

@@ -23,6 +23,7 @@ from functools import lru_cache
 
 from gapless.core.flows.feed import KEPT_S
 from gapless.kernel.netlink import attribute, each_attribute, nested
+from gapless.model.flow import NUMBERS
 
 CONNTRACK = 1 << 8
 NEW, GET, DELETE, GET_STATS = CONNTRACK | 0, CONNTRACK | 1, CONNTRACK | 2, CONNTRACK | 5
@@ -54,7 +55,9 @@ _TUPLE = struct.Struct("=12x4s4x4s8xB3x4x2s2x4x2s2x")
 """Its addresses, protocol and ports; between them stand attributes' heads."""
 _PROTOCOL_AT = 32
 """Of a tuple."""
-_KEPT = frozenset({socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_SCTP})
+PROTOCOL_AT = _FLOW + _PROTOCOL_AT
+"""Of a message, whatever the protocol is."""
+_KEPT = frozenset(NUMBERS.values())
 _REMOVED = struct.pack("=H", DELETE)
 _LENGTH = struct.Struct("=I")
 _U32 = struct.Struct(">I")
@@ -110,6 +113,11 @@ def flow_of(message: bytes) -> bytes | None:
     ):
         return None
     return flow
+
+
+def protocol_of(flow: bytes) -> int:
+    """The number of a flow's protocol."""
+    return flow[_PROTOCOL_AT]
 
 
 def is_end(message: bytes) -> bool:

@@ -4,8 +4,8 @@ One socket a namespace, opened in it once; one epoll set of all of them, which t
 descriptor. Looked at in ticks: what happens to a flow within one tick is told as one change.
 
 The kernel itself drops what is not worth hearing: a filter on the socket lets pass only what is said of assured flows
-(TCP after its handshake, UDP that was answered more than once), before it costs a copy or room in the buffer. So a port
-scan through a router is not heard at all.
+(TCP after its handshake, UDP that was answered more than once) of protocols that are wanted, before it costs a copy or
+room in the buffer. So a port scan through a router is not heard at all.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import errno
 import select
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from gapless.errors import Unavailable
@@ -37,9 +37,14 @@ _NLATTR = (-0x1000 + 12) & 0xFFFFFFFF
 """SKF_AD_OFF + SKF_AD_NLATTR: where in the message the attribute is whose type X holds, looked for from A on."""
 
 
-def _only_assured() -> bytes:
-    """A classic BPF program (linux/filter.h): the status attribute's word has the bit."""
+def _only_assured(protocols: Collection[int]) -> bytes:
+    """A classic BPF program (linux/filter.h): it is one of these protocols', and the status attribute's word has the
+    bit. A step is its code, how many steps to jump over where it holds and where it does not, and a number.
+    """
     program = (
+        (0x30, 0, 0, entries.PROTOCOL_AT),  # A = the protocol
+        *((0x15, len(protocols) - place, 0, each) for place, each in enumerate(protocols)),  # wanted: to the status
+        (0x06, 0, 0, 0),
         (0x00, 0, 0, entries.BODY + len(entries.NFGEN)),  # A = where attributes begin
         (0x01, 0, 0, entries.STATUS),  # X = the type that is looked for
         (0x20, 0, 0, _NLATTR),  # A = where it is, 0 if nowhere
@@ -53,20 +58,27 @@ def _only_assured() -> bytes:
     return b"".join(struct.pack("=HBBI", *step) for step in program)
 
 
-def listen(path: Path) -> socket.socket:
-    """A socket that hears of assured flows in the namespace at `path`. Raises Unavailable, FileNotFoundError."""
-    return enter(path, _open)
+def listen(path: Path, protocols: Collection[int]) -> socket.socket:
+    """A socket that hears of assured flows of these protocols in the namespace at `path`. Raises Unavailable,
+    FileNotFoundError.
+    """
+    return enter(path, lambda: _open(protocols))
 
 
-def _open() -> socket.socket:
+def only_assured(hears: socket.socket, protocols: Collection[int]) -> None:
+    """Have the kernel drop whatever else comes to this socket."""
+    said = _only_assured(protocols)
+    code = ctypes.create_string_buffer(said)
+    hears.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(said) // 8, ctypes.addressof(code)))
+
+
+def _open(protocols: Collection[int]) -> socket.socket:
     opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, NETFILTER)
     try:
         opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER_BYTES)
     except PermissionError:  # in a user namespace, which may not have more than is allowed to everybody
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
-    code = ctypes.create_string_buffer(_only_assured())
-    program = struct.pack("@HP", len(_only_assured()) // 8, ctypes.addressof(code))
-    opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    only_assured(opened, protocols)
     opened.bind((0, 0))
     for group in (_NEW, _UPDATE, _DESTROY):
         opened.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)

@@ -19,6 +19,7 @@ from gapless.flows.hearing import Ears
 from gapless.flows.telling import Telling
 from gapless.flows.turns import Turns
 from gapless.kernel.netns import path_of
+from gapless.model.flow import FlowPolicy
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.observe.ailment import Ailment
@@ -52,14 +53,16 @@ class Source:
         is_open: Callable[[RouterId], bool],
         *,
         most: int,
+        policy: FlowPolicy | None = None,
         path_of: Callable[[RouterId], Path] = path_of,
         turns: Turns | None = None,
     ) -> None:
-        """`most`: flows of one router that are copied; `path_of`: where a router's namespace is; `turns`: those of this
-        process, at the kernel's table.
+        """`most`: flows of one router that are copied; `policy`: which are worth it (None: the default); `path_of`:
+        where a router's namespace is; `turns`: those of this process, at the kernel's table.
         """
         self._turns = turns or Turns()
         self._me, self._figures, self._is_open, self._most, self._path_of = me, figures, is_open, most, path_of
+        self._policy = policy or FlowPolicy()
         self._ears = Ears()
         self._sessions: set[_Session] = set()
         self._connections = 0
@@ -156,6 +159,7 @@ class Source:
             self._figures,
             self._log,
             most=self._most,
+            policy=self._policy,
             wake=wake,
         )
 
@@ -195,6 +199,7 @@ class _Session:
     def look(self, now: float) -> None:
         for telling in self._channels.values():
             telling.look(is_open=self._is_open(telling.router_id))
+            telling.ripen(now)
         self._may_list.set()
         while sum(telling.waiting for telling in self._channels.values()) > MOST_WAITING:
             max(self._channels.values(), key=lambda telling: telling.waiting).give_up(now)

@@ -14,10 +14,11 @@ from random import Random
 from gapless.core.flows.feed import Feed, FeedState
 from gapless.errors import GaplessError, Unavailable
 from gapless.flows import hearing
-from gapless.flows.entries import flow_of, is_end
+from gapless.flows.entries import flow_of, is_end, protocol_of
 from gapless.flows.figures import Figures
 from gapless.flows.hearing import Ears
 from gapless.flows.table import Table, namespace_of
+from gapless.model.flow import FlowPolicy
 from gapless.model.router import RouterId
 from gapless.observe.ailment import Ailment
 from gapless.observe.log import Logger
@@ -37,12 +38,13 @@ class Telling:
         log: Logger,
         *,
         most: int,
+        policy: FlowPolicy,
         wake: Callable[[], None],
     ) -> None:
         self.channel, self.router_id = channel, router_id
         self._path = path
         self._ears, self._figures, self._log = ears, figures, log.bind(router=router_id)
-        self._most = most
+        self._most, self._holds_s = most, policy.holds_s
         self._wake = wake
         self._trouble, self._limit = Ailment(), Ailment()
         self._feed = Feed(Random(), most)
@@ -64,8 +66,8 @@ class Telling:
 
     @property
     def waiting(self) -> int:
-        """Changes that wait to be told."""
-        return self._feed.waiting
+        """Changes that wait to be told, or to be worth it."""
+        return self._feed.waiting + self._feed.held
 
     def give_up(self, now: float) -> None:
         """Begin anew later: the follower takes less than happens."""
@@ -112,7 +114,7 @@ class Telling:
 
     def _begin(self, now: float) -> Iterator[list[bytes]]:
         if self._listening is None:
-            self._listening = hearing.listen(self._path)
+            self._listening = hearing.listen(self._path, self._holds_s)
             self._ears.add(self._listening, self._hear)
         self._table = Table(self._path)
         self._copy, self._left_out = self._table.assured(), self._feed.left_out
@@ -135,7 +137,9 @@ class Telling:
     def _is_told(self, message: bytes) -> bool:
         """Whether what was listed belongs into the copy."""
         flow = flow_of(message)
-        return flow is not None and not is_end(message) and self._feed.listed(flow)
+        if flow is None or protocol_of(flow) not in self._holds_s or is_end(message):
+            return False
+        return self._feed.listed(flow)
 
     def close(self) -> None:
         """Let go of the namespace."""
@@ -153,7 +157,9 @@ class Telling:
 
         def take_in(message: bytes) -> bool:
             flow = flow_of(message)
-            return flow is None or self._feed.heard(flow, message, now, is_over=is_end(message))
+            if flow is None or (hold_s := self._holds_s.get(protocol_of(flow))) is None:
+                return True
+            return self._feed.heard(flow, message, now, is_over=is_end(message), hold_s=hold_s)
 
         try:
             heard = hearing.take(self._listening, take_in)
@@ -163,12 +169,25 @@ class Telling:
         finally:
             self._say_what_is_left_out(before)
         self._figures.heard += heard
+        return self._may_tell(now) and heard == hearing.AT_ONCE
+
+    def ripen(self, now: float) -> None:
+        """Tell of what has gone on for long enough by now."""
+        if self._listening is None or not self._feed.held:
+            return
+        before = self._feed.left_out
+        self._feed.ripen(now)
+        self._say_what_is_left_out(before)
+        self._may_tell(now)
+
+    def _may_tell(self, now: float) -> bool:
+        """Have told what waits, if anything does; false: all of that was lost."""
         if self._feed.state is FeedState.WAITING:
             self._lose("more flows change than can be told", now, is_known=True)
             return False
-        if self._feed.waiting:  # else it was of flows that nobody keeps
+        if self._feed.waiting:  # else it was of flows that nobody keeps, or not yet
             self._wake()
-        return heard == hearing.AT_ONCE
+        return True
 
     def _lose(self, why: str, now: float, *, is_known: bool = False) -> None:
         """Begin anew, after a pause in which nothing is heard."""

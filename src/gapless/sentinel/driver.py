@@ -518,6 +518,7 @@ def _flows_begin(settings: HostSettings, facts: HostFacts, key: bytes) -> FlowsB
         address=facts.data_address,
         port=settings.flows_port,
         most=settings.flows_most,
+        policy=settings.flows_policy,
     )
 
 

@@ -9,6 +9,7 @@
 
 import msgspec
 
+from gapless.model.flow import FlowPolicy
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.wire.messages import Decoder
@@ -24,6 +25,8 @@ class FlowsBegin(msgspec.Struct, frozen=True, kw_only=True, tag="flows-begin"):
     port: int
     most: int
     """Flows of one router that are copied."""
+    policy: FlowPolicy = FlowPolicy()
+    """Which of them."""
 
 
 class FlowsDuties(msgspec.Struct, frozen=True, kw_only=True, tag="flows-duties"):

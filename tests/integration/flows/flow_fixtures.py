@@ -27,6 +27,7 @@ from gapless.flows.figures import Figures
 from gapless.flows.sink import Sink
 from gapless.flows.source import Source, first_to_end
 from gapless.kernel.netns import DIRECTORY, enter
+from gapless.model.flow import FlowPolicy
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.wire.flows import Identity
@@ -111,21 +112,22 @@ class Pair:
         return client, accepted
 
     def tracked(self, name: str) -> list[str]:
-        """The kernel's own list of the TCP and UDP flows of a router."""
+        """The kernel's own list of the TCP, UDP and SCTP flows of a router."""
         lines = at(name, lambda: Path("/proc/thread-self/net/nf_conntrack").read_text()).splitlines()
-        return [line for line in lines if " tcp " in line or " udp " in line]
+        return [line for line in lines if line.split()[2] in ("tcp", "udp", "sctp")]
 
     def identity(self, name: str, key: bytes = b"k" * 32) -> Identity:
         """Who host `name` is."""
         return Identity(name=HostName(name), cluster="lab", key=key)
 
-    def source(self, name: str = "a", most: int = MOST) -> Source:
+    def source(self, name: str = "a", most: int = MOST, policy: FlowPolicy | None = None) -> Source:
         """What runs where the router is active."""
         return Source(
             self.identity(name),
             self.figures[name],
             lambda _: name in self.told,
             most=most,
+            policy=policy,
             path_of=lambda _: DIRECTORY / name,
         )
 

@@ -10,20 +10,31 @@ from gapless.kernel.netlink import attribute, nested
 
 _NEW = 0x100
 _ANSWERED_ASSURED_SOURCE_TRANSLATED = 0x1E
+_SCTP_ESTABLISHED = b"\4"  # linux/netfilter/nf_conntrack_sctp.h
 
 
 def udp_entry(port: int, outer: int | None = None) -> Entry:
     """A UDP flow from this port of the client, through SNAT under port `outer` (None: the same)."""
-    outer = port if outer is None else outer
+    return _entry(socket.IPPROTO_UDP, port, port if outer is None else outer)
+
+
+def sctp_entry(port: int) -> Entry:
+    """An SCTP association from this port of the client, established, through SNAT."""
+    tags = attribute(2, struct.pack(">I", 1234)) + attribute(3, struct.pack(">I", 5678))
+    return _entry(socket.IPPROTO_SCTP, port, port, nested(4, nested(3, attribute(1, _SCTP_ESTABLISHED), tags)))
+
+
+def _entry(protocol: int, port: int, outer: int, state: bytes = b"") -> Entry:
     body = struct.pack("!BBH", socket.AF_INET, 0, 0)
-    body += _tuple(1, CLIENT, SERVER, port, 53) + _tuple(2, SERVER, GATEWAY, 53, outer)
+    body += _tuple(1, protocol, CLIENT, SERVER, port, 53) + _tuple(2, protocol, SERVER, GATEWAY, 53, outer)
     body += attribute(3, struct.pack(">I", _ANSWERED_ASSURED_SOURCE_TRANSLATED)) + attribute(7, struct.pack(">I", 120))
+    body += state
     entry = entry_of(struct.pack("=IHHII", 16 + len(body), _NEW, 0, 0, 0) + body)
     assert entry is not None
     return entry
 
 
-def _tuple(kind: int, source: str, destination: str, source_port: int, destination_port: int) -> bytes:
+def _tuple(kind: int, protocol: int, source: str, destination: str, source_port: int, destination_port: int) -> bytes:
     addresses = nested(1, attribute(1, socket.inet_aton(source)), attribute(2, socket.inet_aton(destination)))
     ports = [attribute(2, struct.pack(">H", source_port)), attribute(3, struct.pack(">H", destination_port))]
-    return nested(kind, addresses, nested(2, attribute(1, bytes((socket.IPPROTO_UDP,))), *ports))
+    return nested(kind, addresses, nested(2, attribute(1, bytes((protocol,))), *ports))

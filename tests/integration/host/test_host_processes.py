@@ -467,6 +467,8 @@ async def test_two_hosts_with_one_state_directory(machine: Path) -> None:
         (["--vxlan-group", "10.0.0.1"], "no multicast group"),
         (["--vxlan-peer", "10.0.0"], "no IPv4 address"),
         (["--vxlan-peer", "239.0.0.1"], "no host's address"),
+        (["--flows-protocol", "icmp"], "name tcp, udp or sctp"),
+        (["--flows-udp-age", "1"], "from 2 seconds on"),
         (["--server", "127.0.0.1:port"], "is not an address"),
         (["--name", "a b"], "letters, digits"),
         (["--key-file", "/nonexistent"], "cannot be read"),

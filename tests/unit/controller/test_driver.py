@@ -7,10 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from shell_fakes import Bench, Trouble, add_routers, an_id, delete_router, facts_of, rename_router, router_id
 
+from gapless.config import ServerSettings
 from gapless.controller import driver, recorder
+from gapless.controller.api.app import create_app
 from gapless.controller.driver import BUSY_S
 from gapless.controller.pilot import CHECK_S
 from gapless.controller.store import bindingrows, clusterrows, hostrows, moverows, projection
@@ -391,6 +394,45 @@ async def test_a_drained_hosts_router_is_given_away_only_when_it_has_let_go(stor
     assert router in bench.plan("h2")
     async with store.reading() as session:
         assert (await bindingrows.bindings(session))[router].leaving_host is None
+
+
+async def drain(bench: Bench, **asked: Any) -> None:
+    """What `gapless drain` and `undrain` say of h1."""
+    settings, shell = ServerSettings(state_dir=Path()), bench.shell
+    app = create_app(store=bench.store, settings=settings, controls=shell.pilot, metrics=shell.metrics)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost:9696") as api:
+        (await api.put("/v2.0/gapless/hosts/h1/drain", json={"drain": asked})).raise_for_status()
+    await bench.settle()
+
+
+async def a_new_controller(before: Bench) -> Bench:
+    """The one of before is gone; all hosts are there again."""
+    after = await Bench.open(before.store, before.clock)
+    for name in ("h1", "h2", "h3"):
+        await after.connect(name)
+    await after.settle()
+    return after
+
+
+@pytest.mark.parametrize("at_once", [1, 7])
+async def test_a_drain_keeps_its_pace_over_a_restart_of_the_controller(store: Store, at_once: int) -> None:
+    names = [f"r{number}" for number in range(9)]
+    bench = await a_router_on_one(store, *names)
+    await drain(bench, wanted=True, at_once=at_once)
+
+    bench = await a_new_controller(bench)
+    seen = bench.shell.pilot.drain(ONE)
+    assert seen is not None
+    assert (seen.at_once, seen.routers) == (at_once, 9 - at_once), "as many are leaving as before, and no others yet"
+    await bench.pass_time(20, "h1", "h2", "h3")
+    assert ONE not in {bench.host_of(router_id(name)) for name in names}
+
+    await drain(bench, wanted=False)
+    bench = await a_new_controller(bench)
+    await drain(bench, wanted=True)
+    seen = bench.shell.pilot.drain(ONE)
+    assert seen is not None
+    assert (seen.at_once, seen.admin_state_up) == (4, False), "the next drain begins as usual"
 
 
 async def test_a_withdrawal_that_cannot_be_stored_is_tried_again(store: Store, trouble: Trouble) -> None:

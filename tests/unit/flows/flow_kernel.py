@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import socket
+import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -25,18 +26,24 @@ def router(number: int) -> RouterId:
     return RouterId(f"{number:08}-1111-4111-8111-111111111111")
 
 
-def began(port: int) -> bytes:
+def began(port: int, protocol: int = socket.IPPROTO_TCP) -> bytes:
     """What a kernel says of a flow from this port."""
-    return message(*_tuples(port), IDENTITY, STATUS, TIMEOUT, PROTOCOL)
+    return message(*_tuples(port, protocol), IDENTITY, STATUS, TIMEOUT, PROTOCOL)
 
 
-def ended(port: int) -> bytes:
+def ended(port: int, protocol: int = socket.IPPROTO_TCP) -> bytes:
     """What it says of the end of that one."""
-    return message(*_tuples(port), IDENTITY, STATUS, kind=DELETE)
+    return message(*_tuples(port, protocol), IDENTITY, STATUS, kind=DELETE)
 
 
-def _tuples(port: int) -> list[str]:
-    return [part.replace("9b40", f"{port:04x}") for part in (ORIGINAL, REPLY)]
+def _tuples(port: int, protocol: int) -> list[str]:
+    parts = (part.replace("05000100 06", f"05000100 {protocol:02x}") for part in (ORIGINAL, REPLY))
+    return [part.replace("9b40", f"{port:04x}") for part in parts]
+
+
+def tuple_of(said: bytes) -> bytes:
+    """The original direction, also of a protocol that nobody keeps."""
+    return said[20:72]
 
 
 def entry(said: bytes) -> Entry:
@@ -51,8 +58,7 @@ def flows(ports: Iterable[int]) -> set[bytes]:
 
 @dataclass
 class SmallTable:
-    """One router's table: its flows, each with what is said of it ("": it was made by a follower), and no more of them
-    than there is room for."""
+    """One router's table: its flows, each with what is said of it, and no more of them than there is room for."""
 
     room: float = inf
     there: dict[bytes, bytes] = field(default_factory=dict)
@@ -61,12 +67,12 @@ class SmallTable:
 
     def make(self, made: Sequence[Entry]) -> list[Refusal]:
         self.asked += len(made)
-        return [Refusal(entry, is_full=True) for entry in made if not self._takes(entry.flow)]
+        return [Refusal(entry, is_full=True) for entry in made if not self._takes(entry)]
 
-    def _takes(self, flow: bytes) -> bool:
-        if flow not in self.there and len(self.there) >= self.room:
+    def _takes(self, entry: Entry) -> bool:
+        if entry.flow not in self.there and len(self.there) >= self.room:
             return False
-        self.there[flow] = b""
+        self.there[entry.flow] = message(entry.flow.hex(), entry.reply.hex(), entry.state.hex())
         return True
 
     def renew(self, there: Sequence[Entry]) -> list[Refusal]:
@@ -77,7 +83,7 @@ class SmallTable:
             self.there.pop(flow, None)
 
     def assured(self) -> Iterator[list[bytes]]:
-        listed = [said for said in self.there.values() if said]
+        listed = list(self.there.values())
         for start in range(0, max(1, len(listed)), AT_ONCE):
             if self.is_closed:
                 raise Unavailable("it is closed")
@@ -108,18 +114,26 @@ class Kernel:
         self.tables[path].is_closed = False
         return self.tables[path]
 
-    def listen(self, path: Path) -> socket.socket:
+    def listen(self, path: Path, protocols: Collection[int]) -> socket.socket:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         its.setblocking(False)
+        hearing.only_assured(its, protocols)
         self._ears[path].append(ours)
         return its
 
     async def begins(self, router_id: RouterId, ports: Iterable[int]) -> None:
         """Flows begin, and who listens hears it; waits where it is not taken."""
+        await self.says(router_id, *map(began, ports))
+
+    async def says(self, router_id: RouterId, *messages: bytes) -> None:
+        """This happens to flows, and who listens hears it; waits where it is not taken."""
         path = self.path_of(router_id)
-        for said in map(began, ports):
-            self.tables[path].there[entry(said).flow] = said
+        for said in messages:
+            if said[4:6] == struct.pack("=H", DELETE):
+                self.tables[path].there.pop(tuple_of(said), None)
+            else:
+                self.tables[path].there[tuple_of(said)] = said
             for ear in list(self._ears[path]):
                 try:
                     await asyncio.get_running_loop().sock_sendall(ear, said)

@@ -19,6 +19,7 @@ from gapless.flows.figures import Figures
 from gapless.flows.sink import Sink
 from gapless.flows.source import Source
 from gapless.flows.turns import Turns
+from gapless.model.flow import FlowPolicy
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.wire import flows as wire
@@ -144,8 +145,18 @@ class Reader:
 
 
 @asynccontextmanager
-async def serving(kernel: Kernel, figures: Figures, port: int) -> AsyncIterator[Source]:
-    source = Source(identity("a"), figures, lambda _: True, most=10_000, path_of=kernel.path_of, turns=Turns(rest=0.0))
+async def serving(
+    kernel: Kernel, figures: Figures, port: int, policy: FlowPolicy | None = None
+) -> AsyncIterator[Source]:
+    source = Source(
+        identity("a"),
+        figures,
+        lambda _: True,
+        most=10_000,
+        policy=policy,
+        path_of=kernel.path_of,
+        turns=Turns(rest=0.0),
+    )
 
     async def look() -> None:
         while True:

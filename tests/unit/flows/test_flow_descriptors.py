@@ -14,6 +14,7 @@ from gapless.flows.telling import Telling
 from gapless.flows.turns import Turns
 from gapless.kernel.limits import SELECT_MOST, allow_descriptors
 from gapless.kernel.netns import enter
+from gapless.model.flow import FlowPolicy
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.observe.log import get_logger
@@ -44,7 +45,7 @@ def test_a_namespace_that_cannot_be_entered_is_unavailable() -> None:
 
 def test_a_source_tells_of_it_and_tries_again_later(log_lines: list[str]) -> None:
     figures = Figures()
-    telling = Telling(0, ROUTER, HERE, Ears(), figures, get_logger(), most=9, wake=lambda: None)
+    telling = Telling(0, ROUTER, HERE, Ears(), figures, get_logger(), most=9, policy=FlowPolicy(), wake=lambda: None)
     with no_descriptor_left():
         telling.look(is_open=True)
         assert telling.is_due(1.0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gapless.core.flows.feed import KEPT_S
 from gapless.flows.entries import NFGEN, entry_of, flow_of, is_end, messages_in
 from gapless.flows.follower import read
-from gapless.kernel.netlink import attribute, attributes
+from gapless.kernel.netlink import attribute, attributes, nested
 from gapless.wire.flows import Part, Section
 from gapless.wire.messages import Malformed
 
@@ -116,6 +116,20 @@ def test_a_flow_that_the_kernel_forgot_is_over() -> None:
     assert entry.is_over
     assert is_end(said)
     assert entry.flow == bytes.fromhex(ORIGINAL)
+
+
+def test_of_sctp_the_state_and_both_tags_are_kept_as_they_are_and_of_udp_there_is_none() -> None:
+    tuples = [
+        [part.replace("05000100 06", f"05000100 {number}") for part in (ORIGINAL, REPLY)] for number in ("84", "11")
+    ]
+    tags = nested(3, attribute(1, b"\3"), attribute(2, b"\1\2\3\4"), attribute(3, b"\5\6\7\x08"))
+    sctp = entry_of(message(*tuples[0], STATUS, TIMEOUT, nested(4, tags).hex()))
+    udp = entry_of(message(*tuples[1], STATUS, TIMEOUT))
+    assert sctp is not None
+    assert udp is not None
+    assert attributes(sctp.creation, len(NFGEN))[4] == tags
+    assert 4 not in attributes(udp.creation, len(NFGEN))
+    assert entry_of(message(*tuples[0], STATUS, TIMEOUT)) is None, "no kernel makes it without"
 
 
 def test_a_zone_is_part_of_the_name() -> None:

@@ -22,6 +22,7 @@ from gapless.controller.api.resources import Items, listed
 from gapless.controller.api.transactions import HOSTS_ADMIN_CHANGED, HOSTS_FORGOTTEN, Transactions
 from gapless.controller.controls import Controls, HostView
 from gapless.controller.operations.faults import BadRequest
+from gapless.controller.store import hostrows
 from gapless.controller.store.tables import BindingRow, HostRow
 from gapless.errors import Conflict, NotFound
 from gapless.model.host import HostName
@@ -80,8 +81,7 @@ class Agents:
         if "description" in values:
             row.description = values["description"] or ""
         admin_up = values.get("admin_state_up", row.admin_state_up)
-        if admin_up != row.admin_state_up:
-            row.admin_state_up = admin_up
+        if hostrows.set_admin_up(row, admin_up=admin_up):
             session.info.setdefault(HOSTS_ADMIN_CHANGED, {})[HostName(row.name)] = admin_up
         return (await self.shown(session, [row]))[0]
 

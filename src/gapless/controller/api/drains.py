@@ -2,7 +2,7 @@
 would go; and evened out over all hosts.
 
 There is one truth, Neutron's `admin_state_up` of the host's agent; what is changed here is that. Beside it stands how
-many routers may be on their way at a time: the running controller's, as long as the host is out of service.
+many routers may be on their way at a time: stored as well, and forgotten when the host is back in service.
 """
 
 from typing import Any
@@ -15,8 +15,9 @@ from starlette.responses import Response
 from gapless.controller.api import bodies
 from gapless.controller.api.faults import HttpBadRequest
 from gapless.controller.api.resources import json_response
-from gapless.controller.api.transactions import HOSTS_ADMIN_CHANGED, Transactions
+from gapless.controller.api.transactions import HOSTS_ADMIN_CHANGED, HOSTS_PACED, Transactions
 from gapless.controller.controls import Controls
+from gapless.controller.store import hostrows
 from gapless.controller.store.tables import HostRow
 from gapless.errors import NotFound
 from gapless.model.host import HostName
@@ -48,9 +49,7 @@ class Drains:
         """PUT drain `{"drain": {"wanted": true, "at_once": 4}}`: take the host out of service, or put it back."""
         host = self._known(HostName(request.path_params["host"]))
         wanted, at_once = _asked(await bodies.read(request))
-        if at_once is not None:  # First: what begins to leave goes by it.
-            self._controls.drain_paced(host, at_once)
-        await self._transactions.write(lambda session: _set_admin_up(session, host, admin_up=not wanted))
+        await self._transactions.write(lambda session: _drain(session, host, wanted=wanted, at_once=at_once))
         return json_response({"drain": {"host": host, "wanted": wanted}})
 
     async def shifts(self, _: Request) -> Response:
@@ -70,13 +69,16 @@ class Drains:
         return host
 
 
-async def _set_admin_up(session: AsyncSession, host: HostName, *, admin_up: bool) -> None:
+async def _drain(session: AsyncSession, host: HostName, *, wanted: bool, at_once: int | None) -> None:
+    """Take it out of service or put it back; a pace is one of a drain only, and stays where none is named."""
     row = await session.get(HostRow, host)
     if row is None:
         raise NotFound(f"there is no host {host} any more")
-    if row.admin_state_up != admin_up:
-        row.admin_state_up = admin_up
-        session.info.setdefault(HOSTS_ADMIN_CHANGED, {})[host] = admin_up
+    if hostrows.set_admin_up(row, admin_up=not wanted):
+        session.info.setdefault(HOSTS_ADMIN_CHANGED, {})[host] = not wanted
+    if wanted and at_once is not None and row.drains_at_once != at_once:
+        row.drains_at_once = at_once
+        session.info.setdefault(HOSTS_PACED, {})[host] = at_once
 
 
 def _most(body: Any) -> int:

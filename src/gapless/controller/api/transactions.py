@@ -57,6 +57,9 @@ class Transactions:
             self._controls.router_deleted(router_id)
         if changed := told["routers_changed"] - deleted:
             self._controls.routers_changed(sorted(changed))
+        paces: Mapping[HostName, int] = told.get(HOSTS_PACED, {})
+        for host, at_once in paces.items():  # Before what begins to leave by it.
+            self._controls.drain_paced(host, at_once)
         hosts: Mapping[HostName, bool] = told.get(HOSTS_ADMIN_CHANGED, {})
         for host, admin_up in hosts.items():
             self._controls.host_admin_changed(host, admin_up)
@@ -66,5 +69,7 @@ class Transactions:
 
 HOSTS_ADMIN_CHANGED = "hosts_admin_changed"
 """Key in `session.info`: a mapping of host names to their new `admin_state_up`."""
+HOSTS_PACED = "hosts_paced"
+"""Key in `session.info`: a mapping of host names to how many routers may be on their way from each at a time."""
 HOSTS_FORGOTTEN = "hosts_forgotten"
 """Key in `session.info`: names of hosts that are deleted."""

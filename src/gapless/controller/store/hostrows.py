@@ -30,6 +30,8 @@ class HostRecord:
     incarnation: Incarnation
     admin_up: bool
     heartbeat_at: datetime
+    drains_at_once: int | None = None
+    """How many routers may be on their way from it at a time; None: nobody said so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +63,23 @@ def _host(row: HostRow) -> HostRecord:
         incarnation=Incarnation(row.incarnation),
         admin_up=row.admin_state_up,
         heartbeat_at=row.heartbeat_at,
+        drains_at_once=row.drains_at_once,
     )
 
 
+def set_admin_up(row: HostRow, *, admin_up: bool) -> bool:
+    """An operator takes a host out of service, or puts it back, which ends its drain and with that its pace. Whether
+    this is news.
+    """
+    if admin_up:
+        row.drains_at_once = None
+    is_news = row.admin_state_up != admin_up
+    row.admin_state_up = admin_up
+    return is_news
+
+
 async def save_host(session: AsyncSession, facts: HostFacts, incarnation: Incarnation, at: datetime) -> None:
-    """Store what a host said when it connected. What operators set (admin_state_up, description) stays.
+    """Store what a host said when it connected. What operators set (service, pace, description) stays.
 
     Raises LostRace where another name already has this instance.
     """

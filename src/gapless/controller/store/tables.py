@@ -272,6 +272,9 @@ class HostRow(Table):
     instance: Mapped[str] = mapped_column(UUID, unique=True)
     incarnation: Mapped[int]
     admin_state_up: Mapped[bool] = mapped_column(default=True)
+    drains_at_once: Mapped[int | None]
+    """How many routers may be on their way from it at a time, as an operator said; None: nobody did since it was last
+    in service."""
     description: Mapped[str] = mapped_column(String(255), default="")
     facts: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)

@@ -18,12 +18,17 @@ follower may have room for. One is told from the moment that it was listed, or s
 What was left out is told when it changes again or is copied again, if there is room then. The names that this takes are
 the greatest part of a feed: some 120 bytes a flow.
 
+The third rule: a flow that is too young to be worth it (`model.flow`) is held: neither a change nor a copy tells of it
+until it has gone on for long enough, and if it is over by then, nobody hears of it. What a copy finds that was not
+heard to become assured was there before, and is taken for old enough: so what a follower has is not over for it only
+because something was lost here.
+
 Once in a while a router is copied for no reason (`REFRESH_S`): a flow that goes on makes no events, and the copy would
 time out where nothing refreshes it.
 """
 
 from enum import StrEnum
-from itertools import islice
+from itertools import islice, takewhile
 from math import inf
 from random import Random
 
@@ -54,6 +59,8 @@ class Feed:
         self._pause = Backoff(PAUSE, random)
         self._most, self._most_waiting = most, most_waiting
         self._changes: dict[bytes, bytes] = {}
+        self._held: dict[bytes, tuple[float, bytes]] = {}
+        """Flows that are too young, with when they are not any more, and what was said of each last."""
         self._told: set[bytes] = set()
         """Flows that the follower has, or will have when it has read all that is told."""
         self._unnamed: set[bytes] = set()
@@ -72,6 +79,11 @@ class Feed:
     def told(self) -> int:
         """Flows that are told; `most` at most."""
         return len(self._told)
+
+    @property
+    def held(self) -> int:
+        """Flows that are too young to be told."""
+        return len(self._held)
 
     @property
     def may_end(self) -> bool:
@@ -98,9 +110,9 @@ class Feed:
         self._due_at = now + REFRESH_S * (1 - _SPREAD * self._random.random())
 
     def listed(self, flow: bytes) -> bool:
-        """The copy has come to this flow. False: it is left out."""
+        """The copy has come to this flow. False: it is left out, or held."""
         self._unnamed.discard(flow)
-        return self._admit(flow)
+        return flow not in self._held and self._admit(flow)
 
     def copied(self) -> None:
         """The last entry of the copy was told: what it did not name is over, and the follower takes it so, too."""
@@ -108,11 +120,34 @@ class Feed:
         self._unnamed.clear()
         self.state, self.is_whole = FeedState.FOLLOWING, True
 
-    def heard(self, flow: bytes, message: bytes, now: float, *, is_over: bool = False) -> bool:
-        """The kernel says that this flow changed, or is over. False: there are too many changes, and they are lost."""
+    def heard(self, flow: bytes, message: bytes, now: float, *, is_over: bool = False, hold_s: float = 0.0) -> bool:
+        """The kernel says that this flow changed, or is over. `hold_s`: how long one is held that has just become
+        assured; the same each time. False: there are too many changes, and they are lost.
+        """
         self._unnamed.discard(flow)
+        if hold_s and not is_over and self._hold(flow, message, now + hold_s):
+            return True
+        self._held.pop(flow, None)
         if not (self._release(flow) if is_over else self._admit(flow)):
             return True
+        return self._wait(flow, message, now)
+
+    def ripen(self, now: float) -> None:
+        """What was held until now is told."""
+        for flow in [flow for flow, _ in takewhile(lambda each: each[1][0] <= now, self._held.items())]:
+            _, message = self._held.pop(flow)
+            if self._admit(flow) and not self._wait(flow, message, now):
+                return
+
+    def _hold(self, flow: bytes, message: bytes, until: float) -> bool:
+        """Whether it is held: not what is told already, and no more than may wait. What is held keeps its time."""
+        if flow in self._told or (flow not in self._held and len(self._held) >= self._most_waiting):
+            return False
+        self._held[flow] = self._held.get(flow, (until,))[0], message
+        return True
+
+    def _wait(self, flow: bytes, message: bytes, now: float) -> bool:
+        """What is said of a flow waits to be told; false: it is lost, with all others."""
         if len(self._changes) >= self._most_waiting and flow not in self._changes:
             self.lost(now)
             return False
@@ -178,3 +213,4 @@ class Feed:
         self._forget()
         self._told.clear()
         self._unnamed.clear()
+        self._held.clear()

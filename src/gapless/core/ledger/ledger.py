@@ -21,7 +21,7 @@ from gapless.core.ledger.succession import Trigger as RightTrigger
 from gapless.core.ledger.views import StoredHost, StoredRouter, StoredWord
 from gapless.model.host import HostFacts, HostName, Incarnation
 from gapless.model.lease import NOBODY, Tenure
-from gapless.model.plan import Epoch, MoveStep
+from gapless.model.plan import Epoch, MoveKind, MoveStep
 from gapless.model.router import RouterId
 
 
@@ -53,8 +53,10 @@ class Ledger:
             self.burials.bury(Tenure(word.host, word.up_to))
             if word.is_off:
                 self.off.add(word.host)
-        for host in hosts:
-            self.add_host(host.facts, host.incarnation, admin_up=host.admin_up)
+        for stored in hosts:
+            host = self.add_host(stored.facts, stored.incarnation, admin_up=stored.admin_up)
+            if stored.drains_at_once is not None:
+                host.drains_at_once = stored.drains_at_once
         for router in routers:
             self._resume(router)
         self.fleet.changed_plans.clear()  # Nobody is connected yet; whoever connects gets its whole plan.
@@ -80,6 +82,8 @@ class Ledger:
             router.leaving = stored.leaving_host
             if stored.leaving_incarnation is not None:
                 router.succession.former = stored.leaving_host
+            if stored.open_move is MoveKind.DRAIN and (old := self.fleet.get(stored.leaving_host)) is not None:
+                self.begin_drain(router, old)
         self.sync(router, "it is bound here")
         self._expect_from(router)
 

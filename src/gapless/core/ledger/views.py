@@ -19,6 +19,8 @@ class StoredHost:
     facts: HostFacts
     incarnation: Incarnation
     admin_up: bool
+    drains_at_once: int | None = None
+    """How many routers may be on their way from it at a time, as an operator said; None: nobody did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,6 +167,66 @@ def test_what_a_copy_did_not_name_is_told_no_more_and_makes_room() -> None:
     assert (it.told, it.listed(b"new")) == (2, True)
 
 
+def test_what_is_too_young_is_told_neither_by_a_change_nor_by_a_copy_until_it_is_not() -> None:
+    it = following()
+    assert it.heard(b"1", b"young", 1.0, hold_s=10.0)
+    it.heard(b"1", b"older", 9.0, hold_s=10.0)
+    it.begin(10.0)
+    assert not it.listed(b"1")
+    it.copied()
+    it.ripen(10.9)
+    assert (it.take(ROOM), it.told, it.held, it.left_out, it.is_whole) == (b"", 0, 1, 0, True)
+    it.ripen(11.0)
+    assert (it.oldest_at, it.take(ROOM), it.told, it.held) == (11.0, b"older", 1, 0)
+    it.heard(b"1", b"changed", 12.0, hold_s=10.0)
+    it.begin(13.0)
+    assert it.listed(b"1")
+    assert it.take(ROOM) == b"changed"
+
+
+def test_nobody_hears_of_what_was_over_before_it_was_worth_it() -> None:
+    it = following()
+    it.heard(b"1", b"began", 1.0, hold_s=10.0)
+    it.heard(b"1", b"ended", 2.0, is_over=True, hold_s=10.0)
+    it.ripen(100.0)
+    assert (it.take(ROOM), it.told, it.held) == (b"", 0, 0)
+    it.heard(b"1", b"again", 5.0, hold_s=10.0)
+    it.ripen(14.0)
+    assert it.held == 1, "it is another flow, and as young"
+
+
+def test_what_a_copy_finds_was_there_before_and_is_old_enough() -> None:
+    """Else what a follower has would be over for it whenever something was lost."""
+    it = following(most_waiting=1)
+    it.heard(b"1", b"m", 1.0, hold_s=10.0)
+    it.heard(b"2", b"m", 1.0)
+    assert not it.heard(b"3", b"m", 1.0)
+    it.begin(5.0)
+    assert it.held == 0
+    assert it.listed(b"1")
+
+
+def test_no_more_is_held_than_may_wait_and_the_rest_is_told_at_once() -> None:
+    it = following(most_waiting=2)
+    for flow in (b"1", b"2", b"3"):
+        assert it.heard(flow, b"m" + flow, 1.0, hold_s=10.0)
+    assert (it.held, it.take(ROOM)) == (2, b"m3")
+
+
+def test_what_is_old_enough_has_no_more_room_than_all_else() -> None:
+    it = following(most=1)
+    for flow in (b"1", b"2"):
+        it.heard(flow, b"m" + flow, 1.0, hold_s=10.0)
+    it.ripen(20.0)
+    assert (it.take(ROOM), it.told, it.left_out) == (b"m1", 1, 1)
+    it = following(most_waiting=2)
+    for flow in (b"1", b"2"):
+        it.heard(flow, b"m", 1.0, hold_s=10.0)
+    it.heard(b"3", b"m", 1.0)
+    it.ripen(20.0)
+    assert (it.state, it.waiting, it.held) == (FeedState.WAITING, 0, 0), "too many changes, as ever"
+
+
 def test_a_router_that_is_copied_anew_has_all_its_room_again() -> None:
     it = following(most=1)
     for left in (lambda: it.lost(1.0), it.stopped):
@@ -177,9 +237,15 @@ def test_a_router_that_is_copied_anew_has_all_its_room_again() -> None:
         it.begin(100.0)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["begin", "list", "copied", "hear", "end"]), st.integers(0, 5)), max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["begin", "list", "copied", "hear", "end", "ripen"]), st.integers(0, 5)), max_size=60
+    )
+)
 def test_a_follower_that_does_as_it_is_told_never_has_more_than_the_most(happened: list[tuple[str, int]]) -> None:
-    """Each flow has two messages, that it goes on and that it is over: the follower's set after all of them."""
+    """Each flow has two messages, that it goes on and that it is over: the follower's set after all of them. Some are
+    held first.
+    """
     it, there, unsaid = feed(most_waiting=MANY, most=3), set[bytes](), set[bytes]()
 
     def tell() -> None:
@@ -202,7 +268,10 @@ def test_a_follower_that_does_as_it_is_told_never_has_more_than_the_most(happene
             there -= unsaid
             it.copied()
         elif what in ("hear", "end") and it.state is not FeedState.WAITING:
-            it.heard(flow, flow + bytes((what == "end",)), 0.0, is_over=what == "end")
+            it.heard(flow, flow + bytes((what == "end",)), 0.0, is_over=what == "end", hold_s=float(number > 2))
+            tell()
+        elif what == "ripen" and it.state is not FeedState.WAITING:
+            it.ripen(1.0)
             tell()
     assert it.told == len(there)
 

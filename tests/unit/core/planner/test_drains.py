@@ -1,12 +1,16 @@
 """What is seen of a host that is drained: before, meanwhile, and where nobody can take what it has."""
 
+from dataclasses import replace
+
 from planner_rig import ACTIVE, REMOVED, Rig, facts, needs
 from standby_rig import StandbyRig
 
 from gapless.core.effects import Bind
-from gapless.core.events import DrainPaced
+from gapless.core.events import DrainPaced, HostConnected
 from gapless.core.ledger.views import DrainStatus
-from gapless.model.host import HostName
+from gapless.model.host import HostName, Incarnation
+
+H1 = HostName("h1")
 
 
 def ten() -> Rig:
@@ -43,6 +47,26 @@ def test_as_many_leave_at_a_time_as_an_operator_says() -> None:
     assert len(rig.all_said(Bind)) == 7
     rig.set_admin_up("h1", admin_up=True)
     assert seen(rig).at_once == 4, "the next drain begins as usual"
+
+
+def test_a_planner_that_begins_in_the_middle_goes_on_at_the_pace_that_is_stored() -> None:
+    rig = ten()
+    pace(rig, 2)
+    rig.set_admin_up("h1", admin_up=False)
+    rig.store.hosts[H1] = replace(rig.store.hosts[H1], admin_up=False, drains_at_once=2)
+    rig.forget()
+    rig.restart()
+    for known in list(rig.store.hosts.values()):
+        rig.handle(HostConnected(id="c", facts=known.facts, incarnation=Incarnation(1), admin_up=known.admin_up))
+        rig.report(known.facts.name)
+    assert (seen(rig).at_once, seen(rig).leaving) == (2, 2)
+    assert not rig.all_said(Bind), "who was leaving before still is"
+    for number in (0, 1):
+        rig.say("h1", f"r{number}", REMOVED)
+        rig.say("h2", f"r{number}", ACTIVE)
+    assert [each.router_id for each in rig.all_said(Bind)] == ["r2", "r3"]
+    rig.set_admin_up("h1", admin_up=True)
+    assert seen(rig).at_once == 4
 
 
 def test_a_drain_is_seen_from_its_beginning_to_its_end() -> None:
