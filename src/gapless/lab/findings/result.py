@@ -15,10 +15,10 @@ import msgspec
 from gapless import __version__
 from gapless.config import Liveness
 from gapless.lab.findings.expect import Frames
-from gapless.lab.measuring.connections import Survivals
 from gapless.lab.measuring.double_active import LATE_S, QUIET_S, Handover, double_active
 from gapless.lab.measuring.probes import Direction, Recording, lost, percentile
 from gapless.lab.measuring.sniffer import Seen
+from gapless.lab.measuring.survival import Survivals
 from gapless.model.plan import MoveKind, MoveStep
 
 HEARD = frozenset({MoveStep.LAST_HEARD, MoveStep.MISSED, MoveStep.SILENT})
@@ -236,7 +236,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     timeline: Timeline
     versions: Versions
     connections: Survivals | None = None
-    """What became of TCP connections; None: there were none."""
+    """What became of connections; None: there were none."""
 
 
 def wire(seen: Seen | None, handovers: Iterable[Handover], interval_ms: float) -> Wire:

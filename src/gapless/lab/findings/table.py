@@ -11,8 +11,8 @@ from rich.text import Text
 from gapless.lab.findings import events, rounds_table
 from gapless.lab.findings.events import LabEvent, Phase
 from gapless.lab.findings.result import Result, Spread, Timeline
-from gapless.lab.measuring.connections import Survivals
 from gapless.lab.measuring.probes import Direction
+from gapless.lab.measuring.survival import Survival, Survivals
 from gapless.lab.rounds import Round
 from gapless.observe.words import counted, figure
 
@@ -143,7 +143,8 @@ def tables(result: Result) -> list[Table | Text | str]:
         style="yellow",
     )
     said = (
-        f"{result.moved} of {result.routers} routers moved. {probes.sent:,} probes sent, {probes.lost:,} lost; "
+        f"{result.moved} of {result.routers} routers moved. {probes.sent:,} probes sent, {probes.lost:,} lost, at most "
+        f"{max(probes.lost_of_routers.values(), default=0):,} of one router; "
         f"{counted(probes.flows, 'flow')} through {counted(probes.routers, 'router')}, a probe each "
         f"{probes.interval_ms:g} ms, at most {probes.lateness_ms_max:g} ms late. "
         f"Double active frames: {result.double_active_frames}, of {result.wire.frames:,} that routers sent. "
@@ -189,18 +190,25 @@ def _steps(times: Timeline) -> list[tuple[str, tuple[str, str, str]]]:
 
 
 def _connections(found: Survivals) -> Table:
-    """What became of TCP connections."""
+    """What became of connections, kind by kind."""
     copied = "copied to successors" if found.synced else "not copied"
-    table = Table(title=f"TCP connections through SNAT, their state {copied}", title_justify="left")
-    for column in ("", "connections", "survived", "stalled", "broken", "stall, median ms", "max"):
+    table = Table(
+        title=f"Connections, their state {copied}; each says a line each {found.interval_ms:g} ms", title_justify="left"
+    )
+    for column in ("", "connections", "survived", "stalled", "broken", "stall, median ms", "max", "datagrams lost"):
         table.add_column(column, justify="right" if column else "left")
-    rows = [*found.struck.items(), ("routers not struck", found.bystanders)]
-    for words, each in rows:
-        counts = (each.connections, each.survived, each.stalled, each.broken)
-        table.add_row(
-            words, *(f"{count:,}" for count in counts), f"{each.stall_ms_median:,.0f}", f"{each.stall_ms_max:,.0f}"
-        )
+    for words, each in (*found.struck.items(), ("routers not struck", found.bystanders)):
+        table.add_row(words, *_cells(each))
+    if found.reasons:
+        why = "; ".join(f"{counted(count, 'connection')}: {reason}" for reason, count in found.reasons.items())
+        table.caption, table.caption_justify = f"broken: {why}", "left"
     return table
+
+
+def _cells(each: Survival) -> list[str]:
+    counts = (each.connections, each.survived, each.stalled, each.broken)
+    lost = f"{each.datagrams_lost:,} of {each.datagrams:,}" if each.datagrams else "–"
+    return [*(f"{count:,}" for count in counts), f"{each.stall_ms_median:,.0f}", f"{each.stall_ms_max:,.0f}", lost]
 
 
 def verdict(result: Result) -> list[Text]:
