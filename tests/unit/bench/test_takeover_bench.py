@@ -35,7 +35,14 @@ def test_every_case_can_be_asked_for() -> None:
     assert set(USUAL) <= set(CASES)
     for name, case in CASES.items():
         assert set(case.faults) <= set(FAULTS), name
-        LabSettings(hosts=3, routers=case.routers, timing=case.timing, interval_ms=case.interval_ms)
+        LabSettings(
+            hosts=case.hosts,
+            routers=case.routers,
+            timing=case.timing,
+            interval_ms=case.interval_ms,
+            flows=case.flows,
+            at_once=case.at_once,
+        )
         assert case.argv[-1] == "--json"
 
 
