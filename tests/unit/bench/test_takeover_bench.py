@@ -46,6 +46,12 @@ def test_every_case_can_be_asked_for() -> None:
         assert case.argv[-1] == "--json"
 
 
+def test_rounds_connections_and_pace_may_be_others_than_a_cases_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["takeover.py", "drain-100", "--flows", "60", "--at-once", "16"])
+    case = takeover._adjusted(CASES["drain-100"], takeover._options())
+    assert (case.rounds, case.flows, case.at_once) == (CASES["drain-100"].rounds, 60, 16)
+
+
 def test_a_gap_longer_than_the_case_allows_is_a_problem() -> None:
     found = document(one(1, 200, 300), one(2, 200, 301))
     assert wrong("power", CASE, found) == ["power, round 2, host-power: a gap was 301 ms, and may be 300 ms"]
