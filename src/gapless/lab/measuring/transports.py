@@ -128,12 +128,17 @@ class Tcp(Transport):
                 self._floor.watch(end.fileno(), lambda end=end: self._recognise(end))  # type: ignore[misc]
 
     def _recognise(self, end: socket.socket) -> None:
-        with suppress(OSError):
-            if len(name := end.recv(_NUMBER_BYTES)) == _NUMBER_BYTES:
-                self._joined(_number(name), Side.ACCEPTOR, end)
-                return
-        self._floor.forget(end.fileno())
-        end.close()
+        try:
+            name = end.recv(_NUMBER_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            name = b""
+        if len(name) == _NUMBER_BYTES:
+            self._joined(_number(name), Side.ACCEPTOR, end)
+        else:
+            self._floor.forget(end.fileno())
+            end.close()
 
     def _joined(self, number: int, side: Side, end: socket.socket) -> None:
         self._floor.join(number, side, End(end.send, end.fileno()))
