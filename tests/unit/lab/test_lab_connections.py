@@ -94,15 +94,16 @@ def test_the_table_shows_each_kind_what_was_lost_of_it_and_why() -> None:
     lossy = msgspec.structs.replace(course(Kind.UDP, stall=250), datagrams=50, datagrams_lost=3)
     every = [course(stall=200), course(Kind.UPLOAD, heard=False), lossy, course(Kind.REQUEST, broken="reset")]
     shown = msgspec.structs.replace(result(Timeline()), connections=survivals(every, ["r1"], synced=False))
-    out = console(width=200)
+    out = console(width=80)
     with out.capture() as captured:
         for each in table.tables(shown):
             out.print(each)
     rows = [[cell.strip() for cell in line.split("│")][1:-1] for line in captured.get().splitlines() if "│" in line]
-    assert ["download", "1", "1", "0", "0", "200", "200", "–"] in rows
-    assert ["upload", "1", "0", "1", "0", "0", "0", "–"] in rows
-    assert ["udp", "1", "1", "0", "0", "250", "250", "3 of 50"] in rows
+    assert ["download", "1", "1", "0", "0", "200", "200"] in rows
+    assert ["upload", "1", "0", "1", "0", "0", "0"] in rows
+    assert ["udp", "1", "1", "0", "0", "250", "250"] in rows
     assert "their state not copied" in captured.get()
+    assert "datagrams lost: udp 3 of 50" in captured.get()
     assert "broken: 1 connection: reset" in captured.get()
 
 

@@ -12,7 +12,7 @@ from gapless.lab.findings import events, rounds_table
 from gapless.lab.findings.events import LabEvent, Phase
 from gapless.lab.findings.result import Result, Spread, Timeline
 from gapless.lab.measuring.probes import Direction
-from gapless.lab.measuring.survival import Survival, Survivals
+from gapless.lab.measuring.survival import Survivals
 from gapless.lab.rounds import Round
 from gapless.observe.words import counted, figure
 
@@ -193,22 +193,21 @@ def _connections(found: Survivals) -> Table:
     """What became of connections, kind by kind."""
     copied = "copied to successors" if found.synced else "not copied"
     table = Table(
-        title=f"Connections, their state {copied}; each says a line each {found.interval_ms:g} ms", title_justify="left"
+        title=f"connections, their state {copied}; a line each {found.interval_ms:g} ms", title_justify="left"
     )
-    for column in ("", "connections", "survived", "stalled", "broken", "stall, median ms", "max", "datagrams lost"):
+    for column in ("", "all", "survived", "stalled", "broken", "stall ms", "max"):
         table.add_column(column, justify="right" if column else "left")
-    for words, each in (*found.struck.items(), ("routers not struck", found.bystanders)):
-        table.add_row(words, *_cells(each))
-    if found.reasons:
-        why = "; ".join(f"{counted(count, 'connection')}: {reason}" for reason, count in found.reasons.items())
-        table.caption, table.caption_justify = f"broken: {why}", "left"
+    rows = {**found.struck, "not struck": found.bystanders}
+    for words, each in rows.items():
+        counts = (each.connections, each.survived, each.stalled, each.broken)
+        table.add_row(
+            words, *(f"{count:,}" for count in counts), f"{each.stall_ms_median:,.0f}", f"{each.stall_ms_max:,.0f}"
+        )
+    lost = [f"{words} {each.datagrams_lost:,} of {each.datagrams:,}" for words, each in rows.items() if each.datagrams]
+    why = [f"{counted(count, 'connection')}: {reason}" for reason, count in found.reasons.items()]
+    notes = [*([f"datagrams lost: {', '.join(lost)}"] if lost else []), *([f"broken: {'; '.join(why)}"] if why else [])]
+    table.caption, table.caption_justify = "\n".join(notes), "left"
     return table
-
-
-def _cells(each: Survival) -> list[str]:
-    counts = (each.connections, each.survived, each.stalled, each.broken)
-    lost = f"{each.datagrams_lost:,} of {each.datagrams:,}" if each.datagrams else "–"
-    return [*(f"{count:,}" for count in counts), f"{each.stall_ms_median:,.0f}", f"{each.stall_ms_max:,.0f}", lost]
 
 
 def verdict(result: Result) -> list[Text]:
