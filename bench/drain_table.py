@@ -2,9 +2,10 @@
 
 How long a router was without traffic is told twice, and neither way is exact:
 
-- **By its probes**, of the few routers that are probed. A gap is what was dark and up to one distance of probes before
-  it and after; a probe that left late adds to it. With nothing dark at all a gap is one distance: that is the floor,
-  and what is judged is what a gap has beyond it. So a figure of 5 ms at probes each 2 ms says: 3 to 7 ms.
+- **By its probes**, of the few routers that are probed: the longest wait, from a request that was lost or held up to
+  the next reply. It begins up to one distance of probes after the dark and ends up to one after it, or later where a
+  probe left late: at probes each 2 ms a wait of 5 ms says 3 to 7 ms. What is dark for less than a distance may be
+  missed: that is the floor. (A gap is a distance and all lateness of the sender longer, and is not judged.)
 - **By the hosts' clocks**, of all routers that moved: from closed to announced, as both hosts have told the controller.
   On one machine that is one clock. A router whose new host had to be told by the controller is not among them.
 """
@@ -12,6 +13,7 @@ How long a router was without traffic is told twice, and neither way is exact:
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from gapless.lab.measuring.connections import Kind
 from measuring import spread
 from takeover_cases import Case
 
@@ -26,7 +28,7 @@ HEAD = (
     "took, s",
     "closed → announced, median router",
     "worst router",
-    "gap beyond the probes' distance, median router",
+    "wait, median router",
     "worst router",
     "at most",
     "probes each",
@@ -37,7 +39,7 @@ HEAD = (
     "connections",
     "broken",
     "stalled",
-    "stall, longest",
+    "stall, longest but of idle ones",
     "datagrams lost",
     "double active frames",
     "ok",
@@ -51,8 +53,9 @@ def lines(found: Mapping[str, tuple[Case, Sequence[Document]]]) -> Iterator[str]
     yield (
         "A host that has all routers is taken out of service while connections go through them. Each cell: median "
         "over the rounds (least to most), milliseconds but where it says otherwise; counts are sums. `closed → "
-        "announced`: by the hosts' clocks, of all routers. `gap beyond the probes' distance`: of the routers that are "
-        "probed; the true time without traffic is up to one distance longer or shorter. `at most`: what either may be."
+        "announced`: by the hosts' clocks, of all routers. `wait`: of the routers that are probed, from a request that "
+        "was lost or held up to the next reply; the true time without traffic is up to one distance of probes longer "
+        "or shorter. `at most`: what either may be."
     )
     yield ""
     yield f"| {' | '.join(HEAD)} |"
@@ -76,8 +79,8 @@ def _cells(case: Case, rounds: Sequence[Document]) -> list[str]:
         spread(ms / 1000 for ms in took if ms is not None),
         spread(one["median"] for one in dark),
         spread(one["max"] for one in dark),
-        spread(_beyond(one, "median") for one in results),
-        spread(_beyond(one, "max") for one in results),
+        spread(one["gap_ms"]["waits"]["median"] for one in results),
+        spread(one["gap_ms"]["waits"]["max"] for one in results),
         f"{case.most_dark_ms:g}",
         f"{results[0]['probes']['interval_ms']:g}",
         f"{max(one['probes']['lateness_ms_max'] for one in results):g}",
@@ -96,29 +99,25 @@ def _connections(results: Sequence[Document]) -> list[str]:
     every = [each for one in talked for each in (*one["struck"].values(), one["bystanders"])]
     if not every:
         return ["–"] * 5
+    stalls = [each["stall_ms_max"] for one in talked for kind, each in one["struck"].items() if kind != Kind.IDLE]
     sums = [sum(each[kind] for each in every) for kind in ("connections", "broken", "stalled")]
     datagrams = sum(each["datagrams"] for each in every)
     return [
         *(f"{number:,}" for number in sums),
-        f"{max(each['stall_ms_max'] for each in every):,.0f}",
+        f"{max(stalls, default=0):,.0f}",
         f"{sum(each['datagrams_lost'] for each in every):,} of {datagrams:,}",
     ]
-
-
-def _beyond(result: Document, which: str) -> float | None:
-    gap: float | None = result["gap_ms"][which]
-    return None if gap is None else max(0.0, round(gap - result["probes"]["interval_ms"], 1))
 
 
 def wrong(case: Case, result: Document) -> Iterator[str]:
     """What does not hold of a drain, a sentence each, beside what the lab has judged: connections among it."""
     if case.most_dark_ms is None:
         return
-    beyond, most = _beyond(result, "max"), f"{case.most_dark_ms:g} ms"
-    if beyond is not None and beyond > case.most_dark_ms:
+    wait, most = result["gap_ms"]["waits"]["max"], f"{case.most_dark_ms:g} ms"
+    if wait is not None and wait > case.most_dark_ms:
         probes = result["probes"]
         yield (
-            f"a router answered no probe for {beyond:g} ms more than their distance, and may for {most} (probes each "
+            f"a probe waited for {wait:g} ms until its router answered again, and may for {most} (probes each "
             f"{probes['interval_ms']:g} ms, up to {probes['lateness_ms_max']:g} ms late)"
         )
     switched = result["timeline"]["switchover"]

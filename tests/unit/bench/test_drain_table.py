@@ -26,6 +26,7 @@ CASE = Case(
 SURVIVED = Survivals(
     struck={
         "download": Survival(connections=12, survived=12, stall_ms_max=320),
+        "idle": Survival(stall_ms_max=4000),
         "udp": Survival(connections=6, survived=6, stall_ms_max=150, datagrams=600, datagrams_lost=1),
     },
     bystanders=Survival(connections=2, survived=1, broken=1),
@@ -35,10 +36,18 @@ SURVIVED = Survivals(
 DARK = Spread(median=1.5, max=3)
 
 
-def drained(gap_ms: float = 6.5, dark: Spread = DARK, connections: Survivals | None = SURVIVED) -> Result:
+def drained(wait_ms: float = 4.5, dark: Spread = DARK, connections: Survivals | None = SURVIVED) -> Result:
     return msgspec.structs.replace(
         result(Timeline(struck_to_confirmed=Spread(max=2500), switchover=SwitchoverTimeline(dark=dark)), moved=6),
-        gap_ms=Gaps(median=2.5, p99=gap_ms, max=gap_ms, per_router={}, directions={}, bystanders=Spread()),
+        gap_ms=Gaps(
+            median=20,
+            p99=30,
+            max=30,
+            per_router={},
+            directions={},
+            bystanders=Spread(),
+            waits=Spread(median=0.5, max=wait_ms),
+        ),
         probes=Probes(
             routers=2,
             flows=2,
@@ -81,10 +90,10 @@ def test_takeovers_and_drains_are_tables_of_their_own() -> None:
     assert heads < said.index("| power |") < lines < said.index("| drain |")
 
 
-def test_a_gap_is_judged_by_what_it_has_beyond_the_probes_distance() -> None:
-    assert wrong("drain", CASE, document(drained(gap_ms=7.0))) == []
-    assert wrong("drain", CASE, document(drained(gap_ms=7.1))) == [
-        "drain, round 1, drain: a router answered no probe for 5.1 ms more than their distance, and may for 5 ms "
+def test_the_longest_wait_of_a_probe_is_judged_and_not_the_gap() -> None:
+    assert wrong("drain", CASE, document(drained(wait_ms=5))) == []
+    assert wrong("drain", CASE, document(drained(wait_ms=5.1))) == [
+        "drain, round 1, drain: a probe waited for 5.1 ms until its router answered again, and may for 5 ms "
         "(probes each 2 ms, up to 0.4 ms late)"
     ]
 

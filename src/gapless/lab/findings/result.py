@@ -91,6 +91,8 @@ class Gaps(msgspec.Struct, frozen=True, kw_only=True):
     directions: dict[str, Spread]
     bystanders: Spread
     """Of the other routers, for which nothing should have changed."""
+    waits: Spread = Spread()
+    """From a request that was lost or held up to the next reply: a router's longest, of those to be hurt."""
 
 
 class Probes(msgspec.Struct, frozen=True, kw_only=True):
@@ -337,6 +339,7 @@ def gaps(recording: Recording, affected: Iterable[str]) -> Gaps:
             for direction in Direction
         },
         bystanders=Spread.of([ms for router_id, ms in worst.items() if router_id not in hurt]),
+        waits=Spread.of([ms for router_id, ms in recording.waits_ms().items() if router_id in hurt]),
     )
 
 

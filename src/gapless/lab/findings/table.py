@@ -131,6 +131,8 @@ def tables(result: Result) -> list[Table | Text | str]:
     )
     for direction, spread in gap.directions.items():
         measured.add_row(f"  {_DIRECTIONS[Direction(direction)]}", *_row(spread))
+    if gap.waits.max is not None:
+        measured.add_row("  a request lost or held up -> next reply", *_row(gap.waits))
     if result.routers > result.affected:
         measured.add_row(f"gap of the other {result.routers - result.affected}", *_row(gap.bystanders))
     if result.moved or result.timeline.takeover is not None:
