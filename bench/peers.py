@@ -23,8 +23,8 @@ import sys
 from itertools import product
 from pathlib import Path
 
-from gapless.lab import tenants
 from gapless.lab.measuring import probes
+from gapless.lab.settings import MOST_PROBED
 from gaps_plot import draw
 from measuring import HERE, write
 from peers_table import rows, table
@@ -84,7 +84,7 @@ def _options() -> argparse.Namespace:
 
 def interval_ms(routers: int) -> float:
     """Between probes, for every system at one size."""
-    flows = 2 * routers if routers <= tenants.MOST_PROBED else tenants.MOST_PROBED
+    flows = 2 * routers if routers <= MOST_PROBED else MOST_PROBED
     return 1.0 if routers == 1 else probes.interval_ms_for(flows)
 
 

@@ -49,7 +49,7 @@ Systems = Mapping[str, System]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What goes through the routers of every system at one size: a probe each `interval_ms`, and TCP connections."""
+    """What goes through the routers of every system at one size: a probe each `interval_ms`, and connections."""
 
     interval_ms: float
     flows: int = 0

@@ -3,8 +3,8 @@
     python bench/survivals.py [--systems gapless,keepalived-neutron-conntrackd] [--routers 1,10] [--flows 20] [--runs 3]
                               [--out bench/results]
 
-Two hosts; all routers are active on the one that loses power, with TCP connections through SNAT (downloads, uploads,
-idle ones; `gapless.lab.measuring.connections`). Each run is a lab of its own, in turn over all systems and sizes:
+Two hosts; all routers are active on the one that loses power, with connections through SNAT and to floating IPs, by
+TCP and UDP (`gapless.lab.measuring.connections`). Each run is a lab of its own, in turn over all systems and sizes:
 
     gapless                         as it comes: hosts copy connections to their successors
     gapless-no-flow-sync            the same without copies

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from gapless.lab.findings.result import Spread
-from gapless.lab.measuring.connections import Kind, Survival, interval_ms_for, pause_ms
+from gapless.lab.measuring.connections import Kind, interval_ms_for
+from gapless.lab.measuring.conversations import seldom_ms
+from gapless.lab.measuring.survival import Survival
 from gapless.observe.words import figure
 from runs import Case, Run, Runs, footer, gaps, of_routers
 
@@ -25,6 +27,8 @@ def survival(runs: Sequence[Run], kind: Kind) -> Survival:
         broken=sum(one.broken for one in each),
         stall_ms_median=statistics.median(one.stall_ms_median for one in stalls) if stalls else 0.0,
         stall_ms_max=max((one.stall_ms_max for one in stalls), default=0.0),
+        datagrams=sum(one.datagrams for one in each),
+        datagrams_lost=sum(one.datagrams_lost for one in each),
     )
 
 
@@ -44,19 +48,19 @@ def table(found: Runs, flows: int, left_out: Sequence[str], real_time_words: str
     lines = [
         "# Connections after `host-power`",
         "",
-        "2 hosts; all routers active on the one that dies. TCP through SNAT; in a download only the outside speaks, in "
-        "an upload only the inside, and an idle connection is a download that speaks seldom. Counts are sums over the "
-        "runs. Stall: the longest time in which a connection that survived heard nothing; the median of the runs' "
-        "medians, and the longest of all. Gap: the longest time in which a router answered no probe; over all routers "
-        "of all runs. Milliseconds.",
+        "2 hosts; all routers active on the one that dies. TCP and UDP through SNAT, TCP to floating IPs; in a "
+        "download only the outside speaks, in an upload only the inside, and an idle connection is a download that "
+        "speaks seldom. Counts are sums over the runs. Stall: the longest time in which a connection that survived "
+        "heard nothing; the median of the runs' medians, and the longest of all. Gap: the longest time in which a "
+        "router answered no probe; over all routers of all runs. Milliseconds.",
         "",
         "keepalived is one for each router, with an advert each 2 s as Neutron has it, each 100 ms or each 10 ms; "
         "`-conntrackd`: with a conntrackd for each router too, whose copies are put into the kernel when keepalived "
         "becomes master (docs/lab.md, Peers).",
         "",
         "| system | routers | runs | kind | connections | survived | broken | stalled | stall, median | stall, longest "
-        "| gap, median | gap, longest |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| gap, median | gap, longest | datagrams lost |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
         *(line for case in found for line in _lines(found, case)),
         "",
         *_cadence(found, flows),
@@ -75,6 +79,7 @@ def _lines(found: Runs, case: Case) -> Iterator[str]:
             *(system, str(size), str(len(runs)), kind.value),
             *(f"{count:,}" for count in (one.connections, one.survived, one.broken, one.stalled)),
             *(figure(ms, 0) for ms in (*stalls, gap.median, gap.max)),
+            f"{one.datagrams_lost:,} of {one.datagrams:,}" if one.datagrams else "–",
         ]
         yield f"| {' | '.join(cells)} |"
 
@@ -83,5 +88,5 @@ def _cadence(found: Runs, flows: int) -> Iterator[str]:
     """How often connections speak: no stall can be shorter."""
     for size in dict.fromkeys(size for size, _ in found):
         each = interval_ms_for(size * flows)
-        idle = pause_ms(Kind.IDLE, each)
+        idle = seldom_ms(each)
         yield f"With {of_routers(size)} a connection says a line each {each:,g} ms, an idle one each {idle:,g} ms."

@@ -1,12 +1,12 @@
 """What a dead host costs where routers have standbys, as distributions over rounds, with machine and commit.
 
-    python bench/takeover.py [CASE...] [--rounds 10] [--raise-neighbour-limits] [--list]
+    python bench/takeover.py [CASE...] [--rounds 10] [--flows 800] [--at-once 4] [--raise-neighbour-limits] [--list]
 
 Each case (`takeover_cases.py`) is one lab, which is struck in rounds (`gapless lab run --rounds`); cases follow one
 another, and each round says what came of it. Beside the sum, the steps by the successors' own clocks, from the first
 beat that was missed. A frame that two hosts forwarded for one router at one time is a problem, as is a gap that is
-longer than the case allows. A round with a problem is told and ends nothing; a lab that takes longer than its case may
-is ended, and what it found by then counts.
+longer than the case allows, or of a drain a connection that did not survive (`drain_table.py`). A round with a problem
+is told and ends nothing; a lab that takes longer than its case may is ended, and what it found by then counts.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> int:
         for name, case in CASES.items():
             print(f"{name:22} {case.minutes:3g} min at most: {case.words}")
         return 0
-    cases = {name: _adjusted(CASES[name], options.rounds) for name in options.cases or USUAL}
+    cases = {name: _adjusted(CASES[name], options) for name in options.cases or USUAL}
     most = LabSettings(hosts=HOSTS, routers=max(case.routers for case in cases.values()))
     rounds = max(case.rounds * len(case.faults) for case in cases.values())
     reason = enter.why_forbidden() or (None if options.raise_neighbour_limits else why_no_room(most, rounds))
@@ -56,6 +56,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"(default: {' '.join(USUAL)})")
     parser.add_argument("--list", action="store_true", help="say which cases there are, and measure nothing")
     parser.add_argument("--rounds", type=int, help="rounds of each case, instead of its own number")
+    parser.add_argument("--flows", type=int, help="connections of each case, instead of its own number")
+    parser.add_argument("--at-once", type=int, help="routers that a drain has leave at a time")
     parser.add_argument(FLAG, action="store_true", help="as root: set the kernel's limits so that labs fit, and back")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="directory for the results")
     options = parser.parse_args()
@@ -64,8 +66,9 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _adjusted(case: Case, rounds: int | None) -> Case:
-    return case if rounds is None else replace(case, rounds=rounds)
+def _adjusted(case: Case, options: argparse.Namespace) -> Case:
+    asked = {"rounds": options.rounds, "flows": options.flows, "at_once": options.at_once}
+    return replace(case, **{name: number for name, number in asked.items() if number is not None})
 
 
 def _measure(cases: dict[str, Case], out: Path) -> int:

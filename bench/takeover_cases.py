@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 HOSTS = 3
+"""Of most cases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +14,9 @@ class Case:
 
     `interval_ms`: between probes; 0: as finely as that many allow. `most_ms`: how long the longest gap may be; None:
     that is not judged. `loses_none`: not one probe may be lost. `minutes`: when they are over, the lab is told to end,
-    and what was found by then counts.
+    and what was found by then counts. `probed`: probes go through this many routers; 0: as many as usual. `flows`:
+    connections; `at_once`: routers that a drain has leave at a time, 0: as `gapless drain` does. `most_dark_ms`: of a
+    drain, how long a router may be without traffic (`drain_table`).
     """
 
     faults: tuple[str, ...]
@@ -26,19 +29,33 @@ class Case:
     interval_ms: float = 0.0
     most_ms: float | None = None
     loses_none: bool = False
+    hosts: int = HOSTS
+    probed: int = 0
+    flows: int = 0
+    at_once: int = 0
+    most_dark_ms: float | None = None
+
+    @property
+    def is_drain(self) -> bool:
+        """Whether routers leave on purpose."""
+        return self.most_dark_ms is not None
 
     @property
     def words(self) -> str:
         """For people."""
         size = "1 router" if self.routers == 1 else f"{self.routers:,} routers"
-        return f"{self.rounds} rounds of {', '.join(self.faults)}; {size}, timing {self.timing}"
+        flows = f", {self.flows:,} connections" if self.flows else ""
+        pace = f", {self.at_once:,} at a time" if self.at_once else ""
+        return f"{self.rounds} rounds of {', '.join(self.faults)}; {size}{flows}{pace}, timing {self.timing}"
 
     @property
     def argv(self) -> list[str]:
         """The words after `gapless`; the file for the result follows them."""
-        words = ["lab", "run", "--hosts", str(HOSTS), "--routers", str(self.routers), "--timing", self.timing]
+        words = ["lab", "run", "--hosts", str(self.hosts), "--routers", str(self.routers), "--timing", self.timing]
         words += ["--rounds", str(self.rounds), "--hold", f"{self.hold_s:g}", "--interval-ms", f"{self.interval_ms:g}"]
         words += ["--packed"] if self.packed else []
+        numbers = {"--probed": self.probed, "--flows": self.flows, "--at-once": self.at_once}
+        words += [word for option, number in numbers.items() if number for word in (option, str(number))]
         return [*words, *(word for fault in self.faults for word in ("--fault", fault)), "--json"]
 
 
@@ -120,6 +137,28 @@ def _unrepairable() -> dict[str, Case]:
     }
 
 
-CASES: Mapping[str, Case] = {**_power(), **_cut(), **_harmless(), **_hogs(), **_unrepairable()}
+def _drains() -> dict[str, Case]:
+    """A host that has all routers is drained while connections go through each: two hosts, so the other one has all in
+    the next round. A few routers are probed finely, since the probes' distance is the floor of what they show.
+    """
+    sizes = ((100, 800, 5, 10.0), (1000, 2000, 2, 40.0))
+    return {
+        f"drain-{routers}": Case(
+            faults=("drain",),
+            hosts=2,
+            packed=True,
+            routers=routers,
+            flows=flows,
+            rounds=rounds,
+            minutes=minutes,
+            interval_ms=2.0,
+            probed=10,
+            most_dark_ms=5.0,
+        )
+        for routers, flows, rounds, minutes in sizes
+    }
+
+
+CASES: Mapping[str, Case] = {**_power(), **_cut(), **_harmless(), **_hogs(), **_unrepairable(), **_drains()}
 USUAL = ("power-1", "power-1-fast", "power-100", "power-100-fast")
 """What `make bench` measures."""

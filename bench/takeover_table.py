@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import drain_table
 from measuring import spread
 from takeover_cases import HOSTS, Case
 
@@ -37,23 +38,30 @@ _HEAD = (
 
 def table(found: Mapping[str, tuple[Case, Document]], words: Sequence[str]) -> str:
     """In Markdown. `words`: what stands below it."""
-    lines = [
-        "# Takeovers",
-        "",
+    takeovers = {name: each for name, each in found.items() if not each[0].is_drain}
+    drains = {name: (case, document["rounds"]) for name, (case, document) in found.items() if case.is_drain}
+    parts = [[*_takeovers(takeovers)] if takeovers else [], [*drain_table.lines(drains)] if drains else []]
+    lines = [line for part in parts if part for line in (*part, "")]
+    problems = [line for name, (case, document) in found.items() for line in wrong(name, case, document)]
+    lines += ["Problems:" if problems else "No round had a problem.", ""]
+    lines += [f"- {line}" for line in problems]
+    return "\n".join([*lines, "", *(line for paragraph in words for line in (paragraph, ""))])
+
+
+def _takeovers(found: Mapping[str, tuple[Case, Document]]) -> Iterator[str]:
+    yield "# Takeovers"
+    yield ""
+    yield (
         f"{HOSTS} hosts. Each cell: median over the rounds (least to most), milliseconds. A round's figure is its "
         "median router, but for `worst router`. The steps count from one to the next; `in all` and `recorded` from the "
         "first beat that was missed. `at most`: what the longest gap may be; `gap, others`: the longest of "
-        "routers that were not struck.",
-        "",
-        f"| {' | '.join(_HEAD)} |",
-        f"|{'---|' * len(_HEAD)}",
-    ]
+        "routers that were not struck."
+    )
+    yield ""
+    yield f"| {' | '.join(_HEAD)} |"
+    yield f"|{'---|' * len(_HEAD)}"
     for name, (case, document) in found.items():
-        lines += [f"| {' | '.join(cells)} |" for cells in _rows(name, case, document)]
-    problems = [line for name, (case, document) in found.items() for line in wrong(name, case, document)]
-    lines += ["", "Problems:" if problems else "No round had a problem.", ""]
-    lines += [f"- {line}" for line in problems]
-    return "\n".join([*lines, "", *(line for paragraph in words for line in (paragraph, ""))])
+        yield from (f"| {' | '.join(cells)} |" for cells in _rows(name, case, document))
 
 
 def _rows(name: str, case: Case, document: Document) -> Iterator[list[str]]:
@@ -97,6 +105,7 @@ def wrong(name: str, case: Case, document: Document) -> list[str]:
         found += [f"{where}: {problem}" for problem in result["problems"]]
         if case.most_ms is not None and (result["gap_ms"]["max"] or 0) > case.most_ms:
             found.append(f"{where}: a gap was {result['gap_ms']['max']:g} ms, and may be {case.most_ms:g} ms")
+        found += [f"{where}: {problem}" for problem in drain_table.wrong(case, result)]
         if case.loses_none and result["probes"]["lost"] and not result["problems"]:
             found.append(f"{where}: {result['probes']['lost']} probes were lost, and none may be")
     missing = case.rounds * len(case.faults) - len(document["rounds"])

@@ -1,6 +1,6 @@
 """One measurement of keepalived in the lab: routers as Neutron builds them for high availability, a host that dies.
 
-Switches, machines, VMs, the outside world, the probes and the TCP connections are the lab's; the controller's machine
+Switches, machines, VMs, the outside world, the probes and the connections are the lab's; the controller's machine
 stays empty. The routers and what runs for each of them are those of `vrrp_routers`. All are active on the first host,
 which then loses power.
 
@@ -30,11 +30,12 @@ from gapless.lab.machines import layout, shell, wiring
 from gapless.lab.machines.enter import LAB_DIR
 from gapless.lab.machines.nodes import Host
 from gapless.lab.machines.wiring import Cable
-from gapless.lab.measuring import connections, probes, whereabouts
+from gapless.lab.measuring import probes, survival, whereabouts
 from gapless.lab.measuring.capture import Capture
-from gapless.lab.measuring.connections import Course, Survivals
+from gapless.lab.measuring.connections import Course
 from gapless.lab.measuring.probes import Recording
 from gapless.lab.measuring.sniffer import Orders, Seen
+from gapless.lab.measuring.survival import Survivals
 from gapless.lab.settings import LabSettings
 from gapless.lab.waiting import until
 from vrrp_routers import Peer
@@ -51,7 +52,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     interval_ms: float
     result: str
     flows: int = 0
-    """TCP connections through the routers."""
+    """Connections through the routers."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +71,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     conntrackd: str = ""
     """Its version; "": there was none."""
     connections: Survivals | None = None
-    """What became of TCP connections; None: there were none."""
+    """What became of connections; None: there were none."""
 
 
 def main(argument: dict[str, Any]) -> int:
@@ -149,7 +150,7 @@ async def _found(lab: Lab, orders: Measurement, courses: Sequence[Course], seen:
         versions=result.versions(),
         keepalived=await _version("keepalived", "--version"),
         conntrackd=await _version("conntrackd", "-v") if orders.peer.conntrackd else "",
-        connections=connections.survivals(courses, routers, synced=orders.peer.conntrackd) if courses else None,
+        connections=survival.survivals(courses, routers, synced=orders.peer.conntrackd) if courses else None,
     )
 
 

@@ -24,7 +24,7 @@ from gapless.lab.findings.result import Result
 from gapless.lab.machines import enter, layout, nodes, room
 from gapless.lab.rounds import Rounds
 from gapless.lab.runner import RunRequest
-from gapless.lab.settings import CLASSIC, QUICK, TIMINGS, LabSettings, mode_of
+from gapless.lab.settings import CLASSIC, MOST_PROBED, QUICK, TIMINGS, LabSettings, mode_of
 from gapless.lab.standing import Request, Status, UpRequest
 from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
 from gapless.observe.console import console
@@ -47,7 +47,7 @@ Packed = Annotated[
     bool,
     typer.Option("--packed", help="All routers on the first host; the others join when those run, as standbys."),
 ]
-Flows = Annotated[int, typer.Option(help="TCP connections through the routers: half downloads, uploads, idle ones.")]
+Flows = Annotated[int, typer.Option(help="Connections through the routers, TCP and UDP, by SNAT and to floating IPs.")]
 FlowSync = Annotated[
     bool, typer.Option("--flow-sync/--no-flow-sync", help="Whether hosts copy connections to their successors.")
 ]
@@ -78,6 +78,10 @@ def run(
     interval: Interval = 0.0,
     flows: Flows = 0,
     flow_sync: FlowSync = True,
+    probed: Annotated[int, typer.Option(min=1, help="Of more routers, probes go through this many.")] = MOST_PROBED,
+    at_once: Annotated[
+        int, typer.Option(min=0, help="Routers that a drain has leave at a time; 0: as `gapless drain` does.")
+    ] = 0,
     hold: Annotated[
         float,
         typer.Option(min=0, help="Seconds that the fault lasts, or is looked at; 0: as it needs."),
@@ -111,6 +115,8 @@ def run(
         interval_ms=interval,
         flows=flows,
         flow_sync=flow_sync,
+        probed=probed,
+        at_once=at_once,
     )
     room.check(settings)
     for name in names:

@@ -21,7 +21,7 @@ from gapless.lab.findings.expect import Bounds, Gap, Measured
 from gapless.lab.findings.result import Patience, Result
 from gapless.lab.lab import Lab
 from gapless.lab.machines.enter import LAB_DIR
-from gapless.lab.measuring import connections, probes
+from gapless.lab.measuring import probes, survival
 from gapless.lab.measuring.connections import Course
 from gapless.lab.measuring.probes import Recording
 from gapless.lab.measuring.sniffer import Seen
@@ -59,7 +59,7 @@ class _Course:
     problems: list[str] = field(default_factory=list)
     seen: Seen | None = None
     connections: Sequence[Course] = ()
-    """What became of the TCP connections."""
+    """What became of them."""
 
 
 async def experiment(lab: Lab, fault: Fault, bounds: Bounds = NO_BOUNDS, hold_s: float = 0.0) -> Outcome:
@@ -99,7 +99,7 @@ async def _experiment(lab: Lab, fault: Fault, bounds: Bounds, hold_s: float) -> 
         _begin(lab, Phase.TRAFFIC, f"{len(traffic.flows)} probes, one each {traffic.interval_ms:g} ms")
         await traffic.all_answered(for_s=STEADY_S, timeout_s=BACK_WITHIN_S)
         if talking.connections and _are_copied(lab):
-            await lab.connections_copied(len(talking.connections))
+            await lab.connections_copied(talking.flows)
         await traffic.begin()
         await capture.begin()
         await talking.begin()
@@ -180,7 +180,7 @@ async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recor
     gaps = result.gaps(recording, affected)
     wire = result.wire(course.seen, result.handovers(records), recording.interval_ms)
     known = {tenant.router_id for tenant in lab.tenants}
-    survived = connections.survivals(course.connections, affected, synced=_are_copied(lab))
+    survived = survival.survivals(course.connections, affected, synced=_are_copied(lab))
     measured = Measured(
         affected=affected,
         moved=moved,

@@ -26,8 +26,10 @@ from gapless.lab.machines.nodes import AGENT_READY, Controller, Host, Node, Plai
 from gapless.lab.machines.wiring import Cable, Switch
 from gapless.lab.measuring import answers, probes, tracked, whereabouts
 from gapless.lab.measuring.capture import Capture
+from gapless.lab.measuring.probes import Flow
 from gapless.lab.measuring.sniffer import Orders
 from gapless.lab.measuring.talking import Talking, spread
+from gapless.lab.measuring.tracked import Wanted
 from gapless.lab.measuring.traffic import Traffic
 from gapless.lab.measuring.whereabouts import Sighting
 from gapless.lab.settings import LabSettings
@@ -39,6 +41,10 @@ START_TIMEOUT_S = 60.0
 ROUTERS_TIMEOUT_S = 120.0
 """Plus a second a router."""
 HOSTS_AT_ONCE = 8
+COPY_A_ROUTER_S = 0.1
+"""Copies take turns: some 50 ms each at a large table of the kernel's."""
+LIST_A_ROUTER_S = 0.01
+"""To list a namespace's connections costs the kernel milliseconds, which copying needs: so it is done less often."""
 ASK_A_ROUTER_S = 0.001
 """To say how every router does costs the controller time that it needs for them: so it is asked the less often."""
 
@@ -328,7 +334,10 @@ class Lab:
     @property
     def interval_ms(self) -> float:
         """What the probes are sent at: as set, or the finest that this many allow."""
-        return self.settings.interval_ms or probes.interval_ms_for(len(tenants.probed(self.tenants)))
+        return self.settings.interval_ms or probes.interval_ms_for(len(self._probed()))
+
+    def _probed(self) -> list[Flow]:
+        return tenants.probed(self.tenants, self.settings.probed)
 
     @asynccontextmanager
     async def traffic(self) -> AsyncIterator[Traffic]:
@@ -338,7 +347,7 @@ class Lab:
         """
         if not self.tenants:
             raise InvalidRequest("this lab has no router, so there is nothing to measure")
-        flows = tenants.probed(self.tenants)
+        flows = self._probed()
         interval_ms = self.interval_ms
         traffic = Traffic(flows, interval_ms, on_pulse=lambda pulse: self.listen(watch.seen(pulse, flows, interval_ms)))
         try:
@@ -349,7 +358,7 @@ class Lab:
 
     @asynccontextmanager
     async def talking(self) -> AsyncIterator[Talking]:
-        """TCP connections through the tenants' routers, as many as the settings ask for, until the block is left."""
+        """Connections through the tenants' routers, as many as the settings ask for, until the block is left."""
         talking = Talking(spread(self.tenants, self.settings.flows))
         try:
             await talking.start()
@@ -357,17 +366,18 @@ class Lab:
         finally:
             await talking.close()
 
-    async def connections_copied(self, count: int) -> None:
-        """Wait until the kernels of the standbys know this many connections, beside the active ones'."""
-        known = 0
+    async def connections_copied(self, flows: Wanted) -> None:
+        """Wait until the kernels of the standbys know these connections, beside the active ones'."""
+        known, total = 0, len(self.tenants)
 
         async def are_copied() -> bool:
             nonlocal known
-            known = await asyncio.to_thread(tracked.copied, self.hosts.values())
-            return known >= count
+            known = await asyncio.to_thread(tracked.copied, self.hosts.values(), flows)
+            return known >= len(flows)
 
-        wanted = f"{count} connections are known to the standbys"
-        await until(are_copied, wanted, START_TIMEOUT_S, lambda: f"{known} are known to two hosts")
+        wanted = f"{len(flows)} connections are known to the standbys"
+        patience_s, each_s = START_TIMEOUT_S + total * COPY_A_ROUTER_S, total * LIST_A_ROUTER_S
+        await until(are_copied, wanted, patience_s, lambda: f"{known} are known to two hosts", each_s=each_s)
 
     @asynccontextmanager
     async def capture(self) -> AsyncIterator[Capture]:

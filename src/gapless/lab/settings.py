@@ -15,6 +15,10 @@ QUICK = Liveness(report_interval_s=0.5, agent_down_time_s=2.0, agent_patience_s=
 CLASSIC = Liveness()
 MOST_ROUTERS = 1000
 MOST_FLOWS = 5000
+MOST_PROBED = 100
+"""Routers that probes go through, unless told otherwise."""
+MOST_LEAVING = 1000
+"""A drain has no more routers leave at a time."""
 WITH_STANDBYS = frozenset({"standby"})
 """Failover modes in which a router is built on more hosts than the one that it is active on."""
 TIMINGS: Mapping[str, tuple[str, ...]] = {"default": (), "fast": ("--timing", "fast")}
@@ -31,7 +35,8 @@ def mode_of(name: str) -> FailoverMode:
 
 class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How many of what, and how patient. `interval_ms` 0: the finest that this many probes allow. `packed`: all routers
-    on the first host; the others join when those run, as standbys.
+    on the first host; the others join when those run, as standbys. `at_once`: routers that a drain has leave at a time;
+    0: as many as the controller takes by itself.
     """
 
     hosts: int = 3
@@ -46,9 +51,12 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
     standbys: int = 1
     packed: bool = False
     flows: int = 0
-    """TCP connections through the routers."""
+    """Connections through the routers."""
     flow_sync: bool = True
     """Whether hosts copy connections to their successors."""
+    probed: int = MOST_PROBED
+    """Routers that probes go through at most."""
+    at_once: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.hosts <= layout.MOST_HOSTS:
@@ -59,6 +67,10 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidRequest(f"probes can be sent each 1 ms or slower, not each {self.interval_ms:g} ms")
         if not 0 <= self.flows <= MOST_FLOWS:
             raise InvalidRequest(f"a lab has 0 to {MOST_FLOWS} connections, not {self.flows}")
+        if not 1 <= self.probed <= MOST_ROUTERS:
+            raise InvalidRequest(f"probes go through 1 to {MOST_ROUTERS} routers, not {self.probed}")
+        if not 0 <= self.at_once <= MOST_LEAVING:
+            raise InvalidRequest(f"a drain has 1 to {MOST_LEAVING} routers leave at a time, not {self.at_once}")
         if not 1 <= self.standbys <= MOST_STANDBYS:
             raise InvalidRequest(f"a router has 1 to {MOST_STANDBYS} standbys, not {self.standbys}")
         if self.timing not in TIMINGS:

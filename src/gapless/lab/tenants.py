@@ -14,14 +14,13 @@ from gapless.config import VXLAN_PORT, HostSettings
 from gapless.lab.api import Api, Item
 from gapless.lab.machines import layout, netns, shell
 from gapless.lab.measuring.probes import Direction, Flow
+from gapless.lab.settings import MOST_PROBED
 from gapless.model.router import FailoverMode
 
 NAMESPACES_AT_ONCE = 4
 BATCH = 25
 """Tenants that are asked for together."""
 BATCHES_AT_ONCE = 2
-MOST_PROBED = 100
-"""Routers that probes go through."""
 ROUTER_PORTS = ("network:router_interface", "network:router_gateway")
 
 
@@ -74,13 +73,13 @@ class Tenant:
         return outward, inward
 
 
-def probed(tenants: Sequence[Tenant]) -> list[Flow]:
-    """Both flows of each tenant. Of more than `MOST_PROBED`, a sample spread over all, out and in by turns: fine probes
+def probed(tenants: Sequence[Tenant], most: int = MOST_PROBED) -> list[Flow]:
+    """Both flows of each tenant. Of more than `most`, a sample spread over all, out and in by turns: fine probes
     through some routers say more than coarse ones through all.
     """
-    if len(tenants) <= MOST_PROBED:
+    if len(tenants) <= most:
         return [flow for tenant in tenants for flow in tenant.flows()]
-    chosen = [tenants[number * len(tenants) // MOST_PROBED] for number in range(MOST_PROBED)]
+    chosen = [tenants[number * len(tenants) // most] for number in range(most)]
     return [tenant.flows()[number % 2] for number, tenant in enumerate(chosen)]
 
 

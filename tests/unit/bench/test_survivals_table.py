@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from gapless.lab.measuring.connections import Kind, Survival, Survivals
+from gapless.lab.measuring.connections import Kind
+from gapless.lab.measuring.survival import Survival, Survivals
 from runs import Run
 from survivals_table import how_it_went, survival, table
 
@@ -43,19 +44,21 @@ def test_a_run_without_a_result_adds_nothing() -> None:
     assert survival([Run(found={"connections": None})], Kind.IDLE) == Survival()
 
 
+LOSSY = Survival(connections=10, survived=10, datagrams=500, datagrams_lost=20)
 FOUND = {
     (1, "gapless"): [run(180.0, download=ALL, upload=ALL, idle=ALL), run(200.0, download=ALL, upload=ALL, idle=ALL)],
-    (1, "keepalived"): [run(6000.0, problems=("two were active",), download=NONE, upload=SOME)],
+    (1, "keepalived"): [run(6000.0, problems=("two were active",), download=NONE, upload=SOME, udp=LOSSY)],
     (10, "gapless"): [Run.failed("oh")],
 }
 
 
 def test_each_kind_of_each_case_is_a_line_beside_the_gap() -> None:
     said = table(FOUND, 40, ["left out: something"], "real-time priority: none")
-    assert "| gapless | 1 | 2 | download | 20 | 20 | 0 | 0 | 400 | 500 | 180 | 200 |\n" in said
-    assert "| keepalived | 1 | 1 | download | 10 | 0 | 10 | 0 | – | – | 6,000 | 6,000 |\n" in said
-    assert "| keepalived | 1 | 1 | upload | 10 | 5 | 3 | 2 | 600 | 1,300 | 6,000 | 6,000 |\n" in said
-    assert "| gapless | 10 | 1 | idle | 0 | 0 | 0 | 0 | – | – | – | – |\n" in said
+    assert "| gapless | 1 | 2 | download | 20 | 20 | 0 | 0 | 400 | 500 | 180 | 200 | – |\n" in said
+    assert "| keepalived | 1 | 1 | download | 10 | 0 | 10 | 0 | – | – | 6,000 | 6,000 | – |\n" in said
+    assert "| keepalived | 1 | 1 | upload | 10 | 5 | 3 | 2 | 600 | 1,300 | 6,000 | 6,000 | – |\n" in said
+    assert "| gapless | 10 | 1 | idle | 0 | 0 | 0 | 0 | – | – | – | – | – |\n" in said
+    assert "| keepalived | 1 | 1 | udp | 10 | 10 | 0 | 0 | 0 | 0 | 6,000 | 6,000 | 20 of 500 |\n" in said
     assert "- left out: something\n- keepalived, 1 router, run 1: two were active\n" in said
     assert "- gapless, 10 routers, run 1: nothing was measured: oh\n" in said
     assert "Keepalived v9; C v8; Python 3" in said
@@ -70,6 +73,6 @@ def test_how_often_connections_speak_is_said_for_each_size() -> None:
 
 def test_how_a_run_went_is_said_while_people_wait() -> None:
     said = how_it_went(FOUND[1, "keepalived"][0])
-    assert said.startswith("0 of 10 download, 5 of 10 upload survived; gap 6,000 ms in the median")
+    assert said.startswith("0 of 10 download, 5 of 10 upload, 10 of 10 udp survived; gap 6,000 ms in the median")
     assert said.endswith("problem: two were active")
     assert how_it_went(Run.failed("oh")) == "problem: nothing was measured: oh"

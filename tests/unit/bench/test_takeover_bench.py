@@ -35,8 +35,21 @@ def test_every_case_can_be_asked_for() -> None:
     assert set(USUAL) <= set(CASES)
     for name, case in CASES.items():
         assert set(case.faults) <= set(FAULTS), name
-        LabSettings(hosts=3, routers=case.routers, timing=case.timing, interval_ms=case.interval_ms)
+        LabSettings(
+            hosts=case.hosts,
+            routers=case.routers,
+            timing=case.timing,
+            interval_ms=case.interval_ms,
+            flows=case.flows,
+            at_once=case.at_once,
+        )
         assert case.argv[-1] == "--json"
+
+
+def test_rounds_connections_and_pace_may_be_others_than_a_cases_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["takeover.py", "drain-100", "--flows", "60", "--at-once", "16"])
+    case = takeover._adjusted(CASES["drain-100"], takeover._options())
+    assert (case.rounds, case.flows, case.at_once) == (CASES["drain-100"].rounds, 60, 16)
 
 
 def test_a_gap_longer_than_the_case_allows_is_a_problem() -> None:

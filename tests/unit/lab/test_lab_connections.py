@@ -1,4 +1,4 @@
-"""TCP connections of the lab: which there are, and what became of them."""
+"""Connections of the lab: which there are, and what became of them."""
 
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -10,20 +10,11 @@ from test_lab_table import result
 from gapless.errors import InvalidRequest
 from gapless.lab.findings import table
 from gapless.lab.findings.result import Timeline
-from gapless.lab.measuring.connections import (
-    RTO_MS,
-    Connection,
-    Course,
-    Kind,
-    interval_ms_for,
-    judge,
-    pause_ms,
-    stall_ms_most,
-    survivals,
-)
-from gapless.lab.measuring.talker import LAST_WORDS_S
-from gapless.lab.measuring.talking import spread
-from gapless.lab.settings import MOST_FLOWS, LabSettings
+from gapless.lab.machines import layout
+from gapless.lab.measuring.connections import MIX, Course, Kind, interval_ms_for
+from gapless.lab.measuring.survival import judge, survivals
+from gapless.lab.measuring.talking import connection, spread
+from gapless.lab.settings import LabSettings
 from gapless.lab.tenants import Tenant
 from gapless.observe.console import console
 
@@ -46,18 +37,30 @@ TENANT = Tenant(
 def course(
     kind: Kind = Kind.DOWNLOAD, router: str = "r1", broken: str = "", heard: bool = True, stall: float = 0.0
 ) -> Course:
-    connection = Connection(router_id=router, kind=kind, netns="vm-1", source="192.168.10.3")
-    return Course(connection=connection, broken=broken, is_heard=heard, stall_ms=stall)
+    tenant = replace(TENANT, router_id=router)
+    return Course(connection=connection(tenant, kind), broken=broken, is_heard=heard, stall_ms=stall)
 
 
 @pytest.mark.parametrize("routers", [1, 2, 6, 9, 20])
-def test_each_router_has_as_many_downloads_as_all_else(routers: int) -> None:
+def test_each_router_has_as_many_of_each_kind(routers: int) -> None:
     tenants = [replace(TENANT, number=number, router_id=f"r{number}") for number in range(routers)]
-    made = spread(tenants, 8 * routers)
+    made = spread(tenants, 2 * len(MIX) * routers)
     for tenant in tenants:
         kinds = [each.kind for each in made if each.router_id == tenant.router_id]
-        assert sorted(kinds) == sorted([Kind.DOWNLOAD] * 4 + [Kind.UPLOAD] * 2 + [Kind.IDLE] * 2)
-    assert {each.source for each in made} == {"192.168.10.3"}, "the address without a floating IP"
+        assert sorted(kinds) == sorted([*Kind] * 2)
+
+
+@pytest.mark.parametrize("routers", [1, 2, 3, 4, 8])
+def test_few_connections_are_of_different_kinds(routers: int) -> None:
+    tenants = [replace(TENANT, number=number, router_id=f"r{number}") for number in range(routers)]
+    assert sorted(each.kind for each in spread(tenants, len(Kind))) == sorted(Kind)
+
+
+def test_the_vm_opens_from_the_address_without_a_floating_ip_and_the_outside_to_the_one_with() -> None:
+    ends = {(str(kind), each.vm.address, each.target) for kind in Kind for each in (connection(TENANT, kind),)}
+    floating = {(kind, "192.168.10.2", "198.18.0.3") for kind in ("floating-download", "floating-upload")}
+    assert floating <= ends
+    assert {end[1:] for end in ends - floating} == {("192.168.10.3", str(layout.FAR_OUTSIDE))}
 
 
 def test_there_are_none_without_routers_or_when_none_are_wanted() -> None:
@@ -72,41 +75,36 @@ def test_what_is_heard_survived_what_is_silent_stalled_and_what_was_closed_broke
 
 def test_routers_that_were_not_struck_count_apart() -> None:
     found = survivals([course(), course(Kind.IDLE), course(router="r2", heard=False)], ["r1"], synced=True)
-    assert {kind: each.survived for kind, each in found.struck.items()} == {"download": 1, "upload": 0, "idle": 1}
+    assert {kind for kind, each in found.struck.items() if each.survived} == {"download", "idle"}
     assert found.bystanders.stalled == 1
+
+
+def test_datagrams_are_summed_and_reasons_counted() -> None:
+    lossy = msgspec.structs.replace(course(Kind.UDP), datagrams=50, datagrams_lost=3)
+    found = survivals([lossy, lossy, course(broken="reset"), course(broken="reset")], ["r1"], synced=True)
+    assert (found.struck["udp"].datagrams, found.struck["udp"].datagrams_lost) == (100, 6)
+    assert found.reasons == {"reset": 2}
 
 
 def test_lines_are_as_many_as_are_bearable() -> None:
     assert (interval_ms_for(10), interval_ms_for(200), interval_ms_for(2000)) == (100, 100, 1000)
 
 
-def test_an_idle_connection_speaks_seldom_and_is_heard_before_the_end() -> None:
-    assert [pause_ms(Kind.IDLE, interval_ms) for interval_ms in (100, 1000, 2500)] == [1000, 10_000, 10_000]
-    assert pause_ms(Kind.UPLOAD, 100) == 100
-    assert pause_ms(Kind.IDLE, interval_ms_for(MOST_FLOWS)) / 1000 < LAST_WORDS_S
-
-
-@pytest.mark.parametrize("gap_ms", [0, 1, 180, 200, 201, 599, 601, 3000, 60_000])
-def test_the_retransmission_that_follows_a_gap_is_never_later_than_is_allowed(gap_ms: float) -> None:
-    """With or without a tail loss probe before the first one, which is sent again after the same time."""
-    for probed_ms in (0.0, RTO_MS):
-        at_ms, wait_ms = probed_ms, RTO_MS
-        while at_ms < gap_ms:
-            at_ms, wait_ms = at_ms + wait_ms, 2 * wait_ms
-        assert 100 + at_ms <= stall_ms_most(Kind.DOWNLOAD, 100, gap_ms)
-
-
-def test_the_table_shows_each_kind() -> None:
-    found = survivals([course(stall=200), course(Kind.UPLOAD, heard=False)], ["r1"], synced=False)
-    shown = msgspec.structs.replace(result(Timeline()), connections=found)
-    out = console(width=200)
+def test_the_table_shows_each_kind_what_was_lost_of_it_and_why() -> None:
+    lossy = msgspec.structs.replace(course(Kind.UDP, stall=250), datagrams=50, datagrams_lost=3)
+    every = [course(stall=200), course(Kind.UPLOAD, heard=False), lossy, course(Kind.REQUEST, broken="reset")]
+    shown = msgspec.structs.replace(result(Timeline()), connections=survivals(every, ["r1"], synced=False))
+    out = console(width=80)
     with out.capture() as captured:
         for each in table.tables(shown):
             out.print(each)
     rows = [[cell.strip() for cell in line.split("│")][1:-1] for line in captured.get().splitlines() if "│" in line]
     assert ["download", "1", "1", "0", "0", "200", "200"] in rows
     assert ["upload", "1", "0", "1", "0", "0", "0"] in rows
+    assert ["udp", "1", "1", "0", "0", "250", "250"] in rows
     assert "their state not copied" in captured.get()
+    assert "datagrams lost: udp 3 of 50" in captured.get()
+    assert "broken: 1 connection: reset" in captured.get()
 
 
 def test_too_many_connections_are_refused() -> None:

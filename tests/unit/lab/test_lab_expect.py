@@ -8,7 +8,7 @@ import pytest
 from gapless.lab.faults import FAULTS
 from gapless.lab.faults.base import RESCHEDULED
 from gapless.lab.findings.expect import KEPT, Bounds, Expected, Gap, Measured, Moves, problems
-from gapless.lab.measuring.connections import Survival, Survivals
+from gapless.lab.measuring.survival import Survival, Survivals
 from gapless.model.router import FailoverMode
 
 GOOD = Measured(
@@ -126,9 +126,24 @@ def test_a_stall_may_be_longer_than_the_gap_by_one_retransmission_and_not_by_two
     assert problems(TAKEOVER, Bounds(), talked(replace_survival(SURVIVED, stall_ms_max=880))) == []
     (said,) = problems(TAKEOVER, Bounds(), talked(replace_survival(SURVIVED, stall_ms_max=1500)))
     assert said == (
-        "a connection of kind download stalled for 1,500 ms, and may for 880 ms at a gap of 200 ms: one "
-        "retransmission of TCP's longer"
+        "a connection of kind download stalled for 1,500 ms, and may for 880 ms at a gap of 200 ms, "
+        "with the time until what was lost is said again"
     )
+
+
+def test_datagrams_are_not_said_again_so_udp_may_stall_for_a_pause_more_than_the_gap() -> None:
+    """A gap of 200 ms, 100 of pause before and after it, and 180 of a busy machine."""
+
+    def found(stall_ms: float, **lost: int) -> Measured:
+        one = Survival(connections=9, survived=9 - sum(lost.values()), stall_ms_max=stall_ms, **lost)
+        survivals = Survivals(struck={"udp": one}, bystanders=Survival(), synced=True, interval_ms=100)
+        return replace(GOOD, gap_ms=200, answered_within_ms=180, connections=survivals)
+
+    assert problems(TAKEOVER, Bounds(), found(580)) == []
+    (said,) = problems(TAKEOVER, Bounds(), found(581))
+    assert said.startswith("a connection of kind udp stalled for 581 ms, and may for 580 ms")
+    (said,) = problems(TAKEOVER, Bounds(), found(300, broken=2))
+    assert said == "9 connections of kind udp had been copied, and 2 did not survive: 0 stalled, 2 broken"
 
 
 def test_a_connection_that_was_not_struck_is_judged_by_the_gap_of_such_routers() -> None:

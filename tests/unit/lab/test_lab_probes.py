@@ -50,6 +50,31 @@ def test_a_skipped_request_is_neither_sent_nor_lost() -> None:
     assert recording.lost == 1
 
 
+def wait_ms(sent: list[int], replied: list[int], end: int = 100) -> float:
+    track = Track(FLOW, [at * MS for at in sent], [at * MS for at in replied])
+    recording = Recording(tracks=(track,), interval_ms=10, begin_ns=0, end_ns=end * MS, lateness_ms=0)
+    return recording.waits_ms()["r1"]
+
+
+def test_the_wait_is_from_a_request_that_was_lost_to_the_next_reply() -> None:
+    assert wait_ms([10, 20, 30, 40], [11, 0, 0, 41]) == 21
+    assert wait_ms([10, 20, 30], [11, 21, 31]) == 1, "the way there and back"
+
+
+def test_a_request_that_is_held_up_waits_for_its_own_reply_or_a_later_ones() -> None:
+    assert wait_ms([10, 20, 30], [11, 28, 31]) == 8
+    assert wait_ms([10, 20, 30], [11, 95, 31]) == 11
+
+
+def test_a_sender_that_is_late_lengthens_the_gap_and_not_the_wait() -> None:
+    assert probes.gap([11 * MS, 61 * MS], 0, 70 * MS).ms == 50
+    assert wait_ms([10, 0, 60], [11, 0, 61]) == 1
+
+
+def test_what_is_never_answered_again_waits_to_the_end() -> None:
+    assert wait_ms([10, 20, 30], [11, 0, 0], end=100) == 80
+
+
 def test_many_probes_are_sent_less_often() -> None:
     assert probes.interval_ms_for(2) == 10
     assert probes.interval_ms_for(100) == 10

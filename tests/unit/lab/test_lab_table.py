@@ -50,6 +50,12 @@ def test_a_takeover_is_shown_step_by_step_and_no_step_of_a_decided_move_with_it(
     ]
 
 
+def test_the_longest_wait_is_shown_where_it_is_known() -> None:
+    found = result(Timeline())
+    waited = msgspec.structs.replace(found, gap_ms=msgspec.structs.replace(found.gap_ms, waits=spread(7)))
+    assert rows(waited)["a request lost or held up -> next reply"] == "7.0"
+
+
 def test_a_move_that_the_controller_decided_is_shown_by_its_own_steps() -> None:
     shown = rows(result(Timeline(detection=spread(4000), build=spread(80))))
     assert shown["detection: last heard -> decided"] == "4,000.0"

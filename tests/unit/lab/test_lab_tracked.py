@@ -8,6 +8,7 @@ import pytest
 from gapless.lab.machines import linux
 from gapless.lab.measuring import tracked
 from gapless.lab.measuring.connections import PORT
+from gapless.lab.measuring.tracked import Flow
 
 
 def line(port: int, state: str = "ESTABLISHED", to: int = PORT) -> str:
@@ -36,8 +37,21 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linux, "in_netns", lambda path, _: str(path))
 
 
+def udp(port: int, answered: bool = True) -> str:
+    there, back = f"src=10.0.0.5 dst=198.51.100.10 sport={port} dport={PORT}", f"sport={PORT} dport={port}"
+    return f"ipv4     2 udp      17 119 {there} {'' if answered else '[UNREPLIED] '}src=x dst=y {back} mark=0 use=2"
+
+
+WANTED = [
+    (router, Flow(protocol, "10.0.0.5", port))
+    for router in ("r1", "r2")
+    for protocol in ("tcp", "udp")
+    for port in (1, 2)
+]
+
+
 def copied(*hosts: dict[str, list[str]]) -> int:
-    return tracked.copied([Host(Machine(each)) for each in hosts])  # type: ignore[list-item]
+    return tracked.copied([Host(Machine(each)) for each in hosts], WANTED)  # type: ignore[list-item]
 
 
 def test_a_connection_that_two_hosts_know_is_copied() -> None:
@@ -55,3 +69,12 @@ def test_the_same_addresses_of_two_routers_are_two_connections() -> None:
 def test_what_is_over_or_is_not_the_labs_counts_nothing() -> None:
     others = [line(1, state="TIME_WAIT"), line(2, to=22), "ipv4     2 icmp     1 29 src=10.0.0.5 dst=198.51.100.10"]
     assert copied({"r1": others}, {"r1": others}) == 0
+
+
+def test_udp_counts_once_it_was_answered_and_is_another_flow_than_tcp_of_the_same_ports() -> None:
+    assert copied({"r1": [line(1), udp(1)]}, {"r1": [line(1), udp(1)]}) == 2
+    assert copied({"r1": [udp(1, answered=False)]}, {"r1": [udp(1, answered=False)]}) == 0
+
+
+def test_what_two_hosts_know_of_an_earlier_time_counts_nothing() -> None:
+    assert copied({"r1": [udp(9)]}, {"r1": [udp(9)]}) == 0

@@ -34,7 +34,7 @@ class Drain(Fault):
     async def strike(self, lab: Lab) -> None:
         """Begin, and wait for its end."""
         for host in self.hosts:
-            await lab.api.set_drain(host.name, wanted=True)
+            await lab.api.set_drain(host.name, wanted=True, at_once=lab.settings.at_once or None)
         await lab.drained(self.names)
 
     async def heal(self, lab: Lab) -> None:

@@ -5,7 +5,9 @@ active on exactly one host. How long a gap of a kind may be is nobody's business
 machine, so the bounds are the caller's.
 
 Connections whose state was copied go on, where a fault leaves each router with a table that has them (`KEPT`); how long
-they may stall follows from the gap (`measuring.connections`). So nobody has to bound it.
+they may stall follows from the gap (`measuring.conversations`). So nobody has to bound it. All of the lab's are copied:
+the kernel takes TCP for real after its handshake, UDP when it was answered for two seconds (`flows`), be it through
+SNAT or to a floating IP; and a fault strikes when they are.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,7 +15,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from gapless.lab.measuring.connections import Kind, Survival, Survivals, stall_ms_most
+from gapless.lab.measuring.connections import Kind
+from gapless.lab.measuring.conversations import CONVERSATIONS
+from gapless.lab.measuring.survival import Survival, Survivals
 from gapless.observe.words import counted
 
 Frames = int | Literal["unknown"]
@@ -156,9 +160,9 @@ def _connections(expected: Expected, found: Measured) -> list[str]:
     late_ms = found.answered_within_ms
     wrong = []
     for kind, each in them.struck.items():
-        most_ms = stall_ms_most(Kind(kind), them.interval_ms, found.gap_ms) + late_ms
+        most_ms = CONVERSATIONS[Kind(kind)].stall_ms_most(them.interval_ms, found.gap_ms) + late_ms
         wrong += _survived(f"of kind {kind}", each, found.gap_ms, most_ms)
-    most_ms = max(stall_ms_most(kind, them.interval_ms, found.bystanders_ms) for kind in Kind) + late_ms
+    most_ms = max(one.stall_ms_most(them.interval_ms, found.bystanders_ms) for one in CONVERSATIONS.values()) + late_ms
     return wrong + _survived("not struck", them.bystanders, found.bystanders_ms, most_ms)
 
 
@@ -172,6 +176,6 @@ def _survived(which: str, those: Survival, gap_ms: float, most_ms: float) -> lis
     if those.stall_ms_max > most_ms:
         wrong.append(
             f"a connection {which} stalled for {those.stall_ms_max:,.0f} ms, and may for {most_ms:,.0f} ms at a gap of "
-            f"{gap_ms:,.0f} ms: one retransmission of TCP's longer"
+            f"{gap_ms:,.0f} ms, with the time until what was lost is said again"
         )
     return wrong

@@ -15,10 +15,10 @@ import msgspec
 from gapless import __version__
 from gapless.config import Liveness
 from gapless.lab.findings.expect import Frames
-from gapless.lab.measuring.connections import Survivals
 from gapless.lab.measuring.double_active import LATE_S, QUIET_S, Handover, double_active
 from gapless.lab.measuring.probes import Direction, Recording, lost, percentile
 from gapless.lab.measuring.sniffer import Seen
+from gapless.lab.measuring.survival import Survivals
 from gapless.model.plan import MoveKind, MoveStep
 
 HEARD = frozenset({MoveStep.LAST_HEARD, MoveStep.MISSED, MoveStep.SILENT})
@@ -91,6 +91,8 @@ class Gaps(msgspec.Struct, frozen=True, kw_only=True):
     directions: dict[str, Spread]
     bystanders: Spread
     """Of the other routers, for which nothing should have changed."""
+    waits: Spread = Spread()
+    """From a request that was lost or held up to the next reply: a router's longest, of those to be hurt."""
 
 
 class Probes(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,7 +238,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     timeline: Timeline
     versions: Versions
     connections: Survivals | None = None
-    """What became of TCP connections; None: there were none."""
+    """What became of connections; None: there were none."""
 
 
 def wire(seen: Seen | None, handovers: Iterable[Handover], interval_ms: float) -> Wire:
@@ -337,6 +339,7 @@ def gaps(recording: Recording, affected: Iterable[str]) -> Gaps:
             for direction in Direction
         },
         bystanders=Spread.of([ms for router_id, ms in worst.items() if router_id not in hurt]),
+        waits=Spread.of([ms for router_id, ms in recording.waits_ms().items() if router_id in hurt]),
     )
 
 

@@ -3,8 +3,9 @@
 from rich.table import Table
 from rich.text import Text
 
+from gapless.lab.findings.result import Result
 from gapless.lab.rounds import Over, Round, Rounds, Summary
-from gapless.observe.words import figure
+from gapless.observe.words import counted, figure
 
 
 def in_short(one: Round) -> Text:
@@ -15,11 +16,19 @@ def in_short(one: Round) -> Text:
     said = (
         f"{found.moved} of {found.routers} routers moved, gap {figure(found.gap_ms.median, 0)} ms (worst router "
         f"{figure(found.gap_ms.max, 0)}), {found.probes.lost:,} probes lost, "
-        f"double active frames {found.double_active_frames}"
+        f"double active frames {found.double_active_frames}{_talked(found)}"
     )
     if found.ok:
         return Text.assemble(said, ": ", ("ok", "green"))
     return Text.assemble(said, ": ", ("problem", "red"), f": {'; '.join(found.problems)}")
+
+
+def _talked(found: Result) -> str:
+    if found.connections is None:
+        return ""
+    every = [*found.connections.struck.values(), found.connections.bystanders]
+    survived, total = sum(each.survived for each in every), sum(each.connections for each in every)
+    return f", {survived:,} of {counted(total, 'connection')} survived"
 
 
 def tables(found: Rounds) -> list[Table | Text | str]:

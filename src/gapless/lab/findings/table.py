@@ -11,8 +11,8 @@ from rich.text import Text
 from gapless.lab.findings import events, rounds_table
 from gapless.lab.findings.events import LabEvent, Phase
 from gapless.lab.findings.result import Result, Spread, Timeline
-from gapless.lab.measuring.connections import Survivals
 from gapless.lab.measuring.probes import Direction
+from gapless.lab.measuring.survival import Survivals
 from gapless.lab.rounds import Round
 from gapless.observe.words import counted, figure
 
@@ -131,6 +131,8 @@ def tables(result: Result) -> list[Table | Text | str]:
     )
     for direction, spread in gap.directions.items():
         measured.add_row(f"  {_DIRECTIONS[Direction(direction)]}", *_row(spread))
+    if gap.waits.max is not None:
+        measured.add_row("  a request lost or held up -> next reply", *_row(gap.waits))
     if result.routers > result.affected:
         measured.add_row(f"gap of the other {result.routers - result.affected}", *_row(gap.bystanders))
     if result.moved or result.timeline.takeover is not None:
@@ -143,7 +145,8 @@ def tables(result: Result) -> list[Table | Text | str]:
         style="yellow",
     )
     said = (
-        f"{result.moved} of {result.routers} routers moved. {probes.sent:,} probes sent, {probes.lost:,} lost; "
+        f"{result.moved} of {result.routers} routers moved. {probes.sent:,} probes sent, {probes.lost:,} lost, at most "
+        f"{max(probes.lost_of_routers.values(), default=0):,} of one router; "
         f"{counted(probes.flows, 'flow')} through {counted(probes.routers, 'router')}, a probe each "
         f"{probes.interval_ms:g} ms, at most {probes.lateness_ms_max:g} ms late. "
         f"Double active frames: {result.double_active_frames}, of {result.wire.frames:,} that routers sent. "
@@ -189,17 +192,23 @@ def _steps(times: Timeline) -> list[tuple[str, tuple[str, str, str]]]:
 
 
 def _connections(found: Survivals) -> Table:
-    """What became of TCP connections."""
+    """What became of connections, kind by kind."""
     copied = "copied to successors" if found.synced else "not copied"
-    table = Table(title=f"TCP connections through SNAT, their state {copied}", title_justify="left")
-    for column in ("", "connections", "survived", "stalled", "broken", "stall, median ms", "max"):
+    table = Table(
+        title=f"connections, their state {copied}; a line each {found.interval_ms:g} ms", title_justify="left"
+    )
+    for column in ("", "all", "survived", "stalled", "broken", "stall ms", "max"):
         table.add_column(column, justify="right" if column else "left")
-    rows = [*found.struck.items(), ("routers not struck", found.bystanders)]
-    for words, each in rows:
+    rows = {**found.struck, "not struck": found.bystanders}
+    for words, each in rows.items():
         counts = (each.connections, each.survived, each.stalled, each.broken)
         table.add_row(
             words, *(f"{count:,}" for count in counts), f"{each.stall_ms_median:,.0f}", f"{each.stall_ms_max:,.0f}"
         )
+    lost = [f"{words} {each.datagrams_lost:,} of {each.datagrams:,}" for words, each in rows.items() if each.datagrams]
+    why = [f"{counted(count, 'connection')}: {reason}" for reason, count in found.reasons.items()]
+    notes = [*([f"datagrams lost: {', '.join(lost)}"] if lost else []), *([f"broken: {'; '.join(why)}"] if why else [])]
+    table.caption, table.caption_justify = "\n".join(notes), "left"
     return table
 
 

@@ -9,6 +9,12 @@ follow each other in time of arrival, from the begin of the measurement to the f
 it is never shorter than the interval, and with nothing wrong it is about the interval: a gap is exact to one interval
 plus the sender's lateness. A reply that was held up and arrives late ends the stretch when it arrives, not when it was
 asked for.
+
+**The wait** of a probe is the longest time from the sending of a request to the next reply, to it or to a later one: of
+one that was lost or held up, until packets pass again. So a sender that was late does not lengthen it, unless it was so
+just then. What it does not show is up to one distance of probes before the first request that was lost, and it ends
+with the first one that was not: what is dark for less than a distance may be missed, and with nothing wrong a wait is
+the way there and back.
 """
 
 from array import array
@@ -118,6 +124,14 @@ class Recording:
         """Requests that left and were never answered."""
         return sum(lost(track) for track in self.tracks)
 
+    def waits_ms(self) -> Mapping[str, float]:
+        """The longest wait of each router's probes, by router."""
+        found: dict[str, float] = {}
+        for track in self.tracks:
+            router_id = track.flow.router_id
+            found[router_id] = max(found.get(router_id, 0.0), wait_ns(track, self.end_ns) / 1e6)
+        return found
+
     def gaps(self) -> Mapping[tuple[str, Direction], Gap]:
         """The gap of every probe, by router and direction."""
         return {
@@ -150,6 +164,15 @@ def gap(replied: Iterable[int], begin_ns: int, end_ns: int) -> Gap:
         if at - previous > longest.end_ns - longest.begin_ns:
             longest = Gap(previous, at)
         previous = at
+    return longest
+
+
+def wait_ns(track: Track, end_ns: int) -> int:
+    """The longest wait of a probe; to `end_ns` where no reply came any more."""
+    longest, next_reply_ns = 0, end_ns
+    for sent, replied in zip(reversed(track.sent), reversed(track.replied), strict=True):
+        next_reply_ns = min(next_reply_ns, replied or next_reply_ns)
+        longest = max(longest, next_reply_ns - sent if sent else 0)
     return longest
 
 

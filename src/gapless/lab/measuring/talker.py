@@ -1,222 +1,206 @@
-"""The process at both ends of the lab's TCP connections: one loop, one epoll, two sockets a connection.
+"""The process at both ends of the lab's connections: one loop, one epoll, and what each conversation says.
 
 A process of its own, as the prober is, and told what to do in the same way: one line of `Orders`, then `begin` (forget
-the stalls so far) and `end FILE` (wait until every connection was heard once more, or for a while; write what became of
-them; end). Standard output: a `Talk` a line.
+what was so far) and `end FILE` (wait until every connection was heard once more, or for a while; write what became of
+them; end). Standard output: `Opened`, then a `Talk` a line.
+
+The rule: the loop knows neither kinds (`conversations`) nor protocols (`transports`). Whoever's turn it is speaks, what
+is heard is answered, and what is over is left alone.
 """
 
+import heapq
 import os
 import select
-import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from gapless.lab.machines import linux, netns
-from gapless.lab.measuring.connections import Connection, Course, Courses, Kind, Orders, Talk, pause_ms
+from gapless.lab.measuring.connections import Courses, Endpoint, Opened, Orders, Talk
+from gapless.lab.measuring.conversations import CONVERSATIONS, Conversation, Side, Way, Words
+from gapless.lab.measuring.transports import TRANSPORTS, End, Inside
 
 LAST_WORDS_S = 15.0
 """How long the end waits for those that are silent: a segment that was lost is sent again after seconds at most."""
 TALK_EACH_S = 0.25
-CONNECT_WITHIN_S = 20.0
-_LINE = b"x" * 63 + b"\n"
-_NUMBER_BYTES = 8
+STEP_S = 0.01
 
 
 @dataclass(slots=True)
 class _Line:
-    """One connection's two ends; `due_ns`: when its speaker speaks next."""
+    """One conversation, and its sides as far as they are there."""
 
-    connection: Connection
-    inside: socket.socket
-    due_ns: int
-    outside: socket.socket | None = None
-    broken: str = ""
-    heard: int = 0
-    last_ns: int = 0
-    stall_ns: int = 0
-    asked_at: int = field(default=-1)
-    """`heard` when the end was asked for."""
-
-    @property
-    def speaker(self) -> socket.socket | None:
-        return self.inside if self.connection.kind is Kind.UPLOAD else self.outside
-
-    @property
-    def listener(self) -> socket.socket | None:
-        return self.outside if self.connection.kind is Kind.UPLOAD else self.inside
+    conversation: Conversation
+    ends: dict[Side, End] = field(default_factory=dict)
 
 
 class Talker:
-    """Speaks, listens, notes stalls. `step` does one round of what is due and returns."""
+    """Speaks, listens, notes, from `start` to `close`. `step` does one round of what is due and returns."""
 
-    def __init__(self, orders: Orders) -> None:
-        self.orders = orders
+    def __init__(
+        self, orders: Orders, inside: Inside = linux.in_netns, path_of: Callable[[str], Path] = netns.path_of
+    ) -> None:
+        """`inside`, `path_of`: how something is done in a network namespace."""
+        self._orders = orders
         self._poll = select.epoll()
-        self._poll.register(sys.stdin.fileno(), select.EPOLLIN)
-        self._server = linux.in_netns(netns.path_of(orders.netns), self._listen)
-        self._poll.register(self._server.fileno(), select.EPOLLIN)
-        self._ends: dict[int, _Line] = {}
-        self._strangers: dict[int, socket.socket] = {}
-        """Accepted, and not told yet which connection they are."""
-        interval_ns, begin_ns = int(orders.interval_ms * 1e6), time.monotonic_ns()
-        count = max(1, len(orders.connections))
-        self.lines: list[_Line] = []
-        for number, connection in enumerate(orders.connections):
-            self._open(number, connection, begin_ns + interval_ns * number // count)
+        self._ready: dict[int, Callable[[], None]] = {}
+        self._transports = {protocol: made(self, inside, path_of) for protocol, made in TRANSPORTS.items()}
+        self._lines = [_Line(CONVERSATIONS[each.kind](each, orders.interval_ms)) for each in orders.connections]
+        self._turns: list[tuple[int, int]] = []
+        """When whose turn it is: a heap."""
+        self._ports: list[int] = []
 
-    def _listen(self) -> socket.socket:
-        server = socket.create_server((self.orders.target, self.orders.port), backlog=1024)
-        server.setblocking(False)
-        return server
+    def start(self) -> None:
+        """Open all of them; what is open already speaks meanwhile. Raises OSError."""
+        self._listen(self._orders)
+        begin_ns, interval_ns = time.monotonic_ns(), int(self._orders.interval_ms * 1e6)
+        for number, line in enumerate(self._lines):
+            self._open(number, line.conversation, self._orders)
+            heapq.heappush(self._turns, (begin_ns + interval_ns * number // len(self._lines), number))
+            self.step(0.0)
 
-    def _open(self, number: int, connection: Connection, due_ns: int) -> None:
-        def connect() -> socket.socket:
-            opened = socket.socket()
-            opened.bind((connection.source, 0))
-            opened.settimeout(CONNECT_WITHIN_S)
-            opened.connect((self.orders.target, self.orders.port))
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            opened.sendall(number.to_bytes(_NUMBER_BYTES, "big"))
-            opened.setblocking(False)
-            return opened
+    def _listen(self, orders: Orders) -> None:
+        talks = [line.conversation for line in self._lines]
+        for protocol, where in dict.fromkeys((talk.protocol, _sides(talk, orders)[1]) for talk in talks):
+            self._transports[protocol].listen(where, orders.port)
 
-        line = _Line(connection, linux.in_netns(netns.path_of(connection.netns), connect), due_ns)
-        self.lines.append(line)
-        self._ends[line.inside.fileno()] = line
-        self._poll.register(line.inside.fileno(), select.EPOLLIN)
-        self.step(0.0)
+    def _open(self, number: int, talk: Conversation, orders: Orders) -> None:
+        opener, _ = _sides(talk, orders)
+        to = (talk.connection.target, orders.port)
+        self._ports.append(self._transports[talk.protocol].open(number, opener, to))
 
-    def step(self, wait_s: float) -> bool:
-        """Wait a moment, take in what arrived; True when standard input has something to say."""
-        spoken_to = False
+    def close(self) -> None:
+        """Every socket of it."""
+        for transport in self._transports.values():
+            transport.close()
+        self._poll.close()
+
+    # -- what transports tell -------------------------------------------------------------------------------------
+
+    def watch(self, descriptor: int, ready: Callable[[], None]) -> None:
+        """Call this when there is something to read, in place of what was to be called before."""
+        if descriptor not in self._ready:
+            self._poll.register(descriptor, select.EPOLLIN)
+        self._ready[descriptor] = ready
+
+    def forget(self, descriptor: int) -> None:
+        """Call nothing any more."""
+        if self._ready.pop(descriptor, None) is not None:
+            self._poll.unregister(descriptor)
+
+    def join(self, number: int, side: Side, end: End) -> None:
+        """This side is there."""
+        self._lines[number].ends[side] = end
+
+    def heard(self, number: int, side: Side, said: bytes) -> None:
+        """This side has heard this."""
+        talk = self._lines[number].conversation
+        if not talk.broken:
+            self._say(number, talk.hear(side, said, time.monotonic_ns()))
+
+    def over(self, number: int, why: str) -> None:
+        """It is over, and nobody hears or says anything of it any more."""
+        line = self._lines[number]
+        line.conversation.broken = line.conversation.broken or why
+        for end in line.ends.values():
+            if end.descriptor is not None:
+                self.forget(end.descriptor)
+
+    # -- the loop -------------------------------------------------------------------------------------------------
+
+    def step(self, wait_s: float = STEP_S) -> None:
+        """Wait until something is due or has arrived, no longer than this, and see to it."""
+        if self._turns:
+            wait_s = max(0.0, min(wait_s, (self._turns[0][0] - time.monotonic_ns()) / 1e9))
         for descriptor, _ in self._poll.poll(wait_s):
-            if descriptor == sys.stdin.fileno():
-                spoken_to = True
-            elif descriptor == self._server.fileno():
-                self._accept()
-            elif descriptor in self._strangers:
-                self._recognise(descriptor)
-            else:
-                self._hear(descriptor)
-        return spoken_to
+            if descriptor in self._ready:  # and not over since
+                self._ready[descriptor]()
+        self._speak(time.monotonic_ns())
 
-    def _accept(self) -> None:
-        try:
-            while True:
-                end, _ = self._server.accept()
-                end.setblocking(False)
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._strangers[end.fileno()] = end
-                self._poll.register(end.fileno(), select.EPOLLIN)
-        except BlockingIOError:
-            return
-
-    def _recognise(self, descriptor: int) -> None:
-        end = self._strangers.pop(descriptor)
-        number = int.from_bytes(end.recv(_NUMBER_BYTES), "big")
-        line = self.lines[number]
-        line.outside = end
-        self._ends[descriptor] = line
-
-    def _hear(self, descriptor: int) -> None:
-        line = self._ends[descriptor]
-        end = line.inside if line.inside.fileno() == descriptor else line.outside
-        assert end is not None
-        try:
-            said = end.recv(1 << 16)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._break(line, error.strerror or str(error))
-            return
-        if not said:
-            self._break(line, "the other end closed it")
-        elif end is line.listener:
-            self._note(line)
-
-    def _note(self, line: _Line) -> None:
-        now = time.monotonic_ns()
-        if line.last_ns:
-            line.stall_ns = max(line.stall_ns, now - line.last_ns)
-        line.last_ns = now
-        line.heard += 1
-
-    def _break(self, line: _Line, why: str) -> None:
-        line.broken = line.broken or why
-        for end in (line.inside, line.outside):
-            if end is not None and self._ends.pop(end.fileno(), None) is not None:
-                self._poll.unregister(end.fileno())
-
-    def speak(self) -> None:
-        """A line of every connection whose turn it is. What TCP does not take waits for the next turn."""
-        now = time.monotonic_ns()
-        for line in self.lines:
-            if now < line.due_ns or line.broken or line.speaker is None:
+    def _speak(self, now_ns: int) -> None:
+        while self._turns and self._turns[0][0] <= now_ns:
+            _, number = heapq.heappop(self._turns)
+            talk = self._lines[number].conversation
+            if talk.broken:
                 continue
-            kind = line.connection.kind if line.heard else Kind.DOWNLOAD  # its first line comes soon, whatever it is
-            line.due_ns = now + int(pause_ms(kind, self.orders.interval_ms) * 1e6)
+            self._say(number, talk.tick(now_ns))
+            heapq.heappush(self._turns, (now_ns + talk.pause_ns, number))
+
+    def _say(self, number: int, words: Words) -> None:
+        """What has nobody to say it, or finds no room, is not said."""
+        ends = self._lines[number].ends
+        for side, said in words:
             try:
-                line.speaker.send(_LINE)
+                if side in ends:
+                    ends[side].say(said)
             except BlockingIOError:
                 continue
             except OSError as error:
-                self._break(line, error.strerror or str(error))
+                self.over(number, error.strerror or str(error))
+
+    # -- what it is told ------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Forget the stalls so far."""
-        for line in self.lines:
-            line.stall_ns = 0
+        """Forget what was so far."""
+        for line in self._lines:
+            line.conversation.begin()
+
+    def opened(self) -> Opened:
+        """Where connections come from."""
+        return Opened(ports=tuple(self._ports))
 
     def talk(self) -> Talk:
         """How things stand."""
-        return Talk(heard=sum(line.heard > 0 for line in self.lines))
+        return Talk(heard=sum(line.conversation.heard > 0 for line in self._lines))
 
-    def end(self, path: Path) -> None:
-        """Wait for all that are silent, for a while; then write what became of them."""
-        for line in self.lines:
-            line.asked_at = line.heard
-        deadline = time.monotonic() + LAST_WORDS_S
-        while time.monotonic() < deadline and any(
-            not line.broken and line.heard == line.asked_at for line in self.lines
-        ):
-            self.step(0.01)
-            self.speak()
-        path.write_bytes(msgspec.json.encode(Courses(courses=tuple(map(_course, self.lines)))))
+    def end(self, within_s: float = LAST_WORDS_S) -> Courses:
+        """Wait for all that are silent, for a while; what became of them."""
+        for line in self._lines:
+            line.conversation.ask_end()
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline and any(line.conversation.is_awaited for line in self._lines):
+            self.step()
+        return Courses(courses=tuple(line.conversation.course() for line in self._lines))
 
 
-def _course(line: _Line) -> Course:
-    return Course(
-        connection=line.connection,
-        broken=line.broken,
-        is_heard=line.heard > line.asked_at,
-        stall_ms=round(line.stall_ns / 1e6, 1),
-    )
+def _sides(talk: Conversation, orders: Orders) -> tuple[Endpoint, Endpoint]:
+    """Who opens it, and who accepts."""
+    vm, outside = talk.connection.vm, orders.outside
+    return (vm, outside) if talk.way is Way.SNAT else (outside, vm)
 
 
 def main() -> int:
     """Run until `end` or until standard input closes."""
     linux.die_with_parent()
     talker = Talker(msgspec.json.decode(_line(), type=Orders))
+    talker.start()
+    _tell(talker.opened())
+    orders: list[list[str]] = []
+    talker.watch(sys.stdin.fileno(), lambda: orders.append(_line().split()))
     next_talk = time.monotonic()
     while True:
-        if talker.step(0.01):
-            words = _line().split()
-            if words == ["begin"]:
+        talker.step()
+        match orders:
+            case [["begin"]]:
                 talker.begin()
-            elif words:
-                talker.end(Path(words[1]))
+            case [["end", path]]:
+                Path(path).write_bytes(msgspec.json.encode(talker.end()))
                 return 0
-            else:
+            case [_, *_]:
                 return 0
-        talker.speak()
+        orders.clear()
         if time.monotonic() >= next_talk:
-            sys.stdout.buffer.write(msgspec.json.encode(talker.talk()) + b"\n")
-            sys.stdout.buffer.flush()
+            _tell(talker.talk())
             next_talk += TALK_EACH_S
+
+
+def _tell(words: msgspec.Struct) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(words) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def _line() -> str:
