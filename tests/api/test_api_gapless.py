@@ -133,6 +133,7 @@ async def test_what_the_planner_sees(api: AsyncClient, controls: FakeControls, s
         ),
         health="degraded",
         ailment="it could not be repaired yet: no memory",
+        damped_s=90.0,
     )
     controls.routers_known[view.router_id] = view
     async with store.transaction() as session:
@@ -165,6 +166,7 @@ async def test_what_the_planner_sees(api: AsyncClient, controls: FakeControls, s
                 "standbys": [{"host": "host1", "state": "ready"}, {"host": "host3", "state": "building"}],
                 "health": "degraded",
                 "ailment": "it could not be repaired yet: no memory",
+                "damped_s": 90.0,
             }
         ]
     }

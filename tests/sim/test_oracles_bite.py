@@ -21,6 +21,7 @@ from gapless.core.ledger.moves import AssignmentState
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.succession import Right, RightState, Succession, Trigger
 from gapless.core.ledger.tours import Tour
+from gapless.core.ledger.trials import Trials
 from gapless.core.planner import agentless, guards, leaseless, news, reports, wishes
 from gapless.core.planner.binding import Binding
 from gapless.core.planner.brake import Brake
@@ -38,7 +39,13 @@ from gapless.sim.run import run
 from gapless.sim.store import FakeStore
 
 SEEDS = 2000
-FIRST = {"a_release_is_a_death": 32, "any_report_will_do": 780, "touring": 680}
+FIRST = {
+    "a_release_is_a_death": 32,
+    "any_report_will_do": 780,
+    "touring": 680,
+    "swinging": 420,
+    "all_move_for_one_cause": 1070,
+}
 """Where to begin, if not at 1: some mistakes need a coincidence that few fleets have."""
 PROVOKED = {"covered_before_guarded": (faults.guarding_cut_short, 20)}
 """What is looked for in fleets that meet a fault besides the others."""
@@ -77,6 +84,16 @@ def no_retry(patch: Patch) -> None:
 def touring(patch: Patch) -> None:
     """A router that fails wherever it is built goes from host to host."""
     patch.setattr(Tour, "failed", lambda self, host, reason, now: None)
+
+
+def swinging(patch: Patch) -> None:
+    """A router that breaks again and again, each time after a while, is moved each time."""
+    patch.setattr(Tour, "moved", lambda self, now: None)
+
+
+def all_move_for_one_cause(patch: Patch) -> None:
+    """What no host can run is moved, however many there are of it."""
+    patch.setattr(Trials, "waits_until", lambda self, router: None)
 
 
 def no_second_try_at_storing(patch: Patch) -> None:
@@ -358,7 +375,9 @@ def test_a_mistake_with_standbys_is_caught(
         (no_pauses, "oracle 5"),
         (no_brake, "oracle 6"),
         (no_retry, "oracle 4"),
-        (touring, "oracle 8"),
+        (touring, "oracle 9"),
+        (swinging, "oracle 11"),
+        (all_move_for_one_cause, "oracle 12"),
         (no_second_try_at_storing, ("oracle 4", "oracle 7")),
         (waiting_in_vain, "oracle 7"),
         (any_report_will_do, "oracle 1"),

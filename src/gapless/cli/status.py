@@ -7,7 +7,7 @@ from rich.text import Text
 
 from gapless.cli.application import application
 from gapless.cli.routers import short_ids, shown
-from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, local_time, print_json
+from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, duration, get, local_time, print_json
 from gapless.observe.words import counted
 
 app = application()
@@ -106,8 +106,14 @@ def _routers(routers: list[dict[str, Any]]) -> Table:
         host, epoch = router["host"] or "-", str(router["epoch"])
         ailment = "" if router["ailment"] in router["reason"] else f"{router['ailment']}; "
         name = shown(router["name"], short[router["router_id"]])
-        table.add_row(name, host, epoch, state, standby, f"{ailment}{router['reason']}")
+        table.add_row(name, host, epoch, state, standby, f"{ailment}{router['reason']}{_damped(router)}")
     return table
+
+
+def _damped(router: dict[str, Any]) -> str:
+    """For how long a router stays, at most, that its host cannot run."""
+    damped_s = router["damped_s"]
+    return "" if damped_s is None else f" (for {duration(1000 * damped_s)} from now)"
 
 
 def _coloured(word: str) -> Text:

@@ -68,6 +68,8 @@ class RouterView:
     """One word: healthy, degraded, broken; "" if its host has not said yet, or is not heard."""
     ailment: str = ""
     """Why it is not healthy; a sentence."""
+    damped_s: float | None = None
+    """Seconds for which it stays, at most, though its host cannot run it; None: it is not damped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

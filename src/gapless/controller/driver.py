@@ -38,6 +38,7 @@ from gapless.core.effects import (
     RecordStep,
     ReleaseBrake,
     ReportArbiters,
+    ReportCommonCause,
     ReportHost,
     ReportPause,
     StorePanel,
@@ -207,6 +208,8 @@ class Driver:
                     self._take_step(effect, at)
                 case PublishPlan():
                     self._sessions.wake(effect.host)
+                case ReportCommonCause():
+                    self._log.error(effect.reason, cause=effect.cause)
                 case ReportPause():
                     self._roster.excuse(effect.excused_s, self._now)
                     self._metrics.pauses.inc()

@@ -225,6 +225,7 @@ class Pilot:
         planner = self._driver.planner
         hosts = planner.host_views(self._clock()).values()
         self._metrics.show_agents(sum(each.without_agent_s is not None for each in hosts))
+        self._metrics.show_damping(planner.router_dampings())
         self._metrics.show_placement(
             (each.standing for each in hosts),
             planner.router_states(),
@@ -336,6 +337,7 @@ def _router_view(status: RouterStatus) -> RouterView:
         standbys=tuple(StandbyView(host=each.host, state=each.state) for each in status.standbys),
         health=status.health,
         ailment=status.ailment,
+        damped_s=status.damped_s,
     )
 
 

@@ -170,6 +170,14 @@ class ReportArbiters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportCommonCause:
+    """Routers that their hosts cannot run stay there, since moving others did not help: one log line."""
+
+    reason: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportPause:
     """The controller itself was away for `pause_s` seconds: one log line."""
 
@@ -209,6 +217,7 @@ Effect = (
     | ReportHost
     | ReportArbiters
     | ReportPause
+    | ReportCommonCause
     | EngageBrake
     | ReleaseBrake
 )

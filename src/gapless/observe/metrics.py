@@ -41,6 +41,12 @@ class Metrics:
             "gapless_hosts_without_agent", "Hosts that are heard and whose agents do not work.", registry=registry
         )
         self.routers = Gauge("gapless_routers", "Routers by state.", ["state"], registry=registry)
+        self.damped = Gauge(
+            "gapless_routers_damped",
+            "Routers that their hosts cannot run and that are not moved, by why: reason, moves, cause.",
+            ["why"],
+            registry=registry,
+        )
         self.brake_engaged = Gauge(
             "gapless_brake_engaged", "1 while the brake holds back moves away from silent hosts.", registry=registry
         )
@@ -112,6 +118,10 @@ class Metrics:
         _set_all(self.hosts, standings)
         _set_all(self.routers, states)
         self.brake_engaged.set(braked)
+
+    def show_damping(self, whys: Iterable[str]) -> None:
+        """Set the gauge of routers that stay though their hosts cannot run them."""
+        _set_all(self.damped, whys)
 
     def show_agents(self, agentless: int) -> None:
         """Set the gauge of hosts whose agents do not work."""

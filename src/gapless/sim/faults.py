@@ -17,6 +17,7 @@ from gapless.core.events import (
     RouterWanted,
 )
 from gapless.core.ledger.liveness import Attention
+from gapless.core.ledger.tours import STEADY_S
 from gapless.model.host import HostName
 from gapless.model.router import FailoverMode, RouterId
 from gapless.sim.fleets import mode, needs
@@ -28,10 +29,15 @@ STAYS_CUT_SHARE = 0.25
 AGENT_BROKEN_SHARE = 0.3
 STAYS_BROKEN_SHARE = 0.25
 CUT_SHORT_SHARE = 0.4
+COMMON_SHARE = 0.05
+WORN_SHARE = 0.02
+WORN_S = 4500.0
 
 
-def schedule(world: World, lasting_s: float) -> None:
-    """Put down which faults happen when, within `lasting_s`. Links stay clean in half of all fleets."""
+def schedule(world: World, lasting_s: float) -> float:
+    """Put down which faults happen when, within `lasting_s`; returns until when there are some, which may be later.
+    Links stay clean in half of all fleets.
+    """
     links_stay_clean = world.random.random() < 0.5
     known = (*FAULTS, *LEASE_FAULTS) if world.has_leases else FAULTS
     faults = [(fault, weight) for fault, weight in known if not (links_stay_clean and fault is cut_link)]
@@ -40,6 +46,8 @@ def schedule(world: World, lasting_s: float) -> None:
         world.agenda.at(world.random.uniform(5, lasting_s), _bind(fault, world))
     _schedule_broken_agents(world, lasting_s)
     _schedule_cut_short(world, lasting_s)
+    _schedule_common_cause(world, lasting_s)
+    return _schedule_wear(world, lasting_s)
 
 
 def _schedule_cut_short(world: World, lasting_s: float) -> None:
@@ -62,6 +70,25 @@ def _schedule_broken_agents(world: World, lasting_s: float) -> None:
         names = sorted(world.machines)
         struck = random.sample(names, 1 if random.random() < 0.7 else random.randint(1, len(names)))
         world.agenda.at(at_s, _bind(partial(agents_break, names=struck, lasts_s=lasts_s), world))
+
+
+def _schedule_common_cause(world: World, lasting_s: float) -> None:
+    """Drawn apart, too."""
+    random = Random(f"everything breaks {world.seed}")
+    if random.random() < COMMON_SHARE:
+        breaks = partial(everything_breaks, lasts_s=random.uniform(20, 300))
+        world.agenda.at(random.uniform(5, lasting_s), _bind(breaks, world))
+
+
+def _schedule_wear(world: World, lasting_s: float) -> float:
+    """One router breaks again and again for more than an hour, each time after so long. Drawn apart, too."""
+    random = Random(f"a router is worn out {world.seed}")
+    if random.random() >= WORN_SHARE:
+        return lasting_s
+    router_id, every_s = random.choice(sorted(world.store.needs)), random.uniform(STEADY_S, 5 * STEADY_S)
+    for number in range(1, int(WORN_S / every_s)):
+        world.agenda.at(number * every_s, _bind(partial(breaks_again, router_id=router_id), world))
+    return WORN_S
 
 
 def _bind(fault: Callable[[World], None], world: World) -> Callable[[], None]:
@@ -214,6 +241,32 @@ def sickness(world: World) -> None:
             machine.fail(router_id)
     if world.random.random() < 0.6:
         world.agenda.after(world.random.uniform(5, 60), lambda: machine.broken.difference_update(sick))
+
+
+def everything_breaks(world: World, *, lasts_s: float) -> None:
+    """No host can run any router for a while, as by a plan that no kernel takes."""
+    world.note(f"no host can run any router for {lasts_s:.0f} s")
+    routers = set(world.store.needs)
+    for machine in world.machines.values():
+        machine.broken |= routers
+        for router_id in sorted(routers):
+            if machine.is_on and machine.agent_runs:
+                machine.fail(router_id)
+
+    def end() -> None:
+        for machine in world.machines.values():
+            machine.broken -= routers
+
+    world.agenda.after(lasts_s, end)
+
+
+def breaks_again(world: World, *, router_id: RouterId) -> None:
+    """A router breaks where it is, and can be built there again."""
+    binding = world.store.bindings.get(router_id)
+    machine = None if binding is None else world.machines[binding.host]
+    if machine is not None and machine.is_on and machine.agent_runs:
+        world.note(f"{router_id} breaks on {machine.facts.name}")
+        machine.fail(router_id)
 
 
 def controller_crash(world: World) -> None:

@@ -23,12 +23,15 @@
    a pause, or when there is a new host.
 10. No router leaves a host for the want of an agent unless none ran there steadily for `agent_patience`. (That those
    which can leave do so in the end, and that such a host stands by for nobody where others can, is part of 4.)
+11. No router is moved more than five times within an hour because hosts cannot run it.
+12. Of routers that their hosts cannot run, all for one cause as hosts are made up here, no more are moved than a few,
+    and a few more for each that was active on its new host (`sim.retries`).
 """
 
 from collections.abc import Mapping, Sequence
 
 from gapless.core.effects import Bind, Effect, RecordStep, ReportHost, ReportPause
-from gapless.core.events import BrakeReleased, Event, HostConfirmedOff, HostForgotten, RouterNeeds
+from gapless.core.events import BrakeReleased, Event, HostConfirmedOff, HostForgotten, RouterDeleted, RouterNeeds
 from gapless.core.ledger.fleet import Duty
 from gapless.core.ledger.liveness import Attention, Timing
 from gapless.core.ledger.tours import PAUSE_S
@@ -41,6 +44,7 @@ from gapless.model.router import FailoverMode, RouterId
 from gapless.sim.agenda import Agenda
 from gapless.sim.guard import Leases
 from gapless.sim.machine import Machine
+from gapless.sim.retries import Retries
 from gapless.sim.store import Binding, FakeStore
 
 MOST_RETRIES = 2
@@ -93,6 +97,7 @@ class Oracles:
         self._leftovers: set[tuple[HostName, RouterId]] = set()
         self._retried: dict[RouterId, dict[Epoch, float]] = {}
         """When each router left hosts that failed, since it was last confirmed to be active."""
+        self._retries = Retries(lambda router_id, epoch: (router_id, epoch) in store.moves)
 
     # What is seen
 
@@ -106,6 +111,7 @@ class Oracles:
         self._confirmed_off = {word.host for word in self._store.words() if word.is_off}
         self._said_to_be_dead = set(self._confirmed_off)
         self._retried.clear()
+        self._retries.forget()
 
     def resumed(self, away_s: float) -> None:
         """The controller was stopped: nobody could be heard."""
@@ -117,6 +123,7 @@ class Oracles:
         """The controller handles something that a host said."""
         if host not in self._ears:
             self._retried.clear()  # A new host may be tried at once.
+            self._retries.forget()
         self._ears[host] = self._counted[host] = self._agenda.now
         self._dead.discard(host)
         self._said_to_be_dead.discard(host)
@@ -131,6 +138,8 @@ class Oracles:
         if isinstance(event, HostConfirmedOff):
             self._confirmed_off.add(event.host)
             self._said_to_be_dead.add(event.host)
+        if isinstance(event, RouterDeleted):
+            self._retries.gone(event.router_id)
         if isinstance(event, HostForgotten):
             self._ears.pop(event.host, None)
             self._counted.pop(event.host, None)
@@ -146,9 +155,12 @@ class Oracles:
             self._check_reschedule(effect)
         if isinstance(effect, Bind):
             self._check_tour(effect)
+            if wrong := self._retries.asked(effect, self._agenda.now):
+                raise Violated(wrong)
             self._check_agent(effect)
         if isinstance(effect, RecordStep) and effect.step is MoveStep.CONFIRMED:
             self._retried.pop(effect.router_id, None)
+            self._retries.confirmed(effect.router_id)
 
     def turned(self) -> None:
         """The planner has handled something."""
@@ -175,7 +187,7 @@ class Oracles:
         lately = {epoch: moved_at for epoch, moved_at in moves.items() if self._agenda.now - moved_at < PAUSE_S}
         if len(lately) > MOST_RETRIES:
             raise Violated(
-                f"oracle 8: {effect.router_id} tours: {len(lately)} hosts failed with it within {PAUSE_S:g} s"
+                f"oracle 9: {effect.router_id} tours: {len(lately)} hosts failed with it within {PAUSE_S:g} s"
             )
         self._retried[effect.router_id] = lately
 

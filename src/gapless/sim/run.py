@@ -33,8 +33,7 @@ def run(seed: int, *, has_leases: bool = False, standbys: int | None = None) -> 
     violation = ""
     try:
         lasting_s = CHAOS_DEATHS * world.timing.dead_after_s
-        faults.schedule(world, lasting_s)
-        world.agenda.run_until(lasting_s)
+        world.agenda.run_until(faults.schedule(world, lasting_s))
         faults.end_all(world)
         world.settle()
     except (Violated, InvariantError) as error:

@@ -13,6 +13,7 @@ from gapless.core.effects import (
     RecordStep,
     ReleaseBrake,
     ReportArbiters,
+    ReportCommonCause,
     ReportHost,
     ReportPause,
     StorePanel,
@@ -53,7 +54,7 @@ def line(effect: Effect) -> str:
             return f"{effect.router_id}: {effect.reason or 'waits for nothing'}"
         case ReportHost():
             return f"{effect.host} is {effect.standing}: {effect.reason}"
-        case ReportPause() | ReportArbiters():
+        case ReportPause() | ReportArbiters() | ReportCommonCause():
             return effect.reason
         case EngageBrake():
             return f"brake engaged: {effect.reason}"

@@ -23,7 +23,7 @@ from gapless.sim.store import FakeStore
 
 LOST = 0.3
 """Of what guards say to each other."""
-SETTLED_WITHIN_S = 3000.0
+SETTLED_WITHIN_S = 6000.0
 """Long enough for the longest back-offs; most fleets need a minute."""
 
 

@@ -81,6 +81,7 @@ def test_nothing_of_a_routers_place_is_cut(lines: Console) -> None:
         {"router_id": id_, "name": name, "host": "host-1", "epoch": 12, "state": "active", "health": "degraded"}
         | {
             "ailment": "no memory",
+            "damped_s": 660.0,
             "reason": "it has the fewest routers",
             "standbys": [{"host": "host-2", "state": "building"}],
         }
@@ -91,6 +92,7 @@ def test_nothing_of_a_routers_place_is_cut(lines: Console) -> None:
     assert {"host-1", "host-2", "active,", "degraded", "building", "edge", "(00000000)", "fewest", "routers"} <= words(
         found
     )
+    assert {"(for", "11", "min", "now)"} <= words(found)
 
 
 def test_a_standby_whose_table_is_smaller_than_its_active_hosts_is_named_once() -> None:

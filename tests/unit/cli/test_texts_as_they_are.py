@@ -20,7 +20,7 @@ def answers(text: str) -> dict[str, Any]:
     move = {"router_id": ID, "router_name": text, "epoch": 1, "kind": "drain", "from_host": text, "to_host": text}
     told = {"reason": text, "detail": text, "outcome": "confirmed", "total_ms": 1.0, "cause": text, "timeline": [STEP]}
     router = {"router_id": ID, "name": text, "host": text, "epoch": 1, "state": "waiting", "health": "broken"}
-    place = {"ailment": f"{text}!", "reason": text, "standbys": [{"host": text, "state": "ready"}]}
+    place = {"ailment": f"{text}!", "reason": text, "damped_s": 60.0, "standbys": [{"host": text, "state": "ready"}]}
     arbiter = {"name": text, "panels": [text], "heard": True, "heard_at": None, "standing": text}
     drain = {"host": text, "admin_state_up": False, "routers": 1, "leaving": 0, "on_their_way": 0, "stuck": {ID: text}}
     return {

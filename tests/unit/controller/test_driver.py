@@ -578,6 +578,37 @@ async def test_a_host_whose_agent_does_not_work_is_told_counted_and_shown(store:
     assert view.without_agent_s == pytest.approx(61, abs=2)
 
 
+async def test_a_common_cause_is_told_counted_and_shown(store: Store, log: Log) -> None:
+    """Six routers break on h1, and those that are moved break there as well."""
+    names = [f"r{number}" for number in range(6)]
+    bench = await a_router_on_one(store, *names)
+    routers = [router_id(name) for name in names]
+
+    def broken(host: str) -> list[RouterReport]:
+        failed = RouterState.FAILED
+        return [
+            RouterReport(router_id=each, epoch=epoch, state=failed, reason="no such device")
+            for each, epoch in bench.plan(host).items()
+        ]
+
+    await bench.report("h1", *broken("h1"))
+    await bench.settle()
+    await bench.report("h1", *broken("h1"))  # What left is gone from there.
+    await bench.settle()
+    for host in ("h2", "h3"):
+        await bench.report(host, *broken(host))
+    await bench.pass_time(2)
+
+    assert sum(bench.host_of(each) == ONE for each in routers) == 2
+    (line,) = lines(log, "4 routers were moved because their hosts could not run them (no such device), and none of")
+    assert line["log_level"] == "error"
+    page = bench.shell.metrics.page().decode()
+    assert 'gapless_routers_damped{why="cause"} 2.0' in page
+    assert 'gapless_routers_damped{why="reason"} 4.0' in page
+    views = bench.shell.pilot.routers()
+    assert all(views[each].damped_s == pytest.approx(600, abs=10) for each in routers)
+
+
 async def test_a_standby_takes_over_and_the_store_has_it(store: Store) -> None:
     """From the first plan to the takeover's record, through the recorder and the real tables."""
     async with store.transaction() as session:

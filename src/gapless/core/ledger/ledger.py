@@ -18,6 +18,7 @@ from gapless.core.ledger.moves import AssignmentState, Trigger, after
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.succession import Right, RightState
 from gapless.core.ledger.succession import Trigger as RightTrigger
+from gapless.core.ledger.trials import Trials
 from gapless.core.ledger.views import StoredHost, StoredRouter, StoredWord
 from gapless.model.host import HostFacts, HostName, Incarnation
 from gapless.model.lease import NOBODY, Tenure
@@ -43,6 +44,7 @@ class Ledger:
         self.burials = burials or Burials()
         self.routers: dict[RouterId, RouterRecord] = {}
         self.looks = Looks()
+        self.trials = Trials()
         self.census_due = True
         """Who is heard may have changed, so the brake is to be judged."""
         self.off: set[HostName] = set()

@@ -11,7 +11,7 @@ from gapless.core.events import RouterNeeds
 from gapless.core.ledger.moves import AssignmentState
 from gapless.core.ledger.retries import Retries
 from gapless.core.ledger.succession import Succession
-from gapless.core.ledger.tours import Tour
+from gapless.core.ledger.tours import Damping, Tour
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
@@ -84,6 +84,8 @@ class RouterRecord:
     store: Retries[str] = field(default_factory=lambda: Retries(STORE_PACE))
     hosts: Retries[HostName] = field(default_factory=lambda: Retries(HOST_PACE))
     tour: Tour = field(default_factory=Tour)
+    damping: Damping | None = None
+    """Why it stays though its host cannot run it, as of the last look."""
 
     @property
     def id(self) -> RouterId:

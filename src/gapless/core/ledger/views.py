@@ -140,6 +140,8 @@ class RouterStatus:
     """One word, by the host's last word: healthy, degraded, broken; "" if it has not said yet, or is not heard."""
     ailment: str = ""
     """Why it is not healthy."""
+    damped_s: float | None = None
+    """Its host cannot run it, and it is not moved for so long yet, at most; None: it is not damped."""
 
     @property
     def standby(self) -> HostName | None:

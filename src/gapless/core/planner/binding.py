@@ -63,6 +63,8 @@ class Binding:
         """Ask for this very binding."""
         router.asked = bind
         target.coming.add(router.id)
+        if bind.kind is MoveKind.RETRY and router.state is AssignmentState.FAILED:
+            self._ledger.trials.begins(router, self._ledger.now)
         if router.is_withheld:
             self._ledger.withhold(router)
         self._ledger.emit(bind)
@@ -133,6 +135,8 @@ class Binding:
         if router.open_move and not router.failure_told and router.epoch:
             self._ledger.record(router, MoveStep.SUPERSEDED, reason=f"epoch {bind.epoch} follows: {bind.reason}")
         took = router.succession.took
+        if bind.kind is MoveKind.RETRY and self._ledger.trials.is_tried_on(router.id, bind.host):
+            router.tour.moved(self._ledger.now)
         self._ledger.bind(router, bind)
         if took is not None and router.succession.took is None:
             guards.record(self._ledger, router, took)

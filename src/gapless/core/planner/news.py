@@ -90,6 +90,7 @@ def _host_connected(ledger: Ledger, event: HostConnected) -> None:
     if host is None:
         host = ledger.add_host(event.facts, event.incarnation, admin_up=event.admin_up)
         ledger.looks.at(*(each.id for each in ledger.routers.values() if each.tour.new_host(ledger.now)))
+        ledger.trials.new_host(ledger.now)
     is_restarted = event.incarnation > host.incarnation
     _meet(ledger, host, event)
     host.connected, host.is_stopping = True, False

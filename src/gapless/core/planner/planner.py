@@ -28,7 +28,7 @@ none while another host may still have it; an epoch only grows; what is bound on
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
-from gapless.core.effects import Effect, EngageBrake, ReleaseBrake, ReportPause
+from gapless.core.effects import Effect, EngageBrake, ReleaseBrake, ReportCommonCause, ReportPause
 from gapless.core.events import (
     BindingFailed,
     BindingStored,
@@ -50,6 +50,7 @@ from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.liveness import Attention, Timing, excused_s
 from gapless.core.ledger.looks import STANDBY_TURNS
 from gapless.core.ledger.routers import RouterRecord
+from gapless.core.ledger.tours import Why
 from gapless.core.ledger.views import (
     BrakeStatus,
     DrainStatus,
@@ -69,7 +70,7 @@ from gapless.core.planner.panelsteps import PanelSteps
 from gapless.core.planner.placement import Placement, Placing, objection
 from gapless.core.planner.standbys import Standbys
 from gapless.core.planner.story import Story
-from gapless.core.planner.wishes import Beliefs, Stay, Wish, is_gone, stays_on_tour, waits_for_its_turn, wish_of
+from gapless.core.planner.wishes import Beliefs, Stay, Wish, is_gone, waits_for_its_turn, wish_of
 from gapless.errors import InvariantError
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT, LeaseTiming, Panel
@@ -179,6 +180,7 @@ class Planner:
                 self._ledger.looks.at(*host.bound, *host.letting_go, *host.standbys)
                 self._ledger.fleet.changed_standings.add(host.name)
         self._ledger.census_due = True
+        self._judge_trials()
         self._ledger.looks.at_what_is_due(self._ledger.now)
         if self._ledger.now >= self._next_look_again:
             self._next_look_again = self._ledger.now + LOOK_AGAIN_S
@@ -187,6 +189,13 @@ class Planner:
         leaseless.judge(self._ledger)
         self._agents.judge(self._ledger)
         self._panel.judge(braked=self._brake.engaged)
+
+    def _judge_trials(self) -> None:
+        """See whether moving what hosts cannot run has helped, and who may follow."""
+        ledger = self._ledger
+        ledger.looks.at(*ledger.trials.judge(ledger.routers, ledger.now))
+        for reason in ledger.trials.take_common(ledger.routers):
+            ledger.emit(ReportCommonCause(reason=reason, cause=ledger.cause))
 
     # 2. The brake
 
@@ -236,10 +245,10 @@ class Planner:
         for router in self._ledger.take_unsettled():
             if router.asked is not None:
                 continue  # Its answer looks at it again.
+            router.damping = None
             answer = self._answer(router, beliefs)
             if isinstance(answer, Stay):
-                router.is_wishing = False
-                self._ledger.explain(router, answer.reason, waiting=answer.is_stuck)
+                self._stay(router, answer)
             elif answer is not None:
                 wishes.append((_URGENCY.index(answer.kind), router, answer))
         if not wishes:
@@ -247,6 +256,11 @@ class Planner:
         wishes.sort(key=lambda wish: wish[0])  # Stable: of one urgency, by id.
         placing = Placing(self._ledger.fleet)
         for _, router, wish in wishes:
+            if wish.kind is MoveKind.RETRY:  # Those granted before it may have taken what room there was.
+                answer = self._answer(router, beliefs)
+                if isinstance(answer, Stay):
+                    self._stay(router, answer)
+                    continue
             if not router.is_wishing or wish.kind is MoveKind.MANUAL:
                 router.is_wishing, router.cause = True, self._ledger.cause
             self._grant(router, wish, placing)
@@ -259,16 +273,20 @@ class Planner:
             return None
         return wish_of(router, self._ledger.fleet.get(router.host), beliefs)
 
+    def _stay(self, router: RouterRecord, stay: Stay) -> None:
+        """Say why it stays; if its host cannot run it, note what will let it go."""
+        router.is_wishing, router.damping = False, stay.damping
+        if stay.damping is not None:
+            self._ledger.looks.later(router.id, stay.damping.until)
+        if stay.damping is not None and stay.damping.why is Why.CAUSE:
+            self._ledger.trials.waits(router)
+        self._ledger.explain(router, stay.reason, waiting=stay.is_stuck)
+
     def _grant(self, router: RouterRecord, wish: Wish, placing: Placing) -> None:
         """Bind the router anew, or say what it waits for."""
         home = self._ledger.fleet.get(router.host)
         if (retry_at := router.store.waits_until("bind", self._ledger.now)) is not None:
             self._ledger.looks.later(router.id, retry_at)  # `Binding.failed` has said why.
-            return
-        until = router.tour.stays_until(self._ledger.now)
-        if wish.kind is MoveKind.RETRY and home is not None and until is not None:
-            self._ledger.looks.later(router.id, until)
-            self._ledger.explain(router, stays_on_tour(router, home))
             return
         if wish.kind is MoveKind.DRAIN and home is not None and (turn := waits_for_its_turn(home)):
             self._ledger.explain(router, turn)
@@ -287,7 +305,7 @@ class Planner:
         """Look for a host among those with which the router did not fail lately, then, if it is urgent, among all."""
         avoid = router.hosts.waiting(self._ledger.now)
         if wish.kind is MoveKind.RETRY:
-            failed = avoid.keys() | router.tour.reasons.keys()
+            failed = avoid.keys() | router.tour.reasons.keys() | self._ledger.trials.in_vain(router)
             untried = placing.place(router.needs, leaving=router.host, avoid=failed)
             if untried.host is not None:
                 return untried
@@ -307,7 +325,9 @@ class Planner:
         return is_gone(self._ledger.fleet.get(name), self._beliefs())
 
     def _beliefs(self) -> Beliefs:
-        return Beliefs(dead_after_s=self._timing.dead_after_s, braked=self._brake.engaged)
+        ledger = self._ledger
+        dead_after_s, braked = self._timing.dead_after_s, self._brake.engaged
+        return Beliefs(dead_after_s=dead_after_s, braked=braked, now=ledger.now, trials=ledger.trials)
 
     # What the store answers, and what hosts and operators say
 
@@ -370,7 +390,7 @@ class Planner:
     def router_view(self, router_id: RouterId) -> RouterStatus | None:
         """One router; None: it is not known."""
         router = self._ledger.routers.get(router_id)
-        return None if router is None else status.of_router(router, self._ledger.fleet)
+        return None if router is None else status.of_router(router, self._ledger.fleet, self._ledger.now)
 
     def router_views(self) -> dict[RouterId, RouterStatus]:
         """Every router that is known."""
@@ -381,6 +401,10 @@ class Planner:
         """The state of every router that is known, in one word each; of tens of thousands, views would take long."""
         fleet = self._ledger.fleet
         return (status.word_of(router, fleet.get(router.host)) for router in self._ledger.routers.values())
+
+    def router_dampings(self) -> Iterator[str]:
+        """Of every router that its host cannot run and that is not moved all the same: why, in one word."""
+        return (each.damping.why.value for each in self._ledger.routers.values() if each.damping is not None)
 
     def objections(self, router_id: RouterId) -> dict[HostName, str]:
         """Why each host but its present one cannot take this router now, as a clause that follows the host's name; ""

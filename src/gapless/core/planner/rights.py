@@ -22,6 +22,8 @@ from gapless.model.host import Incarnation
 from gapless.model.lease import Tenure
 from gapless.model.plan import RouterState
 
+_CANNOT_BUILD = "cannot build it"
+
 
 class Rights:
     """Who may succeed whom."""
@@ -62,8 +64,8 @@ class Rights:
         if host.silence.standing is Standing.EXPECTED:
             return None  # This controller has just begun, and what that host can do is not known yet.
         why = self.why_unsuitable(router, host)
-        if not why:
-            return None
+        if not why or (router.damping is not None and why == _CANNOT_BUILD):
+            return None  # In the second case another one would hardly do better: its own host cannot run it, either.
         if self._is_other_suitable(router, right):
             return self.take(router, right)
         chosen, _, waits = self._next(router, home, instead_of=right)
@@ -156,7 +158,7 @@ class Rights:
         if self._word(router, host) is RouterState.FAILED:
             if host.name not in router.hosts.waiting(self._ledger.now):
                 router.hosts.failed(host.name, self._ledger.now)
-            return "cannot build it"
+            return _CANNOT_BUILD
         return "" if host.is_between_leases else misfit(host, router.needs)
 
     # Giving and taking

@@ -22,6 +22,8 @@ The invariant: `ledger.succession`. No host loses a router but by its own word o
 before; whatever is decided here, it is a matter of order only.
 """
 
+from dataclasses import replace
+
 from gapless.core.effects import Bind
 from gapless.core.ledger.fleet import NOTHING, Host
 from gapless.core.ledger.ledger import Ledger
@@ -40,7 +42,6 @@ from gapless.core.planner.wishes import (
     homeless,
     is_doubted,
     moving,
-    stays_on_tour,
     waits_for_its_turn,
     why_left,
 )
@@ -91,8 +92,13 @@ class Standbys:
         home = self._ledger.fleet.get(router.host)
         if home is None or home.is_dead or home.is_leaseless or home.incarnation != succession.covered:
             return self._wait_for_successor(router, home, beliefs)
-        if (wish := moving(router, home)) is not None:
-            return self._move(router, home, wish, beliefs) if isinstance(wish, Wish) else wish
+        match moving(router, home, beliefs):
+            case Wish() as wish:
+                return self._move(router, home, wish, beliefs)
+            case Stay() as stay:
+                return self._stay(router, home, stay, beliefs)
+            case None:
+                pass
         self._ask_if_mute(router, home, beliefs)
         return self._rights.keep(router, home, beliefs)
 
@@ -359,12 +365,17 @@ class Standbys:
 
     # 7. It should leave its host
 
+    def _stay(self, router: RouterRecord, home: Host, stay: Stay, beliefs: Beliefs) -> Answer:
+        """It cannot leave, or should not yet. Where that may take long, who stands by is replaced if need be."""
+        if stay.damping is None:
+            return stay
+        router.damping = stay.damping
+        if (kept := self._rights.keep(router, home, beliefs)) is None:
+            return None
+        return replace(stay, is_stuck=kept.is_stuck)
+
     def _move(self, router: RouterRecord, home: Host, wish: Wish, beliefs: Beliefs) -> Answer:
         """Have it built where it should go, then change hosts; a drain takes its turn."""
-        until = router.tour.stays_until(self._ledger.now)
-        if wish.kind is MoveKind.RETRY and until is not None:
-            self._ledger.looks.later(router.id, until)
-            return Stay(reason=stays_on_tour(router, home))
         if wish.kind is MoveKind.DRAIN and router.id not in home.drains and (turn := waits_for_its_turn(home)):
             return Stay(reason=turn)
         if (right := readiness.first_able(self._ledger, router, wish.only)) is not None:

@@ -104,7 +104,7 @@ def of_host(host: Host, timing: Timing, now: float, arbiters: Collection[HostNam
     )
 
 
-def of_router(router: RouterRecord, fleet: Fleet) -> RouterStatus:
+def of_router(router: RouterRecord, fleet: Fleet, now: float) -> RouterStatus:
     """A router as people may look at it."""
     home = fleet.get(router.host)
     said = None if home is None or not home.silence.is_alive else router.succession.said.get(home.name)
@@ -121,6 +121,7 @@ def of_router(router: RouterRecord, fleet: Fleet) -> RouterStatus:
         ),
         health=health or "",
         ailment=ailment,
+        damped_s=None if router.damping is None else max(0.0, router.damping.until - now),
     )
 
 

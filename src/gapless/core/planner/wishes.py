@@ -10,7 +10,10 @@ does not matter in which order things happened, and a controller that starts in 
     deleted by an operator                     moves at once                                      DRAIN
     alive, and an operator wants it elsewhere  moves, or the operator is refused with the reason  MANUAL
     alive, and says that it cannot run it      moves if another can, else is retried there        RETRY
-                                               (with mode `off` it stays; and see `ledger.tours`)
+                                               (with mode `off` it stays)
+        ... and that was so elsewhere, often,  stays, and says why and how long; it leaves all
+        or of others that were moved           the same if all leave that host: see
+                                               `ledger.tours` and `ledger.trials`
     alive, taken out of service                moves, a few at a time                             DRAIN
     alive, about to stop                       moves if it is guarded: only then it would be dark DRAIN
     alive, and its agent does not work         moves if it is guarded; see `planner.agentless`       DRAIN
@@ -23,7 +26,8 @@ from dataclasses import dataclass
 from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.moves import AssignmentState
 from gapless.core.ledger.routers import RouterRecord
-from gapless.core.ledger.tours import PAUSE_S
+from gapless.core.ledger.tours import PAUSE_S, Damping, Why
+from gapless.core.ledger.trials import Trials
 from gapless.model.host import HostName
 from gapless.model.plan import MoveKind
 from gapless.model.router import FailoverMode
@@ -36,6 +40,8 @@ class Stay:
     reason: str = ""
     is_stuck: bool = False
     """It waits for a host that can take it, or stand by for it, and there is none."""
+    damping: Damping | None = None
+    """It could move, and that would not help, as far as is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +65,8 @@ class Beliefs:
 
     dead_after_s: float
     braked: bool
+    now: float
+    trials: Trials
 
 
 def is_gone(host: Host | None, beliefs: Beliefs) -> bool:
@@ -83,19 +91,26 @@ def wish_of(router: RouterRecord, home: Host | None, beliefs: Beliefs) -> Wish |
         return Stay(reason=f"waits until {router.leaving} says that nothing of it is left there")
     if home.is_dead:
         return Stay(reason=f"{home.name} looks dead, but the brake is engaged: nothing moves for silence")
-    if (wish := moving(router, home)) is not None:
+    if (wish := moving(router, home, beliefs)) is not None:
         return wish
     if router.state is AssignmentState.FAILED:
         return Stay(reason=f"{failing(router)} and goes on trying; this router's failover mode is off")
     return Stay(reason=router.refused)
 
 
-def moving(router: RouterRecord, home: Host) -> Wish | Stay | None:
+def moving(router: RouterRecord, home: Host, beliefs: Beliefs) -> Wish | Stay | None:
     """Why a router should leave a host that is alive, or why it cannot; None: nothing speaks against that host."""
     if router.wanted is not None:
         return _manual(router, home)
-    if router.state is AssignmentState.FAILED and router.needs.mode is not FailoverMode.OFF:
+    if router.state is not AssignmentState.FAILED or router.needs.mode is FailoverMode.OFF:
+        return _leaving(router, home)
+    if (damping := _damping_of(router, beliefs)) is None:
         return _retry(router, home)
+    return _leaving(router, home) or Stay(reason=_why_damped(router, home, damping, beliefs), damping=damping)
+
+
+def _leaving(router: RouterRecord, home: Host) -> Wish | Stay | None:
+    """Why it should leave its host as all others there; None: they need not."""
     if not home.admin_up or (home.is_stopping and router.is_guarded):
         return _drain(router, home)
     if home.is_to_be_left and router.needs.mode is not FailoverMode.OFF:
@@ -171,10 +186,31 @@ def failing(router: RouterRecord) -> str:
     return f"{router.host} cannot run it ({router.fault or 'it gives no reason'})"
 
 
-def stays_on_tour(router: RouterRecord, home: Host) -> str:
-    """Why a router stays that has failed on another host for the same reason (`ledger.tours`)."""
-    same = f"{router.tour.others(home.name)} failed with it for the same reason, so it is not moved on"
-    return f"{failing(router)} and goes on trying; {same} for {PAUSE_S / 60:g} minutes"
+def _damping_of(router: RouterRecord, beliefs: Beliefs) -> Damping | None:
+    """Why a router that failed should not leave yet; None: it should."""
+    if (damping := router.tour.damping(beliefs.now)) is not None:
+        return damping
+    until = beliefs.trials.waits_until(router)
+    return None if until is None else Damping(Why.CAUSE, until)
+
+
+def _why_damped(router: RouterRecord, home: Host, damping: Damping, beliefs: Beliefs) -> str:
+    """The sentence for it. It stays the same while the damping lasts."""
+    match damping.why:
+        case Why.REASON:
+            others = " and ".join(router.tour.others(home.name))
+            what = f"{others} failed with it for the same reason, so it is not moved on for {PAUSE_S / 60:g} minutes"
+        case Why.MOVES:
+            what = (
+                "it was moved again and again for that, so it is not moved on within "
+                f"{router.tour.wait_s / 60:g} minutes of the last time"
+            )
+        case Why.CAUSE:
+            what = (
+                "others were moved for the same reason, and it is not known whether that helps; it follows when one "
+                f"of them is well elsewhere, or {beliefs.trials.pause_of(router) / 60:g} minutes after the last"
+            )
+    return f"{failing(router)} and goes on trying; {what}"
 
 
 def waits_for_its_turn(home: Host) -> str:

@@ -174,7 +174,7 @@ class Unrepairable(_Namespace):
     """Somebody's interface takes the place and the name of the tap: no repair on this host can help.
 
     The agent tries three times, within half a second, then the router leaves: a guarded one for its standby, a classic
-    one to be built elsewhere.
+    one to be built elsewhere. Of more than four on one host, the others follow some seconds later (ADR 24).
     """
 
     name: ClassVar[str] = "namespace-unrepairable"
