@@ -30,6 +30,7 @@ AGENT_BROKEN_SHARE = 0.3
 STAYS_BROKEN_SHARE = 0.25
 CUT_SHORT_SHARE = 0.4
 COMMON_SHARE = 0.05
+ASKS_SHARE = 0.2
 WORN_SHARE = 0.02
 WORN_S = 4500.0
 
@@ -47,6 +48,7 @@ def schedule(world: World, lasting_s: float) -> float:
     _schedule_broken_agents(world, lasting_s)
     _schedule_cut_short(world, lasting_s)
     _schedule_common_cause(world, lasting_s)
+    _schedule_other_needs(world, lasting_s)
     return _schedule_wear(world, lasting_s)
 
 
@@ -78,6 +80,15 @@ def _schedule_common_cause(world: World, lasting_s: float) -> None:
     if random.random() < COMMON_SHARE:
         breaks = partial(everything_breaks, lasts_s=random.uniform(20, 300))
         world.agenda.at(random.uniform(5, lasting_s), _bind(breaks, world))
+
+
+def _schedule_other_needs(world: World, lasting_s: float) -> None:
+    """Drawn apart, too."""
+    random = Random(f"routers ask otherwise {world.seed}")
+    if random.random() < ASKS_SHARE:
+        for _ in range(random.randint(1, 4)):
+            asks = partial(router_asks_otherwise, random=random)
+            world.agenda.at(random.uniform(5, lasting_s), _bind(asks, world))
 
 
 def _schedule_wear(world: World, lasting_s: float) -> float:
@@ -408,6 +419,18 @@ def router_changes_mode(world: World) -> None:
     router_id = _any_router(world)
     if router_id is not None:
         changed = replace(world.store.needs[router_id], mode=mode(world.random, has_leases=world.has_leases))
+        world.store.needs[router_id] = changed
+        world.tell(RouterWanted(id="api", needs=changed))
+
+
+def router_asks_otherwise(world: World, random: Random) -> None:
+    """A router is to be in another zone, or gets another network: its host may suit it no more."""
+    known = sorted(world.store.needs)
+    if known:
+        router_id = random.choice(known)
+        fresh = needs(random, 1, has_leases=world.has_leases)
+        changed = replace(fresh, router_id=router_id, mode=world.store.needs[router_id].mode)
+        world.note(f"{router_id} asks otherwise")
         world.store.needs[router_id] = changed
         world.tell(RouterWanted(id="api", needs=changed))
 
