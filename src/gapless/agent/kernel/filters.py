@@ -9,7 +9,7 @@ import socket
 import struct
 from typing import Final
 
-from gapless.model.observed import BRIDGE_PREFIX, TAP_PREFIX, VXLAN_PREFIX
+from gapless.model.observed import BRIDGE_PREFIX, JOINT_PREFIX, TAP_PREFIX, VXLAN_PREFIX
 
 _SO_ATTACH_FILTER = 26
 _LOAD_BYTE, _LOAD_HALF, _LOAD_WORD = 0x30, 0x28, 0x20
@@ -83,7 +83,7 @@ def _packed(*steps: _Step) -> bytes:
 
 
 NO_PORTS: Final = _but_links()
-NO_HOSTS_ENDS: Final = _but_links(TAP_PREFIX, BRIDGE_PREFIX, VXLAN_PREFIX)
+NO_HOSTS_ENDS: Final = _but_links(TAP_PREFIX, BRIDGE_PREFIX, VXLAN_PREFIX, JOINT_PREFIX)
 """For a socket that is to hear of routers' namespaces, and hears the host's too: what is ours there has these names."""
 
 

@@ -16,16 +16,17 @@ from fcntl import ioctl
 from typing import Final
 
 from gapless.errors import Unavailable
-from gapless.kernel.netlink import Netlink, Request, attributes, text, u32
+from gapless.kernel.netlink import Netlink, Request, as_text, attributes, text, u32
 
 IFNAME: Final = 3  # linux/if_link.h
+MASTER: Final = 10
 LOOK_S = 0.2
 """Between two looks for what is gone."""
 
 _SIOCGIFNAME = 0x8910  # linux/sockios.h
 _BY_INDEX = struct.Struct("16xi20x")
 _IFINFO = struct.Struct("=BxHiII")
-_GETLINK, _MASTER, _EXT_MASK, _SKIP_STATISTICS = 18, 10, 29, 1 << 3
+_GETLINK, _EXT_MASK, _SKIP_STATISTICS = 18, 29, 1 << 3
 
 Link = tuple[int, dict[int, bytes]]
 """An index, and attributes."""
@@ -45,8 +46,17 @@ def find(host: Netlink, names: Collection[str]) -> dict[str, Link]:
 
 def ports_of(host: Netlink, bridge: str, index: int) -> list[Link]:
     """The ports of a bridge. Raises Unavailable when the kernel does not tell."""
-    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(_MASTER, index) + u32(_EXT_MASK, _SKIP_STATISTICS)
+    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(MASTER, index) + u32(_EXT_MASK, _SKIP_STATISTICS)
     return [_decode(message) for message in host.dump(_GETLINK, body, f"list the ports of {bridge}")]
+
+
+def name_at(host: Netlink, index: int) -> str | None:
+    """What an interface is called; None: it is gone. Raises Unavailable when the kernel does not tell."""
+    body = _IFINFO.pack(0, 0, index, 0, 0) + u32(_EXT_MASK, _SKIP_STATISTICS)
+    (answer,) = host.ask([Request(_GETLINK, 0, body, f"look for interface {index}")])
+    if answer.error or not answer.messages:
+        return None
+    return as_text(_decode(answer.messages[0])[1][IFNAME])
 
 
 def name_of(descriptor: int, index: int) -> bytes:
