@@ -23,6 +23,8 @@ MASTER: Final = 10
 LOOK_S = 0.2
 """Between two looks for what is gone."""
 
+_FOUND_AT_ONCE = 16
+"""Descriptions of interfaces that fit a default receive buffer: each takes some pages of it."""
 _SIOCGIFNAME = 0x8910  # linux/sockios.h
 _BY_INDEX = struct.Struct("16xi20x")
 _IFINFO = struct.Struct("=BxHiII")
@@ -36,7 +38,9 @@ def find(host: Netlink, names: Collection[str]) -> dict[str, Link]:
     """The interfaces of these names that exist. Raises Unavailable when the kernel does not tell."""
     head, tail = _IFINFO.pack(0, 0, 0, 0, 0), u32(_EXT_MASK, _SKIP_STATISTICS)
     asked = list(names)
-    answers = host.ask([Request(_GETLINK, 0, head + text(IFNAME, name) + tail, f"look for {name}") for name in asked])
+    requests = [Request(_GETLINK, 0, head + text(IFNAME, name) + tail, f"look for {name}") for name in asked]
+    portions = (requests[start : start + _FOUND_AT_ONCE] for start in range(0, len(requests), _FOUND_AT_ONCE))
+    answers = [answer for portion in portions for answer in host.ask(portion)]
     return {
         name: _decode(answer.messages[0])
         for name, answer in zip(asked, answers, strict=True)
