@@ -93,7 +93,8 @@ class HostHands:
             case CreateJoint():
                 self._create_joint(operation)
             case AttachJoint(name=name, mac=mac):
-                self._pending.append(links.send_to_port(name, self.index_of(name), mac))
+                index = self.index_of(name)
+                self._pending.append(links.send_to_port(name, index, mac))
             case ChangePeers(vxlan=name, add=add, remove=remove):
                 index = self.index_of(name)
                 self._pending += [links.add_flood_peer(name, index, peer) for peer in sorted(add)]
