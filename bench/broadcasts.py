@@ -1,6 +1,9 @@
 """What a broadcast on an external network costs a host, with 1, 100 and 1,000 routers: steered, and on a plain bridge.
 
-    python bench/broadcasts.py [--routers 1,100,1000] [--frames 100] [--out DIRECTORY]
+    python bench/broadcasts.py [--routers 1,100,1000] [--room PORTS] [--frames 100] [--out DIRECTORY]
+
+More routers than find room on one bridge are on leaves, as the agent has it; with `--room`, fewer find room. The router
+that is asked for is the last one.
 
 Re-executes itself in a user namespace of its own, so it needs no root and leaves nothing behind. It makes a bridge with
 an uplink and that many taps, steers by the code that the agent steers by, and sends ARP in by the uplink.
@@ -26,6 +29,7 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -33,8 +37,10 @@ from typing import Any
 import measuring
 from gapless.agent.kernel import links
 from gapless.agent.kernel.steering import FAMILY, TABLE, Steering
+from gapless.core.dataplane.leaves import leaf_of, place
 from gapless.core.dataplane.steering import entries_of, steering_mac
 from gapless.kernel.netlink import Netlink
+from gapless.model.leaf import Leaf, Plugged, Room
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.router import RouterId, RouterPort
 from gapless.model.steering import Outside
@@ -70,9 +76,10 @@ def main() -> int:
     there = 0
     with Netlink() as host:
         for routers in given.routers:
-            add_taps(there, routers)
+            leaves = leaves_of(routers, given.room)
+            add_taps(there, routers, leaves)
             there = routers
-            found_by_kind, held = measure(host, routers, given.frames)
+            found_by_kind, held = measure(host, routers, leaves, given.frames)
             figures[str(routers)] = found_by_kind | {"lasting": held}
             lasting.append(f"| {routers:,} | {' | '.join(lasted(held[way]) for way in WAYS)} |")
             for kind, found in found_by_kind.items():
@@ -92,6 +99,7 @@ def arguments() -> argparse.Namespace:
     """What to measure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--routers", type=lambda said: sorted(map(int, said.split(","))), default=[1, 100, 1000])
+    parser.add_argument("--room", type=lambda said: Room(ports=int(said)), default=Room(), help="ports of a bridge")
     parser.add_argument("--frames", type=int, default=100, help="in one go, of which there are ten of each kind")
     parser.add_argument("--out", type=Path, help="where the results go")
     return parser.parse_args()
@@ -117,13 +125,37 @@ def address(number: int) -> IPv4Address:
     return IPv4Address("10.1.0.0") + number
 
 
-def add_taps(first: int, end: int) -> None:
+def leaves_of(routers: int, room: Room) -> dict[int, Leaf]:
+    """The leaf of each router that is on one."""
+    numbers = {tap(number): number for number in range(routers)}
+    placed = place(numbers, Plugged(ports={0: {"uplink"}}), room)
+    return {numbers[name]: leaf_of(NETWORK.id, leaf) for name, leaf in placed.items() if leaf}
+
+
+def add_leaf(leaf: Leaf) -> None:
+    """A further bridge."""
+    run(f"ip link add {leaf.bridge} type bridge mcast_snooping 0 forward_delay 0")
+    run(
+        f"ip link add {leaf.root_end} address {leaf.root_end_mac} master out "
+        f"type veth peer name {leaf.leaf_end} address {leaf.leaf_end_mac}"
+    )
+    run(f"ip link set {leaf.leaf_end} master {leaf.bridge}")
+    run(f"bridge fdb add {leaf.leaf_end_mac} dev {leaf.root_end} master static")
+    run(f"bridge fdb add {leaf.root_end_mac} dev {leaf.leaf_end} master static")
+    for name in (leaf.leaf_end, leaf.root_end, leaf.bridge):
+        run(f"ip link set {name} up")
+
+
+def add_taps(first: int, end: int, leaves: dict[int, Leaf]) -> None:
     """Taps with other ends that are up, and have their routers' MAC addresses."""
+    for leaf in dict.fromkeys(leaves[number] for number in range(first, end) if number in leaves):
+        if not Path("/proc/sys/net/ipv4/conf", leaf.bridge).exists():
+            add_leaf(leaf)
     commands = []
     for number in range(first, end):
-        peer = f"qg{number}"
+        peer, bridge = f"qg{number}", leaves[number].bridge if number in leaves else "out"
         commands.append(
-            f"link add {tap(number)} master out type veth peer name {peer} address {port(number).mac} netns inside"
+            f"link add {tap(number)} master {bridge} type veth peer name {peer} address {port(number).mac} netns inside"
         )
         commands.append(f"link set {tap(number)} up")
     run("ip -batch -", "\n".join(commands))
@@ -136,7 +168,7 @@ def lasted(held: list[tuple[float, float]]) -> str:
 
 
 def measure(
-    host: Netlink, routers: int, frames: int
+    host: Netlink, routers: int, leaves: dict[int, Leaf], frames: int
 ) -> tuple[dict[str, dict[str, list[float]]], dict[str, list[tuple[float, float]]]]:
     """Microseconds a frame, by kind and way; five of each. And by way what lasted, as `lasting` tells it."""
     asked = routers - 1
@@ -154,7 +186,7 @@ def measure(
         for _ in range(ROUNDS):
             for way in WAYS:
                 if way == "steered":
-                    steer(host, routers)
+                    steer(host, routers, leaves)
                 for kind, packet in sent.items():
                     found[kind][way].append(processor_us(opened, packet, frames, softirq))
                 held[way].append(lasting(opened, sent[KINDS[0]], softirq))
@@ -162,13 +194,13 @@ def measure(
     return found, held
 
 
-def steer(host: Netlink, routers: int) -> None:
+def steer(host: Netlink, routers: int, leaves: dict[int, Leaf]) -> None:
     """As the agent does it, router by router."""
     steering = Steering()
     found = links.find(host, [tap(number) for number in range(routers)])
     for number in range(routers):
         it, name = port(number), tap(number)
-        entries = entries_of(it, name, [address(number)], [NEXT_HOP], OUTSIDE)
+        entries = entries_of(it, name, [address(number)], [NEXT_HOP], replace(OUTSIDE, leaf=leaves.get(number)))
         steering.want(RouterId(name), entries)
         steering.put(entries)
         mac = steering_mac(it.mac)

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from gapless.agent.kernel import links, netns
 from gapless.config import HostSettings
-from gapless.core.dataplane.desired import bridge_name
+from gapless.core.dataplane.desired import bridge_name, tap_name
 from gapless.core.hostplan import HostPlan
 from gapless.kernel.netlink import Netlink
 from gapless.lab.measuring.probes import Direction, Flow
@@ -104,10 +104,10 @@ def prepare_host() -> HostSettings:
     )
 
 
-def bridges_of(it: Router) -> dict[NetworkId, str]:
-    """The names of a router's bridges."""
+def bridges_of(it: Router) -> dict[str, str]:
+    """The bridge of each of a router's taps."""
     ports = [*it.ports, *([it.gateway.port] if it.gateway is not None else [])]
-    return {port.network.id: bridge_name(port.network.id) for port in ports}
+    return {tap_name(port.id): bridge_name(port.network.id) for port in ports}
 
 
 def prepare_outside() -> HostSettings:
@@ -125,7 +125,7 @@ def prepare_outside() -> HostSettings:
 
 def plug_vm(number: int, it: Router) -> None:
     """A machine behind a router: the namespace `vm<number>`."""
-    name, bridge = f"vm{number}", bridges_of(it)[it.ports[0].network.id]
+    name, bridge = f"vm{number}", bridge_name(it.ports[0].network.id)
     batch = "\n".join(
         (
             f"netns add {name}",

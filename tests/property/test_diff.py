@@ -30,7 +30,7 @@ from gapless.model.router import FloatingIp, Gateway, Route, Router, RouterId, R
 from gapless.model.steering import Outside
 
 ROUTER = RouterId("0f0f0f0f-0000-4000-8000-000000000001")
-BRIDGES = {NetworkId(f"net{number}"): f"brqnet{number}" for number in range(4)}
+BRIDGES = {f"tapport{number}": f"brqnet{number}" for number in range(4)}
 OUTSIDE = Outside(uplink="vxlan-4", inlets=frozenset({"vxlan-4"}))
 BROKEN = Ruleset(fingerprint="")
 

@@ -25,16 +25,19 @@ from gapless.agent.kernel.observe import (
     namespace_state,
     observe_router,
     observe_segment,
-    ports_but_taps,
+    others_ports,
 )
 from gapless.agent.kernel.senders import Senders
 from gapless.agent.kernel.steering import Steering
+from gapless.agent.places import Places
 from gapless.config import HostSettings
-from gapless.core.dataplane.desired import bridge_name, desired_router, vxlan_name
+from gapless.core.dataplane.desired import bridge_name, desired_router, tap_name, vxlan_name
 from gapless.core.dataplane.diff import diff
+from gapless.core.dataplane.leaves import ROOM, leaf_of
 from gapless.core.dataplane.segments import diff_segment
 from gapless.errors import InvalidRequest, InvariantError, Unavailable
 from gapless.kernel.netlink import Netlink
+from gapless.model.leaf import Leaf, Room
 from gapless.model.neighbour import Neighbour, WayOut
 from gapless.model.network import Network, NetworkId, NetworkType
 from gapless.model.observed import (
@@ -51,12 +54,13 @@ from gapless.model.operation import (
     ChangePeers,
     CreateVxlan,
     Operation,
+    RaiseHostLink,
     RemoveRoute,
     Steer,
     SteeringOperation,
     Unsteer,
 )
-from gapless.model.router import Router, RouterId
+from gapless.model.router import Router, RouterId, RouterPort
 from gapless.model.sender import Sender
 from gapless.model.steering import Outside
 from gapless.observe.log import get_logger
@@ -92,11 +96,13 @@ class Reconciler:
         self,
         settings: HostSettings,
         events: RouterEvents | None = None,
+        room: Room = ROOM,
         *,
         require_guard: Callable[[Sequence[Operation]], None] = lambda _: None,
     ) -> None:
-        """`events` is told which namespaces to listen to; None: nobody listens. `require_guard` is shown each plan for
-        a guarded router, and raises Unavailable where it must not be carried out (`kernel.guarding`).
+        """`events` is told which namespaces to listen to; None: nobody listens. `room`: of the bridges of a network.
+        `require_guard` is shown each plan for a guarded router, and raises Unavailable where it must not be carried out
+        (`kernel.guarding`).
 
         Raises Unavailable or InvalidRequest, in an operator's words, when this host cannot do the job.
         """
@@ -114,6 +120,7 @@ class Reconciler:
         self._turns_lock = threading.Lock()
         self._announcer = arp.Announcer()
         self._steering = Steering()
+        self._places = Places(room)
         self._senders = Senders(self._physical)
         if events is not None:
             events.on_steering = self._steering.doubt
@@ -163,13 +170,14 @@ class Reconciler:
         """
         started_s = time.monotonic()
         self._steering.expect(router.id)
-        with Netlink() as host:
-            segments, what = self._ensure_networks(host, router)
-            bridges = {network_id: segment.bridge for network_id, segment in segments.items()}
-            outside = self._outside(host, router, segments)
-            desired = desired_router(router, ruleset.render(router), bridges, guarded, outside)
-            self._steering.want(router.id, desired.steering)
-            outcome = self._converge(host, router.id, desired, started_s, guarded=guarded)
+        try:
+            with Netlink() as host:
+                desired, what = self._desired(host, router, guarded)
+                self._steering.want(router.id, desired.steering)
+                outcome = self._converge(host, router.id, desired, started_s, guarded=guarded)
+        except Unavailable:
+            self._places.forget((router.id,))
+            raise
         if not what:
             return outcome
         return replace(outcome, changed=True, what=", ".join(filter(None, (*what, outcome.what))))
@@ -272,10 +280,11 @@ class Reconciler:
         for router_id in (*ours, *nameless):
             netns.delete(netns.path_of(router_id))
         self._steering.forget(router_ids)
+        self._places.forget(router_ids)
 
     def sweep(self, keep: Iterable[Network]) -> bool:
-        """Remove our bridges and VXLAN devices of a few networks that are not in `keep`, and stray ends of ours.
-        Returns whether more is left.
+        """Remove our bridges and VXLAN devices of a few networks that are not in `keep`, leaves without a port, and
+        stray ends of ours. Returns whether more is left.
 
         An uplink is released with its bridge. A bridge that somebody else uses too stays.
         """
@@ -283,6 +292,7 @@ class Reconciler:
         with Netlink() as host:
             sweep.delete_stray_taps(host)
             more_is_left = sweep.delete_networks(host, kept, uplinks=frozenset(self._physical.values()))
+        self._places.doubt()
         if not more_is_left:
             self._steering.sweep()
         return more_is_left
@@ -293,15 +303,35 @@ class Reconciler:
         self._steering.close()
         self._senders.close()
 
-    def _ensure_networks(self, host: Netlink, router: Router) -> tuple[dict[NetworkId, Segment], list[str]]:
-        """Make the networks that a router needs; returns how each is carried, and what had to be done, in short."""
-        if not router.admin_up:
-            return {}, []
-        ports = [*router.ports, *([router.gateway.port] if router.gateway is not None else [])]
+    def _desired(self, host: Netlink, router: Router, guarded: bool) -> tuple[KernelRouter, list[str]]:
+        """What a router should look like on its networks, which are made; and what that took, in short."""
+        ports = _ports_of(router) if router.admin_up else []
         networks = {port.network.id: port.network for port in ports}
         segments = {network_id: self._segment(host, network) for network_id, network in sorted(networks.items())}
-        done = [self._ensure_network(host, segment) for segment in segments.values()]
-        return segments, [what for what in done if what]
+        taps: dict[NetworkId, set[str]] = {}
+        for port in ports:
+            taps.setdefault(port.network.id, set()).add(tap_name(port.id))
+        numbers = self._places.plug(host, router.id, ((segments[it], frozenset(those)) for it, those in taps.items()))
+        what: list[str] = []
+        bridges: dict[str, str] = {}
+        leaves: dict[str, Leaf] = {}
+        for network_id, segment in segments.items():
+            what += self._ensure_bridges(host, segment, {numbers[tap] for tap in taps[network_id]} - {0})
+            leaves |= {tap: leaf_of(network_id, numbers[tap]) for tap in taps[network_id] if numbers[tap]}
+            bridges |= {tap: leaves[tap].bridge if tap in leaves else segment.bridge for tap in taps[network_id]}
+        outside = self._outside(host, router, segments, leaves)
+        return desired_router(router, ruleset.render(router), bridges, guarded, outside), what
+
+    def _ensure_bridges(self, host: Netlink, segment: Segment, needed: set[int]) -> list[str]:
+        """Make a network with the leaves that a router needs; returns what had to be done, in short.
+
+        What broke of its other leaves is mended, too; where that cannot be, it is the business of the routers there.
+        """
+        done = [self._ensure_network(host, _with_leaves(segment, needed))]
+        for other in sorted(self._places.leaves(segment.network_id) - needed):
+            with contextlib.suppress(Unavailable):
+                done.append(self._ensure_network(host, _with_leaves(segment, {other})))
+        return [what for what in done if what]
 
     def _ensure_network(self, host: Netlink, segment: Segment) -> str:
         """Make one network; returns what had to be done, in short."""
@@ -315,6 +345,7 @@ class Reconciler:
                 for operation in plan:
                     hands.carry_out(operation)
                 hands.flush()
+                hands.await_carrier(_ends_of_joints(segment, plan))
                 what = what or _in_short(plan)
             left = diff_segment(segment, observe_segment(host, segment))
             if left:
@@ -344,20 +375,23 @@ class Reconciler:
                     return Segment(network_id=network.id, bridge=interface, mtu=network.mtu)
                 return Segment(network_id=network.id, bridge=bridge, mtu=network.mtu, uplink=interface)
 
-    def _outside(self, host: Netlink, router: Router, segments: Mapping[NetworkId, Segment]) -> Outside | None:
-        """How a router's external network comes to this host; None: it has none."""
+    def _outside(
+        self, host: Netlink, router: Router, segments: Mapping[NetworkId, Segment], leaves: Mapping[str, Leaf]
+    ) -> Outside | None:
+        """How a router's external network comes to its tap; None: it has none."""
         if router.gateway is None or not router.admin_up:
             return None
-        segment = segments[router.gateway.port.network.id]
+        segment, leaf = segments[router.gateway.port.network.id], leaves.get(tap_name(router.gateway.port.id))
         if not segment.is_operators:
             uplink = segment.vxlan.name if segment.vxlan is not None else segment.uplink
-            return Outside(uplink=uplink, inlets=frozenset(filter(None, (uplink,))))
+            return Outside(uplink=uplink, inlets=frozenset(filter(None, (uplink,))), leaf=leaf)
         looked_at, ports = self._ports.get(segment.bridge, (-_PORTS_FRESH_S, frozenset()))
         now = time.monotonic()
         if now - looked_at >= _PORTS_FRESH_S:
-            ports = ports_but_taps(host, segment.bridge)
+            ports = others_ports(host, segment.bridge)
             self._ports[segment.bridge] = now, ports
-        return Outside(uplink=next(iter(ports)) if len(ports) == 1 else None, inlets=ports, only_arp=True)
+        uplink = next(iter(ports)) if len(ports) == 1 else None
+        return Outside(uplink=uplink, inlets=ports, only_arp=True, leaf=leaf)
 
     def _vxlan(self, host: Netlink, network: Network) -> Vxlan:
         if self._settings.data_interface is None:
@@ -376,6 +410,20 @@ class Reconciler:
             # bridge takes whoever sent it to be elsewhere.
             peers=self._vxlan_peers - {local} if self._vxlan_group is None else frozenset(),
         )
+
+
+def _ports_of(router: Router) -> list[RouterPort]:
+    return [*router.ports, *([router.gateway.port] if router.gateway is not None else [])]
+
+
+def _with_leaves(segment: Segment, numbers: Collection[int]) -> Segment:
+    return replace(segment, leaves=tuple(leaf_of(segment.network_id, number) for number in sorted(numbers)))
+
+
+def _ends_of_joints(segment: Segment, plan: Iterable[Operation]) -> list[str]:
+    """Those that were set up just now: who is announced at once is to be heard behind them."""
+    raised = {it.name for it in plan if isinstance(it, RaiseHostLink)}
+    return [end for leaf in segment.leaves for end in (leaf.root_end, leaf.leaf_end) if end in raised]
 
 
 def _is_ours(router_id: RouterId) -> bool:

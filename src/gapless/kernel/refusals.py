@@ -37,7 +37,7 @@ _LIMITS: Final[Mapping[tuple[Trying, int], str]] = {
     (Trying.ANYTHING, errno.ENOMEM): _NO_MEMORY,
     (Trying.ANYTHING, errno.ENOBUFS): _NO_MEMORY,
     (Trying.ANYTHING, errno.EXFULL): (
-        "a Linux bridge has 1,023 ports at most; give this host fewer routers of that network (--capacity)"
+        "a Linux bridge has 1,023 ports at most, and somebody plugged others into this one; another one is used soon"
     ),
     (Trying.NAMESPACE, errno.ENOSPC): "user.max_net_namespaces allows no more network namespaces; raise it (sysctl)",
     (Trying.MOUNT, errno.ENOSPC): "fs.mount-max allows no more mounts; raise it (sysctl)",

@@ -5,6 +5,7 @@ described: foreign links, tables and routes never appear here, and therefore no 
 
 Names are Neutron's: namespace `qrouter-<router id>`, inside it `qr-<port>` on tenant networks and `qg-<port>` on the
 external one, `tap<port>` the other end of each on the host, `brq<network>` the bridge that the taps are plugged into.
+Where that has no room, they go into its leaves, `brq<network>a` and so on.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
+from gapless.model.leaf import Leaf
 from gapless.model.network import NetworkId
 from gapless.model.steering import Entry
 
@@ -22,6 +24,8 @@ TENANT_PREFIX = "qr-"
 TAP_PREFIX = "tap"
 BRIDGE_PREFIX = "brq"
 VXLAN_PREFIX = "vxlan-"
+JOINT_PREFIX = "jn"
+"""Of both ends of the pair that joins a leaf to its root."""
 NAMESPACE_PREFIX = "qrouter-"
 GUARDED_GROUP = int.from_bytes(b"gapm", "big")
 """The device group of a guarded router's taps: numbers that nobody else uses. The guard knows its taps by it."""
@@ -160,8 +164,23 @@ class HostLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedLeaf:
+    """What of a leaf is there."""
+
+    bridge: HostLink | None = None
+    root_end: HostLink | None = None
+    leaf_end: HostLink | None = None
+    is_joint: bool = False
+    """The two ends belong together, and have their addresses."""
+    root_sends: bool = False
+    """The root sends what is for the leaf's end there."""
+    leaf_sends: bool = False
+    """The leaf sends what is for the root's end there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A network as a host should carry it: a bridge, and how frames leave the host."""
+    """A network as a host should carry it: a bridge, or several, and how frames leave the host."""
 
     network_id: NetworkId
     bridge: str
@@ -169,6 +188,8 @@ class Segment:
     vxlan: Vxlan | None = None
     uplink: str | None = None
     """An existing interface to enslave. Without it and without `vxlan` the bridge is the operator's own."""
+    leaves: tuple[Leaf, ...] = ()
+    """Of the bridge, which is their root."""
 
     @property
     def is_operators(self) -> bool:
@@ -183,5 +204,7 @@ class ObservedSegment:
     bridge: HostLink | None = None
     vxlan: HostLink | None = None
     uplink: HostLink | None = None
+    leaves: Mapping[str, ObservedLeaf] = field(default_factory=dict)
+    """By their bridges' names."""
     data_mtu: int | None = None
     """MTU of the data interface in bytes; None: it does not exist."""

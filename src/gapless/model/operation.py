@@ -162,6 +162,29 @@ class CreateVxlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreateJoint:
+    """Make the pair that joins a leaf to its root: marked, down, both ends plugged in."""
+
+    name: str
+    """The root's end."""
+    mac: str
+    root: str
+    leaf_end: str
+    leaf_end_mac: str
+    leaf: str
+    mtu: int
+    network_id: NetworkId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachJoint:
+    """Let the bridge send frames to `mac`, the address of the other end, to this end of a joint."""
+
+    name: str
+    mac: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangePeers:
     """Set where a VXLAN device floods to when it has no multicast group."""
 
@@ -172,14 +195,14 @@ class ChangePeers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteHostLink:
-    """Delete a bridge, VXLAN device or tap of ours on the host."""
+    """Delete a bridge, VXLAN device, tap or end of a joint of ours on the host."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeHostMtu:
-    """Set the MTU of a bridge, VXLAN device or tap of ours on the host."""
+    """Set the MTU of a bridge, VXLAN device, tap or end of a joint of ours on the host."""
 
     name: str
     mtu: int
@@ -233,6 +256,8 @@ class RaiseHostLink:
 HostOperation = (
     CreateBridge
     | CreateVxlan
+    | CreateJoint
+    | AttachJoint
     | ChangePeers
     | DeleteHostLink
     | ChangeHostMtu

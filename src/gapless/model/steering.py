@@ -6,6 +6,8 @@ How the table is used is written in `agent.kernel.steering`; what belongs into i
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gapless.model.leaf import Leaf
+
 
 class Kind(StrEnum):
     """The table's sets, by name."""
@@ -46,3 +48,5 @@ class Outside:
     """Ports that are no taps of ours, as far as they are known, the uplink among them."""
     only_arp: bool = False
     """The bridge is the operator's own, which may look into multicasts (snooping)."""
+    leaf: Leaf | None = None
+    """Which one the router's tap is plugged into; None: into the bridge that the uplink is a port of."""

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from kernel_fixtures import BRIDGE_A, PORT_A, ROUTER_ID, Wires, ip, router
+from kernel_fixtures import BRIDGE_A, PORT_A, ROUTER_ID, TAP_A, TENANT_A, Wires, ip, ip_json, router
 
 from gapless.agent.driver import Driver
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.watch import DriftWatcher
 from gapless.agent.reconcile import Reconciler
+from gapless.core.dataplane.leaves import leaf_of
 from gapless.errors import Unavailable
 from gapless.model.plan import Epoch, PlannedRouter, Revision, RouterReport, RouterState
 from gapless.wire.local import LocalLink
@@ -120,8 +121,12 @@ def test_ports_of_a_bridge(host: Reconciler, tmp_path: Path) -> None:
     ip(f"-batch {batch}")
     with pytest.raises(Unavailable, match=r"^create tap\S+ and qr-\S+: Exchange full: a Linux bridge has 1,023 ports"):
         host.reconcile(router(ports=(PORT_A,)))
+    host._places.doubt()
+    with pytest.raises(Unavailable, match="the network has no room left on this host"):
+        host.reconcile(router(ports=(PORT_A,)))
     ip("link delete p0")
     assert host.reconcile(router(ports=(PORT_A,))).changed
+    assert ip_json(f"link show {TAP_A}")[0]["master"] == leaf_of(TENANT_A.id, 1).bridge
 
 
 async def test_watches(wires: Wires) -> None:

@@ -35,7 +35,7 @@ from gapless.agent.kernel import netns, ruleset
 from gapless.agent.kernel.apply import RouterHands
 from gapless.agent.kernel.observe import observe_router
 from gapless.agent.reconcile import Reconciler
-from gapless.core.dataplane.desired import SETTINGS, desired_router, tap_name
+from gapless.core.dataplane.desired import SETTINGS, tap_name
 from gapless.core.dataplane.diff import diff
 from gapless.errors import Unavailable
 from gapless.kernel.netlink import Netlink
@@ -334,10 +334,7 @@ def test_not_one_packet_is_lost_while_a_router_is_adopted_and_floating_ips_come_
 def full_plan(host: Reconciler, wanted: Router) -> tuple[KernelRouter, tuple[Operation, ...]]:
     """What a router should look like, and the plan from what is there."""
     with Netlink() as netlink:
-        segments, _ = host._ensure_networks(netlink, wanted)
-        bridges = {network_id: segment.bridge for network_id, segment in segments.items()}
-        outside = host._outside(netlink, wanted, segments)
-        desired = desired_router(wanted, ruleset.render(wanted), bridges, outside=outside)
+        desired, _ = host._desired(netlink, wanted, guarded=False)
         host._steering.want(ROUTER_ID, desired.steering)
         steering = host._steering.observe(ROUTER_ID)
         with RouterHands(netlink, netns.path_of(ROUTER_ID), ROUTER_ID, _close, host._steer, lambda: None) as hands:

@@ -22,9 +22,9 @@ def link(name: str, kind: int = NEWLINK, family: int = socket.AF_UNSPEC) -> byte
 
 @pytest.mark.parametrize("kind", [NEWLINK, DELLINK])
 def test_links_are_told_by_their_names(kind: int) -> None:
-    for name in ("qr-a0000000-00", "qg-b", "lo", "mine", "ta", "brr", "vxlbn-1"):
+    for name in ("qr-a0000000-00", "qg-b", "lo", "mine", "ta", "brr", "vxlbn-1", "j", "jm-a"):
         assert passes(filters.NO_HOSTS_ENDS, link(name, kind)), name
-    for name in ("tapa0000000-00", "brqaaaaaaaa-aa", "vxlan-100", "tap"):
+    for name in ("tapa0000000-00", "brqaaaaaaaa-aa", "vxlan-100", "tap", "jnlaaaaaaaa-aaa"):
         assert not passes(filters.NO_HOSTS_ENDS, link(name, kind)), name
         assert passes(filters.NO_PORTS, link(name, kind)), name
 

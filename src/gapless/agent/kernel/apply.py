@@ -24,6 +24,7 @@ from gapless.model.operation import (
     AddAddress,
     AddRoute,
     Announce,
+    AttachJoint,
     AttachSteering,
     ChangeGuard,
     ChangeHostMtu,
@@ -32,6 +33,7 @@ from gapless.model.operation import (
     ChangeSettings,
     ClaimNamespace,
     CreateBridge,
+    CreateJoint,
     CreateNamespace,
     CreatePair,
     CreateVxlan,
@@ -89,6 +91,11 @@ class HostHands:
                 mark = f"{links.OUR_MARK}{network_id}"
                 bridge_index, device_index = self.index_of(bridge), self.index_of(vxlan.device)
                 self.add_new(vxlan.name, links.create_vxlan(vxlan, mark, mtu, bridge_index, device_index))
+            case CreateJoint():
+                self._create_joint(operation)
+            case AttachJoint(name=name, mac=mac):
+                index = self.index_of(name)
+                self._pending.append(links.send_to_port(name, index, mac))
             case ChangePeers(vxlan=name, add=add, remove=remove):
                 index = self.index_of(name)
                 self._pending += [links.add_flood_peer(name, index, peer) for peer in sorted(add)]
@@ -111,6 +118,20 @@ class HostHands:
                 self._pending.append(raised)
             case _:
                 assert_never(operation)
+
+    def _create_joint(self, joint: CreateJoint) -> None:
+        root_index, leaf_index = self.index_of(joint.root), self.index_of(joint.leaf)
+        requests = links.create_joint(
+            name=joint.name,
+            mac=joint.mac,
+            root_index=root_index,
+            other=joint.leaf_end,
+            other_mac=joint.leaf_end_mac,
+            mark=f"{links.OUR_MARK}{joint.network_id}",
+            mtu=joint.mtu,
+        )
+        self.add_new(joint.name, requests)
+        self.add_new(joint.leaf_end, [links.set_master(joint.leaf_end, leaf_index)])
 
     def add_new(self, name: str, requests: Iterable[Request]) -> None:
         """Make a link of ours by `requests`."""
@@ -213,6 +234,8 @@ class RouterHands:
                 case (
                     CreateBridge()
                     | CreateVxlan()
+                    | CreateJoint()
+                    | AttachJoint()
                     | ChangePeers()
                     | DeleteHostLink()
                     | ChangeHostMtu()

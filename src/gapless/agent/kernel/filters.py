@@ -8,7 +8,7 @@ import socket
 from typing import Final
 
 from gapless.kernel.bpf import AND, JUMP_EQUAL, LOAD_BYTE, LOAD_HALF, LOAD_WORD, NOTHING, WHOLE, Step, packed
-from gapless.model.observed import BRIDGE_PREFIX, TAP_PREFIX, VXLAN_PREFIX
+from gapless.model.observed import BRIDGE_PREFIX, JOINT_PREFIX, TAP_PREFIX, VXLAN_PREFIX
 
 _TYPE: Final = 4
 """Where a message's type is."""
@@ -69,5 +69,5 @@ def _words(name: str) -> list[int]:
 
 
 NO_PORTS: Final = _but_links()
-NO_HOSTS_ENDS: Final = _but_links(TAP_PREFIX, BRIDGE_PREFIX, VXLAN_PREFIX)
+NO_HOSTS_ENDS: Final = _but_links(TAP_PREFIX, BRIDGE_PREFIX, VXLAN_PREFIX, JOINT_PREFIX)
 """For a socket that is to hear of routers' namespaces, and hears the host's too: what is ours there has these names."""

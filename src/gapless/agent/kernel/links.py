@@ -1,7 +1,7 @@
 """Links in rtnetlink: requests that make, change and find them, and what the kernel says of one.
 
-Our marks are interface aliases: `gapless:<id>` on what we make on a host (a tap carries its router's id, a bridge and a
-VXLAN device their network's). Formats: linux/if_link.h, rtnetlink(7).
+Our marks are interface aliases: `gapless:<id>` on what we make on a host (a tap carries its router's id, a bridge, a
+VXLAN device and both ends of a joint their network's). Formats: linux/if_link.h, rtnetlink(7).
 """
 
 import errno
@@ -258,6 +258,31 @@ def create_bridge(name: str, mark: str, mtu: int) -> list[Request]:
         )
     )
     return [Request(NEWLINK, CREATE | EXCLUSIVE, body, f"create bridge {name}"), set_alias(name, mark)]
+
+
+def create_joint(
+    *, name: str, mac: str, root_index: int, other: str, other_mac: str, mark: str, mtu: int
+) -> list[Request]:
+    """A veth pair with both ends here, one of them plugged into a bridge."""
+    peer = (
+        _IFINFO.pack(0, 0, 0, 0, 0)
+        + text(_IFNAME, other)
+        + attribute(_ADDRESS, bytes.fromhex(other_mac.replace(":", "")))
+        + u32(_MTU, mtu)
+    )
+    body = (
+        _IFINFO.pack(0, 0, 0, 0, 0)
+        + text(_IFNAME, name)
+        + attribute(_ADDRESS, bytes.fromhex(mac.replace(":", "")))
+        + u32(_MTU, mtu)
+        + nested(_LINKINFO, text(_INFO_KIND, "veth"), nested(_INFO_DATA, attribute(_VETH_PEER, peer)))
+    )
+    return [
+        Request(NEWLINK, CREATE | EXCLUSIVE, body, f"create {name} and {other}"),
+        set_alias(name, mark),
+        set_alias(other, mark),
+        set_master(name, root_index),
+    ]
 
 
 def create_vxlan(vxlan: Vxlan, mark: str, mtu: int, bridge_index: int, device_index: int) -> list[Request]:

@@ -5,6 +5,7 @@ Invariant: observing changes nothing, and sees only what is ours or what stands 
 
 import contextlib
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final, Self
@@ -15,15 +16,18 @@ from gapless.agent.kernel.nft import Nft
 from gapless.core.dataplane.desired import SETTINGS, tap_of
 from gapless.errors import Unavailable
 from gapless.kernel.netlink import NETFILTER, Netlink
+from gapless.model.leaf import Leaf, Plugged
 from gapless.model.observed import (
     GATEWAY_PREFIX,
     GUARDED_GROUP,
+    JOINT_PREFIX,
     TAP_PREFIX,
     TENANT_PREFIX,
     HostLink,
     KernelRouter,
     Link,
     NamespaceState,
+    ObservedLeaf,
     ObservedSegment,
     Segment,
     Tap,
@@ -168,19 +172,47 @@ def _attached(host: Netlink, found: dict[str, KernelLink], desired: KernelRouter
     }
 
 
-def ports_but_taps(host: Netlink, bridge: str) -> frozenset[str]:
-    """The ports of a bridge that are no taps of ours."""
+def others_ports(host: Netlink, bridge: str) -> frozenset[str]:
+    """The ports of a bridge that are no taps of ours, and no ends of joints."""
     found = links.find(host, [bridge]).get(bridge)
     if found is None:
         return frozenset()
     ports = links.ports_of(host, found.index)
-    return frozenset(port.name for port in ports if not (port.is_ours and port.name.startswith(TAP_PREFIX)))
+    return frozenset(it.name for it in ports if not (it.is_ours and it.name.startswith((TAP_PREFIX, JOINT_PREFIX))))
+
+
+def plugged(host: Netlink, root: str, leaves: Mapping[int, Leaf]) -> tuple[Plugged, dict[int, int]]:
+    """What is plugged into a root and into those of these leaves that are there; and the numbers of these bridges, by
+    their indices.
+    """
+    names = [root, *(name for leaf in leaves.values() for name in (leaf.bridge, leaf.root_end, leaf.leaf_end))]
+    found = links.find(host, names)
+    foreign = {
+        number
+        for number, leaf in leaves.items()
+        for name, kind in ((leaf.bridge, "bridge"), (leaf.root_end, "veth"), (leaf.leaf_end, "veth"))
+        if name in found and not (found[name].is_ours and found[name].kind == kind)
+    }
+    ends = {name for leaf in leaves.values() for name in (leaf.root_end, leaf.leaf_end)}
+    bridges = {0: root} | {number: leaf.bridge for number, leaf in leaves.items() if number not in foreign}
+    numbers = {found[name].index: number for number, name in bridges.items() if name in found}
+    ports = {
+        number: frozenset(port.name for port in links.ports_of(host, index) if port.name not in ends)
+        for index, number in numbers.items()
+    }
+    return Plugged(ports={0: frozenset[str]()} | ports, foreign=frozenset(foreign)), numbers
+
+
+def masters(host: Netlink, names: list[str]) -> dict[str, int]:
+    """The index of the bridge that each of these links is a port of, as far as it is one."""
+    return {name: link.master for name, link in links.find(host, names).items() if link.master}
 
 
 def observe_segment(host: Netlink, segment: Segment) -> ObservedSegment:
     """What is there of a network on this host."""
     device = segment.vxlan.device if segment.vxlan is not None else None
     names = [segment.bridge, segment.vxlan.name if segment.vxlan is not None else None, segment.uplink, device]
+    names += [name for leaf in segment.leaves for name in (leaf.bridge, leaf.root_end, leaf.leaf_end)]
     found = links.find(host, [name for name in names if name is not None])
     masters = {link.index: link for link in found.values()}
     uplink = found.get(segment.uplink or "")
@@ -191,12 +223,42 @@ def observe_segment(host: Netlink, segment: Segment) -> ObservedSegment:
         link = found.get(name or "")
         return _describe(host, link, masters, segment) if link is not None else None
 
+    sending = _sending(host, found, segment.leaves)
     return ObservedSegment(
         bridge=described(segment.bridge),
         vxlan=described(segment.vxlan.name if segment.vxlan is not None else None),
         uplink=described(segment.uplink),
+        leaves={
+            leaf.bridge: ObservedLeaf(
+                bridge=described(leaf.bridge),
+                root_end=described(leaf.root_end),
+                leaf_end=described(leaf.leaf_end),
+                is_joint=_are_joined(leaf, found),
+                root_sends=leaf.root_end in sending,
+                leaf_sends=leaf.leaf_end in sending,
+            )
+            for leaf in segment.leaves
+        },
         data_mtu=found[device].mtu if device in found else None,
     )
+
+
+def _are_joined(leaf: Leaf, found: Mapping[str, KernelLink]) -> bool:
+    """Whether the ends of a leaf's joint are those of one pair, and as they were made."""
+    root_end, leaf_end = found.get(leaf.root_end), found.get(leaf.leaf_end)
+    if root_end is None or leaf_end is None or root_end.peer_namespace is not None:
+        return False
+    macs = (root_end.mac, leaf_end.mac) == (leaf.root_end_mac, leaf.leaf_end_mac)
+    return macs and links.are_a_pair(root_end, leaf_end)
+
+
+def _sending(host: Netlink, found: Mapping[str, KernelLink], leaves: tuple[Leaf, ...]) -> frozenset[str]:
+    """Ends of joints by which their bridges send what is for the other end."""
+    others = {leaf.root_end: leaf.leaf_end_mac for leaf in leaves}
+    others |= {leaf.leaf_end: leaf.root_end_mac for leaf in leaves}
+    wanted = {name: mac for name, mac in others.items() if name in found and found[name].master}
+    sending = links.ports_sent_to(host, [(found[name].index, mac) for name, mac in wanted.items()]) if wanted else ()
+    return frozenset(name for name in wanted if found[name].index in sending)
 
 
 def _describe(host: Netlink, link: KernelLink, masters: dict[int, KernelLink], segment: Segment) -> HostLink:

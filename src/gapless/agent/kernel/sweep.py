@@ -1,9 +1,10 @@
-"""Finds and removes what Gapless made on the host and nobody needs any more: taps, bridges, VXLAN devices.
+"""Finds and removes what Gapless made on the host and nobody needs any more: taps, bridges, joints, VXLAN devices.
 
 The rule: what goes together holds RTNL together, a bridge for some 20 ms, and nothing else in the kernel's networking
 is changed meanwhile. So networks go a few at a time, and who asks comes back for the rest.
 
-Invariant: only links that carry our mark are deleted, and a bridge only when nobody else has a port in it.
+Invariant: only links that carry our mark are deleted, and a bridge only when nobody else has a port in it. A leaf goes
+when only its joint is a port of it, whether its network is needed or not, and a root after its leaves.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -13,6 +14,7 @@ from typing import Final
 from gapless.agent.kernel import links, netns
 from gapless.agent.kernel.links import KernelLink
 from gapless.core.dataplane.desired import bridge_name, tap_of, vxlan_name
+from gapless.core.dataplane.leaves import is_leaf, leaf_end_of, root_end_of
 from gapless.kernel.netlink import Netlink
 from gapless.model.network import Network
 from gapless.model.observed import BRIDGE_PREFIX, TAP_PREFIX, VXLAN_PREFIX
@@ -83,23 +85,50 @@ def delete_networks(host: Netlink, kept: frozenset[str], uplinks: frozenset[str]
     `MOST_AT_ONCE` networks. Returns whether there are more.
     """
     found = links.all_links(host)
+    leaves = _empty_leaves(found)
+    joints = _ends_of(leaves.values())
     stale_vxlans = {link.index: link for link in found if _is_stale(link, "vxlan", VXLAN_PREFIX, kept)}
-    stale_bridges = {link.index: link for link in found if _is_stale(link, "bridge", BRIDGE_PREFIX, kept)}
+    stale_roots = {
+        link.index: link for link in found if _is_stale(link, "bridge", BRIDGE_PREFIX, kept) and not is_leaf(link.name)
+    }
     in_use = {
         link.master
         for link in found
-        if link.master in stale_bridges and link.index not in stale_vxlans and link.name not in uplinks
+        if link.master in stale_roots
+        and link.index not in stale_vxlans
+        and link.name not in uplinks
+        and link.name not in joints
     }
     doomed = [
-        *(link for index, link in stale_bridges.items() if index not in in_use),
-        *(link for link in stale_vxlans.values() if link.master not in stale_bridges),
+        *leaves.values(),
+        *(link for index, link in stale_roots.items() if index not in in_use),
+        *(link for link in stale_vxlans.values() if link.master not in stale_roots),
     ]
     portion = doomed[:MOST_AT_ONCE]
     masters = {link.index for link in portion}
     released = [link.name for link in found if link.name in uplinks and link.master in masters]
     host.carry_out([links.set_master(name, 0) for name in released])
-    _delete(host, [*portion, *(link for link in stale_vxlans.values() if link.master in masters)])
+    ends = _ends_of(portion)
+    joined = (link for link in found if link.is_ours and link.name in ends)
+    _delete(host, [*portion, *joined, *(link for link in stale_vxlans.values() if link.master in masters)])
     return len(doomed) > len(portion)
+
+
+def _empty_leaves(found: Iterable[KernelLink]) -> dict[int, KernelLink]:
+    """Leaves of ours with no port but their joints."""
+    leaves = {link.index: link for link in found if link.is_ours and link.kind == "bridge" and is_leaf(link.name)}
+    in_use = {link.master for link in found if link.master in leaves and not _is_joint_of(link, leaves[link.master])}
+    return {index: link for index, link in leaves.items() if index not in in_use}
+
+
+def _ends_of(bridges: Iterable[KernelLink]) -> set[str]:
+    """What the ends of joints of the leaves among these bridges are called."""
+    leaves = [bridge.name for bridge in bridges if is_leaf(bridge.name)]
+    return {end for leaf in leaves for end in (root_end_of(leaf), leaf_end_of(leaf))}
+
+
+def _is_joint_of(link: KernelLink, leaf: KernelLink) -> bool:
+    return link.is_ours and link.name == leaf_end_of(leaf.name)
 
 
 def _is_stale(link: KernelLink, kind: str, prefix: str, kept: frozenset[str]) -> bool:

@@ -27,7 +27,7 @@ from gapless.kernel import bpf, refusals
 from gapless.kernel.netlink import Netlink
 from gapless.kernel.refusals import Trying
 from gapless.model.network import NetworkId
-from gapless.model.observed import NAMESPACE_PREFIX, TAP_PREFIX
+from gapless.model.observed import DOOMED_GROUP, NAMESPACE_PREFIX, TAP_PREFIX
 from gapless.model.router import RouterId
 
 _LINK_CHANGES: Final = 0x1
@@ -157,7 +157,9 @@ class DriftWatcher:
         """Remember what passes frames; a hint when one that did no longer does, or was plugged elsewhere."""
         if not link.is_ours and link.name not in self._uplinks:
             return
-        if self._passes(link):
+        if link.group == DOOMED_GROUP:
+            self._passing.pop(link.index, None)  # it is about to be deleted by us
+        elif self._passes(link):
             was = self._passing.get(link.index)
             self._passing[link.index] = link
             if was is not None and (was.master, was.mtu, was.name) != (link.master, link.mtu, link.name):

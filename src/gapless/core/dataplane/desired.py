@@ -82,11 +82,11 @@ def vxlan_name(vni: int) -> str:
 def desired_router(
     router: Router,
     ruleset: Ruleset,
-    bridges: Mapping[NetworkId, str],
+    bridges: Mapping[str, str],
     guarded: bool = False,
     outside: Outside | None = None,
 ) -> KernelRouter:
-    """What `router` looks like in a kernel. `bridges` names the bridge of each of its networks on this host.
+    """What `router` looks like in a kernel. `bridges` names the bridge of each of its taps on this host.
 
     `outside` is how its external network comes to this host; without it nothing is steered.
 
@@ -108,7 +108,7 @@ def desired_router(
         tap_name(port.id): Tap(
             name=tap_name(port.id),
             mtu=port.network.mtu,
-            bridge=bridges[port.network.id],
+            bridge=bridges[tap_name(port.id)],
             peer=name,
             guarded=guarded,
             steering_mac=steering_mac(port.mac) if outside is not None and name.startswith(GATEWAY_PREFIX) else None,

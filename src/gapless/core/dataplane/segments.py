@@ -1,22 +1,26 @@
-"""desired x observed -> operations, for a network on a host: its bridge, and its way out (VXLAN or an uplink).
+"""desired x observed -> operations, for a network on a host: its bridge, its way out (VXLAN or an uplink), its leaves.
 
 The rule: what the operator made is used as it is or refused with a reason; it is never changed, except that an uplink
 named in the settings becomes a port of our bridge. An interface that carries the host's own addresses is refused,
 because as a bridge port it would take the host off the network.
 
-Invariant: every prefix is safe. A bridge has its way out before it is up, and routers are plugged in after that.
+Invariant: every prefix is safe. A bridge has its way out before it is up, and routers are plugged in after that. A leaf
+has its joint for one.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 
 from gapless.errors import Unavailable
+from gapless.model.leaf import Leaf
 from gapless.model.network import VXLAN_OVERHEAD
-from gapless.model.observed import HostLink, ObservedSegment, Segment, Vxlan
+from gapless.model.observed import HostLink, ObservedLeaf, ObservedSegment, Segment, Vxlan
 from gapless.model.operation import (
+    AttachJoint,
     ChangeHostMtu,
     ChangePeers,
     CreateBridge,
+    CreateJoint,
     CreateVxlan,
     DeleteHostLink,
     HostOperation,
@@ -27,15 +31,17 @@ from gapless.model.operation import (
 
 def diff_segment(desired: Segment, observed: ObservedSegment) -> tuple[HostOperation, ...]:
     """The operations that lead to `desired`. Raises Unavailable, with the reason, where that cannot be."""
+    return (*_root(desired, observed), *_leaves(desired, observed))
+
+
+def _root(desired: Segment, observed: ObservedSegment) -> Iterator[HostOperation]:
     if desired.is_operators:
         _require_operators_bridge(desired, observed.bridge)
-        return ()
-    return (
-        *_bridge(desired, observed.bridge),
-        *_vxlan(desired, observed),
-        *_uplink(desired, observed.uplink),
-        *_raise(desired, observed),
-    )
+        return
+    yield from _bridge(desired.bridge, desired, observed.bridge)
+    yield from _vxlan(desired, observed)
+    yield from _uplink(desired, observed.uplink)
+    yield from _raise(desired, observed)
 
 
 def _require_operators_bridge(desired: Segment, bridge: HostLink | None) -> None:
@@ -45,9 +51,9 @@ def _require_operators_bridge(desired: Segment, bridge: HostLink | None) -> None
         raise Unavailable(f"bridge {desired.bridge} is down; it is the operator's to bring up")
 
 
-def _bridge(desired: Segment, bridge: HostLink | None) -> Iterator[HostOperation]:
+def _bridge(name: str, desired: Segment, bridge: HostLink | None) -> Iterator[HostOperation]:
     if bridge is None:
-        yield CreateBridge(name=desired.bridge, mtu=desired.mtu, network_id=desired.network_id)
+        yield CreateBridge(name=name, mtu=desired.mtu, network_id=desired.network_id)
         return
     _require_ours(bridge)
     if bridge.mtu != desired.mtu:
@@ -129,6 +135,62 @@ def _raise(desired: Segment, observed: ObservedSegment) -> Iterator[HostOperatio
     ):
         if name is not None and (there is None or not there.up):
             yield RaiseHostLink(name=name)
+
+
+def _leaves(desired: Segment, observed: ObservedSegment) -> Iterator[HostOperation]:
+    for leaf in desired.leaves:
+        there = observed.leaves.get(leaf.bridge, ObservedLeaf())
+        yield from _bridge(leaf.bridge, desired, there.bridge)
+        kept = _joint_that_stays(there)
+        yield from _joint(desired, leaf, there, kept) if kept is not None else _new_joint(desired, leaf, there)
+        ends = kept or (None, None)
+        for name, link in zip((leaf.leaf_end, leaf.root_end, leaf.bridge), (*ends, there.bridge), strict=True):
+            if link is None or not link.up:
+                yield RaiseHostLink(name=name)
+
+
+def _joint_that_stays(there: ObservedLeaf) -> tuple[HostLink, HostLink] | None:
+    """The ends in the leaf and in the root, where they are each other's."""
+    if there.leaf_end is None or there.root_end is None or not there.is_joint:
+        return None
+    for end in (there.leaf_end, there.root_end):
+        _require_ours(end)
+    return there.leaf_end, there.root_end
+
+
+def _new_joint(desired: Segment, leaf: Leaf, there: ObservedLeaf) -> Iterator[HostOperation]:
+    for end in (there.leaf_end, there.root_end):
+        if end is not None:
+            _require_ours(end)
+            yield DeleteHostLink(name=end.name)
+    yield CreateJoint(
+        name=leaf.root_end,
+        mac=leaf.root_end_mac,
+        root=desired.bridge,
+        leaf_end=leaf.leaf_end,
+        leaf_end_mac=leaf.leaf_end_mac,
+        leaf=leaf.bridge,
+        mtu=desired.mtu,
+        network_id=desired.network_id,
+    )
+    yield AttachJoint(name=leaf.leaf_end, mac=leaf.root_end_mac)
+    yield AttachJoint(name=leaf.root_end, mac=leaf.leaf_end_mac)
+
+
+def _joint(
+    desired: Segment, leaf: Leaf, there: ObservedLeaf, ends: tuple[HostLink, HostLink]
+) -> Iterator[HostOperation]:
+    """A port that is new to its bridge sends nothing by itself there."""
+    for end, bridge, other_mac, sends in (
+        (ends[0], leaf.bridge, leaf.root_end_mac, there.leaf_sends),
+        (ends[1], desired.bridge, leaf.leaf_end_mac, there.root_sends),
+    ):
+        if end.mtu != desired.mtu:
+            yield ChangeHostMtu(name=end.name, mtu=desired.mtu)
+        if end.bridge != bridge:
+            yield Plug(name=end.name, bridge=bridge)
+        if end.bridge != bridge or not sends:
+            yield AttachJoint(name=end.name, mac=other_mac)
 
 
 def _require_ours(link: HostLink) -> None:

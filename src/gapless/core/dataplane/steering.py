@@ -6,6 +6,9 @@ Invariant: a broadcast that may concern a router is steered to it or flooded; on
 An ARP request is certain where it comes in by the only way out: who is asked is either here, or reached by none of this
 bridge's other ports. From anywhere else (a router here, a machine on this host) it is flooded, because the router that
 is asked may just as well be active on another host.
+
+Where a router's tap is on a leaf, its joint is that leaf's only way out, and the root sends requests for the router to
+the joint: as if they were for the address of its end in the leaf. They are broadcasts again when they cross it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,20 +34,32 @@ def entries_of(
 
 
 def _inlets(tap: str, outside: Outside) -> Iterator[Entry]:
-    for name in (tap, *outside.inlets):
+    joint = (outside.leaf.root_end, outside.leaf.leaf_end) if outside.leaf is not None else ()
+    for name in (tap, *outside.inlets, *joint):
         yield Entry(Kind.INLETS, (name,))
         if outside.only_arp:
             yield Entry(Kind.ONLY_ARP, (name,))
 
 
 def _addresses(port: RouterPort, addresses: Iterable[IPv4Address], outside: Outside) -> Iterator[Entry]:
-    mac = steering_mac(port.mac)
-    yield Entry(Kind.STEERED, (mac,))
+    steps = list(_steps(steering_mac(port.mac), outside))
+    for _, mac in steps:
+        yield Entry(Kind.STEERED, (mac,))
     for address in addresses:
         yield Entry(Kind.ADDRESSES, (str(address),))
         yield Entry(Kind.ANNOUNCED, (str(address), str(address)))
-        if outside.uplink is not None:
-            yield Entry(Kind.ASKED, (outside.uplink, str(address)), mac)
+        for way_in, mac in steps:
+            if way_in is not None:
+                yield Entry(Kind.ASKED, (way_in, str(address)), mac)
+
+
+def _steps(mac: str, outside: Outside) -> Iterator[tuple[str | None, str]]:
+    """From bridge to bridge: the only way into it, if it is known, and where requests for the router are sent to."""
+    if outside.leaf is None:
+        yield outside.uplink, mac
+    else:
+        yield outside.uplink, outside.leaf.leaf_end_mac
+        yield outside.leaf.leaf_end, mac
 
 
 def _announcements(next_hops: Iterable[IPv4Address]) -> Iterator[Entry]:

@@ -19,14 +19,17 @@ from gapless.errors import Unavailable
 from gapless.kernel.netlink import Netlink, Request, as_text, attributes, text, u32
 
 IFNAME: Final = 3  # linux/if_link.h
+MASTER: Final = 10
 _LINKINFO, _INFO_KIND = 18, 1
 LOOK_S = 0.2
 """Between two looks for what is gone."""
 
+_FOUND_AT_ONCE = 16
+"""Descriptions of interfaces that fit a default receive buffer: each takes some pages of it."""
 _SIOCGIFNAME = 0x8910  # linux/sockios.h
 _BY_INDEX = struct.Struct("16xi20x")
 _IFINFO = struct.Struct("=BxHiII")
-_GETLINK, _MASTER, _EXT_MASK, _SKIP_STATISTICS = 18, 10, 29, 1 << 3
+_GETLINK, _EXT_MASK, _SKIP_STATISTICS = 18, 29, 1 << 3
 
 Link = tuple[int, dict[int, bytes]]
 """An index, and attributes."""
@@ -36,7 +39,9 @@ def find(host: Netlink, names: Collection[str]) -> dict[str, Link]:
     """The interfaces of these names that exist. Raises Unavailable when the kernel does not tell."""
     head, tail = _IFINFO.pack(0, 0, 0, 0, 0), u32(_EXT_MASK, _SKIP_STATISTICS)
     asked = list(names)
-    answers = host.ask([Request(_GETLINK, 0, head + text(IFNAME, name) + tail, f"look for {name}") for name in asked])
+    requests = [Request(_GETLINK, 0, head + text(IFNAME, name) + tail, f"look for {name}") for name in asked]
+    portions = (requests[start : start + _FOUND_AT_ONCE] for start in range(0, len(requests), _FOUND_AT_ONCE))
+    answers = [answer for portion in portions for answer in host.ask(portion)]
     return {
         name: _decode(answer.messages[0])
         for name, answer in zip(asked, answers, strict=True)
@@ -46,13 +51,22 @@ def find(host: Netlink, names: Collection[str]) -> dict[str, Link]:
 
 def ports_of(host: Netlink, bridge: str, index: int) -> list[Link]:
     """The ports of a bridge. Raises Unavailable when the kernel does not tell."""
-    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(_MASTER, index) + u32(_EXT_MASK, _SKIP_STATISTICS)
+    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(MASTER, index) + u32(_EXT_MASK, _SKIP_STATISTICS)
     return [_decode(message) for message in host.dump(_GETLINK, body, f"list the ports of {bridge}")]
 
 
 def is_bridge(link: dict[int, bytes]) -> bool:
     """Whether an interface with these attributes is a bridge."""
     return as_text(attributes(link.get(_LINKINFO, b"")).get(_INFO_KIND, b"")) == "bridge"
+
+
+def name_at(host: Netlink, index: int) -> str | None:
+    """What an interface is called; None: it is gone. Raises Unavailable when the kernel does not tell."""
+    body = _IFINFO.pack(0, 0, index, 0, 0) + u32(_EXT_MASK, _SKIP_STATISTICS)
+    (answer,) = host.ask([Request(_GETLINK, 0, body, f"look for interface {index}")])
+    if answer.error or not answer.messages:
+        return None
+    return as_text(_decode(answer.messages[0])[1][IFNAME])
 
 
 def name_of(descriptor: int, index: int) -> bytes:

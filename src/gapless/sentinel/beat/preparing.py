@@ -4,6 +4,7 @@ For each port of a router there are
 
 1. a nudge: one frame from inside the router's namespace to the bridge's own address. The bridge learns on the tap where
    the port's MAC address is, in place of the way out, where it was while another host was active. It goes no further.
+   Where the tap is on a leaf of that bridge, it goes to the bridge's end of the joint, so both learn.
 2. gratuitous ARP, to leave straight by the interfaces that lead away from this host (an uplink, a VXLAN device), so
    that switches and the other hosts' bridges learn. They learn MAC addresses, which stay the same in a takeover: so one
    frame for each MAC address and way out is all that is urgent. What neighbours may have missed otherwise follows in
@@ -21,12 +22,13 @@ from fcntl import ioctl
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Final
 
-from gapless.core.dataplane.desired import bridge_name, gateway_link, tenant_link, vxlan_name
+from gapless.core.dataplane.desired import bridge_name, gateway_link, tap_of, tenant_link, vxlan_name
+from gapless.core.dataplane.leaves import root_end_of
 from gapless.errors import Unavailable
 from gapless.kernel import arp, netns
-from gapless.kernel.netlink import Netlink, as_text
+from gapless.kernel.netlink import Netlink, as_text, as_u32
 from gapless.model.network import NetworkType
-from gapless.model.observed import TAP_PREFIX
+from gapless.model.observed import JOINT_PREFIX, TAP_PREFIX
 from gapless.model.router import Router, RouterId, RouterPort
 from gapless.sentinel.beat import interfaces
 from gapless.sentinel.beat.interfaces import Link
@@ -51,7 +53,9 @@ class Port:
     addresses: tuple[IPv4Address, ...]
     bridge: str
     way_out: str
-    """The interface that leads away from this host; where that is the bridge itself, its ports that are no taps do."""
+    """The interface that leads away from this host; where that is the bridge itself, its ports that are no taps and no
+    ends of joints do.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,9 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Nudge:
-    """What follows the bridge's address in a frame to it. `bridge`: its index."""
+    """What follows the bridge's address in a frame to it. `bridge`: its index, or that of its end of a joint, which has
+    an address of its own.
+    """
 
     bridge: int
     rest: bytes
@@ -137,7 +143,7 @@ def get_ready(host: Netlink, router_id: RouterId, ports: tuple[Port, ...], was: 
 
     Raises Unavailable when the kernel does not say which interfaces there are.
     """
-    links = interfaces.find(host, {name for port in ports for name in (port.way_out, port.bridge)})
+    links = interfaces.find(host, {name for it in ports for name in (it.way_out, it.bridge, tap_of(it.link))})
     ways = {port.way_out: _ways_out(host, port.way_out, links.get(port.way_out)) for port in ports}
     inside, namespace = _socket_inside(router_id, was)
     indices = {port.link: _index_of(inside, port.link) for port in ports} if inside is not None else {}
@@ -145,9 +151,20 @@ def get_ready(host: Netlink, router_id: RouterId, ports: tuple[Port, ...], was: 
         Nudge(bridge, _to_bridge(port.mac), _leaving_by(index, NUDGE_ETHERTYPE))
         for port in ports
         if (index := indices.get(port.link))
-        and (bridge := ways[port.way_out].bridge or _index_in(links.get(port.bridge))) is not None
+        and (root := ways[port.way_out].bridge or _index_in(links.get(port.bridge))) is not None
+        and (bridge := _nudged(host, root, links.get(tap_of(port.link)))) is not None
     )
     return Ready(ports, _passes(ports, ways), nudges, inside, namespace)
+
+
+def _nudged(host: Netlink, root: int, tap: Link | None) -> int | None:
+    """The index of the interface with the address that a nudge goes to, where the tap is plugged in; None: it does not
+    get there, for the joint is not there.
+    """
+    bridge = as_u32(tap[1].get(interfaces.MASTER, b"")) if tap is not None else 0
+    if bridge in (0, root) or (leaf := interfaces.name_at(host, bridge)) is None:
+        return root
+    return _index_in(interfaces.find(host, (root_end_of(leaf),)).get(root_end_of(leaf)))
 
 
 def _passes(ports: tuple[Port, ...], ways: Mapping[str, "_WaysOut"]) -> tuple[tuple[Frame, ...], ...]:
@@ -193,7 +210,8 @@ def _ways_out(host: Netlink, name: str, found: Link | None) -> _WaysOut:
     if not interfaces.is_bridge(link):
         return _WaysOut((index,), None)
     ports = interfaces.ports_of(host, name, index)
-    leading_away = (index for index, port in ports if not as_text(port[interfaces.IFNAME]).startswith(TAP_PREFIX))
+    inwards = (TAP_PREFIX, JOINT_PREFIX)
+    leading_away = (index for index, port in ports if not as_text(port[interfaces.IFNAME]).startswith(inwards))
     return _WaysOut(tuple(leading_away), index)
 
 

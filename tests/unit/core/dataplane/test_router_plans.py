@@ -14,7 +14,7 @@ from gapless.model.router import FloatingIp, Gateway, Route, Router, RouterId, R
 
 TENANT = Network(id=NetworkId("tenant"), type=NetworkType.VXLAN, mtu=1450, segmentation_id=7)
 EXTERNAL = Network(id=NetworkId("external"), type=NetworkType.FLAT, mtu=1500, physical_network="external")
-BRIDGES = {TENANT.id: "brqtenant", EXTERNAL.id: "brqexternal"}
+BRIDGES = {"tapinside": "brqtenant", "tapoutside": "brqexternal"}
 INSIDE = RouterPort(
     id=PortId("inside"), network=TENANT, mac="fa:16:3e:00:00:01", addresses=(IPv4Interface("10.0.0.1/24"),)
 )

@@ -5,10 +5,12 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from gapless.core.dataplane.leaves import leaf_of
 from gapless.core.dataplane.segments import diff_segment
 from gapless.errors import Unavailable
 from gapless.model.network import NetworkId
-from gapless.model.observed import HostLink, ObservedSegment, Segment, Vxlan
+from gapless.model.observed import HostLink, ObservedLeaf, ObservedSegment, Segment, Vxlan
+from gapless.model.operation import AttachJoint, CreateJoint
 
 VXLAN = Vxlan(
     name="vxlan-7",
@@ -31,6 +33,17 @@ def link(name: str, kind: str = "bridge", **fields: object) -> HostLink:
 BRIDGE = link("brqtenant", mtu=1450)
 DEVICE = link("vxlan-7", "vxlan", mtu=1450, bridge="brqtenant", vxlan=VXLAN)
 WHOLE = ObservedSegment(bridge=BRIDGE, vxlan=DEVICE, data_mtu=1500)
+LEAF = leaf_of(TENANT.network_id, 1)
+WIDE = replace(TENANT, leaves=(LEAF,))
+JOINED = ObservedLeaf(
+    bridge=link("brqtenanta", mtu=1450),
+    root_end=link("jnrtenanta", "veth", mtu=1450, bridge="brqtenant"),
+    leaf_end=link("jnltenanta", "veth", mtu=1450, bridge="brqtenanta"),
+    is_joint=True,
+    root_sends=True,
+    leaf_sends=True,
+)
+WIDE_AND_WHOLE = replace(WHOLE, leaves={"brqtenanta": JOINED})
 FREE_UPLINK = link("eth2", "", ours=False)
 
 
@@ -99,6 +112,59 @@ def test_an_operators_bridge_is_used_as_it_is() -> None:
     assert plan(OPERATORS, ObservedSegment(bridge=link("br-ex", ours=False, mtu=9000))) == []
 
 
+def test_a_leaf_is_joined_to_its_root_before_anything_passes() -> None:
+    new_leaf = [
+        "CreateBridge brqtenanta",
+        "CreateJoint jnrtenanta",
+        "AttachJoint jnltenanta",
+        "AttachJoint jnrtenanta",
+        "RaiseHostLink jnltenanta",
+        "RaiseHostLink jnrtenanta",
+        "RaiseHostLink brqtenanta",
+    ]
+    assert plan(WIDE, WHOLE) == new_leaf
+    assert plan(WIDE, ObservedSegment(data_mtu=1500)) == [*plan(TENANT, ObservedSegment(data_mtu=1500)), *new_leaf]
+    assert plan(WIDE, WIDE_AND_WHOLE) == []
+
+
+def test_each_end_of_a_joint_is_where_the_other_bridge_sends_what_is_for_it() -> None:
+    attached = {it.name: it.mac for it in diff_segment(WIDE, WHOLE) if isinstance(it, AttachJoint)}
+    assert attached == {"jnrtenanta": LEAF.leaf_end_mac, "jnltenanta": LEAF.root_end_mac}
+
+
+@pytest.mark.parametrize(
+    ("drifted", "steps"),
+    [
+        ({"bridge": link("brqtenanta", mtu=1450, up=False)}, ["RaiseHostLink brqtenanta"]),
+        (
+            {"root_end": link("jnrtenanta", "veth", mtu=1450, bridge="brqtenant", up=False)},
+            ["RaiseHostLink jnrtenanta"],
+        ),
+        ({"leaf_end": link("jnltenanta", "veth", mtu=900, bridge="brqtenanta")}, ["ChangeHostMtu jnltenanta"]),
+        ({"root_end": link("jnrtenanta", "veth", mtu=1450)}, ["Plug jnrtenanta", "AttachJoint jnrtenanta"]),
+        ({"leaf_sends": False}, ["AttachJoint jnltenanta"]),
+        ({"root_sends": False}, ["AttachJoint jnrtenanta"]),
+    ],
+)
+def test_what_drifted_of_a_leaf_is_put_right_in_place(drifted: dict[str, object], steps: list[str]) -> None:
+    observed = replace(WIDE_AND_WHOLE, leaves={"brqtenanta": replace(JOINED, **drifted)})  # type: ignore[arg-type]
+    assert plan(WIDE, observed) == steps
+
+
+def test_a_joint_of_which_an_end_is_another_ones_is_made_anew() -> None:
+    halved = replace(JOINED, leaf_end=None, is_joint=False, leaf_sends=False)
+    steps = plan(WIDE, replace(WIDE_AND_WHOLE, leaves={"brqtenanta": halved}))
+    assert steps[:2] == ["DeleteHostLink jnrtenanta", "CreateJoint jnrtenanta"]
+    assert "CreateBridge brqtenanta" not in steps
+
+
+def test_an_operators_bridge_gets_leaves_too() -> None:
+    leaf = leaf_of(OPERATORS.network_id, 1)
+    observed = ObservedSegment(bridge=link("br-ex", ours=False, mtu=9000))
+    joints = [it for it in diff_segment(replace(OPERATORS, leaves=(leaf,)), observed) if isinstance(it, CreateJoint)]
+    assert [(it.root, it.leaf, it.mtu) for it in joints] == [("br-ex", "brqexternala", 1500)]
+
+
 @pytest.mark.parametrize(
     ("segment", "observed", "reason"),
     [
@@ -108,6 +174,16 @@ def test_an_operators_bridge_is_used_as_it_is() -> None:
         (TENANT, ObservedSegment(data_mtu=1450), "has MTU 1450; a network of MTU 1450 needs 1500"),
         (TENANT, replace(WHOLE, bridge=replace(BRIDGE, ours=False)), "brqtenant exists on this host and was not made"),
         (TENANT, replace(WHOLE, vxlan=replace(DEVICE, ours=False)), "vxlan-7 exists on this host and was not made"),
+        (
+            WIDE,
+            replace(WHOLE, leaves={"brqtenanta": replace(JOINED, bridge=link("brqtenanta", ours=False))}),
+            "brqtenanta exists on this host and was not made",
+        ),
+        (
+            WIDE,
+            replace(WHOLE, leaves={"brqtenanta": ObservedLeaf(leaf_end=link("jnltenanta", "dummy", ours=False))}),
+            "jnltenanta exists on this host and was not made",
+        ),
         (FLAT, ObservedSegment(), "there is no interface eth2"),
         (FLAT, ObservedSegment(uplink=replace(FREE_UPLINK, mtu=1400)), "eth2 has MTU 1400; the network needs 1500"),
         (FLAT, ObservedSegment(uplink=replace(FREE_UPLINK, has_addresses=True)), "carries addresses of this host"),

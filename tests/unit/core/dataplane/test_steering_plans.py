@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from gapless.core.dataplane.desired import desired_router
 from gapless.core.dataplane.diff import diff
+from gapless.core.dataplane.leaves import leaf_of
 from gapless.core.dataplane.steering import steering_mac
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.observed import ABSENT, KernelRouter, Ruleset
@@ -27,7 +28,7 @@ MAC = "be:16:3e:00:00:02"
 
 
 def desired(router: Router, outside: Outside | None = WIRE, bridge: str = "brqexternal") -> KernelRouter:
-    return desired_router(router, Ruleset(fingerprint="rules"), {EXTERNAL.id: bridge}, outside=outside)
+    return desired_router(router, Ruleset(fingerprint="rules"), {"tapoutside": bridge}, outside=outside)
 
 
 def keys(state: KernelRouter, kind: Kind) -> set[tuple[str, ...]]:
@@ -55,8 +56,31 @@ def test_where_there_may_be_several_ways_out_nobody_is_asked_by_one() -> None:
     assert keys(state, Kind.INLETS) == keys(state, Kind.ONLY_ARP) == {("eth1",), ("vm1",), ("tapoutside",)}
 
 
+def test_at_each_bridge_a_request_for_a_router_on_a_leaf_is_sent_one_step_further() -> None:
+    leaf = leaf_of(EXTERNAL.id, 2)
+    state = desired(ROUTER, replace(WIRE, leaf=leaf), bridge=leaf.bridge)
+    assert {it for it in state.steering if it.kind is Kind.ASKED and "203.0.113.10" in it.key} == {
+        Entry(Kind.ASKED, ("eth1", "203.0.113.10"), leaf.leaf_end_mac),
+        Entry(Kind.ASKED, (leaf.leaf_end, "203.0.113.10"), MAC),
+    }
+    assert keys(state, Kind.INLETS) == {("eth1",), ("tapoutside",), (leaf.root_end,), (leaf.leaf_end,)}
+    assert keys(state, Kind.STEERED) == {(MAC,), (leaf.leaf_end_mac,)}
+    at_root = desired(ROUTER)
+    common = (Kind.ADDRESSES, Kind.ANNOUNCED, Kind.NEXT_HOPS)
+    assert {it for it in state.steering if it.kind in common} == {it for it in at_root.steering if it.kind in common}
+
+
+def test_on_a_leaf_requests_find_their_router_though_there_are_several_ways_to_its_root() -> None:
+    leaf = leaf_of(EXTERNAL.id, 1)
+    outside = Outside(uplink=None, inlets=frozenset({"eth1", "vm1"}), only_arp=True, leaf=leaf)
+    assert keys(desired(ROUTER, outside), Kind.ASKED) == {
+        (leaf.leaf_end, "203.0.113.10"),
+        (leaf.leaf_end, "203.0.113.20"),
+    }
+
+
 def test_it_is_the_same_for_an_active_router_and_a_standby() -> None:
-    bridges = {EXTERNAL.id: "brqexternal"}
+    bridges = {"tapoutside": "brqexternal"}
     rules = Ruleset(fingerprint="rules")
     classic, guarded = (desired_router(ROUTER, rules, bridges, is_guarded, WIRE) for is_guarded in (False, True))
     assert classic.steering == guarded.steering
