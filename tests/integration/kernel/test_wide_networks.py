@@ -4,9 +4,11 @@ outside ── ext0 ┐ root: 2 taps ├─ joint ── leaf a: 4 taps
                 └──────────────┴─ joint ── leaf b: 2 taps
 """
 
+import os
 import socket
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -477,3 +479,13 @@ def test_the_kernels_own_limit(wires: Wires, tmp_path: Path) -> None:
     for it in ROUTERS[:4]:
         assert wires.reaches("outside", address(it))
     agent.close()
+
+
+def test_the_benchmark_in_short() -> None:
+    """In namespaces of its own already."""
+    program = Path(__file__).parents[3] / "bench" / "wide.py"
+    command = [sys.executable, str(program), "--routers", "3"]
+    inside = os.environ | {"GAPLESS_BENCH_INSIDE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=inside)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 of 3 answered; adopting changed 0; moved: False; left: []" in done.stdout
