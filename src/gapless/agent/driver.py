@@ -129,8 +129,6 @@ class Driver:
                 tasks.create_task(self._stay_alive())
                 tasks.create_task(self._serve())
         except* SentinelGone:
-            if self._at_work:
-                await asyncio.wait(self._at_work, timeout=FAREWELL_S)
             self._write_lines()
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
@@ -144,14 +142,22 @@ class Driver:
                 hints = opened.enter_context(contextlib.closing(self._open_hints()))
                 self._worklist.take_running(await self._blocking(kernel.running))
             self._log.info("agent ready")
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._follow_plans())
-                tasks.create_task(self._give_work(kernel))
-                tasks.create_task(self._tell())
-                tasks.create_task(self._list_now_and_then(kernel))
-                tasks.create_task(self._follow_hints(hints))
-                tasks.create_task(self._look_at_gateways(kernel))
-                tasks.create_task(self._hear_senders(kernel))
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._follow_plans())
+                    tasks.create_task(self._give_work(kernel))
+                    tasks.create_task(self._tell())
+                    tasks.create_task(self._list_now_and_then(kernel))
+                    tasks.create_task(self._follow_hints(hints))
+                    tasks.create_task(self._look_at_gateways(kernel))
+                    tasks.create_task(self._hear_senders(kernel))
+            finally:
+                await self._let_jobs_end()
+
+    async def _let_jobs_end(self) -> None:
+        """For a while: what they work with is closed after this."""
+        if self._at_work:
+            await asyncio.wait(self._at_work, timeout=FAREWELL_S)
 
     def _start_workers(self) -> None:
         """All of them now: one that cannot be started later would take a job with it."""

@@ -4,13 +4,15 @@ outside ── ext0 ┐ root: 2 taps ├─ joint ── leaf a: 4 taps
                 └──────────────┴─ joint ── leaf b: 2 taps
 """
 
+import asyncio
 import os
 import socket
 import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
@@ -28,6 +30,7 @@ from kernel_fixtures import (
     ip_json,
 )
 
+from gapless.agent.driver import Driver, Rhythm
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.watch import DriftWatcher
 from gapless.agent.reconcile import Reconciler
@@ -36,10 +39,13 @@ from gapless.core.dataplane.leaves import ROOM, leaf_of
 from gapless.errors import Unavailable
 from gapless.model.leaf import Room
 from gapless.model.network import PortId
+from gapless.model.plan import Epoch, PlannedRouter, Revision, RouterState
 from gapless.model.router import Gateway, Router, RouterId, RouterPort
 from gapless.sentinel.beat.announce import Announcer
 from gapless.sentinel.beat.guard import Guard
 from gapless.sentinel.beat.preparing import NUDGE_ETHERTYPE, ports_of
+from gapless.wire.local import LocalLink
+from gapless.wire.messages import AgentPlan, AgentReport, FromAgent, from_agent, to_agent
 
 pytestmark = pytest.mark.isolated
 
@@ -95,6 +101,12 @@ def bridge_of(it: Router) -> str | None:
 
 def names() -> set[str]:
     return {link["ifname"] for link in ip_json("link")}
+
+
+def tables() -> str:
+    """The host's nftables tables of bridges."""
+    command = ["nft", "list", "tables", "bridge"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
 
 
 def found_at(bridge: str, mac: str) -> str | None:
@@ -459,6 +471,55 @@ def test_tenant_networks_have_leaves_too(wires: Wires, host: Reconciler) -> None
     assert masters == [bridge_name(TENANT_A.id)] * 2 + [leaf]
     for place, _ in enumerate(inside):
         assert wires.reaches("vm1", f"10.0.0.{10 + place}")
+
+
+async def test_an_agent_builds_several_at_once_mends_a_joint_and_leaves_nothing(wires: Wires) -> None:
+    """Its audits are an hour away: what is mended is mended because the kernel told of it."""
+    before = names()
+    ours, its = socket.socketpair()
+    events, link = RouterEvents(), await LocalLink.over(ours, from_agent)
+    driver = Driver(
+        await LocalLink.over(its, to_agent),
+        lambda: Reconciler(wires.settings, events, SMALL),
+        lambda: DriftWatcher(events, uplinks=["ext0"]),
+        Rhythm(workers=4, listing_interval_s=3600, audit_period_s=3600),
+    )
+    running = asyncio.create_task(driver.run())
+    await plan(link, ROUTERS, Revision(1))
+    await reported(link, RouterState.ACTIVE)
+    assert Counter(map(bridge_of, ROUTERS)) == {BRIDGE_OUT: 2, LEAF_A.bridge: 4, LEAF_B.bridge: 2}
+    ip(f"link delete {LEAF_A.root_end}")
+    await until(lambda: LEAF_A.root_end in names())
+    for it in ROUTERS:
+        await until(lambda it=it: wires.reaches("outside", address(it)))  # type: ignore[misc]
+    await plan(link, [], Revision(2))
+    await reported(link, RouterState.REMOVED)
+    await until(lambda: names() == before and "gapless_arp" not in tables())
+    await link.close()
+    await running
+
+
+async def plan(link: LocalLink[FromAgent], routers: list[Router], revision: Revision) -> None:
+    planned = tuple(PlannedRouter(router=it, epoch=Epoch(1)) for it in routers)
+    await link.send(AgentPlan(confirmed=True, revision=revision, routers=planned))
+
+
+async def reported(link: LocalLink[FromAgent], state: RouterState) -> None:
+    """Wait until the agent has said that of all routers."""
+    missing = {it.id for it in ROUTERS}
+    async with asyncio.timeout(20):
+        while missing:
+            word = await link.receive()
+            assert word is not None, "the agent ended"
+            if isinstance(word, AgentReport):
+                missing -= {it.router_id for it in word.routers if it.state is state}
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Look, beside the agent, until it holds."""
+    async with asyncio.timeout(20):
+        while not await asyncio.to_thread(holds):
+            pass
 
 
 def test_the_kernels_own_limit(wires: Wires, tmp_path: Path) -> None:

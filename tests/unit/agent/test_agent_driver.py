@@ -301,17 +301,25 @@ async def test_the_end_of_the_sentinel_is_the_end_of_the_agent_and_of_no_router(
     assert kernel.running() == {"a", "b"}
 
 
-async def test_a_job_at_hand_may_end_after_the_sentinel_is_gone() -> None:
-    kernel = FakeKernel()
+async def test_a_job_at_hand_may_end_after_the_sentinel_is_gone_and_then_the_kernel_is_closed() -> None:
+    class Closing(FakeKernel):
+        built_when_closed: frozenset[RouterId] | None = None
+
+        def close(self) -> None:
+            self.built_when_closed = frozenset(self.routers)
+            super().close()
+
+    kernel = Closing()
     gate = kernel.hold("reconcile a")
     async with agent(kernel) as bench:
         await bench.plan(planned("a"))
         await bench.wait_for("reconcile a")
         await bench.link.close()
-        gate.set()
+        asyncio.get_running_loop().call_later(0.1, gate.set)  # it would have been closed long before
         async with asyncio.timeout(PATIENCE_S):
             await bench.driver
     assert kernel.routers[RouterId("a")] == planned("a").router
+    assert kernel.built_when_closed == {"a"}
 
 
 async def test_a_new_agent_completes_what_a_killed_one_began() -> None:
