@@ -42,6 +42,7 @@ SEEDS = 2000
 FIRST = {
     "a_release_is_a_death": 32,
     "any_report_will_do": 780,
+    "a_name_is_its_guard": 480,
     "touring": 680,
     "swinging": 420,
     "all_move_for_one_cause": 1070,

@@ -84,7 +84,7 @@ def _schedule_common_cause(world: World, lasting_s: float) -> None:
 
 def _schedule_other_needs(world: World, lasting_s: float) -> None:
     """Drawn apart, too."""
-    random = Random(f"routers ask otherwise {world.seed}")
+    random = Random(f"needs change {world.seed}")
     if random.random() < ASKS_SHARE:
         for _ in range(random.randint(1, 4)):
             asks = partial(router_asks_otherwise, random=random)
