@@ -73,7 +73,7 @@ class Floor:
             host.carry_out(links.create_bridge(self._external, f"{links.OUR_MARK}{self._network}", 1500))
             found = links.find(host, [self._external, DATA])
             plug = links.set_master(UPLINK, found[self._external].index)
-            host.carry_out([plug, links.raise_link(UPLINK), links.raise_link(self._external)])
+            host.carry_out([plug, links.raise_link(UPLINK), links.raise_bridge(self._external)])
             netns.write_settings({IPV6_OFF.format(self._external): "1"})
             steering = Steering()
             try:
@@ -103,7 +103,7 @@ def _build(host: Netlink, plan: Plan, outside: int, data: int) -> None:
         [
             *links.create_vxlan(plan.vxlan, of_network, 1450, tenant, data),
             links.raise_link(plan.vxlan.name),
-            links.raise_link(plan.bridge),
+            links.raise_bridge(plan.bridge),
         ]
     )
     path = netns.path_of(plan.router.id)
