@@ -181,8 +181,10 @@ def _octets(mac: str) -> bytes:
 
 
 def _drain(sniffer: Sniffer) -> None:
-    """Take what is under way: a block with a frame of this moment is handed over in `RETIRE_MS` or a little more."""
-    deadline = time.monotonic() + 3 * RETIRE_MS / 1000
+    """Take what is under way: a block with a frame of this moment is handed over in `RETIRE_MS`, by a timer of the
+    kernel that is late on a busy machine.
+    """
+    deadline = time.monotonic() + 15 * RETIRE_MS / 1000
     while time.monotonic() < deadline:
         time.sleep(RETIRE_MS / 1000)
         sniffer.take()
