@@ -124,40 +124,34 @@ class Driver:
 
     async def run(self) -> None:
         """Work until the sentinel is gone. Raises a group with InvalidRequest or Unavailable if this host cannot."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._stay_alive())
-                tasks.create_task(self._serve())
-        except* SentinelGone:
-            self._write_lines()
-        finally:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            await self._link.close()
-
-    async def _serve(self) -> None:
-        with contextlib.ExitStack() as opened:
-            async with self._telling_why_not():
-                self._start_workers()
-                kernel = opened.enter_context(contextlib.closing(await self._blocking(self._open_kernel)))
-                hints = opened.enter_context(contextlib.closing(self._open_hints()))
-                self._worklist.take_running(await self._blocking(kernel.running))
-            self._log.info("agent ready")
+        with contextlib.ExitStack() as opened:  # What jobs work with is closed last, when they have ended.
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._follow_plans())
-                    tasks.create_task(self._give_work(kernel))
-                    tasks.create_task(self._tell())
-                    tasks.create_task(self._list_now_and_then(kernel))
-                    tasks.create_task(self._follow_hints(hints))
-                    tasks.create_task(self._look_at_gateways(kernel))
-                    tasks.create_task(self._hear_senders(kernel))
+                    tasks.create_task(self._stay_alive())
+                    tasks.create_task(self._serve(opened))
+            except* SentinelGone:
+                if self._at_work:
+                    await asyncio.wait(self._at_work, timeout=FAREWELL_S)
+                self._write_lines()
             finally:
-                await self._let_jobs_end()
+                self._pool.shutdown(wait=False, cancel_futures=True)
+                await self._link.close()
 
-    async def _let_jobs_end(self) -> None:
-        """For a while: what they work with is closed after this."""
-        if self._at_work:
-            await asyncio.wait(self._at_work, timeout=FAREWELL_S)
+    async def _serve(self, opened: contextlib.ExitStack) -> None:
+        async with self._telling_why_not():
+            self._start_workers()
+            kernel = opened.enter_context(contextlib.closing(await self._blocking(self._open_kernel)))
+            hints = opened.enter_context(contextlib.closing(self._open_hints()))
+            self._worklist.take_running(await self._blocking(kernel.running))
+        self._log.info("agent ready")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_plans())
+            tasks.create_task(self._give_work(kernel))
+            tasks.create_task(self._tell())
+            tasks.create_task(self._list_now_and_then(kernel))
+            tasks.create_task(self._follow_hints(hints))
+            tasks.create_task(self._look_at_gateways(kernel))
+            tasks.create_task(self._hear_senders(kernel))
 
     def _start_workers(self) -> None:
         """All of them now: one that cannot be started later would take a job with it."""
