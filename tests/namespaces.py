@@ -94,12 +94,23 @@ def _reports_of(item: pytest.Item) -> list[pytest.TestReport]:
 
     if reason := why_forbidden():
         return [_report_of(item, lambda: leave_out(reason))]
+    # The child has another user's name, whose directory may be somebody else's.
+    item.config._tmp_path_factory.getbasetemp()
     said = run_isolated(work)
     try:
-        return [pytest.TestReport._from_json(report) for report in json.loads(said)]
+        return [_report(each) for each in json.loads(said)]
     except ValueError:
         words = said.decode(errors="replace") or f"the test ended without a report, or took over {TIMEOUT_S:g} s"
         return [_report_of(item, lambda: pytest.fail(words, pytrace=False))]
+
+
+def _report(said: dict[str, object]) -> pytest.TestReport:
+    """A report as it was before it became JSON, which has no tuples: where and why a test was skipped is one."""
+    report = pytest.TestReport._from_json(said)
+    if report.skipped and isinstance(report.longrepr, list):
+        path, line, why = report.longrepr
+        report.longrepr = (path, line, why)
+    return report
 
 
 def _report_of(item: pytest.Item, outcome: Callable[[], NoReturn]) -> pytest.TestReport:

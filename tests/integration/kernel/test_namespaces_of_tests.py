@@ -62,6 +62,9 @@ import pytest
 @pytest.mark.lab
 def test_skipped(): pytest.skip("there is no cake")
 
+@pytest.mark.isolated
+def test_skipped_too(): pytest.skip("there is no tea")
+
 @pytest.mark.lab
 @pytest.mark.xfail(reason="it is known", strict=True)
 def test_known(): raise AssertionError("this is known")
@@ -84,9 +87,10 @@ def test_where_namespaces_are_forbidden_people_skip_and_ci_fails(
 
 @pytest.mark.netns
 @pytest.mark.parametrize(
-    ("ci", "status", "outcome"), [("", 0, {"skipped": 1, "passed": 1}), ("true", 1, {"failed": 1, "passed": 1})]
+    ("ci", "status", "outcome"),
+    [("", 0, {"skipped": 2, "passed": 1}), ("true", 1, {"failed": 1, "skipped": 1, "passed": 1})],
 )
-def test_what_was_skipped_inside_a_lab_did_not_pass(
+def test_what_was_skipped_inside_a_lab_or_in_a_namespace_did_not_pass(
     tmp_path: Path, ci: str, status: int, outcome: dict[str, int]
 ) -> None:
     done = pytest_in(tmp_path, SKIPPING, ci)
@@ -94,6 +98,7 @@ def test_what_was_skipped_inside_a_lab_did_not_pass(
     for word, count in outcome.items():
         assert f"{count} {word}" in done.stdout
     assert "there is no cake" in done.stdout
+    assert "there is no tea" in done.stdout
 
 
 def pytest_in(directory: Path, tests: str, ci: str) -> "subprocess.CompletedProcess[str]":
