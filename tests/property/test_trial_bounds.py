@@ -49,6 +49,13 @@ class Fleet:
             router.tour.active_since = self.now if well else None
             self.well += well
 
+    def take(self, what: str, how: float) -> None:
+        """One step of those below."""
+        if what == "end":
+            self.end(well=bool(how))
+        else:
+            self.pass_time(how)
+
     def pass_time(self, seconds: float) -> None:
         end = self.now + seconds
         while self.now < end:
@@ -69,11 +76,8 @@ steps = st.lists(
 @given(taken=steps)
 def test_no_more_follow_than_those_that_are_well_make_room_for(taken: list[tuple[str, float]]) -> None:
     fleet = Fleet(200)
-    for what, how in taken:
-        if what == "end":
-            fleet.end(well=bool(how))
-        else:
-            fleet.pass_time(how)
+    for step in taken:
+        fleet.take(*step)
         pauses = int(fleet.now / PAUSE_S)
         assert len(fleet.moved) <= FEW * (1 + fleet.well + pauses)
 
@@ -81,11 +85,8 @@ def test_no_more_follow_than_those_that_are_well_make_room_for(taken: list[tuple
 @given(taken=steps)
 def test_whoever_waits_follows_in_the_end(taken: list[tuple[str, float]]) -> None:
     fleet = Fleet(200)
-    for what, how in taken:
-        if what == "end":
-            fleet.end(well=bool(how))
-        else:
-            fleet.pass_time(how)
+    for step in taken:
+        fleet.take(*step)
     before = len(fleet.moved)
     fleet.pass_time(MOST_S + MOST_S / 25)
     assert len(fleet.moved) > before or len(fleet.moved) == len(fleet.routers)

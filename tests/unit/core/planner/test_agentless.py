@@ -41,6 +41,14 @@ def settle(rig: StandbyRig, seconds: float) -> None:
         rig.settle(*rig.incarnations)
 
 
+def cut_off(rig: StandbyRig, seconds: float) -> None:
+    """h1 has no control link for so long."""
+    rig.handle(HostDisconnected(id="cut", host=HostName("h1")))
+    rig.pass_time(seconds, heard=("h2", "h3", "h4"))
+    rig.connect(rig.store.hosts[HostName("h1")].facts)
+    rig.guard("h1")
+
+
 def view(rig: StandbyRig, host: str) -> HostStatus:
     return rig.planner.host_views(rig.now)[HostName(host)]
 
@@ -262,10 +270,7 @@ def test_where_the_active_host_restarted_without_an_agent_a_standby_that_has_it_
 def test_what_happened_while_there_was_no_link_does_not_count(rig: StandbyRig) -> None:
     rig.lose_agents(WHY, "h1")
     settle(rig, PATIENCE_S - 10)
-    rig.handle(HostDisconnected(id="cut", host=HostName("h1")))
-    rig.pass_time(PATIENCE_S, heard=("h2", "h3", "h4"))
-    rig.connect(rig.store.hosts[HostName("h1")].facts)
-    rig.guard("h1")
+    cut_off(rig, PATIENCE_S)
     rig.pass_time(5, heard=ALL)
     assert view(rig, "h1").without_agent_s is None
     settle(rig, 20)
@@ -276,10 +281,7 @@ def test_an_agent_that_works_when_the_link_is_back_gets_its_patience_anew(rig: S
     """It may have worked for all the time that nobody heard of it."""
     rig.lose_agents(WHY, "h1")
     settle(rig, PATIENCE_S - 10)
-    rig.handle(HostDisconnected(id="cut", host=HostName("h1")))
-    rig.pass_time(STEADY_S, heard=("h2", "h3", "h4"))
-    rig.connect(rig.store.hosts[HostName("h1")].facts)
-    rig.guard("h1")
+    cut_off(rig, STEADY_S)
     rig.mend_agents("h1")
     rig.lose_agents(WHY, "h1")
     settle(rig, PATIENCE_S - 5)
@@ -292,10 +294,7 @@ def test_an_agent_that_works_after_a_short_cut_has_to_show_that_it_does(rig: Sta
     """Or one that ends again and again would be saved by a link that does the same."""
     rig.lose_agents(WHY, "h1")
     settle(rig, PATIENCE_S - 10)
-    rig.handle(HostDisconnected(id="cut", host=HostName("h1")))
-    rig.pass_time(STEADY_S / 2, heard=("h2", "h3", "h4"))
-    rig.connect(rig.store.hosts[HostName("h1")].facts)
-    rig.guard("h1")
+    cut_off(rig, STEADY_S / 2)
     rig.mend_agents("h1")
     rig.lose_agents(WHY, "h1")
     settle(rig, 15)
