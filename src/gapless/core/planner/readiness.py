@@ -5,7 +5,7 @@ whoever is ready. One that runs goes to the first, by rank, that could keep it a
 itself, or has lost a way out. Those before that one cannot take it now, so they are not waited for.
 """
 
-from gapless.core.ledger.fleet import Host
+from gapless.core.ledger.fleet import NOTHING, Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.succession import Right, RightState
@@ -16,8 +16,11 @@ from gapless.model.plan import RouterState
 
 
 def hindrance(router: RouterRecord, host: Host) -> str:
-    """Why the router cannot be active there now, as a clause; "" if it can."""
-    return host.absence if _has_built(router, host) and host.has_told_all else host.inability
+    """Why the router cannot be active there now, as a clause; "" if it can. What its guard has open is built there,
+    even if there is no agent that could say so.
+    """
+    is_open = router.id in (host.forwarding or NOTHING)
+    return host.absence if is_open or (_has_built(router, host) and host.has_told_all) else host.inability
 
 
 def is_ready(router: RouterRecord, host: Host) -> bool:

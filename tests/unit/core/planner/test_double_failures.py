@@ -1,7 +1,7 @@
 """Two things fail at once while a router changes hosts: it must not stay dark for longer than there is a doubt."""
 
 from planner_rig import facts
-from standby_rig import TIMES, StandbyRig, binds, tenure, two
+from standby_rig import TIMES, StandbyRig, binds, tenure, three, two
 
 from gapless.core.effects import AskArbiters, StoreWithdrawal
 from gapless.core.events import HostConfirmedOff, HostForgotten
@@ -181,6 +181,26 @@ def test_a_second_that_took_over_from_both_unheard_is_where_it_is() -> None:
     rig.guard("h3", took=(Takeover(router_id=R1, epoch=Epoch(3), of=tenure("h1"), times=TIMES),))
     assert rig.role("h3", "r1") == "active at 1"
     assert rig.host("r1") == "h3"
+
+
+def test_it_stays_where_it_is_open_even_if_a_new_controller_hears_of_no_agent_there() -> None:
+    """Only its guard is left to say that it is there, and that is enough: it forwards, and is to be covered again."""
+    rig = three()
+    rig.lose_agents("it ends again and again", "h1")
+    rig.move("r1", "h2")
+    rig.restart()
+    for host in ("h1", "h3"):
+        rig.connect(facts(host, lease_address=f"{host}:9698"))
+        rig.guard(host)
+    assert (rig.host("r1"), rig.state("r1"), rig.open["h1"]) == ("h2", "withdrawing", {R1: 1})
+    rig.forget()
+    rig.restart_host("h2")
+    assert binds(rig) == [("h1", MoveKind.RETRY)]
+    assert rig.role("h1", "r1") == "active at 1"
+    rig.settle("h1", "h2", "h3")
+    rig.pass_time(1)
+    rig.settle("h1", "h2", "h3")
+    assert (rig.host("r1"), rig.standby("r1")[1]) == ("h1", "ready")
 
 
 # The host that a router went to is over after the other one has closed it
