@@ -42,9 +42,13 @@ class _Known:
     """Of the bridges that were listed, by index."""
     listed_at: float = -inf
 
-    def list(self, host: Netlink, segment: Segment, now: float) -> None:
-        """Look what there is."""
-        leaves = {number: leaf_of(segment.network_id, number) for number in range(1, LEAVES_MOST + 1)}
+    def list(self, host: Netlink, segment: Segment, now: float, *, may_be_new: bool) -> None:
+        """Look what there is. Of a network that has no root, and no leaf that matters here, leaves are not looked for:
+        they are many names, and each new network would pay for them.
+        """
+        is_new = may_be_new and host.index_of(segment.bridge) is None
+        numbers = range(1, 1 if is_new else LEAVES_MOST + 1)
+        leaves = {number: leaf_of(segment.network_id, number) for number in numbers}
         found, self.numbers = plugged(host, segment.bridge, leaves)
         self.ports = {number: set(names) for number, names in found.ports.items()}
         self.ports[0] |= {segment.vxlan.name} if segment.vxlan is not None else set()
@@ -141,4 +145,4 @@ class Places:
             for tap, index in plugged_into.items():
                 known.is_on(tap, known.numbers[index])
         if not is_fresh or not known.has_room_for(taps, self._room):
-            known.list(host, segment, now)
+            known.list(host, segment, now, may_be_new=not plugged_into)

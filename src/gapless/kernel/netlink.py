@@ -11,9 +11,10 @@ The rule: a request may wait `TIMEOUT_S` for its answer and no longer. Formats: 
 """
 
 import errno
+import fcntl
 import socket
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -39,6 +40,10 @@ _CAP_ACK, _EXT_ACK, _STRICT_CHECK = 10, 11, 12
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _TIMEVAL = struct.Struct("@ll")
+_SIOCGIFINDEX = 0x8933
+_IFREQ = struct.Struct("@16si20x")
+_NAME_MOST = 15
+"""Bytes of a link's name."""
 _BATCH = 64
 """Requests in one `sendmsg`: their answers fit a default receive buffer."""
 _ROOM_BYTES = 1 << 16
@@ -95,9 +100,22 @@ def nested(kind: int, *attributes: bytes) -> bytes:
     return attribute(kind | _NESTED, b"".join(attributes))
 
 
-def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
-    """The attributes from `offset` on, by type; of a type that repeats, the last."""
-    return dict(each_attribute(data, offset))
+def attributes(data: bytes, offset: int = 0, *, only: Container[int] | None = None) -> dict[int, bytes]:
+    """The attributes from `offset` on, by type, or `only` those of these types; of a type that repeats, the last.
+
+    A link has some fifty, most of which nobody asks for: they are passed over without being copied.
+    """
+    found = {}
+    last = len(data) - 4
+    while offset <= last:
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        if length < 4:
+            break
+        kind &= _TYPE_MASK
+        if only is None or kind in only:
+            found[kind] = data[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+    return found
 
 
 def each_attribute(data: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
@@ -146,6 +164,23 @@ class Netlink:
     def close(self) -> None:
         """Close the socket; what it changed stays."""
         self._socket.close()
+
+    def index_of(self, name: str) -> int | None:
+        """The index of a link of the socket's namespace; None: there is none of that name. Raises Unavailable.
+
+        netdevice(7): a link's description, which holds the same, costs ten times as much.
+        """
+        packed = name.encode()
+        if len(packed) > _NAME_MOST:
+            return None  # Cut to what the request has room for, it would be another's.
+        try:
+            answer = fcntl.ioctl(self._socket, _SIOCGIFINDEX, _IFREQ.pack(packed, 0))
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise Unavailable(f"look for {name}: {refusals.why(error)}") from error
+        index: int = _IFREQ.unpack(answer)[1]
+        return index
 
     def carry_out(self, requests: Sequence[Request]) -> list[Answer]:
         """Send `requests` in order and wait for every answer; raises Unavailable with the first one that failed."""

@@ -72,6 +72,8 @@ class HostHands:
 
     def flush(self) -> None:
         """Send what is pending. Raises Unavailable with the first failure."""
+        if not self._pending:
+            return
         pending, self._pending = self._pending, []
         without_ipv6, self._without_ipv6 = self._without_ipv6, []
         self.netlink.carry_out(pending)
@@ -142,17 +144,17 @@ class HostHands:
         """A link's index; what is pending is sent first where it is not known. Raises Unavailable without one."""
         if name not in self._indices:
             self.flush()
-            found = links.find(self.netlink, [name]).get(name)
-            if found is None:
+            index = self.netlink.index_of(name)
+            if index is None:
                 raise Unavailable(f"there is no interface {name} on this host")
-            self._indices[name] = found.index
+            self._indices[name] = index
         return self._indices[name]
 
     def look_up(self, names: Iterable[str]) -> None:
-        """Learn the indices of these links at once, as far as they exist."""
-        wanted = sorted(set(names) - self._indices.keys())
-        if wanted:
-            self._indices |= {name: found.index for name, found in links.find(self.netlink, wanted).items()}
+        """Learn the indices of these links before anything is pending, as far as they exist."""
+        for name in names:
+            if (index := self.netlink.index_of(name)) is not None:
+                self._indices[name] = index
 
     def await_carrier(self, names: Iterable[str]) -> None:
         """Wait until frames pass through these taps: the kernel switches a bridge port on a little after the link.
@@ -329,9 +331,10 @@ class RouterHands:
     def _index_of(self, link: str) -> int:
         if link not in self._indices:
             self._flush()
-            self._indices = {found.name: found.index for found in links.all_links(self._inside().netlink)}
-        if link not in self._indices:
-            raise Unavailable(f"there is no interface {link} in {self._path.name}")
+            index = self._inside().netlink.index_of(link)
+            if index is None:
+                raise Unavailable(f"there is no interface {link} in {self._path.name}")
+            self._indices[link] = index
         return self._indices[link]
 
     def _packet_socket(self) -> socket.socket:

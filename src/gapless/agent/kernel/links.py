@@ -7,7 +7,7 @@ VXLAN device and both ends of a joint their network's). Formats: linux/if_link.h
 import errno
 import socket
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from gapless.kernel.neighbours import DELNEIGH, DST, GETNEIGH, NDMSG, NEWNEIGH
@@ -24,7 +24,6 @@ from gapless.kernel.netlink import (
     as_u32,
     attribute,
     attributes,
-    each_attribute,
     nested,
     text,
     u8,
@@ -54,6 +53,13 @@ _GROUP = 27
 _SKIP_STATISTICS = 1 << 3
 _FOUND_AT_ONCE = 16
 """Descriptions of links that fit a default receive buffer: each takes some pages of it."""
+_READ = frozenset(
+    (_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _OPERSTATE, _LINKINFO, _IFALIAS, _AF_SPEC, _GROUP, _LINK_NETNSID)
+)
+_READ_OF_INFO = frozenset((_INFO_KIND, _INFO_DATA, _INFO_SLAVE_DATA))
+_READ_OF_PORT = frozenset((_PORT_FLOODS_MULTICASTS,))
+_READ_OF_FAMILIES = frozenset((int(socket.AF_INET),))
+"""Of a link, of what is particular to it, of a bridge port, and of address families: what is looked at."""
 _UP, _NO_ARP = 0x1, 0x80
 _OPERATIONAL = 6
 
@@ -89,7 +95,8 @@ class KernelLink:
     """The host answers ARP there, for whatever address it has anywhere."""
     takes_multicasts: bool = True
     """Of a bridge port: multicasts that nobody asked for are flooded to it."""
-    data: dict[int, bytes] = field(default_factory=dict)
+    data: bytes = b""
+    """What is particular to its kind, as attributes."""
 
     @property
     def is_ours(self) -> bool:
@@ -105,8 +112,9 @@ class KernelLink:
 def decode(body: bytes) -> KernelLink:
     """What a RTM_NEWLINK or RTM_DELLINK message says."""
     _, _, index, flags, _ = _IFINFO.unpack_from(body)
-    found = attributes(body, _IFINFO.size)
-    info = attributes(found.get(_LINKINFO, b""))
+    found = attributes(body, _IFINFO.size, only=_READ)
+    info = attributes(found.get(_LINKINFO, b""), only=_READ_OF_INFO)
+    port = attributes(info.get(_INFO_SLAVE_DATA, b""), only=_READ_OF_PORT)
     peer_namespace = found.get(_LINK_NETNSID)
     return KernelLink(
         index=index,
@@ -123,8 +131,8 @@ def decode(body: bytes) -> KernelLink:
         forwarding=_forwarding(found.get(_AF_SPEC, b"")),
         group=as_u32(found.get(_GROUP, b"")),
         speaks_arp=not flags & _NO_ARP,
-        takes_multicasts=attributes(info.get(_INFO_SLAVE_DATA, b"")).get(_PORT_FLOODS_MULTICASTS, b"\1")[:1] != b"\0",
-        data=attributes(info.get(_INFO_DATA, b"")),
+        takes_multicasts=port.get(_PORT_FLOODS_MULTICASTS, b"\1")[:1] != b"\0",
+        data=info.get(_INFO_DATA, b""),
     )
 
 
@@ -140,11 +148,11 @@ def is_up(body: bytes) -> bool:
 
 
 def _forwarding(af_spec: bytes) -> bool:
-    for family, of_family in each_attribute(af_spec):
-        if family == socket.AF_INET:
-            conf = attributes(of_family).get(_INET_CONF, b"")
-            return as_u32(conf[4 * (_CONF_FORWARDING - 1) :]) == 1
-    return True
+    of_ipv4 = attributes(af_spec, only=_READ_OF_FAMILIES).get(socket.AF_INET)
+    if of_ipv4 is None:
+        return True
+    conf = attributes(of_ipv4).get(_INET_CONF, b"")
+    return as_u32(conf[4 * (_CONF_FORWARDING - 1) :]) == 1
 
 
 def all_links(netlink: Netlink) -> list[KernelLink]:
@@ -309,7 +317,7 @@ def create_vxlan(vxlan: Vxlan, mark: str, mtu: int, bridge_index: int, device_in
 
 def decode_vxlan(link: KernelLink, device: str, peers: frozenset[IPv4Address]) -> Vxlan | None:
     """A VXLAN device's parameters; None where it is not one that we could have made."""
-    data = link.data
+    data = attributes(link.data)
     if link.kind != "vxlan" or _VX_LOCAL not in data or not data.get(_VX_LEARNING, b"\1")[0]:
         return None
     return Vxlan(
@@ -325,7 +333,7 @@ def decode_vxlan(link: KernelLink, device: str, peers: frozenset[IPv4Address]) -
 
 def vxlan_device_index(link: KernelLink) -> int:
     """Index of the interface that a VXLAN device sends through; 0: none given."""
-    return as_u32(link.data.get(_VX_LINK, b""))
+    return as_u32(attributes(link.data).get(_VX_LINK, b""))
 
 
 def add_flood_peer(name: str, index: int, peer: IPv4Address) -> Request:

@@ -287,10 +287,10 @@ def data_address(host: Netlink, device: str) -> IPv4Address:
     that is added beside it, as those are that move between machines, changes nothing. Raises Unavailable where there is
     none.
     """
-    link = links.find(host, [device]).get(device)
-    if link is None:
+    index = host.index_of(device)
+    if index is None:
         raise Unavailable(f"the data interface {device} does not exist on this host")
-    held = routing.addresses_by_link(host, link.index).get(link.index)
+    held = routing.addresses_by_link(host, index).get(index)
     if not held:
         raise Unavailable(f"the data interface {device} has no IPv4 address, so there is no end for VXLAN tunnels")
     return min(held, key=lambda address: address.ip.is_link_local).ip
