@@ -356,6 +356,21 @@ def test_a_leaf_that_is_deleted_comes_back_with_its_routers(street: Street, wire
         assert wires.reaches("outside", address(it))
 
 
+@pytest.mark.parametrize("first", [AT_ROOT[0], ON_A[0], ON_B[0]], ids=["root", "leaf a", "leaf b"])
+def test_a_root_that_is_deleted_comes_back_and_an_agent_that_begins_moves_no_router(
+    street: Street, wires: Wires, first: Router
+) -> None:
+    before = [bridge_of(it) for it in ROUTERS]
+    ip(f"link delete {BRIDGE_OUT}")
+    another = Reconciler(wires.settings, room=SMALL)
+    for it in (first, *ROUTERS):
+        another.reconcile(it)
+    another.close()
+    assert [bridge_of(it) for it in ROUTERS] == before
+    for it in ROUTERS:
+        assert wires.reaches("outside", address(it))
+
+
 def test_a_tap_that_is_lost_comes_back_where_it_was(street: Street, wires: Wires, host: Reconciler) -> None:
     host.remove(AT_ROOT[0].id)
     ip(f"link delete {tap(ON_B[0])}")
