@@ -32,7 +32,7 @@ from gapless.core.planner.wishes import Beliefs, Stay, Wish
 from gapless.model.host import AgentState
 from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import Epoch
-from gapless.sim import faults
+from gapless.sim.faults import coincidences, operators, schedule
 from gapless.sim.guard import Guard
 from gapless.sim.oracles import Oracles
 from gapless.sim.run import run
@@ -48,7 +48,7 @@ FIRST = {
     "all_move_for_one_cause": 1070,
 }
 """Where to begin, if not at 1: some mistakes need a coincidence that few fleets have."""
-PROVOKED = {"covered_before_guarded": (faults.guarding_cut_short, 20)}
+PROVOKED = {"covered_before_guarded": (coincidences.guarding_cut_short, 20)}
 """What is looked for in fleets that meet a fault besides the others."""
 ONE_STANDBY = {"a_name_is_a_machine", "a_name_is_its_guard"}
 """What is looked for in fleets with one standby a router, and without what strikes several: there it shows soonest."""
@@ -224,7 +224,7 @@ def names_are_forgotten(patch: Patch) -> None:
 
 def the_living_are_confirmed_off(patch: Patch) -> None:
     """An operator confirms machines off that only do not answer."""
-    patch.setattr(faults, "is_off", lambda world, name: True)
+    patch.setattr(operators, "is_off", lambda world, name: True)
 
 
 def the_word_is_ignored(patch: Patch) -> None:
@@ -356,10 +356,10 @@ def test_a_mistake_with_standbys_is_caught(
     mistake(monkeypatch)
     first, standbys = FIRST.get(mistake.__name__, 1), 1 if mistake.__name__ in ONE_STANDBY else None
     if standbys == 1:
-        left = tuple(each for each in faults.LEASE_FAULTS if each[0] is not faults.successors_power_failure)
-        monkeypatch.setattr(faults, "LEASE_FAULTS", left)
+        left = tuple(each for each in schedule.LEASE_FAULTS if each[0] is not coincidences.successors_power_failure)
+        monkeypatch.setattr(schedule, "LEASE_FAULTS", left)
     if (provoked := PROVOKED.get(mistake.__name__)) is not None:
-        monkeypatch.setattr(faults, "LEASE_FAULTS", (*faults.LEASE_FAULTS, provoked))
+        monkeypatch.setattr(schedule, "LEASE_FAULTS", (*schedule.LEASE_FAULTS, provoked))
     for seed in range(first, first + SEEDS):
         violation = run(seed, has_leases=True, standbys=standbys).violation
         if violation:
