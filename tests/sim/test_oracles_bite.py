@@ -13,6 +13,7 @@ import pytest
 from gapless.core.effects import StoreSuccession, StoreWithdrawal
 from gapless.core.events import HostConnected
 from gapless.core.ledger import duties, invariants
+from gapless.core.ledger.agents import AgentRecord
 from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.liveness import Attention, Silence, Timing
@@ -20,6 +21,7 @@ from gapless.core.ledger.looks import Looks
 from gapless.core.ledger.moves import AssignmentState
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.succession import Right, RightState, Succession, Trigger
+from gapless.core.ledger.tenures import Tenures
 from gapless.core.ledger.tours import Tour
 from gapless.core.ledger.trials import Trials
 from gapless.core.planner import agentless, guards, leaseless, news, reports, wishes
@@ -202,11 +204,11 @@ def silence_is_the_end(patch: Patch) -> None:
 
 def a_name_is_a_machine(patch: Patch) -> None:
     """Another machine under a host's name says that the one before is over."""
-    patch.setattr(Host, "has_outlived", lambda self, incarnation: incarnation < self.reborn)
+    patch.setattr(Tenures, "has_outlived", lambda self, incarnation: incarnation < self.reborn)
     meet = news._meet
 
     def believe(ledger: Ledger, host: Host, event: HostConnected) -> None:
-        host.reborn = max(host.reborn, event.incarnation)
+        host.tenures.reborn = max(host.tenures.reborn, event.incarnation)
         meet(ledger, host, event)
 
     patch.setattr(news, "_meet", believe)
@@ -214,7 +216,7 @@ def a_name_is_a_machine(patch: Patch) -> None:
 
 def a_name_is_its_guard(patch: Patch) -> None:
     """What another machine says of its guard counts for the one before."""
-    patch.setattr(Host, "is_of", lambda self, incarnation: True)
+    patch.setattr(Tenures, "is_of", lambda self, incarnation: True)
 
 
 def names_are_forgotten(patch: Patch) -> None:
@@ -271,7 +273,7 @@ def an_agent_never_works_again(patch: Patch) -> None:
 
 def an_agents_death_is_enough(patch: Patch) -> None:
     """Routers leave a host as soon as its agent does not run."""
-    patch.setattr(agentless.Agents, "_is_too_long", lambda self, host, now: host.agent is not AgentState.RUNNING)
+    patch.setattr(AgentRecord, "_is_too_long", lambda self, *_: self.state is not AgentState.RUNNING)
 
 
 def second_does_not_wait_for_the_first(patch: Patch) -> None:

@@ -18,6 +18,7 @@ from gapless.core.ledger.moves import AssignmentState, Trigger, after
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.succession import Right, RightState
 from gapless.core.ledger.succession import Trigger as RightTrigger
+from gapless.core.ledger.tenures import Tenures
 from gapless.core.ledger.trials import Trials
 from gapless.core.ledger.views import StoredHost, StoredRouter, StoredWord
 from gapless.model.host import HostFacts, HostName, Incarnation
@@ -91,9 +92,10 @@ class Ledger:
 
     def add_host(self, facts: HostFacts, incarnation: Incarnation, *, admin_up: bool) -> Host:
         """A host is known from now on. What was bound to its name all along is bound to it."""
-        silence = Silence(counted_from=self.now)
-        host = self.fleet.add(Host(facts=facts, incarnation=incarnation, admin_up=admin_up, silence=silence))
-        host.buried, host.must_follow = self.burials.up_to(host.name), self.is_panel_lost
+        silence, tenures = Silence(counted_from=self.now), Tenures(incarnation=incarnation)
+        host = self.fleet.add(Host(facts=facts, tenures=tenures, admin_up=admin_up, silence=silence))
+        host.tenures.bury(self.burials.up_to(host.name))
+        host.lease.must_follow = self.is_panel_lost
         if host.name in self.off:
             self.confirm_off(host.name)
         for router in self.routers.values():
@@ -115,7 +117,7 @@ class Ledger:
             host.is_off = True
             host.silence.confirm()
             self.fleet.changed_standings.add(name)
-            self.looks.at(*host.bound, *host.letting_go, *host.standbys)
+            self.looks.at(*host.concerned)
         self.census_due = True
 
     def is_back(self, host: Host) -> None:
@@ -170,11 +172,10 @@ class Ledger:
         changed, self.fleet.changed_plans = self.fleet.changed_plans, {}
         for name, reason in changed.items():
             host = self.fleet.get(name)
-            if host is None or not host.connected:
+            if host is None or not host.link.is_open:
                 continue
             self.emit(PublishPlan(host=name, reason=reason, cause=self.cause))
-            sent, host.unsent = sorted(host.unsent), set()
-            for router_id in sent:
+            for router_id in host.plan.take_unsent():
                 router = self.routers[router_id]
                 router.sent_at = self.now
                 self.record(router, MoveStep.SENT, reason=f"the plan left for {name}")
@@ -200,20 +201,19 @@ class Ledger:
             router = self.routers[router_id]
             if not router.is_guarded:
                 self.sync(router, f"router {router_id} is guarded otherwise than before")
-        self.looks.at(*host.bound, *host.standbys, *host.letting_go)
+        self.looks.at(*host.concerned)
 
     def panel_changed(self, reason: str) -> None:
         """Every host has to hear of the arbiters, or of where another host is reached."""
         for host in self.fleet:
-            host.plan_version += 1
-            host.panel_version = host.plan_version
+            host.plan.change_panel()
             self.fleet.changed_plans.setdefault(host.name, reason)
 
     def panel_lost(self) -> None:
         """Nothing is planned for a lease before its host follows the panel that begins anew."""
         self.is_panel_lost = True
         for host in self.fleet:
-            host.must_follow = True
+            host.lease.must_follow = True
             self.lease_changed(host)
 
     def panel_found(self, *, begins_anew: bool) -> None:
@@ -225,7 +225,7 @@ class Ledger:
 
     def follows_anew(self, host: Host) -> None:
         """A host's guard works from the panel that began anew: what lease it held by the one before is over."""
-        host.must_follow = False
+        host.lease.must_follow = False
         self.lease_changed(host)
         self.looks.again()
 
@@ -235,7 +235,7 @@ class Ledger:
         if duty is not None and duty.is_standby:
             succession.withdrawn = max(succession.withdrawn, duty.epoch)
         if name == router.host and (home := self.fleet.get(name)):
-            router.dropped_version = home.plan_version
+            router.dropped_version = home.plan.version
 
     # What is bound where
 
@@ -248,7 +248,7 @@ class Ledger:
         lacked_since = None
         if old := self.fleet.get(router.host):
             self._unbind(router, old)
-            lacked_since = router.dropped_version if router.id not in old.plan else None
+            lacked_since = router.dropped_version if router.id not in old.plan.duties else None
         if came_from != bind.host:
             router.dropped_version = None
         router.host, router.epoch = bind.host, bind.epoch
@@ -382,7 +382,7 @@ class Ledger:
         right.step(RightTrigger.TAKE)
         self.sync(router, f"it must not succeed {router.host} with router {router.id} any more")
         if host := self.fleet.get(right.tenure.host):
-            right.taken_version = host.plan_version
+            right.taken_version = host.plan.version
 
     def end_right(self, router: RouterRecord, right: Right) -> None:
         """The host has lost the right for certain. It may keep the router built until there is another."""
@@ -480,7 +480,7 @@ class Ledger:
         if old is not None and router.id not in old.letting_go:  # Else what it says to that plan still counts.
             old.letting_go.add(router.id)
             self.fleet.changed_standings.add(old.name)
-            router.leaving_version = lacked_since or old.plan_version
+            router.leaving_version = lacked_since or old.plan.version
 
     def _end_wait(self, router: RouterRecord) -> None:
         if old := self.fleet.get(router.leaving):

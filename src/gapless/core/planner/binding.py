@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from gapless.core.effects import Bind, StoreSuccession, StoreWithdrawal
 from gapless.core.events import BindingFailed, BindingStored, WithdrawalFailed, WithdrawalStored
-from gapless.core.ledger.fleet import NOTHING, Host
+from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.moves import AssignmentState
 from gapless.core.ledger.routers import RouterRecord
@@ -51,7 +51,7 @@ class Binding:
             choice=choice,
             reason=wish.reason,
             cause=router.cause,
-            incarnation=target.leased if router.needs.mode is FailoverMode.STANDBY else None,
+            incarnation=target.tenures.leased if router.needs.mode is FailoverMode.STANDBY else None,
         )
         if wish.kind is MoveKind.DRAIN and home is not None:
             self._ledger.begin_drain(router, home)
@@ -196,7 +196,8 @@ def _is_closed(old: Host, router: RouterRecord) -> bool:
 
     Only a host that had begun to guard it could.
     """
-    if not old.leased or (old.guard_version >= router.leaving_version and router.id not in (old.forwarding or NOTHING)):
+    has_closed = old.guard.version >= router.leaving_version and old.guard.open_at(router.id) is None
+    if has_closed or not old.tenures.leased:
         return True
-    old.owing.add(router.id)
+    old.guard.owing.add(router.id)
     return False

@@ -178,7 +178,7 @@ class Rights:
         for right in rights:
             self._ledger.take_right(router, right)
             if host := self._ledger.fleet.get(right.tenure.host):
-                host.owing.add(router.id)
+                host.guard.owing.add(router.id)
         return _waits_for(router, rights)
 
     def settle(self, router: RouterRecord, beliefs: Beliefs) -> Stay | None:
@@ -271,18 +271,14 @@ class Rights:
     def is_over(self, tenure: Tenure) -> bool:
         """Whether that is known for certain."""
         host = self._ledger.fleet.get(tenure.host)
-        return (host is not None and host.has_outlived(tenure.incarnation)) or self._ledger.burials.is_over(tenure)
+        has_said_so = host is not None and host.tenures.has_outlived(tenure.incarnation)
+        return has_said_so or self._ledger.burials.is_over(tenure)
 
     def has_closed(self, host: Host, router: RouterRecord, incarnation: Incarnation, version: int) -> bool:
         """Whether the host's guard works from this version of its plan, or a later one, and the router is not open; at
         this incarnation or a later one of the same machine.
         """
-        if not host.is_of(incarnation):
-            return False
-        if host.guard_version >= version and host.forwarding is not None:
-            return router.id not in host.forwarding
-        host.owing.add(router.id)
-        return False
+        return host.tenures.is_of(incarnation) and host.guard.has_closed(router.id, version)
 
     def ask_whether_over(self, tenure: Tenure, router: RouterRecord, beliefs: Beliefs) -> None:
         """Have the arbiters asked, unless the controller doubts its own eyes."""
