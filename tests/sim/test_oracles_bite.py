@@ -12,8 +12,9 @@ import pytest
 
 from gapless.core.effects import StoreSuccession, StoreWithdrawal
 from gapless.core.events import HostConnected
-from gapless.core.ledger import duties, invariants
+from gapless.core.ledger import bindings, duties, invariants, successors
 from gapless.core.ledger.agents import AgentRecord
+from gapless.core.ledger.counts import Counts
 from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.liveness import Attention, Silence, Timing
@@ -116,7 +117,7 @@ def any_report_will_do(patch: Patch) -> None:
     def believe(ledger: Ledger, host: Host, router: RouterRecord, plan_version: int) -> None:
         take_in(ledger, host, router, plan_version)
         if router.id in host.letting_go and router.state is AssignmentState.WITHDRAWING:
-            ledger.let_go(router, confirmed=True)
+            bindings.let_go(ledger, router, confirmed=True)
 
     patch.setattr(reports, "_take_in_removal", believe)
 
@@ -129,7 +130,7 @@ def unstored_withdrawal(patch: Patch) -> None:
         asked = settle(self, router)
         if isinstance(router.asked, StoreWithdrawal):
             router.asked = None
-            self._ledger.hand_over(router)
+            bindings.hand_over(self._ledger, router)
         return asked
 
     patch.setattr(Binding, "settle_withdrawal", settle_at_once)
@@ -185,7 +186,7 @@ def given_before_stored(patch: Patch) -> None:
         answer = choose(self, router, host, why)
         chosen = [right for right in router.succession.rights if right.state is RightState.CHOSEN]
         if isinstance(router.asked, StoreSuccession) and chosen:
-            self._ledger.give_right(router, chosen[0])
+            successors.give(self._ledger, router, chosen[0])
         return answer
 
     patch.setattr(Rights, "choose", choose_and_give)
@@ -238,14 +239,14 @@ def the_word_is_ignored(patch: Patch) -> None:
 
 def nobody_stands_by_again(patch: Patch) -> None:
     """A router that lost its standby gets no other."""
-    patch.setattr(Ledger, "drop_right", _drop_for_good(Ledger.drop_right))
+    patch.setattr(successors, "drop", _drop_for_good(successors.drop))
 
 
 def _drop_for_good(drop: Callable[[Ledger, RouterRecord, Right, Trigger], None]) -> Callable[..., None]:
-    def drop_and_wait(self: Ledger, router: RouterRecord, right: Right, trigger: Trigger) -> None:
-        drop(self, router, right, trigger)
+    def drop_and_wait(ledger: Ledger, router: RouterRecord, right: Right, trigger: Trigger) -> None:
+        drop(ledger, router, right, trigger)
         router.succession.calm_until = inf
-        self.drop_former(router)
+        successors.drop_former(ledger, router)
 
     return drop_and_wait
 
@@ -290,16 +291,16 @@ def first_is_replaced_while_the_second_stands(patch: Patch) -> None:
         used = {right.epoch for right in self.rights}
         return next(Epoch(epoch) for epoch in count(bound + 1) if epoch not in used)
 
-    add = Ledger._add_right
+    add = Counts.add_right
 
-    def add_by_epoch(self: Ledger, router: RouterRecord, right: Right) -> None:
+    def add_by_epoch(self: Counts, router: RouterRecord, right: Right) -> None:
         add(self, router, right)
         self._count_shares(router, -1)
         router.succession.rights.sort(key=lambda each: each.epoch)
         self._count_shares(router, 1)
 
     patch.setattr(Succession, "next_epoch", lowest_free)
-    patch.setattr(Ledger, "_add_right", add_by_epoch)
+    patch.setattr(Counts, "add_right", add_by_epoch)
 
 
 def first_is_forgotten_before_it_acknowledged(patch: Patch) -> None:

@@ -11,6 +11,7 @@ from math import inf
 
 from gapless.core.effects import ReportHost
 from gapless.core.events import HostReported
+from gapless.core.ledger import bindings
 from gapless.core.ledger.duties import ahead_of
 from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
@@ -143,7 +144,7 @@ def _let_go(ledger: Ledger, router: RouterRecord, times: TakeoverTimes | None) -
     """
     _has_arrived(ledger, router)
     if router.state is AssignmentState.WITHDRAWING:
-        ledger.let_go(router, confirmed=True)
+        bindings.let_go(ledger, router, confirmed=True)
     if times is not None:  # Of two hosts' words the earlier one: by the other, it would be open before it was closed.
         closed_at = ledger.now - times.told_ms / 1000
         router.let_go_at = min(router.let_go_at or closed_at, closed_at)
@@ -151,7 +152,7 @@ def _let_go(ledger: Ledger, router: RouterRecord, times: TakeoverTimes | None) -
 
 def _has_arrived(ledger: Ledger, router: RouterRecord) -> None:
     if not router.succession.has_arrived:
-        ledger.arrived(router)
+        bindings.arrived(ledger, router)
 
 
 def _has_lost_its_right(host: Host, router: RouterRecord, epoch: Epoch) -> bool:

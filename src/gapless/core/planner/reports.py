@@ -81,7 +81,7 @@ def assess(ledger: Ledger, router: RouterRecord) -> None:
         if state is not RouterState.REMOVED:
             _take_in_own(ledger, home, router, succession.said[home.name], state)
         else:
-            ledger.see(router, Trigger.SEEN_ABSENT)
+            router.see(Trigger.SEEN_ABSENT)
     for right in succession.rights:
         if host := ledger.fleet.get(right.tenure.host):
             _assess_standby(ledger, host, router, succession.word_of(host.name, right.epoch))
@@ -97,13 +97,13 @@ def _assess_standby(ledger: Ledger, host: Host, router: RouterRecord, state: Rou
 
 def _take_in_own(ledger: Ledger, host: Host, router: RouterRecord, report: RouterReport, state: RouterState) -> None:
     """The host speaks of a router of its plan, at its epoch; it is in this `state`, all told."""
-    is_news = ledger.see(router, _SEEN[state])
+    is_news = router.see(_SEEN[state])
     if router.state is AssignmentState.ACTIVE:
         if router.open_move:
             _confirm(ledger, router, report.times)
         router.fault = ""
         router.tour.is_active(ledger.now)
-        ledger.end_drain(router)
+        ledger.counts.end_drain(router)
     elif state is RouterState.FAILED:
         router.fault = report.reason
         if is_news:
@@ -129,7 +129,7 @@ def _fail(ledger: Ledger, host: Host, router: RouterRecord) -> None:
         router.failure_told = True
     router.hosts.failed(host.name, ledger.now)
     router.tour.failed(host.name, router.fault, ledger.now)
-    ledger.end_drain(router)
+    ledger.counts.end_drain(router)
 
 
 def _take_in_removal(ledger: Ledger, host: Host, router: RouterRecord, plan_version: int) -> None:
@@ -165,7 +165,7 @@ def _take_in_absence(ledger: Ledger, host: Host, event: HostReported) -> None:
         if router.is_guarded:
             ledger.looks.at(router_id)
         elif router.state in IN_PLAN:
-            ledger.see(router, Trigger.SEEN_ABSENT)
+            router.see(Trigger.SEEN_ABSENT)
     leftovers = there - host.plan.duties.keys() - host.letting_go
     if leftovers and not host.told.leftovers:
         host.told.leftovers = True

@@ -25,6 +25,7 @@ before; whatever is decided here, it is a matter of order only.
 from dataclasses import replace
 
 from gapless.core.effects import Bind
+from gapless.core.ledger import bindings, successors
 from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.liveness import Standing
@@ -151,14 +152,14 @@ class Standbys:
             decided_ago_s=guards.ago_s(self._ledger, took, decided_ms),
         )
         if home is not None:
-            self._ledger.end_drain(router)
-        self._binding.ask_for(router, bind, target)
+            self._ledger.counts.end_drain(router)
+        self._binding.ask_for(router, bind)
         return None
 
     def _miss_successor(self, router: RouterRecord, by: Tenure, beliefs: Beliefs) -> Answer:
         """Who took over was deleted before that was stored: nothing can be bound to it, and it may forward still."""
         if self._is_over(by):
-            self._ledger.forget_takeover(router)
+            successors.forget_takeover(self._ledger, router)
             return self.settle(router, beliefs)
         self._rights.ask_whether_over(by, router, beliefs)
         return Stay(reason=f"{by.host} took over, and was deleted by an operator; asks the arbiters whether it is over")
@@ -177,14 +178,14 @@ class Standbys:
         old = self._ledger.fleet.get(leaving)
         if router.state is AssignmentState.WITHDRAWING and succession.leaving is not None:
             if self._is_over(Tenure(leaving, succession.leaving)):
-                self._ledger.let_go(router, confirmed=False)
+                bindings.let_go(self._ledger, router, confirmed=False)
             elif old is not None and not router.stays and self._has_closed(old, router, succession.leaving):
-                self._ledger.let_go(router, confirmed=True)
+                bindings.let_go(self._ledger, router, confirmed=True)
         if self._binding.settle_withdrawal(router):
             return None
         is_turning_back = succession.leaving is not None and self._is_over(self._bound(router))
         if is_turning_back and old is not None and (at := old.guard.open_at(router.id)) is not None:
-            self._ledger.stay(router, at)
+            bindings.stay(self._ledger, router, at)
         if any(right.state is not RightState.GIVEN for right in succession.rights):
             return self._rights.settle(router, beliefs)
         if succession.leaving is None:
@@ -404,7 +405,7 @@ class Standbys:
         if before := [each for each in router.succession.rights if each.epoch < right.epoch]:
             return self._rights.take(router, *before)
         if wish.kind is MoveKind.DRAIN:
-            self._ledger.begin_drain(router, home)
+            self._ledger.counts.begin_drain(router, home)
         return self._bind_successor(router, wish, right, leaving=home)
 
     def _move_to(self, router: RouterRecord, wish: Wish, name: HostName) -> Answer:
@@ -468,7 +469,7 @@ class Standbys:
             incarnation=incarnation,
             leaving_incarnation=None if leaving is None else self._incarnation_of(router, leaving),
         )
-        self._binding.ask_for(router, bind, target)
+        self._binding.ask_for(router, bind)
         return None
 
     def _incarnation_of(self, router: RouterRecord, leaving: Host) -> Incarnation | None:
