@@ -4,8 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gapless.core.events import RouterNeeds
+from gapless.core.ledger.agents import AgentRecord
 from gapless.core.ledger.fleet import Host
+from gapless.core.ledger.links import LinkRecord
 from gapless.core.ledger.liveness import Silence
+from gapless.core.ledger.tenures import Tenures
 from gapless.core.planner.placement import Placing, objection
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation, InstanceId
 from gapless.model.router import FailoverMode, RouterId
@@ -24,11 +27,11 @@ def host(draw: st.DrawFn, name: HostName) -> Host:
             capacity=draw(st.integers(0, 6)),
             data_address=draw(st.sampled_from([None, "192.0.2.1"])),
         ),
-        incarnation=Incarnation(1),
+        tenures=Tenures(incarnation=Incarnation(1)),
         admin_up=draw(st.sampled_from([True, True, False])),
         silence=Silence(counted_from=0),
-        connected=True,
-        agent=AgentState.RUNNING,
+        link=LinkRecord(is_open=True),
+        agent=AgentRecord(state=AgentState.RUNNING),
         bound={RouterId(f"{name}-{number}") for number in range(draw(st.integers(0, 4)))},
     )
     made.silence.end(0)
@@ -75,8 +78,8 @@ def test_a_mass_move_is_spread_evenly(capacities: list[int], moved: int) -> None
         facts = HostFacts(name=HostName(f"h{number}"), instance=InstanceId(f"i{number}"), capacity=capacity)
         silence = Silence(counted_from=0)
         silence.end(0)
-        made = Host(facts=facts, incarnation=Incarnation(1), admin_up=True, silence=silence, connected=True)
-        made.agent = AgentState.RUNNING
+        made = Host(facts=facts, tenures=Tenures(incarnation=Incarnation(1)), admin_up=True, silence=silence)
+        made.link.is_open, made.agent.state = True, AgentState.RUNNING
         fleet.append(made)
     placing = Placing(fleet)
     for number in range(moved):

@@ -12,7 +12,9 @@ import pytest
 
 from gapless.core.effects import StoreSuccession, StoreWithdrawal
 from gapless.core.events import HostConnected
-from gapless.core.ledger import duties, invariants
+from gapless.core.ledger import bindings, duties, invariants, successors
+from gapless.core.ledger.agents import AgentRecord
+from gapless.core.ledger.counts import Counts
 from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.liveness import Attention, Silence, Timing
@@ -20,6 +22,7 @@ from gapless.core.ledger.looks import Looks
 from gapless.core.ledger.moves import AssignmentState
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.succession import Right, RightState, Succession, Trigger
+from gapless.core.ledger.tenures import Tenures
 from gapless.core.ledger.tours import Tour
 from gapless.core.ledger.trials import Trials
 from gapless.core.planner import agentless, guards, leaseless, news, reports, wishes
@@ -32,7 +35,7 @@ from gapless.core.planner.wishes import Beliefs, Stay, Wish
 from gapless.model.host import AgentState
 from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import Epoch
-from gapless.sim import faults
+from gapless.sim.faults import coincidences, operators, schedule
 from gapless.sim.guard import Guard
 from gapless.sim.oracles import Oracles
 from gapless.sim.run import run
@@ -48,7 +51,7 @@ FIRST = {
     "all_move_for_one_cause": 1070,
 }
 """Where to begin, if not at 1: some mistakes need a coincidence that few fleets have."""
-PROVOKED = {"covered_before_guarded": (faults.guarding_cut_short, 20)}
+PROVOKED = {"covered_before_guarded": (coincidences.guarding_cut_short, 20)}
 """What is looked for in fleets that meet a fault besides the others."""
 ONE_STANDBY = {"a_name_is_a_machine", "a_name_is_its_guard"}
 """What is looked for in fleets with one standby a router, and without what strikes several: there it shows soonest."""
@@ -114,7 +117,7 @@ def any_report_will_do(patch: Patch) -> None:
     def believe(ledger: Ledger, host: Host, router: RouterRecord, plan_version: int) -> None:
         take_in(ledger, host, router, plan_version)
         if router.id in host.letting_go and router.state is AssignmentState.WITHDRAWING:
-            ledger.let_go(router, confirmed=True)
+            bindings.let_go(ledger, router, confirmed=True)
 
     patch.setattr(reports, "_take_in_removal", believe)
 
@@ -127,7 +130,7 @@ def unstored_withdrawal(patch: Patch) -> None:
         asked = settle(self, router)
         if isinstance(router.asked, StoreWithdrawal):
             router.asked = None
-            self._ledger.hand_over(router)
+            bindings.hand_over(self._ledger, router)
         return asked
 
     patch.setattr(Binding, "settle_withdrawal", settle_at_once)
@@ -183,7 +186,7 @@ def given_before_stored(patch: Patch) -> None:
         answer = choose(self, router, host, why)
         chosen = [right for right in router.succession.rights if right.state is RightState.CHOSEN]
         if isinstance(router.asked, StoreSuccession) and chosen:
-            self._ledger.give_right(router, chosen[0])
+            successors.give(self._ledger, router, chosen[0])
         return answer
 
     patch.setattr(Rights, "choose", choose_and_give)
@@ -202,11 +205,11 @@ def silence_is_the_end(patch: Patch) -> None:
 
 def a_name_is_a_machine(patch: Patch) -> None:
     """Another machine under a host's name says that the one before is over."""
-    patch.setattr(Host, "has_outlived", lambda self, incarnation: incarnation < self.reborn)
+    patch.setattr(Tenures, "has_outlived", lambda self, incarnation: incarnation < self.reborn)
     meet = news._meet
 
     def believe(ledger: Ledger, host: Host, event: HostConnected) -> None:
-        host.reborn = max(host.reborn, event.incarnation)
+        host.tenures.reborn = max(host.tenures.reborn, event.incarnation)
         meet(ledger, host, event)
 
     patch.setattr(news, "_meet", believe)
@@ -214,7 +217,7 @@ def a_name_is_a_machine(patch: Patch) -> None:
 
 def a_name_is_its_guard(patch: Patch) -> None:
     """What another machine says of its guard counts for the one before."""
-    patch.setattr(Host, "is_of", lambda self, incarnation: True)
+    patch.setattr(Tenures, "is_of", lambda self, incarnation: True)
 
 
 def names_are_forgotten(patch: Patch) -> None:
@@ -224,7 +227,7 @@ def names_are_forgotten(patch: Patch) -> None:
 
 def the_living_are_confirmed_off(patch: Patch) -> None:
     """An operator confirms machines off that only do not answer."""
-    patch.setattr(faults, "is_off", lambda world, name: True)
+    patch.setattr(operators, "is_off", lambda world, name: True)
 
 
 def the_word_is_ignored(patch: Patch) -> None:
@@ -236,14 +239,14 @@ def the_word_is_ignored(patch: Patch) -> None:
 
 def nobody_stands_by_again(patch: Patch) -> None:
     """A router that lost its standby gets no other."""
-    patch.setattr(Ledger, "drop_right", _drop_for_good(Ledger.drop_right))
+    patch.setattr(successors, "drop", _drop_for_good(successors.drop))
 
 
 def _drop_for_good(drop: Callable[[Ledger, RouterRecord, Right, Trigger], None]) -> Callable[..., None]:
-    def drop_and_wait(self: Ledger, router: RouterRecord, right: Right, trigger: Trigger) -> None:
-        drop(self, router, right, trigger)
+    def drop_and_wait(ledger: Ledger, router: RouterRecord, right: Right, trigger: Trigger) -> None:
+        drop(ledger, router, right, trigger)
         router.succession.calm_until = inf
-        self.drop_former(router)
+        successors.drop_former(ledger, router)
 
     return drop_and_wait
 
@@ -271,7 +274,7 @@ def an_agent_never_works_again(patch: Patch) -> None:
 
 def an_agents_death_is_enough(patch: Patch) -> None:
     """Routers leave a host as soon as its agent does not run."""
-    patch.setattr(agentless.Agents, "_is_too_long", lambda self, host, now: host.agent is not AgentState.RUNNING)
+    patch.setattr(AgentRecord, "_is_too_long", lambda self, *_: self.state is not AgentState.RUNNING)
 
 
 def second_does_not_wait_for_the_first(patch: Patch) -> None:
@@ -288,16 +291,16 @@ def first_is_replaced_while_the_second_stands(patch: Patch) -> None:
         used = {right.epoch for right in self.rights}
         return next(Epoch(epoch) for epoch in count(bound + 1) if epoch not in used)
 
-    add = Ledger._add_right
+    add = Counts.add_right
 
-    def add_by_epoch(self: Ledger, router: RouterRecord, right: Right) -> None:
+    def add_by_epoch(self: Counts, router: RouterRecord, right: Right) -> None:
         add(self, router, right)
         self._count_shares(router, -1)
         router.succession.rights.sort(key=lambda each: each.epoch)
         self._count_shares(router, 1)
 
     patch.setattr(Succession, "next_epoch", lowest_free)
-    patch.setattr(Ledger, "_add_right", add_by_epoch)
+    patch.setattr(Counts, "add_right", add_by_epoch)
 
 
 def first_is_forgotten_before_it_acknowledged(patch: Patch) -> None:
@@ -356,10 +359,10 @@ def test_a_mistake_with_standbys_is_caught(
     mistake(monkeypatch)
     first, standbys = FIRST.get(mistake.__name__, 1), 1 if mistake.__name__ in ONE_STANDBY else None
     if standbys == 1:
-        left = tuple(each for each in faults.LEASE_FAULTS if each[0] is not faults.successors_power_failure)
-        monkeypatch.setattr(faults, "LEASE_FAULTS", left)
+        left = tuple(each for each in schedule.LEASE_FAULTS if each[0] is not coincidences.successors_power_failure)
+        monkeypatch.setattr(schedule, "LEASE_FAULTS", left)
     if (provoked := PROVOKED.get(mistake.__name__)) is not None:
-        monkeypatch.setattr(faults, "LEASE_FAULTS", (*faults.LEASE_FAULTS, provoked))
+        monkeypatch.setattr(schedule, "LEASE_FAULTS", (*schedule.LEASE_FAULTS, provoked))
     for seed in range(first, first + SEEDS):
         violation = run(seed, has_leases=True, standbys=standbys).violation
         if violation:

@@ -60,8 +60,8 @@ from gapless.core.events import (
     WithdrawalFailed,
     WithdrawalStored,
 )
-from gapless.core.ledger.fleet import Duty
 from gapless.core.ledger.liveness import Standing
+from gapless.core.ledger.plans import Duty
 from gapless.core.planner.planner import Planner
 from gapless.model.host import HostFacts, HostName, Incarnation
 from gapless.model.plan import Epoch, MoveKind, MoveStep, PanelPlan, PlannedRouter

@@ -21,7 +21,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from gapless.core.hostplan import EMPTY_PLAN, HostPlan
-from gapless.core.ledger.fleet import Duty
+from gapless.core.ledger.plans import Duty
 from gapless.errors import StoreUnavailable
 from gapless.model.host import HostName
 from gapless.model.lease import Tenure

@@ -39,8 +39,8 @@ from gapless.core.events import (
     WithdrawalFailed,
     WithdrawalStored,
 )
-from gapless.core.ledger.fleet import Duty
 from gapless.core.ledger.liveness import Timing
+from gapless.core.ledger.plans import Duty
 from gapless.core.ledger.views import StoredHost
 from gapless.core.planner.planner import Planner
 from gapless.errors import Conflict, NotFound, StoreUnavailable

@@ -17,7 +17,7 @@ from functools import partial
 from random import Random
 from typing import Protocol
 
-from gapless.core.ledger.fleet import Duty
+from gapless.core.ledger.plans import Duty
 from gapless.model.host import HostName, Incarnation, machine_of
 from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import Epoch, Forwarding, Role, Successor, Takeover, TakeoverTimes

@@ -21,8 +21,8 @@ from random import Random
 from typing import Protocol
 
 from gapless.core.events import HostReported
-from gapless.core.ledger.fleet import Duty
-from gapless.core.planner.agentless import STEADY_S
+from gapless.core.ledger.agents import STEADY_S
+from gapless.core.ledger.plans import Duty
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
 from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import BuildTimes, Burial, Epoch, RouterReport, RouterState, Successor

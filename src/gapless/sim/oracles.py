@@ -32,10 +32,10 @@ from collections.abc import Mapping, Sequence
 
 from gapless.core.effects import Bind, Effect, RecordStep, ReportHost, ReportPause
 from gapless.core.events import BrakeReleased, Event, HostConfirmedOff, HostForgotten, RouterDeleted, RouterNeeds
-from gapless.core.ledger.fleet import Duty
+from gapless.core.ledger.agents import STEADY_S
 from gapless.core.ledger.liveness import Attention, Timing
+from gapless.core.ledger.plans import Duty
 from gapless.core.ledger.tours import PAUSE_S
-from gapless.core.planner.agentless import STEADY_S
 from gapless.core.planner.planner import Planner
 from gapless.model.host import HostName, Incarnation, machine_of
 from gapless.model.lease import NOBODY, Tenure

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from traceback import format_exc
 
 from gapless.errors import InvariantError
-from gapless.sim import faults
+from gapless.sim.faults.ending import end_all
+from gapless.sim.faults.schedule import schedule
 from gapless.sim.fleets import fleet
 from gapless.sim.oracles import Violated
 
@@ -33,8 +34,8 @@ def run(seed: int, *, has_leases: bool = False, standbys: int | None = None) -> 
     violation = ""
     try:
         lasting_s = CHAOS_DEATHS * world.timing.dead_after_s
-        world.agenda.run_until(faults.schedule(world, lasting_s))
-        faults.end_all(world)
+        world.agenda.run_until(schedule(world, lasting_s))
+        end_all(world)
         world.settle()
     except (Violated, InvariantError) as error:
         violation = str(error)

@@ -21,7 +21,7 @@ from gapless.core.effects import (
     StoreWithdrawal,
 )
 from gapless.core.events import Event
-from gapless.core.ledger.fleet import Duty
+from gapless.core.ledger.plans import Duty
 from gapless.model.plan import Role
 from gapless.model.router import RouterId
 

@@ -5,8 +5,8 @@ from random import Random
 
 from gapless.core.effects import Effect
 from gapless.core.events import Event, HostReported, RouterNeeds
-from gapless.core.ledger.fleet import Duty
 from gapless.core.ledger.liveness import Standing
+from gapless.core.ledger.plans import Duty
 from gapless.core.ledger.views import StoredHost
 from gapless.model.host import HostFacts, HostName, InstanceId
 from gapless.model.lease import Tenure

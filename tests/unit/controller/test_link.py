@@ -313,7 +313,7 @@ async def test_another_machine_is_told_what_it_has_to_be_above_also_after_the_ag
                 assert isinstance(answer, Welcome)
                 assert answer.outlived == 2 * MACHINE_STEP, again
         await shell.driver.turn()
-        assert shell.driver.planner._ledger.fleet.get(H1).incarnation == 2 * MACHINE_STEP + 1  # type: ignore[union-attr]
+        assert shell.driver.planner._ledger.fleet.get(H1).tenures.incarnation == 2 * MACHINE_STEP + 1  # type: ignore[union-attr]
         async with store.reading() as session:
             assert (await hostrows.hosts(session))[H1].incarnation == 2 * MACHINE_STEP + 1
 
@@ -503,7 +503,7 @@ async def test_the_end_of_an_old_session_is_never_heard_after_the_beginning_of_a
         async with fake_host(port, "h1", incarnation=2) as host:
             assert host.plan is not None
             await shell.driver.turn()
-            assert shell.driver.planner._ledger.fleet.get(H1).connected  # type: ignore[union-attr]
+            assert shell.driver.planner._ledger.fleet.get(H1).link.is_open  # type: ignore[union-attr]
 
 
 async def test_a_forgotten_host_is_sent_away_and_may_come_back_as_a_new_one(store: Store) -> None:

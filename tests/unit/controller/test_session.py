@@ -11,7 +11,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from gapless.controller import session as session_module
 from gapless.controller.session import Heard, Session, SessionOver
-from gapless.core.ledger.fleet import Duty
+from gapless.core.ledger.plans import Duty
 from gapless.errors import StoreUnavailable
 from gapless.model.host import AgentState, HostName, Incarnation
 from gapless.model.lease import DEFAULT, Panel, PanelVersion, Tenure

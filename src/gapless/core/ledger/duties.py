@@ -19,8 +19,9 @@ all; it is what the former active host does until another standby is there, sinc
 """
 
 from gapless.core.effects import StoreSuccession
-from gapless.core.ledger.fleet import Duty, Fleet, Host
+from gapless.core.ledger.fleet import Fleet, Host
 from gapless.core.ledger.moves import IN_PLAN
+from gapless.core.ledger.plans import Duty
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.succession import Right, RightState
 from gapless.model.host import HostName
@@ -54,7 +55,7 @@ def _cover(router: RouterRecord, home: Host | None) -> Guarded | None:
         return Guarded(role=Role.ACTIVE, incarnation=router.asked.incarnation)
     if router.needs.mode is not FailoverMode.STANDBY or home is None or not home.holds_lease:
         return None
-    return Guarded(role=Role.ACTIVE, incarnation=home.leased)
+    return Guarded(role=Role.ACTIVE, incarnation=home.tenures.leased)
 
 
 def ahead_of(router: RouterRecord, right: Right) -> tuple[Tenure, ...]:

@@ -6,9 +6,10 @@ from itertools import combinations
 
 from gapless.core.effects import Bind, StoreWithdrawal
 from gapless.core.ledger.duties import duties
-from gapless.core.ledger.fleet import Duty, Host
+from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.moves import IN_PLAN, LEAVING, AssignmentState
+from gapless.core.ledger.plans import Duty
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.succession import RightState
 from gapless.errors import InvariantError
@@ -48,7 +49,7 @@ class Invariants:
             host = ledger.fleet.get(self._hosts_left.popleft())
             most -= 1
             if host is not None:
-                most -= len(host.plan)
+                most -= len(host.plan.duties)
                 _check_host(ledger, host)
         if self._routers_left or self._hosts_left:
             return False
@@ -89,7 +90,11 @@ def _check_router(ledger: Ledger, router: RouterRecord) -> None:
     _expect(router.planned_on == wanted.keys(), router, f"planned on {sorted(router.planned_on)}")
     for name, duty in wanted.items():
         if host := ledger.fleet.get(name):
-            _expect(host.plan.get(router.id) == duty, router, f"in {name}'s plan as {host.plan.get(router.id)}")
+            _expect(
+                host.plan.duties.get(router.id) == duty,
+                router,
+                f"in {name}'s plan as {host.plan.duties.get(router.id)}",
+            )
     if not router.is_guarded:
         _expect(wanted.keys() <= {router.host}, router, "planned where it is not bound")
         _expect(router.state not in IN_PLAN or router.is_withheld or bool(wanted), router, "in nobody's plan")
@@ -129,7 +134,7 @@ def _check_host(ledger: Ledger, host: Host) -> None:
         router = ledger.routers.get(router_id)
         if router is None or router.host != host.name:
             raise InvariantError(f"{host.name} counts router {router_id}, which is not bound to it")
-    for router_id in host.plan:
+    for router_id in host.plan.duties:
         router = ledger.routers.get(router_id)
         if router is None or host.name not in router.planned_on:
             raise InvariantError(f"{host.name} has router {router_id} in its plan, and no duty to it")
@@ -150,8 +155,12 @@ def _check_host(ledger: Ledger, host: Host) -> None:
         router = ledger.routers.get(router_id)
         if router is None or router.leaving != host.name:
             raise InvariantError(f"{host.name} is waited for by router {router_id}, which does not leave it")
-    if not host.unsent <= host.plan.keys():
+    if not host.plan.unsent <= host.plan.duties.keys():
         raise InvariantError(f"{host.name} is to be sent routers that are not in its plan")
+    if host.tenures.leased > host.tenures.incarnation:
+        raise InvariantError(f"{host.name} held its lease at {host.tenures.leased}, and is at a lower incarnation")
+    if host.lease.held_since is not None and host.lease.without_since is not None:
+        raise InvariantError(f"{host.name} is at once with and without its lease")
 
 
 def _expect(holds: bool, router: RouterRecord, what: str) -> None:

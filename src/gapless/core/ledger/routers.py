@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from gapless.core.backoff import Pace
 from gapless.core.effects import Bind, StoreSuccession, StoreWithdrawal
 from gapless.core.events import RouterNeeds
-from gapless.core.ledger.moves import AssignmentState
+from gapless.core.ledger.moves import AssignmentState, Trigger, after
 from gapless.core.ledger.retries import Retries
 from gapless.core.ledger.succession import Succession
 from gapless.core.ledger.tours import Damping, Tour
@@ -91,6 +91,11 @@ class RouterRecord:
     def id(self) -> RouterId:
         """Its id."""
         return self.needs.router_id
+
+    def see(self, trigger: Trigger) -> bool:
+        """Its host says how it is; whether that is news."""
+        before, self.state = self.state, after(self.state, trigger)
+        return self.state is not before
 
     @property
     def is_guarded(self) -> bool:

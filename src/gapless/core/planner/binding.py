@@ -14,7 +14,8 @@ from typing import TypeVar
 
 from gapless.core.effects import Bind, StoreSuccession, StoreWithdrawal
 from gapless.core.events import BindingFailed, BindingStored, WithdrawalFailed, WithdrawalStored
-from gapless.core.ledger.fleet import NOTHING, Host
+from gapless.core.ledger import bindings
+from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.moves import AssignmentState
 from gapless.core.ledger.routers import RouterRecord
@@ -51,22 +52,22 @@ class Binding:
             choice=choice,
             reason=wish.reason,
             cause=router.cause,
-            incarnation=target.leased if router.needs.mode is FailoverMode.STANDBY else None,
+            incarnation=target.tenures.leased if router.needs.mode is FailoverMode.STANDBY else None,
         )
         if wish.kind is MoveKind.DRAIN and home is not None:
-            self._ledger.begin_drain(router, home)
+            self._ledger.counts.begin_drain(router, home)
         if wish.kind is MoveKind.RETRY:
             self._ledger.explain(router, f"{wish.reason}; {target.name} takes it")
-        self.ask_for(router, bind, target)
+        self.ask_for(router, bind)
 
-    def ask_for(self, router: RouterRecord, bind: Bind, target: Host) -> None:
+    def ask_for(self, router: RouterRecord, bind: Bind) -> None:
         """Ask for this very binding."""
         router.asked = bind
-        target.coming.add(router.id)
+        self._ledger.counts.begin_coming(router)
         if bind.kind is MoveKind.RETRY and router.state is AssignmentState.FAILED:
             self._ledger.trials.begins(router, self._ledger.now)
         if router.is_withheld:
-            self._ledger.withhold(router)
+            bindings.withhold(self._ledger, router)
         self._ledger.emit(bind)
 
     def leaving(self, router: RouterRecord, target: HostName) -> HostName | None:
@@ -84,9 +85,9 @@ class Binding:
         if is_waiting and router.leaving is not None:
             old = self._ledger.fleet.get(router.leaving)
             if router.removed_from == router.leaving and (old is None or _is_closed(old, router)):
-                self._ledger.let_go(router, confirmed=True)
+                bindings.let_go(self._ledger, router, confirmed=True)
             elif self._is_gone(router.leaving):
-                self._ledger.let_go(router, confirmed=False)
+                bindings.let_go(self._ledger, router, confirmed=False)
         if router.state is not AssignmentState.WITHDRAWN:
             return False
         if (retry_at := router.store.waits_until("withdrawal", self._ledger.now)) is not None:
@@ -126,8 +127,7 @@ class Binding:
     def _amend(self, router: RouterRecord, bind: Bind) -> None:
         """Have the same binding stored once more, with the host that it has to leave first."""
         router.asked, router.is_amending = bind, True
-        if target := self._ledger.fleet.get(bind.host):
-            target.coming.add(router.id)
+        self._ledger.counts.begin_coming(router)
         self._ledger.emit(bind)
 
     def _bound(self, router: RouterRecord, bind: Bind) -> None:
@@ -137,11 +137,11 @@ class Binding:
         took = router.succession.took
         if bind.kind is MoveKind.RETRY and self._ledger.trials.is_tried_on(router.id, bind.host):
             router.tour.moved(self._ledger.now)
-        self._ledger.bind(router, bind)
+        bindings.bind(self._ledger, router, bind)
         if took is not None and router.succession.took is None:
             guards.record(self._ledger, router, took)
         if bind.kind is not MoveKind.DRAIN:
-            self._ledger.end_drain(router)
+            self._ledger.counts.end_drain(router)
         router.store.forget("bind")
         router.choice, router.refused, router.is_wishing = bind.choice, "", False
         if router.wanted is not None and router.wanted.host in (None, bind.host):
@@ -155,8 +155,8 @@ class Binding:
         if router.is_amending:
             self._bound(router, bind)  # What was stored before is: only a restart would not know whom it leaves.
             return
-        self._ledger.give_back(router)
-        self._ledger.end_drain(router)
+        bindings.give_back(self._ledger, router)
+        self._ledger.counts.end_drain(router)
         router.store.failed("bind", self._ledger.now)
         self._ledger.explain(router, f"its move to {bind.host} could not be stored ({event.reason}); tried again soon")
 
@@ -169,7 +169,7 @@ class Binding:
             ago_s = self._ledger.now - router.let_go_at
             self._ledger.record(router, MoveStep.WITHDRAWN, ago_s=ago_s, reason=asked.reason)
         router.store.forget("withdrawal")
-        self._ledger.hand_over(router)
+        bindings.hand_over(self._ledger, router)
 
     def withdrawal_failed(self, event: WithdrawalFailed) -> None:
         """Tried again soon."""
@@ -185,7 +185,7 @@ class Binding:
         router = self._ledger.routers.get(router_id)
         if router is None or not isinstance(router.asked, kind) or router.asked.epoch != epoch:
             return None
-        self._ledger.end_coming(router)
+        self._ledger.counts.end_coming(router)
         asked, router.asked = router.asked, None
         self._ledger.looks.at(router_id)
         return router, asked
@@ -196,7 +196,8 @@ def _is_closed(old: Host, router: RouterRecord) -> bool:
 
     Only a host that had begun to guard it could.
     """
-    if not old.leased or (old.guard_version >= router.leaving_version and router.id not in (old.forwarding or NOTHING)):
+    has_closed = old.guard.version >= router.leaving_version and old.guard.open_at(router.id) is None
+    if has_closed or not old.tenures.leased:
         return True
-    old.owing.add(router.id)
+    old.guard.owing.add(router.id)
     return False

@@ -38,7 +38,7 @@ def take_in(ledger: Ledger, event: HostConfirmedOff) -> None:
 def highest(ledger: Ledger, name: HostName) -> Incarnation:
     """The highest incarnation of a name that was heard of, as far as bindings and the host itself tell."""
     host = ledger.fleet.get(name)
-    known = [NOBODY] if host is None else [host.incarnation, host.leased, host.reborn]
+    known = [NOBODY] if host is None else [host.tenures.highest]
     known += [each.incarnation for router in ledger.routers.values() for each in _tenures(router) if each.host == name]
     return max(*known, ledger.burials.up_to(name))
 
@@ -52,7 +52,8 @@ def objections(
         host = ledger.fleet.get(name)
         if name not in ledger.off and (why := _objection(ledger, host, name, timing, now)):
             refused[name] = why
-    holders = [each.name for each in ledger.fleet if each.is_held and each.silence.is_alive and each.name not in names]
+    others = (host for host in ledger.fleet if host.name not in names)
+    holders = [host.name for host in others if host.lease.is_held and host.silence.is_alive]
     if panel is not None and holders and is_lost(panel, {*ledger.off, *names}):
         lost = sorted({*ledger.off, *names}.intersection(panel.arbiters))
         for name in names:

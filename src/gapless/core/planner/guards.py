@@ -11,8 +11,9 @@ from math import inf
 
 from gapless.core.effects import ReportHost
 from gapless.core.events import HostReported
+from gapless.core.ledger import bindings
 from gapless.core.ledger.duties import ahead_of
-from gapless.core.ledger.fleet import NOTHING, Host
+from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.moves import AssignmentState
 from gapless.core.ledger.routers import RouterRecord
@@ -26,7 +27,7 @@ from gapless.model.router import RouterId
 
 def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
     """Everything a report says of the guard; before what it says of routers."""
-    host.heard = event.number
+    host.link.heard = event.number
     if event.uplink_trouble != host.uplink_trouble:
         host.uplink_trouble = event.uplink_trouble
         ledger.lease_changed(host)
@@ -36,16 +37,13 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
     if event.forwarding is not None:
         is_open = {each.router_id: each.epoch for each in event.forwarding}
         released = {each.router_id for each in event.forwarding if each.is_released}
-        changed = is_open.items() ^ (host.forwarding or NOTHING).items()
-        host.forwarding = is_open
-        for router_id in sorted({router_id for router_id, _ in changed}):
+        for router_id in host.guard.said_open(is_open):
             _take_in_opening(ledger, host, router_id, is_open.get(router_id), is_released=router_id in released)
     leaseless.heard(ledger, host, is_held=event.is_held)
-    host.guard_version = max(host.guard_version, event.guard_version)
-    if host.must_follow and not ledger.is_panel_lost and host.guard_version >= host.panel_version:
+    host.guard.acknowledged(event.guard_version)
+    if host.lease.must_follow and not ledger.is_panel_lost and host.follows_panel:
         ledger.follows_anew(host)
-    owing, host.owing = host.owing, set()  # Whoever still waits says so again.
-    ledger.looks.at(*owing)
+    ledger.looks.at(*host.guard.take_owing())
     for answer in event.buried:
         if ledger.burials.answered(host.name, answer, ledger.now):
             note_over(ledger, answer.tenure)
@@ -60,31 +58,21 @@ def note_over(ledger: Ledger, tenure: Tenure) -> None:
     waiting = ledger.burials.bury(tenure)
     ledger.looks.at(*waiting)
     if host := ledger.fleet.get(tenure.host):
-        host.buried = max(host.buried, tenure.incarnation)
+        host.tenures.bury(tenure.incarnation)
         ledger.lease_changed(host)
 
 
 def _take_in_lease(ledger: Ledger, host: Host, event: HostReported) -> None:
-    _take_in_rebirth(ledger, host, event.reborn)
-    if event.leased <= host.leased:
+    if host.tenures.was_reborn(event.reborn):
+        ledger.lease_changed(host)
+    if event.leased <= host.tenures.leased:
         return
-    host.leased = event.leased
-    host.incarnation = max(host.incarnation, event.leased)
-    host.reborn = max(host.reborn, event.leased)
+    host.tenures.held_lease(event.leased)
     if before := machine_of(event.leased) * MACHINE_STEP:
         # An arbiter grants nothing to another machine before what it granted the one before has expired.
         note_over(ledger, Tenure(host.name, Incarnation(before)))
     ledger.lease_changed(host)
     ledger.looks.again()
-
-
-def _take_in_rebirth(ledger: Ledger, host: Host, reborn: Incarnation) -> None:
-    """It says that every lower incarnation is over. A machine that was installed anew counts from 1 until it has heard
-    where its range begins, and says nothing of the machine before it.
-    """
-    if reborn > host.reborn and host.is_of(reborn):
-        host.incarnation, host.reborn = max(host.incarnation, reborn), reborn
-        ledger.lease_changed(host)
 
 
 def _take_in_takeovers(ledger: Ledger, host: Host, event: HostReported) -> None:
@@ -131,7 +119,7 @@ def _take_over(
         return
     if succession.took is not None and epoch <= succession.took.epoch:
         return  # Told before; or by one that took over first, and is over.
-    by = Tenure(host.name, host.leased)
+    by = Tenure(host.name, host.tenures.leased)
     right = succession.right_of(host.name)
     if right is not None and (right.tenure, right.epoch) == (by, epoch) and right.state in MAY_SUCCEED:
         if not is_released:
@@ -156,7 +144,7 @@ def _let_go(ledger: Ledger, router: RouterRecord, times: TakeoverTimes | None) -
     """
     _has_arrived(ledger, router)
     if router.state is AssignmentState.WITHDRAWING:
-        ledger.let_go(router, confirmed=True)
+        bindings.let_go(ledger, router, confirmed=True)
     if times is not None:  # Of two hosts' words the earlier one: by the other, it would be open before it was closed.
         closed_at = ledger.now - times.told_ms / 1000
         router.let_go_at = min(router.let_go_at or closed_at, closed_at)
@@ -164,14 +152,14 @@ def _let_go(ledger: Ledger, router: RouterRecord, times: TakeoverTimes | None) -
 
 def _has_arrived(ledger: Ledger, router: RouterRecord) -> None:
     if not router.succession.has_arrived:
-        ledger.arrived(router)
+        bindings.arrived(ledger, router)
 
 
 def _has_lost_its_right(host: Host, router: RouterRecord, epoch: Epoch) -> bool:
     """Whether an earlier incarnation of the host may have taken the router over."""
     once = (*router.succession.lost, *router.succession.rights)
     return any(
-        each.epoch == epoch and each.tenure.host == host.name and host.has_outlived(each.tenure.incarnation)
+        each.epoch == epoch and each.tenure.host == host.name and host.tenures.has_outlived(each.tenure.incarnation)
         for each in once
     )
 
@@ -221,8 +209,8 @@ def ago_s(ledger: Ledger, took: TookOver, after_ms: float) -> float:
 
 def note_ahead(ledger: Ledger, host: Host, router_id: RouterId, epoch: Epoch) -> None:
     """A host knows a higher epoch than the store: somebody put back an old copy of the database."""
-    if not host.told_ahead:
-        host.told_ahead = True
+    if not host.told.ahead:
+        host.told.ahead = True
         reason = (
             f"it knows router {router_id} at epoch {epoch}, which the store has never seen: was the database restored "
             "from an old copy?"

@@ -11,7 +11,7 @@ count either: it may be such an arbiter. One holder is enough to say that leases
 in a data network that fell apart, the routers of the part without arbiters are dark, and those of the other can take
 them.
 
-The invariant: this says nothing about whether a tenure is over. A host says that itself (`Host.reborn`), or the
+The invariant: this says nothing about whether a tenure is over. A host says that itself (`Tenures.reborn`), or the
 arbiters do.
 """
 
@@ -20,7 +20,6 @@ from math import inf
 from gapless.core.effects import ReportHost
 from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
-from gapless.core.ledger.liveness import Standing
 
 LEASELESS_S = 5.0
 """Many times what it takes to be fenced and to hold a lease anew, a new beat included."""
@@ -28,53 +27,36 @@ LEASELESS_S = 5.0
 
 def heard(ledger: Ledger, host: Host, *, is_held: bool) -> None:
     """A host says whether it holds its lease."""
-    is_news, host.is_held = is_held is not host.is_held, is_held
-    if is_news:
+    if host.lease.heard(ledger.now, is_held=is_held):
         ledger.looks.at(*host.bound, *host.standbys)
-    if not is_held:
-        began(host, ledger.now)
-        return
-    host.without_since = None
-    if host.held_since is None:
-        host.held_since = ledger.now
-    if host.is_leaseless:
-        host.is_leaseless = False
+    if is_held and host.lease.is_lacking:
+        host.lease.is_lacking = False
         _tell(ledger, host, "it holds its lease again")
-
-
-def began(host: Host, now: float) -> None:
-    """From now on it is not known to hold its lease."""
-    host.held_since = None
-    if host.without_since is None:
-        host.without_since = now
 
 
 def excuse(ledger: Ledger, seconds: float) -> None:
     """Nobody could have been heard for so long."""
     for host in ledger.fleet:
-        if host.without_since is not None:
-            host.without_since = min(ledger.now, host.without_since + seconds)
-        if host.held_since is not None:
-            host.held_since = min(ledger.now, host.held_since + seconds)
+        host.lease.excuse(seconds, ledger.now)
 
 
 def judge(ledger: Ledger) -> None:
     """With each tick: who has been without for too long."""
     parts = [host for host in ledger.fleet if _takes_part(host)]
-    spans = [(host.held_since, host.silence.heard_at) for host in parts]
+    spans = [(host.lease.held_since, host.silence.heard_at) for host in parts]
     held_at = [to for start, to in spans if start is not None and to is not None and to - start >= LEASELESS_S]
     last_held_at = max(held_at, default=-inf)
     for host in parts:
-        if (since := host.without_since) is None or host.is_leaseless:
+        if (since := host.lease.without_since) is None or host.lease.is_lacking:
             continue
         if last_held_at - since >= LEASELESS_S:
-            host.is_leaseless = True
+            host.lease.is_lacking = True
             said = f"it holds no lease for {ledger.now - since:.0f} s, and others do: is its data network cut?"
             _tell(ledger, host, said)
 
 
 def _takes_part(host: Host) -> bool:
-    return host.facts.lease_address is not None and host.connected and host.silence.standing is Standing.ALIVE
+    return host.is_heard and host.facts.lease_address is not None
 
 
 def _tell(ledger: Ledger, host: Host, reason: str) -> None:

@@ -23,8 +23,7 @@ from gapless.core.ledger.fleet import DRAINS_AT_ONCE, Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.liveness import Standing
 from gapless.core.ledger.routers import RouterRecord, Wanted
-from gapless.core.planner import agentless, confirmed, guards, leaseless, reports
-from gapless.model.host import Incarnation
+from gapless.core.planner import confirmed, guards, reports
 
 News = (
     HostConnected
@@ -71,10 +70,10 @@ def _host_reported(ledger: Ledger, event: HostReported) -> None:
     host = ledger.fleet.get(event.host)
     if host is None:
         return  # Deleted by an operator; its link is being closed.
-    if event.session != host.session:
+    if event.session != host.link.session:
         return  # Said in a connection that is over; whatever of it still holds, it says again.
     _heard(ledger, host)
-    if agentless.heard(host, event.agent, event.agent_reason, ledger.now):
+    if host.agent.heard(event.agent, event.agent_reason, ledger.now):
         _abilities_changed(ledger, host)
     if event.is_stopping and not host.is_stopping:
         host.is_stopping = True
@@ -91,13 +90,14 @@ def _host_connected(ledger: Ledger, event: HostConnected) -> None:
         host = ledger.add_host(event.facts, event.incarnation, admin_up=event.admin_up)
         ledger.looks.at(*(each.id for each in ledger.routers.values() if each.tour.new_host(ledger.now)))
         ledger.trials.new_host(ledger.now)
-    is_restarted = event.incarnation > host.incarnation
+    is_restarted = event.incarnation > host.tenures.incarnation
     _meet(ledger, host, event)
-    host.connected, host.is_stopping = True, False
-    agentless.connected(host, ledger.now, is_restarted=is_restarted)
-    host.session, host.heard, host.guard_version, host.forwarding = event.session, 0, 0, None
-    host.told_ahead = host.told_leftovers = host.has_told_all = host.is_held = False
-    leaseless.began(host, ledger.now)
+    host.is_stopping = False
+    host.link.opened(event.session)
+    host.agent.connected(host.silence.heard_ago_s(ledger.now), ledger.now, is_restarted=is_restarted)
+    host.guard.connected()
+    host.lease.connected(ledger.now)
+    host.told.connected()
     _heard(ledger, host)
     _abilities_changed(ledger, host)
     ledger.fleet.changed_plans.setdefault(host.name, "it connected")
@@ -106,14 +106,8 @@ def _host_connected(ledger: Ledger, event: HostConnected) -> None:
 
 
 def _meet(ledger: Ledger, host: Host, event: HostConnected) -> None:
-    """What it says of itself. The same machine at a higher incarnation says that every lower one is over; another
-    machine under the same name says nothing of the one before.
-    """
-    is_same_machine = host.facts.instance == event.facts.instance
-    if is_same_machine:
-        host.reborn = max(host.reborn, event.incarnation)
-    if not is_same_machine or event.incarnation > host.incarnation:
-        host.incarnation, host.leased = event.incarnation, Incarnation(0)
+    """What it says of itself."""
+    host.tenures.met(event.incarnation, is_same_machine=host.facts.instance == event.facts.instance)
     host.facts, host.admin_up = event.facts, event.admin_up
     ledger.lease_changed(host)
 
@@ -121,7 +115,8 @@ def _meet(ledger: Ledger, host: Host, event: HostConnected) -> None:
 def _host_disconnected(ledger: Ledger, event: HostDisconnected) -> None:
     """That alone moves nothing, but nothing new is sent there."""
     if host := ledger.fleet.get(event.host):
-        host.connected = host.is_held = False
+        host.link.closed()
+        host.lease.disconnected()
         _abilities_changed(ledger, host)
 
 
@@ -143,7 +138,7 @@ def _drain_paced(ledger: Ledger, event: DrainPaced) -> None:
 def _host_forgotten(ledger: Ledger, event: HostForgotten) -> None:
     if host := ledger.fleet.forget(event.host):
         ledger.census_due = True
-        ledger.looks.at(*host.bound, *host.letting_go, *host.standbys)
+        ledger.looks.at(*host.concerned)
 
 
 def _router_wanted(ledger: Ledger, event: RouterWanted) -> None:
@@ -186,6 +181,6 @@ def _heard(ledger: Ledger, host: Host) -> None:
 def _abilities_changed(ledger: Ledger, host: Host) -> None:
     """Whether the host can take routers, or let go of some, may be otherwise than before."""
     ledger.fleet.changed_standings.add(host.name)
-    ledger.looks.at(*host.bound, *host.letting_go, *host.standbys)
+    ledger.looks.at(*host.concerned)
     if not host.inability:
         ledger.looks.again()

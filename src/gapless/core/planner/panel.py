@@ -29,7 +29,7 @@ when `quiet_s` has passed since the operator's word (what the lost ones granted 
 that it holds its lease: one that does has a quorum, so somebody is on who was said to be off. What keeps the invariant,
 should lost arbiters come back with the old panel on their disks and grant leases by it: a host that is told of v+2
 while it holds a lease by v is fenced (`edge.beat`), and from the operator's word on nothing is planned for a tenure
-before its host's guard works from v+2 (`Host.must_follow`). So no tenure that gets a lease by v is ever active.
+before its host's guard works from v+2 (`LeaseRecord.must_follow`). So no tenure that gets a lease by v is ever active.
 
 After Raft's joint consensus (Ongaro and Ousterhout 2014), with a floor in place of the log.
 """

@@ -16,7 +16,7 @@ from gapless.core.effects import AskArbiters, ReportArbiters, StorePanel
 from gapless.core.events import PanelStored
 from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
-from gapless.core.ledger.liveness import Standing, Timing
+from gapless.core.ledger.liveness import Timing
 from gapless.core.ledger.views import PanelStatus
 from gapless.core.planner import panelview
 from gapless.core.planner.panel import Arbiters, Member, Shortage, is_lost
@@ -54,7 +54,8 @@ class PanelSteps:
         if not braked:
             for name in arbiters.awaited(members):
                 # One that is heard asks for its first lease at this incarnation: that is never claimed.
-                if (host := ledger.fleet.get(name)) and (host.is_dead or host.leased == host.incarnation):
+                host = ledger.fleet.get(name)
+                if host is not None and (host.is_dead or host.tenures.leased == host.tenures.incarnation):
                     ledger.burials.want(host.tenure)
         if self._asked is None and (following := arbiters.judge(members, ledger.now, ledger.off)) is not None:
             self._asked, self._begins_anew = following.panel, following.begins_anew
@@ -126,7 +127,7 @@ class PanelSteps:
     def _ask(self) -> None:
         """Whether a tenure is over: of each that somebody waits for, all arbiters that are connected."""
         ledger = self._ledger
-        connected = [host.name for host in ledger.fleet if host.connected]
+        connected = [host.name for host in ledger.fleet if host.link.is_open]
         for each in ledger.burials.questions(self._arbiters.panel, connected, ledger.now):
             reason = f"nobody heard {each.tenure.host} for long; is {each.tenure} over?"
             ledger.emit(
@@ -148,10 +149,10 @@ def _member(host: Host, ledger: Ledger) -> Member:
     return Member(
         name=host.name,
         zone=host.facts.availability_zone,
-        is_heard=host.silence.standing is Standing.ALIVE and host.connected,
+        is_heard=host.is_heard,
         is_dead=host.is_dead,
         is_leaseless=host.is_leaseless,
         is_over=ledger.burials.is_over(host.tenure),
-        follows=host.guard_version >= host.panel_version,
-        is_held=host.is_held and host.connected and host.silence.standing is Standing.ALIVE,
+        follows=host.follows_panel,
+        is_held=host.is_heard and host.lease.is_held,
     )

@@ -44,11 +44,12 @@ from gapless.core.events import (
     WithdrawalStored,
 )
 from gapless.core.ledger.burials import Burials
-from gapless.core.ledger.fleet import Duty, Host
+from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.invariants import Invariants
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.liveness import Attention, Timing, excused_s
 from gapless.core.ledger.looks import STANDBY_TURNS
+from gapless.core.ledger.plans import Duty
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.tours import Why
 from gapless.core.ledger.views import (
@@ -177,7 +178,7 @@ class Planner:
     def _judge_silence(self) -> None:
         for host in self._ledger.fleet:
             if host.silence.judge(self._ledger.now, self._timing):
-                self._ledger.looks.at(*host.bound, *host.letting_go, *host.standbys)
+                self._ledger.looks.at(*host.concerned)
                 self._ledger.fleet.changed_standings.add(host.name)
         self._ledger.census_due = True
         self._judge_trials()
@@ -213,7 +214,7 @@ class Planner:
             self._ledger.emit(ReleaseBrake(reason=brake.reason, cause=cause))
         for host in self._ledger.fleet:
             if host.is_dead:
-                self._ledger.looks.at(*host.bound, *host.letting_go, *host.standbys)
+                self._ledger.looks.at(*host.concerned)
 
     def _census(self) -> Census:
         heard = [host.name for host in self._ledger.fleet if host.silence.is_alive]
@@ -362,7 +363,7 @@ class Planner:
     def plan_of(self, host: HostName) -> Mapping[RouterId, Duty]:
         """What `host` has to do now. A live view: read it, do not keep it. Empty for a host that is not known."""
         known = self._ledger.fleet.get(host)
-        return MappingProxyType(known.plan if known is not None else {})
+        return MappingProxyType(known.plan.duties if known is not None else {})
 
     def plan_version(self, host: HostName) -> int:
         """Grows with each change of `plan_of(host)`; 0 for a host that is not known.
@@ -370,12 +371,12 @@ class Planner:
         Read it together with the plan that is sent, and hand it back in each `HostReported` made from that plan.
         """
         known = self._ledger.fleet.get(host)
-        return 0 if known is None else known.plan_version
+        return 0 if known is None else known.plan.version
 
     def heard(self, host: HostName, session: int) -> int:
         """How many reports of this connection `plan_of(host)` takes into account."""
         known = self._ledger.fleet.get(host)
-        return known.heard if known is not None and known.session == session else 0
+        return known.link.heard if known is not None and known.link.session == session else 0
 
     def panel_plan(self) -> PanelPlan | None:
         """The arbiters, and where every host that takes part in leases is reached; None before there are any."""

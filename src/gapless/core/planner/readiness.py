@@ -5,7 +5,7 @@ whoever is ready. One that runs goes to the first, by rank, that could keep it a
 itself, or has lost a way out. Those before that one cannot take it now, so they are not waited for.
 """
 
-from gapless.core.ledger.fleet import NOTHING, Host
+from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.succession import Right, RightState
@@ -19,19 +19,19 @@ def hindrance(router: RouterRecord, host: Host) -> str:
     """Why the router cannot be active there now, as a clause; "" if it can. What its guard has open is built there,
     even if there is no agent that could say so.
     """
-    is_open = router.id in (host.forwarding or NOTHING)
-    return host.absence if is_open or (_has_built(router, host) and host.has_told_all) else host.inability
+    is_open = host.guard.open_at(router.id) is not None
+    return host.absence if is_open or (_has_built(router, host) and host.link.has_told_all) else host.inability
 
 
 def is_ready(router: RouterRecord, host: Host) -> bool:
     """Whether a host that has it built could have it active at once, as far as that host is concerned."""
-    return _has_built(router, host) and host.holds_lease and host.is_held and not hindrance(router, host)
+    return _has_built(router, host) and host.holds_lease and host.lease.is_held and not hindrance(router, host)
 
 
 def ready(ledger: Ledger, router: RouterRecord, right: Right) -> Host | None:
     """The host of a right, if that can become active at once."""
     host = ledger.fleet.get(right.tenure.host)
-    if right.state is not RightState.GIVEN or host is None or host.leased != right.tenure.incarnation:
+    if right.state is not RightState.GIVEN or host is None or host.tenures.leased != right.tenure.incarnation:
         return None
     says_so = router.succession.word_of(host.name, right.epoch) is RouterState.ACTIVE
     return host if says_so and is_ready(router, host) else None

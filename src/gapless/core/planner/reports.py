@@ -12,9 +12,10 @@ from dataclasses import replace
 
 from gapless.core.effects import ReportHost
 from gapless.core.events import HostReported
-from gapless.core.ledger.fleet import Duty, Host
+from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.moves import IN_PLAN, AssignmentState, Trigger
+from gapless.core.ledger.plans import Duty
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.planner import guards
 from gapless.model.plan import BuildTimes, Epoch, MoveStep, RouterReport, RouterState
@@ -33,7 +34,7 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
         router = ledger.routers.get(report.router_id)
         if router is None:
             continue  # Deleted: the host's plan says so.
-        duty = host.plan.get(router.id)
+        duty = host.plan.duties.get(router.id)
         if duty is not None and duty.epoch == report.epoch:
             said = router.succession.said
             said[host.name] = _with_own_times(said.get(host.name), duty, report)
@@ -74,13 +75,13 @@ def assess(ledger: Ledger, router: RouterRecord) -> None:
     succession, home = router.succession, ledger.fleet.get(router.host)
     if router.state in IN_PLAN and home is not None and succession.took is None:
         state = succession.word_of(router.host, router.epoch)
-        is_open = home.forwarding is not None and home.forwarding.get(router.id) == router.epoch
+        is_open = home.guard.open_at(router.id) == router.epoch
         if state is RouterState.ACTIVE and not is_open:
             state = RouterState.BUILDING
         if state is not RouterState.REMOVED:
             _take_in_own(ledger, home, router, succession.said[home.name], state)
         else:
-            ledger.see(router, Trigger.SEEN_ABSENT)
+            router.see(Trigger.SEEN_ABSENT)
     for right in succession.rights:
         if host := ledger.fleet.get(right.tenure.host):
             _assess_standby(ledger, host, router, succession.word_of(host.name, right.epoch))
@@ -96,13 +97,13 @@ def _assess_standby(ledger: Ledger, host: Host, router: RouterRecord, state: Rou
 
 def _take_in_own(ledger: Ledger, host: Host, router: RouterRecord, report: RouterReport, state: RouterState) -> None:
     """The host speaks of a router of its plan, at its epoch; it is in this `state`, all told."""
-    is_news = ledger.see(router, _SEEN[state])
+    is_news = router.see(_SEEN[state])
     if router.state is AssignmentState.ACTIVE:
         if router.open_move:
             _confirm(ledger, router, report.times)
         router.fault = ""
         router.tour.is_active(ledger.now)
-        ledger.end_drain(router)
+        ledger.counts.end_drain(router)
     elif state is RouterState.FAILED:
         router.fault = report.reason
         if is_news:
@@ -128,7 +129,7 @@ def _fail(ledger: Ledger, host: Host, router: RouterRecord) -> None:
         router.failure_told = True
     router.hosts.failed(host.name, ledger.now)
     router.tour.failed(host.name, router.fault, ledger.now)
-    ledger.end_drain(router)
+    ledger.counts.end_drain(router)
 
 
 def _take_in_removal(ledger: Ledger, host: Host, router: RouterRecord, plan_version: int) -> None:
@@ -143,7 +144,7 @@ def _take_in_removal(ledger: Ledger, host: Host, router: RouterRecord, plan_vers
         ledger.looks.at(router.id)
     elif (
         router.host == host.name
-        and router.id not in host.plan
+        and router.id not in host.plan.duties
         and router.dropped_version is not None
         and plan_version >= router.dropped_version
     ):
@@ -152,22 +153,22 @@ def _take_in_removal(ledger: Ledger, host: Host, router: RouterRecord, plan_vers
 
 def _take_in_absence(ledger: Ledger, host: Host, event: HostReported) -> None:
     """What a full report does not name, or names as removed, is not there."""
-    host.has_told_all = True
+    host.link.has_told_all = True
     there = {report.router_id for report in event.routers if report.state is not RouterState.REMOVED}
-    withheld = {each for each in host.bound - host.plan.keys() if ledger.routers[each].is_withheld}
+    withheld = {each for each in host.bound - host.plan.duties.keys() if ledger.routers[each].is_withheld}
     for router_id in sorted((host.letting_go | withheld) - there):
         _take_in_removal(ledger, host, ledger.routers[router_id], event.plan_version)
     named = {report.router_id for report in event.routers}
-    for router_id in host.plan.keys() - named:
+    for router_id in host.plan.duties.keys() - named:
         router = ledger.routers[router_id]
         router.succession.said.pop(host.name, None)
         if router.is_guarded:
             ledger.looks.at(router_id)
         elif router.state in IN_PLAN:
-            ledger.see(router, Trigger.SEEN_ABSENT)
-    leftovers = there - host.plan.keys() - host.letting_go
-    if leftovers and not host.told_leftovers:
-        host.told_leftovers = True
+            router.see(Trigger.SEEN_ABSENT)
+    leftovers = there - host.plan.duties.keys() - host.letting_go
+    if leftovers and not host.told.leftovers:
+        host.told.leftovers = True
         what = "router that is" if len(leftovers) == 1 else "routers that are"
         _tell(ledger, host, f"it still has {len(leftovers)} {what} bound elsewhere or deleted, and removes them")
 

@@ -10,6 +10,7 @@ before.
 
 from gapless.core.effects import StoreSuccession
 from gapless.core.events import SuccessionFailed, SuccessionStored
+from gapless.core.ledger import successors
 from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.liveness import Standing
@@ -51,7 +52,7 @@ class Rights:
             return self.take(router, *surplus)
         if len(router.succession.rights) == self._most:
             if router.succession.former is not None and not router.open_move:
-                self._ledger.drop_former(router)
+                successors.drop_former(self._ledger, router)
             return Stay(reason=router.refused)
         return self._add(router, home)
 
@@ -117,13 +118,13 @@ class Rights:
         host = self._ledger.fleet.get(succession.former)
         if host is None or host.name == router.host:
             if succession.former is not None:
-                self._ledger.drop_former(router)
+                successors.drop_former(self._ledger, router)
             return None
         is_coming = host.is_between_leases and not host.unavailing
         if is_coming or not objection(host, router.needs, router.hosts.waiting(self._ledger.now)):
             return host
         if not (self._may_come_back_soon(router, host) or router.open_move):
-            self._ledger.drop_former(router)
+            successors.drop_former(self._ledger, router)
         return None
 
     def _may_come_back_soon(self, router: RouterRecord, host: Host) -> bool:
@@ -169,16 +170,16 @@ class Rights:
             self._ledger.looks.later(router.id, retry_at)
             return None
         keep_former = router.open_move or len(router.succession.rights) + 1 < self._most
-        self._ledger.choose_standby(router, host, keep_former=keep_former)
+        successors.choose(self._ledger, router, host, keep_former=keep_former)
         self.store(router, router.succession.covered, f"{host.name} stands by: {why}")
         return None
 
     def take(self, router: RouterRecord, *rights: Right) -> Stay:
         """Plans give these rights no more; their hosts have to acknowledge that, or to be over."""
         for right in rights:
-            self._ledger.take_right(router, right)
+            successors.take(self._ledger, router, right)
             if host := self._ledger.fleet.get(right.tenure.host):
-                host.owing.add(router.id)
+                host.guard.owing.add(router.id)
         return _waits_for(router, rights)
 
     def settle(self, router: RouterRecord, beliefs: Beliefs) -> Stay | None:
@@ -205,7 +206,7 @@ class Rights:
                 and self.has_closed(host, router, right.tenure.incarnation, right.taken_version)
             )
             if is_closed or (self.is_over(right.tenure) and not self._may_come_back(router, right, host)):
-                self._ledger.end_right(router, right)
+                successors.end(self._ledger, router, right)
 
     def _may_come_back(self, router: RouterRecord, right: Right, host: Host | None) -> bool:
         """Whether a right that is over is worth leaving as it is: a standby that was fenced is back in a moment, with
@@ -239,13 +240,13 @@ class Rights:
         router, asked = answered
         router.store.forget("succession")
         if asked.incarnation != router.succession.covered:
-            self._ledger.cover(router, asked.incarnation)
+            successors.cover(self._ledger, router, asked.incarnation)
         for right in list(router.succession.rights):
             is_stored = right.successor in asked.successors
             if is_stored and right.state is RightState.CHOSEN:
-                self._ledger.give_right(router, right)
+                successors.give(self._ledger, router, right)
             elif not is_stored:
-                self._ledger.drop_right(router, right, Trigger.ERASED)
+                successors.drop(self._ledger, router, right, Trigger.ERASED)
 
     def failed(self, event: SuccessionFailed) -> None:
         """Whoever might succeed still may; tried again soon."""
@@ -257,7 +258,7 @@ class Rights:
             self._ledger.sync(router, f"router {router.id} is guarded otherwise than before")
         for right in list(router.succession.rights):
             if right.state is RightState.CHOSEN:
-                self._ledger.drop_right(router, right, Trigger.NOT_STORED)
+                successors.drop(self._ledger, router, right, Trigger.NOT_STORED)
         what = f"who may succeed {router.host} could not be stored ({event.reason}); tried again soon"
         self._ledger.explain(router, what)
 
@@ -271,18 +272,14 @@ class Rights:
     def is_over(self, tenure: Tenure) -> bool:
         """Whether that is known for certain."""
         host = self._ledger.fleet.get(tenure.host)
-        return (host is not None and host.has_outlived(tenure.incarnation)) or self._ledger.burials.is_over(tenure)
+        has_said_so = host is not None and host.tenures.has_outlived(tenure.incarnation)
+        return has_said_so or self._ledger.burials.is_over(tenure)
 
     def has_closed(self, host: Host, router: RouterRecord, incarnation: Incarnation, version: int) -> bool:
         """Whether the host's guard works from this version of its plan, or a later one, and the router is not open; at
         this incarnation or a later one of the same machine.
         """
-        if not host.is_of(incarnation):
-            return False
-        if host.guard_version >= version and host.forwarding is not None:
-            return router.id not in host.forwarding
-        host.owing.add(router.id)
-        return False
+        return host.tenures.is_of(incarnation) and host.guard.has_closed(router.id, version)
 
     def ask_whether_over(self, tenure: Tenure, router: RouterRecord, beliefs: Beliefs) -> None:
         """Have the arbiters asked, unless the controller doubts its own eyes."""

@@ -25,7 +25,8 @@ before; whatever is decided here, it is a matter of order only.
 from dataclasses import replace
 
 from gapless.core.effects import Bind
-from gapless.core.ledger.fleet import NOTHING, Host
+from gapless.core.ledger import bindings, successors
+from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.liveness import Standing
 from gapless.core.ledger.moves import LEAVING, AssignmentState
@@ -90,7 +91,7 @@ class Standbys:
         if self._is_over(self._bound(router)):
             return self._replace(router, beliefs)
         home = self._ledger.fleet.get(router.host)
-        if home is None or home.is_dead or home.is_leaseless or home.incarnation != succession.covered:
+        if home is None or home.is_dead or home.is_leaseless or home.tenures.incarnation != succession.covered:
             return self._wait_for_successor(router, home, beliefs)
         match moving(router, home, beliefs):
             case Wish() as wish:
@@ -107,11 +108,11 @@ class Standbys:
         home = self._ledger.fleet.get(router.host)
         if router.needs.mode is not FailoverMode.STANDBY or home is None or home.inability:
             return False
-        duty = home.plan.get(router.id)
+        duty = home.plan.duties.get(router.id)
         if duty is None or duty.guarded is None:
             return False
-        if home.guard_version < router.planned_version:
-            home.owing.add(router.id)
+        if home.guard.version < router.planned_version:
+            home.guard.owing.add(router.id)
             return False
         if not self._is_said_to_be_guarded(home, router):
             return False
@@ -151,14 +152,14 @@ class Standbys:
             decided_ago_s=guards.ago_s(self._ledger, took, decided_ms),
         )
         if home is not None:
-            self._ledger.end_drain(router)
-        self._binding.ask_for(router, bind, target)
+            self._ledger.counts.end_drain(router)
+        self._binding.ask_for(router, bind)
         return None
 
     def _miss_successor(self, router: RouterRecord, by: Tenure, beliefs: Beliefs) -> Answer:
         """Who took over was deleted before that was stored: nothing can be bound to it, and it may forward still."""
         if self._is_over(by):
-            self._ledger.forget_takeover(router)
+            successors.forget_takeover(self._ledger, router)
             return self.settle(router, beliefs)
         self._rights.ask_whether_over(by, router, beliefs)
         return Stay(reason=f"{by.host} took over, and was deleted by an operator; asks the arbiters whether it is over")
@@ -177,19 +178,19 @@ class Standbys:
         old = self._ledger.fleet.get(leaving)
         if router.state is AssignmentState.WITHDRAWING and succession.leaving is not None:
             if self._is_over(Tenure(leaving, succession.leaving)):
-                self._ledger.let_go(router, confirmed=False)
+                bindings.let_go(self._ledger, router, confirmed=False)
             elif old is not None and not router.stays and self._has_closed(old, router, succession.leaving):
-                self._ledger.let_go(router, confirmed=True)
+                bindings.let_go(self._ledger, router, confirmed=True)
         if self._binding.settle_withdrawal(router):
             return None
         is_turning_back = succession.leaving is not None and self._is_over(self._bound(router))
-        if is_turning_back and old is not None and (at := (old.forwarding or NOTHING).get(router.id)) is not None:
-            self._ledger.stay(router, at)
+        if is_turning_back and old is not None and (at := old.guard.open_at(router.id)) is not None:
+            bindings.stay(self._ledger, router, at)
         if any(right.state is not RightState.GIVEN for right in succession.rights):
             return self._rights.settle(router, beliefs)
         if succession.leaving is None:
             return Stay(reason=f"waits until {leaving} says that nothing of it is left there")
-        if old is None or old.is_dead or old.is_leaseless or old.incarnation != succession.leaving:
+        if old is None or old.is_dead or old.is_leaseless or old.tenures.incarnation != succession.leaving:
             self._rights.ask_whether_over(Tenure(leaving, succession.leaving), router, beliefs)
         elif is_turning_back and not readiness.hindrance(router, old):
             return self._turn_back(router, old, succession.leaving)
@@ -233,7 +234,7 @@ class Standbys:
             return self._rights.take(router, *rights)
         bound = self._bound(router)
         home = self._ledger.fleet.get(router.host)
-        if self._is_over(bound) or (home is not None and not home.inability and home.is_of(bound.incarnation)):
+        if self._is_over(bound) or (home is not None and not home.inability and home.tenures.is_of(bound.incarnation)):
             self._rights.store(router, None, "it need not be guarded any more")
             return None
         if home is None or home.is_dead:
@@ -257,11 +258,12 @@ class Standbys:
             # Even if it is out of service: it leaves from there as it would have.
             if succession.rights:
                 return self._rights.take(router, *succession.rights)
-            return self._bind(router, wish, home, home.leased, f"{home.name} is back, and has it built or builds it")
+            choice = f"{home.name} is back, and has it built or builds it"
+            return self._bind(router, wish, home, home.tenures.leased, choice)
         if (former := self._former(router)) is not None:
             if succession.rights:
                 return self._rights.take(router, *succession.rights)
-            return self._bind(router, wish, former, former.leased, f"{former.name} has it built still")
+            return self._bind(router, wish, former, former.tenures.leased, f"{former.name} has it built still")
         if succession.rights:
             return self._wait_for_standby_to_build(router, succession.rights[0].tenure, beliefs)
         if home is not None and is_doubted(home, beliefs):
@@ -269,14 +271,15 @@ class Standbys:
         if home is None or home.is_dead:
             return homeless(router, home, beliefs)
         if self._is_last_resort(router, home):
-            return self._bind(router, wish, home, home.leased, f"{home.name} had it, and no other host can take it")
+            choice = f"{home.name} had it, and no other host can take it"
+            return self._bind(router, wish, home, home.tenures.leased, choice)
         return self._wait_for_return(router, home, wish)
 
     def _is_last_resort(self, router: RouterRecord, home: Host) -> bool:
         """Whether the router, which runs nowhere, had better stay on its host, although that suits it no more: it asks
         for another zone by now, or its host has lost a way out. There it was until its host was over.
         """
-        if not (home.holds_lease and home.is_held) or readiness.hindrance(router, home):
+        if not (home.holds_lease and home.lease.is_held) or readiness.hindrance(router, home):
             return False
         others = (host for host in self._ledger.fleet if host is not home)
         return all(objection(host, router.needs, is_urgent=True) for host in others)
@@ -356,7 +359,7 @@ class Standbys:
         there who would find out by himself.
         """
         handed_at = router.let_go_at
-        if handed_at is None or not router.open_move or home.guard_version >= router.planned_version:
+        if handed_at is None or not router.open_move or home.guard.version >= router.planned_version:
             return
         if self._ledger.now < handed_at + MUTE_S:
             self._ledger.looks.later(router.id, handed_at + MUTE_S)
@@ -402,7 +405,7 @@ class Standbys:
         if before := [each for each in router.succession.rights if each.epoch < right.epoch]:
             return self._rights.take(router, *before)
         if wish.kind is MoveKind.DRAIN:
-            self._ledger.begin_drain(router, home)
+            self._ledger.counts.begin_drain(router, home)
         return self._bind_successor(router, wish, right, leaving=home)
 
     def _move_to(self, router: RouterRecord, wish: Wish, name: HostName) -> Answer:
@@ -466,7 +469,7 @@ class Standbys:
             incarnation=incarnation,
             leaving_incarnation=None if leaving is None else self._incarnation_of(router, leaving),
         )
-        self._binding.ask_for(router, bind, target)
+        self._binding.ask_for(router, bind)
         return None
 
     def _incarnation_of(self, router: RouterRecord, leaving: Host) -> Incarnation | None:

@@ -15,7 +15,6 @@ from gapless.core.ledger.moves import AssignmentState
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.succession import Right, RightState
 from gapless.core.ledger.views import HostStatus, RouterStatus, StandbyStatus
-from gapless.core.planner import agentless
 from gapless.core.planner.wishes import agent_trouble
 from gapless.model.host import AgentState, HostName
 from gapless.model.plan import RouterState
@@ -28,8 +27,7 @@ def tell(ledger: Ledger, timing: Timing) -> None:
         host = ledger.fleet.get(name)
         if host is None:
             continue
-        if (host.standing, _agent_reason(host)) != (host.told_standing, host.told_agent):
-            host.told_standing, host.told_agent = host.standing, _agent_reason(host)
+        if host.told.is_news(host.standing, _agent_reason(host)):
             reason = host_reason(host, timing)
             ledger.emit(
                 ReportHost(
@@ -65,7 +63,7 @@ def _alive_reason(host: Host) -> str:
         clauses.append("it is being stopped, its guarded routers leave")
     if host.is_leaseless:
         clauses.append("it holds no lease, and others do: is its data network cut?")
-    if not host.connected:
+    if not host.link.is_open:
         clauses.append("its control link is closed")
     else:
         clauses.append(_agent_reason(host) or "it reports")
@@ -78,7 +76,7 @@ def _agent_reason(host: Host) -> str:
         return f"{_trouble(host)}: routers with standbys leave, the others go on forwarding"
     if host.is_agentless:
         return f"{_trouble(host)}: as on most hosts, so nothing leaves for it, and everything goes on forwarding"
-    restarts = host.agent is AgentState.RESTARTING
+    restarts = host.agent.state is AgentState.RESTARTING
     return "its agent is being restarted, its routers go on forwarding" if restarts else ""
 
 
@@ -96,9 +94,9 @@ def of_host(host: Host, timing: Timing, now: float, arbiters: Collection[HostNam
         silent_s=None if host.silence.heard_at is None else now - host.silence.heard_at,
         routers=len(host.bound),
         takes_routers=not (host.unavailing or host.inability or host.is_agentless),
-        holds_lease=host.holds_lease and host.is_held and host.silence.is_alive,
-        without_lease_s=None if host.without_since is None or not host.is_leaseless else now - host.without_since,
-        without_agent_s=agentless.lasts_s(host, now),
+        holds_lease=host.holds_lease and host.lease.is_held and host.silence.is_alive,
+        without_lease_s=host.lease.lasts_s(now),
+        without_agent_s=host.agent.lasts_s(now),
         tracked_most=host.facts.tracked_most,
         arbiter=host.name in arbiters,
     )

@@ -248,7 +248,7 @@ def why_left(home: Host) -> str:
 
 def agent_trouble(host: Host) -> str:
     """Why its agent does not work, in its sentinel's words."""
-    return host.agent_trouble or "it gives no reason"
+    return host.agent.trouble or "it gives no reason"
 
 
 def hindrance(router: RouterRecord, home: Host) -> str:

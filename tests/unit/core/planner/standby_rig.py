@@ -14,7 +14,7 @@ from gapless.core.events import (
     SuccessionFailed,
     SuccessionStored,
 )
-from gapless.core.ledger.fleet import Duty
+from gapless.core.ledger.plans import Duty
 from gapless.core.ledger.views import StoredHost
 from gapless.errors import StoreUnavailable
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation

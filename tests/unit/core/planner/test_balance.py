@@ -125,7 +125,8 @@ def fleet(routers: list[int], zones: Random) -> Ledger:
     ]
     ledger = Ledger(0.0, hosts, stored)
     for host in ledger.fleet:
-        host.connected, host.agent, host.leased, host.is_held = True, AgentState.RUNNING, Incarnation(1), True
+        host.link.is_open, host.agent.state = True, AgentState.RUNNING
+        host.tenures.leased, host.lease.is_held = Incarnation(1), True
         host.silence.end(0.0)
     for router in ledger.routers.values():
         router.state = AssignmentState.ACTIVE

@@ -1,12 +1,16 @@
 """What must never be is found, as a whole and in slices."""
 
+from collections.abc import Callable
+
 import pytest
 from planner_rig import Rig
 
 from gapless.core.ledger import invariants
+from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.routers import RouterRecord
 from gapless.errors import InvariantError
+from gapless.model.host import Incarnation
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 
@@ -55,11 +59,31 @@ def test_every_tour_finds_what_is_wrong(rig: Rig, most: int) -> None:
         tour(rig, most)
 
 
-def test_so_it_does_of_hosts(rig: Rig) -> None:
+def carries_an_unknown_router(host: Host) -> None:
+    host.bound.add(RouterId("unknown"))
+
+
+def held_a_later_lease(host: Host) -> None:
+    host.tenures.leased = Incarnation(host.tenures.incarnation + 1)
+
+
+def is_with_and_without_a_lease(host: Host) -> None:
+    host.lease.held_since = host.lease.without_since = 0.0
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        (carries_an_unknown_router, "counts router unknown"),
+        (held_a_later_lease, "held its lease at 2, and is at a lower incarnation"),
+        (is_with_and_without_a_lease, "at once with and without its lease"),
+    ],
+)
+def test_so_it_does_of_hosts(rig: Rig, mistake: Callable[[Host], None], said: str) -> None:
     host = rig.planner._ledger.fleet.get(record(rig, "r10").host)
     assert host is not None
-    host.bound.add(RouterId("unknown"))
-    with pytest.raises(InvariantError, match="counts router unknown"):
+    mistake(host)
+    with pytest.raises(InvariantError, match=said):
         tour(rig, 3)
 
 

@@ -3,8 +3,11 @@
 import pytest
 from planner_rig import facts, needs
 
+from gapless.core.ledger.agents import AgentRecord
 from gapless.core.ledger.fleet import Host
+from gapless.core.ledger.links import LinkRecord
 from gapless.core.ledger.liveness import Silence
+from gapless.core.ledger.tenures import Tenures
 from gapless.core.planner.placement import Placing, StandbyPlacing, objection
 from gapless.model.host import AgentState, HostName, Incarnation
 from gapless.model.router import RouterId
@@ -13,11 +16,11 @@ from gapless.model.router import RouterId
 def host(name: str, load: int = 0, **said: object) -> Host:
     made = Host(
         facts=facts(name, **said),
-        incarnation=Incarnation(1),
+        tenures=Tenures(incarnation=Incarnation(1)),
         admin_up=True,
         silence=Silence(counted_from=0),
-        connected=True,
-        agent=AgentState.RUNNING,
+        link=LinkRecord(is_open=True),
+        agent=AgentRecord(state=AgentState.RUNNING),
         bound={RouterId(f"{name}-{number}") for number in range(load)},
     )
     made.silence.end(0)
@@ -30,12 +33,12 @@ def out_of_service(made: Host) -> Host:
 
 
 def without_link(made: Host) -> Host:
-    made.connected = False
+    made.link.is_open = False
     return made
 
 
 def without_agent(made: Host) -> Host:
-    made.agent = AgentState.RESTARTING
+    made.agent.state = AgentState.RESTARTING
     return made
 
 
