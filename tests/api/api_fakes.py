@@ -20,6 +20,7 @@ from gapless.controller.controls import (
     RouterView,
     ShiftView,
 )
+from gapless.controller.operations.pages import Page
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import BindingRow, HostRow
 from gapless.errors import Conflict, LostRace, NotFound
@@ -233,6 +234,6 @@ class Things:
             raise ThingNotFound(f"Thing {id_} could not be found.")
         return self.kept[id_]
 
-    async def list(self, session: AsyncSession, filters: Mapping[str, Any]) -> Any:
+    async def list(self, session: AsyncSession, filters: Mapping[str, Any], page: Page | None = None) -> Any:
         self.seen_filters.append(filters)
         return list(self.kept.values())
