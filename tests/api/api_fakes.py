@@ -76,7 +76,7 @@ class FakeControls:
     def move_requested(self, router_id: RouterId, host: HostName | None) -> None:
         self.told.append(("move_requested", router_id, host))
 
-    def release_brake(self, hosts: frozenset[HostName] | None = None) -> None:
+    async def release_brake(self, hosts: frozenset[HostName] | None = None) -> None:
         self.told.append(("release_brake", hosts))
         self.braking = replace(self.braking, engaged=False)
 

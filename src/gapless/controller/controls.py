@@ -1,6 +1,6 @@
 """What the API may ask of the running controller, and what it may look at: the seam between `api/` and `driver.py`."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -162,8 +162,9 @@ class Controls(Protocol):
     def move_requested(self, router_id: RouterId, host: HostName | None) -> None:
         """An operator wants a router on `host` (None: anywhere but where it is)."""
 
-    def release_brake(self, hosts: frozenset[HostName] | None = None) -> None:
-        """An operator says that the hosts that look dead are dead: these, or (None) all that do when it is acted on."""
+    def release_brake(self, hosts: frozenset[HostName] | None = None) -> Awaitable[None]:
+        """An operator says that the hosts that look dead are dead: these, or (None) all that do when it is acted on,
+        which is when what this returns is done."""
 
     def objections_to_off(self, hosts: Collection[HostName]) -> Mapping[HostName, str]:
         """Why an operator's word that these machines are off is refused, by host; empty if it is taken. Raises NotFound

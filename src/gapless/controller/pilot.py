@@ -7,7 +7,7 @@ are done all the time, in slices, so that of tens of thousands of routers nobody
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from math import ceil
 from typing import Any
@@ -132,11 +132,10 @@ class Pilot:
         self._moves.append(MoveRequested(id=self._driver.fresh_id(), router_id=router_id, host=host))
         self._look.set()
 
-    def release_brake(self, hosts: frozenset[HostName] | None = None) -> None:
+    def release_brake(self, hosts: frozenset[HostName] | None = None) -> Awaitable[None]:
         """An operator says that the hosts that look dead are dead."""
-        self._driver.post(
-            BrakeReleased(id=self._driver.fresh_id(), hosts=None if hosts is None else tuple(sorted(hosts)))
-        )
+        named = None if hosts is None else tuple(sorted(hosts))
+        return self._driver.post_awaited(BrakeReleased(id=self._driver.fresh_id(), hosts=named))
 
     def objections_to_off(self, hosts: Collection[HostName]) -> Mapping[HostName, str]:
         """Why an operator's word that these machines are off is refused. Raises NotFound."""
