@@ -10,19 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.api import validators as v
 from gapless.controller.api.attributes import ABSENT, REQUIRED, STANDARD, Attribute, Resource
-from gapless.controller.controls import (
-    ArbiterView,
-    BrakeView,
-    DrainView,
-    HostView,
-    PanelView,
-    ProspectView,
-    RouterView,
-    ShiftView,
-)
+from gapless.controller.controls import ArbiterView, DrainView, HostView, PanelView
 from gapless.controller.operations.pages import Page
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import BindingRow, HostRow
+from gapless.core.ledger.views import BrakeStatus, Prospect, RouterStatus
+from gapless.core.planner.balance import Shift
 from gapless.errors import Conflict, LostRace, NotFound
 from gapless.model.host import HostName, Incarnation
 from gapless.model.plan import Epoch
@@ -37,12 +30,12 @@ class FakeControls:
 
     told: list[tuple[Any, ...]] = field(default_factory=list)
     hosts_known: dict[HostName, HostView] = field(default_factory=dict)
-    routers_known: dict[RouterId, RouterView] = field(default_factory=dict)
+    routers_known: dict[RouterId, RouterStatus] = field(default_factory=dict)
     objecting: dict[HostName, str] = field(default_factory=dict)
-    shifting: list[ShiftView] = field(default_factory=list)
+    shifting: list[Shift] = field(default_factory=list)
     on: dict[HostName, str] = field(default_factory=dict)
     """Hosts that are not off, and why."""
-    braking: BrakeView = field(default_factory=lambda: BrakeView(engaged=False, hosts=(), reason=""))
+    braking: BrakeStatus = field(default_factory=lambda: BrakeStatus(engaged=False, hosts=(), reason=""))
 
     def know(self, name: str, *, alive: bool = True, standing: str = "alive", routers: int = 0) -> None:
         host = HostName(name)
@@ -127,28 +120,28 @@ class FakeControls:
             stuck={},
         )
 
-    def prospects(self, host: HostName) -> Sequence[ProspectView]:
+    def prospects(self, host: HostName) -> Sequence[Prospect]:
         reason = "h2 has it built"
         known = self.routers_known.values()
         return [
-            ProspectView(router_id=each.router_id, kind="switchover", host=HostName("h2"), reason=reason)
+            Prospect(router_id=each.router_id, kind="switchover", host=HostName("h2"), reason=reason)
             for each in known
             if each.host == host
         ]
 
-    def shifts(self) -> Sequence[ShiftView]:
+    def shifts(self) -> Sequence[Shift]:
         return self.shifting
 
-    def router(self, router_id: RouterId) -> RouterView | None:
+    def router(self, router_id: RouterId) -> RouterStatus | None:
         return self.routers_known.get(router_id)
 
-    def routers(self) -> Mapping[RouterId, RouterView]:
+    def routers(self) -> Mapping[RouterId, RouterStatus]:
         return self.routers_known
 
     def objections(self, router_id: RouterId) -> Mapping[HostName, str]:
         return {name: self.objecting.get(name, "") for name in self.hosts_known}
 
-    def brake(self) -> BrakeView:
+    def brake(self) -> BrakeStatus:
         return self.braking
 
 

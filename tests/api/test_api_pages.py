@@ -29,7 +29,6 @@ from gapless.controller.api.app import add_collection, create_app
 from gapless.controller.api.attributes import FLOATING_IP, NETWORK, PORT, ROUTER, SUBNET, Resource
 from gapless.controller.api.resources import Dress, Items, Operations, as_stored
 from gapless.controller.api.transactions import Transactions
-from gapless.controller.controls import RouterView
 from gapless.controller.operations import views
 from gapless.controller.operations.catalog import Catalog
 from gapless.controller.operations.pages import Page
@@ -46,6 +45,7 @@ from gapless.controller.store.tables import (
     RouterRow,
     SubnetRow,
 )
+from gapless.core.ledger.views import RouterStatus
 from gapless.model.plan import Epoch
 from gapless.observe.metrics import Metrics
 
@@ -218,11 +218,11 @@ class Statuses(FakeControls):
         super().__init__()
         self._salt = chance.random()
 
-    def router(self, router_id: Any) -> RouterView | None:
+    def router(self, router_id: Any) -> RouterStatus | None:
         state = Random(f"{self._salt} {router_id}").choice(("active", "failed", "waiting", None))
         if state is None:
             return None
-        return RouterView(router_id=router_id, host=None, epoch=Epoch(1), state=state, reason="")
+        return RouterStatus(router_id=router_id, host=None, epoch=Epoch(1), state=state, reason="")
 
 
 def _whole(store: Store, chosen: ServerSettings, controls: FakeControls) -> FastAPI:

@@ -15,8 +15,9 @@ from gapless.controller.api import bodies
 from gapless.controller.api.faults import HttpBadRequest
 from gapless.controller.api.resources import json_response
 from gapless.controller.api.transactions import Transactions
-from gapless.controller.controls import Controls, RouterView
+from gapless.controller.controls import Controls
 from gapless.controller.store import hostrows, moverows, projection
+from gapless.core.ledger.views import RouterStatus
 from gapless.errors import Conflict, NotFound, StoreUnavailable, Unavailable
 from gapless.model.host import HostName
 
@@ -70,8 +71,8 @@ class GaplessApi:
             names = await self._transactions.read(projection.names)
         except StoreUnavailable:
             names = {}
-        views = self._controls.routers()
-        return json_response({"routers": [_router(views[each], names.get(each, "")) for each in sorted(views)]})
+        known = self._controls.routers()
+        return json_response({"routers": [_router(known[each], names.get(each, "")) for each in sorted(known)]})
 
     async def brake(self, _: Request) -> Response:
         """GET brake: whether mass moves are held back, and for which hosts."""
@@ -128,9 +129,10 @@ class HostsHeard(Conflict):
     """Machines that are said to be off are heard."""
 
 
-def _router(view: RouterView, name: str) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(view)
-    return {"router_id": view.router_id, "name": name} | plain
+def _router(status: RouterStatus, name: str) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(status)
+    first = {"standby": status.standby, "standby_state": status.standby_state}
+    return {"router_id": status.router_id, "name": name} | plain | first
 
 
 def _confirmed(body: Any) -> tuple[list[HostName], bool]:
