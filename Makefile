@@ -3,10 +3,10 @@
 PY := .venv/bin/python
 RUN := .venv/bin
 
-.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-fleet bench-guard bench-build bench-adopt bench-flows lock clean
+.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-fleet bench-guard bench-build bench-adopt bench-survivals lock clean
 
 help:  ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Whose Python is gone or was replaced, whatever was installed into it.
 ifneq ($(shell $(PY) -c 'import pip' 2>/dev/null && echo works),works)
@@ -84,7 +84,7 @@ bench-adopt: setup  ## what the end of an agent costs a host (ARGS= for bench/ad
 	@scripts/prerequisites
 	$(PY) bench/adopt.py $(or $(ARGS),--routers 100 --rounds 2)
 
-bench-flows: setup  ## which connections survive, beside keepalived and conntrackd (ARGS= for bench/survivals.py; short without)
+bench-survivals: setup  ## which connections survive, beside keepalived and conntrackd (ARGS= for bench/survivals.py; short without)
 	@scripts/prerequisites bench
 	$(PY) bench/survivals.py $(ARGS)
 

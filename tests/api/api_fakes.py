@@ -10,18 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.api import validators as v
 from gapless.controller.api.attributes import ABSENT, REQUIRED, STANDARD, Attribute, Resource
-from gapless.controller.controls import (
-    ArbiterView,
-    BrakeView,
-    DrainView,
-    HostView,
-    PanelView,
-    ProspectView,
-    RouterView,
-    ShiftView,
-)
+from gapless.controller.controls import ArbiterView, DrainView, HostView, PanelView
+from gapless.controller.operations.pages import Page
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import BindingRow, HostRow
+from gapless.core.ledger.views import BrakeStatus, Prospect, RouterStatus
+from gapless.core.planner.balance import Shift
 from gapless.errors import Conflict, LostRace, NotFound
 from gapless.model.host import HostName, Incarnation
 from gapless.model.plan import Epoch
@@ -36,12 +30,12 @@ class FakeControls:
 
     told: list[tuple[Any, ...]] = field(default_factory=list)
     hosts_known: dict[HostName, HostView] = field(default_factory=dict)
-    routers_known: dict[RouterId, RouterView] = field(default_factory=dict)
+    routers_known: dict[RouterId, RouterStatus] = field(default_factory=dict)
     objecting: dict[HostName, str] = field(default_factory=dict)
-    shifting: list[ShiftView] = field(default_factory=list)
+    shifting: list[Shift] = field(default_factory=list)
     on: dict[HostName, str] = field(default_factory=dict)
     """Hosts that are not off, and why."""
-    braking: BrakeView = field(default_factory=lambda: BrakeView(engaged=False, hosts=(), reason=""))
+    braking: BrakeStatus = field(default_factory=lambda: BrakeStatus(engaged=False, hosts=(), reason=""))
 
     def know(self, name: str, *, alive: bool = True, standing: str = "alive", routers: int = 0) -> None:
         host = HostName(name)
@@ -75,7 +69,7 @@ class FakeControls:
     def move_requested(self, router_id: RouterId, host: HostName | None) -> None:
         self.told.append(("move_requested", router_id, host))
 
-    def release_brake(self, hosts: frozenset[HostName] | None = None) -> None:
+    async def release_brake(self, hosts: frozenset[HostName] | None = None) -> None:
         self.told.append(("release_brake", hosts))
         self.braking = replace(self.braking, engaged=False)
 
@@ -126,28 +120,28 @@ class FakeControls:
             stuck={},
         )
 
-    def prospects(self, host: HostName) -> Sequence[ProspectView]:
+    def prospects(self, host: HostName) -> Sequence[Prospect]:
         reason = "h2 has it built"
         known = self.routers_known.values()
         return [
-            ProspectView(router_id=each.router_id, kind="switchover", host=HostName("h2"), reason=reason)
+            Prospect(router_id=each.router_id, kind="switchover", host=HostName("h2"), reason=reason)
             for each in known
             if each.host == host
         ]
 
-    def shifts(self) -> Sequence[ShiftView]:
+    def shifts(self) -> Sequence[Shift]:
         return self.shifting
 
-    def router(self, router_id: RouterId) -> RouterView | None:
+    def router(self, router_id: RouterId) -> RouterStatus | None:
         return self.routers_known.get(router_id)
 
-    def routers(self) -> Mapping[RouterId, RouterView]:
+    def routers(self) -> Mapping[RouterId, RouterStatus]:
         return self.routers_known
 
     def objections(self, router_id: RouterId) -> Mapping[HostName, str]:
         return {name: self.objecting.get(name, "") for name in self.hosts_known}
 
-    def brake(self) -> BrakeView:
+    def brake(self) -> BrakeStatus:
         return self.braking
 
 
@@ -233,6 +227,6 @@ class Things:
             raise ThingNotFound(f"Thing {id_} could not be found.")
         return self.kept[id_]
 
-    async def list(self, session: AsyncSession, filters: Mapping[str, Any]) -> Any:
+    async def list(self, session: AsyncSession, filters: Mapping[str, Any], page: Page | None = None) -> Any:
         self.seen_filters.append(filters)
         return list(self.kept.values())

@@ -7,9 +7,9 @@ from api_fakes import FakeControls, add_host, bind
 from httpx import AsyncClient, Response
 from sqlalchemy import update
 
-from gapless.controller.controls import RouterView
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import BindingRow
+from gapless.core.ledger.views import RouterStatus
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
@@ -199,7 +199,7 @@ class TestScheduler:
         self, api: AsyncClient, store: Store, controls: FakeControls, host1: str, host2: str, router: str
     ) -> None:
         await stand_by(store, router, "host2")
-        controls.routers_known[RouterId(router)] = RouterView(
+        controls.routers_known[RouterId(router)] = RouterStatus(
             router_id=RouterId(router), host=HostName("host1"), epoch=Epoch(1), state="failed", reason=""
         )
         for agent in (host1, host2):

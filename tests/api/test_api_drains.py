@@ -4,9 +4,10 @@ import pytest
 from api_fakes import FakeControls, add_host
 from httpx import AsyncClient
 
-from gapless.controller.controls import RouterView, ShiftView
 from gapless.controller.store import hostrows
 from gapless.controller.store.engine import Store
+from gapless.core.ledger.views import RouterStatus
+from gapless.core.planner.balance import Shift
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
@@ -78,7 +79,7 @@ async def test_a_host_that_is_put_back_has_no_pace_any_more(
 async def test_how_far_it_is_and_where_routers_would_go(api: AsyncClient, controls: FakeControls) -> None:
     shown = (await api.get(URL)).json()["drain"]
     assert (shown["host"], shown["admin_state_up"], shown["routers"], shown["stuck"]) == ("host1", True, 3, {})
-    view = RouterView(router_id=RouterId("r"), host=HostName("host1"), epoch=Epoch(1), state="active", reason="")
+    view = RouterStatus(router_id=RouterId("r"), host=HostName("host1"), epoch=Epoch(1), state="active", reason="")
     controls.routers_known[view.router_id] = view
     assert (await api.get("/v2.0/gapless/hosts/host1/prospects")).json() == {
         "prospects": [{"router_id": "r", "kind": "switchover", "host": "h2", "reason": "h2 has it built"}]
@@ -119,7 +120,7 @@ class TestRebalance:
     @pytest.fixture(autouse=True)
     def uneven(self, controls: FakeControls) -> None:
         controls.shifting = [
-            ShiftView(router_id=RouterId(f"r{n}"), from_host=HostName("host1"), to_host=HostName("h2"), is_ready=True)
+            Shift(router_id=RouterId(f"r{n}"), from_host=HostName("host1"), to_host=HostName("h2"), is_ready=True)
             for n in range(3)
         ]
 

@@ -13,8 +13,8 @@ from api_fakes import FakeControls
 from httpx import AsyncClient
 
 from gapless.controller.api import bodies
-from gapless.controller.controls import RouterView
 from gapless.controller.store import health
+from gapless.core.ledger.views import RouterStatus
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
@@ -199,7 +199,7 @@ async def test_where_routers_are_is_told_also_while_the_store_is_gone(
     api: AsyncClient, controls: FakeControls, tmp_path: Path
 ) -> None:
     router = RouterId((await api.post("/v2.0/routers", json={"router": {"name": "edge"}})).json()["router"]["id"])
-    view = RouterView(router_id=router, host=HostName("host1"), epoch=Epoch(1), state="active", reason="")
+    view = RouterStatus(router_id=router, host=HostName("host1"), epoch=Epoch(1), state="active", reason="")
     controls.routers_known[router] = view
     assert [(each["name"], each["host"]) for each in await routers_of(api)] == [("edge", "host1")]
     damage(tmp_path)

@@ -6,10 +6,10 @@ import pytest
 from api_fakes import HEARD_AT, FakeControls
 from httpx import AsyncClient, Response
 
-from gapless.controller.controls import BrakeView, RouterView, StandbyView
 from gapless.controller.store import hostrows
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import MoveRow, RouterRow
+from gapless.core.ledger.views import BrakeStatus, RouterStatus, StandbyStatus
 from gapless.model.host import HostName, Incarnation, InstanceId
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
@@ -84,7 +84,7 @@ class TestFailovers:
 async def test_pages_by_status_go_on_where_the_last_one_ended(api: AsyncClient, controls: FakeControls) -> None:
     ids = [(await api.post("/v2.0/routers", json={"router": {}})).json()["router"]["id"] for _ in range(4)]
     for id_ in sorted(ids)[:2]:
-        controls.routers_known[RouterId(id_)] = RouterView(
+        controls.routers_known[RouterId(id_)] = RouterStatus(
             router_id=RouterId(id_), host=HostName("host1"), epoch=Epoch(1), state="failed", reason=""
         )
     query = {"sort_key": "status", "sort_dir": "asc", "limit": "1"}
@@ -105,7 +105,7 @@ async def test_a_router_that_its_host_could_not_build_is_an_error_to_neutron_too
 ) -> None:
     expected = "ERROR" if state == "failed" else "ACTIVE"
     router_id = (await api.post("/v2.0/routers", json={"router": {"name": "r"}})).json()["router"]["id"]
-    view = RouterView(router_id=RouterId(router_id), host=HostName("host1"), epoch=Epoch(1), state=state, reason="")
+    view = RouterStatus(router_id=RouterId(router_id), host=HostName("host1"), epoch=Epoch(1), state=state, reason="")
     controls.routers_known[view.router_id] = view
     path = f"/v2.0/routers/{router_id}"
     assert (await api.get(path)).json()["router"]["status"] == expected
@@ -119,17 +119,15 @@ async def test_a_router_that_its_host_could_not_build_is_an_error_to_neutron_too
 async def test_what_the_planner_sees(api: AsyncClient, controls: FakeControls, store: Store) -> None:
     controls.know("host2")
     controls.know("host1", alive=False, standing="silent", routers=4)
-    view = RouterView(
+    view = RouterStatus(
         router_id=RouterId(ROUTER),
         host=HostName("host2"),
         epoch=Epoch(2),
         state="building",
         reason="moved",
-        standby=HostName("host1"),
-        standby_state="ready",
         standbys=(
-            StandbyView(host=HostName("host1"), state="ready"),
-            StandbyView(host=HostName("host3"), state="building"),
+            StandbyStatus(host=HostName("host1"), state="ready"),
+            StandbyStatus(host=HostName("host3"), state="building"),
         ),
         health="degraded",
         ailment="it could not be repaired yet: no memory",
@@ -175,7 +173,7 @@ async def test_what_the_planner_sees(api: AsyncClient, controls: FakeControls, s
 class TestBrake:
     @pytest.fixture(autouse=True)
     def engaged(self, controls: FakeControls) -> None:
-        controls.braking = BrakeView(engaged=True, hosts=(HostName("host1"),), reason="1 of 1 hosts look dead")
+        controls.braking = BrakeStatus(engaged=True, hosts=(HostName("host1"),), reason="1 of 1 hosts look dead")
 
     async def test_it_is_seen_and_released(self, api: AsyncClient, controls: FakeControls) -> None:
         seen = (await api.get("/v2.0/gapless/brake")).json()

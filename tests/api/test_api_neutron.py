@@ -9,8 +9,8 @@ from httpx import AsyncClient, Response
 
 from gapless.controller.api import bodies
 from gapless.controller.api.attributes import FLOATING_IP, NETWORK, PORT, ROUTER, SUBNET, Resource
-from gapless.controller.controls import RouterView
 from gapless.controller.store.engine import Store
+from gapless.core.ledger.views import RouterStatus
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
@@ -312,7 +312,7 @@ class TestStatus:
     @staticmethod
     def see(controls: FakeControls, router_id: str, state: str, health: str = "") -> None:
         host = None if state == "unplaced" else HostName("host1")
-        controls.routers_known[RouterId(router_id)] = RouterView(
+        controls.routers_known[RouterId(router_id)] = RouterStatus(
             router_id=RouterId(router_id), host=host, epoch=Epoch(1), state=state, reason="", health=health
         )
 

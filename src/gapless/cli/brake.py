@@ -1,6 +1,5 @@
 """`gapless brake`: what holds back a mass move, and how to let it go."""
 
-import time
 from typing import Annotated, Any
 
 import typer
@@ -24,8 +23,6 @@ app = application(
     """,
     cls=FirstByDefault,
 )
-
-LOOK_S, ACTED_ON_S = 0.1, 5.0
 
 
 @app.command()
@@ -56,21 +53,12 @@ def release(
         _print(seen, json=False)
     if not yes:
         typer.confirm(f"Is it certain that these hosts are dead: {', '.join(seen['hosts'])}?", abort=True, err=True)
-    put(api, "brake", {"brake": {"engaged": False, "hosts": seen["hosts"]}})
-    if json:
-        print_json({"brake": _acted_on(api, seen)})
+    released = put(api, "brake", {"brake": {"engaged": False, "hosts": seen["hosts"]}})["brake"]
+    if json or released["engaged"]:  # More hosts have fallen silent between the question and the answer.
+        _print(released, json=json)
         return
     said = f"Released for {', '.join(seen['hosts'])}: their routers are being moved. Watch: gapless status"
     console.print(Text(said), soft_wrap=True)
-
-
-def _acted_on(api: str, seen: dict[str, Any]) -> dict[str, Any]:
-    """How the brake is once the planner has heard of it, which may be a moment after the API has."""
-    end = time.monotonic() + ACTED_ON_S
-    while (brake := get(api, "brake")["brake"]) == seen and time.monotonic() < end:
-        time.sleep(LOOK_S)
-    found: dict[str, Any] = brake
-    return found
 
 
 def _print(brake: dict[str, Any], *, json: bool) -> None:

@@ -1,12 +1,17 @@
-"""What the API may ask of the running controller, and what it may look at: the seam between `api/` and `driver.py`."""
+"""What the API may ask of the running controller, and what it may look at: the seam between `api/` and `driver.py`.
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+What the planner shows is handed on as it is, where the API shows the same. A view here has what only the shell knows
+(when a host was heard, by the wall clock), or the API's own name for something.
+"""
+
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from gapless.core.ledger.views import BrakeStatus, Prospect, RouterStatus
+from gapless.core.planner.balance import Shift
 from gapless.model.host import HostName, Incarnation
-from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 
 
@@ -36,49 +41,6 @@ class HostView:
     """Seconds for which its agent has not worked (`core.planner.agentless`); None where it does, or for a moment."""
     tracked_most: int | None = None
     """The most connections that its kernel tracks of a router; None: not known."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StandbyView:
-    """A host that stands by for a router."""
-
-    host: HostName
-    state: str
-    """One word: ready, building, failed, silent, changing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouterView:
-    """A router's placement as the planner sees it now."""
-
-    router_id: RouterId
-    host: HostName | None
-    epoch: Epoch
-    state: str
-    """One word: unplaced, building, active, waiting, ..."""
-    reason: str
-    """Why it is in that state, or what it waits for; a sentence."""
-    standby: HostName | None = None
-    """The first of `standbys`: takes over by itself should `host` die, or is being made the one that does."""
-    standby_state: str = ""
-    """One word: ready, building, failed, silent, changing; "" without a standby."""
-    standbys: tuple[StandbyView, ...] = ()
-    """All of them, by rank: each takes over should `host` and all before it die."""
-    health: str = ""
-    """One word: healthy, degraded, broken; "" if its host has not said yet, or is not heard."""
-    ailment: str = ""
-    """Why it is not healthy; a sentence."""
-    damped_s: float | None = None
-    """Seconds for which it stays, at most, though its host cannot run it; None: it is not damped."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrakeView:
-    """The brake on mass moves."""
-
-    engaged: bool
-    hosts: tuple[HostName, ...]
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,26 +83,6 @@ class DrainView:
     stuck: Mapping[RouterId, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProspectView:
-    """Where a router would go if its host were taken out of service (`core.ledger.views.Prospect`)."""
-
-    router_id: RouterId
-    kind: str
-    host: HostName | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShiftView:
-    """A router that should go elsewhere, so that hosts have about as many active (`core.planner.balance.Shift`)."""
-
-    router_id: RouterId
-    from_host: HostName
-    to_host: HostName
-    is_ready: bool
-
-
 class Controls(Protocol):
     """Implemented by the controller's driver; by a recording fake in the API's tests. Never blocks."""
 
@@ -162,8 +104,9 @@ class Controls(Protocol):
     def move_requested(self, router_id: RouterId, host: HostName | None) -> None:
         """An operator wants a router on `host` (None: anywhere but where it is)."""
 
-    def release_brake(self, hosts: frozenset[HostName] | None = None) -> None:
-        """An operator says that the hosts that look dead are dead: these, or (None) all that do when it is acted on."""
+    def release_brake(self, hosts: frozenset[HostName] | None = None) -> Awaitable[None]:
+        """An operator says that the hosts that look dead are dead: these, or (None) all that do when it is acted on,
+        which is when what this returns is done."""
 
     def objections_to_off(self, hosts: Collection[HostName]) -> Mapping[HostName, str]:
         """Why an operator's word that these machines are off is refused, by host; empty if it is taken. Raises NotFound
@@ -185,21 +128,21 @@ class Controls(Protocol):
     def drain(self, host: HostName) -> DrainView | None:
         """How far a host's routers have left it; None: it is not known."""
 
-    def prospects(self, host: HostName) -> Sequence[ProspectView]:
+    def prospects(self, host: HostName) -> Sequence[Prospect]:
         """Where each router of this host would go, were that taken out of service now."""
 
-    def shifts(self) -> Sequence[ShiftView]:
+    def shifts(self) -> Sequence[Shift]:
         """Which routers should go elsewhere, so that hosts have about as many active; what helps most first."""
 
-    def router(self, router_id: RouterId) -> RouterView | None:
+    def router(self, router_id: RouterId) -> RouterStatus | None:
         """One router; None: it is not known (any more, or yet)."""
 
-    def routers(self) -> Mapping[RouterId, RouterView]:
+    def routers(self) -> Mapping[RouterId, RouterStatus]:
         """Every router that is known."""
 
     def objections(self, router_id: RouterId) -> Mapping[HostName, str]:
         """Why each host other than its present one cannot take this router now, as a clause that follows the host's
         name (`core.planner.placement.objection`); "" for a host that can. Empty for a router that is not known."""
 
-    def brake(self) -> BrakeView:
+    def brake(self) -> BrakeStatus:
         """The brake as it is now."""

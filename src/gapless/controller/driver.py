@@ -114,6 +114,8 @@ class Driver:
         self._late: dict[RouterId, tuple[Epoch, float]] = {}
         """How much later, in seconds, the plan with a move really left."""
         self._told: dict[RouterId, Epoch] = {}
+        self._awaited: dict[str, asyncio.Future[None]] = {}
+        """By the id of an event: done when that is handled."""
         self._log = get_logger()
 
     async def run(self) -> None:
@@ -148,6 +150,8 @@ class Driver:
         effects = self.planner.handle(event, self._now)
         self._metrics.decide.observe(self._clock() - received_s)
         self._carry_out(effects)
+        if (awaited := self._awaited.pop(event.id, None)) is not None and not awaited.cancelled():
+            awaited.set_result(None)
         if isinstance(event, HostConnected):
             self._sessions.wake(event.facts.name)  # its snapshot must leave even if it is empty
         elif isinstance(event, RouterDeleted):
@@ -173,6 +177,12 @@ class Driver:
     def post(self, event: Event) -> None:
         """Something happened in the controller itself, now."""
         self._inbox.put_now(event, self._clock())
+
+    def post_awaited(self, event: Event) -> asyncio.Future[None]:
+        """The same; what is returned is done once the planner has taken it in, and what follows is under way."""
+        handled = self._awaited[event.id] = asyncio.get_running_loop().create_future()
+        self.post(event)
+        return handled
 
     def fresh_id(self) -> str:
         """An id for an event, found again as `cause` in logs and records."""

@@ -7,7 +7,7 @@ are done all the time, in slices, so that of tens of thousands of routers nobody
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from math import ceil
 from typing import Any
@@ -16,14 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.controls import (
     ArbiterView,
-    BrakeView,
     DrainView,
     HostView,
     PanelView,
-    ProspectView,
-    RouterView,
-    ShiftView,
-    StandbyView,
 )
 from gapless.controller.driver import Driver
 from gapless.controller.hostbook import HostBook
@@ -42,7 +37,8 @@ from gapless.core.events import (
     RouterNeeds,
     RouterWanted,
 )
-from gapless.core.ledger.views import ArbiterStatus, DrainStatus, HostStatus, RouterStatus
+from gapless.core.ledger.views import ArbiterStatus, BrakeStatus, DrainStatus, HostStatus, Prospect, RouterStatus
+from gapless.core.planner.balance import Shift
 from gapless.errors import NotFound, StoreUnavailable
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import NOBODY
@@ -132,11 +128,10 @@ class Pilot:
         self._moves.append(MoveRequested(id=self._driver.fresh_id(), router_id=router_id, host=host))
         self._look.set()
 
-    def release_brake(self, hosts: frozenset[HostName] | None = None) -> None:
+    def release_brake(self, hosts: frozenset[HostName] | None = None) -> Awaitable[None]:
         """An operator says that the hosts that look dead are dead."""
-        self._driver.post(
-            BrakeReleased(id=self._driver.fresh_id(), hosts=None if hosts is None else tuple(sorted(hosts)))
-        )
+        named = None if hosts is None else tuple(sorted(hosts))
+        return self._driver.post_awaited(BrakeReleased(id=self._driver.fresh_id(), hosts=named))
 
     def objections_to_off(self, hosts: Collection[HostName]) -> Mapping[HostName, str]:
         """Why an operator's word that these machines are off is refused. Raises NotFound."""
@@ -187,38 +182,29 @@ class Pilot:
         status = self._driver.planner.drain_view(host)
         return None if status is None else _drain_view(status)
 
-    def prospects(self, host: HostName) -> Sequence[ProspectView]:
+    def prospects(self, host: HostName) -> Sequence[Prospect]:
         """Where each router of this host would go, were that taken out of service now."""
-        return [
-            ProspectView(router_id=each.router_id, kind=each.kind, host=each.host, reason=each.reason)
-            for each in self._driver.planner.prospects(host)
-        ]
+        return self._driver.planner.prospects(host)
 
-    def shifts(self) -> Sequence[ShiftView]:
+    def shifts(self) -> Sequence[Shift]:
         """Which routers should go elsewhere, so that hosts have about as many active; what helps most first."""
-        return [
-            ShiftView(router_id=each.router_id, from_host=each.from_host, to_host=each.to_host, is_ready=each.is_ready)
-            for each in self._driver.planner.shifts()
-        ]
+        return self._driver.planner.shifts()
 
-    def router(self, router_id: RouterId) -> RouterView | None:
+    def router(self, router_id: RouterId) -> RouterStatus | None:
         """One router, if it is known."""
-        status = self._driver.planner.router_view(router_id)
-        return None if status is None else _router_view(status)
+        return self._driver.planner.router_view(router_id)
 
-    def routers(self) -> Mapping[RouterId, RouterView]:
+    def routers(self) -> Mapping[RouterId, RouterStatus]:
         """Every router that is known."""
-        views = self._driver.planner.router_views()
-        return {router_id: _router_view(status) for router_id, status in views.items()}
+        return self._driver.planner.router_views()
 
     def objections(self, router_id: RouterId) -> Mapping[HostName, str]:
         """Why each host other than its present one cannot take this router now; "" for a host that can."""
         return self._driver.planner.objections(router_id)
 
-    def brake(self) -> BrakeView:
+    def brake(self) -> BrakeStatus:
         """The brake as it is now."""
-        status = self._driver.planner.brake_view()
-        return BrakeView(engaged=status.engaged, hosts=status.hosts, reason=status.reason)
+        return self._driver.planner.brake_view()
 
     def _show(self) -> None:
         """Set the gauges of placement."""
@@ -323,22 +309,6 @@ class Pilot:
         elif is_hint or self._needs.get(router_id) != needs:
             self._needs[router_id] = needs
             self._driver.post(RouterWanted(id=self._driver.fresh_id(), needs=needs))
-
-
-def _router_view(status: RouterStatus) -> RouterView:
-    return RouterView(
-        router_id=status.router_id,
-        host=status.host,
-        epoch=status.epoch,
-        state=status.state,
-        reason=status.reason,
-        standby=status.standby,
-        standby_state=status.standby_state,
-        standbys=tuple(StandbyView(host=each.host, state=each.state) for each in status.standbys),
-        health=status.health,
-        ailment=status.ailment,
-        damped_s=status.damped_s,
-    )
 
 
 def _host_view(status: HostStatus, heard_at: datetime | None) -> HostView:

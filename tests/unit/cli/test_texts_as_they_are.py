@@ -45,6 +45,7 @@ def answers(text: str) -> dict[str, Any]:
         ("failovers", (), 3),
         ("failovers", ("show", ID), 6),
         ("brake", (), 2),
+        ("brake", ("release", "--yes"), 4),  # on before it and still: more hosts look dead
         ("arbiters", (), 5),
         ("rebalance", ("--dry-run",), 2),
         ("drain", ("HOST", "--dry-run"), 3),

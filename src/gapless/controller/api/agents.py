@@ -22,6 +22,7 @@ from gapless.controller.api.resources import Items, listed
 from gapless.controller.api.transactions import HOSTS_ADMIN_CHANGED, HOSTS_FORGOTTEN, Transactions
 from gapless.controller.controls import Controls, HostView
 from gapless.controller.operations.faults import BadRequest
+from gapless.controller.operations.pages import Page
 from gapless.controller.store import hostrows
 from gapless.controller.store.tables import BindingRow, HostRow
 from gapless.errors import Conflict, NotFound
@@ -62,8 +63,10 @@ class Agents:
     def __init__(self, controls: Controls) -> None:
         self._controls = controls
 
-    async def list(self, session: AsyncSession, filters: Mapping[str, Sequence[Any]]) -> Items:
-        """Every agent; hosts are few, so filters are left to the caller."""
+    async def list(
+        self, session: AsyncSession, filters: Mapping[str, Sequence[Any]], page: Page | None = None
+    ) -> Items:
+        """Every agent; hosts are few, so filters and pages are left to the caller."""
         rows = await session.scalars(select(HostRow).order_by(HostRow.name))
         return await self.shown(session, rows)
 

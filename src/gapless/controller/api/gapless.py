@@ -4,6 +4,7 @@ Nearly everything here is read from the records and the planner's views. Two thi
 word: to release the brake, and to confirm that machines are off.
 """
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -14,13 +15,16 @@ from gapless.controller.api import bodies
 from gapless.controller.api.faults import HttpBadRequest
 from gapless.controller.api.resources import json_response
 from gapless.controller.api.transactions import Transactions
-from gapless.controller.controls import Controls, RouterView
+from gapless.controller.controls import Controls
 from gapless.controller.store import hostrows, moverows, projection
-from gapless.errors import Conflict, NotFound, StoreUnavailable
+from gapless.core.ledger.views import RouterStatus
+from gapless.errors import Conflict, NotFound, StoreUnavailable, Unavailable
 from gapless.model.host import HostName
 
 DEFAULT_FAILOVERS = 100
 MOST_FAILOVERS = 10_000
+ACTED_ON_S = 5.0
+"""How long to wait for the planner, which takes what happens in its order: milliseconds, unless very much does."""
 _BRAKE_BODY = 'The body must be {"brake": {"engaged": false}}, with "hosts": ["NAME", ...] for those that were seen'
 _CONFIRM_BODY = 'The body must be {"confirm_off": {"hosts": ["NAME", ...]}}, with "dry_run": true to only try'
 
@@ -67,8 +71,8 @@ class GaplessApi:
             names = await self._transactions.read(projection.names)
         except StoreUnavailable:
             names = {}
-        views = self._controls.routers()
-        return json_response({"routers": [_router(views[each], names.get(each, "")) for each in sorted(views)]})
+        known = self._controls.routers()
+        return json_response({"routers": [_router(known[each], names.get(each, "")) for each in sorted(known)]})
 
     async def brake(self, _: Request) -> Response:
         """GET brake: whether mass moves are held back, and for which hosts."""
@@ -77,6 +81,8 @@ class GaplessApi:
     async def set_brake(self, request: Request) -> Response:
         """PUT brake `{"brake": {"engaged": false, "hosts": [NAME, ...]}}`: the hosts that look dead are dead, move
         their routers. 409 if others than those that are named look dead by now: whoever asks has not seen them.
+
+        It answers when the planner has acted on it, with the brake as it is then.
         """
         hosts = _released(await bodies.read(request))
         unseen = set() if hosts is None else set(self._controls.brake().hosts) - hosts
@@ -84,7 +90,14 @@ class GaplessApi:
             raise MoreHostsSilent(
                 f"by now also these look dead: {', '.join(sorted(unseen))}; nothing was released, look again"
             )
-        self._controls.release_brake(hosts)
+        acted_on = self._controls.release_brake(hosts)
+        try:
+            async with asyncio.timeout(ACTED_ON_S):
+                await acted_on
+        except TimeoutError:
+            raise Unavailable(
+                f"the planner was told to release the brake, and did not come to it within {ACTED_ON_S:g} s: look again"
+            ) from None
         return json_response({"brake": msgspec.to_builtins(self._controls.brake())})
 
     async def arbiters(self, _: Request) -> Response:
@@ -116,9 +129,10 @@ class HostsHeard(Conflict):
     """Machines that are said to be off are heard."""
 
 
-def _router(view: RouterView, name: str) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(view)
-    return {"router_id": view.router_id, "name": name} | plain
+def _router(status: RouterStatus, name: str) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(status)
+    first = {"standby": status.standby, "standby_state": status.standby_state}
+    return {"router_id": status.router_id, "name": name} | plain | first
 
 
 def _confirmed(body: Any) -> tuple[list[HostName], bool]:

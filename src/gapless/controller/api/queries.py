@@ -16,6 +16,7 @@ from gapless.controller.api.attributes import Attribute, Resource
 from gapless.controller.api.faults import HttpBadRequest
 from gapless.controller.api.validators import Malformed, Unconvertible
 from gapless.controller.operations.faults import BadRequest, InvalidInput
+from gapless.controller.operations.pages import Page
 
 Item = dict[str, Any]
 _RESERVED = frozenset({"fields", "sort_key", "sort_dir", "limit", "marker", "page_reverse"})
@@ -44,6 +45,12 @@ class Query:
     marker: str | None = None
     reverse: bool = False
 
+    def page(self, marker: Item | None) -> Page | None:
+        """The page that is asked for, beside the item `marker` if there is one; None: everything."""
+        if not self.limit:
+            return None
+        return Page(sorts=self.sorts, limit=self.limit, marker=marker, is_reverse=self.reverse)
+
 
 def parse(resource: Resource, parameters: Sequence[tuple[str, str]]) -> Query:
     """Read a query string's pairs. Raises InvalidRequest in Neutron's words."""
@@ -60,12 +67,13 @@ def parse(resource: Resource, parameters: Sequence[tuple[str, str]]) -> Query:
         for key, texts in wanted.items()
         if key not in _PAIRS
     }
+    narrowing = filters | pairs
     since = {key: filters.pop(key) for key in tuple(filters) if resource.attributes[key].since}
     return Query(
         filters=filters,
         since={resource.attributes[key].since: times for key, times in since.items()},
         pairs={key: _as_pairs(texts) for key, texts in pairs.items()},
-        narrowing=filters | pairs,
+        narrowing=narrowing,
         fields=frozenset(each for each in values.get("fields", ()) if each),
         sorts=_sorts(resource, values),
         limit=_limit(values),

@@ -17,6 +17,7 @@ from gapless.controller.api import bodies, queries
 from gapless.controller.api.attributes import Resource
 from gapless.controller.api.queries import Item
 from gapless.controller.api.transactions import Transactions
+from gapless.controller.operations.pages import Page
 
 Items = list[Item]
 _encoder = msgspec.json.Encoder()
@@ -28,8 +29,10 @@ class Reads(Protocol):
     async def get(self, session: AsyncSession, id_: str, /) -> Item:
         """One resource; raises NotFound."""
 
-    async def list(self, session: AsyncSession, filters: Mapping[str, Sequence[Any]], /) -> Items:
-        """Every resource that may match; what is too many is sorted out afterwards."""
+    async def list(
+        self, session: AsyncSession, filters: Mapping[str, Sequence[Any]], page: Page | None = None, /
+    ) -> Items:
+        """Every resource that may match, and may be on the page; what is too many is sorted out afterwards."""
 
 
 class Operations(Reads, Protocol):
@@ -104,7 +107,7 @@ class Collection:
         async def work(session: AsyncSession) -> tuple[Items, Item | None]:
             paged = bool(query.limit and query.marker)
             marker = await self._operations.get(session, query.marker or "") if paged else None
-            return await self._operations.list(session, query.narrowing), marker
+            return await self._operations.list(session, query.narrowing, query.page(marker)), marker
 
         items, marker = await self._transactions.read(work)
         beside = None if marker is None else self._shown([marker])[0]  # or it would be sorted by another status

@@ -14,8 +14,9 @@ The rules:
 
 from gapless.controller.api.queries import Item
 from gapless.controller.api.resources import Dress
-from gapless.controller.controls import Controls, RouterView
+from gapless.controller.controls import Controls
 from gapless.controller.operations.views import ROUTER_OWNERS
+from gapless.core.ledger.views import RouterStatus
 from gapless.model.router import RouterId
 
 FAILED = "failed"
@@ -61,7 +62,7 @@ def of_floating_ips(controls: Controls) -> Dress:
     return dress
 
 
-def _is_down(router: RouterView | None) -> bool:
+def _is_down(router: RouterStatus | None) -> bool:
     """Nothing forwards for it, as far as is known. One that waits has no health exactly if its host is not heard, or
     has not said yet that it is built."""
     if router is None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gapless.controller.operations import changes, faults, lookup, topology, views
+from gapless.controller.operations import changes, faults, lookup, pages, topology, views
 from gapless.controller.operations.ipam import parse_address
 from gapless.controller.operations.ports import Ports
 from gapless.controller.operations.views import Json
@@ -25,13 +25,14 @@ from gapless.controller.store.tables import (
     SubnetRow,
 )
 
-COLUMNS: lookup.Columns = {
-    "id": FloatingIpRow.id,
-    "project_id": FloatingIpRow.project_id,
-    "floating_network_id": FloatingIpRow.network_id,
-    "port_id": FloatingIpRow.port_id,
-    "router_id": FloatingIpRow.router_id,
-}
+COLUMNS = pages.columns(
+    FloatingIpRow,
+    {
+        "floating_network_id": FloatingIpRow.network_id,
+        "port_id": FloatingIpRow.port_id,
+        "router_id": FloatingIpRow.router_id,
+    },
+)
 NOT_SERVED = "network:dhcp"
 """Owner of ports that no floating IP may point at, as in Neutron."""
 
@@ -95,9 +96,9 @@ class FloatingIps:
         """Raises FloatingIPNotFound."""
         return views.floating_ip(await lookup.floating_ip(session, floating_ip_id))
 
-    async def list(self, session: AsyncSession, filters: lookup.Filters) -> list[Json]:
-        """Floating IPs, narrowed by `filters`."""
-        rows = await lookup.matching(session, select(FloatingIpRow), filters, COLUMNS, lookup.FLOATING_IP)
+    async def list(self, session: AsyncSession, filters: pages.Filters, page: pages.Page | None = None) -> list[Json]:
+        """Floating IPs, narrowed by `filters` and `page`."""
+        rows = await lookup.matching(session, select(FloatingIpRow), COLUMNS, filters, page, lookup.FLOATING_IP)
         return [views.floating_ip(row) for row in rows]
 
 

@@ -1,14 +1,14 @@
-"""Find rows by id, or say in Neutron's words that there is no such thing; and rows by simple equality."""
+"""Find rows by id, or say in Neutron's words that there is no such thing; and rows for lists."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, joinedload, selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 
-from gapless.controller.operations import faults
+from gapless.controller.operations import faults, pages
 from gapless.controller.store.tables import (
     AddressRow,
     FloatingIpRow,
@@ -22,9 +22,6 @@ from gapless.controller.store.tables import (
 from gapless.errors import NotFound
 
 R = TypeVar("R", bound=Table)
-Filters = Mapping[str, Sequence[Any]]
-"""By attribute: any of these values."""
-Columns = Mapping[str, InstrumentedAttribute[Any]]
 
 # What a row of each kind needs at hand to be shown or judged. Loaded in one go for many rows: never a query a row.
 # What a row has one of comes with it (a join), what it has many of with a query for all rows together.
@@ -113,14 +110,14 @@ async def _required(
 async def matching(
     session: AsyncSession,
     query: Select[R],
-    filters: Filters,
-    columns: Columns,
+    columns: pages.Columns,
+    filters: pages.Filters,
+    page: pages.Page | None,
     options: Iterable[ORMOption],
 ) -> Sequence[R]:
-    """The rows of `query` that match those `filters` that are about `columns`; the caller looks at the others."""
-    for attribute in filters.keys() & columns.keys():
-        query = query.where(columns[attribute].in_([str(value) for value in filters[attribute]]))
-    return (await session.scalars(query.options(*options))).all()
+    """The rows of `query` that may be asked for, by `filters` and `page` (see `pages`); the rest is the caller's."""
+    narrowed: Select[R] = pages.narrowed(query, columns, filters, page)
+    return (await session.scalars(narrowed.options(*options))).all()
 
 
 async def ids(session: AsyncSession, column: InstrumentedAttribute[str], *conditions: ColumnElement[bool]) -> list[str]:

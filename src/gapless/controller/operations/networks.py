@@ -6,7 +6,7 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gapless.controller.operations import changes, faults, lookup, views
+from gapless.controller.operations import changes, faults, lookup, pages, views
 from gapless.controller.operations.floatingips import FloatingIps
 from gapless.controller.operations.ports import AUTO_DELETED
 from gapless.controller.operations.segments import LEAST_MTU, Segments
@@ -14,13 +14,18 @@ from gapless.controller.operations.subnets import delete_subnet
 from gapless.controller.operations.views import Json
 from gapless.controller.store.tables import FloatingIpRow, NetworkRow, PortRow, RouterRow
 
-COLUMNS: lookup.Columns = {
-    "id": NetworkRow.id,
-    "name": NetworkRow.name,
-    "project_id": NetworkRow.project_id,
-    "provider:network_type": NetworkRow.network_type,
-    "provider:physical_network": NetworkRow.physical_network,
-}
+COLUMNS = pages.columns(
+    NetworkRow,
+    {
+        "admin_state_up": NetworkRow.admin_state_up,
+        "shared": NetworkRow.shared,
+        "router:external": NetworkRow.external,
+        "mtu": NetworkRow.mtu,
+        "provider:network_type": NetworkRow.network_type,
+        "provider:physical_network": NetworkRow.physical_network,
+        "provider:segmentation_id": NetworkRow.segmentation_id,
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +100,9 @@ class Networks:
         """Raises NetworkNotFound."""
         return views.network(await lookup.network(session, network_id))
 
-    async def list(self, session: AsyncSession, filters: lookup.Filters) -> list[Json]:
-        """Networks, narrowed by `filters`."""
-        rows = await lookup.matching(session, select(NetworkRow), filters, COLUMNS, lookup.NETWORK)
+    async def list(self, session: AsyncSession, filters: pages.Filters, page: pages.Page | None = None) -> list[Json]:
+        """Networks, narrowed by `filters` and `page`."""
+        rows = await lookup.matching(session, select(NetworkRow), COLUMNS, filters, page, lookup.NETWORK)
         return [views.network(row) for row in rows]
 
     async def _set_mtu(self, session: AsyncSession, network: NetworkRow, wanted: int | None) -> None:

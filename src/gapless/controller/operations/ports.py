@@ -13,20 +13,21 @@ from uuid import uuid4
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gapless.controller.operations import changes, extraroutes, faults, lookup, topology, views
+from gapless.controller.operations import changes, extraroutes, faults, lookup, pages, topology, views
 from gapless.controller.operations.ipam import FixedIps, Ipam, mac_in_use, parse_address
 from gapless.controller.operations.views import Json
 from gapless.controller.store.tables import AddressRow, BindingRow, FloatingIpRow, NetworkRow, PortRow
 
-COLUMNS: lookup.Columns = {
-    "id": PortRow.id,
-    "name": PortRow.name,
-    "project_id": PortRow.project_id,
-    "network_id": PortRow.network_id,
-    "mac_address": PortRow.mac_address,
-    "device_id": PortRow.device_id,
-    "device_owner": PortRow.device_owner,
-}
+COLUMNS = pages.columns(
+    PortRow,
+    {
+        "network_id": PortRow.network_id,
+        "admin_state_up": PortRow.admin_state_up,
+        "mac_address": PortRow.mac_address,
+        "device_id": PortRow.device_id,
+        "device_owner": PortRow.device_owner,
+    },
+)
 NETWORK_OWNED = "network:"
 """Device owners that begin so are the cloud's own: routers, floating IPs, DHCP servers."""
 SERVICE_OWNERS = (*views.ROUTER_OWNERS, views.FLOATING_IP)
@@ -35,6 +36,9 @@ FIXED_OWNERS = (views.ROUTER_INTERFACE, views.FLOATING_IP)
 """Device owners whose ports keep the addresses that they were made with: hosts and machines go by them."""
 AUTO_DELETED = ("network:dhcp", "network:distributed", "network:floatingip_agent_gateway")
 """Device owners whose ports stand in nobody's way: they go with their network or subnet."""
+
+NAMED_AT_ONCE = 500
+"""Rows that a query names at most; for more, all are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +106,10 @@ class Ports:
         port = await lookup.port(session, port_id)
         return views.port(port, await _router_hosts(session, [port]))
 
-    async def list(self, session: AsyncSession, filters: lookup.Filters) -> list[Json]:
-        """Ports, narrowed by `filters`; `fixed_ips` takes `ip_address=...` and `subnet_id=...`."""
+    async def list(self, session: AsyncSession, filters: pages.Filters, page: pages.Page | None = None) -> list[Json]:
+        """Ports, narrowed by `filters` and `page`; `fixed_ips` takes `ip_address=...` and `subnet_id=...`."""
         query = select(PortRow).where(*_address_conditions(filters.get("fixed_ips", ())))
-        ports = await lookup.matching(session, query, filters, COLUMNS, lookup.PORT)
+        ports = await lookup.matching(session, query, COLUMNS, filters, page, lookup.PORT)
         hosts = await _router_hosts(session, ports)
         return [views.port(port, hosts) for port in ports]
 
@@ -227,11 +231,12 @@ async def _owner_exists(session: AsyncSession, port: PortRow) -> bool:
 
 async def _router_hosts(session: AsyncSession, ports: Sequence[PortRow]) -> dict[str, str]:
     """The host of each router that one of these ports belongs to."""
-    if not any(port.device_owner in views.ROUTER_OWNERS for port in ports):
+    routers = {port.device_id for port in ports if port.device_owner in views.ROUTER_OWNERS}
+    if not routers:
         return {}
     query = select(BindingRow.router_id, BindingRow.host)
-    if len(ports) == 1:
-        query = query.where(BindingRow.router_id == ports[0].device_id)
+    if len(routers) <= NAMED_AT_ONCE:
+        query = query.where(BindingRow.router_id.in_(sorted(routers)))
     return dict((await session.execute(query)).all())
 
 

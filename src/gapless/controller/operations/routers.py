@@ -7,7 +7,7 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gapless.controller.operations import changes, extraroutes, faults, lookup, views
+from gapless.controller.operations import changes, extraroutes, faults, lookup, pages, views
 from gapless.controller.operations.gateways import Gateways
 from gapless.controller.operations.interfaces import Interfaces
 from gapless.controller.operations.ports import Ports
@@ -15,11 +15,14 @@ from gapless.controller.operations.views import Json
 from gapless.controller.store.tables import HostRow, RouterRow
 from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
 
-COLUMNS: lookup.Columns = {
-    "id": RouterRow.id,
-    "name": RouterRow.name,
-    "project_id": RouterRow.project_id,
-}
+COLUMNS = pages.columns(
+    RouterRow,
+    {
+        "admin_state_up": RouterRow.admin_state_up,
+        "ha": RouterRow.ha,
+        "failover_mode": RouterRow.failover_mode,
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +96,9 @@ class Routers:
         """Raises RouterNotFound."""
         return views.router(await lookup.router(session, router_id), await _zones(session))
 
-    async def list(self, session: AsyncSession, filters: lookup.Filters) -> list[Json]:
-        """Routers, narrowed by `filters`."""
-        rows = await lookup.matching(session, select(RouterRow), filters, COLUMNS, lookup.ROUTER_VIEW)
+    async def list(self, session: AsyncSession, filters: pages.Filters, page: pages.Page | None = None) -> list[Json]:
+        """Routers, narrowed by `filters` and `page`."""
+        rows = await lookup.matching(session, select(RouterRow), COLUMNS, filters, page, lookup.ROUTER_VIEW)
         zones = await _zones(session)
         return [views.router(row, zones) for row in rows]
 

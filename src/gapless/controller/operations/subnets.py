@@ -8,7 +8,7 @@ from uuid import uuid4
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gapless.controller.operations import changes, faults, lookup, subnet_rules, views
+from gapless.controller.operations import changes, faults, lookup, pages, subnet_rules, views
 from gapless.controller.operations.ports import AUTO_DELETED, Ports
 from gapless.controller.operations.segments import LEAST_MTU
 from gapless.controller.operations.views import Json
@@ -23,12 +23,15 @@ from gapless.controller.store.tables import (
 )
 from gapless.core.addressing import AddressRange
 
-COLUMNS: lookup.Columns = {
-    "id": SubnetRow.id,
-    "name": SubnetRow.name,
-    "project_id": SubnetRow.project_id,
-    "network_id": SubnetRow.network_id,
-}
+COLUMNS = pages.columns(
+    SubnetRow,
+    {
+        "network_id": SubnetRow.network_id,
+        "cidr": SubnetRow.cidr,
+        "gateway_ip": SubnetRow.gateway_ip,
+        "enable_dhcp": SubnetRow.enable_dhcp,
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +119,9 @@ class Subnets:
         """Raises SubnetNotFound."""
         return views.subnet(await lookup.subnet(session, subnet_id))
 
-    async def list(self, session: AsyncSession, filters: lookup.Filters) -> list[Json]:
-        """Subnets, narrowed by `filters`."""
-        rows = await lookup.matching(session, select(SubnetRow), filters, COLUMNS, lookup.SUBNET)
+    async def list(self, session: AsyncSession, filters: pages.Filters, page: pages.Page | None = None) -> list[Json]:
+        """Subnets, narrowed by `filters` and `page`."""
+        rows = await lookup.matching(session, select(SubnetRow), COLUMNS, filters, page, lookup.SUBNET)
         return [views.subnet(row) for row in rows]
 
     async def _address_gateways(self, session: AsyncSession, network: NetworkRow, subnet: SubnetRow) -> None:

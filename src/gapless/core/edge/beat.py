@@ -250,7 +250,7 @@ class Beat:
     def _tell_whom_it_may_succeed(self) -> None:
         if self.panel is not None:
             lost = self._ways_out.lost
-            for tenure, routers in self._takeover.heritage().items():
+            for tenure, routers in self._takeover.heir_of().items():
                 datagram = self._out.datagram(DatagramKind.HEIR, tenure, seq=routers)
                 self._out.send(tenure.host, replace(datagram, lost=lost))
 

@@ -71,7 +71,7 @@ class Openings:
 
     def take_over(self) -> None:
         """Whatever this host has the right to by now becomes active: all that waited for one tenure at once."""
-        for tenure, routers in self._takeover.reap().items():
+        for tenure, routers in self._takeover.take_ripe().items():
             self.takeovers += 1
             self._taken.update((router_id, (self.takeovers, epoch)) for router_id, epoch in routers.items())
             self._active.want(routers)

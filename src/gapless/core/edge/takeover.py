@@ -7,12 +7,12 @@ What happens when a host H dies at incarnation i, in the order of this file:
    hint back.
 3. Arbiters say BURIED (`bury`).
 4. With a quorum of answers within a window, H at i is over for ever (`edge.claim` says why).
-5. Rights whose every `after` is over are ripe (`reap`): the routers become active here, each at its right's epoch.
+5. Rights whose every `after` is over are ripe (`take_ripe`): the routers become active here, each at its right's epoch.
 
 The rule: nothing but a quorum within the window makes a tenure over, and what is over stays over. Rights belong to this
 host's incarnation: whoever is fenced gives none (`give`), while burials are kept.
 
-The invariant: a router is reaped only when every tenure that its right waits for had no quorum of grants.
+The invariant: a router is taken over only when every tenure that its right waits for had no quorum of grants.
 """
 
 from collections.abc import Mapping
@@ -89,8 +89,8 @@ class Takeover:
         burial = self._burials.get(tenure.host)
         return burial is not None and tenure.incarnation <= burial.incarnation
 
-    def heritage(self) -> dict[Tenure, int]:
-        """How many routers this host may take over as soon as this one tenure is over."""
+    def heir_of(self) -> dict[Tenure, int]:
+        """By tenure: how many routers this host may take over as soon as that one is over."""
         count: dict[Tenure, int] = {}
         for right in self._rights.values():
             left = [tenure for tenure in right.after if not self.is_over(tenure)]
@@ -210,7 +210,7 @@ class Takeover:
 
     # 5. What is ripe
 
-    def reap(self) -> dict[Tenure, dict[RouterId, Epoch]]:
+    def take_ripe(self) -> dict[Tenure, dict[RouterId, Epoch]]:
         """The routers whose rights are ripe, by the tenure that their rights waited for last. They are given once."""
         ripe: dict[Tenure, dict[RouterId, Epoch]] = {}
         for router_id, right in self._rights.items():

@@ -1,6 +1,7 @@
 """What goes into the planner at its start and what may be looked at from outside: plain, frozen, no behaviour.
 
-The shell adds what only it knows (wall-clock times, names for people).
+The shell adds what only it knows (wall-clock times, names for people). The status of a router and of the brake, and a
+prospect, are also what the API answers, field by field: a name that changes here changes there.
 """
 
 from collections.abc import Mapping

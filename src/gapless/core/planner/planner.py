@@ -296,11 +296,11 @@ class Planner:
         if placement.host is not None:
             self._binding.ask(router, wish, home, placement.host, placement.reason)
             return
-        lament = f"{wish.lament}: {placement.reason}"
+        reason = f"{wish.reason_unmet}: {placement.reason}"
         if wish.kind is MoveKind.MANUAL:
-            router.wanted, router.refused = None, lament
+            router.wanted, router.refused = None, reason
             self._ledger.looks.at(router.id)  # With the next event or tick: it may wish something else as well.
-        self._ledger.explain(router, lament, waiting=wish.kind is not MoveKind.MANUAL)
+        self._ledger.explain(router, reason, waiting=wish.kind is not MoveKind.MANUAL)
 
     def _choose(self, router: RouterRecord, wish: Wish, placing: Placing) -> Placement:
         """Look for a host among those with which the router did not fail lately, then, if it is urgent, among all."""

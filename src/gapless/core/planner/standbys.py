@@ -213,7 +213,7 @@ class Standbys:
             wish = Wish(
                 kind=MoveKind.DRAIN if why_left(old) else MoveKind.RETRY,
                 reason=f"Router {router.id} goes on to {right.tenure.host}, since {over}",
-                lament="",
+                reason_unmet="",
             )
             if before := [each for each in router.succession.rights if each.epoch < right.epoch]:
                 return self._rights.take(router, *before)
@@ -223,7 +223,7 @@ class Standbys:
         wish = Wish(
             kind=MoveKind.RETRY,
             reason=f"Router {router.id} stays on {old.name}, since {over}",
-            lament="",
+            reason_unmet="",
         )
         return self._bind(router, wish, old, incarnation, f"{old.name} still has it")
 
@@ -249,7 +249,7 @@ class Standbys:
         wish = Wish(
             kind=MoveKind.RESTART,
             reason=f"Router {router.id} is made active anew, since {over}",
-            lament=f"{router.host} restarted, and no host can take it",
+            reason_unmet=f"{router.host} restarted, and no host can take it",
             is_urgent=True,
         )
         if (right := readiness.first_ready(self._ledger, router)) is not None:
@@ -394,9 +394,9 @@ class Standbys:
             return self._move_to(router, wish, wish.only)
         answer = self._rights.keep(router, home, beliefs)
         if isinstance(answer, Stay) and wish.kind is MoveKind.MANUAL and answer.is_stuck:
-            return self._refuse(router, f"{wish.lament}: {answer.reason}")
+            return self._refuse(router, f"{wish.reason_unmet}: {answer.reason}")
         if isinstance(answer, Stay):
-            said = wish.lament if answer.is_stuck else wish.reason
+            said = wish.reason_unmet if answer.is_stuck else wish.reason
             return Stay(reason=f"{said}: {answer.reason}" if answer.reason else said, is_stuck=answer.is_stuck)
         return answer
 
@@ -412,20 +412,20 @@ class Standbys:
         """A host that is not the first who may succeed is to be that: those before it lose their rights, or all."""
         named, right = self._ledger.fleet.get(name), router.succession.right_of(name)
         if named is None:
-            return self._refuse(router, f"{wish.lament}: no host {name} is known")
+            return self._refuse(router, f"{wish.reason_unmet}: no host {name} is known")
         if why := objection(named, router.needs, has_it=right is not None):
-            return self._refuse(router, f"{wish.lament}: {named.name} {why}")
+            return self._refuse(router, f"{wish.reason_unmet}: {named.name} {why}")
         if right is not None and (why := self._rights.why_unsuitable(router, named)):
-            return self._refuse(router, f"{wish.lament}: {why}")
+            return self._refuse(router, f"{wish.reason_unmet}: {why}")
         rights = router.succession.rights
         if before := [each for each in rights if right is None or each.epoch < right.epoch]:
             return self._rights.take(router, *before)
         return self._rights.choose(router, named, "an operator named it")
 
-    def _refuse(self, router: RouterRecord, lament: str) -> Stay:
-        router.wanted, router.refused = None, lament
+    def _refuse(self, router: RouterRecord, reason: str) -> Stay:
+        router.wanted, router.refused = None, reason
         self._ledger.looks.at(router.id)  # With the next event or tick: it may wish something else as well.
-        return Stay(reason=lament)
+        return Stay(reason=reason)
 
     # Deeds
 

@@ -51,7 +51,7 @@ class Wish:
     kind: MoveKind
     reason: str
     """The sentence for the log and the record."""
-    lament: str
+    reason_unmet: str
     """How an explanation begins when no host can take it."""
     only: HostName | None = None
     """The host that an operator named."""
@@ -124,7 +124,7 @@ def _first(router: RouterRecord) -> Wish:
     return Wish(
         kind=MoveKind.SCHEDULE,
         reason=f"Router {router.id} needs its first host",
-        lament="no host can take it",
+        reason_unmet="no host can take it",
         is_urgent=True,
     )
 
@@ -140,7 +140,7 @@ def homeless(router: RouterRecord, home: Host | None, beliefs: Beliefs) -> Wish 
         return Wish(
             kind=MoveKind.DRAIN,
             reason=f"Router {router.id} leaves host {router.host}, which an operator deleted",
-            lament=f"{router.host} was deleted, and no host can take it",
+            reason_unmet=f"{router.host} was deleted, and no host can take it",
             is_urgent=True,
         )
     # Neutron's sentence, word for word: operators grep for it.
@@ -150,7 +150,7 @@ def homeless(router: RouterRecord, home: Host | None, beliefs: Beliefs) -> Wish 
     return Wish(
         kind=MoveKind.RESCHEDULE,
         reason=f"Rescheduling router {router.id} from agent {home.facts.instance} because {why}",
-        lament=f"{home.name} is dead, and no other host can take it",
+        reason_unmet=f"{home.name} is dead, and no other host can take it",
         is_urgent=True,
     )
 
@@ -160,7 +160,7 @@ def _named(router: RouterRecord, host: HostName | None) -> Wish:
     return Wish(
         kind=MoveKind.MANUAL,
         reason=f"An operator asked to move router {router.id} {where}",
-        lament=f"an operator asked to move it {where}; refused, since no host can take it",
+        reason_unmet=f"an operator asked to move it {where}; refused, since no host can take it",
         only=host,
         is_urgent=router.state is AssignmentState.UNBOUND,
     )
@@ -176,7 +176,7 @@ def _retry(router: RouterRecord, home: Host) -> Wish | Stay:
     wish = Wish(
         kind=MoveKind.RETRY,
         reason=f"Router {router.id} leaves {home.name}, which cannot run it: {router.fault or 'it gives no reason'}",
-        lament=f"{failing(router)} and goes on trying; no other host can take it",
+        reason_unmet=f"{failing(router)} and goes on trying; no other host can take it",
     )
     return _unless_stuck(wish, router, home)
 
@@ -225,7 +225,7 @@ def _drain(router: RouterRecord, home: Host) -> Wish | Stay:
     wish = Wish(
         kind=MoveKind.DRAIN,
         reason=f"Router {router.id} leaves {home.name}, which {home.unavailing}",
-        lament=f"{home.name} {home.unavailing}, but no other host can take it",
+        reason_unmet=f"{home.name} {home.unavailing}, but no other host can take it",
     )
     return _unless_stuck(wish, router, home)
 
@@ -236,7 +236,7 @@ def _leave(router: RouterRecord, home: Host) -> Wish | Stay:
     wish = Wish(
         kind=MoveKind.DRAIN,
         reason=f"Router {router.id} leaves {home.name}, whose agent does not work: {agent_trouble(home)}",
-        lament=f"{home.name} {why_left(home)}, but no other host can take it",
+        reason_unmet=f"{home.name} {why_left(home)}, but no other host can take it",
     )
     return _unless_stuck(wish, router, home)
 

@@ -95,19 +95,19 @@ def test_one_arbiter_that_grants_still_does_not_keep_a_quorum_from_burying(takeo
     assert takeover.bury(B, DEAD, 1, PANEL, 1.02)
 
 
-def test_what_is_ripe_is_reaped_once(takeover: Takeover) -> None:
+def test_what_is_ripe_is_taken_once(takeover: Takeover) -> None:
     bury(takeover, DEAD, 1.0)
-    assert takeover.reap() == {DEAD: {R1: 5}}
-    assert takeover.reap() == {}
+    assert takeover.take_ripe() == {DEAD: {R1: 5}}
+    assert takeover.take_ripe() == {}
     bury(takeover, NEXT, 2.0)
-    assert takeover.reap() == {NEXT: {R2: 8}}
+    assert takeover.take_ripe() == {NEXT: {R2: 8}}
 
 
 def test_what_was_buried_stays_so_for_rights_that_come_later(takeover: Takeover) -> None:
     bury(takeover, DEAD, 1.0)
     takeover.give({})
     takeover.give({R1: right(9, DEAD, Tenure(DEAD.host, Incarnation(2)))})
-    assert takeover.reap() == {DEAD: {R1: 9}}
+    assert takeover.take_ripe() == {DEAD: {R1: 9}}
 
 
 def test_when_it_was_hinted_claimed_and_buried_is_told(takeover: Takeover) -> None:
@@ -125,13 +125,13 @@ def test_when_it_was_hinted_claimed_and_buried_is_told(takeover: Takeover) -> No
 def test_a_right_that_was_taken_is_gone(takeover: Takeover) -> None:
     takeover.give({R2: right(8, DEAD, NEXT)})
     bury(takeover, DEAD, 1.0)
-    assert takeover.reap() == {}
+    assert takeover.take_ripe() == {}
 
 
 def test_a_right_after_nobody_is_no_right() -> None:
     takeover = Takeover(DEFAULT, Counters())
     takeover.give({R1: right(5)})
-    assert takeover.reap() == {}
+    assert takeover.take_ripe() == {}
 
 
 def test_a_plan_that_keeps_a_right_does_not_begin_its_claim_anew(takeover: Takeover) -> None:

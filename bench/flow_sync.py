@@ -1,6 +1,6 @@
 """What it costs to copy tracked connections to a successor: processor time a flow at both ends, and the lag.
 
-    python bench/flows.py [--rates 1000,5000,20000] [--seconds 5] [--routers 1000] [--out DIRECTORY]
+    python bench/flow_sync.py [--rates 1000,5000,20000] [--seconds 5] [--routers 1000] [--out DIRECTORY]
 
 Re-executes itself in a user namespace of its own, so it needs no root and leaves nothing behind. It makes two
 namespaces with the router's NAT and runs a source and a sink on them, each in a process of its own, as on two hosts.
