@@ -38,7 +38,7 @@ from gapless.core.ledger.plans import Duty
 from gapless.core.ledger.tours import PAUSE_S
 from gapless.core.planner.planner import Planner
 from gapless.model.host import HostName, Incarnation, machine_of
-from gapless.model.lease import NOBODY, Tenure
+from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch, Guarded, MoveKind, MoveStep, Role, Successor
 from gapless.model.router import FailoverMode, RouterId
 from gapless.sim.agenda import Agenda
@@ -244,9 +244,7 @@ class Oracles:
         stored, tenure = self._store.bindings.get(router_id), Tenure(host, guarded.incarnation)
         if stored is None or stored.incarnation is None:
             return  # Deleted, or not guarded yet, or not any more: what a guard does then is to close.
-        now = self._machines[host].incarnation if host in self._machines else NOBODY
-        is_reborn = now > guarded.incarnation and machine_of(now) == machine_of(guarded.incarnation)
-        if is_reborn or self._leases.is_buried(tenure):
+        if self._is_outlived(tenure) or self._leases.is_buried(tenure):
             return  # It is for a tenure that is over, and gives nothing.
         bound = Tenure(stored.host, stored.incarnation)
         is_next, is_old = Successor(tenure=tenure, epoch=epoch) in stored.successors, epoch < stored.epoch
@@ -267,6 +265,15 @@ class Oracles:
                 before.add(Tenure(stored.leaving, stored.leaving_incarnation))
             if not ((is_next and before <= set(guarded.after)) or is_coming):
                 raise Violated(f"oracle 8: {host} is sent the right to {router_id} at {epoch}: {stored}")
+
+    def _is_outlived(self, tenure: Tenure) -> bool:
+        """Whether its machine, which has that name or had it, is at a higher incarnation by now."""
+        return any(
+            each.facts.name == tenure.host
+            and each.incarnation > tenure.incarnation
+            and machine_of(each.incarnation) == machine_of(tenure.incarnation)
+            for each in (*self._machines.values(), *self._ghosts)
+        )
 
     def _has_open(self, tenure: Tenure, router_id: RouterId) -> bool:
         """It was released to that host, which has it open; `opened` has seen whether it might."""
