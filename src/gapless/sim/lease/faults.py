@@ -110,7 +110,8 @@ def end_all(world: World) -> None:
         machine.is_linked = True
         machine.activations_to_fail = 0
         machine.power_on()
-        machine.see_uplinks(are_there=True)
+        if not machine.has_uplinks:  # A gateway that all have lost comes back by itself, and each sees it in its time.
+            machine.see_uplinks(are_there=True)
         if machine.sentinel is not None:
             machine.sentinel.stall = None
 
