@@ -244,7 +244,7 @@ class Oracles:
         stored, tenure = self._store.bindings.get(router_id), Tenure(host, guarded.incarnation)
         if stored is None or stored.incarnation is None:
             return  # Deleted, or not guarded yet, or not any more: what a guard does then is to close.
-        if self._is_outlived(tenure) or self._leases.is_buried(tenure):
+        if self._is_past(tenure) or self._leases.is_buried(tenure):
             return  # It is for a tenure that is over, and gives nothing.
         bound = Tenure(stored.host, stored.incarnation)
         is_next, is_old = Successor(tenure=tenure, epoch=epoch) in stored.successors, epoch < stored.epoch
@@ -266,11 +266,11 @@ class Oracles:
             if not ((is_next and before <= set(guarded.after)) or is_coming):
                 raise Violated(f"oracle 8: {host} is sent the right to {router_id} at {epoch}: {stored}")
 
-    def _is_outlived(self, tenure: Tenure) -> bool:
-        """Whether its machine, which has that name or had it, is at a higher incarnation by now."""
+    def _is_past(self, tenure: Tenure) -> bool:
+        """Whether its machine, which has that name or had it, is at a higher incarnation, or off: it will be at one."""
         return any(
             each.facts.name == tenure.host
-            and each.incarnation > tenure.incarnation
+            and each.incarnation >= tenure.incarnation + each.is_on
             and machine_of(each.incarnation) == machine_of(tenure.incarnation)
             for each in (*self._machines.values(), *self._ghosts)
         )
