@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Final
 
+from gapless.agent.kernel import links
 from gapless.agent.kernel.observe import masters, plugged
 from gapless.core.dataplane.leaves import LEAVES_MOST, ROOM, leaf_of, place
 from gapless.errors import Unavailable
@@ -46,7 +47,7 @@ class _Known:
         """Look what there is. Of a network that has no root, and no leaf that matters here, leaves are not looked for:
         they are many names, and each new network would pay for them.
         """
-        is_new = may_be_new and host.index_of(segment.bridge) is None
+        is_new = may_be_new and not links.indices(host, [segment.bridge])
         numbers = range(1, 1 if is_new else LEAVES_MOST + 1)
         leaves = {number: leaf_of(segment.network_id, number) for number in numbers}
         found, self.numbers = plugged(host, segment.bridge, leaves)

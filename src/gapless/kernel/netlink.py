@@ -11,7 +11,6 @@ The rule: a request may wait `TIMEOUT_S` for its answer and no longer. Formats: 
 """
 
 import errno
-import fcntl
 import socket
 import struct
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -40,10 +39,6 @@ _CAP_ACK, _EXT_ACK, _STRICT_CHECK = 10, 11, 12
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _TIMEVAL = struct.Struct("@ll")
-_SIOCGIFINDEX = 0x8933
-_IFREQ = struct.Struct("@16si20x")
-_NAME_MOST = 15
-"""Bytes of a link's name."""
 _BATCH = 64
 """Requests in one `sendmsg`: their answers fit a default receive buffer."""
 _ROOM_BYTES = 1 << 16
@@ -164,23 +159,6 @@ class Netlink:
     def close(self) -> None:
         """Close the socket; what it changed stays."""
         self._socket.close()
-
-    def index_of(self, name: str) -> int | None:
-        """The index of a link of the socket's namespace; None: there is none of that name. Raises Unavailable.
-
-        netdevice(7): a link's description, which holds the same, costs ten times as much.
-        """
-        packed = name.encode()
-        if len(packed) > _NAME_MOST:
-            return None  # Cut to what the request has room for, it would be another's.
-        try:
-            answer = fcntl.ioctl(self._socket, _SIOCGIFINDEX, _IFREQ.pack(packed, 0))
-        except OSError as error:
-            if error.errno == errno.ENODEV:
-                return None
-            raise Unavailable(f"look for {name}: {refusals.why(error)}") from error
-        index: int = _IFREQ.unpack(answer)[1]
-        return index
 
     def carry_out(self, requests: Sequence[Request]) -> list[Answer]:
         """Send `requests` in order and wait for every answer; raises Unavailable with the first one that failed."""

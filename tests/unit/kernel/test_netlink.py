@@ -1,8 +1,6 @@
 """Netlink messages, and a kernel that does not answer."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -28,20 +26,6 @@ def test_of_many_attributes_only_those_of_some_types_are_kept() -> None:
 @pytest.mark.parametrize("rest", [b"", b"\x01", b"\0\0\0\0", b"\x03\0\x01\0", b"\xff\xff\x01\0ab"])
 def test_what_is_cut_short_ends_the_reading(rest: bytes) -> None:
     assert netlink.attributes(netlink.u32(4, 1) + rest)[4] == (1).to_bytes(4, "little")
-
-
-def test_the_index_of_a_link_is_found_by_its_whole_name() -> None:
-    with Netlink() as opened:
-        assert opened.index_of("lo") == 1
-        assert opened.index_of("nobody-is-called") is None
-        assert opened.index_of("no") is None
-
-
-def test_a_link_that_cannot_be_looked_for_is_not_called_absent() -> None:
-    with Netlink() as opened, Path(os.devnull).open("rb") as nothing:
-        os.dup2(nothing.fileno(), opened._socket.fileno())
-        with pytest.raises(Unavailable, match="look for lo: "):
-            opened.index_of("lo")
 
 
 class SilentKernel(Netlink):

@@ -144,17 +144,15 @@ class HostHands:
         """A link's index; what is pending is sent first where it is not known. Raises Unavailable without one."""
         if name not in self._indices:
             self.flush()
-            index = self.netlink.index_of(name)
-            if index is None:
-                raise Unavailable(f"there is no interface {name} on this host")
-            self._indices[name] = index
+            self._indices |= links.indices(self.netlink, [name])
+        if name not in self._indices:
+            raise Unavailable(f"there is no interface {name} on this host")
         return self._indices[name]
 
     def look_up(self, names: Iterable[str]) -> None:
-        """Learn the indices of these links before anything is pending, as far as they exist."""
-        for name in names:
-            if (index := self.netlink.index_of(name)) is not None:
-                self._indices[name] = index
+        """Learn the indices of these links at once, as far as they exist."""
+        if wanted := sorted(set(names) - self._indices.keys()):
+            self._indices |= links.indices(self.netlink, wanted)
 
     def await_carrier(self, names: Iterable[str]) -> None:
         """Wait until frames pass through these taps: the kernel switches a bridge port on a little after the link.
@@ -331,10 +329,9 @@ class RouterHands:
     def _index_of(self, link: str) -> int:
         if link not in self._indices:
             self._flush()
-            index = self._inside().netlink.index_of(link)
-            if index is None:
-                raise Unavailable(f"there is no interface {link} in {self._path.name}")
-            self._indices[link] = index
+            self._indices |= links.indices(self._inside().netlink, [link])
+        if link not in self._indices:
+            raise Unavailable(f"there is no interface {link} in {self._path.name}")
         return self._indices[link]
 
     def _packet_socket(self) -> socket.socket:

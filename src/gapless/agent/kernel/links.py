@@ -163,6 +163,18 @@ def all_links(netlink: Netlink) -> list[KernelLink]:
 
 def find(netlink: Netlink, names: list[str]) -> dict[str, KernelLink]:
     """The links of these names that exist."""
+    return {name: decode(body) for name, body in _said_of(netlink, names).items()}
+
+
+def indices(netlink: Netlink, names: list[str]) -> dict[str, int]:
+    """The same, if nothing else is to be known of them.
+
+    Not by ioctl (SIOCGIFINDEX): that has the kernel look for a module of the name of a link that is not there.
+    """
+    return {name: index_in(body) for name, body in _said_of(netlink, names).items()}
+
+
+def _said_of(netlink: Netlink, names: list[str]) -> dict[str, bytes]:
     requests = [
         Request(
             GETLINK,
@@ -179,7 +191,7 @@ def find(netlink: Netlink, names: list[str]) -> dict[str, KernelLink]:
         for answer in netlink.ask(requests[start : start + _FOUND_AT_ONCE])
     ]
     return {
-        name: decode(answer.messages[0])
+        name: answer.messages[0]
         for name, answer in zip(names, answers, strict=True)
         if not answer.error and answer.messages
     }

@@ -287,7 +287,7 @@ def data_address(host: Netlink, device: str) -> IPv4Address:
     that is added beside it, as those are that move between machines, changes nothing. Raises Unavailable where there is
     none.
     """
-    index = host.index_of(device)
+    index = links.indices(host, [device]).get(device)
     if index is None:
         raise Unavailable(f"the data interface {device} does not exist on this host")
     held = routing.addresses_by_link(host, index).get(index)
