@@ -54,7 +54,10 @@ class Retries:
         is_retry = bind.kind is MoveKind.RETRY and "cannot run it" in bind.reason
         if not is_retry and self._leaves.get(bind.router_id, "") == bind.host:
             self.gone(bind.router_id)  # It goes back.
-        if not is_retry or (bind.router_id, bind.epoch) in self._times:
+        if not is_retry:
+            self._times.pop((bind.router_id, bind.epoch), None)  # What was asked for at that epoch was never stored.
+            return ""
+        if (bind.router_id, bind.epoch) in self._times:
             return ""
         self._times = {each: at for each, at in self._times.items() if self.is_stored(*each)}
         if now - max(self._times.values(), default=now) >= PAUSE_S:
