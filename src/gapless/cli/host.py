@@ -257,7 +257,7 @@ async def _until_asked_to_end(sentinel: Sentinel, manager: ServiceManager, drain
         if leaving or not drain_within_s:
             end(reason)
             return
-        manager.stops(f"guarded routers leave, within {drain_within_s:g} s")
+        manager.stops(f"guarded routers leave, within {drain_within_s:g} s", drain_within_s)
         leaving.append(asyncio.ensure_future(sentinel.leave(drain_within_s)))
         leaving[0].add_done_callback(lambda _: end(reason))
 

@@ -23,6 +23,8 @@ LOOK_S: Final = 1.0
 """How often is looked at what is to be told, before a process is ready and after that."""
 SIGNS: Final = 3
 """Signs of life in the time that the watchdog waits: two may be lost."""
+MOMENT_S: Final = 20.0
+"""For what is left to do when the time that an operator allowed is over: as much as the units allow beside it."""
 _LONGEST: Final = 500
 
 
@@ -75,9 +77,12 @@ class ServiceManager:
         """A sign of life. The caller is what must not hang."""
         self._send("WATCHDOG=1")
 
-    def stops(self, status: str) -> None:
-        """It ends now, and in order."""
-        self._send("STOPPING=1", f"STATUS={_line(status)}")
+    def stops(self, status: str, within_s: float = 0.0) -> None:
+        """It ends now, and in order; after `within_s` and a moment at most, which the manager is asked to wait even if
+        its own patience is less.
+        """
+        patience = [f"EXTEND_TIMEOUT_USEC={(within_s + MOMENT_S) * 1e6:.0f}"] if within_s else []
+        self._send("STOPPING=1", *patience, f"STATUS={_line(status)}")
 
     async def follow(self, look: Callable[[], Condition], clock: Callable[[], float] = time.monotonic) -> None:
         """Tell what `look` says, and that the loop turns in which this runs; until cancelled. Returns at once where

@@ -45,6 +45,12 @@ def test_it_is_ready_once_and_a_level_is_told_when_it_changes(hears: socket.sock
     ]
 
 
+def test_who_needs_long_to_end_asks_for_patience(hears: socket.socket) -> None:
+    with closing(ServiceManager(hears.getsockname())) as manager:
+        manager.stops("routers leave", 60.0)
+    assert told(hears) == [["STOPPING=1", "EXTEND_TIMEOUT_USEC=80000000", "STATUS=routers leave"]]
+
+
 def test_an_abstract_socket() -> None:
     name = f"gapless-test-{uuid.uuid4()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
