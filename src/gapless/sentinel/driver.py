@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
+from math import inf
 
 from gapless.config import HostSettings
 from gapless.core.flows.duties import flow_duties
@@ -52,6 +53,8 @@ interval old when the link breaks, and the break is noticed up to one and a half
 
 _CONNECTED = "connected"
 LEAVING_LOOK_S = 0.25
+LINK_BACK_S = 5.0
+"""How long a host that stops waits for a controller that was there a moment ago: one that is started anew is back."""
 GUARD_WITHIN_S = 5.0
 """Many times the longest lease."""
 
@@ -126,6 +129,8 @@ class Sentinel:
         self._followed: HostPlan | None = None
         self._link_is = ""
         """In words; "" until it was tried."""
+        self._parted_at = -inf
+        """When the last session ended, and not by the controller's word."""
         self._agent_is = ""
         self._log = get_logger()
 
@@ -156,14 +161,14 @@ class Sentinel:
     async def leave(self, within_s: float) -> None:
         """Say that this host is about to stop, and return once nothing guarded is open here and what it released has
         arrived, the controller cannot be told, or the time is over. Guarded routers that are left go on until the lease
-        ends, and are taken over.
+        ends, and are taken over. A controller that is away for a moment is waited for: it may only be started anew.
         """
-        if self._pulse is None or not self._pulse.levels.open or self._link_is != _CONNECTED:
+        if self._pulse is None or not self._pulse.levels.open or time.monotonic() >= self._may_tell_until():
             return
         self._reporting.stop(time.monotonic())
         self._report_is_sooner.set()
         end, before = time.monotonic() + within_s, len(self._pulse.levels.open)
-        while self._is_being_left() and self._link_is == _CONNECTED and time.monotonic() < end:
+        while self._is_being_left() and time.monotonic() < min(end, self._may_tell_until()):
             self._leaving_changed.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(LEAVING_LOOK_S, max(0.0, end - time.monotonic()))):
@@ -171,6 +176,10 @@ class Sentinel:
         left = len(self._pulse.levels.open)
         what = "guarded routers have left before this host stops"
         self._log.info(what, left=before - left, stay=left)
+
+    def _may_tell_until(self) -> float:
+        """Until when the controller hears this host, or may again, as far as is known now."""
+        return inf if self._link_is == _CONNECTED else self._parted_at + LINK_BACK_S
 
     def _is_being_left(self) -> bool:
         """What is closed and not open elsewhere yet may still wait for this host's word: a datagram may be lost."""
@@ -392,6 +401,8 @@ class Sentinel:
 
     def parted(self, error: GaplessError) -> None:
         """There is no session. After a while, or at once when refused, the plan is no longer to be trusted."""
+        if self._link_is == _CONNECTED:
+            self._parted_at = -inf if isinstance(error, Refused) else time.monotonic()
         self._link_is = "refuses this host" if isinstance(error, Refused) else "not reached"
         self._reporting.session_ended()
         if not self._desired.is_confirmed and self._plan is None:

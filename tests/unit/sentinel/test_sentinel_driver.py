@@ -31,6 +31,7 @@ from gapless.model.plan import (
     Successor,
 )
 from gapless.model.router import RouterId
+from gapless.sentinel import driver
 from gapless.sentinel.desired import load_plan
 from gapless.sentinel.driver import Commands, Knobs, Sentinel, beat_command
 from gapless.sentinel.durable import KeptFile
@@ -456,7 +457,32 @@ async def test_a_host_that_stops_waits_until_what_it_released_has_arrived(tmp_pa
         await leaving
 
 
-async def test_a_host_that_cannot_tell_its_controller_stops_at_once(tmp_path: Path) -> None:
+async def test_a_host_that_stops_waits_for_a_controller_that_is_started_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "LEAVING_LOOK_S", 0.001)
+    fake = FakeController(snapshot=(guarded("open:x"), guarded("x")))
+    async with contextlib.AsyncExitStack() as serving:
+        await serving.enter_async_context(controller(fake))
+        async with with_beat(fake, tmp_path) as it:
+            session = await fake.session()
+            await session.heard(lambda report: bool(report.forwarding))
+            leaving = asyncio.create_task(it.sentinel.leave(60.0))
+            await session.heard(lambda report: report.is_stopping)
+            await serving.aclose()
+            await eventually(lambda: "controller not reached" in it.sentinel.condition().status)
+            assert not (await asyncio.wait([leaving], timeout=0.1))[0]
+            async with controller(fake):
+                again = await fake.session()
+                await again.heard(lambda report: report.is_stopping)
+                await again.change(guarded("close:x"))
+                await leaving
+
+
+async def test_a_host_that_cannot_tell_its_controller_soon_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "LINK_BACK_S", 0.1)
     fake = FakeController(snapshot=(guarded("open:x"), guarded("x")))
     async with contextlib.AsyncExitStack() as serving:
         await serving.enter_async_context(controller(fake))
