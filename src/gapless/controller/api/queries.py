@@ -39,7 +39,7 @@ class Query:
     fields: frozenset[str] = frozenset()
     """What to show; empty: everything."""
     sorts: tuple[tuple[str, bool], ...] = ()
-    """(attribute, ascending), the most significant first."""
+    """(attribute, ascending), the most significant first; each attribute once."""
     limit: int = 0
     """Items a page; 0: all of them."""
     marker: str | None = None
@@ -152,7 +152,10 @@ def _sorts(resource: Resource, values: Mapping[str, Sequence[str]]) -> tuple[tup
         raise HttpBadRequest(f"{unknown} is invalid attribute for sort_keys")
     if wrong := [direction for direction in directions if direction not in ("asc", "desc")]:
         raise HttpBadRequest(f"{wrong} is invalid value for sort_dirs, valid value is 'asc' and 'desc'")
-    return tuple(zip(keys, (direction == "asc" for direction in directions), strict=True))
+    rises: dict[str, bool] = {}
+    for key, direction in zip(keys, directions, strict=True):
+        rises.setdefault(key, direction == "asc")  # what is equal in a key is not told apart by it again
+    return tuple(rises.items())
 
 
 def _limit(values: Mapping[str, Sequence[str]]) -> int:
