@@ -140,6 +140,18 @@ class TestAgents:
         usable = (await api.get("/v2.0/availability_zones?state=available&fields=name")).json()
         assert usable == {"availability_zones": [{"name": "nova"}]}
 
+    async def test_zones_come_in_pages(self, api: AsyncClient, host1: str, host2: str) -> None:
+        first = (await api.get("/v2.0/availability_zones?limit=1")).json()
+        assert [each["name"] for each in first["availability_zones"]] == ["east"]
+        second = (await api.get(first["availability_zones_links"][0]["href"])).json()
+        assert [each["name"] for each in second["availability_zones"]] == ["nova"]
+        assert (await api.get(second["availability_zones_links"][1]["href"])).json()["availability_zones"] == first[
+            "availability_zones"
+        ]
+        said = "AvailabilityZone west could not be found."
+        answer = await api.get("/v2.0/availability_zones?limit=1&marker=west")
+        assert error_of(answer) == (404, "AvailabilityZoneNotFound", said)
+
 
 class TestScheduler:
     @pytest.fixture

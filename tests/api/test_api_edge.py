@@ -56,6 +56,21 @@ class TestDiscovery:
         answer = await api.get("/v2.0/extensions?alias=router&fields=alias&fields=name")
         assert answer.json() == {"extensions": [{"alias": "router", "name": "Neutron L3 Router"}]}
 
+    @pytest.mark.parametrize("order", ["", "&sort_key=updated&sort_dir=desc"])
+    async def test_extensions_come_in_pages(self, api: AsyncClient, order: str) -> None:
+        whole = (await api.get(f"/v2.0/extensions?{order}")).json()["extensions"]
+        found, path = [], f"/v2.0/extensions?limit=5{order}"
+        while path:
+            answer = (await api.get(path)).json()
+            found += answer["extensions"]
+            path = next((link["href"] for link in answer["extensions_links"] if link["rel"] == "next"), "")
+        assert [each["alias"] for each in found] == [each["alias"] for each in whole]
+
+        before = (await api.get("/v2.0/extensions?limit=1&marker=router&page_reverse=True&fields=alias")).json()
+        assert before["extensions"] == [{"alias": "provider"}]
+        answer = await api.get("/v2.0/extensions?limit=1&marker=quotas")
+        assert error_of(answer) == (404, "HTTPNotFound", "Extension with alias quotas does not exist")
+
 
 class TestRefusals:
     @pytest.mark.parametrize("path", ["/v3", "/v2.0/security-groups", "/v2.0/networks/1/2/3", "/%00"])

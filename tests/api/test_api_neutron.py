@@ -100,6 +100,8 @@ async def test_ports_are_found_by_their_addresses(api: AsyncClient, world: dict[
     assert await found(f"subnet_id={subnet}", f"ip_address={address}") == {"vm"}
     assert await found(f"ip_address={address}", "ip_address=10.0.0.1") == {"vm", "network:router_interface"}
     assert await found("ip_address_substr=203.0.113.") == {"network:router_gateway", "network:floatingip"}
+    assert await found(f" ip_address = {address} ") == await found(f"ip_address= {address}") == {"vm"}
+    assert await found(f"subnet_id = {subnet}") == {"vm", "network:router_interface"}
     assert await found("ip_address=no-address") == set()
     answer = await api.get("/v2.0/ports?fixed_ips=nonsense")
     assert error_of(answer) == (400, "InvalidInput")

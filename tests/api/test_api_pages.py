@@ -305,6 +305,18 @@ def test_what_the_store_cuts_is_what_python_would_choose_from_everything(
         assert cut.content == whole.content
 
 
+@pytest.mark.parametrize(("is_marked", "times"), [(True, 70), (False, 2100)])
+def test_a_key_that_is_repeated_sorts_once(lists: Lists, is_marked: bool, times: int) -> None:
+    """Beside a marker, where conditions would be nested; and as often as fits into an address. At last the other way
+    round, which changes nothing either.
+    """
+    once = [("limit", "3"), ("sort_key", "name"), ("sort_dir", "desc")]
+    once += [("marker", min(lists.ids["ports"]))] if is_marked else []
+    again = [("sort_key", "name"), ("sort_dir", "desc")] * times + [("sort_key", "name"), ("sort_dir", "asc")]
+    first, second = (lists.get(lists.cut, f"/v2.0/ports?{urlencode(query)}") for query in (once, once + again))
+    assert (second.status_code, second.json()["ports"]) == (200, first.json()["ports"])
+
+
 class Reading:
     """What sessions have read: statements, and rows of their answers."""
 

@@ -148,6 +148,7 @@ async def a_capture_that_dies_leaves_the_measurement_and_makes_its_own_figure_un
 
 
 DAILY: Mapping[str, Turn] = {
+    "agent-kill": a_fault("agent-kill", shows=nothing_was_noticed),
     "controller-kill": a_fault("controller-kill", shows=nothing_was_noticed),
     "restart-all": a_fault("restart-all", shows=nothing_was_noticed),
     "half-hosts": a_fault("half-hosts", shows=nothing_was_noticed),

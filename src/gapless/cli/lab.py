@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -123,7 +124,8 @@ def run(
         faults.check(settings, name, host or ())
     room.check(settings, rounds=rounds * len(names))
     file = Output.opened(json, "what was found") if json else None
-    results = []
+    results: list[Result | Rounds] = []
+    status = 0
     for number in range(repeat):
         if repeat > 1:
             print(f"run {number + 1} of {repeat}")
@@ -138,17 +140,33 @@ def run(
                 bystanders_ms=bystanders_ms,
             )
         )
-        if found is None:
-            if file:
-                file.discard()
-            raise typer.Exit(status)
-        results.append(found)
+        if found is not None:
+            results.append(found)
+        if found is None or status == runner.INTERRUPTED:
+            break
     if file:
-        whole = results[0] if repeat == 1 else {"runs": results}
-        file.write(msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
-    if repeat > 1:
+        _keep(file, results, repeat)
+    if repeat > 1 and results:
         console().print(table.summary([found for found in results if isinstance(found, Result)]))
+        if broken := _broken(results, repeat):
+            print(f"gapless lab: {broken}", file=sys.stderr)
+    if len(results) < repeat:
+        raise typer.Exit(status)
     raise typer.Exit(0 if all(found.ok for found in results) else 1)
+
+
+def _keep(file: Output, results: Sequence[Result | Rounds], repeat: int) -> None:
+    """Write what was found by the runs that are over; take the file away where none is."""
+    if not results:
+        file.discard()
+        return
+    whole = results[0] if repeat == 1 else {"runs": results, "broken": _broken(results, repeat)}
+    file.write(msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
+
+
+def _broken(results: Sequence[Result | Rounds], repeat: int) -> str:
+    """Why there are fewer runs than were asked for; empty where there are not."""
+    return f"broken off: {len(results)} of {repeat} runs are over" if len(results) < repeat else ""
 
 
 def _run_once(request: RunRequest) -> tuple[int, Result | Rounds | None]:

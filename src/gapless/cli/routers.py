@@ -69,7 +69,8 @@ def shown(name: str, short_id: str) -> Text:
 
 
 def printable(name: str) -> str:
-    """A name may have anything in it, also the end of a line, or what moves a terminal's cursor."""
+    """A name without what a terminal would obey: the API takes what turns the direction of writing (Cf) and what parts
+    lines (U+2028), and what the store has from elsewhere may have anything in it."""
     return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 

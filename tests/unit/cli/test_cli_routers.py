@@ -51,7 +51,14 @@ def test_as_many_digits_are_shown_as_tell_a_router_from_the_others(ids: list[str
 
 
 @pytest.mark.parametrize(
-    ("name", "cell"), [("", "00000000"), ("edge", "edge (00000000)"), ("[/red]\x1b", "[/red]? (00000000)")]
+    ("name", "cell"),
+    [
+        ("", "00000000"),
+        ("edge", "edge (00000000)"),
+        ("[/red]\x1b", "[/red]? (00000000)"),
+        ("\u202edesrever\u2066\u200f", "?desrever?? (00000000)"),
+        (" \u2028", " ? (00000000)"),
+    ],
 )
 def test_a_name_is_shown_as_it_is_but_for_what_cannot_be_printed(name: str, cell: str) -> None:
     assert routers.shown(name, "00000000").plain == cell

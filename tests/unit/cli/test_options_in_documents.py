@@ -84,3 +84,8 @@ def test_what_there_is_not_is_found() -> None:
         "`gapless brake relese`",
     )
     assert wrong("\n".join(lines)) == ["lab --no-such", "host --hosts", "brake relese"]
+
+
+def test_what_the_readme_has_ubuntu_allow_is_what_a_lab_there_asks_for() -> None:
+    (setting,) = re.findall(r"sysctl -w (\S+=\d+)", (ROOT / "README.md").read_text())
+    assert f'"{setting}"' in (ROOT / "src/gapless/lab/machines/enter.py").read_text()

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from gapless.cli import main
 
 TEXTS = ["[bold]x", "[/]", "[x](y)[/red]", ":door:", "[link=z]", "\\[a]"]
+NAME = "a\u202eb\u2066c\u200dd\x1b[2Je\u2028"
+"""Of a router: with what turns the direction of writing, joins letters, clears a terminal and ends a line."""
 STEP = {"step": "decided", "at": "2026-01-31T12:00:00Z", "after_ms": None}
 ID = "00000000-ab59-42d6-a4a5-5bd4b3b1b1a1"
 
@@ -62,7 +65,45 @@ def test_a_text_in_brackets_is_no_mark(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    known, module = answers(text), import_module(main.module_of(verb))
+    shown = printed(answers(text), monkeypatch, capsys, verb, *(text if each == "HOST" else each for each in arguments))
+    assert shown.count(text) == times
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments"),
+    [
+        ("status", ()),
+        ("failovers", ()),
+        ("failovers", ("show", ID)),
+        ("failovers", ("show", NAME)),  # it means two routers, and is refused
+        ("drain", ("x", "--dry-run")),
+    ],
+)
+def test_nothing_of_a_name_is_obeyed_by_a_terminal(
+    verb: str,
+    arguments: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The names that the API takes have no control characters; all that it may ever have stored is escaped."""
+    known = answers("x")
+    (router,), (move,) = known["routers"], known["failovers"]
+    known["routers"] = [router | {"name": NAME}, router | {"name": NAME, "router_id": ID.replace("0", "1")}]
+    known["failovers"] = [move | {"router_name": NAME}]
+    shown = printed(known, monkeypatch, capsys, verb, *arguments)
+    assert [line for line in shown.split("\n") if not line.isprintable()] == []
+    assert "a?b?c?d?[2Je?" in shown
+
+
+def printed(
+    known: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+    *arguments: str,
+) -> str:
+    """What a verb says, the controller's answers being these."""
+    module = import_module(main.module_of(verb))
 
     def said(_: str, path: str, *__: object, **___: object) -> dict[str, Any]:
         what = path.rpartition("/")[2]
@@ -72,8 +113,8 @@ def test_a_text_in_brackets_is_no_mark(
     for name in {"get", "put"} & vars(module).keys():
         monkeypatch.setattr(module, name, tell)
     monkeypatch.setattr("gapless.cli.routers.get", tell)
-    monkeypatch.setattr(sys, "argv", ["gapless", verb, *(text if each == "HOST" else each for each in arguments)])
-    with pytest.raises(SystemExit):
+    monkeypatch.setattr(sys, "argv", ["gapless", verb, *arguments])
+    with suppress(SystemExit):
         main.main()
     shown = capsys.readouterr()
-    assert (shown.out + shown.err).count(text) == times
+    return shown.out + shown.err

@@ -43,6 +43,15 @@ class AgentNotFound(NotFound):
         super().__init__(f"Agent {id_} could not be found.")
 
 
+class AvailabilityZoneNotFound(NotFound):
+    """Neutron's error of the same name."""
+
+    neutron_type = "AvailabilityZoneNotFound"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"AvailabilityZone {name} could not be found.")
+
+
 class AgentInUse(Conflict):
     """An agent that is alive, or that routers are bound to, cannot be deleted."""
 
@@ -120,7 +129,11 @@ class Zones:
     async def list(self, request: Request) -> Response:
         """Every zone that a host stands in; one without a host in service is unavailable."""
         query = queries.parse(AVAILABILITY_ZONE, request.query_params.multi_items())
-        return listed(AVAILABILITY_ZONE, query, request, await self._transactions.read(_zones))
+        zones = await self._transactions.read(_zones)
+        marker = None if query.marker is None else next((each for each in zones if each["name"] == query.marker), None)
+        if query.marker is not None and marker is None:
+            raise AvailabilityZoneNotFound(query.marker)
+        return listed(AVAILABILITY_ZONE, query, request, zones, marker)
 
 
 async def _zones(session: AsyncSession) -> Items:

@@ -72,6 +72,8 @@ class Resource:
     attributes: Mapping[str, Attribute]
     owned: bool = True
     """Whether it has a project."""
+    paged_by: str = "id"
+    """The attribute that tells each from all others, which markers of pages are values of."""
     postable: frozenset[str] = field(init=False)
     putable: frozenset[str] = field(init=False)
     required: tuple[str, ...] = field(init=False)
@@ -260,6 +262,7 @@ AVAILABILITY_ZONE = Resource(
     name="availability_zone",
     collection="availability_zones",
     owned=False,
+    paged_by="name",
     attributes={"name": READ_ONLY, "resource": READ_ONLY, "state": READ_ONLY},
 )
 
@@ -267,5 +270,6 @@ EXTENSION = Resource(
     name="extension",
     collection="extensions",
     owned=False,
+    paged_by="alias",
     attributes={"name": READ_ONLY, "alias": READ_ONLY, "description": READ_ONLY, "updated": READ_ONLY},
 )

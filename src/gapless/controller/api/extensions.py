@@ -4,13 +4,12 @@ An alias stands in this list when everything that it promises works and is teste
 finds an extension missing says so clearly, one that finds it broken does not.
 """
 
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gapless.controller.api import queries
 from gapless.controller.api.attributes import EXTENSION
+from gapless.controller.api.queries import Item
 from gapless.controller.api.resources import json_response, listed
 from gapless.errors import NotFound
 
@@ -44,7 +43,7 @@ _SUPPORTED = (
     ("standard-attr-timestamp", "Resource timestamps", "Creation and update times of resources.", "2016-09-12"),
 )
 
-EXTENSIONS: dict[str, dict[str, Any]] = {
+EXTENSIONS: dict[str, Item] = {
     alias: {"alias": alias, "name": name, "description": text, "updated": f"{day}T00:00:00-00:00", "links": []}
     for alias, name, text, day in _SUPPORTED
 }
@@ -53,11 +52,16 @@ EXTENSIONS: dict[str, dict[str, Any]] = {
 async def extensions(request: Request) -> Response:
     """GET /v2.0/extensions"""
     query = queries.parse(EXTENSION, request.query_params.multi_items())
-    return listed(EXTENSION, query, request, list(EXTENSIONS.values()))
+    marker = None if query.marker is None else _of(query.marker)
+    return listed(EXTENSION, query, request, list(EXTENSIONS.values()), marker)
 
 
 async def extension(_: Request, alias: str) -> Response:
     """GET /v2.0/extensions/{alias}"""
+    return json_response({"extension": _of(alias)})
+
+
+def _of(alias: str) -> Item:
     if alias not in EXTENSIONS:
         raise NotFound(f"Extension with alias {alias} does not exist")
-    return json_response({"extension": EXTENSIONS[alias]})
+    return EXTENSIONS[alias]

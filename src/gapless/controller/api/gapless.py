@@ -82,7 +82,8 @@ class GaplessApi:
         """PUT brake `{"brake": {"engaged": false, "hosts": [NAME, ...]}}`: the hosts that look dead are dead, move
         their routers. 409 if others than those that are named look dead by now: whoever asks has not seen them.
 
-        It answers when the planner has acted on it, with the brake as it is then.
+        It answers when the planner has acted on it, with the brake as it is then. 503 if that takes too long: what was
+        told to the planner holds, and is acted on when it comes to it.
         """
         hosts = _released(await bodies.read(request))
         unseen = set() if hosts is None else set(self._controls.brake().hosts) - hosts

@@ -39,11 +39,14 @@ class Query:
     fields: frozenset[str] = frozenset()
     """What to show; empty: everything."""
     sorts: tuple[tuple[str, bool], ...] = ()
-    """(attribute, ascending), the most significant first."""
+    """(attribute, ascending), the most significant first; each attribute once."""
     limit: int = 0
     """Items a page; 0: all of them."""
     marker: str | None = None
+    """What the item beside the page has in `paged_by`. None: there is none, or there are no pages."""
     reverse: bool = False
+    paged_by: str = "id"
+    """As of the resource."""
 
     def page(self, marker: Item | None) -> Page | None:
         """The page that is asked for, beside the item `marker` if there is one; None: everything."""
@@ -68,6 +71,7 @@ def parse(resource: Resource, parameters: Sequence[tuple[str, str]]) -> Query:
         if key not in _PAIRS
     }
     narrowing = filters | pairs
+    limit = _limit(values)
     since = {key: filters.pop(key) for key in tuple(filters) if resource.attributes[key].since}
     return Query(
         filters=filters,
@@ -76,9 +80,10 @@ def parse(resource: Resource, parameters: Sequence[tuple[str, str]]) -> Query:
         narrowing=narrowing,
         fields=frozenset(each for each in values.get("fields", ()) if each),
         sorts=_sorts(resource, values),
-        limit=_limit(values),
-        marker=values.get("marker", [None])[0] or None,
+        limit=limit,
+        marker=(values.get("marker", [""])[0] or None) if limit else None,
         reverse=values.get("page_reverse", [""])[0].lower() == "true",
+        paged_by=resource.paged_by,
     )
 
 
@@ -87,9 +92,10 @@ def select(query: Query, items: Iterable[Item], marker: Item | None = None) -> l
     chosen = [item for item in items if _matches(query, item)]
     if not query.sorts and not query.limit:
         return chosen
-    if marker is not None and all(item.get("id") != marker.get("id") for item in chosen):
+    own = query.paged_by
+    if marker is not None and all(item[own] != marker[own] for item in chosen):
         chosen.append(marker)  # it has its place in the order, and is on neither side of itself
-    chosen.sort(key=lambda item: str(item.get("id", "")))  # ties have an order too, or pages would overlap
+    chosen.sort(key=lambda item: str(item[own]))  # ties have an order too, or pages would overlap
     for key, ascending in reversed(query.sorts):
         chosen.sort(key=_order_by(key), reverse=not ascending)
     return _page(query, chosen) if query.limit else chosen
@@ -102,9 +108,9 @@ def links(query: Query, request: Request, page: Sequence[Item]) -> list[dict[str
     found = []
     full = len(page) >= query.limit
     if full or query.reverse:
-        found.append({"rel": "next", "href": _link(request, page[-1:], reverse=False)})
+        found.append({"rel": "next", "href": _link(query, request, page[-1:], reverse=False)})
     if full or not query.reverse:
-        found.append({"rel": "previous", "href": _link(request, page[:1], reverse=True)})
+        found.append({"rel": "previous", "href": _link(query, request, page[:1], reverse=True)})
     return found
 
 
@@ -152,7 +158,10 @@ def _sorts(resource: Resource, values: Mapping[str, Sequence[str]]) -> tuple[tup
         raise HttpBadRequest(f"{unknown} is invalid attribute for sort_keys")
     if wrong := [direction for direction in directions if direction not in ("asc", "desc")]:
         raise HttpBadRequest(f"{wrong} is invalid value for sort_dirs, valid value is 'asc' and 'desc'")
-    return tuple(zip(keys, (direction == "asc" for direction in directions), strict=True))
+    rises: dict[str, bool] = {}
+    for key, direction in zip(keys, directions, strict=True):
+        rises.setdefault(key, direction == "asc")  # what is equal in a key is not told apart by it again
+    return tuple(rises.items())
 
 
 def _limit(values: Mapping[str, Sequence[str]]) -> int:
@@ -198,7 +207,7 @@ def _order_by(key: str) -> Callable[[Item], tuple[int, Any]]:
 def _page(query: Query, items: list[Item]) -> list[Item]:
     start = len(items) if query.reverse else 0
     if query.marker is not None:
-        position = next((at for at, item in enumerate(items) if item.get("id") == query.marker), None)
+        position = next((at for at, item in enumerate(items) if item[query.paged_by] == query.marker), None)
         if position is None:
             return []
         start = position if query.reverse else position + 1
@@ -207,11 +216,11 @@ def _page(query: Query, items: list[Item]) -> list[Item]:
     return items[start : start + query.limit]
 
 
-def _link(request: Request, edge: Sequence[Item], *, reverse: bool) -> str:
+def _link(query: Query, request: Request, edge: Sequence[Item], *, reverse: bool) -> str:
     sent = request.query_params.multi_items()
     parameters = [(key, value) for key, value in sent if key not in ("marker", "page_reverse")]
     if edge:
-        parameters.append(("marker", str(edge[0].get("id"))))
+        parameters.append(("marker", str(edge[0][query.paged_by])))
     if reverse:
         parameters.append(("page_reverse", "True"))
     return f"{base_url(request)}{request.url.path}?{urlencode(parameters)}"

@@ -105,8 +105,7 @@ class Collection:
         query = queries.parse(self.resource, request.query_params.multi_items())
 
         async def work(session: AsyncSession) -> tuple[Items, Item | None]:
-            paged = bool(query.limit and query.marker)
-            marker = await self._operations.get(session, query.marker or "") if paged else None
+            marker = await self._operations.get(session, query.marker) if query.marker is not None else None
             return await self._operations.list(session, query.narrowing, query.page(marker)), marker
 
         items, marker = await self._transactions.read(work)

@@ -4,7 +4,8 @@ A validator takes what the caller sent and returns the value to go on with, in c
 case for a MAC address), or raises Malformed. It knows nothing of other attributes, and nothing of the store.
 
 Wording and leniency are those of neutron-lib's `api/validators` and `api/converters`, so that scripts which read error
-messages go on working. One thing differs: only IPv4 is accepted, and the message says so.
+messages go on working. Two things differ: only IPv4 is accepted, and the message says so; and a name is a text for
+people, without control characters.
 """
 
 import re
@@ -143,9 +144,13 @@ def text(longest: int) -> Validator:
 
 
 def name(value: Any) -> str:
-    """A name: printable characters, no space at either end. The empty name is a name."""
+    """A name: anything that may be a text for people, spaces at its ends and what joins letters (Cf) included.
+
+    Control characters (Cc) and halves of surrogate pairs (Cs) are in no such text, and are refused. What else a
+    terminal would obey is escaped by whoever prints it. The empty name is a name.
+    """
     sent: str = text(NAME_MAX)(value)
-    if sent != sent.strip() or not all(_is_printable(character) for character in sent):
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in sent):
         raise Malformed(f"'{sent}' is not a valid string")
     return sent
 
@@ -380,8 +385,3 @@ def _canonical_uuid(value: str) -> str | None:
         return str(UUID(value))
     except ValueError:
         return None
-
-
-def _is_printable(character: str) -> bool:
-    category = unicodedata.category(character)
-    return category[0] != "C" and (category[0] != "Z" or category == "Zs")

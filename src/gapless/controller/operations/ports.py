@@ -242,8 +242,10 @@ async def _router_hosts(session: AsyncSession, ports: Sequence[PortRow]) -> dict
 
 def _address_conditions(texts: Sequence[str]) -> list[ColumnElement[bool]]:
     """Neutron's filter on the addresses of a port: any of the values of a key, and something for each key."""
-    addresses = [text.removeprefix("ip_address=") for text in texts if text.startswith("ip_address=")]
-    subnet_ids = [text.removeprefix("subnet_id=") for text in texts if text.startswith("subnet_id=")]
+    parted = [text.partition("=") for text in texts]
+    pairs = [(key.strip(), value.strip()) for key, _, value in parted]  # as `api/queries` reads them
+    addresses = [value for key, value in pairs if key == "ip_address"]
+    subnet_ids = [value for key, value in pairs if key == "subnet_id"]
     conditions = []
     if addresses:
         wanted = [IPv4Address(text) for text in addresses if _is_address(text)]
