@@ -93,11 +93,11 @@ class Source:
             self._figures.lag_s = max(self._figures.lag_s, session.lag_s(now))
 
     def flushed(self, wanted: Mapping[RouterId, HostName]) -> list[RouterId]:
-        """Of these routers, those of which the follower named has all that the kernel has said by now. As long as they
-        are asked about, their copies come first.
+        """Of these routers, those of which the follower named has all that the kernel had said when they were asked
+        about first (`Telling.is_flushed`). As long as they are asked about, their copies come first.
         """
         for session in self._sessions:
-            session.hurried = {each for each, follower in wanted.items() if follower == session.follower}
+            session.hurry({each for each, follower in wanted.items() if follower == session.follower})
         return sorted({each for session in self._sessions for each in session.flushed()})
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -177,7 +177,7 @@ class _Session:
     ) -> None:
         self._stream, self._telling, self._is_open, self._figures = stream, telling, is_open, figures
         self.follower = stream.peer
-        self.hurried: set[RouterId] = set()
+        self._hurried: set[RouterId] = set()
         """Routers whose copies come first."""
         self._listing = listing
         self._channels: dict[int, Telling] = {}
@@ -204,9 +204,16 @@ class _Session:
         while sum(telling.waiting for telling in self._channels.values()) > MOST_WAITING:
             max(self._channels.values(), key=lambda telling: telling.waiting).give_up(now)
 
+    def hurry(self, routers: set[RouterId]) -> None:
+        """Those whose copies come first from now on, until their follower has all."""
+        for each in self._channels.values() if routers != self._hurried else ():
+            if each.router_id not in routers:
+                each.ask_no_more()
+        self._hurried = routers
+
     def flushed(self) -> list[RouterId]:
         """Of those that are hurried."""
-        hurried = [each for each in self._channels.values() if each.router_id in self.hurried]
+        hurried = [each for each in self._channels.values() if each.router_id in self._hurried]
         if hurried:
             self._may_list.set()
         return [each.router_id for each in hurried if each.is_flushed(self._window.dealt_with)]
@@ -267,9 +274,9 @@ class _Session:
 
     def _next_copy(self, now: float) -> Telling | None:
         due = (each for each in self._channels.values() if each.is_due(now))
-        if not self.hurried:
+        if not self._hurried:
             return next(due, None)
-        return min(due, key=lambda each: (each.router_id not in self.hurried, each.channel), default=None)
+        return min(due, key=lambda each: (each.router_id not in self._hurried, each.channel), default=None)
 
     def _step(self) -> None:
         """Looked at again: much may have happened while others had their turns."""
