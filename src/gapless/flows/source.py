@@ -2,7 +2,8 @@
 
 Each stream is served by itself. What its follower does not take waits in the feeds (`core.flows.feed`), bounded; a
 follower that is silent for `SILENCE_S` is let go, and comes back when it can. Who cannot prove itself is told nothing
-and is said once in a while: anybody on the data network can try.
+and is said once in a while: anybody on the data network can try. Who speaks otherwise does not hide who is refused: a
+host of another version, or with another key, is an operator's to mend.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 from gapless.core.flows.window import Window
-from gapless.errors import GaplessError, Unavailable
+from gapless.errors import GaplessError, Refused, Unavailable
 from gapless.flows.figures import Figures
 from gapless.flows.hearing import Ears
 from gapless.flows.telling import Telling
@@ -68,7 +69,7 @@ class Source:
         self._connections = 0
         self._unproven = Counter[str]()
         """By address."""
-        self._strangers, self._crowd = Ailment(), Ailment()
+        self._strangers, self._refused, self._crowd = Ailment(), Ailment(), Ailment()
         self._log = get_logger()
 
     async def serve(self, address: str, port: int) -> None:
@@ -112,7 +113,8 @@ class Source:
         except (GaplessError, Malformed) as error:
             self._figures.turned_away += 1
             what = "somebody who connected for flows was turned away, or a stream broke"
-            self._strangers.persists(self._log.warning, what, address=who, reason=str(error))
+            ailment = self._refused if isinstance(error, Refused) else self._strangers
+            ailment.persists(self._log.warning, what, address=who, reason=str(error))
         except asyncio.CancelledError:
             return  # asyncio's server would take it for an error of its own
         finally:

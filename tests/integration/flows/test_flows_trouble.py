@@ -147,7 +147,7 @@ async def test_who_has_another_key_is_told_nothing(pair: Pair) -> None:
     pair.connected()
     good, bad = pair.source(), pair.sink(key=b"x" * 32)
     async with pair.following(good, bad):
-        await until("it was turned away", lambda: good._strangers._since_s is not None)
+        await until("it was turned away", lambda: good._refused._since_s is not None)
         assert pair.figures["a"].streams == 0
     assert pair.tracked("b") == []
 
