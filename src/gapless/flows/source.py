@@ -2,7 +2,8 @@
 
 Each stream is served by itself. What its follower does not take waits in the feeds (`core.flows.feed`), bounded; a
 follower that is silent for `SILENCE_S` is let go, and comes back when it can. Who cannot prove itself is told nothing
-and is said once in a while: anybody on the data network can try.
+and is said once in a while: anybody on the data network can try. Who speaks otherwise does not hide who is refused: a
+host of another version, or with another key, is an operator's to mend.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 from gapless.core.flows.window import Window
-from gapless.errors import GaplessError, Unavailable
+from gapless.errors import GaplessError, Refused, Unavailable
 from gapless.flows.figures import Figures
 from gapless.flows.hearing import Ears
 from gapless.flows.telling import Telling
@@ -68,7 +69,7 @@ class Source:
         self._connections = 0
         self._unproven = Counter[str]()
         """By address."""
-        self._strangers, self._crowd = Ailment(), Ailment()
+        self._strangers, self._refused, self._crowd = Ailment(), Ailment(), Ailment()
         self._log = get_logger()
 
     async def serve(self, address: str, port: int) -> None:
@@ -93,11 +94,11 @@ class Source:
             self._figures.lag_s = max(self._figures.lag_s, session.lag_s(now))
 
     def flushed(self, wanted: Mapping[RouterId, HostName]) -> list[RouterId]:
-        """Of these routers, those of which the follower named has all that the kernel has said by now. As long as they
-        are asked about, their copies come first.
+        """Of these routers, those of which the follower named has all that the kernel had said when they were asked
+        about first (`Telling.is_flushed`). As long as they are asked about, their copies come first.
         """
         for session in self._sessions:
-            session.hurried = {each for each, follower in wanted.items() if follower == session.follower}
+            session.hurry({each for each, follower in wanted.items() if follower == session.follower})
         return sorted({each for session in self._sessions for each in session.flushed()})
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -112,7 +113,8 @@ class Source:
         except (GaplessError, Malformed) as error:
             self._figures.turned_away += 1
             what = "somebody who connected for flows was turned away, or a stream broke"
-            self._strangers.persists(self._log.warning, what, address=who, reason=str(error))
+            ailment = self._refused if isinstance(error, Refused) else self._strangers
+            ailment.persists(self._log.warning, what, address=who, reason=str(error))
         except asyncio.CancelledError:
             return  # asyncio's server would take it for an error of its own
         finally:
@@ -177,7 +179,7 @@ class _Session:
     ) -> None:
         self._stream, self._telling, self._is_open, self._figures = stream, telling, is_open, figures
         self.follower = stream.peer
-        self.hurried: set[RouterId] = set()
+        self._hurried: set[RouterId] = set()
         """Routers whose copies come first."""
         self._listing = listing
         self._channels: dict[int, Telling] = {}
@@ -204,9 +206,16 @@ class _Session:
         while sum(telling.waiting for telling in self._channels.values()) > MOST_WAITING:
             max(self._channels.values(), key=lambda telling: telling.waiting).give_up(now)
 
+    def hurry(self, routers: set[RouterId]) -> None:
+        """Those whose copies come first from now on, until their follower has all."""
+        for each in self._channels.values() if routers != self._hurried else ():
+            if each.router_id not in routers:
+                each.ask_no_more()
+        self._hurried = routers
+
     def flushed(self) -> list[RouterId]:
         """Of those that are hurried."""
-        hurried = [each for each in self._channels.values() if each.router_id in self.hurried]
+        hurried = [each for each in self._channels.values() if each.router_id in self._hurried]
         if hurried:
             self._may_list.set()
         return [each.router_id for each in hurried if each.is_flushed(self._window.dealt_with)]
@@ -267,9 +276,9 @@ class _Session:
 
     def _next_copy(self, now: float) -> Telling | None:
         due = (each for each in self._channels.values() if each.is_due(now))
-        if not self.hurried:
+        if not self._hurried:
             return next(due, None)
-        return min(due, key=lambda each: (each.router_id not in self.hurried, each.channel), default=None)
+        return min(due, key=lambda each: (each.router_id not in self._hurried, each.channel), default=None)
 
     def _step(self) -> None:
         """Looked at again: much may have happened while others had their turns."""

@@ -3,6 +3,11 @@
 The rule: events are heard before a copy begins, so that whatever happens meanwhile is told after it, or in it. It is
 listed step by step, when there is a turn for it (`flows.turns`); until then nothing is heard, and nothing is open. A
 namespace that another one has replaced is not the router any more: its flows are told anew, from the new one.
+
+The second rule: the follower has a router's flows when it has dealt with the frame by which all was told that the
+kernel had said when that was asked for; what is said later is on its way like any other change. So a router on which
+connections begin all the time has its answer after one way to the follower and back, as a quiet one has. The question
+is put where nothing is missing: after a whole copy, with the kernel heard to the end. What is lost puts it anew.
 """
 
 import socket
@@ -58,6 +63,12 @@ class Telling:
         """Of the copy: what was listed and is not told yet."""
         self.last_frame = 0
         """The number of the last frame with something of this router's."""
+        self._is_asked = False
+        """What had been said when the follower was to have all is marked."""
+        self._is_copy_untold = False
+        """Of what is marked: a piece of the copy."""
+        self._answer: int | None = None
+        """The number of a frame by which all that is marked was told; None: not yet."""
 
     @property
     def oldest_at(self) -> float | None:
@@ -93,10 +104,26 @@ class Telling:
         return self._namespace is not None and self._feed.is_due(now)
 
     def is_flushed(self, dealt_with: int) -> bool:
-        """Whether the follower has all that the kernel has said by now; it has dealt with frames up to that number."""
-        if self._listening is not None:
-            self._hear()
-        return self._feed.is_whole and not self.has_something and self.last_frame <= dealt_with
+        """Whether the follower has all that the kernel had said when this was asked first; it has dealt with frames up
+        to that number. With that answer the question is over: who asks again asks for what is said until then.
+        """
+        if not self._is_asked:
+            self._ask()
+        if self._is_asked and self._answer is None and self._feed.is_mark_told and not self._is_copy_untold:
+            self._answer = self.last_frame
+        if self._answer is None or self._answer > dealt_with:
+            return False
+        self.ask_no_more()
+        return True
+
+    def _ask(self) -> None:
+        if self._listening is not None and not self._hear() and self._feed.is_whole:
+            self._feed.mark()
+            self._is_asked, self._is_copy_untold = True, bool(self._ready)
+
+    def ask_no_more(self) -> None:
+        """Nobody wants to know whether the follower has all."""
+        self._is_asked, self._answer = False, None
 
     def look(self, *, is_open: bool) -> None:
         """Converge: let go of a namespace where the router is not open any more, or that another one has replaced."""
@@ -149,6 +176,7 @@ class Telling:
             self._listening = None
         self._namespace = None
         self._feed.stopped()
+        self.ask_no_more()
 
     def _hear(self) -> bool:
         """Take in what the kernel says; whether there is more."""
@@ -194,6 +222,7 @@ class Telling:
         if not is_known:
             self._feed.lost(now)
         self._figures.overruns += 1
+        self.ask_no_more()
         self._end_copy()
         if self._listening is not None:
             self._ears.remove(self._listening)
@@ -204,7 +233,7 @@ class Telling:
         """What can be told now, in about `room` bytes: what was listed first, for changes that are heard are newer, or
         are followed by what is.
         """
-        ready, self._ready = self._ready, []
+        ready, self._ready, self._is_copy_untold = self._ready, [], False
         for section in ready:
             room -= SECTION_BYTES + len(section.messages)
             yield section

@@ -11,7 +11,9 @@ cannot run is better off elsewhere, with its connections or without. As long as 
 else of the plan is followed at once and acknowledged, together with what is open: what waits here is said to be open
 still, which is why that proves nothing of it (`Reporting`).
 
-What begins between the last look and the closing, a few milliseconds later, is not copied.
+"All" is what the kernel had said when the flows process was asked (`flows/telling.py`): a router on which connections
+begin all the time is waited for no longer than a quiet one. What begins from then on, until the router closes some
+tens of milliseconds later, may not be copied.
 """
 
 from collections.abc import Collection, Iterable, Mapping

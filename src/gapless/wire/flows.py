@@ -7,7 +7,9 @@ the cluster's key first, follower on the right:
                  <- Hello      who I am, whom I meant, my nonce; HMAC over both nonces and all of that
         Welcome  ->        the source's HMAC over the same
 
-Three JSON messages, each after two bytes of length. Then frames, in both directions:
+Three JSON messages, each after two bytes of length. The version is read first, for the rest of another one's words may
+be otherwise; and a follower says its own also to a source of another one, so that both know why they part. Then frames,
+in both directions:
 
     offset  size
          0     4   length of what follows, without the tag
@@ -120,6 +122,13 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     drop: tuple[int, ...] = ()
 
 
+class _Versioned(msgspec.Struct, frozen=True):
+    """What a first word of any version has."""
+
+    version: int
+
+
+_versioned: Decoder[_Versioned] = Decoder(_Versioned)
 _greeting: Decoder[Greeting] = Decoder(Greeting)
 _hello: Decoder[Hello] = Decoder(Hello)
 _welcome: Decoder[Welcome] = Decoder(Welcome)
@@ -241,8 +250,9 @@ async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, me:
     nonce = fresh_nonce()
     async with _in_time():
         _say(writer, Greeting(version=VERSION, nonce=nonce))
-        hello = _hello.decode(await _hear(reader))
-        _check_version(hello.version)
+        word = await _hear(reader)
+        _check_version(word)
+        hello = _hello.decode(word)
         said = _Said(me, hello.follower, hello.source, nonce, hello.nonce)
         if hello.source != me.name:
             raise Refused(f"it looks for host {hello.source}, and this is {me.name}")
@@ -262,8 +272,7 @@ async def connect(host: str, port: int, source: HostName, me: Identity) -> Strea
         raise Unavailable(f"it cannot be reached: {reason}") from error
     try:
         async with _in_time():
-            greeting = _greeting.decode(await _hear(reader))
-            _check_version(greeting.version)
+            greeting = await _greeted(reader, writer, source, me)
             nonce = fresh_nonce()
             said = _Said(me, me.name, source, greeting.nonce, nonce)
             hello = Hello(version=VERSION, follower=me.name, source=source, nonce=nonce, proof=said.proof("follower"))
@@ -275,6 +284,19 @@ async def connect(host: str, port: int, source: HostName, me: Identity) -> Strea
         writer.transport.abort()
         raise
     return Stream(reader, writer, source, said.seal("follower"), said.seal("source"))
+
+
+async def _greeted(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: HostName, me: Identity
+) -> Greeting:
+    """The source's first word. One of another version is told this one, and nothing is proven to it."""
+    word = await _hear(reader)
+    try:
+        _check_version(word)
+    except Refused:
+        _say(writer, Hello(version=VERSION, follower=me.name, source=source, nonce="", proof=""))
+        raise
+    return _greeting.decode(word)
 
 
 class _in_time(contextlib.AbstractAsyncContextManager[None]):  # noqa: N801 - reads like the timeout that it is
@@ -324,8 +346,9 @@ class _Said:
         return hmac.new(self.me.key, msgspec.json.encode(said), hashlib.sha256).digest()
 
 
-def _check_version(version: int) -> None:
-    if version != VERSION:
+def _check_version(word: bytes) -> None:
+    """Raises Refused, Malformed."""
+    if (version := _versioned.decode(word).version) != VERSION:
         raise Refused(
             f"it speaks version {version} of the flow stream, this host version {VERSION}: install the same release of "
             "Gapless on both; until then connections do not survive a takeover between them"

@@ -2,11 +2,14 @@
 
 import asyncio
 import socket
+from itertools import count
 from pathlib import Path
 
 import pytest
 from flow_fixtures import CLIENT, FLOATING, PATIENCE_S, ROUTER, SERVER, Pair, at, sh, until
+from flow_messages import udp_entry
 
+from gapless.flows.driver import FLUSH_LOOK_S
 from gapless.flows.entries import flow_of
 from gapless.flows.table import Table
 from gapless.kernel.netns import DIRECTORY
@@ -148,6 +151,23 @@ async def test_it_is_known_when_a_follower_has_all_that_was_said(pair: Pair) -> 
         assert source.flushed(to) == [], "what the kernel has just said is on its way"
         await until("that is there, too", lambda: source.flushed(to) == [ROUTER])
         assert source.flushed({ROUTER: HostName("c")}) == [], "which has nothing"
+
+
+async def test_a_router_on_which_connections_begin_all_the_time_is_flushed_with_all_that_were_there(pair: Pair) -> None:
+    """Before each look the kernel has another one, which nobody has heard of yet: nearly two hundred a second."""
+    source, to, ports = pair.source(), {ROUTER: HostName("b")}, count(2000)
+    with Table(DIRECTORY / "a") as table:
+        async with pair.following(source, pair.sink()):
+            await until("it is followed", lambda: source.flushed(to) == [ROUTER])
+            before = [udp_entry(next(ports)) for _ in range(100)]
+            assert table.make(before) == []
+            async with asyncio.timeout(PATIENCE_S):
+                assert table.make([udp_entry(next(ports))]) == []
+                while source.flushed(to) != [ROUTER]:
+                    await asyncio.sleep(FLUSH_LOOK_S)
+                    assert table.make([udp_entry(next(ports))]) == []
+            copied = {line.split("sport=")[1].split()[0] for line in pair.tracked("b")}
+            assert {str(port) for port in range(2000, 2100)} <= copied
 
 
 def _listens(name: str) -> bool:

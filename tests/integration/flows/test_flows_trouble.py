@@ -5,7 +5,7 @@ import contextlib
 import time
 
 import pytest
-from flow_fixtures import ROUTER, Pair, until
+from flow_fixtures import PATIENCE_S, ROUTER, Pair, until
 from flow_messages import udp_entry
 
 from gapless.errors import Unavailable
@@ -16,6 +16,8 @@ from gapless.flows.table import Table
 from gapless.kernel.netns import DIRECTORY
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
+from gapless.wire import flows as wire
+from logged import kept
 
 pytestmark = pytest.mark.isolated
 
@@ -28,6 +30,11 @@ def make(name: str, entries: list[Entry]) -> None:
 
 def has(pair: Pair, words: str) -> bool:
     return any(words in line for line in pair.tracked("b"))
+
+
+async def heard_out(stream: wire.Stream) -> None:
+    while True:
+        await stream.receive(PATIENCE_S)
 
 
 async def test_a_stream_that_breaks_is_made_anew_and_nothing_is_missing(pair: Pair) -> None:
@@ -86,27 +93,61 @@ async def test_a_flow_whose_port_is_taken_on_the_standby_has_it_when_the_copy_is
         await until("both are there, translated alike", lambda: has(pair, "sport=2001") and has(pair, "dport=3000"))
 
 
-async def test_strangers_and_hostile_bytes_change_nothing(pair: Pair) -> None:
+async def test_strangers_and_hostile_bytes_are_closed_upon_and_said_and_change_nothing(pair: Pair) -> None:
     pair.connected()
-    source = pair.source()
-    async with pair.following(source, pair.sink()):
-        await until("the flow is on b", lambda: len(pair.tracked("b")) == 1)
-        for said in (b"", b"\xff" * 5000, b"\0\2{}", b"GET / HTTP/1.1\r\n\r\n"):
-            reader, writer = await asyncio.open_connection("127.0.0.1", 9695)
-            writer.write(said)
-            writer.write_eof()
-            with contextlib.suppress(ConnectionError):
-                await reader.read()
-            writer.close()
-        pair.connected(5003)
-        await until("the next one is copied too", lambda: len(pair.tracked("b")) == 2)
+    strange = (b"\xff" * 5000, b"\0\2{}", b"GET / HTTP/1.1\r\n\r\n")
+    with kept("flows") as lines:
+        async with pair.following(pair.source(), pair.sink()):
+            await until("the flow is on b", lambda: len(pair.tracked("b")) == 1)
+            for said in strange:
+                reader, writer = await asyncio.open_connection("127.0.0.1", 9695)
+                writer.write(said)
+                with contextlib.suppress(ConnectionError):
+                    await reader.read()  # until it is closed there
+                writer.close()
+            proven = await wire.connect("127.0.0.1", 9695, HostName("a"), pair.identity("c"))
+            proven._writer.write(b"\xff" * 200)
+            with pytest.raises(Unavailable, match="the stream ended"):
+                await heard_out(proven)
+            proven.close()
+            assert pair.figures["a"].turned_away == len(strange)
+            assert len([line for line in lines if "was turned away" in line]) == 1
+            assert len([line for line in lines if "flow stream down" in line and "follower=c" in line]) == 1
+            pair.connected(5003)
+            await until("the next one is copied too", lambda: len(pair.tracked("b")) == 2)
+
+
+async def test_a_frame_with_one_bad_section_leaves_the_kernel_as_it_was(pair: Pair) -> None:
+    make("b", [udp_entry(2000)])
+    heard: asyncio.Queue[wire.Stream] = asyncio.Queue()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.put_nowait(await wire.accept(reader, writer, pair.identity("a")))
+
+    good = wire.pack([wire.Section(0, wire.Part.BEGIN), wire.Section(0, wire.Part.END)])
+    bad = wire.pack([wire.Section(0, wire.Part.CHANGES, b"\xff" * 40)])
+    async with await asyncio.start_server(connected, "127.0.0.1", 9695):
+        following = asyncio.ensure_future(pair.sink().run())
+        try:
+            for body, remains in ((good + bad, 1), (good, 0)):
+                stream = await heard.get()
+                assert (await stream.receive(PATIENCE_S))[0] is wire.Kind.WANTED
+                await stream.send(wire.Kind.DATA, body)
+                with contextlib.suppress(Unavailable):
+                    while (await stream.receive(PATIENCE_S))[0] is not wire.Kind.APPLIED:
+                        pass
+                assert len(pair.tracked("b")) == remains
+                stream.close()
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
 
 
 async def test_who_has_another_key_is_told_nothing(pair: Pair) -> None:
     pair.connected()
     good, bad = pair.source(), pair.sink(key=b"x" * 32)
     async with pair.following(good, bad):
-        await until("it was turned away", lambda: good._strangers._since_s is not None)
+        await until("it was turned away", lambda: good._refused._since_s is not None)
         assert pair.figures["a"].streams == 0
     assert pair.tracked("b") == []
 

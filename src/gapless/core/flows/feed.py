@@ -23,6 +23,9 @@ until it has gone on for long enough, and if it is over by then, nobody hears of
 heard to become assured was there before, and is taken for old enough: so what a follower has is not over for it only
 because something was lost here.
 
+The fourth rule: a mark is told when each flow of which a change waited at the mark has been told of, as it was then or
+as it became since. What happens after the mark is not waited for, so a mark is told also where changes never pause.
+
 Once in a while a router is copied for no reason (`REFRESH_S`): a flow that goes on makes no events, and the copy would
 time out where nothing refreshes it.
 """
@@ -65,6 +68,8 @@ class Feed:
         """Flows that the follower has, or will have when it has read all that is told."""
         self._unnamed: set[bytes] = set()
         """Of a copy that is under way: what was told before it, and was not named since."""
+        self._marked: set[bytes] = set()
+        """Flows of which a change waits since before the mark."""
         self._due_at = -inf
         self._began_at = 0.0
         self.state = FeedState.WAITING
@@ -94,6 +99,15 @@ class Feed:
     def waiting(self) -> int:
         """Changes that wait to be told."""
         return len(self._changes)
+
+    @property
+    def is_mark_told(self) -> bool:
+        """What waited at the last mark was told."""
+        return not self._marked
+
+    def mark(self) -> None:
+        """What waits now is what the mark stands for; there is one mark."""
+        self._marked = set(self._changes)
 
     def is_due(self, now: float) -> bool:
         """Whether a copy should begin now."""
@@ -186,6 +200,7 @@ class Feed:
         else:
             for flow in list(islice(self._changes, len(taken))):
                 del self._changes[flow]
+                self._marked.discard(flow)
         return b"".join(taken)
 
     def _admit(self, flow: bytes) -> bool:
@@ -207,6 +222,7 @@ class Feed:
 
     def _forget(self) -> None:
         self._changes.clear()
+        self._marked.clear()
         self.oldest_at = None
 
     def _forget_all(self) -> None:

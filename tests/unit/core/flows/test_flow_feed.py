@@ -293,3 +293,31 @@ def test_what_waits_is_bounded_and_the_last_change_of_each_flow_is_never_left_ou
             last.clear()
         assert it.waiting <= 3
     assert it.take(ROOM) == b"".join(last.values())
+
+
+def test_a_mark_is_told_with_what_waited_then_whatever_happens_after_it() -> None:
+    it = following()
+    for flow in (b"1", b"2"):
+        it.heard(flow, b"m" + flow, 0.0)
+    it.mark()
+    it.heard(b"3", b"m3", 1.0)
+    assert (it.take(2), it.is_mark_told) == (b"m1", False)
+    it.heard(b"4", b"m4", 1.0)
+    assert (it.take(2), it.is_mark_told, it.waiting) == (b"m2", True, 2)
+
+
+def test_of_a_flow_that_changes_again_after_the_mark_the_change_that_waits_is_waited_for() -> None:
+    it = following()
+    it.heard(b"1", b"m1", 0.0)
+    it.mark()
+    it.heard(b"2", b"m2", 1.0)
+    it.heard(b"1", b"n1", 1.0)
+    assert (it.take(2), it.is_mark_told) == (b"m2", False), "its follower has not heard of it yet"
+    assert (it.take(ROOM), it.is_mark_told) == (b"n1", True)
+
+
+def test_a_mark_where_nothing_waits_is_told() -> None:
+    it = following()
+    it.mark()
+    it.heard(b"1", b"m1", 0.0)
+    assert it.is_mark_told

@@ -1,0 +1,104 @@
+"""Whether a follower has all that a router's kernel had said when that was asked for, whatever it goes on saying."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from flow_kernel import Kernel, SmallTable, began, flows, router
+from test_flow_behind import Reader, running, serving, until
+from test_flow_policy import following
+
+from gapless.core.backoff import Pace
+from gapless.core.flows import feed
+from gapless.flows import hearing
+from gapless.flows.figures import Figures
+from gapless.flows.source import Source
+from gapless.model.host import HostName
+from gapless.wire import flows as wire
+from gapless.wire.flows import Kind
+
+ROUTER = router(1)
+ASKED = {ROUTER: HostName("b")}
+
+
+@asynccontextmanager
+async def followed(
+    kernel: Kernel, port: int, figures: Figures | None = None
+) -> AsyncIterator[tuple[Source, SmallTable]]:
+    """The router's source, and its follower's table."""
+    sink, table = following(kernel, port)
+    async with serving(kernel, figures or Figures(), port) as source, running(sink.run()):
+        yield source, table
+
+
+async def test_a_router_whose_flows_never_pause_is_flushed_with_all_that_was_there_when_it_was_asked(
+    kernel: Kernel, free_tcp_port: int
+) -> None:
+    """Before each look another flow has begun, and nobody has heard of it yet."""
+    await kernel.begins(ROUTER, [1])
+    async with followed(kernel, free_tcp_port) as (source, table):
+        await until(lambda: len(table.there) == 1)
+        await kernel.begins(ROUTER, range(2, 200))
+        ports = iter(range(200, 5000))
+        while source.flushed(ASKED) != [ROUTER]:
+            await asyncio.sleep(0)
+            await kernel.begins(ROUTER, [next(ports)])
+        assert flows(range(1, 200)) <= set(table.there)
+
+
+async def test_each_answer_is_to_a_question_of_its_own(kernel: Kernel, free_tcp_port: int) -> None:
+    async with followed(kernel, free_tcp_port) as (source, table):
+        await until(lambda: source.flushed(ASKED) == [ROUTER])
+        await kernel.begins(ROUTER, [1])
+        assert source.flushed(ASKED) == [], "it has begun since"
+        await until(lambda: source.flushed(ASKED) == [ROUTER])
+        await kernel.begins(ROUTER, [2])
+        assert source.flushed(ASKED) == []
+        await until(lambda: len(table.there) == 2)
+        source.flushed({})  # it is not to move any more
+        await kernel.begins(ROUTER, [3])
+        assert source.flushed(ASKED) == [], "what was asked before is over"
+
+
+async def test_events_that_are_not_heard_to_their_end_are_no_answer(
+    kernel: Kernel, free_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing, "AT_ONCE", 10)
+    async with followed(kernel, free_tcp_port) as (source, table):
+        await until(lambda: source.flushed(ASKED) == [ROUTER])
+        await kernel.begins(ROUTER, range(1, 100))
+        await until(lambda: source.flushed(ASKED) == [ROUTER])
+        assert set(table.there) == flows(range(1, 100))
+
+
+async def test_who_lost_something_is_flushed_when_it_was_copied_again(
+    kernel: Kernel, free_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "PAUSE", Pace(first_s=0.05, most_s=0.05))
+    figures = Figures()
+    async with followed(kernel, free_tcp_port, figures) as (source, table):
+        await until(lambda: source.flushed(ASKED) == [ROUTER])
+        await kernel.begins(ROUTER, range(1, 100))
+        assert source.flushed(ASKED) == []
+        (session,) = source._sessions
+        (telling,) = session._channels.values()
+        telling.give_up(0.0)
+        assert source.flushed(ASKED) == [], "whatever the follower has dealt with"
+        await until(lambda: source.flushed(ASKED) == [ROUTER])
+        assert (set(table.there), figures.copies) == (flows(range(1, 100)), 2)
+
+
+async def test_a_follower_that_has_read_all_and_dealt_with_nothing_has_nothing(
+    kernel: Kernel, free_tcp_port: int
+) -> None:
+    figures = Figures()
+    async with serving(kernel, figures, free_tcp_port) as source, Reader.of(free_tcp_port, ROUTER) as follower:
+        await follower.reads(lambda: source.flushed(ASKED) == [ROUTER])
+        await kernel.begins(ROUTER, [1])
+        assert source.flushed(ASKED) == []
+        while began(1) not in (await follower._stream.receive(10.0))[1]:
+            pass
+        assert source.flushed(ASKED) == []
+        await follower._stream.send(Kind.APPLIED, wire.pack_number(follower._stream.received))
+        await until(lambda: source.flushed(ASKED) == [ROUTER])
