@@ -26,6 +26,7 @@ async def next_hint(watcher: DriftWatcher) -> Hint:
         lambda: ip(f"link set {TAP_A} down"),
         lambda: ip(f"link set {TAP_A} nomaster"),
         lambda: ip(f"link set {TAP_A} mtu 1000"),
+        lambda: ip(f"link set {TAP_A} group 1"),
         lambda: ip(f"link set {QR_A} down", inside=NAMESPACE),
         lambda: ip(f"netns delete {NAMESPACE}"),
     ],

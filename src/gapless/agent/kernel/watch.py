@@ -1,5 +1,5 @@
 """Hints that a router may have drifted: something happened in its namespace (`events`); a tap, bridge, tunnel or uplink
-went, went down or was unplugged; a namespace's name went.
+went, went down, was unplugged or changed its device group, which says whether it is guarded; a namespace's name went.
 
 The rule: a hint says "look at this router sooner", never what is wrong; the reconcile observes for itself. Hints may
 be lost (the kernel drops notifications when a reader is slow, and says so); the periodic audit finds the rest.
@@ -154,7 +154,7 @@ class DriftWatcher:
             self._hint_about(was)
 
     def _note_link(self, link: KernelLink) -> None:
-        """Remember what passes frames; a hint when one that did no longer does, or was plugged elsewhere."""
+        """Remember what passes frames; a hint when one that did no longer does, or is elsewhere than it was."""
         if not link.is_ours and link.name not in self._uplinks:
             return
         if link.group == DOOMED_GROUP:
@@ -162,7 +162,7 @@ class DriftWatcher:
         elif self._passes(link):
             was = self._passing.get(link.index)
             self._passing[link.index] = link
-            if was is not None and (was.master, was.mtu, was.name) != (link.master, link.mtu, link.name):
+            if was is not None and _place(was) != _place(link):
                 self._hint_about(was)
         elif (was := self._passing.pop(link.index, None)) is not None:
             self._hint_about(was)
@@ -195,6 +195,14 @@ class DriftWatcher:
                     self._hint(None)
                 elif name.startswith(NAMESPACE_PREFIX):
                     self._hint(RouterId(name.removeprefix(NAMESPACE_PREFIX)))
+
+
+def _place(link: KernelLink) -> tuple[object, ...]:
+    """Where a link is, and under which rules: a standby's tap that leaves its group forwards beside the active one.
+
+    The agent moves taps, too, when a router becomes guarded or classic. Being heard of, that costs one look.
+    """
+    return link.name, link.master, link.mtu, link.group
 
 
 def _is_tap(link: KernelLink) -> bool:
