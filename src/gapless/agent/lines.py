@@ -16,6 +16,9 @@ from gapless.observe.words import counted
 WHAT_LETTERS = 500
 """Of what was changed: the first operations name the cause, the rest follows from it."""
 
+NAMED = 5
+"""Routers in one line. Who looks for one that left knows its name, and finds its new host in `gapless status`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
@@ -66,7 +69,9 @@ class Lines:
         """All that are to go were tried."""
         if self._removed:
             count = counted(len(self._removed), "router")
-            self.say(f"removed {count} no longer this host's: {', '.join(self._removed)}")
+            named, others = self._removed[:NAMED], len(self._removed) - NAMED
+            and_others = f" and {others:,} more" if others > 0 else ""
+            self.say(f"removed {count} no longer this host's: {', '.join(named)}{and_others}")
             self._removed.clear()
 
     def changed(self, entry: Entry, job: Reconcile, done: Done, *, is_build: bool) -> None:

@@ -2,7 +2,7 @@
 
 The rule: what drifted and what a plan asks for take turns, so that neither a storm of hints nor a large plan holds the
 other up; then comes what failed and is tried again, when its time has come. Removals are a queue of their own, since
-`agent.worklist` has them come before all else, or wait.
+`agent.worklist` has them come before all else but repairs of what forwards, or wait.
 
 Of what a plan asks for, routers that this host forwards for overtake standbys, and so do their retries: traffic waits
 for them. Otherwise the queues keep the order in which routers were asked for.
@@ -130,6 +130,10 @@ class Queues:
                 self._was_drift = queue is self._drifted
                 return job
         return self._first(self._again, start, may)
+
+    def next_drifted(self, start: Start, may: May) -> Job | None:
+        """Of what drifted alone."""
+        return self._first(self._drifted, start, may)
 
     def _first(self, queue: dict[RouterId, None], start: Start, may: May) -> Job | None:
         why = Why.DRIFT if queue is self._drifted else Why.PLAN

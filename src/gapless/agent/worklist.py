@@ -1,13 +1,14 @@
 """What the agent works on next. Pure: plans, findings and results in; jobs, reports and log lines out.
 
-Rule 1: with a confirmed plan, what is no longer this host's goes first. No router is reconciled before every removal
-was tried once; a removal that fails is tried again later and holds up nobody.
+Rule 1: with a confirmed plan, what is no longer this host's goes first. Nothing is built, and no standby repaired,
+before every removal was tried once; a removal that fails is tried again later and holds up nobody. Repairs of what
+forwards here take turns with removals, for traffic waits for them.
 Rule 2: an unconfirmed plan removes nothing and builds nothing that was not there: it may run elsewhere by now.
 Rule 3: one router's work runs in sequence. A newer plan waits for the job at hand, then the work is done anew, and
 what the older job achieved is told to nobody.
-Rule 4: removals; then drift and plans in turn, standbys after what forwards here, then retries (`agent.queues`); then a
-portion of the sweep, then audits. While this host takes over (`hold`) only that is begun which traffic waits for: an
-opened router that is not built, and repairs of what forwards.
+Rule 4: removals, and repairs of what forwards here; then drift and plans in turn, standbys after what forwards here,
+then retries (`agent.queues`); then a portion of the sweep, then audits. While this host takes over (`hold`) only that
+is begun which traffic waits for: an opened router that is not built, and repairs of what forwards.
 
 Rule 5: a router that forwards is not given up for one failure: FAILED makes the controller move it, which costs a gap,
 while most failures pass. It stays what it was said to be for `PATIENT_TRIES` tries more. A first build that fails is
@@ -29,7 +30,7 @@ from gapless.agent.hold import Hold
 from gapless.agent.jobs import Done, Failed, Job, Reconcile, Remove, Removed, Result, Sweep, Why
 from gapless.agent.lines import Line, Lines, in_brief
 from gapless.agent.progress import Progress
-from gapless.agent.queues import Queues
+from gapless.agent.queues import Queues, Start
 from gapless.agent.told import Told
 from gapless.agent.turns import Turns
 from gapless.core.backoff import Backoff, Pace
@@ -67,6 +68,8 @@ class Worklist:
         """Something waited for the end of the hold."""
         self._turns = Turns(audit_period_s)
         self._audited: RouterId | None = None
+        self._was_repair = True
+        """It is the turn of removals."""
         self._sweep_is_due = False
         self._sweep_is_running = False
         self._networks_kept: frozenset[Network] | None = None
@@ -173,7 +176,7 @@ class Worklist:
             self._was_held |= job is None and self._queues.is_waiting
             return job
         if self._queues.has_removals:
-            return self._start_removals(now)
+            return self._repair_or_remove(start, now)
         return self._queues.next_in_turn(start, self._is_free) or self._due_sweep() or self._due_audit(now)
 
     def next_deadline(self) -> float | None:
@@ -383,14 +386,15 @@ class Worklist:
 
     def _cannot_wait(self, router_id: RouterId, why: Why) -> bool:
         """Whether it is free, and people notice when this is done a little later."""
-        if router_id in self._busy:
-            return False
-        if router_id in self._hold.unbuilt:
-            return True
+        is_unbuilt = router_id in self._hold.unbuilt and router_id not in self._busy
+        return is_unbuilt or self._is_repair(router_id, why)
+
+    def _is_repair(self, router_id: RouterId, why: Why) -> bool:
+        """Whether it is free, and may have drifted while it forwards here."""
         entry = self._entries.get(router_id)
-        if entry is None or entry.wanted is None or why is not Why.DRIFT:
+        if entry is None or entry.wanted is None or router_id in self._busy:
             return False
-        return entry.wanted.forwards
+        return why is Why.DRIFT and entry.wanted.forwards
 
     def _job_for(self, entry: Entry, why: Why) -> Reconcile | Remove | None:
         """What to do with a router, by its levels alone."""
@@ -409,6 +413,13 @@ class Worklist:
         # A retry stays FAILED, with its reason, until it succeeds; what runs stays what it is while it is looked at.
         if isinstance(job, Reconcile) and not entry.has_run and not has_failed:
             self._say(entry, RouterState.BUILDING)
+        return job
+
+    def _repair_or_remove(self, start: Start, now: float) -> Job | None:
+        """In turn, so that neither many removals nor a storm of hints holds the other up."""
+        removal = self._start_removals(now) if self._was_repair else None
+        job = removal or self._queues.next_drifted(start, self._is_repair) or self._start_removals(now)
+        self._was_repair = isinstance(job, Reconcile)
         return job
 
     def _start_removals(self, now: float) -> Remove | None:

@@ -33,7 +33,7 @@ class AgentState(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     RESTARTING = "restarting"
-    """It ended and is started again, with back-off. Its routers go on forwarding."""
+    """It ended, or hangs and was killed; it is started again, with back-off. Its routers go on forwarding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,8 @@ class _Life:
     works: bool = False
     trouble: str = ""
     """Why it had to be killed, or why it gave up, in words for an operator."""
+    is_given_up: bool = False
+    """It was killed, and that was told."""
 
     def kill(self, trouble: str) -> None:
         self.trouble = self.trouble or trouble
@@ -126,7 +128,6 @@ class Supervisor:
             how = await self._one_life()
             lasted_s = time.monotonic() - began_at
             wait_s = self._backoff.after(lasted_s)
-            self._listener.agent_is(AgentState.RESTARTING, how)
             self._log.warning(
                 f"agent ended ({how}) after {lasted_s:.1f} s; starting it again in {wait_s * 1000:.0f} ms; "
                 "routers go on forwarding"
@@ -138,13 +139,25 @@ class Supervisor:
         try:
             life = await self._start()
         except OSError as error:
-            return f"it cannot be started: {refusals.why(error, Trying.START)}"
+            how = f"it cannot be started: {refusals.why(error, Trying.START)}"
+            self._listener.agent_is(AgentState.RESTARTING, how)
+            return how
         self._log.info("agent started", pid=life.process.pid)
         try:
             status = await self._accompany(life)
         finally:
             await self._see_off(life)
-        return life.trouble or how_it_ended(status)
+        how = life.trouble or how_it_ended(status)
+        if not life.is_given_up:
+            self._listener.agent_is(AgentState.RESTARTING, how)
+        return how
+
+    def _give_up(self, life: _Life, trouble: str) -> None:
+        """Kill an agent that does not work. That is told at once: in the kernel's hands it ends when they let it go."""
+        life.kill(trouble)
+        if not life.is_given_up:
+            life.is_given_up = True
+            self._listener.agent_is(AgentState.RESTARTING, life.trouble)
 
     async def _start(self) -> _Life:
         ours, its = socket.socketpair()
@@ -226,20 +239,20 @@ class Supervisor:
                 life.ticks_silent, life.has_spoken = 0, True
                 self._heard(life, message)
         except Unavailable as error:
-            life.kill(str(error))
+            self._give_up(life, str(error))
             return
         await asyncio.sleep(self._patience.farewell_s)
-        life.kill("it closed its end of the local link and went on")
+        self._give_up(life, "it closed its end of the local link and went on")
 
     def _heard(self, life: _Life, message: FromAgent) -> None:
         match message:
             case AgentAlive():
                 if message.busy_s > self._patience.busy_s:
-                    life.kill(f"it hung: one piece of kernel work has taken {message.busy_s:.0f} s")
+                    self._give_up(life, f"it hung: one piece of kernel work has taken {message.busy_s:.0f} s")
             case AgentUnable():
                 life.trouble = message.reason
             case AgentReport():
-                if not life.works:
+                if not life.works and not life.is_given_up:
                     life.works = True
                     self._works(life)
                 self._listener.agent_said(message)
@@ -258,7 +271,7 @@ class Supervisor:
             life.ticks_silent += 1
             most = self._patience.silent_ticks if life.has_spoken else self._patience.start_ticks
             if life.ticks_silent > most:
-                life.kill(f"it hung: it said nothing for {most * self._patience.tick_s:g} s")
+                self._give_up(life, f"it hung: it said nothing for {most * self._patience.tick_s:g} s")
                 return
 
 

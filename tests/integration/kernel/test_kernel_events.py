@@ -190,6 +190,32 @@ def test_a_buffer_that_overran_is_a_hint_about_every_router(wires: Wires) -> Non
         host.close()
 
 
+def test_a_storm_that_never_ends_holds_up_nobody_who_catches_up(tmp_path: Path) -> None:
+    """Each turn of reading is answered with a little more than it reads."""
+    batch = tmp_path / "batch"
+    batch.write_text("address add 10.9.9.9/32 dev lo\naddress delete 10.9.9.9/32 dev lo\n" * 65)
+    heard: list[RouterId | None] = []
+
+    def say_more(hint: Hint) -> None:
+        heard.append(hint.router_id)
+        if len(heard) > 30:
+            raise AssertionError("it reads for as long as something is said")
+        ip(f"-b {batch}", inside="one")
+
+    with ears() as events, Netlink() as host:
+        for name in ("one", "two"):
+            ip(f"netns add {name}")
+            events.follow(host, RouterId(name), netns.DIRECTORY / name)
+        events.catch_up()
+        ip(f"-b {batch}", inside="one")
+        ip("link set lo up", inside="two")
+        events.on_hint = say_more
+        began_at = time.monotonic()
+        assert events.catch_up() > began_at
+        assert RouterId("two") in heard, "what was said before was heard"
+        assert readable(events), "and what is said since waits"
+
+
 async def first_of(watcher: DriftWatcher) -> Hint:
     async with asyncio.timeout(5):
         return await anext(aiter(watcher))

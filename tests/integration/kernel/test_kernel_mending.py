@@ -25,11 +25,15 @@ from kernel_fixtures import (
 )
 
 from gapless.agent.driver import Driver, Rhythm
+from gapless.agent.kernel import links
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.watch import DriftWatcher
 from gapless.agent.reconcile import Outcome, Reconciler
 from gapless.config import HostSettings
-from gapless.model.plan import Epoch, PlannedRouter, Revision, RouterReport, RouterState
+from gapless.kernel.netlink import Netlink
+from gapless.model.host import Incarnation
+from gapless.model.observed import GUARDED_GROUP
+from gapless.model.plan import Epoch, Guarded, PlannedRouter, Revision, Role, RouterReport, RouterState
 from gapless.model.router import Router, RouterId
 from gapless.wire.local import LocalLink
 from gapless.wire.messages import AgentPlan, AgentReport, FromAgent, from_agent, to_agent
@@ -37,6 +41,7 @@ from gapless.wire.messages import AgentPlan, AgentReport, FromAgent, from_agent,
 pytestmark = pytest.mark.isolated
 
 PATIENCE_S = 20.0
+TAPS = (TAP_A, TAP_OUT)
 UNTOLD = Rhythm(listing_interval_s=3600, audit_period_s=3600)
 
 
@@ -63,8 +68,8 @@ class Agent:
         self.kernel = kernel
         self.said: list[RouterReport] = []
 
-    async def plan(self, *routers: Router) -> None:
-        planned = tuple(PlannedRouter(router=it, epoch=Epoch(1)) for it in routers)
+    async def plan(self, *routers: Router, guarded: Guarded | None = None) -> None:
+        planned = tuple(PlannedRouter(router=it, epoch=Epoch(1), guarded=guarded) for it in routers)
         await self.link.send(AgentPlan(confirmed=True, revision=Revision(1), routers=planned))
 
     async def hear_until(self, is_it: Callable[[RouterReport], bool]) -> RouterReport:
@@ -126,6 +131,7 @@ BREAKAGES: dict[str, Callable[[], object]] = {
     "tap down": lambda: ip(f"link set {TAP_A} down"),
     "tap deleted": lambda: ip(f"link delete {TAP_A}"),
     "tap unplugged": lambda: ip(f"link set {TAP_OUT} nomaster"),
+    "tap in another group": lambda: ip(f"link set {TAP_OUT} group {GUARDED_GROUP}"),
     "bridge down": lambda: ip(f"link set {BRIDGE_A} down"),
     "tunnel deleted": lambda: ip("link delete vxlan-100"),
     "uplink unplugged": lambda: ip("link set ext0 nomaster"),
@@ -145,6 +151,27 @@ async def test_whatever_breaks_is_mended_because_the_kernel_told_of_it(wires: Wi
             await until(lambda before=changes: running.kernel.changes != before)  # type: ignore[misc]
             await until(lambda: wires.reaches("vm1b", OUTSIDE))
             assert all(it.state is not RouterState.FAILED for it in running.said), what
+
+
+async def test_a_standby_that_is_taken_out_of_the_guard_is_put_back_and_looked_at_once_more_at_most(
+    wires: Wires,
+) -> None:
+    def is_guarded() -> bool:
+        with Netlink() as host:
+            return all(links.find(host, TAPS)[tap].group == GUARDED_GROUP for tap in TAPS)
+
+    async with agent(wires.settings) as running:
+        one, other = router(), router(id=RouterId("2" * 8), ports=(), gateway=None)
+        await running.plan(one, other, guarded=Guarded(role=Role.STANDBY, incarnation=Incarnation(1)))
+        await running.active(one.id, other.id)
+        for tap in TAPS:
+            ip(f"link set {tap} group 0")
+            await until(is_guarded)
+        # What is heard later is followed later: by then, nothing is left to be said of the other router.
+        ip(f"netns delete qrouter-{other.id}")
+        await until(lambda: running.kernel.looks.count(other.id) > 1)
+        assert len([it for it in running.kernel.changes if "ChangeGuard" in it]) == len(TAPS)
+        assert running.kernel.looks.count(one.id) <= 1 + 2 * len(TAPS), "its own change is looked at once"
 
 
 async def test_what_an_agent_does_itself_makes_no_work(wires: Wires) -> None:

@@ -1,15 +1,20 @@
 """Hints of drift: what is noticed without looking."""
 
 import asyncio
+import socket
+from collections.abc import Callable
 
 import pytest
-from kernel_fixtures import BRIDGE_A, EXTERNAL, NAMESPACE, QR_A, ROUTER_ID, TAP_A, TENANT_A, Wires, ip, router
+from kernel_fixtures import BRIDGE_A, EXTERNAL, NAMESPACE, QR_A, ROUTER_ID, TAP_A, TAP_OUT, TENANT_A, Wires, ip, router
 
 from gapless.agent.hint import Hint
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.watch import DriftWatcher
 from gapless.agent.reconcile import Reconciler
+from gapless.errors import Unavailable
 from gapless.model.router import RouterId
+from limits_met import no_descriptor_left, no_thread_more
+from logged import kept
 
 pytestmark = pytest.mark.isolated
 
@@ -26,6 +31,7 @@ async def next_hint(watcher: DriftWatcher) -> Hint:
         lambda: ip(f"link set {TAP_A} down"),
         lambda: ip(f"link set {TAP_A} nomaster"),
         lambda: ip(f"link set {TAP_A} mtu 1000"),
+        lambda: ip(f"link set {TAP_A} group 1"),
         lambda: ip(f"link set {QR_A} down", inside=NAMESPACE),
         lambda: ip(f"netns delete {NAMESPACE}"),
     ],
@@ -71,6 +77,61 @@ async def test_foreign_things_give_no_hint_and_a_build_gives_none(wires: Wires, 
     ip(f"link delete {TAP_A}")
     assert (await next_hint(watcher)).router_id == ROUTER_ID
     watcher.close()
+
+
+def overrun(watcher: DriftWatcher, bridge: str) -> None:
+    """More is said than the watcher has room for, while nobody reads."""
+    watcher._link_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # the least that the kernel allows
+    for mtu in range(1300, 1320):
+        ip(f"link set {bridge} mtu {mtu}")
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not await asyncio.to_thread(holds):
+            pass
+
+
+def watches(watcher: DriftWatcher, name: str) -> bool:
+    return any(link.name == name for link in list(watcher._passing.values()))
+
+
+async def test_a_tap_that_was_not_heard_of_in_a_storm_is_watched_after_it(host: Reconciler) -> None:
+    host.reconcile(router(ports=()))
+    watcher = DriftWatcher(RouterEvents())
+    ip("link add storm type bridge")
+    overrun(watcher, "storm")
+    host.reconcile(router())
+    ip(f"link delete {TAP_OUT}")
+    assert not watches(watcher, TAP_A)
+    await until(lambda: watches(watcher, TAP_A))
+    told = {(await next_hint(watcher)).router_id for _ in range(len(watcher._pending))}
+    assert told == {None, ROUTER_ID}, "anything may have happened, and one tap went"
+    ip(f"link set {TAP_A} group 1")
+    assert (await next_hint(watcher)).router_id == ROUTER_ID
+    watcher.close()
+
+
+async def test_where_links_cannot_be_listed_after_a_storm_that_is_tried_again(host: Reconciler) -> None:
+    host.reconcile(router(ports=()))
+    watcher = DriftWatcher(RouterEvents())
+    ip("link add storm type bridge")
+    overrun(watcher, "storm")
+    host.reconcile(router())
+    with kept("agent") as lines:
+        with no_descriptor_left():
+            await until(lambda: bool(lines))
+        await until(lambda: watches(watcher, TAP_A))
+    assert "links cannot be listed" in lines[0]
+    assert "Too many open files" in lines[0]
+    watcher.close()
+
+
+async def test_a_host_that_may_start_no_thread_says_so(host: Reconciler) -> None:
+    events = RouterEvents()
+    with no_thread_more(), pytest.raises(Unavailable, match=r"^watch this host's links: .*TasksMax="):
+        DriftWatcher(events)
+    events.close()
 
 
 async def test_closing_ends_the_iteration(wires: Wires, host: Reconciler) -> None:

@@ -280,6 +280,15 @@ def test_removals_and_adoptions_are_told_in_one_line_each() -> None:
     ]
 
 
+def test_of_many_that_were_removed_the_first_are_named() -> None:
+    bench = Bench(*(f"old{number:04}" for number in range(1000)))
+    bench.plan()
+    bench.work_off(RIGHT)
+    (line,) = bench.worklist.take_lines()
+    named = "old0000, old0001, old0002, old0003, old0004"
+    assert line.text == f"removed 1,000 routers no longer this host's: {named} and 995 more"
+
+
 def test_a_report_is_made_even_when_only_the_revision_is_new() -> None:
     bench = Bench()
     bench.plan()

@@ -6,8 +6,12 @@ from kernel_in_memory import planned
 from worklist_rig import BUILT, RIGHT, TIMES, Bench, name
 
 from gapless.agent.jobs import Done, Failed
-from gapless.agent.worklist import PATIENT_TRIES, REST
+from gapless.agent.worklist import PATIENT_TRIES, REMOVED_AT_ONCE, REST
+from gapless.model.host import Incarnation
+from gapless.model.plan import Guarded, Role
 from gapless.model.router import RouterId
+
+STANDBY = Guarded(role=Role.STANDBY, incarnation=Incarnation(1))
 
 
 def test_drift_and_plans_take_turns_and_overtake_audits() -> None:
@@ -19,6 +23,42 @@ def test_drift_and_plans_take_turns_and_overtake_audits() -> None:
     bench.hear("b")
     bench.plan(planned("a"), planned("b"), planned("c"), planned("d"), planned("e"))
     assert bench.work_off(RIGHT) == ["drift a", "plan d", "drift b", "plan e", "audit c"]
+
+
+def test_repairs_of_what_forwards_here_take_turns_with_removals_and_all_else_waits() -> None:
+    old = [f"old{number:03}" for number in range(3 * REMOVED_AT_ONCE)]
+    mine = [planned("a"), planned("b"), replace(planned("standby"), guarded=STANDBY)]
+    bench = Bench(*old)
+    bench.plan(*mine, *map(planned, old))
+    bench.work_off(RIGHT)
+    bench.plan(*mine, planned("new"))
+    (portion,) = bench.jobs(1)
+    for router_id in ("standby", "a", "b"):
+        bench.hear(router_id)
+    names = [name(job).split()[:2] for job in bench.jobs()]
+    assert names[0] == ["drift", "a"], "beside the portion that is at work"
+    assert [verb for verb, _ in names] == ["drift", "remove", "drift", "remove"]
+    assert bench.jobs() == [], "neither the standby nor the new one"
+    bench.end(portion)
+
+
+def test_a_storm_of_repairs_ends_before_a_sweep_begins_and_nothing_runs_beside_it() -> None:
+    bench = Bench("old")
+    bench.plan(planned("a"), planned("old"))
+    bench.work_off(RIGHT)
+    bench.plan(planned("a"))
+    bench.hear("a")
+    removal, repair = bench.jobs()
+    assert [name(removal), name(repair)] == ["remove old", "drift a"]
+    bench.end(removal)
+    assert bench.jobs() == [], "a sweep takes away what a repair may need"
+    bench.end(repair)
+    (sweep,) = bench.jobs()
+    bench.now += 10
+    bench.hear("a")
+    assert bench.jobs() == []
+    bench.end(sweep)
+    assert bench.work_off() == ["drift a"]
 
 
 def test_audits_take_turns_one_at_a_time() -> None:

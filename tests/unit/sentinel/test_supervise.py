@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 import time
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 from fake_controller import PATIENCE_S, eventually, planned
@@ -20,7 +22,7 @@ from gapless.model.host import AgentState
 from gapless.model.plan import Revision
 from gapless.model.router import RouterId
 from gapless.sentinel.desired import Desired
-from gapless.sentinel.supervise import Patience, Supervisor
+from gapless.sentinel.supervise import Patience, Supervisor, _Life
 from gapless.wire.messages import AgentReport, TakingOver
 
 STAND_IN = Path(__file__).with_name("stand_in_agent.py")
@@ -75,7 +77,11 @@ class Bench:
 
 @contextlib.asynccontextmanager
 async def supervised(
-    tmp_path: Path, *behaviours: str, patience: Patience = PATIENT, command: Callable[[int], list[str]] | None = None
+    tmp_path: Path,
+    *behaviours: str,
+    patience: Patience = PATIENT,
+    command: Callable[[int], list[str]] | None = None,
+    kind: type[Supervisor] = Supervisor,
 ) -> AsyncIterator[Bench]:
     """Agents that behave as named, one after another; the last one for ever."""
     diary = tmp_path / "diary"
@@ -87,7 +93,7 @@ async def supervised(
 
     desired = Desired()
     bench = Bench(desired=desired, diary_file=diary)
-    bench.supervisor = Supervisor(command or stand_in, desired, bench, pace=PACE, patience=patience)
+    bench.supervisor = kind(command or stand_in, desired, bench, pace=PACE, patience=patience)
     bench.running = asyncio.create_task(bench.supervisor.run())
     try:
         yield bench
@@ -191,6 +197,44 @@ async def test_an_agent_stuck_in_the_kernel(tmp_path: Path) -> None:
         await bench.works()
         await bench.until(lambda: bool(bench.endings()))
     assert "one piece of kernel work has taken 1000 s" in bench.endings()[0]
+
+
+class Kept:
+    """A process in the kernel's hands: no signal ends it before they let it go."""
+
+    def __init__(self, process: Process, is_let_go: asyncio.Event) -> None:
+        self.pid = process.pid
+        self.kill = lambda: None
+        self._process = process
+        self._is_let_go = is_let_go
+
+    async def wait(self) -> int:
+        await self._is_let_go.wait()
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        return await self._process.wait()
+
+
+async def test_an_agent_that_cannot_even_be_killed_is_told_at_once_and_replaced_when_it_ended(tmp_path: Path) -> None:
+    is_let_go = asyncio.Event()
+
+    class Keeping(Supervisor):
+        async def _start(self) -> _Life:
+            life = await super()._start()
+            if self._lives == 1:
+                life.process = cast("Process", Kept(life.process, is_let_go))
+            return life
+
+    async with supervised(tmp_path, "busy", "good", kind=Keeping) as bench:
+        await bench.until(lambda: bool(bench.endings()))
+        assert "one piece of kernel work has taken 1000 s" in bench.endings()[0]
+        (first,) = bench.pids()
+        assert is_alive(first), "and there are never two agents"
+        is_let_go.set()
+        await bench.until(lambda: bench.states[-1][0] is AgentState.RUNNING)
+        assert bench.pids()[0] == first
+        assert len(bench.pids()) == 2
+    assert len(bench.endings()) == 1, "told once"
 
 
 async def test_a_crash_loop_backs_off_and_ends_when_the_agent_is_mended(tmp_path: Path, log_lines: list[str]) -> None:

@@ -6,7 +6,8 @@ message of any namespace is held against every socket of the machine that listen
 descriptors is ended by libnftables (ADR 16).
 
 The rule: a hint says which router to look at, nothing else; the look decides. Nor is judged whose doing
-it was: `catch_up` tells a job that all that it did has been heard, so what is heard later is another's.
+it was: `catch_up` tells a job that all that it did has been heard, so what is heard later is another's. It reads what
+was there when it was called: a storm that goes on holds up no job.
 
 Invariant: a router is listened to before it is looked at. What happens later is heard, or the look has seen it; when
 the kernel had to drop messages (ENOBUFS), that is a hint about every router.
@@ -48,11 +49,16 @@ _PASSES: Final = 0x1 | 0x10000
 _IFNAME, _ADDRESS, _MTU = 3, 1, 4
 _BUFFER_BYTES: Final = 8 << 20
 _MESSAGE_BYTES: Final = 1 << 16
+_SO_MEMINFO: Final = 55
+"""asm-generic/socket.h. What it tells begins with the bytes that wait to be read (SK_MEMINFO_RMEM_ALLOC)."""
+_LEAST_BYTES: Final = 256
+"""What one message takes of a socket's room, at least: the kernel's own notes on it are longer (SKB_TRUESIZE)."""
 _TURN: Final = 256
 """Messages that are read in one turn. A storm leaves the loop, and the other routers, their time."""
 
 _HEADER = struct.Struct("=IHHII")
 _IFINFO = struct.Struct("=BxHiII")
+_HELD = struct.Struct("=I")
 
 
 @dataclass(slots=True)
@@ -114,20 +120,31 @@ class RouterEvents:
                 self._rooms[number] = _Room(router_id, path)
 
     def catch_up(self) -> float:
-        """Hear everything that was said until now; returns a moment of which that is true, in monotonic seconds."""
-        while self.read():
-            pass
+        """Hear everything that was said before this call, however much is said meanwhile.
+
+        Returns a moment, in monotonic seconds, that is later than all that was heard of so far.
+        """
+        with self._lock:  # who reads now has told what it read
+            left = {} if self._is_closed else {each: _most_unread(each) for each in self.sockets}
+        while left:
+            left = self._read(left)
         return time.monotonic()
 
-    def read(self) -> bool:
-        """Read what is there, a turn's worth at most; whether there may be more."""
+    def read(self) -> None:
+        """Read what is there, a turn's worth at most."""
+        self._read(dict.fromkeys(self.sockets, _TURN))
+
+    def _read(self, most: dict[socket.socket, int]) -> dict[socket.socket, int]:
+        """Read so many messages at most, a turn's worth; how many are left to read where there may be more."""
         hints: dict[RouterId | None, None] = {}
         with self._lock:
-            more = [self._read_socket(each, hints) for each in self.sockets if not self._is_closed]
-        heard_at = time.monotonic()
+            if self._is_closed:
+                return {}
+            unread = {each: many - _TURN for each, many in most.items() if self._read_socket(each, many, hints)}
+            heard_at = time.monotonic()
         for router_id in hints:
             self.on_hint(Hint(heard_at=heard_at, router_id=router_id))
-        return any(more)
+        return {each: many for each, many in unread.items() if many > 0}
 
     def close(self) -> None:
         """Listen no more."""
@@ -137,8 +154,9 @@ class RouterEvents:
                 each.close()
             self._host.close()
 
-    def _read_socket(self, opened: socket.socket, hints: dict[RouterId | None, None]) -> bool:
-        for _ in range(_TURN):
+    def _read_socket(self, opened: socket.socket, most: int, hints: dict[RouterId | None, None]) -> bool:
+        """Whether there may be more."""
+        for _ in range(min(most, _TURN)):
             try:
                 size, about, _, _ = opened.recvmsg_into([self._message], 64)
             except BlockingIOError:
@@ -207,6 +225,16 @@ def _is_news_of_a_link(room: _Room, kind: int, body: bytes) -> bool:
     link = (found.get(_IFNAME, b""), found.get(_ADDRESS, b""), found.get(_MTU, b""))
     was, room.links[index] = room.links.get(index), link
     return was != link or flags & _PASSES != _PASSES
+
+
+def _most_unread(opened: socket.socket) -> int:
+    """How many times a socket has to be read for all that it holds now, at most.
+
+    Each message takes more than `_LEAST_BYTES`. One time more tells that some were lost before; if some are lost while
+    it is read, that is told once, too, until all of it is read.
+    """
+    held_bytes: int = _HELD.unpack(opened.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _HELD.size))[0]
+    return 2 + held_bytes // _LEAST_BYTES
 
 
 def _listen(family: int, groups: tuple[int, ...], program: bytes, *, is_everywhere: bool) -> socket.socket:

@@ -1,8 +1,9 @@
 """Hints that a router may have drifted: something happened in its namespace (`events`); a tap, bridge, tunnel or uplink
-went, went down or was unplugged; a namespace's name went.
+went, went down, was unplugged or changed its device group, which says whether it is guarded; a namespace's name went.
 
 The rule: a hint says "look at this router sooner", never what is wrong; the reconcile observes for itself. Hints may
-be lost (the kernel drops notifications when a reader is slow, and says so); the periodic audit finds the rest.
+be lost (the kernel drops notifications when a reader is slow, and says so); the periodic audit finds the rest. What
+passes frames is listed anew then: of a link that was never heard of, nothing would be heard later either.
 Sources: rtnetlink(7) link notifications, inotify(7) on /run/netns.
 """
 
@@ -15,6 +16,7 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -23,18 +25,21 @@ from gapless.agent.kernel import filters, links, netns
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.links import KernelLink
 from gapless.errors import Unavailable
-from gapless.kernel import bpf, refusals
+from gapless.kernel import bpf, limits, refusals
 from gapless.kernel.netlink import Netlink
 from gapless.kernel.refusals import Trying
 from gapless.model.network import NetworkId
 from gapless.model.observed import DOOMED_GROUP, NAMESPACE_PREFIX, TAP_PREFIX
 from gapless.model.router import RouterId
+from gapless.observe.log import get_logger
 
 _LINK_CHANGES: Final = 0x1
 """RTMGRP_LINK."""
-_BUFFER_BYTES: Final = 1 << 20
+_BUFFER_BYTES: Final = 8 << 20
 _REST_S: Final = 0.005
 """Between two turns of reading."""
+_LIST_AGAIN_S: Final = 1.0
+"""After a listing of links that failed."""
 _TURN: Final = 256
 _MESSAGE_BYTES: Final = 1 << 16
 _IN_DELETE: Final = 0x200
@@ -60,13 +65,19 @@ class DriftWatcher:
         self._is_closed = False
         self._events = events
         self._passing: dict[int, KernelLink] = {}
+        self._has_missed = False
+        """The kernel drops notifications until all that it holds is read."""
+        self._is_stale = False
+        """What passes frames is to be listed anew."""
+        self._lister = ThreadPoolExecutor(1, thread_name_prefix="links")
+        self._log = get_logger()
         with contextlib.ExitStack() as undo:
             self._link_socket = undo.enter_context(_open_link_socket())
             self._names = _watch_directory(directory)
             undo.callback(os.close, self._names)
-            with Netlink() as host:
-                for link in links.all_links(host):
-                    self._note_link(link)
+            undo.callback(self._lister.shutdown, wait=False)
+            for link in self._start_lister().result():
+                self._note_link(link)
             undo.pop_all()
         self._hear_links()
         self._loop.add_reader(self._names, self._read_names)
@@ -92,6 +103,7 @@ class DriftWatcher:
         for descriptor in (self._link_socket.fileno(), self._names, *(it.fileno() for it in self._events.sockets)):
             self._loop.remove_reader(descriptor)
         self._link_socket.close()
+        self._lister.shutdown(wait=False)
         os.close(self._names)
         self._events.close()
         self._news.set()
@@ -124,18 +136,58 @@ class DriftWatcher:
             self._loop.add_reader(self._link_socket.fileno(), self._read_links)
 
     def _read_links(self) -> None:
-        """As with events."""
+        """As with events. Once all is read, what was dropped before is made up for."""
+        if self._is_closed:
+            return
+        is_empty = False
         for _ in range(_TURN):
             try:
                 self._note(self._link_socket.recv(_MESSAGE_BYTES))
             except BlockingIOError:
+                is_empty = True
                 break
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                self._hint(None)  # the kernel dropped notifications: anything may have happened
+                self._has_missed = True
         self._loop.remove_reader(self._link_socket.fileno())
-        self._loop.call_later(_REST_S, self._hear_links)
+        if is_empty and self._has_missed:
+            self._has_missed, self._is_stale = False, True
+            self._hint(None)  # anything may have happened
+        if is_empty and self._is_stale:
+            self._list_anew()
+        else:
+            self._loop.call_later(_REST_S, self._read_links if self._has_missed or self._is_stale else self._hear_links)
+
+    def _start_lister(self) -> "Future[list[KernelLink]]":
+        """Once it is there, it can be asked at any time."""
+        try:
+            return self._lister.submit(_listed)
+        except RuntimeError as error:  # all that Python says of a thread that cannot be started
+            raise refusals.no_thread("watch this host's links") from error
+
+    def _list_anew(self) -> None:
+        """In a thread, for the kernel may take its time. Nothing is read meanwhile: what is said during the listing is
+        heard after it, and has the last word.
+        """
+        listing = self._loop.run_in_executor(self._lister, _listed)
+        listing.add_done_callback(self._take_listing)
+
+    def _take_listing(self, listing: asyncio.Future[list[KernelLink]]) -> None:
+        if listing.cancelled() or self._is_closed:
+            return
+        try:
+            found = listing.result()
+        except Unavailable as error:
+            self._log.warning("links cannot be listed, so some are not watched; trying again", reason=str(error))
+            self._loop.call_later(_LIST_AGAIN_S, self._read_links)
+            return
+        self._is_stale = False
+        for index in self._passing.keys() - {link.index for link in found}:
+            self._note_gone(self._passing[index])
+        for link in found:
+            self._note_link(link)
+        self._hear_links()
 
     def _note(self, data: bytes) -> None:
         offset = 0
@@ -154,7 +206,7 @@ class DriftWatcher:
             self._hint_about(was)
 
     def _note_link(self, link: KernelLink) -> None:
-        """Remember what passes frames; a hint when one that did no longer does, or was plugged elsewhere."""
+        """Remember what passes frames; a hint when one that did no longer does, or is elsewhere than it was."""
         if not link.is_ours and link.name not in self._uplinks:
             return
         if link.group == DOOMED_GROUP:
@@ -162,7 +214,7 @@ class DriftWatcher:
         elif self._passes(link):
             was = self._passing.get(link.index)
             self._passing[link.index] = link
-            if was is not None and (was.master, was.mtu, was.name) != (link.master, link.mtu, link.name):
+            if was is not None and _place(was) != _place(link):
                 self._hint_about(was)
         elif (was := self._passing.pop(link.index, None)) is not None:
             self._hint_about(was)
@@ -197,15 +249,29 @@ class DriftWatcher:
                     self._hint(RouterId(name.removeprefix(NAMESPACE_PREFIX)))
 
 
+def _place(link: KernelLink) -> tuple[object, ...]:
+    """Where a link is, and under which rules: a standby's tap that leaves its group forwards beside the active one.
+
+    The agent moves taps, too, when a router becomes guarded or classic. Being heard of, that costs one look.
+    """
+    return link.name, link.master, link.mtu, link.group
+
+
 def _is_tap(link: KernelLink) -> bool:
     return link.is_ours and link.name.startswith(TAP_PREFIX)
+
+
+def _listed() -> list[KernelLink]:
+    """The host's links."""
+    with Netlink() as host:
+        return links.all_links(host)
 
 
 def _open_link_socket() -> socket.socket:
     with refusals.told("cannot watch this host's links"):
         opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
     opened.setblocking(False)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+    limits.allow_unread(opened, _BUFFER_BYTES)
     bpf.attach(opened, filters.NO_PORTS)
     opened.bind((0, _LINK_CHANGES))
     return opened
