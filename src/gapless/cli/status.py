@@ -68,7 +68,7 @@ def smaller_tables(hosts: list[dict[str, Any]], routers: list[dict[str, Any]]) -
     pairs = {(each["host"], router["host"]) for router in routers for each in router["standbys"]}
     return [
         f"{standby} tracks {most[standby]:,} connections of a router at most, and {host}, whose routers it is to take "
-        f"over, {most[host]:,}: raise net.netfilter.nf_conntrack_max on {standby}, which says so anew when it starts"
+        f"over, {most[host]:,}: raise net.netfilter.nf_conntrack_max on {standby}"
         for standby, host in sorted(pairs, key=str)
         if standby in most and host in most and most[standby] < most[host]
     ]

@@ -328,6 +328,7 @@ class Driver:
             is_held=report.is_held,
             reborn=report.reborn,
             is_stopping=report.is_stopping,
+            tracked_most=report.tracked_most,
         )
         await self._inbox.put(event, received_s)
 

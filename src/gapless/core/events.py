@@ -68,6 +68,8 @@ class HostReported:
     """Every lower incarnation of this machine is over, by its own word; NOBODY: not known."""
     is_stopping: bool = False
     """It is about to stop, in order."""
+    tracked_most: int | None = None
+    """As in `HostFacts`; None: not known now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from math import inf
+from pathlib import Path
+
+import msgspec
 
 from gapless.config import HostSettings
 from gapless.core.flows.duties import flow_duties
@@ -25,7 +28,7 @@ from gapless.model.router import RouterId
 from gapless.observe.log import LogFormat, get_logger
 from gapless.observe.notify import Condition
 from gapless.observe.words import counted
-from gapless.sentinel import covering
+from gapless.sentinel import covering, prerequisites
 from gapless.sentinel.desired import Desired, keep_on_disk, load_plan
 from gapless.sentinel.figures import HostFigures, Page
 from gapless.sentinel.flows import FlowKeeper
@@ -39,6 +42,7 @@ from gapless.sentinel.metrics import MetricsPage
 from gapless.sentinel.pulse import Keeper, Pulse
 from gapless.sentinel.reporting import Reporting
 from gapless.sentinel.supervise import RESTART, Patience, Supervisor
+from gapless.sentinel.tracking import Tracking
 from gapless.sentinel.unsent import Unsent
 from gapless.sentinel.vtep import Vtep
 from gapless.sentinel.whole import keep_whole
@@ -66,6 +70,7 @@ class Knobs:
     tempo: Tempo | None = None
     patience: Patience | None = None
     keeper: Callable[[], Keeper] = GuardKeeper
+    tracked: Path = prerequisites.TRACKED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,9 @@ class Sentinel:
         self._facts = facts
         self._desired = Desired(load_plan(state.plan))
         self._reporting = Reporting()
+        self._tracking = (
+            Tracking(settings.flows_most, facts.tracked_most, knobs.tracked) if settings.sync_flows else None
+        )
         self._report_is_sooner = asyncio.Event()
         self._report_interval_s = 0.0
         self._doubt: asyncio.TimerHandle | None = None
@@ -429,7 +437,8 @@ class Sentinel:
             self._report_is_sooner.clear()
             now = time.monotonic()
             if report := self._reporting.on_deadline(now):
-                return report
+                tracked = None if self._tracking is None else self._tracking.look()
+                return msgspec.structs.replace(report, tracked_most=tracked)
             due_at = self._reporting.next_deadline()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if due_at is None else due_at - now):

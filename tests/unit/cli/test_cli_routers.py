@@ -118,7 +118,7 @@ def test_a_standby_whose_table_is_smaller_than_its_active_hosts_is_named_once() 
     (said,) = status.smaller_tables(hosts, placed)
     assert said == (
         "host-2 tracks 65,536 connections of a router at most, and host-1, whose routers it is to take over, 262,144: "
-        "raise net.netfilter.nf_conntrack_max on host-2, which says so anew when it starts"
+        "raise net.netfilter.nf_conntrack_max on host-2"
     )
 
 

@@ -82,6 +82,7 @@ async def host(
     name: str = "net1",
     beat: Callable[[int], Sequence[str]] | None = None,
     flows: Callable[[int], Sequence[str]] | None = None,
+    tracked: Path = Path("nowhere"),
 ) -> AsyncIterator[Host]:
     settings = HostSettings(name=name, state_dir=state_dir, key_file=state_dir / "key", server=fake.address)
     keeper = StandInKeeper()
@@ -104,7 +105,7 @@ async def host(
                 beat=beat or beat_command,
                 flows=flows,
             ),
-            knobs=replace(KNOBS, keeper=lambda: keeper),
+            knobs=replace(KNOBS, keeper=lambda: keeper, tracked=tracked),
         )
         running = asyncio.create_task(sentinel.run())
         try:
@@ -137,6 +138,21 @@ async def test_reports_come_each_interval(tmp_path: Path) -> None:
     async with controller(FakeController(report_interval_s=0.05)) as fake, host(fake, tmp_path):
         session = await fake.session()
         await session.heard(lambda _: len(session.reports) > 5)
+
+
+async def test_how_many_connections_are_tracked_is_told_and_said_once_it_is_known(
+    tmp_path: Path, log_lines: list[str]
+) -> None:
+    limit = tmp_path / "nf_conntrack_max"
+    async with controller(FakeController(report_interval_s=0.05)) as fake, host(fake, tmp_path, tracked=limit):
+        session = await fake.session()
+        assert session.hello.facts.tracked_most is None
+        await session.heard(lambda report: report.tracked_most is None)
+        for number in (1000, 2_000_000):
+            limit.write_text(f"{number}\n")  # the kernel has the file with its first connection
+            await session.heard(lambda report, number=number: report.tracked_most == number)
+    assert len([line for line in log_lines if "tracks 1000 of one at most" in line]) == 1
+    assert not [line for line in log_lines if "tracks 2000000" in line]
 
 
 async def test_an_agents_death_moves_nothing_and_is_told(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ from gapless.model.router import RouterId
 def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
     """Everything a report says of the guard; before what it says of routers."""
     host.link.heard = event.number
+    if event.tracked_most is not None and event.tracked_most != host.facts.tracked_most:
+        host.facts = replace(host.facts, tracked_most=event.tracked_most)
     if event.uplink_trouble != host.uplink_trouble:
         host.uplink_trouble = event.uplink_trouble
         ledger.lease_changed(host)

@@ -118,6 +118,7 @@ class StandbyRig(Rig):
         leased: int | None = None,
         held: bool | None = None,
         stopping: bool = False,
+        tracked: int | None = None,
     ) -> None:
         """A report, with what its guard has open; made from the newest plan unless another version is given.
 
@@ -151,6 +152,7 @@ class StandbyRig(Rig):
                 is_held=(bool(leased) and self.can_hold and host not in self.fenced) if held is None else held,
                 reborn=Incarnation(self.incarnations[host] + (host in self.fenced)),
                 is_stopping=stopping,
+                tracked_most=tracked,
             )
         )
 
