@@ -1,6 +1,7 @@
 """The page and the story, from recordings made by hand: one router, one probe a direction, silent from 2 s to 3 s."""
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
@@ -160,6 +161,23 @@ def test_a_takeover_is_told_in_its_order_however_late_the_controller_heard_of_it
     ]
     assert ms["announced"] == pytest.approx(160.0)
     assert [" (2 routers)" in moment.text for moment in told][3:] == [False] * 3 + [True, False, True, True, True]
+
+
+def test_what_was_lost_is_told_however_late_requests_were_sent_at_some_time() -> None:
+    late = replace(recording(track(Direction.OUT)), lateness_ms=900.0)
+    told = [moment.text for moment in story.tell("host-2 dies", late, STRUCK_NS, STRUCK, [])]
+    assert told[0] == "traffic stops: the last replies of 1 probe"
+    assert told[-1] == "traffic is back: the first replies through the new hosts"
+
+
+def test_a_sender_that_paused_lost_nothing() -> None:
+    whole = track(Direction.OUT, silent=range(0))
+    sent, replied = ([0 if 20 <= at < 30 else it for at, it in enumerate(each)] for each in (whole.sent, whole.replied))
+    late = replace(recording(Track(whole.flow, sent, replied)), lateness_ms=1000.0)
+    assert [moment.text for moment in story.tell("nothing", late, STRUCK_NS, STRUCK, [])] == [
+        "nothing",
+        "no probe noticed",
+    ]
 
 
 def test_a_fault_that_nobody_felt_is_told_as_such() -> None:

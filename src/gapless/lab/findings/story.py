@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gapless.lab.measuring.probes import Direction, Recording
+from gapless.lab.measuring.probes import Direction, Recording, gap, wait_ns
+from gapless.observe.words import counted
 
 Move = Mapping[str, Any]
 """A move as the API shows it."""
@@ -95,23 +96,24 @@ _BACK = "traffic is back"
 
 
 def _of_probes(recording: Recording, struck_ns: int) -> list[Moment]:
-    """The last reply before the silence and the first after it, of the probes that fell silent."""
-    silenced = [gap for gap in recording.gaps().values() if gap.end_ns > struck_ns and gap.ms > _notable_ms(recording)]
+    """The last reply before the silence and the first after it, of the probes that fell silent: those of which a
+    request was not answered, nor a later one, for longer than a busy machine may take. How late requests were sent is
+    no matter.
+    """
+    begin_ns, end_ns = recording.begin_ns, recording.end_ns
+    notable_ns = (5 * recording.interval_ms + 50.0) * 1e6
+    noticed = [track for track in recording.tracks if wait_ns(track, end_ns) > notable_ns]
+    silenced = [found for it in noticed if (found := gap(it.replied, begin_ns, end_ns)).end_ns > struck_ns]
     if not silenced:
         return [Moment(at_s=0.0, text="no probe noticed")]
-    begins = sorted((gap.begin_ns - struck_ns) / 1e9 for gap in silenced)
-    ends = sorted((gap.end_ns - struck_ns) / 1e9 for gap in silenced)
-    stops = f"traffic stops: the last replies of {len(silenced)} probes"
+    begins = sorted((it.begin_ns - struck_ns) / 1e9 for it in silenced)
+    ends = sorted((it.end_ns - struck_ns) / 1e9 for it in silenced)
+    stops = f"traffic stops: the last replies of {counted(len(silenced), 'probe')}"
     back = f"{_BACK}: the first replies through the new hosts"
     return [
         Moment(at_s=begins[0], until_s=begins[-1], text=stops),
         Moment(at_s=ends[0], until_s=ends[-1], text=back),
     ]
-
-
-def _notable_ms(recording: Recording) -> float:
-    """A stretch without replies that is more than the rhythm of the probes and some lateness."""
-    return 5 * recording.interval_ms + recording.lateness_ms + 50.0
 
 
 def _named(hosts: Iterable[str | None]) -> str:
