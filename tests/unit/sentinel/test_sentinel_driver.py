@@ -473,26 +473,37 @@ async def test_a_host_that_stops_waits_until_what_it_released_has_arrived(tmp_pa
         await leaving
 
 
+@contextlib.asynccontextmanager
+async def leaving_while_served(
+    fake: FakeController, serving: contextlib.AsyncExitStack, tmp_path: Path
+) -> AsyncIterator[tuple[Sentinel, "asyncio.Task[None]"]]:
+    """A host that has told its controller that it is about to stop; `serving` is that one's life."""
+    await serving.enter_async_context(controller(fake))
+    async with with_beat(fake, tmp_path) as it:
+        session = await fake.session()
+        await session.heard(lambda report: bool(report.forwarding))
+        leaving = asyncio.create_task(it.sentinel.leave(60.0))
+        await session.heard(lambda report: report.is_stopping)
+        yield it.sentinel, leaving
+
+
 async def test_a_host_that_stops_waits_for_a_controller_that_is_started_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "LEAVING_LOOK_S", 0.001)
     fake = FakeController(snapshot=(guarded("open:x"), guarded("x")))
-    async with contextlib.AsyncExitStack() as serving:
-        await serving.enter_async_context(controller(fake))
-        async with with_beat(fake, tmp_path) as it:
-            session = await fake.session()
-            await session.heard(lambda report: bool(report.forwarding))
-            leaving = asyncio.create_task(it.sentinel.leave(60.0))
-            await session.heard(lambda report: report.is_stopping)
-            await serving.aclose()
-            await eventually(lambda: "controller not reached" in it.sentinel.condition().status)
-            assert not (await asyncio.wait([leaving], timeout=0.1))[0]
-            async with controller(fake):
-                again = await fake.session()
-                await again.heard(lambda report: report.is_stopping)
-                await again.change(guarded("close:x"))
-                await leaving
+    async with (
+        contextlib.AsyncExitStack() as serving,
+        leaving_while_served(fake, serving, tmp_path) as (sentinel, leaving),
+    ):
+        await serving.aclose()
+        await eventually(lambda: "controller not reached" in sentinel.condition().status)
+        assert not (await asyncio.wait([leaving], timeout=0.1))[0]
+        async with controller(fake):
+            again = await fake.session()
+            await again.heard(lambda report: report.is_stopping)
+            await again.change(guarded("close:x"))
+            await leaving
 
 
 async def test_a_host_that_cannot_tell_its_controller_soon_stops(
@@ -500,16 +511,13 @@ async def test_a_host_that_cannot_tell_its_controller_soon_stops(
 ) -> None:
     monkeypatch.setattr(driver, "LINK_BACK_S", 0.1)
     fake = FakeController(snapshot=(guarded("open:x"), guarded("x")))
-    async with contextlib.AsyncExitStack() as serving:
-        await serving.enter_async_context(controller(fake))
-        async with with_beat(fake, tmp_path) as it:
-            session = await fake.session()
-            await session.heard(lambda report: bool(report.forwarding))
-            leaving = asyncio.create_task(it.sentinel.leave(60.0))
-            await session.heard(lambda report: report.is_stopping)
-            await serving.aclose()
-            await leaving
-            await it.sentinel.leave(60.0)
+    async with (
+        contextlib.AsyncExitStack() as serving,
+        leaving_while_served(fake, serving, tmp_path) as (sentinel, leaving),
+    ):
+        await serving.aclose()
+        await leaving
+        await sentinel.leave(60.0)
 
 
 def panel_of(*hosts: str) -> PanelPlan:
