@@ -96,12 +96,18 @@ def watches(watcher: DriftWatcher, name: str) -> bool:
     return any(link.name == name for link in list(watcher._passing.values()))
 
 
-async def test_a_tap_that_was_not_heard_of_in_a_storm_is_watched_after_it(host: Reconciler) -> None:
+def deaf_while_built(host: Reconciler) -> DriftWatcher:
+    """A router got a port during a storm, and nothing of that was heard."""
     host.reconcile(router(ports=()))
     watcher = DriftWatcher(RouterEvents())
     ip("link add storm type bridge")
     overrun(watcher, "storm")
     host.reconcile(router())
+    return watcher
+
+
+async def test_a_tap_that_was_not_heard_of_in_a_storm_is_watched_after_it(host: Reconciler) -> None:
+    watcher = deaf_while_built(host)
     ip(f"link delete {TAP_OUT}")
     assert not watches(watcher, TAP_A)
     await until(lambda: watches(watcher, TAP_A))
@@ -113,11 +119,7 @@ async def test_a_tap_that_was_not_heard_of_in_a_storm_is_watched_after_it(host: 
 
 
 async def test_where_links_cannot_be_listed_after_a_storm_that_is_tried_again(host: Reconciler) -> None:
-    host.reconcile(router(ports=()))
-    watcher = DriftWatcher(RouterEvents())
-    ip("link add storm type bridge")
-    overrun(watcher, "storm")
-    host.reconcile(router())
+    watcher = deaf_while_built(host)
     with kept("agent") as lines:
         with no_descriptor_left():
             await until(lambda: bool(lines))
