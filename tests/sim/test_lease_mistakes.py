@@ -158,7 +158,7 @@ def released_to_any_right(patch: Patch) -> None:
     release = Takeover.release
 
     def release_any(self: Takeover, by: Tenure, router_id: RouterId, epoch: Epoch) -> bool:
-        right = self._rights.get(router_id)
+        right = self._rights.find(router_id)
         return release(self, by, router_id, epoch if right is None else right.epoch)
 
     patch.setattr(Takeover, "release", release_any)

@@ -110,7 +110,9 @@ class Beat:
                 if self._me.host in self._arbiters:
                     self._answering.refuse(event.sender, event.highest)
             case Emptied():
-                self._answering.judge(event.at, now)
+                self._openings.open_released()
+                if self._answering.is_listening:
+                    self._answering.judge(event.at, now)
             case Planned():
                 self._plan(event.plan)
             case Withdrawn():
@@ -134,6 +136,7 @@ class Beat:
     def on_deadline(self, now: float) -> list[BeatEffect]:
         """Renew, judge the lease, claim again: whatever is due. Others are judged when the socket was emptied."""
         self._begin(now)
+        self._openings.open_released()
         if self._incarnations.begin():
             self._out.ask(Withdraw(reason="the sentinel starts: what an earlier life left active is over"))
         if now >= self._next_renewal:
@@ -155,7 +158,7 @@ class Beat:
     @property
     def is_listening(self) -> bool:
         """What is in the socket decides something: the shell reads all of it, and then says `Emptied`."""
-        return self._answering.is_listening
+        return self._answering.is_listening or self._openings.is_collecting
 
     def _begin(self, now: float) -> None:
         """The lease is judged first of all: nothing that comes too late may renew it."""

@@ -3,6 +3,10 @@
 A router is opened by a plan, by a takeover (`edge.takeover`), or because the host before released it. How far the
 kernel has been brought to that is `edge.activeset`'s; what a plan takes away to be released is `edge.releases`'.
 
+What others release is collected until the datagrams that have arrived are read, and then opened in one transaction for
+each host: one for each router would have the last of many wait for all before it. For the same reason routers are
+closed a few at a time where each is awaited elsewhere (`RELEASED_AT_ONCE`).
+
 The rule: whatever is open belongs to one incarnation. Who is fenced throws this object away, and begins with another.
 A plan closes what it does not give, with three exceptions: a takeover that its maker had not heard of (`_kept`), what
 would be released to a host that is over (`_unreleased`), and a router that is open at a higher epoch already. A plan is
@@ -37,6 +41,11 @@ from gapless.model.lease import DatagramKind, Tenure
 from gapless.model.plan import Epoch, Revision
 from gapless.model.router import RouterId
 
+RELEASED_AT_ONCE = 8
+"""Routers that are closed together to be released: each is dark until all of them are closed, and said to be."""
+HEARD_MOST = 64
+"""Releases that are collected at most, however much there is to read."""
+
 
 class Openings:
     """Those of one incarnation. `is_over`: whether this host knows for certain that a tenure is over."""
@@ -58,6 +67,8 @@ class Openings:
         self._releases = Releases()
         self._taken: dict[RouterId, tuple[int, Epoch]] = {}
         """The routers that were taken over: by which takeover, at which epoch."""
+        self._heard: dict[Tenure, tuple[float, dict[RouterId, Epoch]]] = {}
+        """By who released them: what is about to be opened, and when the first of it was heard."""
         self._unsettled: Revision | None = None
         self._beyond: frozenset[RouterId] = frozenset()
         """What is wanted here and not given by the plan: whoever hears of that plan has to hear that these are open."""
@@ -72,9 +83,7 @@ class Openings:
     def take_over(self) -> None:
         """Whatever this host has the right to by now becomes active: all that waited for one tenure at once."""
         for tenure, routers in self._takeover.take_ripe().items():
-            self.takeovers += 1
-            self._taken.update((router_id, (self.takeovers, epoch)) for router_id, epoch in routers.items())
-            self._active.want(routers)
+            self._take(routers)
             self._open(Opening(routers, tenure, self.takeovers), f"{tenure} is buried")
 
     def take_released(self, by: Tenure, router_id: RouterId, epoch: Epoch, now: float) -> bool:
@@ -83,17 +92,35 @@ class Openings:
         """
         if not self._takeover.release(by, router_id, epoch):
             return False
-        self.takeovers += 1
-        self._taken[router_id] = self.takeovers, epoch
-        self.released.add(router_id)
-        self._active.want({router_id: epoch})
-        self._open(Opening({router_id: epoch}, by, self.takeovers, released=now), f"{by} released it")
+        _, routers = self._heard.setdefault(by, (now, {}))
+        routers[router_id] = epoch
+        if len(routers) >= HEARD_MOST:
+            self.open_released()
         return True
+
+    @property
+    def is_collecting(self) -> bool:
+        """Something was released to this host that `open_released` opens."""
+        return bool(self._heard)
+
+    def open_released(self) -> None:
+        """All that was released to this host by now becomes active."""
+        heard, self._heard = self._heard, {}
+        for by, (since, routers) in heard.items():
+            self._take(routers)
+            self.released.update(routers)
+            self._open(Opening(routers, by, self.takeovers, released=since), f"{by} released it")
+
+    def _take(self, routers: Mapping[RouterId, Epoch]) -> None:
+        self.takeovers += 1
+        self._taken.update((router_id, (self.takeovers, epoch)) for router_id, epoch in routers.items())
+        self._active.want(routers)
 
     # By a plan
 
     def plan(self, plan: GuardPlan) -> None:
         """What it takes away is closed, what it gives is opened, and its rights are all there are."""
+        self.open_released()
         active = self._given(plan) | self._kept(plan) | self._unreleased(plan)
         for router_id, epoch in self._active.forwarding.items():
             if epoch > active.get(router_id, epoch):
@@ -150,12 +177,11 @@ class Openings:
         """Ask for what the active set needs; closing comes first."""
         if self._releases.has_due:
             self._release()
-        if closing := self._active.to_close():
+        for closing in self._releases.apart(self._active.to_close(), RELEASED_AT_ONCE):
             self._out.ask(Deactivate(routers=closing, reason="its plan says so"))
         if opening := self._active.to_open():
             self._open(Opening(opening, None, 0), "its plan says so")
-        is_settled = self._active.is_settled and self._active.are_open(self._beyond)
-        if self._unsettled is not None and is_settled:
+        if self._unsettled is not None and self._active.is_settled and self._active.are_open(self._beyond):
             self.settled, self._unsettled = self._unsettled, None
             self._out.tell(PlanSettled(revision=self.settled))
 

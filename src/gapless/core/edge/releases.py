@@ -16,7 +16,7 @@ tenure lasts, whatever a plan says: one that gives the router back at that epoch
 The invariant: what was released is not open here, nor wanted to be.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from gapless.model.plan import Epoch, Successor
 from gapless.model.router import RouterId
@@ -50,6 +50,14 @@ class Releases:
         is_new = {router_id for router_id, to in releases.items() if self._given.get(router_id) != to}
         self._due = (self._due | is_new) & releases.keys()
         self._given = dict(releases)
+
+    def apart(self, closing: Sequence[RouterId], at_once: int) -> Iterator[tuple[RouterId, ...]]:
+        """What is to be closed, in parts: what is to be released, so many at a time, and then all else."""
+        awaited = [router_id for router_id in closing if router_id in self._given]
+        for start in range(0, len(awaited), at_once):
+            yield tuple(awaited[start : start + at_once])
+        if others := tuple(router_id for router_id in closing if router_id not in self._given):
+            yield others
 
     def again(self) -> None:
         """Whatever was said may have been lost."""

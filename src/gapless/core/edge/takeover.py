@@ -22,6 +22,7 @@ from math import inf
 from gapless.core.edge.arbiter import until_next_hint
 from gapless.core.edge.beatevents import Counters, HostSilent, Right
 from gapless.core.edge.claim import Claim
+from gapless.core.edge.rights import Rights
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import LeaseTiming, Panel, Tenure
 from gapless.model.plan import Epoch
@@ -62,7 +63,7 @@ class Takeover:
     def __init__(self, timing: LeaseTiming, counters: Counters) -> None:
         self._timing = timing
         self._counters = counters
-        self._rights: dict[RouterId, Right] = {}
+        self._rights = Rights({})
         self._pursuits: dict[HostName, dict[Tenure, _Pursuit]] = {}
         """For each tenure that some right waits for and that is not over."""
         self._burials: dict[HostName, Burial] = {}
@@ -70,10 +71,10 @@ class Takeover:
 
     def give(self, rights: Mapping[RouterId, Right]) -> None:
         """These are the rights, and there are no others."""
-        self._rights = dict(rights)
+        self._rights = Rights(rights)
         before, self._pursuits = self._pursuits, {}
-        for right in self._rights.values():
-            for tenure in right.after:
+        for after in self._rights.waiting():
+            for tenure in after:
                 if not self.is_over(tenure):
                     known = before.get(tenure.host, {}).get(tenure)
                     self._pursuits.setdefault(tenure.host, {})[tenure] = known or _Pursuit(Claim(self._timing))
@@ -92,10 +93,10 @@ class Takeover:
     def heir_of(self) -> dict[Tenure, int]:
         """By tenure: how many routers this host may take over as soon as that one is over."""
         count: dict[Tenure, int] = {}
-        for right in self._rights.values():
-            left = [tenure for tenure in right.after if not self.is_over(tenure)]
+        for after, routers in self._rights.waiting().items():
+            left = [tenure for tenure in after if not self.is_over(tenure)]
             if len(left) == 1:
-                count[left[0]] = count.get(left[0], 0) + 1
+                count[left[0]] = count.get(left[0], 0) + len(routers)
         return count
 
     # 1. Hints
@@ -200,24 +201,21 @@ class Takeover:
         """A host has closed a router, and released it to this one at that epoch: whether there is a right that waits
         for nobody else. It is used by that.
         """
-        right = self._rights.get(router_id)
+        right = self._rights.find(router_id)
         if right is None or right.epoch != epoch or by not in right.after:
             return False
         if not all(tenure == by or self.is_over(tenure) for tenure in right.after):
             return False
-        del self._rights[router_id]
+        self._rights.use(router_id)
         return True
 
     # 5. What is ripe
 
     def take_ripe(self) -> dict[Tenure, dict[RouterId, Epoch]]:
         """The routers whose rights are ripe, by the tenure that their rights waited for last. They are given once."""
+        over = [after for after in self._rights.waiting() if after and all(self.is_over(tenure) for tenure in after)]
         ripe: dict[Tenure, dict[RouterId, Epoch]] = {}
-        for router_id, right in self._rights.items():
-            if right.after and all(self.is_over(tenure) for tenure in right.after):
-                last = max(right.after, key=lambda tenure: self._burials[tenure.host].buried)
-                ripe.setdefault(last, {})[router_id] = right.epoch
-        for routers in ripe.values():
-            for router_id in routers:
-                del self._rights[router_id]
+        for after in over:
+            last = max(after, key=lambda tenure: self._burials[tenure.host].buried)
+            ripe.setdefault(last, {}).update(self._rights.use_all(after))
         return ripe

@@ -43,7 +43,7 @@ from gapless.model.lease import Datagram, LeaseTiming
 from gapless.model.plan import Epoch, Forwarding, PanelPlan, Takeover
 from gapless.model.router import RouterId
 from gapless.sentinel.beat import clockrate, words
-from gapless.sentinel.beat.hands import Announcing, Guarding, Hands
+from gapless.sentinel.beat.hands import Announcing, Guarding, Hands, KernelEffect
 from gapless.sentinel.beat.haste import Haste
 from gapless.sentinel.beat.healed import Healed
 from gapless.sentinel.beat.lateness import Lateness
@@ -296,24 +296,29 @@ class Driver:
 
     def _carry_out(self, effects: list[BeatEffect]) -> None:
         """Datagrams first: they wait for nothing. Then the kernel, whose answers may lead to more."""
-        pending = effects
+        kernel = self._send_off(effects)
         while True:
-            kernel = []
-            for effect in pending:
-                match effect:
-                    case Send():
-                        self._post(effect.to, effect.datagram)
-                    case NeedIncarnation():
-                        self._say(wire.IncarnationNeeded(after=effect.after))
-                    case _:
-                        kernel.append(effect)
-            pending = []
+            led_to: list[BeatEffect] = []
             for answer in self._hands.carry_out(kernel):
                 now = self._now = self._clock()  # The kernel took its time.
-                pending += self._turn(answer, now)
-            if not pending:
+                led_to += self._turn(answer, now)
+            kernel = self._send_off(led_to)
+            if not kernel:
                 break
         self._tell_level()
+
+    def _send_off(self, effects: Iterable[BeatEffect]) -> list[KernelEffect]:
+        """What needs no kernel's answer; what is left."""
+        kernel: list[KernelEffect] = []
+        for effect in effects:
+            match effect:
+                case Send():
+                    self._post(effect.to, effect.datagram)
+                case NeedIncarnation():
+                    self._say(wire.IncarnationNeeded(after=effect.after))
+                case _:
+                    kernel.append(effect)
+        return kernel
 
     def _post(self, to: HostName, datagram: Datagram) -> None:
         address = self._addresses.get(to)

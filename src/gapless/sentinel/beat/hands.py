@@ -5,8 +5,9 @@ again, with three exceptions: an Activate is answered as failed, and the core as
 since the other routers need their lease whatever holds up one, and is out of date by the next beat; a Withdraw makes
 moot what waits before it. A guard that somebody else changed is put back before anything else, and said.
 
-The second rule: one turn is short. Routers are closed some at a time, since each name costs; to withdraw is one
-transaction however many there are, as is to open, because a takeover is one.
+The second rule: one turn is short. Routers are closed some at a time, since each name costs, and what is to be said of
+some is said before the next are closed; to withdraw is one transaction however many there are, as is to open, because a
+takeover is one.
 
 Invariant: what the sentinel was told to be open (`open_routers`) covers what the kernel's active set lets pass: it is
 told before the set grows, and taken back after it has shrunk.
@@ -208,8 +209,8 @@ class Hands:
             self._queue.popleft()
             if answer is not None:
                 yield answer
-            elif isinstance(first, _Closing):
-                self.has_more = True
+            if isinstance(first, _Closing):
+                self.has_more = bool(self._queue)
                 return
 
     def _take_in(self, effect: KernelEffect) -> None:

@@ -138,7 +138,7 @@ class Oracles:
         if machine.sentinel is None or machine.sentinel.is_paused or machine.sentinel.stall is not None:
             return False
         beat = machine.sentinel.beat
-        right = beat._takeover._rights.get(router_id)
+        right = beat._takeover._rights.find(router_id)
         if right is None or beat.panel is None or beat.tenure is None or not machine.kernel.is_alive(machine.now):
             return False
         awake = [each for each in self._machines.values() if self._answers(each, machine, right.after)]

@@ -66,6 +66,7 @@ def test_what_was_released_to_this_host_stays_until_a_plan_has_heard_of_it() -> 
     rig.plan(rights={R1: right(5)})
     assert not rig.openings.take_released(DEAD, R1, Epoch(4), 1.0), "another epoch"
     assert rig.openings.take_released(DEAD, R1, Epoch(5), 1.0)
+    rig.openings.open_released()
     assert (rig.openings.takeovers, rig.openings.released) == (1, {R1})
     rig.done(Activated(routers=(R1,)))
     rig.plan(heard=0)
@@ -77,6 +78,7 @@ def test_a_plan_is_settled_when_what_stays_beyond_it_is_known_to_be_open() -> No
     rig = Rig()
     rig.plan(rights={R1: right(5)})
     rig.openings.take_released(DEAD, R1, Epoch(5), 1.0)
+    rig.openings.open_released()
     rig.turn()
     assert not news(rig.plan(heard=0)), "it may not be open yet"
     assert [type(each).__name__ for each in news(rig.done(Activated(routers=(R1,))))] == ["TookOver", "PlanSettled"]

@@ -20,6 +20,7 @@ from gapless.core.edge.beatevents import (
     TookOver,
     Withdrawn,
 )
+from gapless.core.edge.openings import HEARD_MOST, RELEASED_AT_ONCE
 from gapless.core.edge.releases import Releases
 from gapless.model.host import MACHINE_STEP, HostName, Incarnation
 from gapless.model.lease import DEFAULT, Datagram, DatagramKind, Tenure
@@ -112,8 +113,15 @@ def test_a_fenced_host_releases_nothing(rig: Rig) -> None:
 
 
 def hear(
-    rig: Rig, by: Tenure = LIVES, router: RouterId = R1, epoch: int = 2, to: Tenure | None = None
+    rig: Rig,
+    by: Tenure = LIVES,
+    router: RouterId = R1,
+    epoch: int = 2,
+    to: Tenure | None = None,
+    *,
+    is_all: bool = True,
 ) -> list[BeatEffect]:
+    """`is_all`: nothing else is to be read."""
     said = Datagram(
         kind=DatagramKind.RELEASED,
         sender=by,
@@ -123,7 +131,7 @@ def hear(
         seq=epoch,
         router=router,
     )
-    return rig.do(Received(datagram=said))
+    return rig.do(Received(datagram=said)) + (rig.listen() if is_all else [])
 
 
 def test_a_release_opens_a_router_by_its_right_at_once(rig: Rig) -> None:
@@ -194,6 +202,73 @@ def test_no_plan_that_has_not_heard_of_it_undoes_it(rig: Rig) -> None:
     closing = rig.plan(revision=Revision(4), heard=1)
     assert [each.routers for each in closing if isinstance(each, Deactivate)] == [(R1,)]
     assert not rig.beat.released
+
+
+def test_what_is_released_together_is_opened_in_one_transaction(rig: Rig) -> None:
+    rig.plan(rights={R1: right(2), R2: right(3)})
+    assert hear(rig, is_all=False) == []
+    assert (rig.beat.forwarding, rig.beat.takeovers, rig.beat.is_listening) == ({}, 0, True)
+    rig.now += 0.001
+    opening = Activate(routers={R1: Epoch(2), R2: Epoch(3)}, cause=LIVES, reason=f"{LIVES} released it")
+    assert hear(rig, router=R2, epoch=3) == [opening]
+    assert (rig.beat.takeovers, rig.beat.is_listening) == (1, False)
+    rig.now += 0.001
+    (told,) = news(rig.do(Activated(routers=(R1, R2))))
+    assert isinstance(told, TookOver)
+    assert (told.routers, told.times.opened - told.times.buried) == ({R1: 2, R2: 3}, pytest.approx(0.002))
+
+
+def test_what_two_hosts_release_is_opened_as_theirs(rig: Rig) -> None:
+    other = Tenure(C_HOST, Incarnation(1))
+    rig.plan(rights={R1: right(2), R2: Right(epoch=Epoch(2), after=(other,))})
+    hear(rig, is_all=False)
+    opening = [each for each in hear(rig, by=other, router=R2) if isinstance(each, Activate)]
+    assert [(each.cause, each.routers) for each in opening] == [(LIVES, {R1: 2}), (other, {R2: 2})]
+    assert rig.beat.takeovers == 2
+
+
+def test_a_flood_of_datagrams_holds_up_no_release(rig: Rig) -> None:
+    """There is always more to read: the beat comes all the same, and so do many releases."""
+    many = [RouterId(f"r{number}") for number in range(HEARD_MOST)]
+    rig.plan(rights={each: right(2) for each in many})
+    for each in many[:-1]:
+        assert hear(rig, router=each, is_all=False) == []
+    assert [type(each) for each in hear(rig, router=many[-1], is_all=False)] == [Activate]
+    last = RouterId("last")
+    rig.plan(revision=Revision(2), rights={last: right(3)})
+    hear(rig, router=last, epoch=3, is_all=False)
+    rig.now += DEFAULT.interval_s
+    opened = [each for each in rig.beat.on_deadline(rig.now) if isinstance(each, Activate)]
+    assert [each.routers for each in opened] == [{last: 3}]
+
+
+def test_a_plan_finds_open_what_was_released_right_before_it(rig: Rig) -> None:
+    rig.plan(rights={R1: right(2)})
+    hear(rig, is_all=False)
+    opened = [each for each in rig.plan(revision=Revision(2), rights={R1: right(2)}) if isinstance(each, Activate)]
+    assert [(each.routers, each.cause) for each in opened] == [({R1: 2}, LIVES)]
+    assert not rig.beat.is_listening
+
+
+def test_a_host_that_is_fenced_opens_nothing_that_it_had_heard_of_by_then(rig: Rig) -> None:
+    rig.plan(rights={R1: right(2)})
+    hear(rig, is_all=False)
+    fenced = rig.tick(DEFAULT.lease_s)
+    assert [each for each in fenced if isinstance(each, Activate)] == []
+    assert (rig.beat.forwarding, rig.beat.takeovers) == ({}, 0)
+
+
+def test_many_that_leave_are_closed_a_few_at_a_time_and_what_nobody_waits_for_after_them(rig: Rig) -> None:
+    many = [RouterId(f"r{number:02}") for number in range(RELEASED_AT_ONCE + 2)]
+    stays, goes = RouterId("x"), RouterId("a")
+    rig.plan(active=dict.fromkeys([*many, goes, stays], Epoch(4)))
+    rig.do(Activated(routers=(*many, goes, stays)))
+    leaving = rig.plan(revision=Revision(2), active={stays: Epoch(4)}, releases=dict.fromkeys(many, TO))
+    closing = [each.routers for each in leaving if isinstance(each, Deactivate)]
+    assert closing == [tuple(many[:RELEASED_AT_ONCE]), tuple(many[RELEASED_AT_ONCE:]), (goes,)]
+    said = released(rig.do(Deactivated(routers=closing[0])))
+    assert [each.router for _, each in said] == many[:RELEASED_AT_ONCE]
+    assert [each.router for _, each in released(rig.do(Deactivated(routers=closing[1])))] == many[RELEASED_AT_ONCE:]
 
 
 def test_an_opening_that_fails_is_tried_again(rig: Rig) -> None:
