@@ -20,7 +20,8 @@ from gapless.model.host import HostFacts, HostName, InstanceId
 from gapless.observe.log import LogFormat, configure, get_logger
 from gapless.observe.notify import ServiceManager
 from gapless.sentinel import prerequisites
-from gapless.sentinel.driver import Commands, Sentinel, agent_command, beat_command, flows_command
+from gapless.sentinel.commands import Commands, agent_command, beat_command, flows_command
+from gapless.sentinel.driver import Sentinel
 from gapless.sentinel.identity import StateDirectory
 from gapless.wire.hostlock import HostLock
 from gapless.wire.key import load as load_key

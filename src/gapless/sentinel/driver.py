@@ -8,12 +8,10 @@ is slow delays the file, an agent that hangs delays its routers, a controller th
 import asyncio
 import contextlib
 import operator
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
-from math import inf
 from pathlib import Path
 
 import msgspec
@@ -25,10 +23,12 @@ from gapless.errors import GaplessError, Refused
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
 from gapless.model.plan import Burial, PanelPlan, RouterState
 from gapless.model.router import RouterId
-from gapless.observe.log import LogFormat, get_logger
+from gapless.observe.log import get_logger
 from gapless.observe.notify import Condition
 from gapless.observe.words import counted
 from gapless.sentinel import covering, prerequisites
+from gapless.sentinel.commands import Commands
+from gapless.sentinel.contact import Contact
 from gapless.sentinel.desired import Desired, keep_on_disk, load_plan
 from gapless.sentinel.figures import HostFigures, Page
 from gapless.sentinel.flows import FlowKeeper
@@ -36,6 +36,7 @@ from gapless.sentinel.flushing import Flushing
 from gapless.sentinel.hearing import PulseListener
 from gapless.sentinel.identity import Identity, StateDirectory
 from gapless.sentinel.keeper import GuardKeeper, muted_frames
+from gapless.sentinel.leaving import Leaving
 from gapless.sentinel.levels import Levels
 from gapless.sentinel.link import Credentials, Link, Tempo
 from gapless.sentinel.metrics import MetricsPage
@@ -47,7 +48,6 @@ from gapless.sentinel.unsent import Unsent
 from gapless.sentinel.vtep import Vtep
 from gapless.sentinel.whole import keep_whole
 from gapless.wire.flowlink import FlowsBegin, FlowsDuties
-from gapless.wire.local import AgentStart, encode_start
 from gapless.wire.messages import AgentReport, Bury, Report, TakingOver
 
 DOUBT_AFTER_INTERVALS = 1
@@ -55,10 +55,6 @@ DOUBT_AFTER_INTERVALS = 1
 intervals after its last report (agent_down_time is two or more of them, and dead is twice that). That report may be one
 interval old when the link breaks, and the break is noticed up to one and a half later: doubt comes before any move."""
 
-_CONNECTED = "connected"
-LEAVING_LOOK_S = 0.25
-LINK_BACK_S = 5.0
-"""How long a host that stops waits for a controller that was there a moment ago: one that is started anew is back."""
 GUARD_WITHIN_S = 5.0
 """Many times the longest lease."""
 
@@ -71,16 +67,6 @@ class Knobs:
     patience: Patience | None = None
     keeper: Callable[[], Keeper] = GuardKeeper
     tracked: Path = prerequisites.TRACKED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commands:
-    """How the processes of a host are started, each given its end of its link."""
-
-    agent: Callable[[int], Sequence[str]]
-    beat: Callable[[int], Sequence[str]]
-    flows: Callable[[int], Sequence[str]] | None = None
-    """None: connections are not copied."""
 
 
 class Sentinel:
@@ -125,7 +111,8 @@ class Sentinel:
             if self._pulse is None or commands.flows is None
             else FlowKeeper(commands.flows, _flows_begin(settings, facts, key), self._flow_duties, self._flows_flushed)
         )
-        self._leaving_changed = asyncio.Event()
+        self._contact = Contact()
+        self._leaving = Leaving(self._is_being_left, self._contact)
         self._flushing = Flushing()
         self._flushing_alarm: asyncio.TimerHandle | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -135,10 +122,6 @@ class Sentinel:
         self._is_of_session = False
         """It was said in this session: what earlier ones said had revisions of their own."""
         self._followed: HostPlan | None = None
-        self._link_is = ""
-        """In words; "" until it was tried."""
-        self._parted_at = -inf
-        """When the last session ended, and not by the controller's word."""
         self._agent_is = ""
         self._log = get_logger()
 
@@ -169,25 +152,17 @@ class Sentinel:
     async def leave(self, within_s: float) -> None:
         """Say that this host is about to stop, and return once nothing guarded is open here and what it released has
         arrived, the controller cannot be told, or the time is over. Guarded routers that are left go on until the lease
-        ends, and are taken over. A controller that is away for a moment is waited for: it may only be started anew.
+        ends, and are taken over.
         """
-        if self._pulse is None or not self._pulse.levels.open or time.monotonic() >= self._may_tell_until():
+        if self._pulse is None or not self._pulse.levels.open or self._contact.is_lost(time.monotonic()):
             return
         self._reporting.stop(time.monotonic())
         self._report_is_sooner.set()
-        end, before = time.monotonic() + within_s, len(self._pulse.levels.open)
-        while self._is_being_left() and time.monotonic() < min(end, self._may_tell_until()):
-            self._leaving_changed.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(LEAVING_LOOK_S, max(0.0, end - time.monotonic()))):
-                    await self._leaving_changed.wait()
+        before = len(self._pulse.levels.open)
+        await self._leaving.wait(within_s)
         left = len(self._pulse.levels.open)
         what = "guarded routers have left before this host stops"
         self._log.info(what, left=before - left, stay=left)
-
-    def _may_tell_until(self) -> float:
-        """Until when the controller hears this host, or may again, as far as is known now."""
-        return inf if self._link_is == _CONNECTED else self._parted_at + LINK_BACK_S
 
     def _is_being_left(self) -> bool:
         """What is closed and not open elsewhere yet may still wait for this host's word: a datagram may be lost."""
@@ -232,12 +207,12 @@ class Sentinel:
         """
         is_guarded = self._pulse is None or not self._is_beating or self._pulse.has_been_ready
         return Condition(
-            is_ready=is_guarded and bool(self._link_is and self._agent_is),
+            is_ready=is_guarded and bool(self._contact.words and self._agent_is),
             status="; ".join(
                 (
                     self._lease_in_words(),
                     f"{counted(len(self._desired.plan.routers), 'router')} in its plan",
-                    f"controller {self._link_is or 'not called yet'}",
+                    f"controller {self._contact.words or 'not called yet'}",
                     f"agent {self._agent_is or 'starting'}",
                 )
             ),
@@ -255,7 +230,7 @@ class Sentinel:
             failed=self._reporting.count(planned, RouterState.FAILED),
             agent_restarts=self._supervisor.restarts,
             agent_is_running=self._agent_is == AgentState.RUNNING,
-            link_is_up=self._link_is == _CONNECTED,
+            link_is_up=self._contact.is_there,
             flows=None if self._flows is None else self._flows.figures,
         )
 
@@ -290,7 +265,8 @@ class Sentinel:
 
     def welcomed(self, report_interval_s: float) -> None:
         """A session began. The doubt about the plan, if any, stays until the controller has said it."""
-        self._link_is, self._is_of_session = _CONNECTED, False
+        self._contact.began()
+        self._is_of_session = False
         self._report_interval_s = report_interval_s
         self._reporting.session_began(report_interval_s, time.monotonic())
 
@@ -300,7 +276,7 @@ class Sentinel:
             self._doubt.cancel()
             self._doubt = None
         self._plan, self._is_of_session = plan, True
-        self._leaving_changed.set()
+        self._leaving.changed()
         if panel is not None:
             self._addresses = _addresses(panel)
         if self._pulse is not None:
@@ -409,9 +385,7 @@ class Sentinel:
 
     def parted(self, error: GaplessError) -> None:
         """There is no session. After a while, or at once when refused, the plan is no longer to be trusted."""
-        if self._link_is == _CONNECTED:
-            self._parted_at = -inf if isinstance(error, Refused) else time.monotonic()
-        self._link_is = "refuses this host" if isinstance(error, Refused) else "not reached"
+        self._contact.ended(time.monotonic(), is_refused=isinstance(error, Refused))
         self._reporting.session_ended()
         if not self._desired.is_confirmed and self._plan is None:
             return
@@ -449,7 +423,7 @@ class Sentinel:
     def guard_changed(self) -> None:
         """What the beat says changed."""
         assert self._pulse is not None
-        self._leaving_changed.set()
+        self._leaving.changed()
         self._reporting.guard_is(self._pulse.levels, time.monotonic())
         for each in self._on_data:
             each.tenure_is(self._pulse.levels.tenure)
@@ -539,25 +513,4 @@ def _flows_begin(settings: HostSettings, facts: HostFacts, key: bytes) -> FlowsB
         port=settings.flows_port,
         most=settings.flows_most,
         policy=settings.flows_policy,
-    )
-
-
-def flows_command(log_format: LogFormat) -> Callable[[int], Sequence[str]]:
-    """The command line of a flows process, given its end of the local link; everything else comes over that."""
-    return lambda fd: (sys.executable, "-P", "-m", "gapless.flows", str(fd), log_format.value)
-
-
-def beat_command(fd: int) -> Sequence[str]:
-    """The command line of a beat, given its end of its link; everything else comes over that."""
-    return sys.executable, "-P", "-m", "gapless.sentinel.beat", str(fd)
-
-
-def agent_command(settings: HostSettings, log_format: LogFormat) -> Callable[[int], Sequence[str]]:
-    """The command line of an agent, given its end of the local link. `-P`: nothing is imported from where we stand."""
-    return lambda fd: (
-        sys.executable,
-        "-P",
-        "-m",
-        "gapless.agent",
-        encode_start(AgentStart(fd=fd, settings=settings, log_format=log_format.value)),
     )

@@ -31,9 +31,9 @@ from gapless.model.plan import (
     Successor,
 )
 from gapless.model.router import RouterId
-from gapless.sentinel import driver
+from gapless.sentinel.commands import Commands, beat_command
 from gapless.sentinel.desired import load_plan
-from gapless.sentinel.driver import Commands, Knobs, Sentinel, beat_command
+from gapless.sentinel.driver import Knobs, Sentinel
 from gapless.sentinel.durable import KeptFile
 from gapless.sentinel.identity import StateDirectory
 from gapless.sentinel.link import Tempo
@@ -490,7 +490,7 @@ async def leaving_while_served(
 async def test_a_host_that_stops_waits_for_a_controller_that_is_started_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver, "LEAVING_LOOK_S", 0.001)
+    monkeypatch.setattr("gapless.sentinel.leaving.LOOK_S", 0.001)
     fake = FakeController(snapshot=(guarded("open:x"), guarded("x")))
     async with (
         contextlib.AsyncExitStack() as serving,
@@ -509,7 +509,7 @@ async def test_a_host_that_stops_waits_for_a_controller_that_is_started_anew(
 async def test_a_host_that_cannot_tell_its_controller_soon_stops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver, "LINK_BACK_S", 0.1)
+    monkeypatch.setattr("gapless.sentinel.contact.BACK_S", 0.1)
     fake = FakeController(snapshot=(guarded("open:x"), guarded("x")))
     async with (
         contextlib.AsyncExitStack() as serving,
