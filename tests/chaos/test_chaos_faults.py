@@ -51,7 +51,16 @@ def rescheduled_step_by_step(lab: Lab, fault: Fault, outcome: Outcome) -> None:
         assert times == sorted(times)
 
 
-LINKS = ["data-link", "data-link-out", "data-link-in", "partition", "uplink-lost", "uplinks-lost", "gateway-lost"]
+LINKS = [
+    "data-link",
+    "data-link-out",
+    "data-link-in",
+    "partition",
+    "uplink-lost",
+    "uplinks-lost",
+    "gateway-lost",
+    "gateway-silent",
+]
 HARMLESS = [
     "agent-kill",
     "agent-stop",

@@ -57,6 +57,7 @@ HOLD_S = 4.0
 TOOK_OVER = re.compile(r"took over (\d+) routers? of (\S+)")
 TAKEN = ("missed", "silent", "buried", "opened", "confirmed")
 RESIGNED = "it resigns: no answer from gateway"
+MISSED = "this host has lost its way out: no answer from gateway"
 FENCED, HOLDS = "this host is fenced: its lease lapsed", "this host holds its lease"
 SOON_S = 1.5
 """While the kernel still keeps what was sent when nobody could hear it: it would leave now (`sentinel.unsent`)."""
@@ -120,6 +121,16 @@ def resigned_alone(lab: Lab, fault: Fault, outcome: Outcome) -> None:
         if any(RESIGNED in line for _, line in said_since(host.sentinel, struck))
     }
     assert said_it == set(fault.names)
+
+
+def all_missed_it_and_nobody_resigned(lab: Lab, fault: Fault, outcome: Outcome) -> None:
+    without_double_active_frames(lab, fault, outcome)
+    assert (outcome.result.moved, outcome.moves) == (0, ())
+    struck = datetime.fromisoformat(outcome.result.at)
+    for name, host in lab.hosts.items():
+        lines = [line for _, line in said_since(host.sentinel, struck)]
+        assert any(MISSED in line for line in lines), f"{name} missed its gateway: {lines}"
+        assert not [line for line in lines if RESIGNED in line], f"{name} stayed: {lines}"
 
 
 def stopped_and_said_so(lab: Lab, fault: Fault, outcome: Outcome) -> None:
@@ -199,6 +210,7 @@ NOT_MOVED: Mapping[str, Turn] = {
     "mgmt-link": a_fault("mgmt-link", shows=nothing_was_noticed),
     "address-conflict": a_fault("address-conflict", shows=said_and_not_fought_over),
     "uplinks-lost": a_fault("uplinks-lost", bounds=BOUNDS, shows=without_double_active_frames),
+    "gateway-silent": a_fault("gateway-silent", bounds=BOUNDS, hold_s=HOLD_S, shows=all_missed_it_and_nobody_resigned),
     "two-arbiters-kill": a_fault("two-arbiters-kill", bounds=BOUNDS, shows=stopped_and_said_so),
     "restart-all": a_fault("restart-all", bounds=BOUNDS, shows=stopped_and_said_so),
 }

@@ -183,6 +183,24 @@ async def test_uplinks_lost_are_those_of_all_hosts_and_no_other_cables(wired: tu
         assert "LOWER_UP" in await shell.run(*host.inside(), "ip", "link", "show", layout.EXT.interface)
 
 
+async def test_a_silent_gateway_is_heard_by_nobody_and_no_host_s_cable_is_touched(wired: tuple[Lab, Plugs]) -> None:
+    lab, plugs = wired
+    fault = await choose(lab, "gateway-silent")
+    gateway = str(layout.EXTERNAL_GATEWAY.ip)
+    inside = lab.host("host-1").inside()
+    await shell.ip([f"address add {layout.EXTERNAL_NET[77]}/16 dev {layout.EXT.interface}"], inside=inside)
+    ask = ("ping", "-q", "-c", "1", "-W", "2", gateway)
+    await shell.run(*inside, *ask)
+    await fault.strike(lab)
+    with pytest.raises(Unavailable):
+        await shell.run(*inside, *ask)
+    for host in lab.hosts.values():
+        assert "LOWER_UP" in await shell.run(*host.inside(), "ip", "link", "show", layout.EXT.interface)
+    everybody_hears_everybody(plugs)
+    await fault.heal(lab)
+    await shell.run(*inside, *ask)
+
+
 def lease_datagram(kind: DatagramKind) -> bytes:
     """A frame with the beginning of a datagram of the lease: all that is in the clear."""
     ethernet = b"\xff" * 6 + bytes(6) + struct.pack("!H", 0x0800)

@@ -143,6 +143,27 @@ class GatewayLost(_OneWay):
         return place.ext_cable
 
 
+class GatewaySilent(Lasting):
+    """The gateway itself is gone: no host hears it, every carrier stays, and no host is a better place than another.
+    Each finds out on its own, at a time of its own, and none may take itself for the only one.
+    """
+
+    name = "gateway-silent"
+    summary = "the external network's gateway falls silent for all hosts, and every carrier stays"
+    reach = Reach.ALL_HOSTS
+    expected = in_mode(reschedule=STAYS, standby=STAYS)
+
+    async def strike(self, lab: Lab) -> None:
+        """Cut the gateway's own cable."""
+        del lab
+        await wiring.cut([Cable(layout.EXT, layout.OUTSIDE)])
+
+    async def heal(self, lab: Lab) -> None:
+        """Plug it in again."""
+        await wiring.mend([Cable(layout.EXT, layout.OUTSIDE)])
+        await lab.hosts_alive(*self.names)
+
+
 class HostFlap(Fault):
     """A loose plug: out for long enough to end a lease, and back before anybody has finished with that."""
 
