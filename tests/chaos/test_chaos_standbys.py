@@ -29,6 +29,7 @@ from chaos_lab import (
     without_routers,
 )
 
+from gapless.core.dataplane.gateways import MISSES_MOST, ROUND_S
 from gapless.lab.api import Item
 from gapless.lab.experiment import Outcome
 from gapless.lab.faults import FAULTS, Fault
@@ -352,7 +353,7 @@ def gone_for_want_of_an_agent(lab: Lab, fault: Fault, outcome: Outcome) -> None:
 
 
 @pytest.mark.thorough
-async def test_a_router_that_does_not_hear_its_gateway_is_degraded_until_it_does() -> None:
+async def test_a_router_that_does_not_hear_its_gateway_is_degraded_and_goes_where_it_does() -> None:
     """Every setting of it is right: a foreigner drops its ARP on the host."""
     async with running_lab(hosts=2, routers=3, mode=STANDBY, down_time_s=PATIENT_S, packed=True) as lab:
         router_id = lab.tenants[0].router_id
@@ -380,6 +381,15 @@ async def test_a_router_that_does_not_hear_its_gateway_is_degraded_until_it_does
         assert re.fullmatch(
             r"its gateway \S+ does not answer it, while it answers [12] others? here", (await health())[1]
         )
+        assert [move for move in await lab.api.failovers(limit=100) if move["from_host"]] == [], "not for that alone"
+
+        async def is_elsewhere() -> bool:
+            (found,) = [each for each in await lab.api.routers() if each["router_id"] == router_id]
+            return found["host"] == "host-2"
+
+        given_up_s = 2 * MISSES_MOST * ROUND_S
+        await until(is_elsewhere, "the router is on host-2", given_up_s, lab.host("host-1").sentinel.last_words)
+        await until(is_healthy, "the router is healthy again", PATIENCE_S, lab.host("host-2").sentinel.last_words)
+        (move,) = [move for move in await lab.api.failovers(limit=100) if move["from_host"]]
+        assert (move["router_id"], move["from_host"], move["kind"]) == (router_id, "host-1", "retry")
         await machine.run("nft", "delete", "table", "bridge", "foreign")
-        await until(is_healthy, "the router is healthy again", PATIENCE_S, lab.host("host-1").sentinel.last_words)
-        assert [move for move in await lab.api.failovers(limit=100) if move["from_host"]] == [], "nothing moves for it"

@@ -9,6 +9,7 @@ from math import inf
 
 from gapless.core.backoff import Backoff
 from gapless.core.dataplane.desired import gateway_link
+from gapless.core.dataplane.gateways import HEARS, Deafness
 from gapless.core.dataplane.health import Repairs
 from gapless.model.neighbour import WayOut
 from gapless.model.network import Network, NetworkId
@@ -46,8 +47,8 @@ class Entry:
     """It was looked at because of a hint: the next one waits until then."""
     verified: PlannedRouter | None = None
     """What the kernel was last proven to match."""
-    deafness: str = ""
-    """Why it is degraded though the kernel matches: it does not hear its gateway."""
+    deafness: Deafness = HEARS
+    """Why it is degraded, or given up, though the kernel matches."""
     conflict: str = ""
     """Why it is degraded though the kernel matches: another machine uses an address of it."""
 
@@ -55,7 +56,7 @@ class Entry:
     def trouble(self) -> str:
         """Why it is degraded though the kernel matches. Only who forwards is in conflict with anybody."""
         is_active = self.wanted is not None and self.wanted.forwards
-        return (self.conflict if is_active else "") or self.deafness
+        return (self.conflict if is_active else "") or self.deafness.why
 
     def is_on(self, network_id: NetworkId | None) -> bool:
         """Whether the router is on this network; None: on any."""

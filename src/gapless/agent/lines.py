@@ -10,6 +10,8 @@ from textwrap import shorten
 
 from gapless.agent.entry import Entry
 from gapless.agent.jobs import Done, Reconcile, Why
+from gapless.core.dataplane.gateways import Deafness
+from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 from gapless.observe.words import counted
 
@@ -73,6 +75,16 @@ class Lines:
             and_others = f" and {others:,} more" if others > 0 else ""
             self.say(f"removed {count} no longer this host's: {', '.join(named)}{and_others}")
             self._removed.clear()
+
+    def deafness(self, router_id: RouterId, epoch: Epoch, found: Deafness) -> None:
+        """What is concluded of a router that is as it should be in every setting."""
+        if not found.why:
+            self.say("router hears its gateway again", router=router_id, epoch=epoch)
+            return
+        text = "router does not hear its gateway"
+        if found.is_given_up:
+            text = "router still does not hear its gateway, and is given up here"
+        self.say(text, is_warning=True, router=router_id, epoch=epoch, reason=found.why)
 
     def changed(self, entry: Entry, job: Reconcile, done: Done, *, is_build: bool) -> None:
         """Something of a router was brought to what it should be."""

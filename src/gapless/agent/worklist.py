@@ -34,6 +34,7 @@ from gapless.agent.queues import Queues, Start
 from gapless.agent.told import Told
 from gapless.agent.turns import Turns
 from gapless.core.backoff import Backoff, Pace
+from gapless.core.dataplane.gateways import HEARS, Deafness
 from gapless.core.hostplan import EMPTY_PLAN, HostPlan
 from gapless.model.neighbour import WayOut
 from gapless.model.network import Network
@@ -131,16 +132,19 @@ class Worklist:
         else:
             self._queues.drift(entry.id)
 
-    def take_deafness(self, found: Mapping[RouterId, str], now: float) -> None:
-        """Why these routers do not hear their gateways (`core.dataplane.gateways`); "": they do."""
-        for router_id, why in found.items():
-            if (entry := self._entries.get(router_id)) is None or entry.deafness == why:
+    def take_deafness(self, found: Mapping[RouterId, Deafness], now: float) -> None:
+        """Whether these routers hear their gateways. One that was given up for that failed: the kernel is as it should
+        be, and there is nothing to be tried again.
+        """
+        for router_id, deafness in found.items():
+            if (entry := self._entries.get(router_id)) is None or entry.deafness == deafness:
                 continue
-            entry.deafness = why
-            self._told.amend(entry.id, entry.epoch, ailment=entry.repairs.ailment(now) or entry.trouble)
-            text = "router does not hear its gateway" if why else "router hears its gateway again"
-            reason = {"reason": why} if why else {}
-            self._lines.say(text, is_warning=bool(why), router=entry.id, epoch=entry.epoch, **reason)
+            was_given_up, entry.deafness = entry.deafness.is_given_up, deafness
+            if entry.verified is not None and (deafness.is_given_up or was_given_up):
+                self._say_how_it_is(entry, now)
+            else:
+                self._told.amend(entry.id, entry.epoch, ailment=entry.repairs.ailment(now) or entry.trouble)
+            self._lines.deafness(entry.id, entry.epoch, deafness)
 
     def take_conflicts(self, found: Mapping[RouterId, str], now: float) -> bool:
         """Why addresses of these routers are in conflict (`core.dataplane.conflicts`), and of no others any more.
@@ -273,14 +277,20 @@ class Worklist:
         is_build = job.why is Why.PLAN and was_verified is None and result.times is not None
         if result.changed and job.why is not Why.PLAN:
             entry.repairs.repaired(in_brief(result.what), now)
-        times = result.times if is_build else None
-        self._say(entry, RouterState.ACTIVE, times=times, ailment=entry.repairs.ailment(now) or entry.trouble)
+        self._say_how_it_is(entry, now, times=result.times if is_build else None)
         if result.changed:
             self._lines.changed(entry, job, result, is_build=is_build)
         elif job.why is Why.PLAN and self._full_report_is_due:
             self._lines.adopted()
         entry.is_as_found = False
         self._hear(entry, entry.heard_at, now)
+
+    def _say_how_it_is(self, entry: Entry, now: float, *, times: BuildTimes | None = None) -> None:
+        """Of a router that is in the kernel as it should be."""
+        if entry.deafness.is_given_up:
+            self._say(entry, RouterState.FAILED, reason=entry.deafness.why)
+        else:
+            self._say(entry, RouterState.ACTIVE, times=times, ailment=entry.repairs.ailment(now) or entry.trouble)
 
     def _tell_progress(self, now: float) -> None:
         if not self._progress.is_due(self._queues.builds, now):
@@ -317,10 +327,10 @@ class Worklist:
     def _want(self, planned: PlannedRouter, now: float) -> None:
         entry = self._entry(planned.router.id)
         if entry.wanted is None or not planned.forwards or way_out(entry.wanted) != way_out(planned):
-            entry.deafness = ""
+            entry.deafness = HEARS
         if entry.verified is not None and entry.verified is entry.wanted and differs_by_role(entry.wanted, planned):
             entry.wanted, entry.verified, entry.epoch = planned, planned, planned.epoch
-            self._say(entry, RouterState.ACTIVE, ailment=entry.trouble)
+            self._say_how_it_is(entry, now)
             return
         if entry.wanted is not None and (entry.wanted.guarded is None) != (planned.guarded is None):
             self._told.guards_no_more(entry.id)

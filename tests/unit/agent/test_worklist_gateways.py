@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 from kernel_in_memory import planned, with_gateway
-from worklist_rig import RIGHT, Bench
+from worklist_rig import BUILT, RIGHT, Bench
 
 from gapless.agent.jobs import Why
+from gapless.core.dataplane.gateways import Deafness
 from gapless.model.host import Incarnation
-from gapless.model.plan import Guarded, PlannedRouter, Role
+from gapless.model.plan import Guarded, PlannedRouter, Role, RouterState
 from gapless.model.router import RouterId
 
 DEAF = "its gateway 203.0.113.1 does not answer it, while it answers 2 others here"
@@ -21,8 +22,8 @@ def ways(bench: Bench) -> list[tuple[str, bool]]:
     return [(way.router_id, way.guarded) for way in bench.worklist.ways_out()]
 
 
-def find(bench: Bench, router_id: str, why: str) -> None:
-    bench.worklist.take_deafness({RouterId(router_id): why}, bench.now)
+def find(bench: Bench, router_id: str, why: str, *, is_given_up: bool = False) -> None:
+    bench.worklist.take_deafness({RouterId(router_id): Deafness(why, is_given_up)}, bench.now)
 
 
 def test_those_are_looked_at_that_are_built_and_forward_here_and_have_a_way_out() -> None:
@@ -68,6 +69,56 @@ def test_a_look_that_finds_everything_right_does_not_make_it_healthy() -> None:
     bench.plan(with_gateway("r", epoch=1))
     find(bench, "r", "")
     assert bench.ailments() == [""]
+
+
+def test_one_that_hears_nothing_for_long_is_given_up_until_it_hears() -> None:
+    bench = Bench()
+    bench.plan(in_role("r", Role.ACTIVE))
+    bench.work_off()
+    find(bench, "r", DEAF)
+    bench.said()
+    find(bench, "r", DEAF, is_given_up=True)
+    report = bench.worklist.take_report()
+    assert report is not None
+    assert [(each.state, each.reason) for each in report.routers] == [(RouterState.FAILED, DEAF)]
+    assert bench.jobs() == [], "there is nothing to be tried again"
+    assert ways(bench) == [("r", True)], "it is looked at as before"
+    bench.now += 200
+    (audit,) = bench.jobs()
+    bench.end(audit, RIGHT)
+    assert bench.said() == [], "that its settings are right was so before"
+    find(bench, "r", "")
+    assert bench.said() == ["r@1 active"]
+    assert [(each.text, each.is_warning) for each in bench.worklist.take_lines() if "gateway" in each.text] == [
+        ("router does not hear its gateway", True),
+        ("router still does not hear its gateway, and is given up here", True),
+        ("router hears its gateway again", False),
+    ]
+
+
+def test_one_that_was_given_up_may_stand_by_here() -> None:
+    bench = Bench()
+    bench.plan(in_role("r", Role.ACTIVE))
+    bench.work_off()
+    find(bench, "r", DEAF, is_given_up=True)
+    bench.said()
+    later = Guarded(role=Role.ACTIVE, incarnation=Incarnation(2))
+    bench.plan(replace(in_role("r", Role.ACTIVE), guarded=later))
+    assert bench.said() == [], "it is the same router at the same epoch"
+    bench.plan(in_role("r", Role.STANDBY, epoch=2))
+    assert bench.said() == ["r@2 active"]
+
+
+def test_one_that_is_repaired_while_it_is_given_up_is_not_well_by_that() -> None:
+    bench = Bench()
+    bench.plan(in_role("r", Role.ACTIVE))
+    bench.work_off()
+    find(bench, "r", DEAF, is_given_up=True)
+    bench.said()
+    bench.hear("r")
+    (repair,) = bench.jobs()
+    bench.end(repair, BUILT)
+    assert bench.said() == []
 
 
 def test_what_was_found_is_forgotten_when_it_is_planned_otherwise() -> None:

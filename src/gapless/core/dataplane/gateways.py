@@ -11,12 +11,15 @@ is held against none of them: that is the gateway, or the uplink, which the beat
 routers with the same gateway in the same network, and guarded ones with guarded ones: those are all silent when their
 host loses its lease.
 
+One that is still silent after `MISSES_MOST` looks is given up here: nothing is to be repaired, and on another host it
+may be heard.
+
 The pace is `RATE` looks a second at most, however many routers there are, and each `ROUND_S` at most for one of them.
 With 1,000 routers a round takes 25 s.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from math import inf
 
@@ -29,12 +32,26 @@ BATCH_S = 1.0
 """Between two batches of looks."""
 ROUND_S = 10.0
 MISSES = 2
+MISSES_MOST = 3 * MISSES
 KEPT_S = 45.0
 """An entry that was used is kept by the kernel for longer, if the neighbour answered. Where many routers share the
 kernel's table, those of neighbours that did not are thrown away after some seconds."""
 
 _Kind = tuple[NetworkId, IPv4Address, bool]
 _BATCH = int(RATE * BATCH_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Deafness:
+    """What is concluded of a router that does not hear its gateway, and of one that does."""
+
+    why: str = ""
+    """As a clause; "": it hears."""
+    is_given_up: bool = False
+    """It was so for long."""
+
+
+HEARS = Deafness()
 
 
 @dataclass(slots=True)
@@ -49,7 +66,7 @@ class _Known:
     """When its gateway answered it last."""
     asked_at: float = -inf
     """When its kernel was told last that the entry is used; since then it was not found to be answered."""
-    ailment: str = ""
+    deafness: Deafness = HEARS
 
     def miss(self, now: float) -> None:
         """It was found silent."""
@@ -85,16 +102,16 @@ class Gateways:
         kept = ((way, before.get(way.router_id)) for way in ways)
         self._known = {way.router_id: it if it is not None and it.way == way else _Known(way) for way, it in kept}
 
-    def take(self, found: Mapping[RouterId, Neighbour], now: float) -> dict[RouterId, str]:
-        """What was seen of a batch. Returns why routers ail, of those of which it changed; "": they do not any more."""
+    def take(self, found: Mapping[RouterId, Neighbour], now: float) -> dict[RouterId, Deafness]:
+        """What was seen of a batch. Returns what is concluded now, of those of which that changed."""
         seen = [(self._known[each], neighbour) for each, neighbour in found.items() if each in self._known]
         for known, neighbour in seen:
             self._note(known, neighbour, now)
         changed = {}
         for known, neighbour in seen:
-            ailment = self._judge(known, neighbour)
-            if ailment != known.ailment:
-                changed[known.way.router_id] = known.ailment = ailment
+            deafness = self._judge(known, neighbour)
+            if deafness != known.deafness:
+                changed[known.way.router_id] = known.deafness = deafness
         for kind in {_kind(known.way) for known, _ in seen}:
             self._judge_kind(kind)
         return changed
@@ -123,13 +140,18 @@ class Gateways:
                 pass  # It is being asked: the next look tells.
         known.asked_at = -inf if neighbour.reach in (Reach.HEARD, Reach.PINNED) else now
 
-    def _judge(self, known: _Known, neighbour: Neighbour) -> str:
-        kind = _kind(known.way)
+    def _judge(self, known: _Known, neighbour: Neighbour) -> Deafness:
         if known.misses < MISSES:
-            return known.ailment if known.misses or neighbour.reach in (Reach.ASKED, Reach.UNKNOWN) else ""
-        if known.ailment or self._answered_at.get(kind, -inf) <= known.silent_since:
-            return known.ailment
-        gateway = known.way.gateway
+            is_open = known.misses or neighbour.reach in (Reach.ASKED, Reach.UNKNOWN)
+            return known.deafness if is_open else HEARS
+        if known.deafness.why:
+            return replace(known.deafness, is_given_up=known.deafness.is_given_up or known.misses >= MISSES_MOST)
+        if self._answered_at.get(_kind(known.way), -inf) <= known.silent_since:
+            return HEARS
+        return Deafness(self._why(known, neighbour))
+
+    def _why(self, known: _Known, neighbour: Neighbour) -> str:
+        kind, gateway = _kind(known.way), known.way.gateway
         if neighbour.reach is Reach.PINNED:
             return (
                 f"somebody entered {neighbour.mac} as the address of its gateway {gateway}, which others here find at "

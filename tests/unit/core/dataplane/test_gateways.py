@@ -2,7 +2,17 @@
 
 from ipaddress import IPv4Address
 
-from gapless.core.dataplane.gateways import BATCH_S, KEPT_S, MISSES, RATE, ROUND_S, Gateways
+from gapless.core.dataplane.gateways import (
+    BATCH_S,
+    HEARS,
+    KEPT_S,
+    MISSES,
+    MISSES_MOST,
+    RATE,
+    ROUND_S,
+    Deafness,
+    Gateways,
+)
 from gapless.model.neighbour import Neighbour, Reach, WayOut
 from gapless.model.network import NetworkId
 from gapless.model.plan import Epoch
@@ -37,7 +47,7 @@ class Bench:
         self.now = 1000.0
         self.ways = list(ways)
         self.finds = {each.router_id: HEARD for each in ways}
-        self.ailments: dict[str, str] = {}
+        self.found: dict[str, Deafness] = {}
         self.looks: list[tuple[float, int]] = []
 
     def find(self, **seen: Neighbour) -> None:
@@ -46,8 +56,12 @@ class Bench:
     def batch(self) -> None:
         batch = self.gateways.next_batch(self.now, lambda: self.ways)
         self.looks.append((self.now, len(batch)))
-        self.ailments |= self.gateways.take({each.router_id: self.finds[each.router_id] for each in batch}, self.now)
+        self.found |= self.gateways.take({each.router_id: self.finds[each.router_id] for each in batch}, self.now)
         self.now += BATCH_S
+
+    @property
+    def ailments(self) -> dict[str, str]:
+        return {router_id: found.why for router_id, found in self.found.items()}
 
     def rounds(self, count: int = 1) -> None:
         for _ in range(int(count * ROUND_S / BATCH_S)):
@@ -88,6 +102,30 @@ def test_one_that_hears_nothing_while_others_do_ails_and_is_well_when_it_hears()
     bench.rounds()
     assert bench.ailments == {"a": ""}
     assert bench.gateways.take_lines() == []
+
+
+def test_one_that_is_silent_for_long_is_given_up_until_it_hears() -> None:
+    bench = three()
+    bench.find(a=SILENT)
+    bench.rounds(MISSES_MOST - 1)
+    assert bench.found == {"a": Deafness(ALONE)}
+    bench.rounds()
+    assert bench.found == {"a": Deafness(ALONE, is_given_up=True)}
+    bench.find(a=ASKED)
+    bench.rounds(2)
+    bench.find(a=SILENT)
+    bench.rounds(2)
+    assert bench.found == {"a": Deafness(ALONE, is_given_up=True)}, "said once, and not taken back before it hears"
+    bench.find(a=HEARD)
+    bench.rounds()
+    assert bench.found == {"a": HEARS}
+
+
+def test_what_strikes_all_for_long_gives_up_none() -> None:
+    bench = three()
+    bench.find(a=SILENT, b=SILENT, c=SILENT)
+    bench.rounds(2 * MISSES_MOST)
+    assert bench.found == {}
 
 
 def test_while_it_is_asked_it_stays_what_it_was() -> None:
