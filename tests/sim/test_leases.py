@@ -2,6 +2,7 @@
 
 import pytest
 
+from gapless.core.edge import openings
 from gapless.core.edge.claim import Claim
 from gapless.sim.__main__ import main
 from gapless.sim.lease.run import run, shrink
@@ -14,6 +15,14 @@ def test_every_oracle_holds(first: int) -> None:
     for seed in range(first, first + 40):
         violation = run(seed).violation
         assert not violation, f"again: python -m gapless.sim lease --seed {seed} --story"
+
+
+@pytest.mark.parametrize("first", range(1, SEEDS + 1, 40))
+def test_every_oracle_holds_where_each_router_is_closed_by_itself(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fleets are small: what is released together would be closed in one part."""
+    monkeypatch.setattr(openings, "RELEASED_AT_ONCE", 1)
+    for seed in range(first, first + 40):
+        assert not (violation := run(seed).violation), f"with RELEASED_AT_ONCE 1, seed {seed}: {violation}"
 
 
 def test_fleets_are_worth_running() -> None:

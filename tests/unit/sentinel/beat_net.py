@@ -142,6 +142,10 @@ class Net:
         if by.is_up:
             heapq.heappush(self._wire, (self.now + TRAVEL_S, next(self._numbers), to, raw))
 
+    def under_way(self) -> list[bytes]:
+        """Datagrams that were sent and have not arrived."""
+        return [raw for *_, raw in self._wire]
+
     def run(self, seconds: float = SOON_S, *, until: Callable[[], bool] = lambda: False) -> None:
         """Let time pass."""
         end = self.now + seconds
@@ -182,6 +186,8 @@ class Net:
 
     def tell(self, host: Host, message: wire.ToBeat) -> None:
         host.driver.told(message, self.now)
+        self.check()
+        host.driver.go_on()
         self.check()
 
     def check(self) -> None:

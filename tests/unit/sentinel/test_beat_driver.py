@@ -10,6 +10,7 @@ from beat_fakes import X, Y, Z, router
 from beat_net import NAMES, NO_CARRIER, TRAVEL_S, Net, active, panel, plan_part, tenure_of
 
 from gapless.core.edge.beat import Beat
+from gapless.core.edge.openings import RELEASED_AT_ONCE
 from gapless.errors import InvariantError, Unavailable
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT, DRIFT, PanelVersion, Tenure
@@ -100,6 +101,25 @@ def test_a_router_that_is_released_is_open_on_its_standby_within_a_moment(net: N
     assert not second.level.is_taking_over, "the agent has no reason to stand aside"
     net.run()
     assert (first.level.tenure, second.told_open) == (first.incarnation, {moving: 2})
+
+
+def test_many_that_are_released_are_closed_a_few_at_a_time_and_said_before_the_next_are(net: Net) -> None:
+    many = [RouterId(str(UUID(int=number))) for number in range(1, 2 * RELEASED_AT_ONCE + 2)]
+    first, second = active(net, *many)
+    to = Successor(tenure=Tenure(second.name, Incarnation(second.incarnation)), epoch=Epoch(2))
+    leaving = [router(each, role=Role.STANDBY, epoch=3, incarnation=first.incarnation, release=to) for each in many]
+    first.guard.calls.clear()
+    net.tell(first, plan_part(leaving, 2, first.incarnation, last=True, whole=True))
+    assert first.guard.calls == ["deactivate"]
+    assert len(first.told_open) == len(many) - RELEASED_AT_ONCE
+    assert first.driver.has_more
+    assert len(net.under_way()) == RELEASED_AT_ONCE, "they wait for no other"
+    first.driver.go_on()
+    assert (first.guard.calls, len(net.under_way())) == (["deactivate"] * 2, 2 * RELEASED_AT_ONCE)
+    net.run(until=lambda: len(second.told_open) == len(many))
+    assert (first.told_open, first.level.settled) == ({}, 2)
+    net.run()
+    assert second.told_open == dict.fromkeys(many, 2)
 
 
 def test_what_was_not_ready_is_told_as_announced_once_it_is(net: Net) -> None:
@@ -278,7 +298,7 @@ def test_a_thousand_are_closed_in_parts_and_the_lease_is_renewed_between_them(ne
     first, _ = active(net, *many)
     first.guard.calls.clear()
     net.plan(first, router(X), revision=2)
-    assert (len(first.told_open), first.guard.calls) == (1000 - ROUTERS_AT_ONCE, ["deactivate"])
+    assert (len(first.told_open), first.guard.calls) == (1000 - ROUTERS_AT_ONCE + 1, ["activate", "deactivate"])
     assert first.driver.has_more
     net.run(DEFAULT.interval_s)
     assert first.guard.calls.count("deactivate") == 1000 / ROUTERS_AT_ONCE

@@ -70,7 +70,10 @@ class Bench:
             self.diary.append(f"cannot {what}")
 
     def do(self, *effects: KernelEffect) -> list[BeatEvent]:
+        """As one turn of the loop: what is to be closed comes last."""
         answers = list(self.hands.carry_out(effects))
+        self.check()
+        answers += self.hands.close_some()
         self.check()
         return answers
 
@@ -119,20 +122,31 @@ def test_what_a_plan_opened_is_said_to_pass_once_it_does_and_a_takeover_waits_fo
     assert bench.done == [X]
 
 
-@pytest.mark.parametrize(("effect", "call"), [(WITHDRAW, "withdraw"), (deactivate(X), "deactivate")])
-def test_what_closes_is_tried_until_it_is_done_and_holds_back_what_follows(effect: KernelEffect, call: str) -> None:
+def test_a_withdrawal_is_tried_until_it_is_done_and_holds_back_what_follows() -> None:
     bench = Bench()
     bench.do(HoldLease(until=1.0), activate(X))
-    bench.guard.fails(call, Unavailable("no"), Unavailable("no"))
-    assert bench.do(effect, activate(Y), NEWS) == []
+    bench.guard.fails("withdraw", Unavailable("no"), Unavailable("no"))
+    assert bench.do(WITHDRAW, activate(Y), NEWS) == []
     assert bench.hands.is_held_up
     assert bench.do() == []
     assert bench.hands.open_routers == {X}
     assert bench.diary[1].startswith("cannot ")
-    answers = bench.do() if effect is WITHDRAW else bench.do() + bench.do()
-    assert [type(answer) for answer in answers] == [Withdrawn if effect is WITHDRAW else Deactivated, Activated]
+    assert [type(answer) for answer in bench.do()] == [Withdrawn, Activated]
     assert bench.guard.active == {"tap-y"}
     assert bench.diary[-3:] == ["closed x", "opened y", "news"]
+
+
+def test_what_cannot_be_closed_is_tried_until_it_is_and_holds_back_nobody_who_is_dark() -> None:
+    bench = Bench()
+    bench.do(HoldLease(until=1.0), activate(X))
+    bench.guard.fails("deactivate", Unavailable("no"), Unavailable("no"))
+    assert bench.do(deactivate(X), activate(Y), NEWS) == [Activated(routers=(Y,))]
+    assert bench.hands.is_held_up
+    assert bench.do() == []
+    assert bench.hands.open_routers == {X, Y}
+    assert [each for each in bench.diary if each.startswith("cannot ")] == ["cannot close routers"] * 2
+    assert bench.do() == [Deactivated(routers=(X,))]
+    assert (bench.guard.active, bench.hands.is_held_up) == ({"tap-y"}, False)
 
 
 def test_a_router_that_cannot_be_closed_costs_the_others_no_lease() -> None:
@@ -151,15 +165,14 @@ def test_many_are_closed_some_at_a_time_and_answered_once() -> None:
     many = tuple(RouterId(f"{number}") for number in range(2 * ROUTERS_AT_ONCE + 1))
     bench.hands.plan([router(each) for each in many], [])
     bench.do(HoldLease(until=1.0), activate(*many))
-    assert bench.do(deactivate(*many), activate(X), NEWS) == []
-    assert (len(bench.hands.open_routers), bench.hands.has_more) == (ROUTERS_AT_ONCE + 1, True)
+    assert bench.do(deactivate(*many), activate(X), NEWS) == [Activated(routers=(X,))], "who is dark comes first"
+    assert (len(bench.hands.open_routers), bench.hands.has_more) == (ROUTERS_AT_ONCE + 2, True)
     bench.guard.fails("deactivate")
     assert bench.do(HoldLease(until=2.0)) == []
     assert not bench.hands.has_more, "what failed waits for the next beat"
     assert bench.guard.until == 2.0
     assert bench.do() == []
     assert bench.do() == [Deactivated(routers=many)]
-    assert bench.do() == [Activated(routers=(X,))]
     assert (bench.hands.open_routers, bench.guard.active, bench.hands.has_more) == ({X}, {"tap-x"}, False)
 
 
@@ -186,10 +199,13 @@ def test_a_withdrawal_makes_moot_what_waits_before_it() -> None:
     bench = Bench()
     bench.do(HoldLease(until=1.0), activate(X, Y))
     bench.guard.fails("deactivate", *[Unavailable("for ever")] * 100)
-    bench.do(deactivate(X), activate(Z), NEWS, Announce(routers=(Y,), cause=None))
+    assert bench.do(deactivate(X)) == []
+    bench.guard.fails("withdraw")
+    assert bench.do(WITHDRAW, activate(Z), NEWS, Announce(routers=(Y,), cause=None)) == []
     assert bench.do(WITHDRAW) == [Withdrawn()]
     assert (bench.guard.active, bench.hands.open_routers, bench.announced()) == (set(), set(), [])
     assert bench.diary[-2:] == ["news", "closed x y"], "what happened before is still told"
+    assert (bench.do(), bench.hands.is_held_up) == ([], False)
 
 
 def test_nothing_is_announced_from_the_moment_of_a_withdrawal_even_if_the_kernel_refuses_it() -> None:

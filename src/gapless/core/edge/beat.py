@@ -134,7 +134,9 @@ class Beat:
         return self._end()
 
     def on_deadline(self, now: float) -> list[BeatEffect]:
-        """Renew, judge the lease, claim again: whatever is due. Others are judged when the socket was emptied."""
+        """Renew, judge the lease, claim again: whatever is due; and open what was released to this host. Others are
+        judged when the socket was emptied.
+        """
         self._begin(now)
         self._openings.open_released()
         if self._incarnations.begin():

@@ -44,7 +44,7 @@ from gapless.model.router import RouterId
 RELEASED_AT_ONCE = 8
 """Routers that are closed together to be released: each is dark until all of them are closed, and said to be."""
 HEARD_MOST = 64
-"""Releases that are collected at most, however much there is to read."""
+"""Releases of one host that are collected at most, however much there is to read."""
 
 
 class Openings:

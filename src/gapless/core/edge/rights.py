@@ -16,7 +16,7 @@ from gapless.model.router import RouterId
 After = tuple[Tenure, ...]
 
 
-class Rights:
+class HeldRights:
     """Those of one plan, less what was used since."""
 
     def __init__(self, rights: Mapping[RouterId, Right]) -> None:

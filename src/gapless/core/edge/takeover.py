@@ -22,7 +22,7 @@ from math import inf
 from gapless.core.edge.arbiter import until_next_hint
 from gapless.core.edge.beatevents import Counters, HostSilent, Right
 from gapless.core.edge.claim import Claim
-from gapless.core.edge.rights import Rights
+from gapless.core.edge.rights import HeldRights
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import LeaseTiming, Panel, Tenure
 from gapless.model.plan import Epoch
@@ -63,7 +63,7 @@ class Takeover:
     def __init__(self, timing: LeaseTiming, counters: Counters) -> None:
         self._timing = timing
         self._counters = counters
-        self._rights = Rights({})
+        self._rights = HeldRights({})
         self._pursuits: dict[HostName, dict[Tenure, _Pursuit]] = {}
         """For each tenure that some right waits for and that is not over."""
         self._burials: dict[HostName, Burial] = {}
@@ -71,7 +71,7 @@ class Takeover:
 
     def give(self, rights: Mapping[RouterId, Right]) -> None:
         """These are the rights, and there are no others."""
-        self._rights = Rights(rights)
+        self._rights = HeldRights(rights)
         before, self._pursuits = self._pursuits, {}
         for after in self._rights.waiting():
             for tenure in after:

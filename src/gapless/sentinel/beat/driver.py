@@ -200,7 +200,7 @@ class Driver:
     def go_on(self) -> None:
         """Do the next part of what does not fit into one turn."""
         if self.has_more:
-            self._carry_out([])
+            self._follow(self._hands.close_some())
 
     def _judge_clock(self) -> None:
         """Said when it becomes wrong, and when it is right again; how wrong it is changes all the time."""
@@ -296,15 +296,18 @@ class Driver:
 
     def _carry_out(self, effects: list[BeatEffect]) -> None:
         """Datagrams first: they wait for nothing. Then the kernel, whose answers may lead to more."""
-        kernel = self._send_off(effects)
+        self._follow(self._hands.carry_out(self._send_off(effects)))
+
+    def _follow(self, answers: Iterable[BeatEvent]) -> None:
+        """What the kernel answers, and what that leads to."""
         while True:
             led_to: list[BeatEffect] = []
-            for answer in self._hands.carry_out(kernel):
+            for answer in answers:
                 now = self._now = self._clock()  # The kernel took its time.
                 led_to += self._turn(answer, now)
-            kernel = self._send_off(led_to)
-            if not kernel:
+            if not (kernel := self._send_off(led_to)):
                 break
+            answers = self._hands.carry_out(kernel)
         self._tell_level()
 
     def _send_off(self, effects: Iterable[BeatEffect]) -> list[KernelEffect]:

@@ -1,9 +1,11 @@
 """Carries out what a beat asks of this machine: the guard's lease and active set, and announcements.
 
 The rule: effects on the kernel are carried out in their order. One that fails holds back those after it and is tried
-again, with three exceptions: an Activate is answered as failed, and the core asks again; a HoldLease waits for nothing,
+again, with four exceptions: an Activate is answered as failed, and the core asks again; a HoldLease waits for nothing,
 since the other routers need their lease whatever holds up one, and is out of date by the next beat; a Withdraw makes
-moot what waits before it. A guard that somebody else changed is put back before anything else, and said.
+moot what waits before it; and closings come after all else, since a router that waits to be closed forwards, and one
+that waits to be opened or announced is dark. (The core asks for nothing else of a router that is being closed.) A guard
+that somebody else changed is put back before anything else, and said.
 
 The second rule: one turn is short. Routers are closed some at a time, since each name costs, and what is to be said of
 some is said before the next are closed; to withdraw is one transaction however many there are, as is to open, because a
@@ -53,7 +55,7 @@ class _Closing:
     answer: Deactivated | None
 
 
-_Waiting = Withdraw | Activate | _Closing | Announce | Tell
+_Waiting = Withdraw | Activate | Announce | Tell
 
 
 class Guarding(Protocol):
@@ -114,7 +116,7 @@ class Witness(Protocol):
 
 
 _KEEP, _PUT_BACK, _RENEW = "keep the guard", "put the guard back", "renew the lease in the kernel"
-_OPEN, _FIT = "open routers", "open or close ports of open routers"
+_OPEN, _CLOSE, _FIT = "open routers", "close routers", "open or close ports of open routers"
 
 
 class Hands:
@@ -125,6 +127,7 @@ class Hands:
         self._announcer = announcer
         self._witness = witness
         self._queue: deque[_Waiting] = deque()
+        self._closings: deque[_Closing] = deque()
         self._routers: dict[RouterId, BeatRouter] = {}
         self._open: dict[RouterId, frozenset[str]] = {}
         """Tap names that are, or may be, open for a router."""
@@ -137,12 +140,12 @@ class Hands:
         self._is_broken = False
         """Somebody else changed the guard: frames may pass that must not."""
         self.has_more = False
-        """More can be done at once, after the beat if that is due."""
+        """There is something to close, after the beat if that is due."""
 
     @property
     def is_held_up(self) -> bool:
         """Something is to be tried again."""
-        return bool(self._queue or self._unfit or self._is_broken)
+        return bool(self._queue or self._closings or self._unfit or self._is_broken)
 
     @property
     def open_routers(self) -> frozenset[RouterId]:
@@ -187,10 +190,12 @@ class Hands:
         self._was_seen = False
 
     def carry_out(self, effects: Iterable[KernelEffect]) -> Iterator[BeatEvent]:
-        """Carry out these after what is held up, as far as possible in one turn; yields the answers."""
-        self.has_more = False
+        """Carry out these after what is held up, as far as possible; yields the answers. What is to be closed waits for
+        `close_some`.
+        """
         for effect in effects:
             self._take_in(effect)
+        self.has_more = bool(self._closings)
         if self._is_broken:
             with suppress(GaplessError):
                 self._put_back()
@@ -209,9 +214,17 @@ class Hands:
             self._queue.popleft()
             if answer is not None:
                 yield answer
-            if isinstance(first, _Closing):
-                self.has_more = bool(self._queue)
-                return
+
+    def close_some(self) -> Iterator[BeatEvent]:
+        """Close the next part of what is to be closed; yields the answer. What fails is tried again after the next
+        effects, or the next beat.
+        """
+        self.has_more = False
+        if self._closings and self._close(self._closings[0].routers):
+            closed = self._closings.popleft()
+            self.has_more = bool(self._closings)
+            if closed.answer is not None:
+                yield closed.answer
 
     def _take_in(self, effect: KernelEffect) -> None:
         match effect:
@@ -223,8 +236,9 @@ class Hands:
                 self._announcer.silence(self._open)  # Whatever the kernel does: no announcement passes the guard.
                 self._queue = deque(waiting for waiting in self._queue if isinstance(waiting, Tell))
                 self._queue.append(effect)
+                self._closings.clear()
             case Deactivate():
-                self._queue += _parts(effect)
+                self._closings += _parts(effect)
             case _:
                 self._queue.append(effect)
 
@@ -236,11 +250,6 @@ class Hands:
                 return Withdrawn()
             case Activate():
                 return self._activate(effect)
-            case _Closing():
-                taps = self._taps_of(effect.routers)
-                self._change(lambda: self._guard.deactivate(taps))
-                self._closed(effect.routers)
-                return effect.answer
             case Announce():
                 self._announcer.announce(effect.routers)
                 return None
@@ -263,6 +272,14 @@ class Hands:
         if effect.cause is None:  # In a takeover nobody waits for that word.
             self._witness.passing([each for each in routers if each in self._routers])
         return Activated(routers=tuple(routers))
+
+    def _close(self, routers: tuple[RouterId, ...]) -> bool:
+        """Whether they are closed; if not, that is said."""
+        taps = self._taps_of(routers)
+        if not self._try(_CLOSE, lambda: self._guard.deactivate(taps)):
+            return False
+        self._closed(routers)
+        return True
 
     def _fit(self) -> None:
         """Open the ports that open routers gained, close those that they lost: each in one transaction."""
@@ -349,7 +366,5 @@ def _what(effect: _Waiting) -> str:
     match effect:
         case Withdraw():
             return "withdraw every router"
-        case _Closing():
-            return "close routers"
         case _:
             return "change the guard"

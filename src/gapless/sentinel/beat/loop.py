@@ -2,7 +2,8 @@
 
 The order of a turn is the order of urgency: the beat if it is due, then datagrams (all that wait, before anybody is
 called silent), then the sentinel, then one part of what is being closed, then one chunk of announcements if any are
-due. So closing or announcing a thousand routers delays a beat by one part at most.
+due. So closing or announcing a thousand routers delays a beat by one part at most. As long as something is to be done
+at once, or what is in the socket decides something, poll(2) does not wait.
 """
 
 import select
@@ -100,7 +101,7 @@ class Loop:
             self._announcements.work()
 
     def _timeout_ms(self) -> float:
-        if self._driver.has_more:
+        if self._driver.has_more or self._driver.is_listening:
             return 0.0
         announcing = self._announcements.next_deadline()
         due = self._driver.next_deadline() if announcing is None else min(self._driver.next_deadline(), announcing)
