@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 RUN := .venv/bin
 
-.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-fleet bench-guard bench-build bench-adopt bench-survivals lock clean
+.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-fleet bench-guard bench-build bench-adopt bench-survivals bench-entries lock clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,10 @@ bench-adopt: setup  ## what the end of an agent costs a host (ARGS= for bench/ad
 bench-survivals: setup  ## which connections survive, beside keepalived and conntrackd (ARGS= for bench/survivals.py; short without)
 	@scripts/prerequisites bench
 	$(PY) bench/survivals.py $(ARGS)
+
+bench-entries: setup  ## takeovers with many copied connections and with none, in turn (ARGS= for bench/entries.py; short without)
+	@scripts/prerequisites
+	$(PY) bench/entries.py $(or $(ARGS),--entries 10000 --pairs 3)
 
 lock:  ## pin the newest versions that fit, with hashes (needs uv)
 	scripts/lock

@@ -55,7 +55,7 @@ def lines(found: Mapping[str, tuple[Case, Sequence[Document]]]) -> Iterator[str]
         "over the rounds (least to most), milliseconds but where it says otherwise; counts are sums. `closed → "
         "announced`: by the hosts' clocks, of all routers. `wait`: of the routers that are probed, from a request that "
         "was lost or held up to the next reply; the true time without traffic is up to one distance of probes longer "
-        "or shorter. `at most`: what either may be."
+        "or shorter. `at most`: what either may be. `ok`: rounds of which nothing was wrong, that bound included."
     )
     yield ""
     yield f"| {' | '.join(HEAD)} |"
@@ -89,7 +89,7 @@ def _cells(case: Case, rounds: Sequence[Document]) -> list[str]:
         f"{max(lost, default=0):,}",
         *_connections(results),
         ", ".join(sorted({str(one["double_active_frames"]) for one in results})),
-        f"{sum(one['ok'] for one in results)} of {len(rounds)}",
+        f"{sum(one['ok'] and not any(wrong(case, one)) for one in results)} of {len(rounds)}",
     ]
 
 

@@ -50,7 +50,7 @@ def alternate(
     found: dict[str, Paired] = {}
     for pair in range(pairs):
         values: dict[bool, Mapping[str, float]] = {}
-        for present in (False, True) if pair % 2 else (True, False):
+        for present in order(pair):
             if present:
                 with having():
                     values[present] = measure()
@@ -61,6 +61,11 @@ def alternate(
             paired.without.append(value)
             paired.present.append(values[True][name])
     return found
+
+
+def order(pair: int) -> tuple[bool, bool]:
+    """Whether each of a pair's two values is the one with it; pairs count from 0."""
+    return (False, True) if pair % 2 else (True, False)
 
 
 def words(name: str, paired: Paired) -> str:

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import msgspec
 
-from gapless.errors import GaplessError
+from gapless.errors import GaplessError, InvalidRequest
 from gapless.lab.machines import enter, room
+from gapless.lab.measuring import connections
+from gapless.lab.measuring.connections import MIX, Kinds
 from gapless.lab.settings import LabSettings
 from keepalived import Timing
 from measuring import HERE, NothingMeasuredError, measured, why_missing
@@ -26,8 +28,10 @@ from vrrp_lab import Found, Measurement
 from vrrp_routers import Peer
 
 HOSTS = 2
-TIMEOUT_S = 300
-"""For one measurement of keepalived, from an empty lab to its result."""
+TIMEOUT_S = 300.0
+"""For one measurement of keepalived, from an empty lab to its result;"""
+TIMEOUT_A_ROUTER_S = 3.0
+"""and for each router, whose daemons are started on both hosts."""
 MOST_ADVERTS_A_CORE = 2_500
 """A second. 20,000 on two cores left nothing to anybody else for minutes, and keepalived never settled."""
 NEUTRON = Timing(name="neutron", version=2, advert_s=2)
@@ -53,6 +57,7 @@ class Load:
 
     interval_ms: float
     flows: int = 0
+    kinds: Kinds = MIX
 
 
 def carried(asked: Sequence[Case], systems: Systems) -> tuple[list[Case], list[str]]:
@@ -114,6 +119,7 @@ def arguments(system: Gapless, routers: int, load: Load) -> list[str]:
     """Of `gapless`, for one run; a file's name is to follow."""
     argv = ["lab", "run", "--hosts", str(HOSTS), "--packed", "--routers", str(routers), "--fault", "host-power"]
     argv += ["--timing", system.timing, "--interval-ms", f"{load.interval_ms:g}", "--flows", str(load.flows)]
+    argv += ["--kinds", ",".join(load.kinds)]
     return [*argv, *([] if system.flow_sync else ["--no-flow-sync"]), "--json"]
 
 
@@ -141,9 +147,11 @@ def _of_keepalived(system: Peer, routers: int, load: Load) -> Run:
             routers=routers,
             interval_ms=load.interval_ms,
             flows=load.flows,
+            kinds=load.kinds,
             result=str(path),
         )
         argv = enter.command(enter.call("vrrp_lab:main", msgspec.to_builtins(orders)), outlives_us=False)
+        within_s = TIMEOUT_S + TIMEOUT_A_ROUTER_S * routers
         paths = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
         try:
             ended = subprocess.run(  # whose end is the whole lab's
@@ -151,11 +159,11 @@ def _of_keepalived(system: Peer, routers: int, load: Load) -> Run:
                 env={**os.environ, "PYTHONPATH": paths},
                 stderr=subprocess.PIPE,
                 text=True,
-                timeout=TIMEOUT_S,
+                timeout=within_s,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Run.failed(f"not measured within {TIMEOUT_S} s")
+            return Run.failed(f"not measured within {within_s:g} s")
         if ended.returncode != 0 or not path.exists():
             return Run.failed(ended.stderr or f"the lab ended with {ended.returncode}")
         found = msgspec.json.decode(path.read_bytes(), type=Found)
@@ -180,6 +188,14 @@ def names_of(systems: Collection[str]) -> Callable[[str], tuple[str, ...]]:
         return names
 
     return read
+
+
+def kinds(words: str) -> Kinds:
+    """Of connections (`connections.kinds_of`). Raises ArgumentTypeError."""
+    try:
+        return connections.kinds_of(words)
+    except InvalidRequest as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def sizes(words: str) -> tuple[int, ...]:

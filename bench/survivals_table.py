@@ -1,24 +1,26 @@
 """What `survivals.py` found, as a table: what became of connections of each kind, beside the gap. Pure."""
 
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from gapless.lab.findings.result import Spread
-from gapless.lab.measuring.connections import Kind, interval_ms_for
+from gapless.lab.measuring.connections import Kind, Kinds, interval_ms_for
 from gapless.lab.measuring.conversations import seldom_ms
 from gapless.lab.measuring.survival import Survival
 from gapless.observe.words import figure
 from runs import Case, Run, Runs, footer, gaps, of_routers
 
 
-def survival(runs: Sequence[Run], kind: Kind) -> Survival:
-    """Of the struck connections of a kind: sums over the runs, the median of their medians, the longest stall of all.
+def survival(runs: Sequence[Run], *kinds: Kind) -> Survival:
+    """Of the struck connections of these kinds: sums over the runs, the median of their medians, the longest stall.
 
     Only runs in which some survived say anything of stalls.
     """
-    each = [msgspec.convert(run.found["connections"]["struck"][kind], Survival) for run in runs if _has(run)]
+    struck = [run.found["connections"]["struck"] for run in runs if _has(run)]
+    each = [msgspec.convert(of_kind[kind], Survival) for of_kind in struck for kind in kinds]
     stalls = [one for one in each if one.survived]
     return Survival(
         connections=sum(one.connections for one in each),
@@ -43,16 +45,17 @@ def how_it_went(run: Run) -> str:
     return "; ".join([*([", ".join(survived) + " survived"] if survived else []), *filter(None, [run.words])])
 
 
-def table(found: Runs, flows: int, left_out: Sequence[str], real_time_words: str) -> str:
+def table(found: Runs, flows: int, kinds: Kinds, left_out: Sequence[str], real_time_words: str) -> str:
     """Markdown; `flows`: connections through each router. The last line says which priority the beats had."""
     lines = [
         "# Connections after `host-power`",
         "",
-        "2 hosts; all routers active on the one that dies. TCP and UDP through SNAT, TCP to floating IPs; in a "
-        "download only the outside speaks, in an upload only the inside, and an idle connection is a download that "
-        "speaks seldom. Counts are sums over the runs. Stall: the longest time in which a connection that survived "
-        "heard nothing; the median of the runs' medians, and the longest of all. Gap: the longest time in which a "
-        "router answered no probe; over all routers of all runs. Milliseconds.",
+        f"2 hosts; all routers active on the one that dies. Of {len(kinds)} connections: {_shares(kinds)}. TCP and "
+        "UDP through SNAT, TCP to floating IPs; in a download only the outside speaks, in an upload only the inside, "
+        "and an idle connection is a download that speaks seldom. Counts are sums over the runs. Stall: the longest "
+        "time in which a connection that survived heard nothing; the median of the runs' medians (of all: of each "
+        "kind's), and the longest. Gap: the longest time in which a router answered no probe; over all routers of all "
+        "runs. Milliseconds.",
         "",
         "keepalived is one for each router, with an advert each 2 s as Neutron has it, each 100 ms or each 10 ms; "
         "`-conntrackd`: with a conntrackd for each router too, whose copies are put into the kernel when keepalived "
@@ -61,7 +64,7 @@ def table(found: Runs, flows: int, left_out: Sequence[str], real_time_words: str
         "| system | routers | runs | kind | connections | survived | broken | stalled | stall, median | stall, longest "
         "| gap, median | gap, longest | datagrams lost |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
-        *(line for case in found for line in _lines(found, case)),
+        *(line for case in found for line in _lines(found, case, kinds)),
         "",
         *_cadence(found, flows),
         "",
@@ -69,14 +72,19 @@ def table(found: Runs, flows: int, left_out: Sequence[str], real_time_words: str
     return "\n".join([*lines, *footer(found, left_out, real_time_words)])
 
 
-def _lines(found: Runs, case: Case) -> Iterator[str]:
+def _shares(kinds: Kinds) -> str:
+    return ", ".join(f"{times} {kind}" for kind, times in Counter(kinds).items())
+
+
+def _lines(found: Runs, case: Case, kinds: Kinds) -> Iterator[str]:
+    """Each kind's, and one of all together."""
     (size, system), runs = case, found[case]
-    gap = Spread.of(gaps(runs))
-    for kind in Kind:
-        one = survival(runs, kind)
+    gap, wanted = Spread.of(gaps(runs)), tuple(kind for kind in Kind if kind in set(kinds))
+    for name, these in {**{kind.value: (kind,) for kind in wanted}, "all": wanted}.items():
+        one = survival(runs, *these)
         stalls = (one.stall_ms_median, one.stall_ms_max) if one.survived else (None, None)
         cells = [
-            *(system, str(size), str(len(runs)), kind.value),
+            *(system, str(size), str(len(runs)), name),
             *(f"{count:,}" for count in (one.connections, one.survived, one.broken, one.stalled)),
             *(figure(ms, 0) for ms in (*stalls, gap.median, gap.max)),
             f"{one.datagrams_lost:,} of {one.datagrams:,}" if one.datagrams else "–",

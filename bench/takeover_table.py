@@ -55,7 +55,7 @@ def _takeovers(found: Mapping[str, tuple[Case, Document]]) -> Iterator[str]:
         f"{HOSTS} hosts. Each cell: median over the rounds (least to most), milliseconds. A round's figure is its "
         "median router, but for `worst router`. The steps count from one to the next; `in all` and `recorded` from the "
         "first beat that was missed. `at most`: what the longest gap may be; `gap, others`: the longest of "
-        "routers that were not struck."
+        "routers that were not struck. `ok`: rounds of which nothing was wrong, that bound included."
     )
     yield ""
     yield f"| {' | '.join(_HEAD)} |"
@@ -87,7 +87,7 @@ def _cells(case: Case, rounds: Sequence[Document]) -> list[str]:
         f"{results[0]['probes']['interval_ms']:g}",
         f"{sum(one['probes']['lost'] for one in results):,}",
         ", ".join(sorted({str(one["double_active_frames"]) for one in results})),
-        f"{sum(one['ok'] for one in results)} of {len(rounds)}",
+        f"{sum(one['ok'] and not any(_missed(case, one)) for one in results)} of {len(rounds)}",
     ]
 
 
@@ -103,13 +103,18 @@ def wrong(name: str, case: Case, document: Document) -> list[str]:
             continue
         result = one["result"]
         found += [f"{where}: {problem}" for problem in result["problems"]]
-        if case.most_ms is not None and (result["gap_ms"]["max"] or 0) > case.most_ms:
-            found.append(f"{where}: a gap was {result['gap_ms']['max']:g} ms, and may be {case.most_ms:g} ms")
-        found += [f"{where}: {problem}" for problem in drain_table.wrong(case, result)]
-        if case.loses_none and result["probes"]["lost"] and not result["problems"]:
-            found.append(f"{where}: {result['probes']['lost']} probes were lost, and none may be")
+        found += [f"{where}: {problem}" for problem in _missed(case, result)]
     missing = case.rounds * len(case.faults) - len(document["rounds"])
     return [*found, *([f"{name}: {missing} rounds of {case.rounds * len(case.faults)} are missing"] if missing else [])]
+
+
+def _missed(case: Case, result: Document) -> Iterator[str]:
+    """What the case promises and the result does not keep, a sentence each, beside what the lab has judged."""
+    if case.most_ms is not None and (result["gap_ms"]["max"] or 0) > case.most_ms:
+        yield f"a gap was {result['gap_ms']['max']:g} ms, and may be {case.most_ms:g} ms"
+    yield from drain_table.wrong(case, result)
+    if case.loses_none and result["probes"]["lost"] and not result["problems"]:
+        yield f"{result['probes']['lost']} probes were lost, and none may be"
 
 
 def figures(found: Mapping[str, tuple[Case, Document]]) -> list[Document]:

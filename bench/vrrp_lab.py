@@ -32,7 +32,7 @@ from gapless.lab.machines.nodes import Host
 from gapless.lab.machines.wiring import Cable
 from gapless.lab.measuring import probes, survival, whereabouts
 from gapless.lab.measuring.capture import Capture
-from gapless.lab.measuring.connections import Course
+from gapless.lab.measuring.connections import MIX, Course, Kinds
 from gapless.lab.measuring.probes import Recording
 from gapless.lab.measuring.sniffer import Orders, Seen
 from gapless.lab.measuring.survival import Survivals
@@ -41,6 +41,9 @@ from gapless.lab.waiting import until
 from vrrp_routers import Peer
 
 PATIENCE_S = 120.0
+"""Plus a second a router."""
+ASK_A_ROUTER_S = 0.02
+"""To ask a conntrackd takes a process, and its own time: so it is done less often."""
 STEADY_S = 1.0
 
 
@@ -52,7 +55,9 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     interval_ms: float
     result: str
     flows: int = 0
-    """Connections through the routers."""
+    """Connections through the routers,"""
+    kinds: Kinds = MIX
+    """of these kinds, by turns."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +92,7 @@ def main(argument: dict[str, Any]) -> int:
 
 
 async def _measure(orders: Measurement) -> Found:
-    settings = LabSettings(hosts=2, routers=0, interval_ms=orders.interval_ms, flows=orders.flows)
+    settings = LabSettings(hosts=2, routers=0, interval_ms=orders.interval_ms, flows=orders.flows, kinds=orders.kinds)
     async with Lab(settings) as lab:
         await lab.build_nodes()
         lab.tenants = [vrrp_routers.tenant_of(number + 1) for number in range(orders.routers)]
@@ -108,7 +113,7 @@ async def _measure(orders: Measurement) -> Found:
 async def _strike(lab: Lab, victim: Host, capture: Capture, orders: Measurement) -> Found:
     async with lab.traffic() as traffic, lab.talking() as talking:
         await capture.start()
-        await traffic.all_answered(for_s=STEADY_S, timeout_s=PATIENCE_S)
+        await traffic.all_answered(for_s=STEADY_S, timeout_s=PATIENCE_S + orders.routers)
         if orders.peer.conntrackd:
             await _connections_told(lab, orders.flows)
         await traffic.begin()
@@ -118,7 +123,7 @@ async def _strike(lab: Lab, victim: Host, capture: Capture, orders: Measurement)
         await asyncio.sleep(STEADY_S + random.random() * orders.peer.timing.advert_s)
         await wiring.cut(victim.place.cables)
         victim.machine.power_off()
-        await traffic.all_answered(for_s=STEADY_S, timeout_s=PATIENCE_S)
+        await traffic.all_answered(for_s=STEADY_S, timeout_s=PATIENCE_S + orders.routers)
         courses = await talking.end(LAB_DIR / "connections")
         seen = await capture.end(LAB_DIR / "seen")
         recording = await traffic.end(LAB_DIR / "recording")
@@ -186,7 +191,7 @@ async def _active_on(lab: Lab, host: Host) -> None:
     def why_not() -> str:
         return "; ".join(f"{router} is on {hosts}" for router, hosts in where.items() if hosts != [host.name])[:300]
 
-    await until(active, f"keepalived has all routers on {host.name}", PATIENCE_S, why_not)
+    await until(active, f"keepalived has all routers on {host.name}", PATIENCE_S + len(lab.tenants), why_not)
 
 
 async def _connections_told(lab: Lab, count: int) -> None:
@@ -200,4 +205,5 @@ async def _connections_told(lab: Lab, count: int) -> None:
         return known >= count
 
     wanted = f"{count} connections are known to the conntrackds of {standby.name}"
-    await until(are_told, wanted, PATIENCE_S, lambda: f"{known} are")
+    patience_s, each_s = PATIENCE_S + len(lab.tenants), ASK_A_ROUTER_S * len(lab.tenants)
+    await until(are_told, wanted, patience_s, lambda: f"{known} are", each_s=each_s)

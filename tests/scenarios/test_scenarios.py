@@ -159,6 +159,20 @@ def test_a_host_is_drained() -> None:
     compare("drain", stage)
 
 
+def test_a_drain_is_taken_back() -> None:
+    """What was leaving arrives, what had not begun to leave stays, and nothing moves back."""
+    stage = Stage(hosts=2, routers=10)
+    name = HostName("h1")
+    stage.store.hosts[name] = replace(stage.store.hosts[name], admin_up=False)
+    stage.tell(HostAdminChanged(id="operator-1", host=name, admin_up=False))
+    stage.run_until(60.15)
+    stage.store.hosts[name] = replace(stage.store.hosts[name], admin_up=True)
+    stage.tell(HostAdminChanged(id="operator-2", host=name, admin_up=True))
+    stage.run_until(80)
+    assert stage.running() == {"h1": ["r9"], "h2": sorted(f"r{number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 10))}
+    compare("drain_taken_back", stage)
+
+
 def test_a_management_link_is_cut() -> None:
     """The price of the classic way, which has no lease: the host is alive, and for a while two hosts run one router."""
     stage = Stage(hosts=2, routers=2)

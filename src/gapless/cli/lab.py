@@ -23,6 +23,7 @@ from gapless.lab.findings import table
 from gapless.lab.findings.output import Output
 from gapless.lab.findings.result import Result
 from gapless.lab.machines import enter, layout, nodes, room
+from gapless.lab.measuring.connections import MIXES, kinds_of
 from gapless.lab.rounds import Rounds
 from gapless.lab.runner import RunRequest
 from gapless.lab.settings import CLASSIC, MOST_PROBED, QUICK, TIMINGS, LabSettings, mode_of
@@ -49,6 +50,12 @@ Packed = Annotated[
     typer.Option("--packed", help="All routers on the first host; the others join when those run, as standbys."),
 ]
 Flows = Annotated[int, typer.Option(help="Connections through the routers, TCP and UDP, by SNAT and to floating IPs.")]
+Kinds = Annotated[
+    str,
+    typer.Option(
+        help=f"Their kinds: {', '.join(MIXES)}, or kinds by name, separated by commas, each as often as named."
+    ),
+]
 FlowSync = Annotated[
     bool, typer.Option("--flow-sync/--no-flow-sync", help="Whether hosts copy connections to their successors.")
 ]
@@ -78,6 +85,7 @@ def run(
     classic: Classic = False,
     interval: Interval = 0.0,
     flows: Flows = 0,
+    kinds: Kinds = "all",
     flow_sync: FlowSync = True,
     probed: Annotated[int, typer.Option(min=1, help="Of more routers, probes go through this many.")] = MOST_PROBED,
     at_once: Annotated[
@@ -115,6 +123,7 @@ def run(
         agent_down_time_s=agent_down_time,
         interval_ms=interval,
         flows=flows,
+        kinds=kinds_of(kinds),
         flow_sync=flow_sync,
         probed=probed,
         at_once=at_once,
@@ -201,6 +210,7 @@ def up(
     agent_down_time: DownTime = QUICK.agent_down_time_s,
     classic: Classic = False,
     flows: Flows = 0,
+    kinds: Kinds = "all",
     flow_sync: FlowSync = True,
     name: Name = "lab",
 ) -> None:
@@ -216,6 +226,7 @@ def up(
         report_interval_s=report_interval,
         agent_down_time_s=agent_down_time,
         flows=flows,
+        kinds=kinds_of(kinds),
         flow_sync=flow_sync,
     )
     room.check(settings)

@@ -5,9 +5,9 @@ is to make the entry wants the original direction, that direction turned round, 
 works the translated direction out itself, and marks the flow as translated only when it did so.
 
 What is taken over: the tuples and the translation, that it was answered and assured, mark, labels, zone; of TCP the
-state and the window scales. What is not: counters, helpers and the flows that they expect, sequence adjustments. TCP's
-windows are never told by a kernel, so both directions are made liberal: what the new one sees first cannot be out of a
-window (nf_conntrack_proto_tcp.c, IP_CT_TCP_FLAG_BE_LIBERAL).
+state and the window scales. What is not: counters, helpers and the flows that they expect, sequence adjustments (no
+router has helpers: ADR 26). TCP's windows are never told by a kernel, so both directions are made liberal: what the new
+one sees first cannot be out of a window (nf_conntrack_proto_tcp.c, IP_CT_TCP_FLAG_BE_LIBERAL).
 
 The timeout is at least `KEPT_S`: a flow that goes on is refreshed by its packets, on the host where they pass, and here
 by nothing but the next copy. After a takeover its first packet sets the protocol's own.

@@ -359,7 +359,7 @@ class Lab:
     @asynccontextmanager
     async def talking(self) -> AsyncIterator[Talking]:
         """Connections through the tenants' routers, as many as the settings ask for, until the block is left."""
-        talking = Talking(spread(self.tenants, self.settings.flows))
+        talking = Talking(spread(self.tenants, self.settings.flows, self.settings.kinds))
         try:
             await talking.start()
             yield talking

@@ -8,7 +8,7 @@ Invariant: what was found is kept, whatever ends the rounds.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -114,6 +114,10 @@ def turns_of(names: Sequence[str], count: int) -> Turns:
     return ((number, name) for number in range(1, count + 1) for name in names)
 
 
+async def _nothing(number: int) -> None:
+    del number
+
+
 async def carry_out(
     lab: Lab,
     wanted: Turns,
@@ -123,8 +127,11 @@ async def carry_out(
     bounds: Bounds,
     hold_s: float = 0.0,
     tell: Callable[[Round], None],
+    before: Callable[[int], Awaitable[None]] = _nothing,
 ) -> None:
     """Carry out what is wanted on a lab that is built; `found` grows with each that is over, which `tell` is given.
+
+    `before`: done with the lab when it is well, before the round of this number strikes it.
 
     A lab that does not get well ends it, and `found.broken` says why.
     """
@@ -138,6 +145,7 @@ async def carry_out(
             found.broken = f"the lab did not get well for round {number} ({name}): {first_of(error)}"
             return
         try:
+            await before(number)
             fault = await faults.choose(lab, name, hosts)
             one.result = (await experiment(lab, fault, bounds, hold_s)).result
         except (GaplessError, ExceptionGroup) as error:

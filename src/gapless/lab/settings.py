@@ -8,6 +8,7 @@ import msgspec
 from gapless.config import MOST_STANDBYS, Liveness
 from gapless.errors import InvalidRequest
 from gapless.lab.machines import layout
+from gapless.lab.measuring.connections import MIX, Kinds
 from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
 
 QUICK = Liveness(report_interval_s=0.5, agent_down_time_s=2.0, agent_patience_s=20.0)
@@ -51,7 +52,9 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
     standbys: int = 1
     packed: bool = False
     flows: int = 0
-    """Connections through the routers."""
+    """Connections through the routers,"""
+    kinds: Kinds = MIX
+    """of these kinds, by turns."""
     flow_sync: bool = True
     """Whether hosts copy connections to their successors."""
     probed: int = MOST_PROBED
@@ -67,6 +70,8 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidRequest(f"probes can be sent each 1 ms or slower, not each {self.interval_ms:g} ms")
         if not 0 <= self.flows <= MOST_FLOWS:
             raise InvalidRequest(f"a lab has 0 to {MOST_FLOWS} connections, not {self.flows}")
+        if not self.kinds:
+            raise InvalidRequest("connections are of one kind at least")
         if not 1 <= self.probed <= MOST_ROUTERS:
             raise InvalidRequest(f"probes go through 1 to {MOST_ROUTERS} routers, not {self.probed}")
         if not 0 <= self.at_once <= MOST_LEAVING:

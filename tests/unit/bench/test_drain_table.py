@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 
 from gapless.lab.findings.result import Gaps, Probes, Result, Spread, SwitchoverTimeline, Timeline
 from gapless.lab.measuring.survival import Survival, Survivals
@@ -108,10 +109,27 @@ def test_what_the_hosts_say_is_judged_too_of_all_routers() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "found", [drained(wait_ms=5.1), drained(dark=Spread(median=1, max=5.1)), drained(connections=None)]
+)
+def test_a_round_that_missed_a_bound_is_not_called_ok(found: Result) -> None:
+    assert found.ok  # says the lab, which knows no bounds of cases
+    said = table({"drain": (CASE, document(found))}, [])
+    assert _last_cell(said, "drain") == "0 of 1"
+    both = document(drained())
+    both["rounds"] += document(found)["rounds"]
+    assert _last_cell(table({"drain": (CASE, both)}, []), "drain") == "1 of 2"
+
+
+def _last_cell(said: str, case: str) -> str:
+    (line,) = [line for line in said.splitlines() if line.startswith(f"| {case} |")]
+    return line.split("|")[-2].strip()
+
+
 def test_connections_of_which_nothing_is_known_are_a_problem() -> None:
     found = document(drained(connections=None))
     assert wrong("drain", CASE, found) == ["drain, round 1, drain: what became of connections is not known"]
-    assert "| – | – | – | – | – | 0 | 1 of 1 |" in table({"drain": (CASE, found)}, [])
+    assert "| – | – | – | – | – | 0 | 0 of 1 |" in table({"drain": (CASE, found)}, [])
 
 
 def test_a_drain_that_measured_nothing_is_a_line_and_a_problem() -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import peers
 import side_by_side
 import survivals
 from gapless.errors import InvalidRequest
+from gapless.lab.measuring.connections import Kind, kinds_of
 from runs import Run
 from side_by_side import Gapless, Load
 
@@ -137,6 +139,7 @@ def test_a_run_of_keepalived_that_fails_says_why(monkeypatch: pytest.MonkeyPatch
 
     assert ends_by("import sys; sys.exit('no such lab')").problems == ["nothing was measured: no such lab"]
     monkeypatch.setattr(side_by_side, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr(side_by_side, "TIMEOUT_A_ROUTER_S", 0.0)
     said = "nothing was measured: not measured within 0.1 s"
     assert ends_by("import time; time.sleep(60)").problems == [said]
 
@@ -155,3 +158,34 @@ def test_gapless_is_asked_for_the_connections_with_copies_or_without() -> None:
     assert without == [*with_copies[:-1], "--no-flow-sync", "--json"]
     assert with_copies[with_copies.index("--flows") + 1] == "40"
     assert with_copies[with_copies.index("--interval-ms") + 1] == "10"
+
+
+def test_five_thousand_by_tcp_half_of_them_downloads_are_asked_of_every_system(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    loads: dict[str, Load] = {}
+
+    def measure(system: object, routers: int, load: Load) -> Run:
+        loads[f"{system} {routers}"] = load
+        return Run.failed("nothing is measured here")
+
+    words = ["--systems", "gapless,keepalived-neutron-conntrackd", "--routers", "100", "--flows", "50"]
+    words += ["--kinds", "tcp-half-downloads", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["bench/survivals.py", *words])
+    monkeypatch.setattr(survivals, "carried", lambda asked, _: (asked, []))
+    monkeypatch.setattr(survivals, "why_impossible", lambda *_: None)
+    monkeypatch.setattr(survivals, "measure", measure)
+    assert survivals.main() == 1
+    assert len(loads) == 2
+    assert {load.flows for load in loads.values()} == {5_000}
+    for load in loads.values():
+        asked = side_by_side.arguments(Gapless(), 100, load)
+        kinds = kinds_of(asked[asked.index("--kinds") + 1])
+        assert Kind.UDP not in kinds
+        assert Counter(kinds)[Kind.DOWNLOAD] / len(kinds) == 1 / 2
+
+
+def test_kinds_that_there_are_not_are_refused_with_words() -> None:
+    assert side_by_side.kinds("download,udp,download") == (Kind.DOWNLOAD, Kind.UDP, Kind.DOWNLOAD)
+    with pytest.raises(argparse.ArgumentTypeError, match="cannot be of 'download,ftp': all, tcp-half-downloads; or"):
+        side_by_side.kinds("download,ftp")

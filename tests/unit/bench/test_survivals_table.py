@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from gapless.lab.measuring.connections import Kind
+from gapless.lab.measuring.connections import MIX, MIXES, Kind
 from gapless.lab.measuring.survival import Survival, Survivals
 from runs import Run
 from survivals_table import how_it_went, survival, table
@@ -38,6 +38,11 @@ def test_a_run_in_which_none_survived_says_nothing_of_stalls() -> None:
     assert (one.connections, one.broken, one.stall_ms_median, one.stall_ms_max) == (20, 10, 400.0, 500.0)
 
 
+def test_of_all_kinds_together_counts_are_sums_and_the_longest_stall_counts() -> None:
+    one = survival([run(download=ALL, upload=SOME)], Kind.DOWNLOAD, Kind.UPLOAD)
+    assert (one.connections, one.survived, one.broken, one.stalled, one.stall_ms_max) == (20, 15, 3, 2, 1300.0)
+
+
 def test_a_run_without_a_result_adds_nothing() -> None:
     runs = [Run.failed("the lab fell over"), run(download=ALL)]
     assert survival(runs, Kind.DOWNLOAD).connections == 10
@@ -53,12 +58,13 @@ FOUND = {
 
 
 def test_each_kind_of_each_case_is_a_line_beside_the_gap() -> None:
-    said = table(FOUND, 40, ["left out: something"], "real-time priority: none")
+    said = table(FOUND, 40, MIX, ["left out: something"], "real-time priority: none")
     assert "| gapless | 1 | 2 | download | 20 | 20 | 0 | 0 | 400 | 500 | 180 | 200 | – |\n" in said
     assert "| keepalived | 1 | 1 | download | 10 | 0 | 10 | 0 | – | – | 6,000 | 6,000 | – |\n" in said
     assert "| keepalived | 1 | 1 | upload | 10 | 5 | 3 | 2 | 600 | 1,300 | 6,000 | 6,000 | – |\n" in said
     assert "| gapless | 10 | 1 | idle | 0 | 0 | 0 | 0 | – | – | – | – | – |\n" in said
     assert "| keepalived | 1 | 1 | udp | 10 | 10 | 0 | 0 | 0 | 0 | 6,000 | 6,000 | 20 of 500 |\n" in said
+    assert "| gapless | 1 | 2 | all | 60 | 60 | 0 | 0 | 400 | 500 | 180 | 200 | – |\n" in said
     assert "- left out: something\n- keepalived, 1 router, run 1: two were active\n" in said
     assert "- gapless, 10 routers, run 1: nothing was measured: oh\n" in said
     assert "Keepalived v9; C v8; Python 3" in said
@@ -66,9 +72,16 @@ def test_each_kind_of_each_case_is_a_line_beside_the_gap() -> None:
 
 
 def test_how_often_connections_speak_is_said_for_each_size() -> None:
-    said = table(FOUND, 40, [], "real-time priority: none")
+    said = table(FOUND, 40, MIX, [], "real-time priority: none")
     assert "With 1 router a connection says a line each 100 ms, an idle one each 1,000 ms.\n" in said
     assert "With 10 routers a connection says a line each 200 ms, an idle one each 2,000 ms.\n" in said
+
+
+def test_only_kinds_that_were_asked_for_are_lines() -> None:
+    said = table(FOUND, 40, MIXES["tcp-half-downloads"], [], "real-time priority: none")
+    assert "Of 10 connections: 5 download, 1 upload, 1 request, 1 idle, 1 floating-download, 1 floating-upload." in said
+    kinds = [line.split(" | ")[3] for line in said.splitlines() if line.startswith("| gapless | 1 |")]
+    assert kinds == ["download", "upload", "idle", "request", "floating-download", "floating-upload", "all"]
 
 
 def test_how_a_run_went_is_said_while_people_wait() -> None:

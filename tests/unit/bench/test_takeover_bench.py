@@ -58,6 +58,13 @@ def test_a_gap_longer_than_the_case_allows_is_a_problem() -> None:
     assert wrong("power", CASE, document(one(1, 200, 300), one(2, 200, 250))) == []
 
 
+def test_a_round_that_missed_a_bound_is_not_called_ok() -> None:
+    slow = {"power": (CASE, document(one(1, 200, 300), one(2, 200, 301)))}
+    assert table(slow, []).count("| 1 of 2 |") == 1
+    harmless = Case(faults=("arbiter-kill",), routers=6, minutes=1, rounds=1, loses_none=True)
+    assert "| 0 of 1 |" in table({"harmless": (harmless, document(one(1, 0, 0, fault="arbiter-kill")))}, [])
+
+
 def test_what_must_lose_nothing_and_lost_something_is_a_problem() -> None:
     case = Case(faults=("arbiter-kill",), routers=6, minutes=1, rounds=1, loses_none=True)
     found = document(one(1, 0, 0, fault="arbiter-kill"))

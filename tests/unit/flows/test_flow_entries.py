@@ -89,6 +89,14 @@ def test_mark_status_and_a_long_timeout_are_kept() -> None:
     assert made[8] == bytes.fromhex("00000007")
 
 
+def test_helper_adjustments_and_whose_expectation_it_was_are_not_taken_over() -> None:
+    helper, master, adjusted = nested(5, attribute(1, b"ftp\0")), nested(14, b""), nested(15, attribute(1, b"\0" * 4))
+    plain = message(ORIGINAL, REPLY, STATUS, TIMEOUT, PROTOCOL)
+    more = message(ORIGINAL, REPLY, STATUS, TIMEOUT, PROTOCOL, *(each.hex() for each in (helper, master, adjusted)))
+    assert len(more) > len(plain)
+    assert entry_of(more) == entry_of(plain)
+
+
 def test_a_short_timeout_is_made_longer_than_two_refreshes() -> None:
     entry = entry_of(message(ORIGINAL, REPLY, STATUS, "0800070000000078", PROTOCOL))
     assert entry is not None

@@ -1,5 +1,6 @@
 """Connections of the lab: which there are, and what became of them."""
 
+from collections import Counter
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -11,10 +12,11 @@ from gapless.errors import InvalidRequest
 from gapless.lab.findings import table
 from gapless.lab.findings.result import Timeline
 from gapless.lab.machines import layout
-from gapless.lab.measuring.connections import MIX, Course, Kind, interval_ms_for
+from gapless.lab.measuring.connections import MIX, MIXES, Course, Kind, interval_ms_for
+from gapless.lab.measuring.conversations import CONVERSATIONS, TransportProtocol
 from gapless.lab.measuring.survival import judge, survivals
 from gapless.lab.measuring.talking import connection, spread
-from gapless.lab.settings import LabSettings
+from gapless.lab.settings import MOST_FLOWS, LabSettings
 from gapless.lab.tenants import Tenant
 from gapless.observe.console import console
 
@@ -48,6 +50,24 @@ def test_each_router_has_as_many_of_each_kind(routers: int) -> None:
     for tenant in tenants:
         kinds = [each.kind for each in made if each.router_id == tenant.router_id]
         assert sorted(kinds) == sorted([*Kind] * 2)
+
+
+@pytest.mark.parametrize("routers", [1, 2, 3, 4, 8])
+def test_a_kind_that_is_named_twice_comes_twice_as_often(routers: int) -> None:
+    tenants = [replace(TENANT, number=number, router_id=f"r{number}") for number in range(routers)]
+    mix = MIXES["tcp-half-downloads"]
+    made = spread(tenants, 2 * len(mix) * routers, mix)
+    for tenant in tenants:
+        kinds = [each.kind for each in made if each.router_id == tenant.router_id]
+        assert sorted(kinds) == sorted(mix * 2)
+
+
+def test_as_many_as_a_lab_has_may_all_be_tcp_and_half_of_them_downloads() -> None:
+    tenants = [replace(TENANT, number=number, router_id=f"r{number}") for number in range(100)]
+    kinds = Counter(each.kind for each in spread(tenants, MOST_FLOWS, MIXES["tcp-half-downloads"]))
+    assert {CONVERSATIONS[kind].protocol for kind in kinds} == {TransportProtocol.TCP}
+    assert kinds[Kind.DOWNLOAD] == 2_500
+    assert set(kinds.values()) == {2_500, 500}
 
 
 @pytest.mark.parametrize("routers", [1, 2, 3, 4, 8])

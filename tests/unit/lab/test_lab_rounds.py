@@ -101,6 +101,21 @@ async def test_what_goes_wrong_in_one_round_ends_no_other(monkeypatch: pytest.Mo
     assert summary.worst_ms == Over(least=190, median=190, max=600)
 
 
+async def test_what_is_to_be_done_before_a_round_is_done_when_the_lab_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, measured(200, 210), measured(180, 190))
+    done: list[tuple[int, int]] = []
+
+    async def before(number: int) -> None:
+        done.append((number, stage.well))
+        if number == 2:
+            raise Unavailable("there is no room")
+
+    turns = turns_of(["host-power"], 3)
+    await carry_out(stage.lab, turns, stage.found, bounds=Bounds(), tell=stage.told.append, before=before)
+    assert done == [(1, 99), (2, 98), (3, 97)]
+    assert [one.problem for one in stage.found.rounds] == ["", "there is no room", ""]
+
+
 async def test_a_lab_that_does_not_get_well_ends_them_and_keeps_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch, measured(200, 210), measured(180, 190), well=1)
     found = await stage.carry_out(["host-power"], 9)

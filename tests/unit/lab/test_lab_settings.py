@@ -43,11 +43,12 @@ def test_names_of_switch_ends_fit_an_interface() -> None:
         ({"routers": -1}, "0 to"),
         ({"interval_ms": 0.1}, "each 1 ms or slower"),
         ({"timing": "leisurely"}, "there is no timing 'leisurely': default"),
+        ({"kinds": ()}, "of one kind at least"),
         ({"standbys": 4}, "1 to 3 standbys, not 4"),
         ({"report_interval_s": 2.0, "agent_down_time_s": 3.0}, "at least twice"),
     ],
 )
-def test_what_cannot_be_is_refused_with_words(wrong: dict[str, float | str], words: str) -> None:
+def test_what_cannot_be_is_refused_with_words(wrong: dict[str, object], words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         LabSettings(**wrong)  # type: ignore[arg-type]  # the table holds several types
 
@@ -60,6 +61,18 @@ def test_a_lab_too_large_for_the_machine_is_refused_with_the_command_that_helps(
         room.check(LabSettings(routers=250), limit)
     with pytest.raises(InvalidRequest, match="1053 entries"):
         room.check(LabSettings(routers=100), limit, rounds=2)
+
+
+def test_more_connections_than_a_process_may_have_are_refused_with_the_command_that_helps(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(room.resource, "getrlimit", lambda _: (1024, 4096))
+    limit = tmp_path / "not-told"
+    room.check(LabSettings(routers=100, flows=1900), limit)
+    with pytest.raises(InvalidRequest, match=r"5,000 connections would need 10200 open files .* ulimit -n 10200"):
+        room.check(LabSettings(routers=100, flows=5000), limit)
+    monkeypatch.setattr(room.resource, "getrlimit", lambda _: (1024, room.resource.RLIM_INFINITY))
+    room.check(LabSettings(routers=100, flows=5000), limit)
 
 
 def test_an_unknown_fault_is_answered_with_the_known_ones() -> None:

@@ -5,9 +5,12 @@ floating IP. Who opens it, who speaks when and what counts as heard is its kind'
 and whether that is well, is told in `survival`.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
+
+from gapless.errors import InvalidRequest
 
 MOST_LINES_PER_S = 2000
 """Of all connections together."""
@@ -37,8 +40,15 @@ class Kind(StrEnum):
     """TCP from outside to a floating IP: the VM speaks."""
 
 
-MIX = tuple(Kind)
-"""By turns."""
+Kinds = tuple[Kind, ...]
+"""What connections are of, by turns: a kind that is named twice comes twice as often."""
+MIX: Kinds = tuple(Kind)
+OTHER_TCP = (Kind.UPLOAD, Kind.REQUEST, Kind.IDLE, Kind.FLOATING_DOWNLOAD, Kind.FLOATING_UPLOAD)
+MIXES: Mapping[str, Kinds] = {
+    "all": MIX,
+    "tcp-half-downloads": tuple(kind for other in OTHER_TCP for kind in (Kind.DOWNLOAD, other)),
+}
+"""Those that have a name."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +109,17 @@ class Courses(msgspec.Struct, frozen=True, kw_only=True):
     """What became of all."""
 
     courses: tuple[Course, ...]
+
+
+def kinds_of(words: str) -> Kinds:
+    """A mix by its name, or kinds by theirs, separated by commas. Raises InvalidRequest that names those there are."""
+    if words in MIXES:
+        return MIXES[words]
+    try:
+        return tuple(Kind(word) for word in words.split(","))
+    except ValueError:
+        known = f"{', '.join(MIXES)}; or, separated by commas, {', '.join(Kind)}"
+        raise InvalidRequest(f"connections cannot be of '{words}': {known}") from None
 
 
 def interval_ms_for(connections: int) -> float:

@@ -10,10 +10,12 @@ is heard is answered, and what is over is left alone.
 
 import heapq
 import os
+import resource
 import select
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -176,6 +178,7 @@ def _sides(talk: Conversation, orders: Orders) -> tuple[Endpoint, Endpoint]:
 def main() -> int:
     """Run until `end` or until standard input closes."""
     linux.die_with_parent()
+    _allow_descriptors()
     talker = Talker(msgspec.json.decode(_line(), type=Orders))
     talker.start()
     _tell(talker.opened())
@@ -196,6 +199,13 @@ def main() -> int:
         if time.monotonic() >= next_talk:
             _tell(talker.talk())
             next_talk += TALK_EACH_S
+
+
+def _allow_descriptors() -> None:
+    """As many as this user may have: a connection's ends are two, and the usual soft limit is 1,024 (`room`)."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _tell(words: msgspec.Struct) -> None:

@@ -10,7 +10,18 @@ import msgspec
 from gapless.errors import Unavailable
 from gapless.lab.machines import layout
 from gapless.lab.measuring import connections
-from gapless.lab.measuring.connections import MIX, Connection, Course, Courses, Endpoint, Kind, Opened, Orders, Talk
+from gapless.lab.measuring.connections import (
+    MIX,
+    Connection,
+    Course,
+    Courses,
+    Endpoint,
+    Kind,
+    Kinds,
+    Opened,
+    Orders,
+    Talk,
+)
 from gapless.lab.measuring.conversations import CONVERSATIONS, Way
 from gapless.lab.measuring.measurer import Measurer
 from gapless.lab.measuring.talker import LAST_WORDS_S
@@ -21,15 +32,15 @@ UP_WITHIN_S = 60.0
 END_TIMEOUT_S = LAST_WORDS_S + 15.0
 
 
-def spread(tenants: Sequence[Tenant], count: int) -> list[Connection]:
-    """So many connections through these tenants' routers by turns, and the kinds by turns: each as often as another, of
-    all together and, where there are enough, of each router.
+def spread(tenants: Sequence[Tenant], count: int, kinds: Kinds = MIX) -> list[Connection]:
+    """So many connections through these tenants' routers by turns, and the kinds by turns: each as often as it is
+    named, of all together and, where there are enough, of each router.
     """
     if not tenants:
         return []
-    again = lcm(len(tenants), len(MIX))  # after so many a router would get the kinds that it has
+    again = lcm(len(tenants), len(kinds))  # after so many a router would get the kinds that it has
     return [
-        connection(tenants[number % len(tenants)], MIX[(number + number // again) % len(MIX)])
+        connection(tenants[number % len(tenants)], kinds[(number + number // again) % len(kinds)])
         for number in range(count)
     ]
 

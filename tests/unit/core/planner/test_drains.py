@@ -37,6 +37,12 @@ def kinds(rig: Rig, host: str = "h1") -> list[tuple[str, str | None, str]]:
     return [(each.kind, each.host, each.reason) for each in rig.planner.prospects(HostName(host))]
 
 
+def settle_for_long(rig: StandbyRig) -> None:
+    for _ in range(3):
+        rig.settle("h1", "h2")
+        rig.pass_time(1)
+
+
 def test_as_many_leave_at_a_time_as_an_operator_says() -> None:
     rig = ten()
     pace(rig, 2)
@@ -81,6 +87,44 @@ def test_a_drain_is_seen_from_its_beginning_to_its_end() -> None:
     for number in range(10):
         rig.say("h2", f"r{number}", ACTIVE)
     assert (seen(rig).routers, seen(rig).leaving, seen(rig).on_their_way) == (0, 0, 0)
+
+
+def test_a_drain_that_is_taken_back_lets_go_what_was_leaving_and_keeps_the_rest() -> None:
+    rig = ten()
+    rig.set_admin_up("h1", admin_up=False)
+    rig.say("h1", "r0", REMOVED)
+    rig.forget()
+    rig.set_admin_up("h1", admin_up=True)
+    for number in range(4):
+        rig.say("h1", f"r{number}", REMOVED)
+        rig.say("h2", f"r{number}", ACTIVE)
+    assert not rig.all_said(Bind), "nothing else leaves, and nothing moves back"
+    assert {rig.host(f"r{number}") for number in range(4)} == {"h2"}
+    assert {(rig.host(f"r{number}"), rig.state(f"r{number}")) for number in range(4, 10)} == {("h1", "active")}
+    assert "taken out of service" not in rig.reason("r9")
+    assert (seen(rig).admin_up, seen(rig).routers, seen(rig).leaving, seen(rig).on_their_way) == (True, 6, 0, 0)
+
+
+def test_a_guarded_router_on_its_way_arrives_though_the_drain_is_taken_back_and_its_old_host_stands_by() -> None:
+    rig = StandbyRig("h1", "h2")
+    rig.set_admin_up("h2", admin_up=False)
+    rig.protect("r1", "r2")
+    rig.settle("h1")
+    rig.set_admin_up("h2", admin_up=True)
+    settle_for_long(rig)
+    rig.forget()
+    pace(rig, 1)
+    rig.set_admin_up("h1", admin_up=False)
+    (bind,) = rig.all_said(Bind)
+    leaves, stays = bind.router_id, ({"r1", "r2"} - {bind.router_id}).pop()
+    assert rig.state(leaves) == "withdrawing"
+    rig.forget()
+    rig.set_admin_up("h1", admin_up=True)
+    settle_for_long(rig)
+    assert not rig.all_said(Bind)
+    assert (rig.host(leaves), rig.state(leaves), rig.standby(leaves)) == ("h2", "active", ("h1", "ready"))
+    assert (rig.host(stays), rig.state(stays), rig.standby(stays)) == ("h1", "active", ("h2", "ready"))
+    assert {host: set(there) for host, there in rig.open.items()} == {"h1": {stays}, "h2": {leaves}}
 
 
 def test_what_nobody_can_take_is_named_with_the_reason_before_and_meanwhile() -> None:
