@@ -35,7 +35,7 @@ from gapless.wire.local import LocalLink
 from gapless.wire.messages import AgentAlive, AgentPlan, AgentUnable, Change, FromAgent, TakingOver, ToAgent
 
 Answer = TypeVar("Answer")
-LISTING_SHARE = 0.003
+LISTING_SHARE = 0.001
 LISTING_MOST_S = 60.0
 """Between two listings (`Rhythm.listing_interval_s`): so much of a thread's time, or so long a pause, at most."""
 FAREWELL_S = 3.0

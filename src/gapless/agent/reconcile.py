@@ -21,6 +21,7 @@ from gapless.agent.kernel.apply import HostHands, RouterHands
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.links import KernelLink
 from gapless.agent.kernel.observe import (
+    Inside,
     data_address,
     namespace_state,
     observe_router,
@@ -45,6 +46,7 @@ from gapless.model.observed import (
     TENANT_PREFIX,
     KernelRouter,
     NamespaceState,
+    Ruleset,
     Segment,
     Vxlan,
 )
@@ -122,6 +124,7 @@ class Reconciler:
         self._steering = Steering()
         self._places = Places(room)
         self._senders = Senders(self._physical)
+        self._rules = ruleset.Seen()
         if events is not None:
             events.on_steering = self._steering.doubt
         self._ports: dict[str, tuple[float, frozenset[str]]] = {}
@@ -197,8 +200,12 @@ class Reconciler:
             if by is not None:
                 self._announcer.announce(router_id, by, announcements)
 
+        def rules(inside: Inside) -> Ruleset | None:
+            return self._rules.observe(router_id, inside.namespace, inside.tables)
+
         def observed() -> KernelRouter:
-            return replace(observe_router(host, hands.inside, desired), steering=self._steering.observe(router_id))
+            found = observe_router(host, hands.inside, desired, rules)
+            return replace(found, steering=self._steering.observe(router_id))
 
         def follow() -> None:
             if self._events is not None:
@@ -212,6 +219,7 @@ class Reconciler:
                     break
                 if guarded:
                     self._require_guard(plan)
+                self._rules.forget((router_id,))
                 hands.carry_out(plan)
                 looked_s = self._catch_up()
                 changed, what = True, what or _in_short(plan)
@@ -281,6 +289,7 @@ class Reconciler:
             netns.delete(netns.path_of(router_id))
         self._steering.forget(router_ids)
         self._places.forget(router_ids)
+        self._rules.forget(router_ids)
 
     def sweep(self, keep: Iterable[Network]) -> bool:
         """Remove our bridges and VXLAN devices of a few networks that are not in `keep`, leaves without a port, and

@@ -1,7 +1,8 @@
 """Whose turn it is to be audited, and when: a period after it was last looked at, evenly spread, one at a time.
 
-Audits never take more than a hundredth of one worker's time. So with many routers a round takes longer than the period,
-and what audits cost other work stays the same. What the kernel tells is looked at at once; audits find the rest.
+Audits never take more than a hundredth of one worker's time, and no more than `MOST_A_PERIOD` begin in one period. So
+with many routers a round takes longer than the period, and what audits cost stays the same: of 1,000 it takes some five
+minutes. What the kernel tells is looked at at once; audits find the rest.
 
 When messages of the kernel were lost, all are looked at in haste: half of the time is left to other work.
 """
@@ -12,6 +13,7 @@ from gapless.model.router import RouterId
 
 AUDIT_SHARE = 0.01
 HASTY_SHARE = 0.5
+MOST_A_PERIOD = 33
 
 
 class Turns:
@@ -41,7 +43,7 @@ class Turns:
 
     def ended(self, *, began_at: float, now: float) -> None:
         """An audit is over; it began at `began_at`."""
-        share, pace_s = AUDIT_SHARE, self._period_s / max(1, len(self._looked_at))
+        share, pace_s = AUDIT_SHARE, self._period_s / min(max(1, len(self._looked_at)), MOST_A_PERIOD)
         if self._hasty:
             share, pace_s = HASTY_SHARE, 0.0
         self._not_before = now + max(pace_s, (now - began_at) * (1 / share - 1))

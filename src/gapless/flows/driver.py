@@ -10,6 +10,7 @@ import time
 from gapless.config import Address
 from gapless.errors import Unavailable
 from gapless.flows.figures import Figures
+from gapless.flows.names import Names
 from gapless.flows.sink import Sink
 from gapless.flows.source import Source
 from gapless.flows.turns import Turns
@@ -23,8 +24,8 @@ from gapless.wire.local import LocalLink
 LOOK_S = 1.0
 LOOK_SHARE = 0.003
 LOOK_MOST_S = 5.0
-"""How often namespaces are looked at, and whether copies are due; with many routers less often, so that it takes no
-more than this share of the process's time."""
+"""How often is looked whether copies are due, and whether namespaces are others (`flows.names`); where looks take long,
+less often, so that they take no more than this share of the process's time."""
 ALIVE_S = 1.0
 SAY_EACH_S = 60.0
 FLUSH_LOOK_S = 0.005
@@ -105,13 +106,14 @@ class Driver:
         return at.host, at.port
 
     async def _look(self) -> None:
-        took_s = 0.0
+        took_s, names = 0.0, Names()
         while True:
             await asyncio.sleep(max(LOOK_S, min(took_s / LOOK_SHARE, LOOK_MOST_S)))
-            began_s = time.thread_time()
-            self._source.look(time.monotonic())
+            began_s, now = time.thread_time(), time.monotonic()
+            may_differ = names.may_differ(now)
+            self._source.look(now, names=may_differ)
             for sink, _ in self._sinks.values():
-                sink.look()
+                sink.look(names=may_differ)
             took_s = time.thread_time() - began_s
 
     async def _flush_all(self) -> None:

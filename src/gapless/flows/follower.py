@@ -60,6 +60,8 @@ class Follower:
 
     def try_again(self) -> None:
         """Have the kernel take what it had no room for: as much as it takes, and not all where it takes nothing."""
+        if not self._kept:
+            return
         kept, self._kept = list(self._kept.values()), {}
         for start in range(0, len(kept), BATCH):
             some = kept[start : start + BATCH]

@@ -91,11 +91,15 @@ class Sink:
                 self._stream.close()
         self.look()
 
-    def look(self) -> None:
-        """Converge: ask for what is wanted and has a namespace, drop what is not or has another one. What a kernel had
-        no room for is tried again.
+    def look(self, *, names: bool = True) -> None:
+        """Converge: ask for what is wanted and has a namespace, drop what is not or has another one; without `names`
+        none has changed. What a kernel had no room for is tried again.
         """
         if self._stream is None:
+            return
+        if not names and self._channels.keys() == self._wanted.keys():
+            for channel in list(self._channels.values()):
+                self._try_again(channel)
             return
         namespaces = {router_id: namespace_of(path) for router_id, path in self._wanted.items()}
         dropped = [each for each in self._channels.values() if namespaces.get(each.router_id) != each.namespace]

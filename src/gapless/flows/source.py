@@ -9,8 +9,9 @@ host of another version, or with another key, is an operator's to mend.
 import asyncio
 import contextlib
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from gapless.core.flows.window import Window
@@ -87,10 +88,10 @@ class Source:
                 session.end()
             self._ears.close()
 
-    def look(self, now: float) -> None:
-        """Converge: what is open, and where, may have changed; copies may be due."""
+    def look(self, now: float, *, names: bool = True) -> None:
+        """Converge: copies may be due, and what is open, and where, may have changed; not so without `names`."""
         for session in self._sessions:
-            session.look(now)
+            session.look(now, names=names)
             self._figures.lag_s = max(self._figures.lag_s, session.lag_s(now))
 
     def flushed(self, wanted: Mapping[RouterId, HostName]) -> list[RouterId]:
@@ -185,24 +186,27 @@ class _Session:
         self._channels: dict[int, Telling] = {}
         self._highest = -1
         self._window = Window()
-        self._turns: deque[int] = deque()
-        """Channels in the order of their turns to be told."""
+        self._turns: dict[int, None] = {}
+        """Channels that may have something to tell, in the order of their turns."""
         self._woken = asyncio.Event()
         """Something may be told."""
         self._copying: Telling | None = None
         """Whose copy is under way, or was last: one at a time, so that those that are first are protected soon."""
         self._may_list = asyncio.Event()
         """A step of a copy may be possible that was not."""
+        self._may_be_due = True
+        """A copy may be due that was not."""
 
     async def run(self) -> None:
         """Until it ends; raises why."""
         await first_to_end(self._listen(), self._tell(), self._copy())
 
-    def look(self, now: float) -> None:
+    def look(self, now: float, *, names: bool) -> None:
         for telling in self._channels.values():
-            telling.look(is_open=self._is_open(telling.router_id))
+            if names:
+                telling.look(is_open=self._is_open(telling.router_id))
             telling.ripen(now)
-        self._may_list.set()
+        self._look_for_copies()
         while sum(telling.waiting for telling in self._channels.values()) > MOST_WAITING:
             max(self._channels.values(), key=lambda telling: telling.waiting).give_up(now)
 
@@ -215,9 +219,10 @@ class _Session:
 
     def flushed(self) -> list[RouterId]:
         """Of those that are hurried."""
+        if not self._hurried:
+            return []
         hurried = [each for each in self._channels.values() if each.router_id in self._hurried]
-        if hurried:
-            self._may_list.set()
+        self._look_for_copies()
         return [each.router_id for each in hurried if each.is_flushed(self._window.dealt_with)]
 
     def lag_s(self, now: float) -> float:
@@ -252,9 +257,18 @@ class _Session:
             if not self._highest < channel < MOST_CHANNELS:
                 raise Malformed(f"channel {channel} is used twice, or is too high")
             self._highest = channel
-            self._channels[channel] = self._telling(channel, router_id, self._woken.set)
-            self._turns.append(channel)
+            self._channels[channel] = self._telling(channel, router_id, partial(self._has_news, channel))
             self._channels[channel].look(is_open=self._is_open(router_id))
+        self._may_be_due = True
+
+    def _has_news(self, channel: int) -> None:
+        """It takes its turn to be told, behind those that wait for theirs."""
+        self._turns.setdefault(channel)
+        self._woken.set()
+
+    def _look_for_copies(self) -> None:
+        self._may_be_due = True
+        self._may_list.set()
 
     async def _copy(self) -> None:
         """One router's copy after another, step by step, each in its turn."""
@@ -264,14 +278,14 @@ class _Session:
                 await self._may_list.wait()
                 continue
             await self._listing.take(self._step)
-            self._woken.set()
 
     def _can_list(self) -> bool:
         """Whether there is a copy to go on with, or to begin: in `_copying` then, and all of it so far is told."""
         if not self._window.has_room or (self._copying is not None and self._copying.has_copy_untold):
             return False
         if self._copying is None or not self._copying.is_copying:
-            self._copying = self._next_copy(time.monotonic())
+            self._copying = self._next_copy(time.monotonic()) if self._may_be_due else None
+            self._may_be_due = self._copying is not None
         return self._copying is not None
 
     def _next_copy(self, now: float) -> Telling | None:
@@ -284,6 +298,7 @@ class _Session:
         """Looked at again: much may have happened while others had their turns."""
         if self._can_list() and self._copying is not None:
             self._copying.step(time.monotonic())
+            self._has_news(self._copying.channel)
 
     async def _tell(self) -> None:
         alive_at = time.monotonic() + ALIVE_S
@@ -319,13 +334,13 @@ class _Session:
             oldest_at = telling.oldest_at or since
             told = list(telling.sections(room)) if room > 0 else []
             if not told:  # there is no room, or too little for what it has: the next frame begins with it
-                self._turns.appendleft(telling.channel)
                 break
             sections += told
             telling.last_frame = self._stream.sent + 1
             room -= sum(wire.SECTION_BYTES + len(section.messages) for section in told)
             since = min(since, oldest_at)
-            self._turns.append(telling.channel)
+            del self._turns[telling.channel]
+            self._turns[telling.channel] = None
         self._figures.told += len(sections)
         if sections:
             self._may_list.set()
@@ -333,15 +348,12 @@ class _Session:
 
     def _next_turns(self) -> Iterator[Telling]:
         """Channels with something to tell, each once at most, from where the last frame ended."""
-        for _ in range(len(self._turns)):
-            channel = self._turns.popleft()
+        for channel in list(self._turns):
             telling = self._channels.get(channel)
-            if telling is None:
-                continue
-            if telling.has_something:
+            if telling is not None and telling.has_something:
                 yield telling
             else:
-                self._turns.append(channel)
+                del self._turns[channel]
 
 
 async def first_to_end(*works: Awaitable[None]) -> None:

@@ -18,7 +18,7 @@ from typing import Self
 from gapless.errors import Unavailable
 from gapless.flows import entries
 from gapless.flows.entries import BODY, Entry, messages_in
-from gapless.kernel.netlink import ACK, CREATE, DUMP, NETFILTER, REQUEST, TIMEOUT_S, attribute
+from gapless.kernel.netlink import ACK, CREATE, DUMP, NETFILTER, REQUEST, TIMEOUT_S, attribute, attributes
 from gapless.kernel.netns import enter
 
 BATCH = 100
@@ -30,6 +30,8 @@ _ENDS = (struct.pack("=H", _ERROR), struct.pack("=H", _DONE))
 _LISTED = struct.pack("=H", entries.NEW)
 _ASSURED = struct.pack(">I", entries.ASSURED)
 _ONLY_ASSURED = attribute(entries.STATUS, _ASSURED) + attribute(entries.STATUS_MASK, _ASSURED)
+_COUNT = 1
+"""CTA_STATS_GLOBAL_ENTRIES."""
 _IS_THERE = frozenset({errno.EOPNOTSUPP, errno.EEXIST})
 _IS_FULL = frozenset({errno.ENOMEM, errno.ENOSPC})
 """There are `nf_conntrack_max` in the namespace, or too many in one place of the hash table."""
@@ -82,7 +84,12 @@ class Table:
         self._ask([(entries.DELETE, 0, entries.NFGEN + flow) for flow in gone])
 
     def assured(self) -> Iterator[list[bytes]]:
-        """The messages of all assured entries, some a step: the kernel lists them as they are asked for."""
+        """The messages of all assured entries, some a step: the kernel lists them as they are asked for.
+
+        Of a namespace that has none, no list is asked for: the kernel would walk the entries of all others for it.
+        """
+        if self._is_empty():
+            return
         self._sequence += 1
         body = entries.NFGEN + _ONLY_ASSURED
         self._send(_HEADER.pack(BODY + len(body), entries.GET, REQUEST | DUMP, self._sequence, 0) + body)
@@ -93,6 +100,17 @@ class Table:
                 if message[4:6] in _ENDS:
                     _check_end(message)
                     return
+
+    def _is_empty(self) -> bool:
+        """Whether the kernel counts no entry in this namespace, assured or not; False where it does not tell."""
+        self._sequence += 1
+        packed = _HEADER.pack(BODY + len(entries.NFGEN), entries.GET_STATS, REQUEST, self._sequence, 0) + entries.NFGEN
+        self._send(packed)
+        while True:
+            for message in messages_in(self._receive()):
+                _, kind, _, sequence, _ = _HEADER.unpack_from(message)
+                if sequence == self._sequence:
+                    return kind == entries.GET_STATS and not any(_counted(message))
 
     def _ask(self, requests: Sequence[tuple[int, int, bytes]]) -> list[tuple[int, int]]:
         """Carry these out in order; the places of those that failed, with their error numbers."""
@@ -139,6 +157,11 @@ def _open() -> socket.socket:
     opened.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
     opened.settimeout(TIMEOUT_S)
     return opened
+
+
+def _counted(message: bytes) -> bytes:
+    """How many entries there are, in four bytes; a message that does not say so does not say none."""
+    return attributes(message, BODY + len(entries.NFGEN)).get(_COUNT, b"?")
 
 
 def _errors(packed: bytes) -> Iterator[tuple[int, int]]:

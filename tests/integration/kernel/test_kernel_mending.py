@@ -24,7 +24,7 @@ from kernel_fixtures import (
     router,
 )
 
-from gapless.agent.driver import Driver, Rhythm
+from gapless.agent.driver import Driver, Hints, Rhythm
 from gapless.agent.kernel import links
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.watch import DriftWatcher
@@ -52,11 +52,15 @@ class Counting(Reconciler):
         super().__init__(settings, events)
         self.looks: list[RouterId] = []
         self.changes: list[str] = []
+        self.changed: list[RouterId] = []
+        """Of each change, the router."""
 
     def reconcile(self, router: Router, guarded: bool = False) -> Outcome:
         self.looks.append(router.id)
         outcome = super().reconcile(router, guarded)
-        self.changes += [outcome.what] if outcome.changed else []
+        if outcome.changed:
+            self.changed.append(router.id)
+            self.changes.append(outcome.what)
         return outcome
 
 
@@ -88,14 +92,20 @@ class Agent:
 
 
 @asynccontextmanager
-async def agent(settings: HostSettings) -> AsyncIterator[Agent]:
+async def agent(
+    settings: HostSettings,
+    rhythm: Rhythm = UNTOLD,
+    ears: Callable[[], RouterEvents] = RouterEvents,
+    watching: Callable[..., Hints] = DriftWatcher,
+) -> AsyncIterator[Agent]:
+    """`ears` and `watching`: what it hears of routers' namespaces, and of the host."""
     ours, its = socket.socketpair()
-    events = RouterEvents()
+    events = ears()
     kernel = Counting(settings, events)
     link = await LocalLink.over(ours, from_agent)
     uplinks = [interface for _, interface in settings.physical_networks]
     there = await LocalLink.over(its, to_agent)
-    driver = Driver(there, lambda: kernel, lambda: DriftWatcher(events, uplinks=uplinks), UNTOLD)
+    driver = Driver(there, lambda: kernel, lambda: watching(events, uplinks=uplinks), rhythm)
     running = asyncio.create_task(driver.run())
     try:
         yield Agent(link, kernel)

@@ -1,6 +1,8 @@
 """The order and pace of audits."""
 
-from gapless.agent.turns import Turns
+import pytest
+
+from gapless.agent.turns import MOST_A_PERIOD, Turns
 from gapless.model.router import RouterId
 
 A, B, C = (RouterId(name) for name in "abc")
@@ -39,6 +41,20 @@ def test_slow_audits_take_a_hundredth_of_the_time_at_most() -> None:
         turns.looked_at(RouterId(str(number)), 0)
     turns.ended(began_at=100, now=102)
     assert turns.next_deadline() == 102 + 198
+
+
+def test_quick_audits_of_many_are_a_third_of_a_second_apart_so_that_a_thousand_take_five_minutes() -> None:
+    turns, audits, now = Turns(10), 0, 10.0
+    for number in range(1000):
+        turns.looked_at(RouterId(str(number)), 0)
+    while (deadline := turns.next_deadline()) is not None and deadline < 310:
+        now = max(now, deadline)
+        router_id = turns.due(now)
+        assert router_id is not None
+        turns.looked_at(router_id, now)
+        turns.ended(began_at=now, now=now)
+        audits += 1
+    assert audits == pytest.approx(300 * MOST_A_PERIOD / 10, abs=1)
 
 
 def test_one_that_leaves_is_not_audited() -> None:

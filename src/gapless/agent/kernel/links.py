@@ -155,9 +155,10 @@ def _forwarding(af_spec: bytes) -> bool:
     return as_u32(conf[4 * (_CONF_FORWARDING - 1) :]) == 1
 
 
-def all_links(netlink: Netlink) -> list[KernelLink]:
-    """Every link of the socket's namespace."""
-    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(_EXT_MASK, _SKIP_STATISTICS)
+def all_links(netlink: Netlink, kind: str = "") -> list[KernelLink]:
+    """Every link of the socket's namespace, or those of one kind; a kernel that knows none of it tells of all."""
+    of_kind = nested(_LINKINFO, text(_INFO_KIND, kind)) if kind else b""
+    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(_EXT_MASK, _SKIP_STATISTICS) + of_kind
     return [decode(message) for message in netlink.dump(GETLINK, body, "list links")]
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "in_own_thread",
     "is_namespace",
     "names",
+    "number_here",
     "number_of",
     "opened",
     "path_of",
@@ -97,6 +98,11 @@ def number_of(router_id: RouterId) -> int | None:
         return path_of(router_id).stat().st_ino
     except OSError:
         return None
+
+
+def number_here() -> int:
+    """That of the calling thread's namespace."""
+    return os.stat("/proc/thread-self/ns/net").st_ino  # noqa: PTH116 -- for each look at a router
 
 
 def create(path: Path, settings: Mapping[str, str], inside: Callable[[dict[str, str]], T]) -> T:

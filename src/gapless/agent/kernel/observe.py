@@ -5,7 +5,7 @@ Invariant: observing changes nothing, and sees only what is ours or what stands 
 
 import contextlib
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final, Self
@@ -29,6 +29,7 @@ from gapless.model.observed import (
     NamespaceState,
     ObservedLeaf,
     ObservedSegment,
+    Ruleset,
     Segment,
     Tap,
 )
@@ -47,6 +48,8 @@ class Inside:
     tables: Netlink
     """Of the family NETFILTER."""
     settings: dict[str, str]
+    namespace: int
+    """The number of the namespace, which no other has while this one lives."""
     nft: Nft | None = None
     """To load rules with, where that was expected."""
     packets: socket.socket | None = None
@@ -74,7 +77,7 @@ class Inside:
         with contextlib.ExitStack() as undo:
             netlink, tables = undo.enter_context(Netlink()), undo.enter_context(Netlink(NETFILTER))
             undo.pop_all()
-        return cls(netlink=netlink, tables=tables, settings=settings)
+        return cls(netlink=netlink, tables=tables, settings=settings, namespace=netns.number_here())
 
     def close(self) -> None:
         """Let go of the namespace."""
@@ -86,8 +89,13 @@ class Inside:
             self.nft.close()
 
 
-def observe_router(host: Netlink, inside: Inside | None, desired: KernelRouter) -> KernelRouter:
-    """What is there of a router. `inside` is None where its namespace does not exist."""
+def observe_router(
+    host: Netlink,
+    inside: Inside | None,
+    desired: KernelRouter,
+    rules: Callable[[Inside], Ruleset | None] = lambda inside: ruleset.observe(inside.tables),
+) -> KernelRouter:
+    """What is there of a router. `inside` is None where its namespace does not exist; `rules` reads its rules."""
     found = links.all_links(inside.netlink) if inside is not None else []
     ours = {link.name: link for link in found if link.name.startswith((TENANT_PREFIX, GATEWAY_PREFIX))}
     taps = _taps(host, ours, desired)
@@ -101,7 +109,7 @@ def observe_router(host: Netlink, inside: Inside | None, desired: KernelRouter) 
     return KernelRouter(
         namespace=state,
         settings=inside.settings,
-        ruleset=ruleset.observe(inside.tables),
+        ruleset=rules(inside),
         links={
             name: Link(
                 name=name,

@@ -15,6 +15,8 @@ rule's comment, in order. A rule that is deleted, added, moved or replaced by ha
 hand does not carry our comment. Map elements are compared one by one. So the rules need not be parsed, and nothing
 depends on how some version of nftables prints them.
 
+A namespace's kernel counts its transactions. While none has followed the last look, nothing is read again (`Seen`).
+
 Invariant: names of interfaces only, never indices: libnftables keeps one index cache for all namespaces.
 """
 
@@ -29,7 +31,7 @@ from gapless.agent.kernel.tables import Table
 from gapless.core.dataplane.desired import gateway_link
 from gapless.kernel.netlink import Netlink
 from gapless.model.observed import Ruleset
-from gapless.model.router import Router
+from gapless.model.router import Router, RouterId
 
 FAMILY, TABLE = "ip", "gapless"
 _FLOATING, _FIXED = "floating_to_fixed", "fixed_to_floating"
@@ -144,6 +146,33 @@ def observe(netlink: Netlink) -> Ruleset | None:
     """
     found = tables.read(netlink, tables.IPV4, TABLE)
     return None if found is None else judge(found)
+
+
+class Seen:
+    """What was read of routers' rules, each with the namespace and the transaction before it. Thread-safe for different
+    routers.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[RouterId, tuple[int, int, Ruleset | None]] = {}
+
+    def observe(self, router_id: RouterId, namespace: int, netlink: Netlink) -> Ruleset | None:
+        """As `observe`; `namespace` is the number of that of the socket. What a transaction changed while it was read
+        is read again by the next look: that finds another one than was asked for before.
+        """
+        last = tables.generation(netlink)
+        seen = self._seen.get(router_id)
+        if seen is not None and seen[:2] == (namespace, last):
+            return seen[2]
+        found = observe(netlink)
+        if last is not None:
+            self._seen[router_id] = namespace, last, found
+        return found
+
+    def forget(self, router_ids: Iterable[RouterId]) -> None:
+        """Something is done to these: another namespace may have the number of the one before."""
+        for router_id in router_ids:
+            self._seen.pop(router_id, None)
 
 
 def judge(table: Table) -> Ruleset:

@@ -32,13 +32,13 @@ def names_of(network: Network) -> tuple[str, ...]:
 
 def routers_of_taps(host: Netlink) -> frozenset[RouterId]:
     """Routers that have a tap of ours on this host, whatever became of their namespaces."""
-    return frozenset(RouterId(tap.marked_id) for tap in _our_taps(links.all_links(host)))
+    return frozenset(RouterId(tap.marked_id) for tap in _our_taps(host))
 
 
 def delete_taps_of(host: Netlink, router_ids: Collection[RouterId]) -> None:
     """Delete routers' taps, wherever their other ends are."""
     if router_ids:
-        _delete(host, (tap for tap in _our_taps(links.all_links(host)) if tap.marked_id in router_ids))
+        _delete(host, (tap for tap in _our_taps(host) if tap.marked_id in router_ids))
 
 
 def delete_pairs(host: Netlink, insides: Mapping[RouterId, Collection[KernelLink]]) -> None:
@@ -65,7 +65,7 @@ def delete_pairs(host: Netlink, insides: Mapping[RouterId, Collection[KernelLink
 def delete_stray_taps(host: Netlink) -> None:
     """Delete taps of ours whose other end is not in their router's namespace: its name was taken by a new one."""
     taps: dict[RouterId, list[KernelLink]] = {}
-    for tap in _our_taps(links.all_links(host)):
+    for tap in _our_taps(host):
         taps.setdefault(RouterId(tap.marked_id), []).append(tap)
     for router_id, of_router in taps.items():
         number = _namespace_number(host, router_id)
@@ -135,8 +135,10 @@ def _is_stale(link: KernelLink, kind: str, prefix: str, kept: frozenset[str]) ->
     return link.is_ours and link.kind == kind and link.name.startswith(prefix) and link.name not in kept
 
 
-def _our_taps(found: Iterable[KernelLink]) -> list[KernelLink]:
-    return [link for link in found if link.is_ours and link.kind == "veth" and link.name.startswith(TAP_PREFIX)]
+def _our_taps(host: Netlink) -> list[KernelLink]:
+    """The kernel leaves out bridges and tunnels, of which a host may have as many."""
+    pairs = links.all_links(host, "veth")
+    return [link for link in pairs if link.is_ours and link.kind == "veth" and link.name.startswith(TAP_PREFIX)]
 
 
 def _delete(host: Netlink, doomed: Iterable[KernelLink]) -> None:

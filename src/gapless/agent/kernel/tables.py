@@ -24,7 +24,8 @@ ADDRESS: Final = 7
 """The type `ipv4_addr`, in libnftables' numbers."""
 
 _SUBSYSTEM = 10 << 8
-_GETTABLE, _GETCHAIN, _GETRULE, _GETSET, _GETSETELEM, _GETOBJ, _GETFLOWTABLE = 1, 4, 7, 10, 13, 19, 23
+_GETTABLE, _GETCHAIN, _GETRULE, _GETSET, _GETSETELEM, _GETGEN, _GETOBJ, _GETFLOWTABLE = 1, 4, 7, 10, 13, 16, 19, 23
+_GENERATION = 1
 _GENERAL = struct.Struct("=BBH")
 _GONE = frozenset({errno.ENOENT})
 _HOOKS: Final = ("prerouting", "input", "forward", "output", "postrouting")
@@ -88,6 +89,17 @@ def read(netlink: Netlink, family: int, name: str) -> Table | None:
         sets=tuple(_set(netlink, it, named) for it in _dump(netlink, _GETSET, named, name)),
         others=sum(1 for kind in (_GETOBJ, _GETFLOWTABLE) for _ in _dump(netlink, kind, named, name)),
     )
+
+
+def generation(netlink: Netlink) -> int | None:
+    """Which transaction was the last one in the namespace of `netlink`, of whatever table; None where it is not told.
+
+    As long as it is the same, so is all that can be read here. Raises Unavailable.
+    """
+    asked = Request(_SUBSYSTEM | _GETGEN, 0, _GENERAL.pack(socket.AF_UNSPEC, 0, 0), "ask for the last transaction")
+    answer = netlink.ask([asked])[0]
+    found = attributes(answer.messages[0], _GENERAL.size) if answer.messages else {}
+    return _number(found, _GENERATION) if _GENERATION in found else None
 
 
 def is_awake(netlink: Netlink, family: int, name: str) -> bool:

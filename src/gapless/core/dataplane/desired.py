@@ -44,7 +44,7 @@ SETTINGS: Mapping[str, str] = {
     # A flow that began while nobody listened must be heard of when it ends, or its copy on a standby never does.
     "netfilter/nf_conntrack_events": "1",
 }
-"""sysctls of every router's namespace."""
+"""sysctls of every router's namespace. Links that are made in it later inherit them (ADR 27)."""
 
 DEFAULT_ROUTE = IPv4Network("0.0.0.0/0")
 
