@@ -132,15 +132,16 @@ class Worklist:
         else:
             self._queues.drift(entry.id)
 
-    def take_deafness(self, found: Mapping[RouterId, Deafness], now: float) -> None:
-        """Whether these routers hear their gateways. One that was given up for that failed: the kernel is as it should
-        be, and there is nothing to be tried again.
+    def take_deafness(self, found: Mapping[WayOut, Deafness], now: float) -> None:
+        """Whether routers hear their gateways, those that still have that way out. One that was given up for that
+        failed: the kernel is as it should be, and there is nothing to be tried again.
         """
-        for router_id, deafness in found.items():
-            if (entry := self._entries.get(router_id)) is None or entry.deafness == deafness:
+        for way, deafness in found.items():
+            entry = self._entries.get(way.router_id)
+            if entry is None or entry.way_out != way or entry.deafness == deafness:
                 continue
             was_given_up, entry.deafness = entry.deafness.is_given_up, deafness
-            if entry.verified is not None and (deafness.is_given_up or was_given_up):
+            if deafness.is_given_up or was_given_up:
                 self._say_how_it_is(entry, now)
             else:
                 self._told.amend(entry.id, entry.epoch, ailment=entry.repairs.ailment(now) or entry.trouble)
@@ -371,7 +372,7 @@ class Worklist:
         times: BuildTimes | None = None,
         ailment: str = "",
     ) -> None:
-        is_guarded = state is RouterState.ACTIVE and entry.verified is not None and entry.verified.guarded is not None
+        is_guarded = entry.verified is not None and entry.verified.guarded is not None
         report = RouterReport(
             router_id=entry.id,
             epoch=entry.epoch,

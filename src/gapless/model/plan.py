@@ -127,7 +127,8 @@ class RouterReport:
     times: BuildTimes | None = None
     """With ACTIVE after a build; None where a running router was adopted or only changed."""
     guarded: bool = False
-    """With ACTIVE: its taps are guarded and stay so over a restart. False says nothing."""
+    """Its taps are guarded and stay so over a restart; with FAILED: for all that, and it is as planned in the kernel.
+    False says nothing."""
     ailment: str = ""
     """With ACTIVE: why it is degraded; "" if it is healthy."""
 

@@ -251,9 +251,10 @@ class Reporting:
         return tuple(done.as_of(now) for done in due)
 
     def unbuilt(self, routers: Collection[RouterId]) -> tuple[RouterId, ...]:
-        """Those of them that the agent did not say to be built."""
+        """Those of them that the agent did not say to be built. One that it has given up may be built all the same."""
         said = self._routers
-        return tuple(sorted(each for each in routers if each not in said or said[each].state is not RouterState.ACTIVE))
+        built = {each for each in routers if each in said and _is_built(said[each])}
+        return tuple(sorted(set(routers) - built))
 
     def count(self, routers: Collection[RouterId], state: RouterState) -> int:
         """How many of them the agent last said to be so."""
@@ -271,6 +272,10 @@ class Reporting:
     def _hurry(self, now: float) -> None:
         if self._session is not None:
             self._session.due_at = min(self._session.due_at, now + self._coalesce_s)
+
+
+def _is_built(said: RouterReport) -> bool:
+    return said.state is RouterState.ACTIVE or (said.state is RouterState.FAILED and said.guarded)
 
 
 def _is_same(known: RouterReport | None, said: RouterReport) -> bool:

@@ -32,7 +32,7 @@ async def test_a_router_that_does_not_hear_its_gateway_is_degraded_until_it_does
         await bench.hear_until(lambda: bool(bench.said[-1].ailment))
         said = bench.said[-1]
         assert (said.router_id, said.state) == ("r1", RouterState.ACTIVE)
-        assert said.ailment == "its gateway 203.0.113.1 does not answer it, while it answers 2 others here"
+        assert said.ailment == "its gateway 203.0.113.1 does not answer it, while it answers others here (2)"
         kernel.silent.clear()
         await bench.hear_until(lambda: not bench.said[-1].ailment)
         assert bench.said[-1].router_id == "r1"

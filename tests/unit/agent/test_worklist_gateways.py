@@ -5,13 +5,13 @@ from dataclasses import replace
 from kernel_in_memory import planned, with_gateway
 from worklist_rig import BUILT, RIGHT, Bench
 
-from gapless.agent.jobs import Why
+from gapless.agent.entry import way_out
+from gapless.agent.jobs import Failed, Why
 from gapless.core.dataplane.gateways import Deafness
 from gapless.model.host import Incarnation
 from gapless.model.plan import Guarded, PlannedRouter, Role, RouterState
-from gapless.model.router import RouterId
 
-DEAF = "its gateway 203.0.113.1 does not answer it, while it answers 2 others here"
+DEAF = "its gateway 203.0.113.1 does not answer it, while it answers others here (2)"
 
 
 def in_role(router_id: str, role: Role, epoch: int = 1) -> PlannedRouter:
@@ -23,7 +23,8 @@ def ways(bench: Bench) -> list[tuple[str, bool]]:
 
 
 def find(bench: Bench, router_id: str, why: str, *, is_given_up: bool = False) -> None:
-    bench.worklist.take_deafness({RouterId(router_id): Deafness(why, is_given_up)}, bench.now)
+    (seen,) = [each for each in bench.worklist.ways_out() if each.router_id == router_id]
+    bench.worklist.take_deafness({seen: Deafness(why, is_given_up)}, bench.now)
 
 
 def test_those_are_looked_at_that_are_built_and_forward_here_and_have_a_way_out() -> None:
@@ -135,9 +136,49 @@ def test_what_was_found_is_forgotten_when_it_is_planned_otherwise() -> None:
 
 def test_what_is_found_of_a_router_that_is_gone_is_told_to_nobody() -> None:
     bench = Bench()
-    find(bench, "gone", DEAF)
+    gone = way_out(with_gateway("gone"))
+    assert gone is not None
+    bench.worklist.take_deafness({gone: Deafness(DEAF)}, bench.now)
     assert bench.ailments() == []
     assert bench.worklist.take_lines() == []
+
+
+def test_what_was_seen_of_one_that_was_active_then_is_nothing_to_the_standby_that_it_is_now() -> None:
+    bench = Bench()
+    bench.plan(in_role("r", Role.ACTIVE))
+    bench.work_off()
+    (seen,) = bench.worklist.ways_out()
+    bench.plan(in_role("r", Role.STANDBY, epoch=2))
+    bench.said()
+    bench.worklist.take_deafness({seen: Deafness(DEAF, is_given_up=True)}, bench.now)
+    assert bench.said() == []
+
+
+def test_what_was_given_up_and_hears_while_it_is_repaired_is_well_by_the_next_look() -> None:
+    bench = Bench()
+    bench.plan(in_role("r", Role.ACTIVE))
+    bench.work_off()
+    find(bench, "r", DEAF, is_given_up=True)
+    bench.hear("r")
+    (repair,) = bench.jobs()
+    bench.end(repair, Failed(reason="no memory"))
+    assert ways(bench) == []
+    bench.now += 10
+    (again,) = bench.jobs()
+    bench.end(again, BUILT)
+    bench.said()
+    find(bench, "r", "")
+    assert bench.said() == ["r@1 active"]
+
+
+def test_one_that_is_given_up_is_built_all_the_same() -> None:
+    bench = Bench()
+    bench.plan(in_role("r", Role.ACTIVE))
+    bench.work_off()
+    find(bench, "r", DEAF, is_given_up=True)
+    report = bench.worklist.take_report()
+    assert report is not None
+    assert [(each.state, each.guarded) for each in report.routers] == [(RouterState.FAILED, True)]
 
 
 def test_while_the_host_takes_over_nobody_is_to_be_looked_at() -> None:

@@ -11,8 +11,11 @@ is held against none of them: that is the gateway, or the uplink, which the beat
 routers with the same gateway in the same network, and guarded ones with guarded ones: those are all silent when their
 host loses its lease.
 
-One that is still silent after `MISSES_MOST` looks is given up here: nothing is to be repaired, and on another host it
-may be heard.
+A guarded one that is still silent `MISSES_MORE` looks after that is given up here: nothing is to be repaired, and on
+another host it may hear. But no more than `FEW` that have one gateway: what keeps many from it is likely to keep them
+from it elsewhere, which shows after minutes only. And not for a silence that strikes all by now: the gateway must have
+answered somebody after the one was found deaf. A classic router stays: to be built elsewhere costs what still works of
+it, between its tenants' networks and to its neighbours outside.
 
 The pace is `RATE` looks a second at most, however many routers there are, and each `ROUND_S` at most for one of them.
 With 1,000 routers a round takes 25 s.
@@ -32,7 +35,8 @@ BATCH_S = 1.0
 """Between two batches of looks."""
 ROUND_S = 10.0
 MISSES = 2
-MISSES_MOST = 3 * MISSES
+MISSES_MORE = 2 * MISSES
+FEW = 2
 KEPT_S = 45.0
 """An entry that was used is kept by the kernel for longer, if the neighbour answered. Where many routers share the
 kernel's table, those of neighbours that did not are thrown away after some seconds."""
@@ -67,6 +71,10 @@ class _Known:
     asked_at: float = -inf
     """When its kernel was told last that the entry is used; since then it was not found to be answered."""
     deafness: Deafness = HEARS
+    deaf_since: float = inf
+    """When it was found deaf,"""
+    misses_by_then: int = 0
+    """and after how many times in a row."""
 
     def miss(self, now: float) -> None:
         """It was found silent."""
@@ -102,19 +110,18 @@ class Gateways:
         kept = ((way, before.get(way.router_id)) for way in ways)
         self._known = {way.router_id: it if it is not None and it.way == way else _Known(way) for way, it in kept}
 
-    def take(self, found: Mapping[RouterId, Neighbour], now: float) -> dict[RouterId, Deafness]:
-        """What was seen of a batch. Returns what is concluded now, of those of which that changed."""
+    def take(self, found: Mapping[RouterId, Neighbour], now: float) -> dict[WayOut, Deafness]:
+        """What was seen of a batch. Returns what is concluded, news or not, of those of which anything is."""
         seen = [(self._known[each], neighbour) for each, neighbour in found.items() if each in self._known]
         for known, neighbour in seen:
             self._note(known, neighbour, now)
-        changed = {}
+        concluded = {}
         for known, neighbour in seen:
-            deafness = self._judge(known, neighbour)
-            if deafness != known.deafness:
-                changed[known.way.router_id] = known.deafness = deafness
+            if (deafness := self._judge(known, neighbour, now)) is not None:
+                concluded[known.way] = known.deafness = deafness
         for kind in {_kind(known.way) for known, _ in seen}:
             self._judge_kind(kind)
-        return changed
+        return concluded
 
     def take_lines(self) -> list[str]:
         """What struck all routers alike, since the last call."""
@@ -140,15 +147,24 @@ class Gateways:
                 pass  # It is being asked: the next look tells.
         known.asked_at = -inf if neighbour.reach in (Reach.HEARD, Reach.PINNED) else now
 
-    def _judge(self, known: _Known, neighbour: Neighbour) -> Deafness:
+    def _judge(self, known: _Known, neighbour: Neighbour, now: float) -> Deafness | None:
+        """None: that cannot be said yet, or what is so strikes all."""
         if known.misses < MISSES:
             is_open = known.misses or neighbour.reach in (Reach.ASKED, Reach.UNKNOWN)
-            return known.deafness if is_open else HEARS
+            return None if is_open else HEARS
         if known.deafness.why:
-            return replace(known.deafness, is_given_up=known.deafness.is_given_up or known.misses >= MISSES_MOST)
+            return replace(known.deafness, is_given_up=known.deafness.is_given_up or self._is_to_give_up(known))
         if self._answered_at.get(_kind(known.way), -inf) <= known.silent_since:
-            return HEARS
+            return None
+        known.deaf_since, known.misses_by_then = now, known.misses
         return Deafness(self._why(known, neighbour))
+
+    def _is_to_give_up(self, known: _Known) -> bool:
+        kind = _kind(known.way)
+        is_long = known.misses - known.misses_by_then >= MISSES_MORE
+        if not known.way.guarded or not is_long or self._answered_at[kind] <= known.deaf_since:
+            return False
+        return sum(_kind(it.way) == kind and it.misses >= MISSES for it in self._known.values()) <= FEW
 
     def _why(self, known: _Known, neighbour: Neighbour) -> str:
         kind, gateway = _kind(known.way), known.way.gateway
@@ -158,7 +174,7 @@ class Gateways:
                 f"{self._macs[kind]}"
             )
         others = sum(_kind(it.way) == kind and it.heard_at > known.silent_since for it in self._known.values())
-        return f"its gateway {gateway} does not answer it, while it answers {_many(others, 'other')} here"
+        return f"its gateway {gateway} does not answer it, while it answers others here ({others})"
 
     def _judge_kind(self, kind: _Kind) -> None:
         """Say it once when no router hears a gateway that one of them has heard, and once when one does again."""

@@ -4,8 +4,8 @@ The rule: health is judged by what repairs found, never by what a hint said. Wha
 could not be put right yet, or does not stay right, is degraded, and forwards as far as is known; what is given up is
 broken. A degraded router stays where it is: somebody who works against it on this host may do so on the next.
 
-One that is right in every setting and does not hear its gateway is degraded, and after a while given up
-(`dataplane.gateways`).
+One that is right in every setting and does not hear its gateway is degraded, and if it is guarded, given up after a
+while (`dataplane.gateways`).
 
 What is not judged here: whether its host lives, and whether it may forward. Those have words of their own.
 """

@@ -4,10 +4,11 @@ from ipaddress import IPv4Address
 
 from gapless.core.dataplane.gateways import (
     BATCH_S,
+    FEW,
     HEARS,
     KEPT_S,
     MISSES,
-    MISSES_MOST,
+    MISSES_MORE,
     RATE,
     ROUND_S,
     Deafness,
@@ -18,6 +19,7 @@ from gapless.model.network import NetworkId
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 
+MISSES_LONG = MISSES + MISSES_MORE
 GATEWAY = IPv4Address("203.0.113.1")
 MAC, OTHER_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"
 HEARD = Neighbour(reach=Reach.HEARD, mac=MAC, confirmed_ago_s=0.0)
@@ -25,7 +27,7 @@ SILENT = Neighbour(reach=Reach.SILENT)
 ASKED = Neighbour(reach=Reach.ASKED, mac=MAC, confirmed_ago_s=40.0)
 NOTHING = Neighbour(reach=Reach.UNKNOWN)
 PINNED = Neighbour(reach=Reach.PINNED, mac=OTHER_MAC)
-ALONE = "its gateway 203.0.113.1 does not answer it, while it answers 2 others here"
+ALONE = "its gateway 203.0.113.1 does not answer it, while it answers others here (2)"
 
 
 def way(router_id: str, *, epoch: int = 1, network: str = "outside", guarded: bool = True) -> WayOut:
@@ -56,7 +58,11 @@ class Bench:
     def batch(self) -> None:
         batch = self.gateways.next_batch(self.now, lambda: self.ways)
         self.looks.append((self.now, len(batch)))
-        self.found |= self.gateways.take({each.router_id: self.finds[each.router_id] for each in batch}, self.now)
+        for way, deafness in self.gateways.take(
+            {it.router_id: self.finds[it.router_id] for it in batch}, self.now
+        ).items():
+            if deafness != self.found.get(way.router_id, HEARS):
+                self.found[way.router_id] = deafness
         self.now += BATCH_S
 
     @property
@@ -107,7 +113,7 @@ def test_one_that_hears_nothing_while_others_do_ails_and_is_well_when_it_hears()
 def test_one_that_is_silent_for_long_is_given_up_until_it_hears() -> None:
     bench = three()
     bench.find(a=SILENT)
-    bench.rounds(MISSES_MOST - 1)
+    bench.rounds(MISSES_LONG - 1)
     assert bench.found == {"a": Deafness(ALONE)}
     bench.rounds()
     assert bench.found == {"a": Deafness(ALONE, is_given_up=True)}
@@ -124,8 +130,52 @@ def test_one_that_is_silent_for_long_is_given_up_until_it_hears() -> None:
 def test_what_strikes_all_for_long_gives_up_none() -> None:
     bench = three()
     bench.find(a=SILENT, b=SILENT, c=SILENT)
-    bench.rounds(2 * MISSES_MOST)
+    bench.rounds(2 * MISSES_LONG)
     assert bench.found == {}
+
+
+def test_one_that_was_deaf_before_the_others_is_not_given_up_for_what_strikes_all_by_now() -> None:
+    bench = three()
+    bench.find(a=SILENT)
+    bench.rounds(MISSES)
+    bench.find(b=SILENT, c=SILENT)
+    bench.rounds(2 * MISSES_LONG)
+    assert bench.found == {"a": Deafness(ALONE)}
+    bench.find(b=HEARD)
+    bench.rounds(MISSES_MORE)
+    assert bench.found == {"a": Deafness(ALONE, is_given_up=True), "c": Deafness(ALONE.replace("(2)", "(1)"))}
+
+
+def test_what_strikes_many_gives_up_none() -> None:
+    """They would find out after minutes on their next hosts that it strikes them there as well."""
+    names = [f"r{number}" for number in range(FEW + 2)]
+    bench = Bench(*map(way, names))
+    bench.rounds()
+    bench.find(**dict.fromkeys(names[1:], SILENT))
+    bench.rounds(2 * MISSES_LONG)
+    assert {found.is_given_up for found in bench.found.values()} == {False}
+    assert len(bench.found) == FEW + 1
+    bench.find(**{names[1]: HEARD})
+    bench.rounds()
+    assert [bench.found[each].is_given_up for each in names[1:]] == [False, *[True] * FEW]
+
+
+def test_a_classic_router_is_not_given_up() -> None:
+    bench = Bench(*(way(name, guarded=False) for name in ("a", "b", "c")))
+    bench.rounds()
+    bench.find(a=SILENT)
+    bench.rounds(2 * MISSES_LONG)
+    assert bench.found == {"a": Deafness(ALONE)}
+
+
+def test_what_is_concluded_is_said_each_time_and_what_is_open_is_not() -> None:
+    gateways, a, b = Gateways(), way("a"), way("b")
+    gateways.next_batch(0.0, lambda: [a, b])
+    looked = {a.router_id: SILENT, b.router_id: HEARD}
+    said = [gateways.take(looked, now) for now in (0.0, 10.0, 20.0)]
+    assert [list(each) for each in said] == [[b], [a, b], [a, b]]
+    assert said[1][a].why
+    assert said[1][b] == HEARS
 
 
 def test_while_it_is_asked_it_stays_what_it_was() -> None:
@@ -184,7 +234,7 @@ def test_an_answer_from_before_is_no_proof_that_others_are_answered_now() -> Non
     assert bench.ailments == {}
     bench.find(b=HEARD)
     bench.rounds(2)
-    assert bench.ailments == {"a": ALONE.replace("2 others", "1 other")}
+    assert bench.ailments == {"a": ALONE.replace("(2)", "(1)")}
 
 
 def test_guarded_ones_are_not_compared_with_others_nor_one_network_with_another() -> None:
