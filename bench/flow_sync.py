@@ -31,6 +31,7 @@ from pathlib import Path
 
 from gapless.flows.driver import LOOK_S
 from gapless.flows.figures import Figures
+from gapless.flows.names import Names
 from gapless.flows.sink import Sink
 from gapless.flows.source import Source
 from gapless.flows.table import Table
@@ -160,7 +161,7 @@ def as_source(end: Connection, routers: list[RouterId]) -> None:
     path_of: Callable[[RouterId], Path] = lambda router_id: DIRECTORY / f"a{router_id}"  # noqa: E731
     me = Identity(name=HostName("a"), cluster="bench", key=KEY)
     source = Source(me, figures, lambda _: True, most=1_000_000, path_of=path_of)
-    asyncio.run(serve(end, figures, source.serve(*ADDRESS), lambda: source.look(time.monotonic())))
+    asyncio.run(serve(end, figures, source.serve(*ADDRESS), lambda names: source.look(time.monotonic(), names=names)))
 
 
 def as_sink(end: Connection, routers: list[RouterId]) -> None:
@@ -169,16 +170,16 @@ def as_sink(end: Connection, routers: list[RouterId]) -> None:
     path_of: Callable[[RouterId], Path] = lambda router_id: DIRECTORY / f"b{router_id}"  # noqa: E731
     sink = Sink(Identity(name=HostName("b"), cluster="bench", key=KEY), HostName("a"), figures, path_of=path_of)
     sink.follow(frozenset(routers), ADDRESS)
-    asyncio.run(serve(end, figures, sink.run(), sink.look))
+    asyncio.run(serve(end, figures, sink.run(), lambda names: sink.look(names=names)))
 
 
-async def serve(end: Connection, figures: Figures, running: Awaitable[None], look: Callable[[], None]) -> None:
-    """Run, look each `LOOK_S`, and tell what was used between `begin` and `end`."""
+async def serve(end: Connection, figures: Figures, running: Awaitable[None], look: Callable[[bool], None]) -> None:
+    """Run, look each `LOOK_S`, at namespaces where names may differ; tell what was used between `begin` and `end`."""
     task = asyncio.ensure_future(running)
-    began, lags = 0.0, []
+    began, lags, names = 0.0, [], Names()
     while True:
         await asyncio.sleep(LOOK_S)
-        look()
+        look(names.may_differ(time.monotonic()))
         lags.append(figures.report().lag_ms)
         if not end.poll():
             continue

@@ -1,11 +1,13 @@
 """What a host's processes cost while nothing happens: processor time and memory, with no routers and with a thousand.
 
-    python bench/idle.py [--routers 0,100,1000] [--timings default,fast] [--seconds 60] [--raise-neighbour-limits]
+    python bench/idle.py [--routers 0,100,1000] [--timings default,fast] [--seconds 60] [--classic]
+                         [--raise-neighbour-limits]
 
 Two hosts and a third arbiter: a lab that stays (`gapless lab up --hosts 2 --packed`), all routers active on host-1 and
 built on host-2. A lab is up when every standby is ready; when also the routers' connections have been copied a first
 time, each process's time and memory are read from the kernel, before and after a while in which nobody asks the lab for
-anything. A lab that cannot be built is told, and ends no other.
+anything. Hosts of a lab report each half second, and with --classic each 30 s, as they do elsewhere unless told
+otherwise. A lab that cannot be built is told, and ends no other.
 """
 
 import argparse
@@ -24,7 +26,7 @@ from gapless.errors import GaplessError, InvalidRequest
 from gapless.lab import running
 from gapless.lab.machines import enter
 from gapless.lab.machines.nodes import AGENT_MODULE, BEAT_MODULE, FLOWS_MODULE
-from gapless.lab.settings import LabSettings
+from gapless.lab.settings import CLASSIC, QUICK, LabSettings
 from measuring import COPY_S, HERE, commit, write
 from neighbours import FLAG, raised, why_no_room
 from real_time import real_time
@@ -78,14 +80,14 @@ def main() -> int:
         with raised(most) if options.raise_neighbour_limits else nullcontext(), real_time() as given:
             for timing, routers in product(options.timings, options.routers):
                 try:
-                    rows += measure(routers, timing, options.seconds)
+                    rows += measure(routers, timing, options.seconds, classic=options.classic)
                 except GaplessError as error:
                     failures.append(f"{routers} routers, timing {timing}: {error}")
                     print(f"  {failures[-1]}", file=sys.stderr, flush=True)
     except InvalidRequest as error:
         print(f"bench/idle.py: {error}", file=sys.stderr)
         return 1
-    text = table(rows, failures, options.seconds, given.words)
+    text = table(rows, failures, options.seconds, given.words, classic=options.classic)
     print(f"\n{text}")
     write(options.out, "idle", text, [asdict(row) for row in rows])
     return 1 if failures else 0
@@ -96,6 +98,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--routers", type=_sizes, default=[0, 100, 1000], help="sizes (default: 0,100,1000)")
     parser.add_argument("--timings", type=lambda words: words.split(","), default=["default", "fast"])
     parser.add_argument("--seconds", type=float, default=60.0, help="how long each lab is looked at (default: 60)")
+    parser.add_argument("--classic", action="store_true", help="hosts report as rarely as elsewhere, not as in labs")
     parser.add_argument(FLAG, action="store_true", help="as root: set the kernel's limits so that labs fit, and back")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="directory for the results")
     return parser.parse_args()
@@ -105,10 +108,10 @@ def _sizes(words: str) -> list[int]:
     return [int(word) for word in words.split(",")]
 
 
-def measure(routers: int, timing: str, seconds: float) -> list[Row]:
+def measure(routers: int, timing: str, seconds: float, *, classic: bool) -> list[Row]:
     """Both hosts of one lab. Raises GaplessError."""
     began = time.monotonic()
-    with _lab(routers, timing) as top:
+    with _lab(routers, timing, classic=classic) as top:
         pids = {host: of_host(top, host) for host in (ACTIVE, STANDBY)}
         print(f"{routers} routers, timing {timing}: up after {time.monotonic() - began:.0f} s", flush=True)
         print(f"  first copies: {COPY_S * routers:.0f} s; then {seconds:g} s in which nothing happens", flush=True)
@@ -133,10 +136,10 @@ def measure(routers: int, timing: str, seconds: float) -> list[Row]:
 
 
 @contextmanager
-def _lab(routers: int, timing: str) -> Iterator[int]:
+def _lab(routers: int, timing: str, *, classic: bool) -> Iterator[int]:
     """A lab that is up; the pid of its first process."""
     argv = [sys.executable, "-m", "gapless", "lab", "up", "--hosts", str(HOSTS), "--packed", "--name", NAME]
-    argv += ["--routers", str(routers), "--timing", timing]
+    argv += ["--routers", str(routers), "--timing", timing, *(["--classic"] if classic else [])]
     try:
         up = subprocess.run(argv, capture_output=True, text=True, timeout=UP_WITHIN_S, check=False)
         if up.returncode:
@@ -215,14 +218,15 @@ def _kib(memory: str, name: str) -> int:
     return next(int(line.split()[1]) for line in memory.splitlines() if line.startswith(f"{name}:"))
 
 
-def table(rows: list[Row], failures: list[str], seconds: float, real_time_words: str) -> str:
+def table(rows: list[Row], failures: list[str], seconds: float, real_time_words: str, *, classic: bool) -> str:
     """In Markdown."""
     memory = " | ".join(f"{role}, MiB" for role in ROLES)
     lines = [
         "# Idle",
         "",
         f"Percent of one core over {seconds:g} s, and memory: resident, and (in brackets) its share of what processes "
-        f"share. {ACTIVE} has every router active, {STANDBY} has every router built and stands by.",
+        f"share. {ACTIVE} has every router active, {STANDBY} has every router built and stands by. "
+        f"Hosts report each {CLASSIC.report_interval_s if classic else QUICK.report_interval_s:g} s.",
         "",
         f"| routers | timing | host | {' | '.join(ROLES)} | together | {memory} |",
         "|---" * (4 + 2 * len(ROLES)) + "|",

@@ -38,7 +38,7 @@ def test_a_process_that_ended_is_told() -> None:
 def test_the_table_has_a_line_a_host_and_says_what_was_not_measured() -> None:
     cost = idle.Cost(percent=1.25, rss_mib=45, pss_mib=30)
     row = idle.Row(routers=1000, timing="fast", host="host-1", costs=dict.fromkeys(idle.ROLES, cost))
-    said = idle.table([row], ["0 routers, timing fast: it was not up"], 60, "real-time priority: none")
+    said = idle.table([row], ["0 routers, timing fast: it was not up"], 60, "real-time priority: none", classic=False)
     percents, memory = " | ".join([*["1.25 %"] * 4, "5.00 %"]), " | ".join(["45 (30)"] * 4)
     assert f"| 1000 | fast | host-1 | {percents} | {memory} |" in said
     assert "Not measured: 0 routers, timing fast: it was not up" in said

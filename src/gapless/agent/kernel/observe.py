@@ -74,10 +74,11 @@ class Inside:
 
     @classmethod
     def _opened(cls, settings: dict[str, str]) -> Self:
+        namespace = netns.number_here()
         with contextlib.ExitStack() as undo:
             netlink, tables = undo.enter_context(Netlink()), undo.enter_context(Netlink(NETFILTER))
             undo.pop_all()
-        return cls(netlink=netlink, tables=tables, settings=settings, namespace=netns.number_here())
+        return cls(netlink=netlink, tables=tables, settings=settings, namespace=namespace)
 
     def close(self) -> None:
         """Let go of the namespace."""

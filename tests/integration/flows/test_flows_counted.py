@@ -1,0 +1,24 @@
+"""A kernel's count of one namespace says whether there is anything to list in it, whatever is tracked in others."""
+
+import pytest
+from flow_fixtures import Pair
+from flow_messages import udp_entry
+
+from gapless.flows.entries import flow_of
+from gapless.flows.table import Table
+from gapless.kernel.netns import DIRECTORY
+
+pytestmark = pytest.mark.isolated
+
+
+def test_what_is_made_in_a_namespace_is_counted_there_and_nowhere_else(pair: Pair) -> None:
+    pair.connected()
+    made = udp_entry(5000)
+    with Table(DIRECTORY / "a") as active, Table(DIRECTORY / "b") as standby:
+        assert (active._is_empty(), standby._is_empty()) == (False, True)
+        assert list(standby.assured()) == []
+        assert standby.make([made]) == []
+        assert not standby._is_empty()
+        assert [flow_of(message) for step in standby.assured() for message in step] == [made.flow]
+        standby.remove([made.flow])
+        assert [message for step in standby.assured() for message in step] == []
