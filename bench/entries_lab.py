@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +21,7 @@ from typing import TypeVar
 import msgspec
 
 import made_flows
-from gapless.errors import GaplessError
+from gapless.errors import GaplessError, Unavailable
 from gapless.kernel.netlink import NETFILTER
 from gapless.lab.findings import table
 from gapless.lab.findings.expect import Bounds
@@ -111,8 +112,9 @@ class Turns:
         )
 
     def after(self, _: Round) -> None:
-        """The round is over, well or not."""
-        self.found[-1].kept = sum(counts(host) for host in self._lab.hosts.values())
+        """The round is over, well or not. What cannot be counted then is not there."""
+        with suppress(Unavailable):
+            self.found[-1].kept = sum(counts(host) for host in self._lab.hosts.values())
 
     @property
     def _most_others(self) -> int:
@@ -159,9 +161,12 @@ def requests(count: int) -> Iterator[bytes]:
 
 
 def in_each(host: Host, action: Callable[[str], T]) -> list[T]:
-    """Do it in the namespace of each router of a host, by its id. Blocks."""
+    """Do it in the namespace of each router of a host, by its id. Blocks. Raises Unavailable if one goes."""
     namespaces = host.machine.router_namespaces()
-    return [linux.in_netns(path, partial(action, router_id)) for router_id, path in namespaces.items()]
+    try:
+        return [linux.in_netns(path, partial(action, router_id)) for router_id, path in namespaces.items()]
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"connections of routers on {host.name} cannot be looked at: {error}") from error
 
 
 def counts(host: Host) -> int:
@@ -170,8 +175,11 @@ def counts(host: Host) -> int:
 
 
 def count_in(statistics: str) -> int:
-    """Connections in a namespace, by its statistics: a line for each processor, which all begin with that number."""
-    return int(statistics.splitlines()[1].split()[0], 16)
+    """Connections in a namespace, by its statistics: a line for each processor, which all begin with that number.
+    Raises ValueError where that is not what it says.
+    """
+    _, line, *_ = statistics.splitlines()
+    return int(line.partition(" ")[0], 16)
 
 
 def make(count: int) -> None:

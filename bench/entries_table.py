@@ -38,7 +38,7 @@ def paired(found: Found) -> dict[str, Paired]:
             continue
         for name, without in values[False].items():
             present = values[True][name]
-            if without and present:
+            if without and present:  # What rounds to nothing has no ratio.
                 pair = pairs.setdefault(name, Paired())
                 pair.without.append(without)
                 pair.present.append(present)
