@@ -95,9 +95,9 @@ class DrainStatus:
     at_once: int
     """How many may be on their way."""
     routers: int
-    """Bound to it still."""
+    """Bound to it still, and not about to be bound elsewhere."""
     leaving: int
-    """Bound elsewhere, and this host has not said yet that it let go of them."""
+    """Bound elsewhere, or that is being stored; and this host has not said yet that it let go of them."""
     on_their_way: int
     """Left, and their new hosts have not said yet that they are active."""
     stuck: Mapping[RouterId, str]

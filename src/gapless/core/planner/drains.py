@@ -24,13 +24,14 @@ def progress(ledger: Ledger, name: HostName) -> DrainStatus | None:
     if host is None:
         return None
     waiting = set(ledger.waiting_for_a_host()) & host.bound
+    being_bound = host.drains & host.bound
     return DrainStatus(
         host=name,
         admin_up=host.admin_up,
         standing=host.standing,
         at_once=host.drains_at_once,
-        routers=len(host.bound),
-        leaving=len(host.letting_go),
+        routers=len(host.bound - being_bound),
+        leaving=len(host.letting_go | being_bound),
         on_their_way=len(host.drains - host.letting_go - host.bound),
         stuck={router_id: ledger.routers[router_id].reason for router_id in sorted(waiting)},
     )

@@ -7,6 +7,7 @@ from standby_rig import StandbyRig
 
 from gapless.core.effects import Bind
 from gapless.core.events import DrainPaced, HostConnected
+from gapless.core.ledger.fleet import DRAINS_AT_ONCE
 from gapless.core.ledger.views import DrainStatus
 from gapless.model.host import HostName, Incarnation
 
@@ -87,6 +88,19 @@ def test_a_drain_is_seen_from_its_beginning_to_its_end() -> None:
     for number in range(10):
         rig.say("h2", f"r{number}", ACTIVE)
     assert (seen(rig).routers, seen(rig).leaving, seen(rig).on_their_way) == (0, 0, 0)
+
+
+def test_what_is_being_bound_elsewhere_is_leaving_and_goes_though_the_drain_is_taken_back() -> None:
+    """Else nothing would seem to be on its way a moment before the last ones leave."""
+    rig = ten()
+    rig.answers = False
+    rig.set_admin_up("h1", admin_up=False)
+    rig.set_admin_up("h1", admin_up=True)
+    assert len(rig.all_said(Bind)) == DRAINS_AT_ONCE
+    assert (seen(rig).routers, seen(rig).leaving) == (10 - DRAINS_AT_ONCE, DRAINS_AT_ONCE)
+    for bind in list(rig.unanswered):
+        rig.answer(bind)
+    assert (seen(rig).routers, seen(rig).leaving) == (10 - DRAINS_AT_ONCE, DRAINS_AT_ONCE)
 
 
 def test_a_drain_that_is_taken_back_lets_go_what_was_leaving_and_keeps_the_rest() -> None:
