@@ -153,6 +153,7 @@ class Telling:
         listed, before = next(copy, None), self._feed.left_out
         if kept := [message for message in listed or () if self._is_told(message)]:
             self._ready.append(Section(self.channel, Part.ENTRIES, b"".join(kept)))
+        self._feed.went_on()
         self._say_what_is_left_out(before)
         if listed is None or (self._feed.may_end and self._feed.left_out > self._left_out):
             self._close_table()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterable
 
 import pytest
 from flow_fixtures import PATIENCE_S, ROUTER, Pair, until
@@ -10,12 +11,16 @@ from flow_messages import udp_entry
 
 from gapless.errors import Unavailable
 from gapless.flows import hearing
-from gapless.flows.entries import Entry
+from gapless.flows.entries import Entry, entry_of, messages_in
+from gapless.flows.figures import Figures
 from gapless.flows.source import Source
 from gapless.flows.table import Table
+from gapless.flows.telling import Telling
 from gapless.kernel.netns import DIRECTORY
+from gapless.model.flow import FlowPolicy
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
+from gapless.observe.log import get_logger
 from gapless.wire import flows as wire
 from logged import kept
 
@@ -56,6 +61,42 @@ async def test_events_that_are_lost_cost_a_copy_and_no_flow(pair: Pair, monkeypa
         make("a", entries)  # faster than anybody hears
         await until("events were lost", lambda: pair.figures["a"].overruns > 0)
         await until("all are on b", lambda: len(pair.tracked("b")) == len(entries))
+
+
+def told_at_last(sections: Iterable[wire.Section]) -> set[bytes]:
+    """Flows that are there when all of this was taken in."""
+    there = set[bytes]()
+    for section in sections:
+        for message in messages_in(section.messages):
+            if (entry := entry_of(message)) is not None:
+                (there.discard if entry.is_over else there.add)(entry.flow)
+    return there
+
+
+async def test_what_ends_while_a_piece_of_the_copy_waits_to_be_read_is_over_for_the_follower_too(pair: Pair) -> None:
+    """The kernel makes a piece when the one before is read."""
+    make("a", [udp_entry(port) for port in range(2000, 3000)])
+    ears, policy = hearing.Ears(), FlowPolicy()
+    where = DIRECTORY / "a"
+    telling = Telling(0, ROUTER, where, ears, Figures(), get_logger(), most=5000, policy=policy, wake=lambda: None)
+    try:
+        telling.look(is_open=True)
+        telling.step(1.0)
+        told = list(telling.sections(1 << 24))
+        assert 0 < len(told_at_last(told)) < 1000, "there is more than one piece"
+        with Table(DIRECTORY / "a") as table:
+            table.remove([udp_entry(port).flow for port in range(2000, 3000)])
+        while telling._hear():
+            pass
+        told += telling.sections(1 << 24)
+        assert told_at_last(told) == set()
+        while telling.is_copying:
+            telling.step(2.0)
+        told += telling.sections(1 << 24)
+        assert told_at_last(told) == set()
+    finally:
+        telling.close()
+        ears.close()
 
 
 async def test_no_more_flows_of_a_router_are_copied_than_is_allowed(pair: Pair) -> None:

@@ -26,6 +26,9 @@ because something was lost here.
 The fourth rule: a mark is told when each flow of which a change waited at the mark has been told of, as it was then or
 as it became since. What happens after the mark is not waited for, so a mark is told also where changes never pause.
 
+The fifth rule: what is heard of a flow is newer than what the copy's next piece says of it, and counts; be it that the
+flow is over. For the kernel makes a piece when the one before is read, so it may be as old as that.
+
 Once in a while a router is copied for no reason (`REFRESH_S`): a flow that goes on makes no events, and the copy would
 time out where nothing refreshes it.
 """
@@ -70,6 +73,8 @@ class Feed:
         """Of a copy that is under way: what was told before it, and was not named since."""
         self._marked: set[bytes] = set()
         """Flows of which a change waits since before the mark."""
+        self._heard: set[bytes] = set()
+        """Flows of which something was heard since the kernel made the piece of the copy that comes next."""
         self._due_at = -inf
         self._began_at = 0.0
         self.state = FeedState.WAITING
@@ -120,18 +125,24 @@ class Feed:
             self._began_at = now
         # What waits was heard before the copy began, and is told after that: the follower takes it for named.
         self._unnamed = self._told.difference(self._changes)
+        self._heard.clear()
         self.state = FeedState.COPYING
         self._due_at = now + REFRESH_S * (1 - _SPREAD * self._random.random())
 
     def listed(self, flow: bytes) -> bool:
-        """The copy has come to this flow. False: it is left out, or held."""
+        """The copy has come to this flow. False: it is left out, or held, or what was heard of it is newer."""
         self._unnamed.discard(flow)
-        return flow not in self._held and self._admit(flow)
+        return flow not in self._heard and flow not in self._held and self._admit(flow)
+
+    def went_on(self) -> None:
+        """A piece of the copy was read, and the kernel has made the next one."""
+        self._heard.clear()
 
     def copied(self) -> None:
         """The last entry of the copy was told: what it did not name is over, and the follower takes it so, too."""
         self._told -= self._unnamed
         self._unnamed.clear()
+        self._heard.clear()
         self.state, self.is_whole = FeedState.FOLLOWING, True
 
     def heard(self, flow: bytes, message: bytes, now: float, *, is_over: bool = False, hold_s: float = 0.0) -> bool:
@@ -139,12 +150,20 @@ class Feed:
         assured; the same each time. False: there are too many changes, and they are lost.
         """
         self._unnamed.discard(flow)
+        if self.state is FeedState.COPYING and not self._remember(flow):
+            self.lost(now)
+            return False
         if hold_s and not is_over and self._hold(flow, message, now + hold_s):
             return True
         self._held.pop(flow, None)
         if not (self._release(flow) if is_over else self._admit(flow)):
             return True
         return self._wait(flow, message, now)
+
+    def _remember(self, flow: bytes) -> bool:
+        """That it was heard of; False: too many were since the last piece of the copy was read."""
+        self._heard.add(flow)
+        return len(self._heard) <= self._most_waiting
 
     def ripen(self, now: float) -> None:
         """What was held until now is told."""
@@ -229,4 +248,5 @@ class Feed:
         self._forget()
         self._told.clear()
         self._unnamed.clear()
+        self._heard.clear()
         self._held.clear()

@@ -48,6 +48,35 @@ def test_it_is_whole_from_the_end_of_a_copy_until_something_is_lost() -> None:
     assert not again.is_whole
 
 
+def test_what_was_heard_since_a_piece_of_the_copy_was_made_is_newer_than_it() -> None:
+    it = feed()
+    it.begin(0.0)
+    assert it.listed(b"first")
+    it.went_on()
+    it.heard(b"over", b"is over", 1.0, is_over=True)
+    it.heard(b"lives", b"has changed", 1.0)
+    assert [it.listed(flow) for flow in (b"over", b"lives", b"other")] == [False, False, True]
+    assert (it.take(ROOM), it.told) == (b"has changed", 3)
+    it.went_on()
+    assert it.listed(b"over"), "this piece was made after that: it has begun again"
+    it.copied()
+    assert it.told == 4
+
+
+def test_too_much_that_is_heard_between_two_pieces_is_lost_with_the_copy() -> None:
+    it = feed(most_waiting=2)
+    it.begin(0.0)
+    for flow in (b"1", b"2"):
+        assert it.heard(flow, b"over", 1.0, is_over=True)
+    assert not it.heard(b"3", b"over", 1.0, is_over=True)
+    assert it.state is FeedState.WAITING
+    again = feed(most_waiting=2)
+    again.begin(0.0)
+    for flow in (b"1", b"2", b"3"):
+        assert again.heard(flow, b"over", 1.0, is_over=True)
+        again.went_on()
+
+
 def test_changes_are_told_in_their_order_and_wait_no_more() -> None:
     it = following()
     for flow in (b"1", b"2", b"3"):
