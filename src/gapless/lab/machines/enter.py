@@ -38,6 +38,8 @@ FORBIDDEN = 77
 """Exit status when this machine does not allow user namespaces."""
 KILL_AFTER_S = 15.0
 """How long a lab may take to end after SIGTERM before it is ended with SIGKILL, which cleans up as well."""
+ENTERED_WITHIN_S = 60.0
+"""While the kernel takes the namespaces of a large lab apart, a new one may wait for it."""
 REAL_TIME_PRIORITY = 50
 """The highest that a process of the lab may take, where that can be allowed: the beat's."""
 LAB_DIR = Path("/run/lab")
@@ -74,7 +76,14 @@ def require_inside() -> None:
 
 def why_forbidden() -> str | None:
     """Try it: None where a lab can be entered, else one line that says what forbids it and how to allow it. Blocks."""
-    tried = subprocess.run(command(["/bin/true"]), capture_output=True, text=True, timeout=30, check=False)
+    argv = command(["/bin/true"])
+    try:
+        tried = subprocess.run(argv, capture_output=True, text=True, timeout=ENTERED_WITHIN_S, check=False)
+    except subprocess.TimeoutExpired:
+        return (
+            f"the lab's namespaces could not be entered within {ENTERED_WITHIN_S:g} s: this machine is busy, maybe "
+            "with taking an earlier lab apart; try again in a minute"
+        )
     if tried.returncode == 0:
         return None
     return tried.stderr.strip().splitlines()[-1] if tried.stderr.strip() else "the lab's namespaces cannot be entered"
