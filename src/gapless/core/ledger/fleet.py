@@ -30,8 +30,11 @@ DRAINS_AT_ONCE = 4
 many in parallel."""
 
 
-STOPPING_AT_ONCE = 64
-"""The same of a host that is about to stop: it waits for seconds, and standbys have what comes to them built."""
+STOPPING_AT_ONCE = 16
+"""The same of a host that is about to stop: it waits for seconds, and standbys have what comes to them built. The more
+at once, the longer each is dark: of 100 in a lab 3 to 5 ms in the median with 16, all within two thirds of a second; 20
+to 40 ms with 64, within one third.
+"""
 
 
 @dataclass(slots=True, kw_only=True)
