@@ -2,6 +2,7 @@
 
 import asyncio
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 from gapless.lab.faults.base import HARMLESS, NOTHING, STAYS, TAKEN_OVER, Fault, Lasting, Reach, in_mode
@@ -15,21 +16,31 @@ FLAP_S = 0.3
 FLAPS = 10
 
 
-class _Link(Lasting):
+class _Cut(Lasting):
+    @abstractmethod
+    def cables(self) -> Sequence[Cable]:
+        """Which are cut."""
+
+    async def strike(self, lab: Lab) -> None:
+        """Cut them."""
+        del lab
+        await wiring.cut(self.cables())
+
+    async def heal(self, lab: Lab) -> None:
+        """Plug them in again."""
+        await wiring.mend(self.cables())
+        await lab.hosts_alive(*self.names)
+
+
+class _Link(_Cut):
     @staticmethod
     @abstractmethod
     def cable_of(place: Place) -> Cable:
         """Which cable of a host is cut."""
 
-    async def strike(self, lab: Lab) -> None:
-        """Cut it."""
-        del lab
-        await wiring.cut(self.cable_of(host.place) for host in self.hosts)
-
-    async def heal(self, lab: Lab) -> None:
-        """Plug it in again."""
-        await wiring.mend(self.cable_of(host.place) for host in self.hosts)
-        await lab.hosts_alive(*self.names)
+    def cables(self) -> Sequence[Cable]:
+        """One of each host."""
+        return [self.cable_of(host.place) for host in self.hosts]
 
 
 class MgmtLink(_Link):
@@ -143,7 +154,7 @@ class GatewayLost(_OneWay):
         return place.ext_cable
 
 
-class GatewaySilent(Lasting):
+class GatewaySilent(_Cut):
     """The gateway itself is gone: no host hears it, every carrier stays, and no host is a better place than another.
     Each finds out on its own, at a time of its own, and none may take itself for the only one.
     """
@@ -153,15 +164,9 @@ class GatewaySilent(Lasting):
     reach = Reach.ALL_HOSTS
     expected = in_mode(reschedule=STAYS, standby=STAYS)
 
-    async def strike(self, lab: Lab) -> None:
-        """Cut the gateway's own cable."""
-        del lab
-        await wiring.cut([Cable(layout.EXT, layout.OUTSIDE)])
-
-    async def heal(self, lab: Lab) -> None:
-        """Plug it in again."""
-        await wiring.mend([Cable(layout.EXT, layout.OUTSIDE)])
-        await lab.hosts_alive(*self.names)
+    def cables(self) -> Sequence[Cable]:
+        """The gateway's own."""
+        return [Cable(layout.EXT, layout.OUTSIDE)]
 
 
 class HostFlap(Fault):
