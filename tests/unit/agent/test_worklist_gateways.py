@@ -27,6 +27,15 @@ def find(bench: Bench, router_id: str, why: str, *, is_given_up: bool = False) -
     bench.worklist.take_deafness({seen: Deafness(why, is_given_up)}, bench.now)
 
 
+def given_up() -> Bench:
+    """One guarded router that is active here, and was given up."""
+    bench = Bench()
+    bench.plan(in_role("r", Role.ACTIVE))
+    bench.work_off()
+    find(bench, "r", DEAF, is_given_up=True)
+    return bench
+
+
 def test_those_are_looked_at_that_are_built_and_forward_here_and_have_a_way_out() -> None:
     bench = Bench()
     down = replace(with_gateway("down"), router=replace(with_gateway("down").router, admin_up=False))
@@ -98,10 +107,7 @@ def test_one_that_hears_nothing_for_long_is_given_up_until_it_hears() -> None:
 
 
 def test_one_that_was_given_up_may_stand_by_here() -> None:
-    bench = Bench()
-    bench.plan(in_role("r", Role.ACTIVE))
-    bench.work_off()
-    find(bench, "r", DEAF, is_given_up=True)
+    bench = given_up()
     bench.said()
     later = Guarded(role=Role.ACTIVE, incarnation=Incarnation(2))
     bench.plan(replace(in_role("r", Role.ACTIVE), guarded=later))
@@ -111,10 +117,7 @@ def test_one_that_was_given_up_may_stand_by_here() -> None:
 
 
 def test_one_that_is_repaired_while_it_is_given_up_is_not_well_by_that() -> None:
-    bench = Bench()
-    bench.plan(in_role("r", Role.ACTIVE))
-    bench.work_off()
-    find(bench, "r", DEAF, is_given_up=True)
+    bench = given_up()
     bench.said()
     bench.hear("r")
     (repair,) = bench.jobs()
@@ -155,10 +158,7 @@ def test_what_was_seen_of_one_that_was_active_then_is_nothing_to_the_standby_tha
 
 
 def test_what_was_given_up_and_hears_while_it_is_repaired_is_well_by_the_next_look() -> None:
-    bench = Bench()
-    bench.plan(in_role("r", Role.ACTIVE))
-    bench.work_off()
-    find(bench, "r", DEAF, is_given_up=True)
+    bench = given_up()
     bench.hear("r")
     (repair,) = bench.jobs()
     bench.end(repair, Failed(reason="no memory"))
@@ -172,10 +172,7 @@ def test_what_was_given_up_and_hears_while_it_is_repaired_is_well_by_the_next_lo
 
 
 def test_one_that_is_given_up_is_built_all_the_same() -> None:
-    bench = Bench()
-    bench.plan(in_role("r", Role.ACTIVE))
-    bench.work_off()
-    find(bench, "r", DEAF, is_given_up=True)
+    bench = given_up()
     report = bench.worklist.take_report()
     assert report is not None
     assert [(each.state, each.guarded) for each in report.routers] == [(RouterState.FAILED, True)]
