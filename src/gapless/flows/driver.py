@@ -24,8 +24,8 @@ from gapless.wire.local import LocalLink
 LOOK_S = 1.0
 LOOK_SHARE = 0.003
 LOOK_MOST_S = 5.0
-"""How often is looked whether copies are due, and whether namespaces are others (`flows.names`); where looks take long,
-less often, so that they take no more than this share of the process's time."""
+"""How often it is looked whether copies are due, and whether namespaces are others (`flows.names`); where looks take
+long, less often, so that they take no more than this share of the process's time."""
 ALIVE_S = 1.0
 SAY_EACH_S = 60.0
 FLUSH_LOOK_S = 0.005

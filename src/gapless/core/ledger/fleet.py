@@ -32,8 +32,7 @@ many in parallel."""
 
 STOPPING_AT_ONCE = 16
 """The same of a host that is about to stop: it waits for seconds, and standbys have what comes to them built. The more
-at once, the longer each is dark: of 100 in a lab 3 to 5 ms in the median with 16, all within two thirds of a second; 20
-to 40 ms with 64, within one third.
+at once, the longer each is dark, and the sooner all have left (ADR 19 has the figures).
 """
 
 
