@@ -81,6 +81,18 @@ def settle() -> None:
         run("nft", rules, inside=inside)
 
 
+def at_rest() -> bool:
+    """Whether all that the kernel does by itself after a link is set up has been done: carrier, then IPv6 addresses."""
+    links = {at: {it["ifname"]: it for it in ip_json("address", inside=at or None)} for at in ("", THEIRS, LIKE_OURS)}
+    settled = all(
+        links[at][name]["operstate"] == "UP" and any(it["family"] == "inet6" for it in links[at][name]["addr_info"])
+        for at, name in (("", "their0"), ("", "their1"), ("", "br-theirs"), (THEIRS, "their0"), (THEIRS, "their1"))
+    )
+    return settled and not any(
+        address.get("tentative") for found in links.values() for it in found.values() for address in it["addr_info"]
+    )
+
+
 def run(*words: str, inside: str = "") -> str:
     command = [*(("ip", "netns", "exec", inside) if inside else ()), *words]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout if words else ""
@@ -151,7 +163,7 @@ def assert_is(found: dict[str, Ground], before: dict[str, Ground]) -> None:
 
 async def test_what_is_not_ours_is_what_it_was_while_routers_are_built_audited_mended_and_deleted(wires: Wires) -> None:
     settle()
-    await until(lambda: "tentative" not in ip("-6 address"))
+    await until(at_rest)
     whole, beside = foreign(), foreign(besides=GIVEN)
     one, other = router(("203.0.113.20", "10.0.0.5")), router(id=OTHER_ID, ports=(), gateway=None)
     async with agent(wires.settings, AUDITING) as running:
