@@ -29,7 +29,7 @@ from gapless.core.backoff import Backoff, Pace
 from gapless.core.hostplan import HostPlan
 from gapless.kernel import netns
 from gapless.model.host import HostName, Incarnation
-from gapless.model.lease import DEFAULT, Panel, PanelVersion, Tenure
+from gapless.model.lease import LeaseTiming, Panel, PanelVersion, Tenure
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.observed import GUARDED_GROUP
 from gapless.model.plan import (
@@ -58,8 +58,10 @@ ROUTER = RouterId("11111111-1111-4111-8111-111111111111")
 PORT = PortId("aaaaaaaa-bbbb-4aaa-8aaa-000000000001")
 TAP = f"tap{PORT[:11]}"
 NAMES = tuple(HostName(f"h{number}") for number in (1, 2, 3))
+TIMING = LeaseTiming(interval_s=0.25, lease_s=1.0)
+"""Slower than any that operators give: no plan is made anew here when a host loses its lease to a busy machine."""
 PANEL = PanelPlan(
-    timing=DEFAULT,
+    timing=TIMING,
     panel=Panel(version=PanelVersion(1), floor=PanelVersion(1), sets=(frozenset(NAMES),)),
     addresses=tuple(LeaseAddress(host=name, address=f"10.0.0.{n}:9698") for n, name in enumerate(NAMES, 1)),
 )
@@ -234,9 +236,11 @@ async def _running(tmp_path: Path, lines: list[str]) -> AsyncIterator[Site]:
             address=f"10.0.0.{host.number}:9698",
             key=b"k" * 32,
             keeper=KeeperThere(netns.DIRECTORY / host.name),
-            pace=Pace(first_s=0.05, most_s=0.1),
+            panel=PANEL,
+            # The next beat begins when the lease of the one before is over, as it does where that lasts 200 ms.
+            pace=Pace(first_s=TIMING.lease_s, most_s=TIMING.lease_s),
         )
-        host.pulse.plan(HostPlan.of(Revision(1), ()), heard=0, panel=PANEL)
+        host.pulse.plan(HostPlan.of(Revision(1), ()), heard=0, panel=None)
         host.running = asyncio.create_task(host.pulse.run("cluster"))
         tasks.append(host.running)
     try:
@@ -368,7 +372,7 @@ async def test_nothing_moves_while_only_the_sentinel_is_away(tmp_path: Path) -> 
         first, second, _ = it.hosts
         before = first.tenure
         began = time.monotonic()
-        while time.monotonic() < began + 20 * DEFAULT.lease_s:
+        while time.monotonic() < began + 20 * TIMING.lease_s:
             it.speak_once()
             time.sleep(0.002)  # noqa: ASYNC251 - no event loop, so no sentinel
         await it.passes(first)
