@@ -333,7 +333,7 @@ async def test_a_sentinel_hangs_with_all_of_its_fast_path_and_nothing_else(senti
     fault = FAULTS["sentinel-stop"]([sentinel])
     await fault.strike(lab)
     await all_are(pids, "T")
-    assert state_of(agent.pid) == "S"
+    await all_are([agent.pid], "S")
     await fault.heal(lab)
     await all_are(pids, "S", "R")
 

@@ -71,12 +71,25 @@ async def test_addresses_are_seen_where_their_interface_is_up_and_be_they_many()
         addresses.up_in(path.with_name("none"))
 
 
+async def sleeper(machine: Machine) -> int:
+    """The process that sleeps. Who is about to become it has these words, too, among others."""
+
+    def sleeping() -> list[int]:
+        return [each.pid for each in machine.processes() if list(each.argv) == ["sleep", "1000"]]
+
+    async def runs() -> bool:
+        return bool(sleeping())
+
+    await until(runs, "it runs", 20)
+    return sleeping()[0]
+
+
 async def test_losing_power_ends_every_process_and_leaves_the_namespaces_where_they_are() -> None:
     machine = Machine("host-1")
     await machine.power_on()
     # A process in a session of its own, whose parent is gone: no process group and no parent leads to it.
     await machine.run("sh", "-c", "setsid sleep 1000 > /dev/null 2>&1 & ip netns add qrouter-x")
-    assert machine.find("sleep", "1000")
+    await sleeper(machine)
     assert list(machine.router_namespaces()) == ["x"]
     path = machine.router_namespaces()["x"]
     held = os.open(path, os.O_RDONLY)
@@ -97,16 +110,7 @@ async def test_losing_power_ends_what_was_stopped_as_well() -> None:
     machine = Machine("host-1")
     await machine.power_on()
     await machine.start(["sleep", "1000"], LAB_DIR / "log")
-
-    def sleeping() -> list[int]:
-        """Who entered the machine has these words, too, until it has become this program."""
-        return [each.pid for each in machine.processes() if list(each.argv) == ["sleep", "1000"]]
-
-    async def runs() -> bool:
-        return bool(sleeping())
-
-    await until(runs, "it runs", 20)
-    os.kill(sleeping()[0], signal.SIGSTOP)
+    os.kill(await sleeper(machine), signal.SIGSTOP)
     machine.power_off()
     await machine.ended()
 
@@ -200,22 +204,25 @@ async def begun(interval_ms: float = 10) -> Traffic:
 @pytest.mark.parametrize("interval_ms", [1, 10])
 async def test_the_measured_gap_is_the_outage_that_was_made(interval_ms: float) -> None:
     traffic = await begun(interval_ms)
-    before = await answered_anew(traffic)
     router = ["nsenter", f"--net={netns.path_of('router')}", "--", "ip", "link", "set", "inside"]
     await shell.run(*router, "down")
-    silence = await heard(traffic, lambda pulse: not any(traffic.answered(pulse)), "no flow is answered")
+    down = time.monotonic_ns()
+    # A prober that stood still has heard nothing, either. Between two pulses it reads all that has arrived.
+    first = await heard(traffic, lambda pulse: pulse.at_ns > down, "a word since then")
+    silence = await heard(
+        traffic, lambda pulse: pulse.at_ns > first.at_ns and not any(traffic.answered(pulse)), "no flow is answered"
+    )
     up = time.monotonic_ns()
     await shell.run(*router, "up")
-    after = await answered_anew(traffic)
+    await answered_anew(traffic)
     recording = await traffic.end(LAB_DIR / "recording")
 
     for number, track in enumerate(recording.tracks):
-        last = silence.last_reply_ns[number]
-        outage = gap(track.replied, before.last_reply_ns[number], after.last_reply_ns[number])
-        assert outage.begin_ns == last
+        last, back = silence.last_reply_ns[number], min(at for at in track.replied if at > up)
         # Neither longer nor shorter: no reply is within it, and the first one after the cable is back is its end.
-        assert outage.end_ns == min(at for at in track.replied if at > up)
-        assert [at for at in track.replied if last < at < outage.end_ns] == []
+        assert [at for at in track.replied if last < at < back] == []
+        outage = gap(track.replied, last, back)
+        assert (outage.begin_ns, outage.end_ns) == (last, back)
         # Only a machine that stood still for even longer has another gap to tell of.
         assert recording.gaps()[track.flow.router_id, track.flow.direction].ms >= outage.ms
     assert recording.lost > 0
@@ -251,9 +258,9 @@ async def test_a_prober_that_dies_is_noticed() -> None:
 
 
 async def test_a_prober_that_is_stopped_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    traffic = await begun()
     monkeypatch.setattr(lab_traffic, "PULSE_TIMEOUT_S", 0.5)
     monkeypatch.setattr(lab_traffic, "END_TIMEOUT_S", 0.1)
-    traffic = await begun()
     assert traffic.process is not None
     os.kill(traffic.process.pid, signal.SIGSTOP)
     with pytest.raises(Unavailable, match=r"the prober has said nothing for 0\.5 s"):
