@@ -33,7 +33,7 @@ async def test_all_three_are_copied_and_told_and_what_is_not_assured_is_not(pair
     make(udp_entry(2000), sctp_entry(2000))
     async with pair.following(pair.source(), pair.sink()):
         await until("the copy is on b", lambda: has(pair, "tcp", "udp", "sctp"))
-        sh(f"ping -c1 -W1 {SERVER}", inside="client")
+        sh(f"ping -c1 -W5 {SERVER}", inside="client")
         make(udp_entry(2001), sctp_entry(2001))
         await until("so are changes", lambda: has(pair, "tcp", "udp", "sctp", "udp", "sctp"))
         assert all("sctp" not in line or "ESTABLISHED" in line for line in pair.tracked("b"))

@@ -88,6 +88,8 @@ def at_rest() -> bool:
         links[at][name]["operstate"] == "UP" and any(it["family"] == "inet6" for it in links[at][name]["addr_info"])
         for at, name in (("", "their0"), ("", "their1"), ("", "br-theirs"), (THEIRS, "their0"), (THEIRS, "their1"))
     )
+    # Its peer stays down: the kernel takes note of that as well, up to a second later.
+    settled = settled and links[LIKE_OURS]["qr-99999999-99"]["operstate"] != "UNKNOWN"
     return settled and not any(
         address.get("tentative") for found in links.values() for it in found.values() for address in it["addr_info"]
     )

@@ -78,7 +78,7 @@ def test_the_first_packet_that_a_router_forwards_is_counted_and_what_is_for_itse
     nobody = RouterId("nobody")
     before = firstpacket.read([nobody, ROUTER_ID])
     assert set(before) == {ROUTER_ID}, "nobody's namespace is not there"
-    assert wires.ping("outside", GATEWAY_IP).returncode == 0
+    assert wires.reaches("outside", GATEWAY_IP)
     assert firstpacket.read([ROUTER_ID])[ROUTER_ID].packets == before[ROUTER_ID].packets
     inside, outside = wires.udp("vm1", port=40001), wires.udp("outside", port=7000)
     ask(outside, (FLOATING_IP, 40001), inside)
@@ -153,7 +153,8 @@ def test_the_largest_packet_of_a_tenant_network_passes_whole(wires: Wires, host:
 
 def test_a_sender_outside_hears_that_its_packet_is_too_large(wires: Wires, host: Reconciler) -> None:
     host.reconcile(router((FLOATING_IP, "10.0.0.5")))
-    said = wires.ping("outside", FLOATING_IP, "-M", "do", "-s", str(1500 - 28)).stdout
+    # A lost ARP request is asked again after a second.
+    said = wires.ping("outside", FLOATING_IP, "-W5", "-M", "do", "-s", str(1500 - 28)).stdout
     assert "Frag needed" in said
     assert "mtu = 1450" in said
 
@@ -299,9 +300,9 @@ def test_tenant_addresses_are_announced_to_the_other_machines(wires: Wires, host
 
 
 def test_nothing_is_announced_for_a_router_that_was_removed(wires: Wires, host: Reconciler) -> None:
-    heard = wires.tap("outside", "ext0")
     host.reconcile(router())
     host.remove(router().id)
+    heard = wires.tap("outside", "ext0")
     other_port = replace(PORT_OUT, mac="fa:16:3e:0e:00:02", addresses=(IPv4Interface("203.0.113.11/24"),))
     other_gateway = Gateway(port=other_port, next_hop=IPv4Address(OUTSIDE), snat=True)
     host.reconcile(replace(router(), id=RouterId("2" * 8), ports=(), gateway=other_gateway))
@@ -314,7 +315,7 @@ def test_nothing_is_announced_for_a_router_that_was_removed(wires: Wires, host: 
         return times.get("203.0.113.11") == 3
 
     heard.until(is_third_burst_of_the_other)
-    assert times[GATEWAY_IP] <= 2, "the repeat after 1 s was due before the other router's"
+    assert GATEWAY_IP not in times, "the repeat after 1 s was due before the other router's"
 
 
 def test_links_are_named_and_sized_as_neutron_has_them(host: Reconciler) -> None:

@@ -17,6 +17,10 @@ pytestmark = pytest.mark.isolated
 HERE, THERE = "10.99.0.1", "10.99.0.2"
 
 
+def is_up(link: str, inside: str | None = None) -> bool:
+    return bool(ip_json("link", "show", link, inside=inside)[0]["operstate"] == "UP")
+
+
 @pytest.fixture
 def ear() -> Iterator[socket.socket]:
     """Of a host at the other end of the cable `data0`, which has no address yet."""
@@ -25,6 +29,8 @@ def ear() -> Iterator[socket.socket]:
     ip("addr", "add", f"{HERE}/24", "dev", "data0")
     ip("link", "set", "data0", "up")
     ip("-n", "there", "link", "set", "end", "up")
+    # A frame that is sent before the kernel has taken note of the carrier is lost.
+    Wires.eventually(lambda: is_up("data0") and is_up("end", inside="there"))
 
     def make() -> socket.socket:
         opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
