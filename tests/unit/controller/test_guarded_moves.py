@@ -1,5 +1,6 @@
 """Takeovers and switchovers, from what hosts say to the tables, through the recorder."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,11 +30,15 @@ from gapless.model.router import Router
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-async def test_a_standby_takes_over_and_the_store_has_it(store: Store) -> None:
+async def test_a_standby_takes_over_and_the_store_has_it_step_by_step(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From the first plan to the takeover's record, through the recorder and the real tables."""
     async with store.transaction() as session:
         session.add(RouterRow(id=router_id("r"), name="r", failover_mode="standby", ha=True))
     bench = await Bench.open(store)
+    for each in (driver, recorder):
+        monkeypatch.setattr(each, "utc_now", lambda: AT + timedelta(seconds=bench.clock.now))
     leased = {"leased": Incarnation(1), "forwarding": ()}
     for name in ("h1", "h2"):
         await bench.connect(name, lease_address=f"{name}:9698")
@@ -51,6 +56,10 @@ async def test_a_standby_takes_over_and_the_store_has_it(store: Store) -> None:
     is_open = (Forwarding(router_id=router_id("r"), epoch=Epoch(2)),)
     await bench.report(standby.host, leased=Incarnation(1), forwarding=is_open, takeovers=(took,))
     await bench.settle()
+    bench.clock.now += 0.05
+    whole = replace(took, times=replace(times, announced_ms=270, forwarded_ms=265, told_ms=300))
+    await bench.report(standby.host, leased=Incarnation(1), forwarding=is_open, takeovers=(whole,))
+    await bench.settle()
     async with store.reading() as session:
         stored = (await bindingrows.bindings(session))[router_id("r")]
         move = await moverows.move(session, router_id("r"), 2)
@@ -58,6 +67,10 @@ async def test_a_standby_takes_over_and_the_store_has_it(store: Store) -> None:
     assert (move.kind, move.outcome) == (MoveKind.TAKEOVER, "confirmed")
     steps = {each.step for each in move.timeline}
     assert steps >= {"missed", "silent", "decided", "buried", "opened", "bound", "confirmed"}
+    told = ["missed", "silent", "decided", "buried", "opened", "bound", "confirmed", "forwarded", "announced"]
+    assert [each.step for each in move.timeline] == told, "in time order"
+    after_ms = [(each.at - move.timeline[0].at) / timedelta(milliseconds=1) for each in move.timeline]
+    assert after_ms == pytest.approx([0, 200, 201, 203, 204, 250, 250, 265, 270], abs=0.01)
     assert bench.shell.pilot.routers()[router_id("r")].host == standby.host
 
 

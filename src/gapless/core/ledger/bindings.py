@@ -77,7 +77,7 @@ def _enter_guard(router: RouterRecord, bind: Bind, came_from: HostName | None) -
     succession = router.succession
     succession.lost, succession.lost_at, succession.stays_at = [], None, None
     was_guarded, succession.covered = succession.covered is not None, bind.incarnation
-    succession.told = frozenset()
+    succession.told, succession.opened_at = frozenset(), None
     if succession.took is not None and succession.took.epoch <= bind.epoch:
         succession.took = None
     if was_guarded and bind.incarnation is not None and came_from != bind.host:

@@ -148,6 +148,8 @@ class Succession:
     """A takeover that was heard of and is not stored yet."""
     told: frozenset[MoveStep] = frozenset()
     """Steps that come after the opening and are in the record of its last takeover."""
+    opened_at: float | None = None
+    """When it was open, by that record."""
     calm_until: float = -inf
     """After a takeover, nothing is built elsewhere for a while."""
     lost_at: float | None = None

@@ -173,14 +173,25 @@ def _take_in_rest(ledger: Ledger, host: Host, router: RouterRecord, said: Takeov
     if not rest:
         return
     if succession.took is not None and succession.took.epoch == said.epoch:
-        succession.took = replace(succession.took, times=times, heard_at=ledger.now)
+        succession.took = _with_rest(succession.took, times, ledger.now)
     elif router.host == host.name and router.epoch == said.epoch:
-        # What the host before said of the same may have come late: nothing is told to have been before it let go.
-        since_s = inf if router.let_go_at is None else ledger.now - router.let_go_at
+        # What was said before of the same may have come late: nothing is told to have been before it was open, or, of
+        # a release, before the host before let go.
+        since = router.let_go_at if said.is_released else succession.opened_at
+        since_s = inf if since is None else ledger.now - since
         for step in [each for each in rest if each not in succession.told]:
             ago_s = (times.told_ms - rest[step]) / 1000
-            ledger.record(router, step, ago_s=max(0.0, min(ago_s, since_s) if said.is_released else ago_s))
+            ledger.record(router, step, ago_s=max(0.0, min(ago_s, since_s)))
         succession.told |= rest.keys()
+
+
+def _with_rest(took: TookOver, times: TakeoverTimes, now: float) -> TookOver:
+    """The same takeover, told once more before it is stored. All of it counts from when it was told first: the claim
+    does already, and another report may have been quicker on its way.
+    """
+    if took.times is None:
+        return replace(took, times=times, heard_at=now)
+    return replace(took, times=replace(times, told_ms=took.times.told_ms))
 
 
 def _rest(times: TakeoverTimes) -> dict[MoveStep, float]:
@@ -191,11 +202,12 @@ def _rest(times: TakeoverTimes) -> dict[MoveStep, float]:
 
 def record(ledger: Ledger, router: RouterRecord, took: TookOver) -> None:
     """Tell the steps of a takeover, now that it is stored. The host's clock is not compared, only durations."""
-    router.succession.told = frozenset()
+    router.succession.told, router.succession.opened_at = frozenset(), None
     if (times := took.times) is None:
         return
     rest = _rest(times)
     router.succession.told |= {MoveStep.OPENED, *rest}
+    router.succession.opened_at = ledger.now - ago_s(ledger, took, times.opened_ms)
     lost = ((MoveStep.MISSED, 0.0), (MoveStep.SILENT, times.silent_ms), (MoveStep.BURIED, times.buried_ms))
     opened = (MoveStep.OPENED, times.opened_ms)
     for step, after_ms in (*(() if took.is_released else lost), opened, *rest.items()):

@@ -51,6 +51,7 @@ def test_a_takeover_is_recorded_before_it_is_announced_and_then_its_announcement
     rig.take_over("h2", "r1", tenure("h1"), times=OPENED)
     assert MoveStep.OPENED in rig.steps("r1", 2)
     assert announced(rig) == []
+    rig.now += 0.04
     for _ in range(2):
         rig.take_over("h2", "r1", tenure("h1"))
     assert announced(rig) == [0.020]
@@ -60,8 +61,10 @@ def test_a_takeover_is_recorded_before_it_is_announced_and_then_its_announcement
 def test_the_first_packet_is_recorded_when_it_is_told_once_and_after_the_rest() -> None:
     rig = two()
     rig.take_over("h2", "r1", tenure("h1"), times=OPENED)
+    rig.now += 0.04
     rig.take_over("h2", "r1", tenure("h1"))
     assert MoveStep.FORWARDED not in rig.steps("r1", 2)
+    rig.now += 0.01
     for _ in range(2):
         rig.take_over("h2", "r1", tenure("h1"), times=replace(TIMES, forwarded_ms=240, told_ms=260))
     forwarded = [each for each in rig.all_said(RecordStep) if each.step is MoveStep.FORWARDED]
@@ -87,6 +90,7 @@ def test_an_announcement_that_is_heard_before_the_takeover_is_stored_is_recorded
     rig = two()
     rig.answers = False
     rig.take_over("h2", "r1", tenure("h1"), times=OPENED)
+    rig.now += 0.04
     rig.take_over("h2", "r1", tenure("h1"))
     assert announced(rig) == []
     rig.answers = True
@@ -95,6 +99,34 @@ def test_an_announcement_that_is_heard_before_the_takeover_is_stored_is_recorded
     assert announced(rig) == [0.020]
     rig.take_over("h2", "r1", tenure("h1"))
     assert announced(rig) == [0.020]
+
+
+WHOLE = replace(TIMES, forwarded_ms=240, told_ms=260)
+"""The same once more; by its own clock, 50 ms after it was told at once."""
+
+
+@pytest.mark.parametrize("is_stored_late", [False, True])
+def test_a_second_word_that_was_quicker_on_its_way_puts_no_step_before_those_of_the_first(
+    is_stored_late: bool,
+) -> None:
+    """The first took 49 ms longer: by when it was heard, the router was opened later than announced by the second."""
+    rig = two()
+    rig.answers = not is_stored_late
+    rig.take_over("h2", "r1", tenure("h1"), times=OPENED)
+    (bind,) = rig.all_said(Bind)
+    claimed_at = rig.now - bind.decided_ago_s
+    at = {each.step: rig.now - each.ago_s for each in rig.all_said(RecordStep)}
+    rig.now += 0.001
+    rig.forget()
+    rig.take_over("h2", "r1", tenure("h1"), times=WHOLE)
+    if is_stored_late:
+        rig.answers = True
+        rig.answer(bind)
+    at |= {each.step: rig.now - each.ago_s for each in rig.all_said(RecordStep)}
+    told = at[MoveStep.MISSED], at[MoveStep.SILENT], claimed_at, at[MoveStep.BURIED], at[MoveStep.OPENED]
+    assert [round((each - told[0]) * 1000, 3) for each in told] == [0, 200, 201, 203, 204]
+    assert at[MoveStep.OPENED] <= at[MoveStep.ANNOUNCED] <= rig.now
+    assert at[MoveStep.OPENED] <= at[MoveStep.FORWARDED] <= rig.now
 
 
 def test_an_announcement_by_another_host_or_of_another_epoch_is_none_of_this_takeover() -> None:
