@@ -169,9 +169,6 @@ def _has_lost_its_right(host: Host, router: RouterRecord, epoch: Epoch) -> bool:
 def _take_in_rest(ledger: Ledger, host: Host, router: RouterRecord, said: Takeover) -> None:
     """It is announced, and forwards, when everything else of it may be stored already."""
     succession, times = router.succession, said.times
-    rest = ({MoveStep.OPENED: times.opened_ms} if said.is_released else {}) | _rest(times)
-    if not rest:
-        return
     if succession.took is not None and succession.took.epoch == said.epoch:
         succession.took = _with_rest(succession.took, times, ledger.now)
     elif router.host == host.name and router.epoch == said.epoch:
@@ -179,6 +176,10 @@ def _take_in_rest(ledger: Ledger, host: Host, router: RouterRecord, said: Takeov
         # a release, before the host before let go.
         since = router.let_go_at if said.is_released else succession.opened_at
         since_s = inf if since is None else ledger.now - since
+        rest = _rest(times)
+        if MoveStep.OPENED not in succession.told:  # All that was known when it was stored is that it was open.
+            rest = _steps(times, is_released=said.is_released)
+            succession.opened_at = ledger.now - (times.told_ms - times.opened_ms) / 1000
         for step in [each for each in rest if each not in succession.told]:
             ago_s = (times.told_ms - rest[step]) / 1000
             ledger.record(router, step, ago_s=max(0.0, min(ago_s, since_s)))
@@ -200,19 +201,23 @@ def _rest(times: TakeoverTimes) -> dict[MoveStep, float]:
     return {step: after_ms for step, after_ms in steps.items() if after_ms is not None}
 
 
+def _steps(times: TakeoverTimes, *, is_released: bool) -> dict[MoveStep, float]:
+    """All of them, in order, as far as they are over; what was released was not lost first."""
+    lost = {MoveStep.MISSED: 0.0, MoveStep.SILENT: times.silent_ms, MoveStep.BURIED: times.buried_ms}
+    steps = ({} if is_released else lost) | {MoveStep.OPENED: times.opened_ms}
+    return {step: after_ms for step, after_ms in steps.items() if after_ms is not None} | _rest(times)
+
+
 def record(ledger: Ledger, router: RouterRecord, took: TookOver) -> None:
     """Tell the steps of a takeover, now that it is stored. The host's clock is not compared, only durations."""
     router.succession.told, router.succession.opened_at = frozenset(), None
     if (times := took.times) is None:
         return
-    rest = _rest(times)
-    router.succession.told |= {MoveStep.OPENED, *rest}
+    steps = _steps(times, is_released=took.is_released)
+    router.succession.told |= steps.keys()
     router.succession.opened_at = ledger.now - ago_s(ledger, took, times.opened_ms)
-    lost = ((MoveStep.MISSED, 0.0), (MoveStep.SILENT, times.silent_ms), (MoveStep.BURIED, times.buried_ms))
-    opened = (MoveStep.OPENED, times.opened_ms)
-    for step, after_ms in (*(() if took.is_released else lost), opened, *rest.items()):
-        if after_ms is not None:
-            ledger.record(router, step, ago_s=ago_s(ledger, took, after_ms))
+    for step, after_ms in steps.items():
+        ledger.record(router, step, ago_s=ago_s(ledger, took, after_ms))
 
 
 def ago_s(ledger: Ledger, took: TookOver, after_ms: float) -> float:

@@ -25,11 +25,21 @@ class Capture(Measurer):
 
     async def start(self) -> None:
         """Begin to look; returns when it does. Raises Unavailable."""
-        process = await self.launch(self._orders)
-        assert process.stdout is not None
+        await self.launch(self._orders)
+        await self._ready()
+
+    async def begin(self) -> None:
+        """Forget what was seen so far; returns when that is done. Raises Unavailable."""
+        await super().begin()
+        await self._ready()
+
+    async def _ready(self) -> None:
+        """Whatever crosses a cable after this is seen."""
+        assert self.process is not None
+        assert self.process.stdout is not None
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
-                said = await process.stdout.readline()
+                said = await self.process.stdout.readline()
         except TimeoutError:
             raise Unavailable(f"the sniffer does not begin within {READY_TIMEOUT_S:g} s") from None
         if said != sniffer.READY:

@@ -180,6 +180,12 @@ def _octets(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", ""))
 
 
+def _say_ready() -> None:
+    """What crosses the cables from now on is seen."""
+    sys.stdout.buffer.write(READY)
+    sys.stdout.buffer.flush()
+
+
 def _drain(sniffer: Sniffer) -> None:
     """Take what is under way: a block with a frame of this moment is handed over in `RETIRE_MS`, by a timer of the
     kernel that is late on a busy machine.
@@ -200,8 +206,7 @@ def main() -> int:
     asker = Asker(orders.addresses, orders.ask_through)
     gc.freeze()
     gc.disable()
-    sys.stdout.buffer.write(READY)
-    sys.stdout.buffer.flush()
+    _say_ready()
     poll = select.poll()
     poll.register(ring, select.POLLIN)
     poll.register(sys.stdin.fileno(), select.POLLIN)
@@ -217,6 +222,7 @@ def main() -> int:
             word, _, path = line.partition(" ")
             if word == "begin":
                 sniffer.begin()
+                _say_ready()
             else:
                 _drain(sniffer)
                 Path(path).write_bytes(msgspec.json.encode(sniffer.seen()))

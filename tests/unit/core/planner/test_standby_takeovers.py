@@ -101,6 +101,37 @@ def test_an_announcement_that_is_heard_before_the_takeover_is_stored_is_recorded
     assert announced(rig) == [0.020]
 
 
+@pytest.mark.parametrize("is_stored_late", [False, True])
+def test_a_takeover_of_which_only_the_opening_was_heard_at_first_has_all_of_its_steps(is_stored_late: bool) -> None:
+    """A report may go between the beat's word that a router is open and the one of the takeover."""
+    rig = two()
+    rig.answers = not is_stored_late
+    epoch = rig.duty("h2", "r1").epoch
+    rig.open["h2"][RouterId("r1")] = epoch
+    rig.guard("h2")
+    assert MoveStep.OPENED not in rig.steps("r1", 2)
+    rig.now += 0.005
+    took = Takeover(router_id=RouterId("r1"), epoch=epoch, of=tenure("h1"), times=OPENED)
+    for _ in range(2):
+        rig.guard("h2", took=(took,))
+    rig.answers = True
+    for write in list(rig.unanswered):
+        rig.answer(write)
+    rig.now += 0.04
+    for _ in range(2):
+        rig.guard("h2", took=(replace(took, times=TIMES),))
+    known = [each for each in rig.all_said(RecordStep) if each.step is not MoveStep.CONFIRMED]
+    told = {each.step: round(each.ago_s, 3) for each in known}
+    assert len(known) == len(told), "each once"
+    assert told == {
+        MoveStep.MISSED: 0.210,
+        MoveStep.SILENT: 0.010,
+        MoveStep.BURIED: 0.007,
+        MoveStep.OPENED: 0.006,
+        MoveStep.ANNOUNCED: 0.020,
+    }
+
+
 WHOLE = replace(TIMES, forwarded_ms=240, told_ms=260)
 """The same once more; by its own clock, 50 ms after it was told at once."""
 
