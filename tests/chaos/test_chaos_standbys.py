@@ -217,7 +217,7 @@ NOT_MOVED: Mapping[str, Turn] = {
 }
 WITHOUT_CONTROL = ("controller-then-power", "database-then-power")
 TWO_AT_ONCE = ("two-hosts-power", "controller-then-two-hosts")
-APART = {*WITHOUT_CONTROL, *TWO_AT_ONCE, "successor-dies", "agent-unable"}
+APART = {*WITHOUT_CONTROL, *TWO_AT_ONCE, "successor-dies", "agent-unable", "standby-cut-then-power"}
 OTHERS = [name for name in FAULTS if name not in {*CABLES, *MACHINES, *NOT_MOVED, *APART}]
 
 
