@@ -43,6 +43,7 @@ class GuardHeldOpen(DataLink):
         await until(taken_over, f"{victim.name} is taken over from", PATIENCE_S)
         await asyncio.sleep(TOO_LONG_S)
         await _put(victim, taps, GUARDED_GROUP)
+        os.kill(agent.pid, signal.SIGCONT)
 
 
 async def _guarded_taps(host: Host) -> list[str]:
