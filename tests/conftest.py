@@ -2,10 +2,10 @@
 
 from hypothesis import settings
 
-from inside_lab import pytest_itemcollected, pytest_runtest_setup
+from inside_lab import pytest_runtest_setup
 from namespaces import pytest_runtest_protocol
 
-__all__ = ["pytest_itemcollected", "pytest_runtest_protocol", "pytest_runtest_setup"]
+__all__ = ["pytest_runtest_protocol", "pytest_runtest_setup"]
 
 settings.register_profile("gapless", deadline=None, print_blob=True)
 settings.load_profile("gapless")

@@ -4,7 +4,7 @@ Tests marked `netns` start labs themselves, as people do.
 Outside, such a test is one pytest process inside a lab, and its outcome; so no test can touch the machine's own
 networks, and whatever a test leaves is gone with its namespaces. A directory's conftest.py asks for this by importing
 the hook. Where the machine forbids namespaces, tests of both kinds are left out as `namespaces.leave_out` says; and so
-is a test that was skipped inside. One that is long by nature says what it may take: `@pytest.mark.lab(within_s=420)`.
+is a test that was skipped inside.
 """
 
 import subprocess
@@ -19,21 +19,10 @@ import pytest
 import namespaces
 from gapless.lab.machines import enter
 
-WITHIN_S = 240.0
-LONGER_OUT_HERE_S = 60.0
-"""So that a test that hangs says where."""
-
 
 @cache
 def why_forbidden() -> str | None:
     return enter.why_forbidden()
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """A test in a lab has its time there, and some more out here."""
-    if marker := item.get_closest_marker("lab"):
-        within_s = marker.kwargs.get("within_s", WITHIN_S)
-        item.add_marker(pytest.mark.timeout(within_s + (0 if enter.is_inside() else LONGER_OUT_HERE_S)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -61,8 +50,11 @@ def run_inside(item: pytest.Item) -> None:
     with tempfile.TemporaryDirectory() as directory:
         told = Path(directory, "outcome.xml")
         options = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=short", f"--junitxml={told}"]
+        argv = [sys.executable, "-m", "pytest", *options, item.nodeid]
+        # A little sooner than the timeout out here, so that a test that hangs says where.
+        argv += ["-o", "timeout=240"]
         done = subprocess.run(
-            enter.command([sys.executable, "-m", "pytest", *options, item.nodeid], outlives_us=False),
+            enter.command(argv, outlives_us=False),
             cwd=item.config.rootpath,
             capture_output=True,
             text=True,

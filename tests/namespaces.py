@@ -3,8 +3,7 @@
 Each such test runs in a forked child with its own user, network, mount and pid namespace: it may create interfaces,
 namespaces and rules, /run is empty, and when it ends the kernel takes all of it away, processes included. Fixtures of
 such a test are made in the child, once a test. Where user namespaces are forbidden, the test is skipped and says so;
-in continuous integration (CI=true) it fails, for nobody reads what a green run skipped. One that is long by nature says
-what it may take, in less than the time that any test has: `@pytest.mark.isolated(within_s=280)`.
+in continuous integration (CI=true) it fails, for nobody reads what a green run skipped.
 """
 
 import ctypes
@@ -97,12 +96,11 @@ def _reports_of(item: pytest.Item) -> list[pytest.TestReport]:
         return [_report_of(item, lambda: leave_out(reason))]
     # The child has another user's name, whose directory may be somebody else's.
     item.config._tmp_path_factory.getbasetemp()
-    within_s: float = item.get_closest_marker(MARKER).kwargs.get("within_s", TIMEOUT_S)
-    said = run_isolated(work, within_s)
+    said = run_isolated(work)
     try:
         return [_report(each) for each in json.loads(said)]
     except ValueError:
-        words = said.decode(errors="replace") or f"the test ended without a report, or took over {within_s:g} s"
+        words = said.decode(errors="replace") or f"the test ended without a report, or took over {TIMEOUT_S:g} s"
         return [_report_of(item, lambda: pytest.fail(words, pytrace=False))]
 
 

@@ -221,7 +221,6 @@ APART = {*WITHOUT_CONTROL, *TWO_AT_ONCE, "successor-dies", "agent-unable", "stan
 OTHERS = [name for name in FAULTS if name not in {*CABLES, *MACHINES, *NOT_MOVED, *APART}]
 
 
-@pytest.mark.lab(within_s=420)
 @pytest.mark.parametrize(
     ("down_time_s", "turns"),
     [

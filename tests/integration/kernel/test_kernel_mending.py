@@ -149,7 +149,6 @@ BREAKAGES: dict[str, Callable[[], object]] = {
 }
 
 
-@pytest.mark.isolated(within_s=280)
 async def test_whatever_breaks_is_mended_because_the_kernel_told_of_it(wires: Wires) -> None:
     async with agent(wires.settings) as running:
         one = router((FLOATING_IP, "10.0.0.5"))

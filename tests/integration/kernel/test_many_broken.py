@@ -87,7 +87,6 @@ HARMS: dict[str, Callable[[Names], object]] = {
 }
 
 
-@pytest.mark.isolated(within_s=280)
 async def test_many_that_break_at_once_are_all_mended_whatever_it_is(wires: Wires) -> None:
     routers = [numbered(number) for number in range(1, MANY + 1)]
     async with agent(wires.settings) as running:

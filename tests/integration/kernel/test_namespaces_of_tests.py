@@ -101,26 +101,6 @@ def test_what_was_skipped_inside_a_lab_or_in_a_namespace_did_not_pass(
     assert "there is no tea" in done.stdout
 
 
-HANGING = """
-import os
-import pytest
-
-@pytest.mark.isolated(within_s=0.5)
-def test_isolated(): os.read(os.pipe()[0], 1)
-
-@pytest.mark.lab(within_s=1)
-def test_lab(): os.read(os.pipe()[0], 1)
-"""
-
-
-@pytest.mark.netns
-def test_a_test_has_the_time_that_it_asks_for(tmp_path: Path) -> None:
-    done = pytest_in(tmp_path, HANGING, ci="")
-    assert "2 failed" in done.stdout, done.stdout + done.stderr
-    assert "took over 0.5 s" in done.stdout
-    assert "Timeout (>1.0s)" in done.stdout
-
-
 def pytest_in(directory: Path, tests: str, ci: str) -> "subprocess.CompletedProcess[str]":
     """Run these tests as those of a directory whose conftest.py asks for labs."""
     (directory / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())

@@ -74,7 +74,6 @@ async def breaks(running: Agent, wires: Wires, what: str, harm: Callable[[], obj
     assert all(it.state is not RouterState.FAILED for it in running.said), what
 
 
-@pytest.mark.isolated(within_s=280)
 async def test_whatever_breaks_is_found_where_nothing_at_all_is_heard(wires: Wires) -> None:
     async with agent(wires.settings, AUDITING, watching=Deaf) as running:
         await running.plan(ROUTER)
