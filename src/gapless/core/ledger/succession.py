@@ -147,7 +147,7 @@ class Succession:
     took: TookOver | None = None
     """A takeover that was heard of and is not stored yet."""
     told: frozenset[MoveStep] = frozenset()
-    """Steps that come after the opening and are in the record of its last takeover."""
+    """Steps in the record of its last takeover; without OPENED, it was only heard to be open so far."""
     opened_at: float | None = None
     """When it was open, by that record."""
     calm_until: float = -inf

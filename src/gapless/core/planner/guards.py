@@ -167,7 +167,9 @@ def _has_lost_its_right(host: Host, router: RouterRecord, epoch: Epoch) -> bool:
 
 
 def _take_in_rest(ledger: Ledger, host: Host, router: RouterRecord, said: Takeover) -> None:
-    """It is announced, and forwards, when everything else of it may be stored already."""
+    """What is not in its record yet: it is announced, and forwards, when everything else may be stored already; and all
+    of its steps come so late where a report said before that it is open, and no more.
+    """
     succession, times = router.succession, said.times
     if succession.took is not None and succession.took.epoch == said.epoch:
         succession.took = _with_rest(succession.took, times, ledger.now)
@@ -177,7 +179,7 @@ def _take_in_rest(ledger: Ledger, host: Host, router: RouterRecord, said: Takeov
         since = router.let_go_at if said.is_released else succession.opened_at
         since_s = inf if since is None else ledger.now - since
         rest = _rest(times)
-        if MoveStep.OPENED not in succession.told:  # All that was known when it was stored is that it was open.
+        if MoveStep.OPENED not in succession.told:
             rest = _steps(times, is_released=said.is_released)
             succession.opened_at = ledger.now - (times.told_ms - times.opened_ms) / 1000
         for step in [each for each in rest if each not in succession.told]:
