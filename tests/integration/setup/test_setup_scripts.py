@@ -176,3 +176,23 @@ def test_chaos_wants_a_number(run: Run, rounds: str) -> None:
     done = run("chaos", rounds)
     assert done.returncode == 2
     assert "usage" in done.stderr
+
+
+@pytest.mark.parametrize("failing", ["nothing", "tests/chaos -m", "nice", "--ignore"])
+def test_a_failure_of_any_of_the_runs_beside_each_other_is_told_and_fails_all(
+    tree: Path, run: Run, failing: str
+) -> None:
+    (tree / ".venv/bin").mkdir(parents=True)
+    stand_in(tree, "make", "exit 0")
+    stand_in(tree, "nice", 'shift 2; exec "$@" nice')
+    stand_in(tree, "python", f'echo "ran: $*"; case "$*" in *"{failing}"*) exit 3;; esac')
+    (tree / "bin/python").rename(tree / ".venv/bin/python")
+    done = run("test")
+    assert done.stdout.count("ran: -m pytest") == 3, done.stdout
+    assert done.returncode == (0 if failing == "nothing" else 3)
+
+
+def test_what_is_wrong_before_any_test_ends_it(tree: Path, run: Run) -> None:
+    stand_in(tree, "make", "echo an import that is not allowed; exit 2")
+    done = run("test")
+    assert (done.returncode, done.stdout) == (2, "an import that is not allowed\n")
