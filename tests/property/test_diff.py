@@ -102,7 +102,11 @@ def desired_of(router: Router) -> KernelRouter:
     """As the agent does it; the text of the rules is stood in for by everything that it depends on."""
     pairs = frozenset((it.address, it.fixed_address) for it in router.floating_ips)
     fingerprint = str((router.admin_up, router.gateway, sorted(pairs)))
-    ruleset = Ruleset(fingerprint=fingerprint, floating=pairs if router.gateway and router.admin_up else frozenset())
+    ruleset = Ruleset(
+        fingerprint=fingerprint,
+        floating=pairs if router.gateway and router.admin_up else frozenset(),
+        listed={"forward": f"as it lists {fingerprint}"},
+    )
     # Whether a router is guarded has nothing to do with the rest of it: any of its properties will do.
     guarded = router.gateway is not None and router.gateway.snat
     return desired_router(router, ruleset, BRIDGES, guarded, OUTSIDE)

@@ -107,6 +107,9 @@ class Ruleset:
     fingerprint: str
     floating: frozenset[tuple[IPv4Address, IPv4Address]] = frozenset()
     """(floating address, fixed address) pairs."""
+    listed: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """How the kernel lists each chain, by a digest: observed as it is, desired as it is to be. Of desired state none
+    where that is not known; then nothing is held against it."""
     text: str = field(default="", compare=False, repr=False)
     """What to load; only desired state has it."""
 

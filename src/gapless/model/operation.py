@@ -39,6 +39,8 @@ class LoadRules:
     ruleset: Ruleset
     replace: bool
     """Whether there are rules to replace."""
+    altered: tuple[str, ...] = ()
+    """Chains of these rules that somebody else altered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
