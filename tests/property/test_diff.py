@@ -239,6 +239,17 @@ def break_rules(kernel: FakeKernel, number: int) -> None:
         kernel.ruleset = [None, BROKEN, Ruleset(fingerprint="older")][number % 3]
 
 
+def alter_rules(kernel: FakeKernel, number: int) -> None:
+    """Under their own comments: only how the kernel lists them is another."""
+    if kernel.ruleset is not None:
+        chains = ["forward", "theirs"][number % 2 :]
+        kernel.ruleset = replace(kernel.ruleset, listed={**kernel.ruleset.listed, **dict.fromkeys(chains, "altered")})
+
+
+def lose_routing_rules(kernel: FakeKernel, number: int) -> None:
+    kernel.routing_rules = set(sorted(kernel.routing_rules)[: number % 3])
+
+
 def break_settings(kernel: FakeKernel, number: int) -> None:
     name = _pick(kernel.settings, number)
     if name is not None:
@@ -272,6 +283,8 @@ DAMAGES: list[Callable[[FakeKernel, int], None]] = [
     lose_connected,
     lose_routes,
     break_rules,
+    alter_rules,
+    lose_routing_rules,
     break_settings,
     leave_stray_tap,
     put_foreign_tap,

@@ -56,9 +56,11 @@ from gapless.model.operation import (
     Announce,
     ChangePeers,
     CreateVxlan,
+    LoadRules,
     Operation,
     RaiseHostLink,
     RemoveRoute,
+    RestoreRoutingRules,
     Steer,
     SteeringOperation,
     Unsteer,
@@ -496,6 +498,10 @@ def _subject_of(operation: Operation) -> str:
             return name
         case AddRoute(route=route) | RemoveRoute(route=route):
             return route.hops[0].link
+        case LoadRules(altered=chains):
+            return " ".join(chains)
+        case RestoreRoutingRules(rules=rules):
+            return " ".join(str(rule.priority) for rule in sorted(rules))
         case _:
             named = getattr(operation, "link", None) or getattr(operation, "name", "")
             return str(named)

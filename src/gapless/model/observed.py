@@ -100,6 +100,14 @@ class KernelRoute:
     """In order, and at least one. Several share the flows (ECMP): each pair of addresses goes by one of them."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class RoutingRule:
+    """A routing rule (ip-rule(8)) that sends every packet to a table; the smallest number comes first."""
+
+    priority: int
+    table: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruleset:
     """Filter and NAT rules, known by a fingerprint of their text; "" where the kernel's copy was changed by hand."""
@@ -125,6 +133,8 @@ class KernelRouter:
     links: Mapping[str, Link] = field(default_factory=dict)
     taps: Mapping[str, Tap] = field(default_factory=dict)
     routes: frozenset[KernelRoute] = frozenset()
+    routing_rules: frozenset[RoutingRule] = frozenset()
+    """Of those that a namespace begins with, the ones that are there."""
     steering: frozenset[Entry] = frozenset()
     """What the host's steering table holds for it."""
 

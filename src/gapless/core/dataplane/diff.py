@@ -45,6 +45,7 @@ from gapless.model.operation import (
     RemoveAddress,
     RemoveRoute,
     RestoreConnected,
+    RestoreRoutingRules,
     Steer,
     Unsteer,
 )
@@ -64,6 +65,7 @@ def diff(desired: KernelRouter, observed: KernelRouter) -> tuple[Operation, ...]
         *_remove_stale_addresses(desired, observed, kept),
         *_rules(desired, observed),
         *_settings(desired, observed),
+        *_routing_rules(desired, observed),
         *_steer(desired, observed),
         *_pairs(desired, observed, kept),
         *_attach(desired, observed, kept),
@@ -163,6 +165,15 @@ def _settings(desired: KernelRouter, observed: KernelRouter) -> Iterator[Operati
             changed[f"ipv4/conf/{name}/forwarding"] = "1"
     if changed:
         yield ChangeSettings(settings=changed)
+
+
+def _routing_rules(desired: KernelRouter, observed: KernelRouter) -> Iterator[Operation]:
+    """After our own rules, which packets meet once they are routed; before routes, whose next hops are looked up by
+    them.
+    """
+    missing = desired.routing_rules - observed.routing_rules
+    if missing and observed.namespace is not NamespaceState.ABSENT:  # a namespace is made with them
+        yield RestoreRoutingRules(rules=missing)
 
 
 def _pairs(desired: KernelRouter, observed: KernelRouter, kept: frozenset[str]) -> Iterator[Operation]:
