@@ -207,7 +207,6 @@ def test_a_repair_of_a_shared_network_is_told(host: Reconciler, damage: str, wha
     [
         ("rule replaced under its own comment", "LoadRules forward, ForgetUnansweredFlows"),
         ("policy changed", "LoadRules forward, ForgetUnansweredFlows"),
-        ("map element deleted", "LoadRules, ForgetUnansweredFlows"),
         ("routing rules flushed", "RestoreRoutingRules 32766 32767"),
     ],
 )
