@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network
 
-from gapless.core.dataplane.desired import tap_of
+from gapless.core.dataplane.desired import ROUTING_RULES, tap_of
 from gapless.model.observed import KernelRouter, Link, NamespaceState, Tap
 from gapless.model.operation import (
     AddAddress,
@@ -30,6 +30,7 @@ from gapless.model.operation import (
     RemoveAddress,
     RemoveRoute,
     RestoreConnected,
+    RestoreRoutingRules,
     Steer,
     Unsteer,
 )
@@ -54,6 +55,7 @@ class FakeKernel:
         self.links = dict(state.links)
         self.taps = dict(state.taps)
         self.routes = set(state.routes)
+        self.routing_rules = set(state.routing_rules)
         self.steering = set(state.steering)
 
     @property
@@ -65,6 +67,7 @@ class FakeKernel:
             links=dict(self.links),
             taps=dict(self.taps),
             routes=frozenset(self.routes),
+            routing_rules=frozenset(self.routing_rules),
             steering=frozenset(self.steering),
         )
 
@@ -73,6 +76,7 @@ class FakeKernel:
             case CreateNamespace(settings=settings):
                 self._require(self.namespace is NamespaceState.ABSENT, "it exists")
                 self.namespace, self.settings = NamespaceState.OURS, dict(settings)
+                self.routing_rules = set(ROUTING_RULES)
             case ClaimNamespace():
                 self._require(self.namespace is NamespaceState.EMPTY, "it is not empty")
                 self.namespace = NamespaceState.OURS
@@ -124,7 +128,12 @@ class FakeKernel:
                 self._require(any(held.ip == source for held in link.addresses), "the source is not an address here")
                 self.links[name] = replace(link, connected=link.connected | {subnet})
                 self.routes = {it for it in self.routes if it.destination != subnet}
+            case RestoreRoutingRules(rules=rules):
+                self._inside()
+                self._require(not rules & self.routing_rules, "the rule is there")
+                self.routing_rules |= rules
             case AddRoute(route=route):
+                self._require(self.routing_rules >= ROUTING_RULES, "the next hop is looked up by rules")
                 for hop in route.hops:
                     link = self._link(hop.link)
                     self._require(link.up, "the link is down")

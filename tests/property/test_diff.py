@@ -102,7 +102,11 @@ def desired_of(router: Router) -> KernelRouter:
     """As the agent does it; the text of the rules is stood in for by everything that it depends on."""
     pairs = frozenset((it.address, it.fixed_address) for it in router.floating_ips)
     fingerprint = str((router.admin_up, router.gateway, sorted(pairs)))
-    ruleset = Ruleset(fingerprint=fingerprint, floating=pairs if router.gateway and router.admin_up else frozenset())
+    ruleset = Ruleset(
+        fingerprint=fingerprint,
+        floating=pairs if router.gateway and router.admin_up else frozenset(),
+        listed={"forward": f"as it lists {fingerprint}"},
+    )
     # Whether a router is guarded has nothing to do with the rest of it: any of its properties will do.
     guarded = router.gateway is not None and router.gateway.snat
     return desired_router(router, ruleset, BRIDGES, guarded, OUTSIDE)
@@ -235,6 +239,17 @@ def break_rules(kernel: FakeKernel, number: int) -> None:
         kernel.ruleset = [None, BROKEN, Ruleset(fingerprint="older")][number % 3]
 
 
+def alter_rules(kernel: FakeKernel, number: int) -> None:
+    """Under their own comments: only how the kernel lists them is another."""
+    if kernel.ruleset is not None:
+        chains = ["forward", "theirs"][number % 2 :]
+        kernel.ruleset = replace(kernel.ruleset, listed={**kernel.ruleset.listed, **dict.fromkeys(chains, "altered")})
+
+
+def lose_routing_rules(kernel: FakeKernel, number: int) -> None:
+    kernel.routing_rules = set(sorted(kernel.routing_rules)[: number % 3])
+
+
 def break_settings(kernel: FakeKernel, number: int) -> None:
     name = _pick(kernel.settings, number)
     if name is not None:
@@ -268,6 +283,8 @@ DAMAGES: list[Callable[[FakeKernel, int], None]] = [
     lose_connected,
     lose_routes,
     break_rules,
+    alter_rules,
+    lose_routing_rules,
     break_settings,
     leave_stray_tap,
     put_foreign_tap,

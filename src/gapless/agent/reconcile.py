@@ -28,6 +28,7 @@ from gapless.agent.kernel.observe import (
     observe_segment,
     others_ports,
 )
+from gapless.agent.kernel.reference import Reference
 from gapless.agent.kernel.senders import Senders
 from gapless.agent.kernel.steering import Steering
 from gapless.agent.places import Places
@@ -55,9 +56,11 @@ from gapless.model.operation import (
     Announce,
     ChangePeers,
     CreateVxlan,
+    LoadRules,
     Operation,
     RaiseHostLink,
     RemoveRoute,
+    RestoreRoutingRules,
     Steer,
     SteeringOperation,
     Unsteer,
@@ -125,6 +128,7 @@ class Reconciler:
         self._places = Places(room)
         self._senders = Senders(self._physical)
         self._rules = ruleset.Seen()
+        self._reference = Reference()
         if events is not None:
             events.on_steering = self._steering.doubt
         self._ports: dict[str, tuple[float, frozenset[str]]] = {}
@@ -329,7 +333,8 @@ class Reconciler:
             leaves |= {tap: leaf_of(network_id, numbers[tap]) for tap in taps[network_id] if numbers[tap]}
             bridges |= {tap: leaves[tap].bridge if tap in leaves else segment.bridge for tap in taps[network_id]}
         outside = self._outside(host, router, segments, leaves)
-        return desired_router(router, ruleset.render(router), bridges, guarded, outside), what
+        rules = replace(ruleset.render(router), listed=self._reference.of(router))
+        return desired_router(router, rules, bridges, guarded, outside), what
 
     def _ensure_bridges(self, host: Netlink, segment: Segment, needed: set[int]) -> list[str]:
         """Make a network with the leaves that a router needs; returns what had to be done, in short.
@@ -480,12 +485,12 @@ def _address(text: str, setting: str) -> IPv4Address:
 
 
 def _in_short(plan: Iterable[Operation]) -> str:
-    """The kinds of operations and the links that they are about: what a log line has room for."""
-    return ", ".join(f"{type(operation).__name__} {_link_of(operation)}".strip() for operation in plan)
+    """The kinds of operations and what they are about: what a log line has room for."""
+    return ", ".join(f"{type(operation).__name__} {_subject_of(operation)}".strip() for operation in plan)
 
 
-def _link_of(operation: Operation) -> str:
-    """The link that an operation is about; "" for one that is about the namespace."""
+def _subject_of(operation: Operation) -> str:
+    """The link that an operation is about, or the chains; "" for one that is about the namespace."""
     match operation:
         case CreateVxlan(vxlan=vxlan):
             return vxlan.name
@@ -493,6 +498,10 @@ def _link_of(operation: Operation) -> str:
             return name
         case AddRoute(route=route) | RemoveRoute(route=route):
             return route.hops[0].link
+        case LoadRules(altered=chains):
+            return " ".join(chains)
+        case RestoreRoutingRules(rules=rules):
+            return " ".join(str(rule.priority) for rule in sorted(rules))
         case _:
             named = getattr(operation, "link", None) or getattr(operation, "name", "")
             return str(named)

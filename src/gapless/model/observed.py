@@ -100,6 +100,14 @@ class KernelRoute:
     """In order, and at least one. Several share the flows (ECMP): each pair of addresses goes by one of them."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class RoutingRule:
+    """A routing rule (ip-rule(8)) that sends every packet to a table; the smallest number comes first."""
+
+    priority: int
+    table: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruleset:
     """Filter and NAT rules, known by a fingerprint of their text; "" where the kernel's copy was changed by hand."""
@@ -107,6 +115,9 @@ class Ruleset:
     fingerprint: str
     floating: frozenset[tuple[IPv4Address, IPv4Address]] = frozenset()
     """(floating address, fixed address) pairs."""
+    listed: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """How the kernel lists each chain, by a digest: observed as it is, desired as it is to be. Of desired state none
+    where that is not known; then nothing is held against it."""
     text: str = field(default="", compare=False, repr=False)
     """What to load; only desired state has it."""
 
@@ -122,6 +133,8 @@ class KernelRouter:
     links: Mapping[str, Link] = field(default_factory=dict)
     taps: Mapping[str, Tap] = field(default_factory=dict)
     routes: frozenset[KernelRoute] = frozenset()
+    routing_rules: frozenset[RoutingRule] = frozenset()
+    """Of those that a namespace begins with, the ones that are there."""
     steering: frozenset[Entry] = frozenset()
     """What the host's steering table holds for it."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from gapless.model.network import NetworkId
-from gapless.model.observed import KernelRoute, Ruleset, Vxlan
+from gapless.model.observed import KernelRoute, RoutingRule, Ruleset, Vxlan
 from gapless.model.steering import Entry
 
 
@@ -39,6 +39,8 @@ class LoadRules:
     ruleset: Ruleset
     replace: bool
     """Whether there are rules to replace."""
+    altered: tuple[str, ...] = ()
+    """Chains of these rules that somebody else altered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,13 @@ class RestoreConnected:
     subnet: IPv4Network
     source: IPv4Address
     """The link's own address there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreRoutingRules:
+    """Put back routing rules that the namespace began with."""
+
+    rules: frozenset[RoutingRule]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +287,7 @@ InsideOperation = (
     | RemoveAddress
     | RaiseLink
     | RestoreConnected
+    | RestoreRoutingRules
     | AddRoute
     | RemoveRoute
     | Announce

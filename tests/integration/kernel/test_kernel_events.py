@@ -65,6 +65,7 @@ DAMAGE: dict[str, Callable[[], object]] = {
     "connected route removed": lambda: ip("route delete 10.0.0.0/24", inside=NAMESPACE),
     "forwarding off": lambda: write("ipv4.ip_forward", "0"),
     "forwarding off on one link": lambda: write(f"ipv4.conf.{QG}.forwarding", "0"),
+    "routing rules flushed": lambda: ip("rule flush", inside=NAMESPACE),
     "rules flushed": lambda: nft("flush ruleset"),
     "table asleep": lambda: nft("add table ip gapless { flags dormant; }"),
 }

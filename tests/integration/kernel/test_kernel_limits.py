@@ -59,6 +59,16 @@ def test_network_namespaces(host: Reconciler) -> None:
     assert host.reconcile(router()).announced
 
 
+def test_where_no_namespace_is_left_to_list_rules_in_routers_are_adopted_all_the_same(
+    wires: Wires, host: Reconciler
+) -> None:
+    host.reconcile(router())
+    another = Reconciler(wires.settings)
+    with at_most("max_net_namespaces", 0):
+        assert not another.reconcile(router()).changed
+    another.close()
+
+
 def refusal_with(free: int, host: Reconciler) -> str:
     """Why a router is not built with so many descriptors; "" when it is."""
     try:

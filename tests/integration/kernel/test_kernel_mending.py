@@ -137,6 +137,7 @@ BREAKAGES: dict[str, Callable[[], object]] = {
     "forwarding off on one link": lambda: write(f"ipv4.conf.{QR_A}.forwarding=0"),
     "rules flushed": lambda: nft("flush ruleset"),
     "rules asleep": lambda: nft("add table ip gapless { flags dormant; }"),
+    "routing rules flushed": lambda: ip("rule flush", inside=NAMESPACE),
     "a chain emptied": lambda: nft("flush chain ip gapless postrouting"),
     "tap down": lambda: ip(f"link set {TAP_A} down"),
     "tap deleted": lambda: ip(f"link delete {TAP_A}"),

@@ -98,6 +98,15 @@ DAMAGES: dict[str, Callable[[], object]] = {
     "rule deleted": lambda: nft(f"delete rule ip gapless postrouting handle {handle('postrouting', -1)}"),
     "rule added": lambda: nft("insert rule ip gapless forward drop"),
     "rule replaced": lambda: nft(f"replace rule ip gapless forward handle {handle('forward', 0)} drop"),
+    "rule replaced under its own comment": lambda: replace_under_its_comment("forward", 0, "accept"),
+    "address translated to altered under its comment": lambda: replace_under_its_comment(
+        "postrouting", -1, f'oifname "{QG}" snat to 203.0.113.77'
+    ),
+    "routing rules flushed": lambda: ip("rule flush", inside=NAMESPACE),
+    "routing rule replaced": lambda: (
+        ip("rule delete pref 32766", inside=NAMESPACE),
+        ip(f"rule add pref 32766 iif {QR_A} lookup main", inside=NAMESPACE),
+    ),
     "policy changed": lambda: nft("chain ip gapless forward { policy drop; }"),
     "map element deleted": lambda: nft(f"delete element ip gapless floating_to_fixed {{ {FLOATING_IP} }}"),
     "map element of one direction deleted": lambda: nft("delete element ip gapless fixed_to_floating { 10.0.0.5 }"),
@@ -128,6 +137,13 @@ def handle(chain: str, position: int) -> str:
     command = ["ip", "netns", "exec", NAMESPACE, "nft", "-a", "list", "chain", "ip", "gapless", chain]
     lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.splitlines()
     return [line for line in lines if "handle" in line and "chain" not in line][position].split()[-1]
+
+
+def replace_under_its_comment(chain: str, position: int, rule: str) -> None:
+    """Another rule in the place of one, with the same comment."""
+    shown = nft(f"list chain ip gapless {chain}").splitlines()
+    comment = [line for line in shown if "comment" in line][position].partition("comment ")[2]
+    nft(f"replace rule ip gapless {chain} handle {handle(chain, position)} {rule} comment {comment}")
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -184,6 +200,63 @@ def test_a_repair_of_a_shared_network_is_told(host: Reconciler, damage: str, wha
     outcome = host.reconcile(WHOLE)
     assert outcome.changed
     assert what in outcome.what.split(", ")
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        ("rule replaced under its own comment", "LoadRules forward, ForgetUnansweredFlows"),
+        ("policy changed", "LoadRules forward, ForgetUnansweredFlows"),
+        ("routing rules flushed", "RestoreRoutingRules 32766 32767"),
+    ],
+)
+def test_a_repair_of_rules_says_what_was_altered_also_by_an_agent_that_adopts(
+    wires: Wires, host: Reconciler, damage: str, what: str
+) -> None:
+    """An agent that begins has seen nothing but the altered rules, and takes no word of theirs for it."""
+    host.reconcile(WHOLE)
+    DAMAGES[damage]()
+    another = Reconciler(wires.settings)
+    assert another.reconcile(WHOLE).what == what
+    assert not another.reconcile(WHOLE).changed
+    another.close()
+    assert not host.reconcile(WHOLE).changed
+
+
+def test_a_routing_rule_of_somebody_else_stays(host: Reconciler) -> None:
+    host.reconcile(WHOLE)
+    ip("rule add pref 100 from 10.0.0.77 lookup 100", inside=NAMESPACE)
+    before = ip("rule", inside=NAMESPACE)
+    assert not host.reconcile(WHOLE).changed
+    ip("rule delete pref 32766", inside=NAMESPACE)
+    assert host.reconcile(WHOLE).changed
+    assert ip("rule", inside=NAMESPACE) == before
+
+
+def test_routers_of_every_kind_are_listed_as_their_stand_ins_say_and_traffic_alters_nothing(
+    wires: Wires, host: Reconciler
+) -> None:
+    assert WHOLE.gateway is not None
+    bare = replace(WHOLE.gateway, port=replace(PORT_OUT, addresses=()), next_hop=None)
+    for kind in (
+        replace(WHOLE, admin_up=False),
+        replace(WHOLE, gateway=None, floating_ips=()),
+        replace(WHOLE, gateway=bare, floating_ips=()),
+        router((FLOATING_IP, "10.0.0.5"), snat=False),
+        WHOLE,
+    ):
+        host.reconcile(kind)
+        with Netlink() as netlink:
+            desired, _ = host._desired(netlink, kind, guarded=False)
+            with RouterHands(netlink, netns.path_of(ROUTER_ID), ROUTER_ID, _close, host._steer, lambda: None) as hands:
+                observed = observe_router(netlink, hands.inside, desired)
+        assert desired.ruleset is not None
+        assert observed.ruleset is not None
+        assert desired.ruleset.listed == observed.ruleset.listed != {}
+    assert works(wires)
+    another = Reconciler(wires.settings)
+    assert not another.reconcile(WHOLE).changed
+    another.close()
 
 
 def test_a_flow_that_began_while_rules_were_broken_is_translated_after_the_repair(

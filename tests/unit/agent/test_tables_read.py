@@ -9,7 +9,7 @@ import pytest
 from kernel_in_memory import with_gateway
 
 from gapless.agent.kernel import ruleset, tables
-from gapless.agent.kernel.tables import Chain, Set, Table
+from gapless.agent.kernel.tables import Chain, Rule, Set, Table
 from gapless.kernel.netlink import attribute, nested, text
 from gapless.model.router import FloatingIp
 
@@ -36,7 +36,7 @@ def as_made() -> Table:
             hook=it.hook,
             priority=it.priority,
             policy=it.policy,
-            comments=tuple(comment for _, comment in it.rules),
+            rules=tuple(Rule(comment, rule.encode()) for rule, comment in it.rules),
         )
         for it in chains
     ]
@@ -69,7 +69,7 @@ def with_map(found: Set) -> Table:
         replace(as_made(), chains=(*as_made().chains, Chain(name="theirs", type="filter", hook="input"))),
         with_chain(policy="accept"),
         with_chain(priority=5),
-        with_chain(comments=("", *as_made().chains[-1].comments)),
+        with_chain(rules=(Rule(), *as_made().chains[-1].rules)),
         with_map(translation("floating_to_fixed")),
         with_map(replace(translation("floating_to_fixed", PAIR), pairs=None)),
         with_map(replace(translation("floating_to_fixed", PAIR), flags=tables.MAP | 4)),
@@ -78,6 +78,13 @@ def with_map(found: Set) -> Table:
 )
 def test_whatever_was_changed_by_hand_is_seen(table: Table) -> None:
     assert ruleset.judge(table).fingerprint == ""
+
+
+def test_a_rule_that_does_something_else_under_its_own_comment_is_listed_otherwise() -> None:
+    made, first = ruleset.judge(as_made()), as_made().chains[-1].rules[0]
+    altered = ruleset.judge(with_chain(rules=(replace(first, expressions=b"drop"), *as_made().chains[-1].rules[1:])))
+    assert altered == made, "by its comments it is the same"
+    assert {name for name in made.listed if made.listed[name] != altered.listed[name]} == {"input"}
 
 
 def test_a_comment_is_found_among_other_notes() -> None:

@@ -51,6 +51,7 @@ from gapless.model.operation import (
     RemoveAddress,
     RemoveRoute,
     RestoreConnected,
+    RestoreRoutingRules,
     Steer,
     SteeringOperation,
     Unsteer,
@@ -287,6 +288,9 @@ class RouterHands:
                 self._queue_inside(links.raise_link(link))
             case RestoreConnected(link=link, subnet=subnet, source=source):
                 self._queue_inside(routing.restore_connected(link, self._index_of(link), subnet, source))
+            case RestoreRoutingRules(rules=rules_of_routing):
+                for rule in sorted(rules_of_routing):
+                    self._queue_inside(routing.restore_rule(rule))
             case AddRoute(route=route):
                 self._queue_inside(routing.add_route(route, self._index_of))
             case RemoveRoute(route=route):

@@ -1,4 +1,5 @@
-"""What happens in routers' namespaces, heard as it happens: links, addresses, routes, forwarding, nftables rules.
+"""What happens in routers' namespaces, heard as it happens: links, addresses, routes and the rules that lead to them,
+forwarding, nftables rules.
 
 Two sockets of the host's namespace hear all routers' (NETLINK_LISTEN_ALL_NSID): the kernel tells them of each namespace
 that has a number here, and every router's gets one. Sockets in each namespace would hear the same, at a price: every
@@ -34,13 +35,14 @@ from gapless.model.router import RouterId
 
 _SOL_NETLINK: Final = 270
 _ADD_MEMBERSHIP, _LISTEN_ALL_NSID = 1, 8
-_LINKS, _ADDRESSES, _ROUTES, _FORWARDING, _NUMBERS = 1, 5, 7, 24, 28
-"""RTNLGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV4_NETCONF, _NSID."""
+_LINKS, _ADDRESSES, _ROUTES, _ROUTING_RULES, _FORWARDING, _NUMBERS = 1, 5, 7, 8, 24, 28
+"""RTNLGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV4_RULE, _IPV4_NETCONF, _NSID."""
 _RULES: Final = 7
 """NFNLGRP_NFTABLES."""
 _NEWLINK, _DELLINK, _DELNSID = 16, 17, 89
-_SAID_OF_ROUTERS: Final = frozenset({20, 21, 24, 25, 80})
-"""An address, a route, a setting: RTM_NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE, _NEWNETCONF."""
+_SAID_OF_ROUTERS: Final = frozenset({20, 21, 24, 25, 33, 80})
+"""An address, a route, a routing rule that went, a setting: RTM_NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE, _DELRULE,
+_NEWNETCONF."""
 _NEWGEN, _NEWSETELEM, _DELSETELEM = 10 << 8 | 15, 10 << 8 | 12, 10 << 8 | 14
 """A transaction is over; elements came or went."""
 _NSID_OF: Final = 1
@@ -87,7 +89,12 @@ class RouterEvents:
         opened: list[socket.socket] = []
         try:
             for family, groups, program, is_everywhere in (
-                (ROUTE, (_LINKS, _ADDRESSES, _ROUTES, _FORWARDING, _NUMBERS), filters.NO_HOSTS_ENDS, True),
+                (
+                    ROUTE,
+                    (_LINKS, _ADDRESSES, _ROUTES, _ROUTING_RULES, _FORWARDING, _NUMBERS),
+                    filters.NO_HOSTS_ENDS,
+                    True,
+                ),
                 (NETFILTER, (_RULES,), filters.only(_NEWGEN, by_others_than=comm.BEAT), True),
                 (NETFILTER, (_RULES,), filters.all_but(_NEWGEN, _NEWSETELEM, _DELSETELEM), False),
             ):

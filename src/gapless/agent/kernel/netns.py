@@ -32,6 +32,7 @@ __all__ = [
     "delete",
     "enter",
     "go_into",
+    "go_into_new",
     "in_own_thread",
     "is_namespace",
     "names",
@@ -123,6 +124,14 @@ def create(path: Path, settings: Mapping[str, str], inside: Callable[[dict[str, 
         return inside(written)
 
     return in_own_thread(make, about)
+
+
+def go_into_new() -> None:
+    """Take the calling thread, which is used for nothing else, into a new namespace, without a name, that ends when
+    nobody is in it any more. Raises Unavailable.
+    """
+    with refusals.told("make a namespace without a name", Trying.NAMESPACE):
+        check(_libc.unshare(_CLONE_NEWNET))
 
 
 def delete(path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Final, Self
 from gapless.agent.kernel import arp, links, netns, routing, ruleset
 from gapless.agent.kernel.links import KernelLink
 from gapless.agent.kernel.nft import Nft
-from gapless.core.dataplane.desired import SETTINGS, tap_of
+from gapless.core.dataplane.desired import ROUTING_RULES, SETTINGS, tap_of
 from gapless.errors import Unavailable
 from gapless.kernel.netlink import NETFILTER, Netlink
 from gapless.model.leaf import Leaf, Plugged
@@ -125,6 +125,7 @@ def observe_router(
         },
         taps=taps,
         routes=routes.ours,
+        routing_rules=routing.rules(inside.netlink) & ROUTING_RULES,
     )
 
 

@@ -1,6 +1,6 @@
-"""Addresses and routes in rtnetlink. Our routes carry our own protocol number, so that a foreign one is never taken
-for ours; connected routes are the kernel's, and are put back as it makes them. Formats: linux/if_addr.h,
-linux/rtnetlink.h.
+"""Addresses, routes and routing rules in rtnetlink. Our routes carry our own protocol number, so that a foreign one is
+never taken for ours; connected routes and the rules of a new namespace are the kernel's, and are put back as it makes
+them. Formats: linux/if_addr.h, linux/rtnetlink.h, linux/fib_rules.h.
 """
 
 import errno
@@ -20,20 +20,27 @@ from gapless.kernel.netlink import (
     as_u32,
     attribute,
     attributes,
+    u8,
     u32,
 )
-from gapless.model.observed import Hop, KernelRoute
+from gapless.model.observed import Hop, KernelRoute, RoutingRule
 
 PROTOCOL = 77
 """`proto 77` in `ip route`: installed by Gapless (numbers below 128 that no daemon of iproute2's list uses)."""
 
 _NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
 _NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
+_NEWRULE, _GETRULE = 32, 34
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_MULTIPATH = 1, 4, 5, 7, 9
 _BY_KERNEL = 2
 """RTPROT_KERNEL, `proto kernel`: made by the kernel with an address."""
 _MAIN_TABLE, _UNICAST = 254, 1
+_TO_TABLE = 1
+"""FR_ACT_TO_TBL: the rule says where to look."""
+_FRA_PRIORITY, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE, _FRA_PROTOCOL = 6, 14, 15, 21
+_OF_PLAIN_RULES = frozenset({_FRA_PRIORITY, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE, _FRA_PROTOCOL})
+_SUPPRESSES_NOTHING = 0xFFFFFFFF
 _SCOPE_UNIVERSE, _SCOPE_LINK = 0, 253
 _DEAD, _ON_LINK = 0x1, 0x4
 _NO_TABLE = frozenset({errno.ENOENT})
@@ -179,3 +186,30 @@ def _hops(of_route: Mapping[int, bytes], flags: int, names: Mapping[int, str]) -
         if gateway is not None and index in names and not flags & _DEAD
     )
     return tuple(sorted(hops))
+
+
+def rules(netlink: Netlink) -> frozenset[RoutingRule]:
+    """The routing rules for IPv4 that send every packet to a table, and nothing else."""
+    header = _RTMSG.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+    return frozenset(filter(None, map(_rule, netlink.dump(_GETRULE, header, "list routing rules"))))
+
+
+def restore_rule(rule: RoutingRule) -> Request:
+    """Put back a routing rule of the kernel's; fine if it is there."""
+    body = _RTMSG.pack(socket.AF_INET, 0, 0, 0, min(rule.table, 255), 0, 0, _TO_TABLE, 0)
+    body += u32(_FRA_PRIORITY, rule.priority) + u32(_FRA_TABLE, rule.table) + u8(_FRA_PROTOCOL, _BY_KERNEL)
+    about = f"restore the routing rule for table {rule.table}"
+    return Request(_NEWRULE, CREATE | EXCLUSIVE, body, about, frozenset({errno.EEXIST}))
+
+
+def _rule(message: bytes) -> RoutingRule | None:
+    """None for one that asks for anything, or does more or less than to look into a table."""
+    _, to_length, from_length, tos, table, _, _, action, flags = _RTMSG.unpack_from(message)
+    found = attributes(message, _RTMSG.size)
+    suppressed = as_u32(found.get(_FRA_SUPPRESS_PREFIXLEN, b"\xff" * 4))
+    if to_length or from_length or tos or flags or action != _TO_TABLE or suppressed != _SUPPRESSES_NOTHING:
+        return None
+    if not found.keys() <= _OF_PLAIN_RULES:
+        return None
+    table = as_u32(found[_FRA_TABLE]) if _FRA_TABLE in found else table
+    return RoutingRule(priority=as_u32(found.get(_FRA_PRIORITY, b"")), table=table)

@@ -11,9 +11,9 @@ What the rules mean:
 
 How the kernel's copy is known to be the right one: the table holds an empty chain whose name carries a digest of the
 text and of its shape. The shape is taken again from the kernel: chains with hooks, priorities and policies, and each
-rule's comment, in order. A rule that is deleted, added, moved or replaced by hand changes it, because a rule typed by
-hand does not carry our comment. Map elements are compared one by one. So the rules need not be parsed, and nothing
-depends on how some version of nftables prints them.
+rule's comment, in order. What the rules do, whatever their comments say, is held against what the same kernel lists of
+the same rules (`reference`). Map elements are compared one by one. So the rules need not be parsed, and nothing depends
+on how some version of nftables prints them.
 
 A namespace's kernel counts its transactions. While none has followed the last look, nothing is read again (`Seen`).
 
@@ -176,7 +176,7 @@ class Seen:
 
 
 def judge(table: Table) -> Ruleset:
-    """What our table says."""
+    """What our table says, and how the kernel lists its chains."""
     translations = {it.name: _pairs(it) for it in table.sets}
     floating = translations.get(_FLOATING) or frozenset()
     seals = [chain.name.removeprefix(_SEAL) for chain in table.chains if chain.name.startswith(_SEAL)]
@@ -187,13 +187,25 @@ def judge(table: Table) -> Ruleset:
         and translations == {_FLOATING: floating, _FIXED: frozenset((fixed, outer) for outer, fixed in floating)}
         and seals[0].partition("_")[2] == _digest(_observed_shape(table.chains))
     )
-    return Ruleset(fingerprint=seals[0] if is_untouched else "", floating=floating)
+    return Ruleset(fingerprint=seals[0] if is_untouched else "", floating=floating, listed=listed_digests(table.chains))
+
+
+def listed_digests(chains: Iterable[tables.Chain]) -> dict[str, str]:
+    """Of chains that packets meet by themselves, as the kernel lists them: a digest each, by name."""
+    return {it.name: _listed(it) for it in chains if it.hook}
+
+
+def _listed(chain: tables.Chain) -> str:
+    parts = [_observed_chain(chain).encode(), *(rule.expressions for rule in chain.rules)]
+    return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()[:16]
 
 
 def _observed_shape(chains: Iterable[tables.Chain]) -> str:
-    return "\n".join(
-        sorted(_shape(it.name, it.type, it.hook, it.priority, it.policy, it.comments) for it in chains if it.hook)
-    )
+    return "\n".join(sorted(_observed_chain(it) for it in chains if it.hook))
+
+
+def _observed_chain(it: tables.Chain) -> str:
+    return _shape(it.name, it.type, it.hook, it.priority, it.policy, (rule.comment for rule in it.rules))
 
 
 def _shape(name: str, type_: str, hook: str, priority: int, policy: str, comments: Iterable[str]) -> str:

@@ -36,9 +36,19 @@ _PADDING, _ELEMENT_FLAGS = 8, 3
 _DORMANT = 0x1
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule as the kernel lists it. Of what we load, nothing in it counts or changes by itself."""
+
+    comment: str = ""
+    """"" for a rule without one."""
+    expressions: bytes = b""
+    """What it does, in the kernel's own form (NFTA_RULE_EXPRESSIONS)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """A chain, with its rules' comments, in order; "" for a rule without one."""
+    """A chain, with its rules, in order."""
 
     name: str
     type: str = ""
@@ -46,7 +56,7 @@ class Chain:
     """Of a base chain; "" of one that rules go to."""
     priority: int = 0
     policy: str = ""
-    comments: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +90,12 @@ def read(netlink: Netlink, family: int, name: str) -> Table | None:
     found = _find(netlink, family, name)
     if found is None:
         return None
-    comments: dict[str, list[str]] = {}
+    rules: dict[str, list[Rule]] = {}
     for rule in _dump(netlink, _GETRULE, named, name):
-        comments.setdefault(_text(rule, 2), []).append(_comment(rule.get(7, b"")))
+        rules.setdefault(_text(rule, 2), []).append(Rule(_comment(rule.get(7, b"")), rule.get(4, b"")))
     return Table(
         flags=_number(found, 2),
-        chains=tuple(_chain(it, comments.get(_text(it, 3), ())) for it in _dump(netlink, _GETCHAIN, head, name)),
+        chains=tuple(_chain(it, rules.get(_text(it, 3), ())) for it in _dump(netlink, _GETCHAIN, head, name)),
         sets=tuple(_set(netlink, it, named) for it in _dump(netlink, _GETSET, named, name)),
         others=sum(1 for kind in (_GETOBJ, _GETFLOWTABLE) for _ in _dump(netlink, kind, named, name)),
     )
@@ -124,10 +134,10 @@ def _dump(netlink: Netlink, kind: int, body: bytes, table: str) -> Iterator[Mapp
             yield found
 
 
-def _chain(found: Mapping[int, bytes], comments: Sequence[str]) -> Chain:
+def _chain(found: Mapping[int, bytes], rules: Sequence[Rule]) -> Chain:
     name = _text(found, 3)
     if 4 not in found:
-        return Chain(name=name, comments=tuple(comments))
+        return Chain(name=name, rules=tuple(rules))
     hook = attributes(found[4])
     return Chain(
         name=name,
@@ -135,7 +145,7 @@ def _chain(found: Mapping[int, bytes], comments: Sequence[str]) -> Chain:
         hook=_word(_HOOKS, _number(hook, 1)),
         priority=struct.unpack("!i", hook.get(2, bytes(4))[:4])[0],
         policy=_word(_POLICIES, _number(found, 5)),
-        comments=tuple(comments),
+        rules=tuple(rules),
     )
 
 

@@ -17,6 +17,7 @@ from gapless.model.observed import (
     KernelRouter,
     Link,
     NamespaceState,
+    RoutingRule,
     Ruleset,
     Tap,
 )
@@ -45,6 +46,16 @@ SETTINGS: Mapping[str, str] = {
     "netfilter/nf_conntrack_events": "1",
 }
 """sysctls of every router's namespace. Links that are made in it later inherit them (ADR 27)."""
+
+ROUTING_RULES = frozenset(
+    (
+        RoutingRule(priority=0, table=255),
+        RoutingRule(priority=32766, table=254),
+        RoutingRule(priority=32767, table=253),
+    )
+)
+"""Those that a namespace begins with, for the tables `local`, `main` and `default` (`fib_default_rules_init`,
+net/ipv4/fib_rules.c)."""
 
 DEFAULT_ROUTE = IPv4Network("0.0.0.0/0")
 
@@ -92,9 +103,10 @@ def desired_router(
 
     A router that is administratively down is a namespace with rules that drop everything, and no interface.
     """
-    empty = KernelRouter(namespace=NamespaceState.OURS, settings=SETTINGS, ruleset=ruleset)
     if not router.admin_up:
-        return empty
+        return KernelRouter(
+            namespace=NamespaceState.OURS, settings=SETTINGS, ruleset=ruleset, routing_rules=ROUTING_RULES
+        )
     ports = [(tenant_link(port.id), port, frozenset(port.addresses)) for port in router.ports]
     if router.gateway is not None:
         floating = frozenset(IPv4Interface((ip.address, 32)) for ip in router.floating_ips)
@@ -123,6 +135,7 @@ def desired_router(
         links=links,
         taps=taps,
         routes=routes,
+        routing_rules=ROUTING_RULES,
         steering=_steering(router, routes, outside) if outside is not None else frozenset(),
     )
 

@@ -20,7 +20,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from gapless.core.dataplane.desired import tap_of
 from gapless.errors import Unavailable
-from gapless.model.observed import GATEWAY_PREFIX, KernelRouter, Link, NamespaceState, Tap
+from gapless.model.observed import GATEWAY_PREFIX, KernelRouter, Link, NamespaceState, Ruleset, Tap
 from gapless.model.operation import (
     AddAddress,
     AddRoute,
@@ -45,6 +45,7 @@ from gapless.model.operation import (
     RemoveAddress,
     RemoveRoute,
     RestoreConnected,
+    RestoreRoutingRules,
     Steer,
     Unsteer,
 )
@@ -64,6 +65,7 @@ def diff(desired: KernelRouter, observed: KernelRouter) -> tuple[Operation, ...]
         *_remove_stale_addresses(desired, observed, kept),
         *_rules(desired, observed),
         *_settings(desired, observed),
+        *_routing_rules(desired, observed),
         *_steer(desired, observed),
         *_pairs(desired, observed, kept),
         *_attach(desired, observed, kept),
@@ -117,13 +119,24 @@ def _remove_stale_addresses(desired: KernelRouter, observed: KernelRouter, kept:
 
 
 def _rules(desired: KernelRouter, observed: KernelRouter) -> Iterator[Operation]:
-    if desired.ruleset is not None and desired.ruleset != observed.ruleset:
-        yield LoadRules(ruleset=desired.ruleset, replace=observed.ruleset is not None)
+    altered = _altered_chains(desired.ruleset, observed.ruleset)
+    if desired.ruleset is not None and (desired.ruleset != observed.ruleset or altered):
+        yield LoadRules(ruleset=desired.ruleset, replace=observed.ruleset is not None, altered=altered)
     for address in _addresses_that_changed_meaning(desired, observed):
         yield ForgetFlows(address=address)
-    rules_were_broken = observed.ruleset is None or not observed.ruleset.fingerprint
+    rules_were_broken = observed.ruleset is None or not observed.ruleset.fingerprint or bool(altered)
     if rules_were_broken and any(link.up for link in observed.links.values()):
         yield ForgetUnansweredFlows()
+
+
+def _altered_chains(wanted: Ruleset | None, found: Ruleset | None) -> tuple[str, ...]:
+    """Chains that are not listed as the kernel lists those that are wanted, though the same rules were loaded, as far
+    as is known.
+    """
+    if wanted is None or found is None or not wanted.listed or found.fingerprint not in ("", wanted.fingerprint):
+        return ()
+    names = sorted(wanted.listed.keys() | found.listed.keys())
+    return tuple(name for name in names if wanted.listed.get(name) != found.listed.get(name))
 
 
 def _addresses_that_changed_meaning(desired: KernelRouter, observed: KernelRouter) -> list[IPv4Address]:
@@ -152,6 +165,15 @@ def _settings(desired: KernelRouter, observed: KernelRouter) -> Iterator[Operati
             changed[f"ipv4/conf/{name}/forwarding"] = "1"
     if changed:
         yield ChangeSettings(settings=changed)
+
+
+def _routing_rules(desired: KernelRouter, observed: KernelRouter) -> Iterator[Operation]:
+    """After our own rules, which packets meet once they are routed; before routes, whose next hops are looked up by
+    them.
+    """
+    missing = desired.routing_rules - observed.routing_rules
+    if missing and observed.namespace is not NamespaceState.ABSENT:  # a namespace is made with them
+        yield RestoreRoutingRules(rules=missing)
 
 
 def _pairs(desired: KernelRouter, observed: KernelRouter, kept: frozenset[str]) -> Iterator[Operation]:

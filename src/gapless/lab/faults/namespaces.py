@@ -122,6 +122,34 @@ class RulesAsleep(_Namespace):
         await shell.run("nsenter", f"--net={path}", "--", "nft", "add table ip gapless { flags dormant; }")
 
 
+class RulesAltered(_Namespace):
+    """A rule drops what it let pass, and is called what it was called: who reads comments sees nothing."""
+
+    name: ClassVar[str] = "namespace-rules-altered"
+    summary = "a rule of a host's routers is altered under its own comment, so that nothing is forwarded"
+
+    async def damage(self, host: Host, router_id: str, path: Path) -> None:
+        """Replace the first rule that what is forwarded meets."""
+        del host, router_id
+        inside = ("nsenter", f"--net={path}", "--", "nft")
+        shown = await shell.run(*inside, "-a", "list", "chain", "ip", "gapless", "forward")
+        rule = next(line for line in shown.splitlines() if " comment " in line)
+        comment, _, handle = rule.partition(" comment ")[2].partition(" # handle ")
+        await shell.run(*inside, f"replace rule ip gapless forward handle {handle} drop comment {comment}")
+
+
+class RoutingRulesFlushed(_Namespace):
+    """`ip rule flush` in the namespace: its routes are there, and nothing leads to them."""
+
+    name: ClassVar[str] = "namespace-routing-rules-flushed"
+    summary = "the routing rules of a host's routers are flushed"
+
+    async def damage(self, host: Host, router_id: str, path: Path) -> None:
+        """Flush them."""
+        del host, router_id
+        await _ip(path, "rule", "flush")
+
+
 class ForwardingOff(_Namespace):
     """`sysctl net.ipv4.ip_forward=0` in the namespace."""
 

@@ -10,6 +10,7 @@ from gapless.core.dataplane.diff import diff
 from gapless.errors import Unavailable
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.observed import ABSENT, KernelRoute, KernelRouter, NamespaceState, Ruleset, Tap
+from gapless.model.operation import ForgetUnansweredFlows, LoadRules, RestoreRoutingRules
 from gapless.model.router import FloatingIp, Gateway, Route, Router, RouterId, RouterPort
 
 TENANT = Network(id=NetworkId("tenant"), type=NetworkType.VXLAN, mtu=1450, segmentation_id=7)
@@ -119,6 +120,32 @@ def test_rules_changed_by_hand_are_replaced_and_flows_that_began_meanwhile_begin
     assert right.ruleset is not None
     changed = replace(right, ruleset=replace(right.ruleset, fingerprint=""))
     assert plan(ROUTER, changed) == ["LoadRules", "ForgetUnansweredFlows"]
+
+
+def test_rules_that_are_listed_otherwise_are_replaced_and_the_plan_says_which_chains() -> None:
+    right = desired_of(ROUTER)
+    assert right.ruleset is not None
+    rules = replace(right.ruleset, listed={"forward": "as it should be", "postrouting": "as it should be"})
+    altered = replace(rules, listed={"forward": "altered", "postrouting": "as it should be", "theirs": "new"})
+    plan = diff(replace(right, ruleset=rules), replace(right, ruleset=altered))
+    load = LoadRules(ruleset=rules, replace=True, altered=("forward", "theirs"))
+    assert plan == (load, ForgetUnansweredFlows())
+    assert diff(replace(right, ruleset=rules), replace(right, ruleset=rules)) == ()
+
+
+def test_rules_are_not_held_against_a_listing_that_nobody_knows() -> None:
+    right = desired_of(ROUTER)
+    assert right.ruleset is not None
+    observed = replace(right, ruleset=replace(right.ruleset, listed={"forward": "whatever"}))
+    assert diff(right, observed) == ()
+
+
+def test_routing_rules_that_were_flushed_come_back_after_rules_and_before_routes() -> None:
+    right = desired_of(ROUTER)
+    flushed = replace(right, ruleset=None, routes=frozenset(), routing_rules=frozenset({min(right.routing_rules)}))
+    assert plan(ROUTER, flushed) == ["LoadRules", "ForgetUnansweredFlows", "RestoreRoutingRules", "AddRoute"]
+    (restored,) = [it for it in diff(right, flushed) if isinstance(it, RestoreRoutingRules)]
+    assert {it.table for it in restored.rules} == {253, 254}
 
 
 def test_a_route_that_changes_its_next_hop_is_replaced_and_never_missing() -> None:

@@ -1,0 +1,120 @@
+"""How this kernel lists the rules that a router should have: what the rules that it has are held against (ADR 29).
+
+What the kernel lists depends on the library that loads the rules, and a router's own table, which may be altered, is no
+witness for itself. So rules are loaded into a namespace that nobody else has, are listed there, and the namespace is
+given up. Routers differ by the name of their gateway's link and by its address, and there are but a handful of rulesets
+otherwise: one router stands in for all that have the same, and name and address are put right in what the kernel lists
+of it. Elements of maps are no part of it: they are compared one by one.
+
+The rule: no router is called altered for what was not proved. What one stand-in says of a second one has to be what the
+kernel lists of that, or nothing is known of these rules; then they are known by their comments alone, and that is told.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface
+from typing import Final
+
+from gapless.agent.kernel import netns, ruleset, tables
+from gapless.agent.kernel.nft import Nft
+from gapless.agent.kernel.tables import Chain
+from gapless.core.dataplane.desired import gateway_link
+from gapless.errors import Unavailable
+from gapless.kernel.netlink import NETFILTER, Netlink
+from gapless.model.network import PortId
+from gapless.model.router import Router
+from gapless.observe.log import get_logger
+
+_NAME_BYTES: Final = 16
+"""How long an interface's name is in a rule, with its zeros (IFNAMSIZ)."""
+_STAND_INS: Final = (
+    (PortId("stand-in--a"), IPv4Address("203.0.113.254")),
+    (PortId("stand-in--b"), IPv4Address("198.51.100.253")),
+)
+"""Ports and addresses that no other bytes of a rule look like."""
+
+
+class Reference:
+    """What is known of rulesets, by the text of a router that stands in for others. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._chains: dict[str, tuple[Chain, ...]] = {}
+        self._lock = threading.Lock()
+        self._has_failed = False
+        self._log = get_logger()
+
+    def of(self, router: Router) -> Mapping[str, str]:
+        """The digests of a router's chains as the kernel is to list them; none where that cannot be found out now."""
+        stand_in = _standing_in(router, *_STAND_INS[0])
+        text = ruleset.render(stand_in).text
+        try:
+            with self._lock:
+                if text not in self._chains:
+                    self._chains[text] = _proved(stand_in, _standing_in(router, *_STAND_INS[1]))
+                self._has_failed = False
+        except Unavailable as error:
+            if not self._has_failed:
+                self._log.warning("rules of routers are known by their comments alone", reason=str(error))
+            self._has_failed = True
+            return {}
+        return ruleset.listed_digests(_of_another(self._chains[text], stand_in, router))
+
+
+def _standing_in(router: Router, port_id: PortId, address: IPv4Address) -> Router:
+    """A router with the same rules but for names and addresses."""
+    gateway = router.gateway
+    if gateway is not None:
+        addresses = tuple(IPv4Interface(address) for _ in gateway.port.addresses[:1])
+        gateway = replace(gateway, port=replace(gateway.port, id=port_id, addresses=addresses))
+    return replace(router, gateway=gateway, floating_ips=())
+
+
+def _proved(stand_in: Router, other: Router) -> tuple[Chain, ...]:
+    """How the kernel lists the rules of a stand-in. Raises Unavailable where it cannot be asked, or where those of
+    another are not listed alike.
+    """
+    texts = [ruleset.render(it).text for it in (stand_in, other)]
+    first, second = netns.in_own_thread(lambda: [_listed(text) for text in texts], "list rules in a namespace apart")
+    if _of_another(first, stand_in, other) != second:
+        raise Unavailable("the kernel lists rules that differ by a name and an address in some other way, too")
+    return first
+
+
+def _listed(text: str) -> tuple[Chain, ...]:
+    """How the kernel lists the chains of these rules that packets meet by themselves. The calling thread is used for
+    nothing else.
+    """
+    netns.go_into_new()
+    with Nft() as nft, Netlink(NETFILTER) as netlink:
+        nft.transact(text, "load rules to list them")
+        table = tables.read(netlink, tables.IPV4, ruleset.TABLE)
+    if table is None:
+        raise Unavailable("rules that were loaded are not listed")
+    return tuple(it for it in table.chains if it.hook)
+
+
+def _of_another(chains: Sequence[Chain], stand_in: Router, router: Router) -> tuple[Chain, ...]:
+    """What is listed of a stand-in, as it is listed of another router with the same rules."""
+    changes = list(zip(_own_words(stand_in), _own_words(router), strict=True))
+    if not changes:
+        return tuple(chains)
+
+    def changed(expressions: bytes) -> bytes:
+        for was, becomes in changes:
+            expressions = expressions.replace(was, becomes)
+        return expressions
+
+    return tuple(
+        replace(it, rules=tuple(replace(rule, expressions=changed(rule.expressions)) for rule in it.rules))
+        for it in chains
+    )
+
+
+def _own_words(router: Router) -> list[bytes]:
+    """What of a router's rules is its own, as the kernel has it: the name of its gateway's link, and the address."""
+    if router.gateway is None:
+        return []
+    port = router.gateway.port
+    name = gateway_link(port.id).encode().ljust(_NAME_BYTES, b"\0")
+    return [name, *(held.ip.packed for held in port.addresses[:1])]

@@ -1,0 +1,106 @@
+"""What rules are held against, with a kernel that lists what the test says; no namespace is made."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface
+
+import pytest
+from kernel_in_memory import with_gateway
+
+from gapless.agent.kernel import reference, ruleset
+from gapless.agent.kernel.reference import Reference
+from gapless.agent.kernel.tables import Chain, Rule
+from gapless.core.dataplane.desired import gateway_link
+from gapless.errors import Unavailable
+from gapless.model.network import PortId
+from gapless.model.router import FloatingIp, Router
+
+ROUTER = with_gateway("r1").router
+assert ROUTER.gateway is not None
+OTHER = replace(
+    ROUTER,
+    gateway=replace(
+        ROUTER.gateway,
+        port=replace(ROUTER.gateway.port, id=PortId("another"), addresses=(IPv4Interface("203.0.113.99/24"),)),
+    ),
+    floating_ips=(FloatingIp(id="f", address=IPv4Address("203.0.113.20"), fixed_address=IPv4Address("10.0.0.5")),),
+)
+
+
+def as_the_kernel_lists(text: str) -> tuple[Chain, ...]:
+    """One chain with one rule: the name and the address in the text, in the kernel's form."""
+    words = text.replace('"', " ").replace(";", " ").split()
+    name = next((it for it in words if it.startswith("qg-")), "")
+    address = next(
+        (words[at + 2] for at, it in enumerate(words) if it == "snat" and words[at + 2][0].isdigit()), "0.0.0.0"
+    )
+    known = f"{name:\0<16}".encode() + IPv4Address(address).packed
+    return (Chain(name="postrouting", type="nat", hook="postrouting", rules=(Rule("SNAT", b"oif" + known),)),)
+
+
+def listing(monkeypatch: pytest.MonkeyPatch, lists: Callable[[str], tuple[Chain, ...]]) -> list[str]:
+    """What is loaded to be listed, as it grows."""
+    loaded: list[str] = []
+
+    def listed(text: str) -> tuple[Chain, ...]:
+        loaded.append(text)
+        return lists(text)
+
+    monkeypatch.setattr(reference, "_listed", listed)
+    return loaded
+
+
+def directly(router: Router) -> Mapping[str, str]:
+    return ruleset.listed_digests(as_the_kernel_lists(ruleset.render(router).text))
+
+
+def test_routers_that_differ_by_names_and_addresses_are_known_by_one_that_stands_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = listing(monkeypatch, as_the_kernel_lists)
+    known = Reference()
+    assert known.of(ROUTER) == directly(ROUTER)
+    assert known.of(OTHER) == directly(OTHER) != directly(ROUTER)
+    assert len(loaded) == 2, "a stand-in, and one that it is proved with"
+    assert gateway_link(ROUTER.gateway.port.id) not in "".join(loaded)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [replace(ROUTER, admin_up=False), replace(ROUTER, gateway=None)],
+    ids=["down", "without a gateway"],
+)
+def test_routers_with_other_rules_have_stand_ins_of_their_own(monkeypatch: pytest.MonkeyPatch, changed: Router) -> None:
+    loaded = listing(monkeypatch, as_the_kernel_lists)
+    known = Reference()
+    known.of(ROUTER)
+    known.of(changed)
+    assert len(set(loaded)) == 3, "both stand-ins of the second are the same"
+
+
+def test_a_kernel_that_lists_a_name_in_another_form_too_is_no_witness(
+    monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
+) -> None:
+    def by_hash(text: str) -> tuple[Chain, ...]:
+        (chain,) = as_the_kernel_lists(text)
+        return (replace(chain, rules=(*chain.rules, Rule("", str(hash(text)).encode()))),)
+
+    listing(monkeypatch, by_hash)
+    known = Reference()
+    assert known.of(ROUTER) == known.of(OTHER) == {}
+    assert len([line for line in log_lines if "known by their comments alone" in line]) == 1
+
+
+def test_where_no_namespace_is_to_be_had_nothing_is_known_until_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_full = True
+
+    def lists(text: str) -> tuple[Chain, ...]:
+        if is_full:
+            raise Unavailable("make a namespace without a name: no more")
+        return as_the_kernel_lists(text)
+
+    listing(monkeypatch, lists)
+    known = Reference()
+    assert known.of(ROUTER) == {}
+    is_full = False
+    assert known.of(ROUTER) == directly(ROUTER)
