@@ -142,7 +142,7 @@ class UplinksSeen:
     unsure: frozenset[str] = frozenset()
     """The gateways that never answered: they are not lost, and nobody should come here for them."""
     used: frozenset[str] = frozenset()
-    """All that are looked at, lost or not."""
+    """Those that routers use which are active here, lost or not; may be left out while nothing is lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,6 +116,8 @@ class Driver:
         self._told_open: dict[RouterId, Epoch] = {}
         self._uplinks = uplinks
         self._ways = Ways()
+        self._ways_used: frozenset[Way] = frozenset()
+        """While some are lost: those that open routers use."""
         self._networks = dict(zip(begin.uplinks, begin.networks, strict=False))
         self._settled = 0
         self._level: wire.Level | None = None
@@ -211,9 +213,10 @@ class Driver:
 
     def _look_at_uplinks(self, now: float) -> None:
         found, before = self._uplinks.look(now), self._ways
-        if found == before:
+        used = self._hands.ways_used() & found.watched if found.lost else frozenset()
+        if (found, used) == (before, self._ways_used):
             return
-        self._ways = found
+        self._ways, self._ways_used = found, used
         if found.trouble != before.trouble:
             self._chat(words.uplinks(found.trouble))
         seen = UplinksSeen(
@@ -221,7 +224,7 @@ class Driver:
             carriers=self._names({each for each in found.lost if each[1] is None}),
             gateways=self._names({each for each in found.lost if each[1] is not None}),
             unsure=self._names(found.unsure),
-            used=self._names(found.used),
+            used=self._names(used),
         )
         self._handle(seen, self._clock())  # The kernel took its time.
 

@@ -101,12 +101,12 @@ class Uplinks:
                 self._ask(name, gateway)
 
     def _judge(self) -> Ways:
-        used: frozenset[Way] = frozenset((name, None) for name in self._interfaces) | self._gateways.keys()
+        watched: frozenset[Way] = frozenset((name, None) for name in self._interfaces) | self._gateways.keys()
         silent = {each for each, reachability in self._gateways.items() if reachability.is_lost}
-        lost = frozenset(each for each in used if each in silent or each[0] in self._cut)
+        lost = frozenset(each for each in watched if each in silent or each[0] in self._cut)
         silent_so_far = {each for each, reachability in self._gateways.items() if reachability.is_unknown}
         unsure: frozenset[Way] = frozenset((name, None) for name in self._idle) | silent_so_far
-        return Ways(trouble=self._words(silent), used=used, lost=lost, unsure=unsure)
+        return Ways(trouble=self._words(silent), watched=watched, lost=lost, unsure=unsure)
 
     def _words(self, silent: Collection[tuple[str, IPv4Address]]) -> str:
         if self._cut:
