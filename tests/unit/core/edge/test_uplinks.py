@@ -1,49 +1,14 @@
-"""What is known of a gateway by its answers, and of successors by what they say."""
+"""What is known of successors by what they say."""
 
 from collections.abc import Iterable
 
-from gapless.core.edge.uplinks import CARRIER_S, MISSES, QUESTION_S, TELL_INTERVALS, Reachability, WaysOut, as_bits
+from gapless.core.edge.gateways import QUESTION_S
+from gapless.core.edge.uplinks import CARRIER_S, TELL_INTERVALS, WaysOut, as_bits
 from gapless.model.host import HostName
 
 A, B = HostName("a"), HostName("b")
 INTERVAL_S = 0.05
 COUNTS_S = 3 * TELL_INTERVALS * INTERVAL_S
-
-
-def asked(gateway: Reachability, times: int) -> Reachability:
-    for _ in range(times):
-        gateway.asked()
-    return gateway
-
-
-def test_a_gateway_that_never_answered_is_not_judged() -> None:
-    assert not asked(Reachability(), 1000).is_lost
-
-
-def test_a_gateway_that_answered_is_lost_when_it_misses_too_many_in_a_row() -> None:
-    gateway = asked(Reachability(), 1)
-    gateway.answered()
-    # The last question is on its way still: it is not a miss yet.
-    assert not asked(gateway, MISSES).is_lost
-    assert asked(gateway, 1).is_lost
-
-
-def test_one_answer_brings_it_back_and_the_count_begins_anew() -> None:
-    gateway = asked(Reachability(), 1)
-    gateway.answered()
-    assert asked(gateway, 10 * MISSES).is_lost
-    gateway.answered()
-    assert not gateway.is_lost
-    assert not asked(gateway, MISSES).is_lost
-    assert asked(gateway, 1).is_lost
-
-
-def test_a_question_that_was_not_answered_before_the_next_one_makes_its_address_doubtful() -> None:
-    gateway = asked(Reachability(), 1)
-    assert not gateway.is_doubtful, "it has had no time to answer"
-    assert asked(gateway, 1).is_doubtful
-    gateway.answered()
-    assert not gateway.is_doubtful
 
 
 NET, OTHER = "external", "other"
