@@ -469,6 +469,20 @@ def test_how_late_beats_were_is_counted_since_the_start(net: Net) -> None:
     assert rhythms[-1].late_s >= rhythms[0].late_s >= 0
 
 
+def test_what_was_granted_and_what_led_to_nothing_is_told_with_it(net: Net) -> None:
+    """Of three arbiters one is gone, so a third of what is asked is not granted."""
+    host, gone = net.hosts[NAMES[0]], net.hosts[NAMES[2]]
+    gone.is_up = False
+    net.run(1.5)
+    before = host.heard(wire.Rhythm)[-1].counts
+    net.run(3.0)
+    counts = host.heard(wire.Rhythm)[-1].counts
+    asked, granted = counts["asked"] - before["asked"], counts["granted"] - before["granted"]
+    assert asked / 3 >= 3.0 / DEFAULT.interval_s - 1
+    assert abs(granted - asked * 2 / 3) <= 2, "one answer may be on its way"
+    assert counts["late_grants"] == before["late_grants"]
+
+
 def test_a_host_whose_disk_was_restored_from_an_old_copy_rises_above_what_was_heard(net: Net) -> None:
     """What it says is dropped, as what somebody replays would be; and it is told so."""
     host = net.hosts[NAMES[0]]

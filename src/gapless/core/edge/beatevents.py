@@ -340,8 +340,12 @@ BeatEffect = Send | HoldLease | Withdraw | NeedIncarnation | Activate | Deactiva
 
 @dataclass(slots=True)
 class Counters:
-    """Datagrams and plans that led to nothing, since the sentinel's start."""
+    """What one life of a beat has asked and been granted, and what led to nothing; shown with a host's figures."""
 
+    asked: int = 0
+    """Renewals, one for each arbiter."""
+    granted: int = 0
+    """Of these, what was granted in time."""
     late_grants: int = 0
     """Answers to a renewal that is older than a lease, or of an earlier incarnation."""
     late_answers: int = 0

@@ -9,6 +9,7 @@ in parts, and the beat goes between them.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict
 from ipaddress import IPv4Address
 from typing import Protocol, TypeVar
 
@@ -241,6 +242,7 @@ class Driver:
             late=lateness.counts(),
             late_s=round(lateness.sum_s, 6),
             dropped=dict(self._dropped),
+            counts=asdict(self._beat.counters),
         )
         self._chat(rhythm)
         self._beats = 0
