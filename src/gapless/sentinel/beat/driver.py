@@ -147,7 +147,11 @@ class Driver:
                 self._handle(Belated(sender=error.sender, highest=error.highest), now)
             return
         self._healed.heard(datagram.sender, now)
-        self._handle(Received(datagram=datagram), now)
+        self._now = now
+        kernel = self._send_off(self._turn(Received(datagram=datagram), now))
+        # Most datagrams ask nothing of the kernel, and so change nothing that the sentinel is told.
+        if kernel or self._hands.is_held_up:
+            self._follow(self._hands.carry_out(kernel))
 
     @property
     def is_listening(self) -> bool:
