@@ -20,8 +20,33 @@ from gapless.model.router import RouterId
 from gapless.sentinel.levels import Done, Levels
 from gapless.wire.beat import LATE_BOUNDS_S, Rhythm, TookOver
 from gapless.wire.flowlink import FlowFigures
+from gapless.wire.lease import Fault
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+UNOPENED = (*(fault.value for fault in Fault), "no address")
+"""Why a datagram was not opened, or not sent."""
+DROPPED = {
+    "late_grants": "late grant",
+    "late_answers": "late answer",
+    "old_senders": "old renewal",
+    "quiet_drops": "quiet",
+    "namesakes": "namesake",
+    "useless_hints": "useless hint",
+    "strangers": "stranger",
+    "untimed": "untimed",
+    "other_timings": "other timing",
+    "useless_releases": "useless release",
+}
+"""What the core counted (`core.edge.beatevents.Counters`) and led to nothing: the reason of each."""
+REFUSED = {"stale_panels": "stale", "refusals": "refuse", "denials": "alive"}
+"""Of the same: what this host answered as an arbiter, if not what was asked for."""
+COUNTED = {
+    "asked": ("gapless_renewals", "Renewals of the lease that were asked for, one for each arbiter."),
+    "granted": ("gapless_grants", "Renewals that an arbiter granted in time."),
+    "other_plans": ("gapless_plans_ignored", "Plans for another incarnation than the one that holds the lease."),
+    "older_epochs": ("gapless_plan_routers_outdated", "Routers of a plan at a lower epoch than they are active at."),
+}
+"""Of the same: each with a figure of its own, and what that is."""
 _NOTHING = (0,) * (len(LATE_BOUNDS_S) + 1)
 
 
@@ -65,8 +90,14 @@ class BeatFigures:
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """Lease datagrams that were dropped, by reason."""
-        return self._sum().dropped
+        """Lease datagrams that led to nothing, by reason."""
+        total = self._sum()
+        return {**dict.fromkeys(UNOPENED, 0), **total.dropped, **_named(total.counts, DROPPED)}
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What the core counted, by name."""
+        return self._sum().counts
 
     @property
     def late(self) -> tuple[tuple[int, ...], float]:
@@ -82,6 +113,7 @@ class BeatFigures:
             late=tuple(one + other for one, other in zip(before.late, last.late or _NOTHING, strict=True)),
             late_s=before.late_s + last.late_s,
             dropped=dict(Counter(before.dropped) + Counter(last.dropped)),
+            counts=dict(Counter(before.counts) + Counter(last.counts)),
         )
 
 
@@ -192,10 +224,24 @@ def _of_beat(beat: BeatFigures) -> Iterator[Metric]:
     )
     yield _gauge("gapless_beat_latest_seconds", "The most that it was late since the sentinel's start.", beat.latest_s)
     yield _counter("gapless_beat_restarts", "Beats that followed another one.", max(0, beat.beats - 1))
-    dropped = CounterMetricFamily("gapless_datagrams_dropped", "Lease datagrams dropped.", labels=["reason"])
-    for reason, count in sorted(beat.dropped.items()):
-        dropped.add_metric([reason], count)
-    yield dropped
+    counted = beat.counts
+    yield _by("reason", "gapless_datagrams_dropped", "Lease datagrams that led to nothing.", beat.dropped)
+    refused = _named(counted, REFUSED)
+    yield _by("answer", "gapless_arbiter_refusals", "Questions to this host as an arbiter that were refused.", refused)
+    for name, (figure, what) in COUNTED.items():
+        yield _counter(figure, what, counted.get(name, 0))
+
+
+def _named(counts: Mapping[str, int], names: Mapping[str, str]) -> dict[str, int]:
+    """Those that have a name here, by that; 0 where none was counted yet."""
+    return {said: counts.get(name, 0) for name, said in names.items()}
+
+
+def _by(label: str, name: str, help_text: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(name, help_text, labels=[label])
+    for value, count in sorted(counts.items()):
+        family.add_metric([value], count)
+    return family
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:

@@ -210,7 +210,9 @@ class Rhythm(msgspec.Struct, frozen=True, kw_only=True, tag="rhythm"):
     late_s: float = 0.0
     """How much all of these were late together."""
     dropped: dict[str, int] = {}
-    """Datagrams dropped since the start, by reason."""
+    """Datagrams that could not be opened or sent since the start, by reason."""
+    counts: dict[str, int] = {}
+    """What the core counted since the start, by name (`core.edge.beatevents.Counters`)."""
 
 
 ToBeat = Begin | PlanPart | Built | NewIncarnation | Outlived | BurialQuestion

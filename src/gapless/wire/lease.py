@@ -39,6 +39,7 @@ VERSION = 1
 MAGIC = b"GL"
 _LAYOUT = struct.Struct(">2sBB16s16s16s16sQQQQQQIII")
 TAG_BYTES = 16
+_BLOCK_BYTES = 64
 DATAGRAM_BYTES = _LAYOUT.size + TAG_BYTES
 _KINDS = {kind.value: kind for kind in DatagramKind}
 
@@ -76,11 +77,30 @@ class Outrun(Dropped):
         """The highest that was heard."""
 
 
+class _Tags:
+    """HMAC-SHA-256 under one key, cut. What depends on the key alone is computed once (RFC 2104, section 4): that takes
+    a fifth of the time, and each datagram is tagged once and looked at once.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        """`key`: at most 64 bytes, SHA-256's block."""
+        block = key.ljust(_BLOCK_BYTES, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def of(self, body: bytes) -> bytes:
+        """The tag of these bytes."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(body)
+        outer.update(inner.digest())
+        return outer.digest()[:TAG_BYTES]
+
+
 class Envelope:
     """Seals and opens the datagrams of one host, in one life of its sentinel."""
 
     def __init__(self, key: bytes, cluster: str, zone: str, me: HostName) -> None:
-        self._key = hmac.digest(key, b"gapless lease datagrams", "sha256")
+        self._tag = _Tags(hmac.digest(key, b"gapless lease datagrams", "sha256"))
         self._place = f"{cluster}\0{zone}\0"
         self._zone = self._id("")
         self._me = me
@@ -121,14 +141,14 @@ class Envelope:
             _microseconds(datagram.silent_for_s),
             datagram.lost,
         )
-        return body + hmac.digest(self._key, body, "sha256")[:TAG_BYTES]
+        return body + self._tag.of(body)
 
     def open(self, raw: bytes) -> Datagram:
         """The datagram. Raises Dropped, or Outrun."""
         if len(raw) != DATAGRAM_BYTES or raw[:2] != MAGIC or raw[2] != VERSION:
             raise Dropped(Fault.MALFORMED)
         body, tag = raw[: _LAYOUT.size], raw[_LAYOUT.size :]
-        if not hmac.compare_digest(hmac.digest(self._key, body, "sha256")[:TAG_BYTES], tag):
+        if not hmac.compare_digest(self._tag.of(body), tag):
             raise Dropped(Fault.FORGED)
         _, _, kind, zone, sender_id, receiver_id, subject_id, *numbers = _LAYOUT.unpack(body)
         if zone != self._zone or receiver_id != self._ids[self._me] or sender_id == receiver_id:

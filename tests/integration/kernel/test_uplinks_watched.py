@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 import pytest
 from kernel_fixtures import OUTSIDE, Wires, arp, ip, ip_json, spy_on_ioctl
 
-from gapless.core.edge.uplinks import MISSES, QUESTION_S
+from gapless.core.edge.gateways import MISSES, QUESTION_S
 from gapless.kernel.arp import ETHERTYPE, REPLY, REQUEST
 from gapless.sentinel.beat.uplinks import Uplinks
 from gapless.sentinel.beat.ways import Ways
@@ -22,17 +22,18 @@ SILENT = f"no answer from gateway {OUTSIDE}"
 class Watch:
     """Uplinks on a clock that is moved by hand: a question leaves only when a test says so."""
 
-    def __init__(self, wires: Wires) -> None:
+    def __init__(self, wires: Wires, *missing: str) -> None:
+        """`missing`: uplinks besides, which are cut, since there are none of these names."""
         # The uplink is a port of a bridge, as on a host with routers.
         ip("link add br-ext0 type bridge")
         ip("link set ext0 master br-ext0")
         ip("link set br-ext0 up")
         ip("link set ext0 up")
-        self.uplinks = Uplinks(["ext0"])
+        self.uplinks = Uplinks(["ext0", *missing])
         self.outside = wires.tap("outside", "ext0")
         self._wires = wires
         self._now = 1000.0
-        Wires.eventually(lambda: _is_forwarding() and not self.uplinks.look(0.0).trouble)
+        Wires.eventually(lambda: _is_forwarding() and ("ext0", None) not in self.uplinks.look(0.0).lost)
 
     def ask(self) -> bytes:
         """One more question leaves; returns it as it came out at the other end."""
@@ -52,7 +53,11 @@ class Watch:
     def answered(self) -> None:
         """The gateway is asked, and has answered."""
         self.ask()
-        Wires.eventually(lambda: not self.look() and not self.uplinks._gateways["ext0", GATEWAY]._unanswered)
+        Wires.eventually(lambda: not self._is_awaited())
+
+    def _is_awaited(self) -> bool:
+        self.look()
+        return self.uplinks._gateways.are_awaited
 
 
 @pytest.fixture
@@ -148,7 +153,21 @@ def test_a_gateway_that_falls_silent_is_lost_and_comes_back(watch: Watch) -> Non
     speak()
     watch.answered()
     assert watch.ways.lost == frozenset()
-    assert watch.ways.used == {("ext0", None), ("ext0", GATEWAY)}
+    assert watch.ways.watched == {("ext0", None), ("ext0", GATEWAY)}
+
+
+def test_while_one_uplink_is_cut_the_gateway_behind_another_is_asked_and_its_loss_seen(wires: Wires) -> None:
+    watch = Watch(wires, "none0")
+    watch.uplinks.watch([("none0", NOBODY), ("ext0", GATEWAY)])
+    watch.answered()
+    cut = {("none0", None), ("none0", NOBODY)}
+    assert (watch.look(), watch.ways.lost) == ("no carrier on none0", cut)
+    silence()
+    for _ in range(MISSES + 1):
+        watch.ask()
+    assert watch.look() == f"no carrier on none0; {SILENT}"
+    assert watch.ways.lost == cut | {("ext0", GATEWAY)}
+    watch.uplinks.close()
 
 
 def test_a_gateway_that_never_answered_is_not_judged(watch: Watch) -> None:

@@ -52,7 +52,7 @@ class FakeUplinks:
 
     def look(self, now: float) -> Ways:
         trouble = ", ".join(sorted(f"{link} {address}" for link, address in self.missing))
-        return Ways(trouble=trouble, used=self.missing, lost=self.missing)
+        return Ways(trouble=trouble, watched=self.missing, lost=self.missing)
 
 
 @dataclass
@@ -222,17 +222,21 @@ def tenure_of(host: Host) -> int:
     return host.level.tenure if host.heard(wire.Level) else 0
 
 
-def active(net: Net, *routers: RouterId) -> tuple[Host, Host]:
-    """These are active on the first host, and the second one may succeed it."""
+def active(net: Net, *routers: RouterId, gateway: IPv4Address | None = None) -> tuple[Host, Host]:
+    """These are active on the first host, and the second one may succeed it. `gateway`: of all of them, behind the
+    uplink that all hosts have.
+    """
     first, second = net.hosts[NAMES[0]], net.hosts[NAMES[1]]
     of = Tenure(first.name, Incarnation(first.incarnation))
-    net.plan(first, *(router(each, incarnation=first.incarnation) for each in routers), revision=1)
-    net.plan(
-        second,
-        *(router(each, role=Role.STANDBY, epoch=2, incarnation=second.incarnation, after=(of,)) for each in routers),
-        revision=1,
-    )
+    net.plan(first, *(_behind("eth2", gateway, each, incarnation=first.incarnation) for each in routers), revision=1)
+    standby: dict[str, Any] = {"role": Role.STANDBY, "epoch": 2, "incarnation": second.incarnation, "after": (of,)}
+    net.plan(second, *(_behind("eth3", gateway, each, **standby) for each in routers), revision=1)
     net.run(DEFAULT.interval_s)
     assert first.told_open == dict.fromkeys(routers, 1)
     assert (second.told_open, second.level.settled) == ({}, 1)
     return first, second
+
+
+def _behind(uplink: str, gateway: IPv4Address | None, router_id: RouterId, **more: Any) -> BeatRouter:
+    made = router(router_id, **more)
+    return made if gateway is None else msgspec.structs.replace(made, gateway=(uplink, gateway))

@@ -248,8 +248,8 @@ def test_a_clock_that_is_slewed_too_fast_costs_the_lease_and_is_told_once(net: N
 
 def test_a_router_goes_to_the_successor_when_its_host_alone_lost_the_way_out(net: Net) -> None:
     """Both hosts call the network by one name, whatever their interfaces are called; what both lost moves nothing."""
-    first, second = active(net, X)
     gateway = IPv4Address("203.0.113.1")
+    first, second = active(net, X, gateway=gateway)
     second.uplinks.missing = frozenset({("eth3", gateway)})
     net.run(2.0)
     first.uplinks.missing = frozenset({("eth2", gateway)})
@@ -469,6 +469,20 @@ def test_how_late_beats_were_is_counted_since_the_start(net: Net) -> None:
     assert rhythms[-1].late_s >= rhythms[0].late_s >= 0
 
 
+def test_what_was_granted_and_what_led_to_nothing_is_told_with_it(net: Net) -> None:
+    """Of three arbiters one is gone, so a third of what is asked is not granted."""
+    host, gone = net.hosts[NAMES[0]], net.hosts[NAMES[2]]
+    gone.is_up = False
+    net.run(1.5)
+    before = host.heard(wire.Rhythm)[-1].counts
+    net.run(3.0)
+    counts = host.heard(wire.Rhythm)[-1].counts
+    asked, granted = counts["asked"] - before["asked"], counts["granted"] - before["granted"]
+    assert asked / 3 >= 3.0 / DEFAULT.interval_s - 1
+    assert abs(granted - asked * 2 / 3) <= 2, "one answer may be on its way"
+    assert counts["late_grants"] == before["late_grants"]
+
+
 def test_a_host_whose_disk_was_restored_from_an_old_copy_rises_above_what_was_heard(net: Net) -> None:
     """What it says is dropped, as what somebody replays would be; and it is told so."""
     host = net.hosts[NAMES[0]]
@@ -485,3 +499,26 @@ def test_a_host_whose_disk_was_restored_from_an_old_copy_rises_above_what_was_he
     assert host.level.reborn == 10
     for other in NAMES[1:]:
         assert tenure_of(net.hosts[other]) == 1, "and as an arbiter it is heard as well"
+
+
+def test_an_uplink_of_another_network_than_its_routers_leave_by_moves_none(net: Net) -> None:
+    """Its standbys may need it, so that is said."""
+    first, _ = active(net, X, gateway=IPv4Address("203.0.113.1"))
+    first.uplinks.missing = frozenset({("eth9", None)})
+    net.run(5.0)
+    assert (first.told_open, tenure_of(first), first.level.trouble) == ({X: 1}, 1, "eth9 None")
+
+
+def test_what_a_host_has_lost_counts_once_it_has_taken_over_what_needs_it(net: Net) -> None:
+    first, second = active(net, X, gateway=IPv4Address("203.0.113.1"))
+    second.uplinks.missing = frozenset({("eth3", None)})
+    first.is_up = False
+    net.run(until=lambda: bool(second.told_open))
+    third = net.hosts[NAMES[2]]
+    of = Tenure(second.name, Incarnation(second.incarnation))
+    net.plan(
+        third, router(X, role=Role.STANDBY, epoch=3, incarnation=third.incarnation, after=(of,)), revision=2, whole=True
+    )
+    net.run(until=lambda: bool(third.told_open))
+    assert (third.told_open, second.told_open) == ({X: 3}, {})
+    assert any("it resigns" in line.event for line in second.heard(wire.Said))

@@ -1,6 +1,7 @@
 """A beat's hands on a guard that fails in each way: what waits, what does not, and what is never said too late."""
 
 from collections.abc import Collection, Iterable, Mapping
+from ipaddress import IPv4Address
 from math import inf
 
 import msgspec
@@ -289,6 +290,23 @@ def test_a_guard_that_nobody_uses_is_looked_after() -> None:
     bench.guard.calls.clear()
     bench.hands.look_after()
     assert bench.guard.calls == [], "the beat has used it"
+
+
+def test_the_ways_out_that_are_used_are_those_of_open_routers() -> None:
+    """Those of a standby are not, nor are they any more once it is closed, or leaves the host by another way."""
+    bench = Bench()
+    gateway = IPv4Address("203.0.113.1")
+    flat = BeatPort(link="qr-1", mac="fa:16:3e:00:00:01", addresses=(), bridge="brq1", way_out="eth3")
+    outside = msgspec.structs.replace(router(X), gateway=("eth2", gateway))
+    inside = msgspec.structs.replace(router(Y), ports=(flat,))
+    bench.hands.plan([outside, inside], [])
+    assert bench.hands.ways_used() == frozenset()
+    bench.do(activate(X))
+    assert bench.hands.ways_used() == {("eth2", None), ("eth2", gateway)}
+    bench.do(activate(Y), deactivate(X))
+    assert bench.hands.ways_used() == {("eth3", None)}
+    bench.hands.plan([msgspec.structs.replace(inside, ports=())], [])
+    assert bench.hands.ways_used() == frozenset()
 
 
 def test_an_open_router_gains_and_loses_ports() -> None:

@@ -1,11 +1,12 @@
 """A host's figures: nothing that was counted is lost with a beat, and Prometheus's own parser reads the page."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
+from gapless.core.edge.beatevents import Counters
 from gapless.errors import Unavailable
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
@@ -72,10 +73,13 @@ def test_what_a_beat_counted_outlives_it() -> None:
     beat = BeatFigures()
     beat.begins(Incarnation(4))
     beat.rhythm(Rhythm(beats=20, latest_ms=3, late=late(18, 2), late_s=0.1, dropped={"forged": 1}))
-    beat.rhythm(Rhythm(beats=20, latest_ms=1, late=late(37, 3), late_s=0.2, dropped={"forged": 2}))
+    counts = {"late_grants": 1, "granted": 100}
+    beat.rhythm(Rhythm(beats=20, latest_ms=1, late=late(37, 3), late_s=0.2, dropped={"forged": 2}, counts=counts))
     beat.begins(Incarnation(5))
-    assert (beat.late, beat.dropped) == ((late(37, 3), 0.2), {"forged": 2}), "nothing was said by the second one yet"
-    beat.rhythm(Rhythm(beats=20, latest_ms=2, late=late(10), late_s=0.1, dropped={"replayed": 7}))
+    assert beat.late == (late(37, 3), 0.2), "nothing was said by the second one yet"
+    assert beat.dropped["forged"] == 2
+    counts = {"late_grants": 2, "granted": 50}
+    beat.rhythm(Rhythm(beats=20, latest_ms=2, late=late(10), late_s=0.1, dropped={"replayed": 7}, counts=counts))
     shown = read(a_host(beat))
     assert shown["gapless_beat_late_seconds_bucket{0.0005}"] == 47
     assert shown["gapless_beat_late_seconds_bucket{0.001}"] == shown["gapless_beat_late_seconds_count"] == 50
@@ -85,6 +89,27 @@ def test_what_a_beat_counted_outlives_it() -> None:
     assert shown["gapless_incarnation"] == 5
     assert shown["gapless_datagrams_dropped_total{forged}"] == 2
     assert shown["gapless_datagrams_dropped_total{replayed}"] == 7
+    assert shown["gapless_datagrams_dropped_total{late grant}"] == 3
+    assert shown["gapless_grants_total"] == 150
+
+
+def test_all_that_the_core_counts_is_shown_also_while_it_is_nothing() -> None:
+    """Prometheus sees no increase of what was not there before."""
+    names = [each.name for each in fields(Counters)]
+    nothing = read(a_host(BeatFigures()))
+    beat = BeatFigures()
+    beat.rhythm(Rhythm(beats=1, latest_ms=0, counts={name: number for number, name in enumerate(names, 1001)}))
+    shown = read(a_host(beat))
+    grown = {name: value for name, value in shown.items() if value != nothing[name]}
+    assert sorted(grown.values()) == [1001 + number for number in range(len(names))]
+    assert {name.partition("{")[0] for name in grown} == {
+        "gapless_datagrams_dropped_total",
+        "gapless_arbiter_refusals_total",
+        "gapless_renewals_total",
+        "gapless_grants_total",
+        "gapless_plans_ignored_total",
+        "gapless_plan_routers_outdated_total",
+    }
 
 
 def test_flows_are_shown_where_they_are_copied() -> None:

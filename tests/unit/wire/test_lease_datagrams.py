@@ -1,5 +1,6 @@
 """Datagrams of the lease on the wire: what is sealed is opened as it was, once, and only by whom it is for."""
 
+import hmac
 from dataclasses import replace
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from gapless.model.host import MACHINE_STEP, HostName, Incarnation
 from gapless.model.lease import Datagram, DatagramKind, PanelVersion, Tenure
 from gapless.model.router import RouterId
-from gapless.wire.lease import DATAGRAM_BYTES, Dropped, Envelope, Fault, Outrun
+from gapless.wire.lease import DATAGRAM_BYTES, TAG_BYTES, Dropped, Envelope, Fault, Outrun
 
 KEY = bytes(range(32))
 A, B, C = HostName("a"), HostName("b"), HostName("c" * 255)
@@ -105,6 +106,13 @@ def test_sizes_around_the_right_one() -> None:
 def test_another_version_is_not_read() -> None:
     raw = envelope(A).seal(B, datagram())
     assert fault(envelope(B), raw[:2] + b"\x02" + raw[3:]) is Fault.MALFORMED
+
+
+def test_the_tag_is_an_hmac_as_everybody_else_computes_it() -> None:
+    """Hosts of other versions look at it, too."""
+    raw = envelope(A).seal(B, datagram())
+    key = hmac.digest(KEY, b"gapless lease datagrams", "sha256")
+    assert raw[-TAG_BYTES:] == hmac.digest(key, raw[:-TAG_BYTES], "sha256")[:TAG_BYTES]
 
 
 def test_another_key_is_a_forgery() -> None:

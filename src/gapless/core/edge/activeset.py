@@ -57,6 +57,11 @@ class ActiveSet:
         """Whether nothing that is not wanted is open, or may be."""
         return self._doors.keys() <= self._wanted.keys() and _Door.CLOSING not in self._doors.values()
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether there is nothing to open or to close: what was wanted is asked for."""
+        return not self._touched
+
     def are_open(self, routers: Collection[RouterId]) -> bool:
         """Whether all of these are known to be in the kernel's active set."""
         return all(self._doors.get(router_id) is _Door.OPEN for router_id in routers)

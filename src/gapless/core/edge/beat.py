@@ -201,6 +201,7 @@ class Beat:
         question = self._out.datagram(DatagramKind.RENEW, self._me, seq=seq)
         for arbiter in self._arbiters:
             self._out.send(arbiter, question)
+        self.counters.asked += len(self._arbiters)
         self._openings.begin_interval()
         self._count_arbiters()
         self._renewals += 1
@@ -362,7 +363,9 @@ class Beat:
         longer = self._lease.grant(arbiter, seq, panel, self._now)
         if longer is None:
             self.counters.late_grants += 1
-        elif longer:
+            return
+        self.counters.granted += 1
+        if longer:
             self._hold(is_first=is_first)
 
     # Takeovers

@@ -142,7 +142,7 @@ class UplinksSeen:
     unsure: frozenset[str] = frozenset()
     """The gateways that never answered: they are not lost, and nobody should come here for them."""
     used: frozenset[str] = frozenset()
-    """All that are looked at, lost or not."""
+    """Those that routers use which are active here, lost or not; may be left out while nothing is lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,8 +340,12 @@ BeatEffect = Send | HoldLease | Withdraw | NeedIncarnation | Activate | Deactiva
 
 @dataclass(slots=True)
 class Counters:
-    """Datagrams and plans that led to nothing, since the sentinel's start."""
+    """What one life of a beat has asked and been granted, and what led to nothing; shown with a host's figures."""
 
+    asked: int = 0
+    """Renewals, one for each arbiter."""
+    granted: int = 0
+    """Of these, what was granted in time."""
     late_grants: int = 0
     """Answers to a renewal that is older than a lease, or of an earlier incarnation."""
     late_answers: int = 0

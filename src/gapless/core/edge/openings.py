@@ -174,7 +174,9 @@ class Openings:
         self._releases.again()
 
     def move(self) -> None:
-        """Ask for what the active set needs; closing comes first."""
+        """Ask for what the active set needs; closing comes first. Most turns change nothing of that."""
+        if self._active.is_at_rest and not self._releases.has_due and self._unsettled is None:
+            return
         if self._releases.has_due:
             self._release()
         for closing in self._releases.apart(self._active.to_close(), RELEASED_AT_ONCE):

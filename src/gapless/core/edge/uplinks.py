@@ -2,15 +2,15 @@
 
 A host whose uplink is cut holds its lease: the others hear it well. Its routers reach nobody, and only it can know.
 
-Three rules:
+Two rules, besides the one by which a gateway is lost (`edge.gateways`):
 
-1. `Reachability`: a gateway that has answered once and leaves `MISSES` questions unanswered in a row is lost. One that
-   never answered is not judged: there are gateways that do not answer at all.
-2. `WaysOut`: a successor tells the host how many of its routers it may take over, and which ways out it has lost, or
+1. A successor tells the host how many of its routers it may take over, and which ways out it has lost, or
    cannot vouch for since they never answered it: each `TELL_INTERVALS`, and twice when that changes. It counts for
    three times as long.
-3. A host that has lost a way out resigns if successors may take over everything that it has active who have that way,
-   and have lost none that this host uses and has. So what everybody has lost moves nothing, however long it is lost.
+2. A host that has lost a way out *which routers use that are active here* resigns if successors may take over
+   everything that it has active who have that way, and have lost none that these routers use and this host has. So what
+   everybody has lost moves nothing, however long it is lost, nor does what nobody needs here. It is said all the same:
+   whoever has active what this host may take over may need it.
 
 Hosts find out at different times. A carrier that is gone is seen with the next beat, by a card that is slower than
 another some tens of milliseconds later. Gateways are asked each `QUESTION_S`, by each host in its own time: who has
@@ -24,52 +24,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from zlib import crc32
 
+from gapless.core.edge.gateways import QUESTION_S
 from gapless.model.host import HostName
 
-QUESTION_S = 0.5
-"""Between two questions to a gateway."""
-MISSES = 3
 TELL_INTERVALS = 10
 _COUNTS_FOR_INTERVALS = 3 * TELL_INTERVALS
 CARRIER_S = 0.03
 """By so much one card may see later than another that the same switch is gone."""
 BITS = 32
-
-
-class Reachability:
-    """Of one gateway."""
-
-    def __init__(self) -> None:
-        self._has_answered = False
-        self._unanswered = 0
-
-    def asked(self) -> None:
-        """A question left."""
-        self._unanswered += 1
-
-    def answered(self) -> None:
-        """It answered."""
-        self._has_answered, self._unanswered = True, 0
-
-    @property
-    def is_awaited(self) -> bool:
-        """The last question has no answer yet."""
-        return self._unanswered > 0
-
-    @property
-    def is_unknown(self) -> bool:
-        """It never answered, as far as this life of the beat knows."""
-        return not self._has_answered
-
-    @property
-    def is_doubtful(self) -> bool:
-        """It may have another MAC address than it had: everybody is to be asked."""
-        return self._unanswered > 1
-
-    @property
-    def is_lost(self) -> bool:
-        """It used to answer, and does not any more."""
-        return self._has_answered and self._unanswered > MISSES
 
 
 def as_bits(ways: Iterable[str]) -> int:
@@ -107,7 +69,7 @@ class WaysOut:
         self._interval_s = interval_s
         self._losses: dict[str, _Loss] = {}
         self._unsure: frozenset[str] = frozenset()
-        self._used = 0
+        self._used: frozenset[str] = frozenset()
         self._heirs: dict[HostName, _Heir] = {}
 
     @property
@@ -125,10 +87,10 @@ class WaysOut:
         used: frozenset[str],
         now: float,
     ) -> bool:
-        """What is lost now, the gateways that never answered, and all that this host uses: whether it has more or less
-        to offer than before."""
+        """What is lost now, the gateways that never answered, and all that is used by what is active here: whether this
+        host has more or less to offer than before."""
         said = self.lost
-        self.trouble, self._unsure, self._used = trouble, unsure, as_bits(used)
+        self.trouble, self._unsure, self._used = trouble, unsure, used
         before, self._losses = self._losses, {}
         for ways, is_carrier in ((gateways, False), (carriers, True)):
             for way in ways:
@@ -153,10 +115,11 @@ class WaysOut:
         return now - heir.heard_at < _COUNTS_FOR_INTERVALS * self._interval_s
 
     def _is_better_off(self, heir: _Heir, now: float) -> bool:
-        if not self._counts(heir, now) or heir.lost & self._used & ~self.lost:
+        if not self._counts(heir, now) or heir.lost & as_bits(self._used) & ~self.lost:
             return False
         return any(
-            self._is_settled(loss, heir, now) and not as_bits([way]) & heir.lost for way, loss in self._losses.items()
+            way in self._used and self._is_settled(loss, heir, now) and not as_bits([way]) & heir.lost
+            for way, loss in self._losses.items()
         )
 
     def _is_settled(self, loss: _Loss, heir: _Heir, now: float) -> bool:

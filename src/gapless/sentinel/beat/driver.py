@@ -9,6 +9,7 @@ in parts, and the beat goes between them.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict
 from ipaddress import IPv4Address
 from typing import Protocol, TypeVar
 
@@ -116,6 +117,8 @@ class Driver:
         self._told_open: dict[RouterId, Epoch] = {}
         self._uplinks = uplinks
         self._ways = Ways()
+        self._ways_used: frozenset[Way] = frozenset()
+        """While some are lost: those that open routers use."""
         self._networks = dict(zip(begin.uplinks, begin.networks, strict=False))
         self._settled = 0
         self._level: wire.Level | None = None
@@ -144,7 +147,11 @@ class Driver:
                 self._handle(Belated(sender=error.sender, highest=error.highest), now)
             return
         self._healed.heard(datagram.sender, now)
-        self._handle(Received(datagram=datagram), now)
+        self._now = now
+        kernel = self._send_off(self._turn(Received(datagram=datagram), now))
+        # Most datagrams ask nothing of the kernel, and so change nothing that the sentinel is told.
+        if kernel or self._hands.is_held_up:
+            self._follow(self._hands.carry_out(kernel))
 
     @property
     def is_listening(self) -> bool:
@@ -211,9 +218,10 @@ class Driver:
 
     def _look_at_uplinks(self, now: float) -> None:
         found, before = self._uplinks.look(now), self._ways
-        if found == before:
+        used = self._hands.ways_used() & found.watched if found.lost else frozenset()
+        if (found, used) == (before, self._ways_used):
             return
-        self._ways = found
+        self._ways, self._ways_used = found, used
         if found.trouble != before.trouble:
             self._chat(words.uplinks(found.trouble))
         seen = UplinksSeen(
@@ -221,7 +229,7 @@ class Driver:
             carriers=self._names({each for each in found.lost if each[1] is None}),
             gateways=self._names({each for each in found.lost if each[1] is not None}),
             unsure=self._names(found.unsure),
-            used=self._names(found.used),
+            used=self._names(used),
         )
         self._handle(seen, self._clock())  # The kernel took its time.
 
@@ -238,6 +246,7 @@ class Driver:
             late=lateness.counts(),
             late_s=round(lateness.sum_s, 6),
             dropped=dict(self._dropped),
+            counts=asdict(self._beat.counters),
         )
         self._chat(rhythm)
         self._beats = 0

@@ -86,9 +86,11 @@ class Loop:
         """Raises Unavailable when the sentinel is gone."""
         poll = select.poll()
         poll.register(self._datagrams, select.POLLIN)
+        asked = 0
         while True:
             wanted = select.POLLIN | (select.POLLOUT if self._link.has_backlog else 0)
-            poll.register(self._link.socket, wanted)
+            if wanted != asked:
+                poll.register(self._link.socket, asked := wanted)
             ready = {descriptor for descriptor, _ in poll.poll(self._timeout_ms())}
             self._beat()
             if self._datagrams.fileno() in ready or self._driver.is_listening:

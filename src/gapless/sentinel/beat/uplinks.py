@@ -1,4 +1,5 @@
-"""Looks at this host's uplinks: the carrier at each beat, the gateways by ARP each half second. Nothing here waits.
+"""Looks at this host's uplinks: the carrier at each beat, the gateways by ARP each half second, also while another
+uplink is cut (`core.edge.gateways`). Nothing here waits.
 
 The carrier is read by ioctl, which takes no RTNL; link notifications would tell of every tap of a thousand routers.
 Before an interface is asked about by name, it is made sure that it exists (`interfaces`). One that is set down, and was
@@ -18,7 +19,7 @@ from contextlib import suppress
 from fcntl import ioctl
 from ipaddress import IPv4Address
 
-from gapless.core.edge.uplinks import QUESTION_S, Reachability
+from gapless.core.edge.gateways import Gateway, Gateways
 from gapless.errors import Unavailable
 from gapless.kernel import arp, bpf
 from gapless.sentinel.beat.interfaces import Watched
@@ -48,12 +49,11 @@ class Uplinks:
     def __init__(self, interfaces: Iterable[str]) -> None:
         """Raises Unavailable where ARP cannot be spoken, or the kernel does not tell which interfaces there are."""
         self._interfaces = tuple(interfaces)
-        self._gateways: dict[tuple[str, IPv4Address], Reachability] = {}
+        self._gateways = Gateways()
         self._macs: dict[IPv4Address, bytes] = {}
         self._cut: frozenset[str] = frozenset()
         self._idle: frozenset[str] = frozenset()
         """Set down, and never up so far."""
-        self._next_question = 0.0
         self._is_news = True
         """Something happened since `_ways` was made."""
         self._ways = Ways()
@@ -66,10 +66,9 @@ class Uplinks:
             self._existing.close()
             raise Unavailable(f"gateways cannot be asked by ARP: {error.strerror}") from error
 
-    def watch(self, gateways: Iterable[tuple[str, IPv4Address]]) -> None:
-        """The gateways (interface, address) that routers of this host use: these, and no others."""
-        wanted = [each for each in gateways if each[0] in self._interfaces]
-        self._gateways = {each: self._gateways.get(each) or Reachability() for each in wanted}
+    def watch(self, gateways: Iterable[Gateway]) -> None:
+        """The gateways that routers of this host use: these, and no others."""
+        self._gateways.watch(each for each in gateways if each[0] in self._interfaces)
         self._is_news = True
 
     def look(self, now: float) -> Ways:
@@ -78,41 +77,41 @@ class Uplinks:
         self._unraised = {name for name in self._unraised if not _has(flags[name], _IFF_UP)}
         idle = frozenset(name for name in self._unraised if flags[name] is not None)
         cut = frozenset(name for name in self._interfaces if not _has(flags[name], _IFF_UP | _IFF_RUNNING)) - idle
-        self._is_news |= (cut, idle) != (self._cut, self._idle)
-        self._cut, self._idle = cut, idle
-        if not cut:
-            self._talk(now)
+        if (cut, idle) != (self._cut, self._idle):
+            self._is_news = True
+            self._cut, self._idle = cut, idle
+            self._gateways.cut(cut)
+        self._talk(now)
         if self._is_news:
             self._is_news = False
             self._ways = self._judge()
         return self._ways
 
     def _talk(self, now: float) -> None:
-        is_due = now >= self._next_question
-        if is_due or any(reachability.is_awaited for reachability in self._gateways.values()):
+        is_due = self._gateways.is_due(now)
+        if is_due or self._gateways.are_awaited:
             self._take_answers()
         if is_due:
-            self._next_question = now + QUESTION_S
             self._is_news = True
-            for (name, gateway), reachability in self._gateways.items():
-                reachability.asked()
-                if reachability.is_doubtful:
+            for (name, gateway), is_doubtful in self._gateways.ask(now):
+                if is_doubtful:
                     self._macs.pop(gateway, None)
                 self._ask(name, gateway)
 
     def _judge(self) -> Ways:
-        used: frozenset[Way] = frozenset((name, None) for name in self._interfaces) | self._gateways.keys()
-        silent = {each for each, reachability in self._gateways.items() if reachability.is_lost}
-        lost = frozenset(each for each in used if each in silent or each[0] in self._cut)
-        silent_so_far = {each for each, reachability in self._gateways.items() if reachability.is_unknown}
-        unsure: frozenset[Way] = frozenset((name, None) for name in self._idle) | silent_so_far
-        return Ways(trouble=self._words(silent), used=used, lost=lost, unsure=unsure)
+        watched: frozenset[Way] = frozenset((name, None) for name in self._interfaces) | self._gateways.watched
+        silent = self._gateways.silent
+        lost = frozenset(each for each in watched if each in silent or each[0] in self._cut)
+        unsure: frozenset[Way] = frozenset((name, None) for name in self._idle) | self._gateways.unknown
+        return Ways(trouble=self._words(silent), watched=watched, lost=lost, unsure=unsure)
 
-    def _words(self, silent: Collection[tuple[str, IPv4Address]]) -> str:
-        if self._cut:
-            return f"no carrier on {', '.join(name for name in self._interfaces if name in self._cut)}"
-        answerless = [str(gateway) for name, gateway in self._gateways if (name, gateway) in silent]
-        return f"no answer from gateway {', '.join(answerless)}" if answerless else ""
+    def _words(self, silent: Collection[Gateway]) -> str:
+        """Of a gateway behind an uplink that is cut nothing needs to be said."""
+        cut = [name for name in self._interfaces if name in self._cut]
+        answerless = [str(gateway) for name, gateway in silent if name not in self._cut]
+        said = [f"no carrier on {', '.join(cut)}"] if cut else []
+        said += [f"no answer from gateway {', '.join(answerless)}"] if answerless else []
+        return "; ".join(said)
 
     def close(self) -> None:
         """Let go."""
@@ -145,11 +144,9 @@ class Uplinks:
                 if len(frame) < arp.FRAME_BYTES:
                     continue  # Anybody on a network of this host may send half a frame.
                 mac, answering = arp.answer(frame)
-                for (_, gateway), reachability in self._gateways.items():
-                    if gateway == answering:
-                        self._macs[gateway] = mac
-                        reachability.answered()
-                        self._is_news = True
+                if self._gateways.answered(answering):
+                    self._macs[answering] = mac
+                    self._is_news = True
 
 
 def _has(flags: int | None, wanted: int) -> bool:

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from gapless.core.edge.beatevents import Belated
-from gapless.core.edge.uplinks import QUESTION_S
+from gapless.core.edge.gateways import QUESTION_S
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
 from gapless.model.router import RouterId

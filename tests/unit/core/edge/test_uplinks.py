@@ -1,49 +1,14 @@
-"""What is known of a gateway by its answers, and of successors by what they say."""
+"""What is known of successors by what they say."""
 
 from collections.abc import Iterable
 
-from gapless.core.edge.uplinks import CARRIER_S, MISSES, QUESTION_S, TELL_INTERVALS, Reachability, WaysOut, as_bits
+from gapless.core.edge.gateways import QUESTION_S
+from gapless.core.edge.uplinks import CARRIER_S, TELL_INTERVALS, WaysOut, as_bits
 from gapless.model.host import HostName
 
 A, B = HostName("a"), HostName("b")
 INTERVAL_S = 0.05
 COUNTS_S = 3 * TELL_INTERVALS * INTERVAL_S
-
-
-def asked(gateway: Reachability, times: int) -> Reachability:
-    for _ in range(times):
-        gateway.asked()
-    return gateway
-
-
-def test_a_gateway_that_never_answered_is_not_judged() -> None:
-    assert not asked(Reachability(), 1000).is_lost
-
-
-def test_a_gateway_that_answered_is_lost_when_it_misses_too_many_in_a_row() -> None:
-    gateway = asked(Reachability(), 1)
-    gateway.answered()
-    # The last question is on its way still: it is not a miss yet.
-    assert not asked(gateway, MISSES).is_lost
-    assert asked(gateway, 1).is_lost
-
-
-def test_one_answer_brings_it_back_and_the_count_begins_anew() -> None:
-    gateway = asked(Reachability(), 1)
-    gateway.answered()
-    assert asked(gateway, 10 * MISSES).is_lost
-    gateway.answered()
-    assert not gateway.is_lost
-    assert not asked(gateway, MISSES).is_lost
-    assert asked(gateway, 1).is_lost
-
-
-def test_a_question_that_was_not_answered_before_the_next_one_makes_its_address_doubtful() -> None:
-    gateway = asked(Reachability(), 1)
-    assert not gateway.is_doubtful, "it has had no time to answer"
-    assert asked(gateway, 1).is_doubtful
-    gateway.answered()
-    assert not gateway.is_doubtful
 
 
 NET, OTHER = "external", "other"
@@ -65,13 +30,14 @@ def see(
     carriers: Iterable[str] = (),
     gateways: Iterable[str] = (),
     unsure: Iterable[str] = (),
+    used: Iterable[str] = (NET, OTHER, GATEWAY, OLD),
 ) -> bool:
     return ways.seen(
         "lost",
         carriers=frozenset(carriers),
         gateways=frozenset(gateways),
         unsure=frozenset(unsure),
-        used=frozenset({NET, OTHER, GATEWAY, OLD}),
+        used=frozenset(used),
         now=now,
     )
 
@@ -163,6 +129,33 @@ def test_nobody_moves_to_a_host_that_has_lost_what_this_one_uses_and_has() -> No
     ways.tell(A, 1, as_bits([OTHER]), 100.0)
     assert not ways.is_alone(1, 100.2)
     ways.tell(A, 1, as_bits(["a network that is not here"]), 100.0)
+    assert ways.is_alone(1, 100.2)
+
+
+def test_a_way_out_that_nothing_active_here_uses_is_no_reason_and_is_said() -> None:
+    ways = ways_out()
+    assert see(ways, 100.0, carriers=[OTHER], used=[NET, GATEWAY])
+    assert ways.lost == as_bits([OTHER])
+    ways.tell(A, 1, 0, 100.0)
+    assert not ways.is_alone(1, 100.2)
+    see(ways, 100.3, carriers=[OTHER, NET], used=[NET, GATEWAY])
+    assert ways.is_alone(1, 100.3 + CARRIER_S + INTERVAL_S), "this one is used"
+
+
+def test_what_was_lost_unused_counts_once_a_router_that_uses_it_is_active() -> None:
+    """It was taken over from a host that died. The successors of this one have said long since that they have it."""
+    ways = ways_out()
+    see(ways, 100.0, carriers=[OTHER], used=[NET])
+    ways.tell(A, 2, 0, 100.4)
+    assert not ways.is_alone(2, 100.5)
+    assert not see(ways, 100.5, carriers=[OTHER], used=[NET, OTHER]), "nobody has to hear anything new"
+    assert ways.is_alone(2, 100.5)
+
+
+def test_a_successor_may_have_lost_what_nothing_active_here_uses() -> None:
+    ways = ways_out()
+    see(ways, 100.0, carriers=[NET], used=[NET, GATEWAY])
+    ways.tell(A, 1, as_bits([OTHER]), 100.0)
     assert ways.is_alone(1, 100.2)
 
 
