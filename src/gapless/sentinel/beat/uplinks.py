@@ -70,6 +70,8 @@ class Uplinks:
         """The gateways (interface, address) that routers of this host use: these, and no others."""
         wanted = [each for each in gateways if each[0] in self._interfaces]
         self._gateways = {each: self._gateways.get(each) or Reachability() for each in wanted}
+        addresses = {gateway for _, gateway in wanted}
+        self._macs = {gateway: mac for gateway, mac in self._macs.items() if gateway in addresses}
         self._is_news = True
 
     def look(self, now: float) -> Ways:
