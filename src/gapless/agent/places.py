@@ -4,7 +4,7 @@ What is decided is decided in `core.dataplane.leaves`; here is what it is decide
 into one of its network's bridges is there for its life, whoever plugged it in; so an agent that begins finds out, and
 moves none. What other ports there are is listed now and then, for a listing takes a while with a thousand of them; a
 leaf is made by a new listing only. Where somebody has filled a bridge since, the kernel refuses a port, and a later try
-knows of it.
+knows of it. Of a network that no router is on any more nothing is remembered.
 
 Invariant: a tap that was placed counts on its bridge from that moment on. Thread-safe.
 """
@@ -126,6 +126,8 @@ class Places:
         if (known := self._known.get(network_id)) is not None:
             for tap in taps:
                 known.placed.pop(tap, None)
+            if not known.placed:
+                del self._known[network_id]
 
     def _place(self, host: Netlink, segment: Segment, taps: frozenset[str]) -> dict[str, int]:
         known = self._known.setdefault(segment.network_id, _Known())

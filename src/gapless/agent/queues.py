@@ -1,21 +1,26 @@
 """In which order the agent works on its routers. Pure: no clock.
 
-The rule: what drifted and what a plan asks for take turns, so that neither a storm of hints nor a large plan holds the
-other up; then comes what failed and is tried again, when its time has come. Removals are a queue of their own, since
-`agent.worklist` has them come before all else but repairs of what forwards, or wait.
+The rule: traffic waits for routers that this host forwards for, so these go first, whatever is to be done with them,
+and standbys after them; but one standby follows each `IN_A_ROW` of the others, so that a storm that does not end
+starves nobody. Among either, what drifted and what a plan asks for take turns, so that neither a storm of hints nor a
+large plan holds the other up. What failed and is tried again comes, when its time has come, with the others that this
+host forwards for, or after all else. Otherwise the queues keep the order in which routers were asked for.
 
-Of what a plan asks for, routers that this host forwards for overtake standbys, and so do their retries: traffic waits
-for them. Otherwise the queues keep the order in which routers were asked for.
+Removals are a queue of their own, since `agent.worklist` has them come before all else but repairs of what forwards, or
+wait.
 
 The queues only say which router to look at sooner. What is to be done with it follows from what is wanted and known of
 it when its turn comes (`agent.worklist`); that may be nothing.
 
-The invariant: a removal stays in its queue until it was tried, all else leaves with its turn. What cannot start yet,
-since its router is at work, keeps its place.
+The invariant: a removal stays in its queue until it was tried, all else leaves with its turn; a router waits with those
+that forward here, or with the standbys, never with both. What cannot start yet, since its router is at work, keeps its
+place.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Final
 
 from gapless.agent.jobs import Job, Why
 from gapless.model.router import RouterId
@@ -26,19 +31,65 @@ May = Callable[[RouterId, Why], bool]
 """Whether it may be begun now."""
 
 
+IN_A_ROW: Final = 32
+"""So many that this host forwards for, then one standby, if one waits."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """Those that this host forwards for, or the others."""
+
+    drifted: dict[RouterId, None] = field(default_factory=dict)
+    planned: dict[RouterId, None] = field(default_factory=dict)
+    """Asked for by a plan."""
+    again: dict[RouterId, None] = field(default_factory=dict)
+    """Failed at what a plan asks for, and to be tried again now."""
+    was_drift: bool = False
+
+    @property
+    def queues(self) -> tuple[dict[RouterId, None], ...]:
+        """In the order of their turns."""
+        in_turn = (self.planned, self.drifted) if self.was_drift else (self.drifted, self.planned)
+        return (*in_turn, self.again)
+
+    def next(self, start: Start, may: May) -> Job | None:
+        """Of what drifted and what is new, one each; then of what is tried again."""
+        for queue in self.queues:
+            if (job := self.first(queue, start, may)) is not None:
+                self.was_drift = queue is self.drifted
+                return job
+        return None
+
+    def first(self, queue: dict[RouterId, None], start: Start, may: May) -> Job | None:
+        """Of one queue."""
+        why = Why.DRIFT if queue is self.drifted else Why.PLAN
+        for router_id in list(queue):
+            if not may(router_id, why):
+                continue
+            job = start(router_id, why)
+            del queue[router_id]
+            if job is not None:
+                return job
+        return None
+
+    def give(self, router_id: RouterId, other: "_Lane") -> None:
+        """It waits in the other one from now on, for the same."""
+        for mine, its in ((self.drifted, other.drifted), (self.planned, other.planned), (self.again, other.planned)):
+            if router_id in mine:
+                del mine[router_id]
+                its[router_id] = None
+
+
 class Queues:
     """Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._removals: dict[RouterId, None] = {}
-        self._drifted: dict[RouterId, None] = {}
-        self._urgent: dict[RouterId, None] = {}
-        """Asked for by a plan, and this host forwards for it; new or tried again."""
-        self._planned: dict[RouterId, None] = {}
-        self._again: dict[RouterId, None] = {}
+        self._forwarding, self._others = _Lane(), _Lane()
+        self._in_a_row = 0
+        """So many that this host forwards for, since a standby was begun."""
         self._timers: dict[RouterId, tuple[float, Why, bool]] = {}
         """What waits for its time before it waits for its turn, and whether this host forwards for it."""
-        self._was_drift = False
 
     @property
     def has_removals(self) -> bool:
@@ -48,12 +99,16 @@ class Queues:
     @property
     def is_waiting(self) -> bool:
         """Whether anything waits for its turn."""
-        return any((self._removals, self._drifted, self._urgent, self._planned, self._again))
+        return bool(self._removals) or any(queue for lane in self._lanes for queue in lane.queues)
 
     @property
     def builds(self) -> int:
         """How many that a plan asks for wait for their turn."""
-        return len(self._urgent) + len(self._planned) + len(self._again)
+        return sum(len(lane.planned) + len(lane.again) for lane in self._lanes)
+
+    @property
+    def _lanes(self) -> tuple[_Lane, _Lane]:
+        return self._forwarding, self._others
 
     def next_deadline(self) -> float | None:
         """When the first timer is over; None: there is none."""
@@ -73,23 +128,33 @@ class Queues:
         """Another plan says anew what is to go."""
         self._removals.clear()
 
+    def role(self, router_id: RouterId, *, forwards: bool) -> None:
+        """Whether this host forwards for it from now on: it waits for what it waited for, with its like."""
+        mine, other = (self._forwarding, self._others) if forwards else (self._others, self._forwarding)
+        other.give(router_id, mine)
+        if (timer := self._timers.get(router_id)) is not None:
+            self._timers[router_id] = (*timer[:2], forwards)
+
     def plan(self, router_id: RouterId, *, forwards: bool = False) -> None:
-        """A plan asks for it; `forwards`: this host is to forward for it."""
-        mine, others = (self._urgent, self._planned) if forwards else (self._planned, self._urgent)
-        others.pop(router_id, None)
-        mine[router_id] = None
+        """A plan asks for it; `forwards`: this host forwards for it."""
+        self.role(router_id, forwards=forwards)
+        self._lane(forwards).planned[router_id] = None
 
-    def drift(self, router_id: RouterId) -> None:
+    def drift(self, router_id: RouterId, *, forwards: bool = False) -> None:
         """It may have drifted."""
-        self._drifted[router_id] = None
+        self.role(router_id, forwards=forwards)
+        self._lane(forwards).drifted[router_id] = None
 
-    def drift_at(self, router_id: RouterId, at: float) -> None:
+    def drift_at(self, router_id: RouterId, at: float, *, forwards: bool = False) -> None:
         """It may have drifted, and is to be left alone until then. A time that it waits for already stays."""
-        self._timers.setdefault(router_id, (at, Why.DRIFT, False))
+        self._timers.setdefault(router_id, (at, Why.DRIFT, forwards))
 
     def again_at(self, router_id: RouterId, at: float, why: Why, *, forwards: bool = False) -> None:
         """It failed, and is tried again then, for whatever it was tried."""
         self._timers[router_id] = (at, why, forwards)
+
+    def _lane(self, forwards: bool) -> _Lane:
+        return self._forwarding if forwards else self._others
 
     # What goes out
 
@@ -103,45 +168,39 @@ class Queues:
 
     def unwant(self, router_id: RouterId) -> None:
         """Neither a plan nor a hint asks for it any more."""
-        self._urgent.pop(router_id, None)
-        self._planned.pop(router_id, None)
-        self._drifted.pop(router_id, None)
+        for lane in self._lanes:
+            lane.planned.pop(router_id, None)
+            lane.drifted.pop(router_id, None)
 
     def forget(self, router_id: RouterId) -> None:
         """There is nothing of it any more that could be tried again."""
-        self._again.pop(router_id, None)
+        for lane in self._lanes:
+            lane.again.pop(router_id, None)
 
     def ripen(self, now: float) -> None:
         """What has waited for its time waits for its turn."""
         for router_id in [each for each, (at, *_) in self._timers.items() if at <= now]:
             _, why, forwards = self._timers.pop(router_id)
-            queue = self._drifted if why is Why.DRIFT else self._urgent if forwards else self._again
-            queue[router_id] = None
+            if why is Why.DRIFT:
+                self.drift(router_id, forwards=forwards)
+            elif forwards:
+                self.plan(router_id, forwards=True)
+            else:
+                self._others.again[router_id] = None
 
     def next_removals(self, may: May, most: int) -> tuple[RouterId, ...]:
         """The first that may be begun, so many at most."""
         return tuple(islice((it for it in self._removals if may(it, Why.PLAN)), most))
 
     def next_in_turn(self, start: Start, may: May) -> Job | None:
-        """Of what drifted and what is new, one each; then of what is tried again."""
-        plans, drift = (self._urgent, self._planned), (self._drifted,)
-        for queue in plans + drift if self._was_drift else drift + plans:
-            if (job := self._first(queue, start, may)) is not None:
-                self._was_drift = queue is self._drifted
-                return job
-        return self._first(self._again, start, may)
-
-    def next_drifted(self, start: Start, may: May) -> Job | None:
-        """Of what drifted alone."""
-        return self._first(self._drifted, start, may)
-
-    def _first(self, queue: dict[RouterId, None], start: Start, may: May) -> Job | None:
-        why = Why.DRIFT if queue is self._drifted else Why.PLAN
-        for router_id in list(queue):
-            if not may(router_id, why):
-                continue
-            job = start(router_id, why)
-            del queue[router_id]
-            if job is not None:
+        """Of what this host forwards for; then, and now and then before that, of the others."""
+        is_others_turn = self._in_a_row >= IN_A_ROW
+        for lane in reversed(self._lanes) if is_others_turn else self._lanes:
+            if (job := lane.next(start, may)) is not None:
+                self._in_a_row = self._in_a_row + 1 if lane is self._forwarding else 0
                 return job
         return None
+
+    def next_repair(self, start: Start, may: May) -> Job | None:
+        """Of what drifted while this host forwards for it, alone."""
+        return self._forwarding.first(self._forwarding.drifted, start, may)

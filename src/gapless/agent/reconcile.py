@@ -9,7 +9,6 @@ VXLAN devices are shared by routers, so work on one network takes turns.
 
 import contextlib
 import socket
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +30,7 @@ from gapless.agent.kernel.observe import (
 from gapless.agent.kernel.reference import Reference
 from gapless.agent.kernel.senders import Senders
 from gapless.agent.kernel.steering import Steering
+from gapless.agent.networkturns import NetworkTurns
 from gapless.agent.places import Places
 from gapless.config import HostSettings
 from gapless.core.dataplane.desired import bridge_name, desired_router, tap_name, vxlan_name
@@ -121,8 +121,7 @@ class Reconciler:
         if self._vxlan_group is not None and not self._vxlan_group.is_multicast:
             raise InvalidRequest(f"vxlan_group {self._vxlan_group} is not a multicast address (224.0.0.0/4)")
         netns.prepare_directory()
-        self._turns: dict[NetworkId, threading.Lock] = {}
-        self._turns_lock = threading.Lock()
+        self._turns = NetworkTurns()
         self._announcer = arp.Announcer()
         self._steering = Steering()
         self._places = Places(room)
@@ -145,7 +144,10 @@ class Reconciler:
         """
         with Netlink() as host:
             left_behind = sweep.routers_of_taps(host)
-        return left_behind | frozenset(router_id for router_id in netns.names() if self._is_recognised(router_id))
+        named = frozenset(netns.names())
+        self._recognised = {each: number for each, number in self._recognised.items() if each in named}
+        self._unreadable &= named
+        return left_behind | frozenset(router_id for router_id in named if self._is_recognised(router_id))
 
     def _is_recognised(self, router_id: RouterId) -> bool:
         """Whether the namespace is ours. One that cannot be looked into must not hide the others: it is told, once."""
@@ -350,7 +352,7 @@ class Reconciler:
     def _ensure_network(self, host: Netlink, segment: Segment) -> str:
         """Make one network; returns what had to be done, in short."""
         what = ""
-        with self._turn_of(segment.network_id):
+        with self._turns.of(segment.network_id):
             for _ in range(_ROUNDS):
                 plan = diff_segment(segment, observe_segment(host, segment))
                 if not plan:
@@ -366,10 +368,6 @@ class Reconciler:
                 reason = f"network {segment.network_id} is not as it should be after building: {_words(left)}"
                 raise Unavailable(reason)
         return what
-
-    def _turn_of(self, network_id: NetworkId) -> threading.Lock:
-        with self._turns_lock:
-            return self._turns.setdefault(network_id, threading.Lock())
 
     def _segment(self, host: Netlink, network: Network) -> Segment:
         """How this host should carry `network`. Raises Unavailable where it cannot."""

@@ -6,8 +6,9 @@ forwards here take turns with removals, for traffic waits for them.
 Rule 2: an unconfirmed plan removes nothing and builds nothing that was not there: it may run elsewhere by now.
 Rule 3: one router's work runs in sequence. A newer plan waits for the job at hand, then the work is done anew, and
 what the older job achieved is told to nobody.
-Rule 4: removals, and repairs of what forwards here; then drift and plans in turn, standbys after what forwards here,
-then retries (`agent.queues`); then a portion of the sweep, then audits. While this host takes over (`hold`) only that
+Rule 4: removals, and repairs of what forwards here; then all else that is to be done with what forwards here, repairs
+and plans in turn; then the same for standbys, of which a few come in between (`agent.queues`); then a portion of the
+sweep, then audits. While this host takes over (`hold`) only that
 is begun which traffic waits for: an opened router that is not built, and repairs of what forwards.
 
 Rule 5: a router that forwards is not given up for one failure: FAILED makes the controller move it, which costs a gap,
@@ -107,7 +108,7 @@ class Worklist:
                 if entry.wanted is None:
                     self._unwant(entry)
             elif entry.verified is not None and entry.id not in self._busy:
-                self._queues.drift(entry.id)
+                self._queues.drift(entry.id, forwards=self._forwards(entry))
 
     def take_hint(self, hint: Hint, now: float) -> None:
         """Something may have drifted. A network is mended by the first of its routers that is looked at."""
@@ -116,6 +117,7 @@ class Worklist:
                 self._hear(entry, hint.heard_at, now)
             return
         concerned = [it for it in self._entries.values() if it.verified is not None and it.is_on(hint.network_id)]
+        concerned.sort(key=self._forwards, reverse=True)
         first = next((it for it in concerned if it.id not in self._busy), None) if hint.network_id else None
         self._turns.hasten((it.id for it in concerned if it is not first), now)
         if first is not None:
@@ -128,9 +130,9 @@ class Worklist:
 
     def _look_soon(self, entry: Entry, now: float) -> None:
         if now < entry.rest_until:
-            self._queues.drift_at(entry.id, entry.rest_until)
+            self._queues.drift_at(entry.id, entry.rest_until, forwards=self._forwards(entry))
         else:
-            self._queues.drift(entry.id)
+            self._queues.drift(entry.id, forwards=self._forwards(entry))
 
     def take_deafness(self, found: Mapping[WayOut, Deafness], now: float) -> None:
         """Whether routers hear their gateways, those that still have that way out. One that was given up for that
@@ -162,6 +164,8 @@ class Worklist:
         """This host takes over, with these routers open and not known to be built; None: it does not any more."""
         if unbuilt is not None:
             self._hold.begin(now, unbuilt)
+            for router_id in unbuilt:
+                self._queues.role(router_id, forwards=True)
             return
         lasted_s = self._hold.end(now)
         if self._was_held:
@@ -246,7 +250,7 @@ class Worklist:
             entry.tries_left = 0
             entry.tries.reset()
         if entry.wanted is not None:
-            self._queues.plan(entry.id, forwards=entry.wanted.forwards)
+            self._queues.plan(entry.id, forwards=self._forwards(entry))
         elif why_left is None:
             self._lines.removed(entry.id)
             self._is_gone(entry)
@@ -304,8 +308,7 @@ class Worklist:
 
     def _fail(self, entry: Entry, reason: str, why: Why, now: float) -> None:
         wait_s = entry.tries.after()
-        forwards = entry.wanted is not None and entry.wanted.forwards
-        self._queues.again_at(entry.id, now + wait_s, why, forwards=forwards)
+        self._queues.again_at(entry.id, now + wait_s, why, forwards=self._forwards(entry))
         self._turns.leave(entry.id)
         if entry.wanted is not None and entry.tries_left:
             entry.tries_left -= 1
@@ -331,6 +334,7 @@ class Worklist:
             entry.deafness = HEARS
         if entry.verified is not None and entry.verified is entry.wanted and differs_by_role(entry.wanted, planned):
             entry.wanted, entry.verified, entry.epoch = planned, planned, planned.epoch
+            self._queues.role(entry.id, forwards=self._forwards(entry))
             self._say_how_it_is(entry, now)
             return
         if entry.wanted is not None and (entry.wanted.guarded is None) != (planned.guarded is None):
@@ -341,8 +345,9 @@ class Worklist:
             entry.tries.reset()
             entry.repairs.forget()
             self._queues.untime(entry.id)
+        self._queues.role(entry.id, forwards=self._forwards(entry))
         if entry.verified != planned and not self._queues.is_timed(entry.id):
-            self._queues.plan(entry.id, forwards=planned.forwards)
+            self._queues.plan(entry.id, forwards=self._forwards(entry))
 
     def _unwant(self, entry: Entry) -> None:
         if entry.wanted is not None:
@@ -395,6 +400,10 @@ class Worklist:
     def _is_free(self, router_id: RouterId, _: Why) -> bool:
         return router_id not in self._busy
 
+    def _forwards(self, entry: Entry) -> bool:
+        """Whether this host forwards for it now: by its plan, or since it takes over."""
+        return (entry.wanted is not None and entry.wanted.forwards) or entry.id in self._hold.unbuilt
+
     def _cannot_wait(self, router_id: RouterId, why: Why) -> bool:
         """Whether it is free, and people notice when this is done a little later."""
         is_unbuilt = router_id in self._hold.unbuilt and router_id not in self._busy
@@ -429,7 +438,7 @@ class Worklist:
     def _repair_or_remove(self, start: Start, now: float) -> Job | None:
         """In turn, so that neither many removals nor a storm of hints holds the other up."""
         removal = self._start_removals(now) if self._was_repair else None
-        job = removal or self._queues.next_drifted(start, self._is_repair) or self._start_removals(now)
+        job = removal or self._queues.next_repair(start, self._is_repair) or self._start_removals(now)
         self._was_repair = isinstance(job, Reconcile)
         return job
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from gapless.core.hostplan import HostPlan
-from gapless.model.plan import PlannedRouter, Role, RouterReport
+from gapless.model.plan import PlannedRouter, Role, RouterReport, RouterState
 from gapless.model.router import RouterId
 
 
@@ -57,6 +57,9 @@ class Proofs:
         """What an agent said, working from this version, as it may be passed on."""
         since = self._since.get(said.router_id)
         self._unkept.discard(said.router_id)
+        if since is not None and said.state is RouterState.REMOVED and version >= since:
+            del self._since[said.router_id]  # If it comes back, it is built as it is to be.
+            return said
         if since is None or not said.guarded:
             return said
         if version < since:

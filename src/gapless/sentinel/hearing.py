@@ -119,7 +119,8 @@ class Hearing:
         self.first_packets.begin(
             router_id for router_id in news if router_id not in known or known[router_id].number != said.number
         )
-        self.levels.takeovers = known | news
+        # Of what is closed by now there is nothing to tell any more.
+        self.levels.takeovers = {each: done for each, done in known.items() if each in self.levels.open} | news
         self._listener.guard_changed()
 
     def _forwarded(self, seen: Mapping[RouterId, float]) -> None:

@@ -52,6 +52,6 @@ class Levels:
     passing: set[RouterId] = field(default_factory=set)
     """Of those that are open by a plan, and were not taken over: the kernel has them in its active set for certain."""
     takeovers: dict[RouterId, Done] = field(default_factory=dict)
-    """Of the present tenure: the last one of each router, as last told."""
+    """Of the present tenure: the last one of each router that is open, as last told."""
     told_whole: int = 0
     """Takeovers up to this number were told whole."""

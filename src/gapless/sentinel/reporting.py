@@ -193,8 +193,8 @@ class Reporting:
         routers = tuple(said for router_id, said in self._routers.items() if router_id in named)
         session.wants_all, session.unheard = False, set()
         session.revisions = {each: known for each, known in session.revisions.items() if each >= self._agent_version}
-        if full and revision > 0:
-            self._forget_removed()
+        if revision > 0 and self._is_complete:
+            self._forget_removed(named)
         session.reports += 1
         burials, session.burials = tuple(session.burials), []
         return Report(
@@ -248,6 +248,8 @@ class Reporting:
         if self._guard.told_whole > max([session.heard_takeover, *(number for _, number in session.told_takeovers)]):
             session.told_takeovers.append((session.reports, self._guard.told_whole))
         told.update((done.takeover.router_id, done) for done in due)
+        for router_id in told.keys() - self._guard.takeovers.keys():
+            del told[router_id]
         return tuple(done.as_of(now) for done in due)
 
     def unbuilt(self, routers: Collection[RouterId]) -> tuple[RouterId, ...]:
@@ -263,11 +265,11 @@ class Reporting:
     def _revision(self) -> Revision:
         return Revision(0) if self._session is None else self._session.revisions.get(self._agent_version, Revision(0))
 
-    def _forget_removed(self) -> None:
-        """From here on, not being named in a full report says the same."""
-        self._routers = {
-            router_id: said for router_id, said in self._routers.items() if said.state is not RouterState.REMOVED
-        }
+    def _forget_removed(self, told: Collection[RouterId]) -> None:
+        """From here on, not being named in a full report says the same, and each session begins with one."""
+        removed = [each for each in told if each in self._routers and self._routers[each].state is RouterState.REMOVED]
+        for router_id in removed:
+            del self._routers[router_id]
 
     def _hurry(self, now: float) -> None:
         if self._session is not None:

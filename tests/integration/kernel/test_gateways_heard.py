@@ -73,6 +73,7 @@ class Looking:
 @pytest.fixture
 def looking(host: Reconciler, wires: Wires, monkeypatch: pytest.MonkeyPatch) -> Looking:
     monkeypatch.setattr(gateways, "ROUND_S", 0.2)
+    monkeypatch.setattr(gateways, "ASKING_S", 1.5)
     ways = []
     for each in IDS:
         router = made(each)

@@ -198,6 +198,7 @@ def test_what_is_not_watched_any_more_is_not_asked_and_not_lost(watch: Watch) ->
     assert watch.look() == SILENT
     watch.uplinks.watch([("ext0", NOBODY), ("elsewhere", GATEWAY)])
     assert watch.look() == ""
+    assert watch.uplinks._macs == {}, "nor remembered"
     assert arp(watch.ask()) == (REQUEST, _mac("ext0"), "0.0.0.0", str(NOBODY))
 
 

@@ -20,6 +20,7 @@ QUICK = replace(RHYTHM, gateways_interval_s=0.005)
 @pytest.fixture(autouse=True)
 def quick_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateways, "ROUND_S", 0.01)
+    monkeypatch.setattr(gateways, "ASKING_S", 0.0)
 
 
 async def test_a_router_that_does_not_hear_its_gateway_is_degraded_until_it_does() -> None:

@@ -1,7 +1,7 @@
 """In which order the agent works on its routers."""
 
 from gapless.agent.jobs import Job, Remove, Why
-from gapless.agent.queues import Queues
+from gapless.agent.queues import IN_A_ROW, Queues
 from gapless.model.router import RouterId
 
 A, B, C, D = (RouterId(name) for name in "abcd")
@@ -54,7 +54,7 @@ def test_what_this_host_forwards_for_overtakes_standbys_its_retries_too() -> Non
     desk.queues.ripen(5.0)
     desk.queues.drift(D)
     desk.queues.plan(B, forwards=True)
-    assert desk.work_off() == ["drift d", "plan c", "plan b", "plan a", "plan d"]
+    assert desk.work_off() == ["plan c", "plan b", "drift d", "plan a", "plan d"]
 
 
 def test_what_this_host_forwards_for_no_more_waits_with_the_standbys() -> None:
@@ -66,6 +66,43 @@ def test_what_this_host_forwards_for_no_more_waits_with_the_standbys() -> None:
     desk.queues.plan(D, forwards=True)
     desk.queues.unwant(D)
     assert desk.work_off() == ["plan c", "plan b", "plan a"]
+
+
+def test_repairs_of_what_forwards_here_overtake_those_of_standbys_and_their_building() -> None:
+    desk = Desk()
+    desk.queues.drift(A)
+    desk.queues.plan(B)
+    desk.queues.drift_at(C, 5.0, forwards=True)
+    desk.queues.again_at(D, 5.0, Why.DRIFT, forwards=True)
+    desk.queues.ripen(5.0)
+    assert desk.work_off() == ["drift c", "drift d", "drift a", "plan b"]
+
+
+def test_a_storm_of_repairs_of_what_forwards_here_starves_no_standby() -> None:
+    desk = Desk()
+    for number in range(2 * IN_A_ROW + 1):
+        desk.queues.drift(RouterId(f"active{number}"), forwards=True)
+    desk.queues.plan(A)
+    desk.queues.drift(B)
+    desk.queues.drift(C)
+    begun = desk.work_off()
+    assert [at for at, each in enumerate(begun) if "active" not in each] == [IN_A_ROW, 2 * IN_A_ROW + 1, len(begun) - 1]
+    assert [each for each in begun if "active" not in each] == ["drift b", "plan a", "drift c"]
+
+
+def test_what_becomes_active_while_it_waits_goes_with_the_active_ones_and_back() -> None:
+    desk = Desk()
+    desk.queues.drift(A)
+    desk.queues.drift(B)
+    desk.queues.again_at(C, 1.0, Why.PLAN)
+    desk.queues.ripen(1.0)
+    desk.queues.drift_at(D, 1.0)
+    for router_id in (B, C, D):
+        desk.queues.role(router_id, forwards=True)
+    desk.queues.ripen(1.0)
+    desk.queues.drift(RouterId("e"), forwards=True)
+    desk.queues.role(RouterId("e"), forwards=False)
+    assert desk.work_off() == ["drift b", "plan c", "drift d", "drift a", "drift e"]
 
 
 def test_a_removal_stays_until_it_was_tried() -> None:

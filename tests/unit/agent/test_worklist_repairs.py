@@ -6,11 +6,13 @@ from kernel_in_memory import planned
 from worklist_rig import BUILT, RIGHT, TIMES, Bench, name
 
 from gapless.agent.jobs import Done, Failed
+from gapless.agent.queues import IN_A_ROW
 from gapless.agent.worklist import PATIENT_TRIES, REMOVED_AT_ONCE, REST
 from gapless.model.host import Incarnation
 from gapless.model.plan import Guarded, Role
 from gapless.model.router import RouterId
 
+ACTIVE = Guarded(role=Role.ACTIVE, incarnation=Incarnation(1))
 STANDBY = Guarded(role=Role.STANDBY, incarnation=Incarnation(1))
 
 
@@ -23,6 +25,49 @@ def test_drift_and_plans_take_turns_and_overtake_audits() -> None:
     bench.hear("b")
     bench.plan(planned("a"), planned("b"), planned("c"), planned("d"), planned("e"))
     assert bench.work_off(RIGHT) == ["drift a", "plan d", "drift b", "plan e", "audit c"]
+
+
+def test_a_hundred_active_ones_that_broke_at_once_are_mended_before_standbys_are_mended_or_built() -> None:
+    active = [f"active{number:03}" for number in range(100)]
+    idle = [replace(planned(f"idle{number}"), guarded=STANDBY) for number in range(4)]
+    bench = Bench()
+    bench.plan(*idle[:3], *map(planned, active))
+    bench.work_off()
+    bench.now += 10
+    bench.plan(*idle, *map(planned, active))
+    for router_id in (*(each.router.id for each in idle[:3]), *active):
+        bench.hear(router_id)
+    names = bench.work_off(replace(RIGHT, looked_at=bench.now))
+    first, second, third, last = [at for at, each in enumerate(names) if "idle" in each]
+    assert (second - first, third - second, last) == (IN_A_ROW + 1, IN_A_ROW + 1, len(names) - 1)
+    assert [each for each in names if "active" in each] == [f"drift {each}" for each in active]
+
+
+def test_one_that_becomes_active_while_it_waits_to_be_mended_waits_with_the_active_ones() -> None:
+    idle = [replace(planned(name), guarded=STANDBY) for name in ("a", "b")]
+    bench = Bench()
+    bench.plan(*idle)
+    bench.work_off()
+    bench.now += 10
+    bench.hear("a")
+    bench.hear("b")
+    bench.plan(idle[0], replace(idle[1], guarded=ACTIVE))
+    assert bench.work_off(replace(RIGHT, looked_at=bench.now)) == ["drift b", "drift a"]
+
+
+def test_when_something_was_missed_the_active_ones_are_looked_at_first() -> None:
+    bench = Bench()
+    bench.plan(replace(planned("a"), guarded=STANDBY), planned("b"))
+    bench.work_off()
+    bench.now += 10
+    bench.hear()
+    looks = []
+    while len(looks) < 2:
+        (job,) = bench.jobs()
+        bench.end(job, RIGHT, after_s=0.01)
+        looks.append(name(job))
+        bench.now += 0.01
+    assert looks == ["audit b", "audit a"]
 
 
 def test_repairs_of_what_forwards_here_take_turns_with_removals_and_all_else_waits() -> None:

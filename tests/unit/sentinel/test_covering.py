@@ -10,6 +10,7 @@ from gapless.model.host import Incarnation
 from gapless.model.plan import Epoch, Guarded, PlannedRouter, Revision, Role, RouterReport, RouterState
 from gapless.model.router import RouterId
 from gapless.sentinel.covering import Proofs, as_the_agent_may_have_it, regrouped
+from sizes import sizes
 
 A, B = RouterId("a"), RouterId("b")
 WORD = RouterReport(router_id=A, epoch=Epoch(1), state=RouterState.ACTIVE, guarded=True)
@@ -71,6 +72,20 @@ def test_a_word_that_was_taken_back_is_not_passed_on_later() -> None:
     proofs.word(WORD, 5)
     proofs.regroup([A], 8)
     assert proofs.kept(7, {A: WORD}) == []
+
+
+def test_of_what_was_removed_no_proof_is_waited_for() -> None:
+    proofs = Proofs()
+    for number in range(5):
+        gone = replace(WORD, router_id=RouterId(f"r{number}"))
+        removed = replace(gone, state=RouterState.REMOVED, guarded=False)
+        proofs.regroup([gone.router_id], 5)
+        assert proofs.word(removed, 4) == removed
+        assert sizes(proofs) == {"Proofs._since": 1}, "it may be of the time before"
+        proofs.word(gone, 5)
+        assert proofs.word(removed, 5) == removed
+        assert sizes(proofs) == {}
+    assert proofs.kept(5, {}) == []
 
 
 def test_what_changes_no_group_needs_no_proof() -> None:

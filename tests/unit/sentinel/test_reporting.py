@@ -5,6 +5,7 @@ from gapless.model.plan import BuildTimes, Epoch, Revision, RouterReport, Router
 from gapless.model.router import RouterId
 from gapless.sentinel.reporting import COALESCE_S, Reporting
 from gapless.wire.messages import AgentReport, Report
+from sizes import sizes
 
 TIMES = BuildTimes(started_ms=1, built_ms=2, announced_ms=3, verified_ms=4)
 
@@ -119,6 +120,27 @@ def test_a_new_session_hears_everything_twice_before_and_after_the_agent_took_it
     assert report is not None
     assert report.revision == 1
     bench.agent(router("a"), full=True)
+    assert names(bench.soon()) == ["a@1 active", "full"]
+
+
+def test_what_was_removed_and_told_is_forgotten_and_the_next_session_hears_so_in_its_full_report() -> None:
+    bench = Bench()
+    bench.session()
+    bench.planned(1)
+    bench.agent(router("a"), full=True)
+    bench.soon()
+    before = sizes(bench.reporting)
+    for number in range(20):
+        bench.agent(router(f"r{number}", RouterState.BUILDING))
+        bench.agent(router(f"r{number}"))
+        bench.soon()
+        bench.agent(router(f"r{number}", RouterState.REMOVED))
+        assert names(bench.soon()) == [f"r{number}@1 removed"]
+    assert sizes(bench.reporting) == before
+    bench.reporting.session_ended()
+    bench.session()
+    bench.planned(1)
+    bench.agent()
     assert names(bench.soon()) == ["a@1 active", "full"]
 
 

@@ -9,6 +9,7 @@ from gapless.model.router import RouterId
 from gapless.sentinel.levels import Done, Levels
 from gapless.sentinel.reporting import COALESCE_S, Reporting
 from gapless.wire.messages import Report
+from sizes import sizes
 
 X, Y = RouterId("x"), RouterId("y")
 OF = Tenure(HostName("net9"), Incarnation(4))
@@ -212,6 +213,23 @@ def test_a_new_tenure_counts_its_takeovers_anew() -> None:
     bench.took(1, Y)
     assert taken(bench.report()) == [Y]
     assert bench.reporting.heard(3) == 1
+
+
+def test_of_takeovers_that_are_over_nothing_is_kept() -> None:
+    bench = Bench()
+    bench.session()
+    counts = []
+    for number in range(1, 20):
+        taken_over = RouterId(f"r{number}")
+        bench.opens(taken_over)
+        bench.took(number, taken_over)
+        assert taken(bench.report()) == [taken_over]
+        del bench.levels.takeovers[taken_over]
+        bench.closes(taken_over)
+        bench.report()
+        bench.reporting.heard(2 * number + 1)
+        counts.append(sizes(bench.reporting))
+    assert counts == [counts[0]] * len(counts)
 
 
 def test_a_new_session_hears_of_all_takeovers_that_are_in_force() -> None:

@@ -169,6 +169,9 @@ class Steering:
             if there is None:
                 return frozenset()
             wanted, left = self._wanted.get(router_id, frozenset()), self._left.get(router_id, frozenset())
+            left = frozenset(entry for entry in left if there.get((entry.kind, entry.key)) == entry.mac)
+            if router_id in self._left:
+                self._left[router_id] = left
             # What another router needs just so is not this one's to take out.
             stale = (entry for entry in left if entry.mac not in self._claims.get((entry.kind, entry.key), {}).values())
             return frozenset(entry for entry in (*wanted, *stale) if there.get((entry.kind, entry.key)) == entry.mac)

@@ -68,7 +68,10 @@ class Uplinks:
 
     def watch(self, gateways: Iterable[Gateway]) -> None:
         """The gateways that routers of this host use: these, and no others."""
-        self._gateways.watch(each for each in gateways if each[0] in self._interfaces)
+        wanted = [each for each in gateways if each[0] in self._interfaces]
+        self._gateways.watch(wanted)
+        addresses = {gateway for _, gateway in wanted}
+        self._macs = {gateway: mac for gateway, mac in self._macs.items() if gateway in addresses}
         self._is_news = True
 
     def look(self, now: float) -> Ways:
