@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,6 +15,9 @@ from gapless.errors import InvalidRequest, NotFound, Unavailable
 from gapless.observe import console as consoles
 
 TIMEOUT_S = 10.0
+PATIENCE_S = 30.0
+"""How long the controller may be away while a verb watches what it began: that goes on, or waits, too."""
+ASK_AGAIN_S = 0.5
 DEFAULT_API = f"http://127.0.0.1:{API_PORT}"
 
 Api = Annotated[
@@ -29,6 +33,18 @@ console = consoles.console(highlight=False, width=None if sys.stdout.isatty() el
 def get(api: str, path: str, **query: str | int | None) -> dict[str, Any]:
     """GET /v2.0/gapless/`path`. Raises Unavailable, NotFound or InvalidRequest with one line."""
     return _ask("GET", api, path, params={key: value for key, value in query.items() if value is not None})
+
+
+def get_patiently(api: str, path: str) -> dict[str, Any]:
+    """The same; a controller that is being restarted is waited for."""
+    end_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return get(api, path)
+        except Unavailable:
+            if time.monotonic() >= end_s:
+                raise
+        time.sleep(ASK_AGAIN_S)
 
 
 def put(api: str, path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def printed(
         return {what: known[what]}
 
     tell: Callable[..., Any] = said
-    for name in {"get", "put"} & vars(module).keys():
+    for name in {"get", "get_patiently", "put"} & vars(module).keys():
         monkeypatch.setattr(module, name, tell)
     monkeypatch.setattr("gapless.cli.routers.get", tell)
     monkeypatch.setattr(sys, "argv", ["gapless", verb, *arguments])
