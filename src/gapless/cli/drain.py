@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 from rich.table import Table
@@ -11,7 +10,7 @@ from rich.text import Text
 
 from gapless.cli.application import application
 from gapless.cli.routers import present, short_ids, shown
-from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, get_patiently, print_json, put
+from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, get_patiently, host_path, print_json, put
 from gapless.observe.words import counted
 
 app = application()
@@ -64,7 +63,7 @@ def drain(
     if dry_run:
         _show_prospects(api, host, json=json)
         return
-    put(api, _path(host, "drain"), {"drain": {"wanted": True} | ({} if at_once is None else {"at_once": at_once})})
+    put(api, host_path(host, "drain"), {"drain": {"wanted": True} | ({} if at_once is None else {"at_once": at_once})})
     try:
         left, is_taken_back = _watch(api, host, 0.0 if not wait else timeout, is_told=wait and not json)
     except KeyboardInterrupt:
@@ -80,10 +79,6 @@ def drain(
 def is_over(drain: dict[str, Any]) -> bool:
     """Whether nothing is left on the host, and everything that left it runs elsewhere."""
     return not (drain["admin_state_up"] or drain["routers"] or drain["leaving"] or drain["on_their_way"])
-
-
-def _path(host: str, what: str) -> str:
-    return f"hosts/{quote(host, safe='')}/{what}"
 
 
 def _how_to_go_on(host: str) -> str:
@@ -105,7 +100,7 @@ def _watch(api: str, host: str, timeout: float | None, *, is_told: bool) -> tupl
     end = None if timeout is None else time.monotonic() + timeout
     told, stuck, has_begun = "", dict[str, int](), False
     while True:
-        drain = get_patiently(api, _path(host, "drain"))["drain"]
+        drain = get_patiently(api, host_path(host, "drain"))["drain"]
         if is_told and (line := _progress(drain)) != told:
             console.print(line, soft_wrap=True)
             told = line
@@ -135,7 +130,7 @@ def _reasons(stuck: dict[str, str]) -> dict[str, int]:
 
 
 def _show_prospects(api: str, host: str, *, json: bool) -> None:
-    found = get(api, _path(host, "prospects"))["prospects"]
+    found = get(api, host_path(host, "prospects"))["prospects"]
     if json:
         print_json({"prospects": found})
         return

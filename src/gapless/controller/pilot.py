@@ -138,7 +138,7 @@ class Pilot:
         """Why an operator's word that these machines are off is refused. Raises NotFound."""
         for name in hosts:
             if self._roster.highest(name) is None:
-                raise NotFound(f"no host {name} ever connected")
+                raise NotFound(f"no host {name} ever connected: `gapless status` lists those that there are")
         return self._driver.planner.objections_to_off(hosts, self._clock())
 
     def bar(self, hosts: Collection[HostName]) -> Mapping[HostName, Incarnation]:

@@ -1,14 +1,14 @@
 """What `gapless rebalance` says has moved is what has arrived. The controller is made up, and time goes by looks."""
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from verb_rig import Run, Said
 
-from gapless.cli import main, rebalance, talk
+from gapless.cli import rebalance, talk
 from gapless.errors import Unavailable
 
 LATE_FOR_EVER = 10**9
@@ -56,30 +56,18 @@ class Fleet:
         self.now += seconds
 
 
-@dataclass
-class Said:
-    status: int
-    out: str
-    err: str
-
-
 Even = Callable[..., Said]
 
 
 @pytest.fixture
-def even(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Even:
+def even(run: Run, monkeypatch: pytest.MonkeyPatch) -> Even:
     """`gapless rebalance` of a fleet."""
 
     def call(fleet: Fleet, *arguments: str) -> Said:
         for name, made_up in (("get", fleet.get), ("get_patiently", fleet.get), ("put", fleet.put), ("time", fleet)):
             monkeypatch.setattr(rebalance, name, made_up)
         monkeypatch.setattr("gapless.cli.routers.get", fleet.get)
-        monkeypatch.setattr(sys, "argv", ["gapless", "rebalance", *arguments])
-        try:
-            status = main.main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        return Said(status, *capsys.readouterr())
+        return run("rebalance", *arguments)
 
     return call
 

@@ -1,30 +1,18 @@
 """How verbs end that watch or release what others change meanwhile. The controller's answers are given, in order."""
 
-import sys
-from collections.abc import Callable
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from verb_rig import Run, Said
 
 from gapless.cli import main
 
 Item = dict[str, Any]
 
 
-class Said(NamedTuple):
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Said]
-
-
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def answered(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A verb that is answered so, and whose waiting takes no time."""
 
     def call(answers: list[Item], verb: str, *arguments: str) -> Said:
@@ -35,12 +23,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         for name in {"get", "get_patiently", "put"} & vars(module).keys():
             monkeypatch.setattr(module, name, answer)
         monkeypatch.setattr("time.sleep", lambda _: None)
-        monkeypatch.setattr(sys, "argv", ["gapless", verb, *arguments])
-        try:
-            status = main.main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        return Said(status, *capsys.readouterr())
+        return run(verb, *arguments)
 
     return call
 
@@ -56,28 +39,28 @@ def brake(*hosts: str) -> Item:
     return {"brake": {"engaged": bool(hosts), "hosts": hosts, "reason": "so many look dead" if hosts else ""}}
 
 
-def test_a_drain_that_somebody_takes_back_does_not_go_on_for_ever(run: Run) -> None:
+def test_a_drain_that_somebody_takes_back_does_not_go_on_for_ever(answered: Run) -> None:
     unheard, begun, back = (drain(admin_up=up, routers=left) for up, left in ((True, 3), (False, 2), (True, 2)))
-    said = run([{}, unheard, begun, back], "drain", "h1")
+    said = answered([{}, unheard, begun, back], "drain", "h1")
     assert said.status == 1
     assert said.err == "h1 was put back into service meanwhile, with 2 routers: it is not drained.\n"
 
 
-def test_a_drain_ends_once_nothing_is_left(run: Run) -> None:
-    said = run([{}, drain(admin_up=True, routers=1), drain(admin_up=False, routers=0)], "drain", "h1")
+def test_a_drain_ends_once_nothing_is_left(answered: Run) -> None:
+    said = answered([{}, drain(admin_up=True, routers=1), drain(admin_up=False, routers=0)], "drain", "h1")
     assert (said.status, said.err) == (0, "")
     assert "h1 is drained: nothing is left there, and it can be switched off" in said.out
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
-def test_a_brake_that_is_on_again_was_not_released(run: Run, arguments: tuple[str, ...]) -> None:
-    said = run([brake("h1", "h2"), brake("h3", "h4")], "brake", "release", "--yes", *arguments)
+def test_a_brake_that_is_on_again_was_not_released(answered: Run, arguments: tuple[str, ...]) -> None:
+    said = answered([brake("h1", "h2"), brake("h3", "h4")], "brake", "release", "--yes", *arguments)
     assert said.status == 1
     assert "on again: look at the others too" in said.err
     assert "h3" in said.out
 
 
-def test_a_brake_that_was_released_is_off(run: Run) -> None:
-    said = run([brake("h1", "h2"), brake()], "brake", "release", "--yes")
+def test_a_brake_that_was_released_is_off(answered: Run) -> None:
+    said = answered([brake("h1", "h2"), brake()], "brake", "release", "--yes")
     assert (said.status, said.err) == (0, "")
     assert "Released for h1, h2" in said.out
