@@ -16,7 +16,7 @@ from verb_rig import Run
 
 from gapless.cli import talk
 from gapless.config import Address, Liveness, ServerSettings
-from gapless.controller import server
+from gapless.controller import key, server
 from gapless.controller.server import Listening
 from gapless.controller.store import bindingrows, hostrows, moverows
 from gapless.controller.store.engine import Store
@@ -41,6 +41,7 @@ REASON = (
 
 async def fill(state: Path) -> None:
     """One router that moved from h1, which died, to h2; one of which only its move is left; two that have one name."""
+    key.load_or_create(state / "cluster.key")
     store = await Store.open(f"sqlite:///{state}/gapless.db")
     async with store.transaction() as session:
         for name in ("h1", "h2"):
