@@ -42,6 +42,8 @@ def release(
     A host that is alive after all, only cut off from the controller, goes on running its routers of mode reschedule
     until it hears otherwise, beside their new copies. So make sure first. It is for the hosts that are shown: should
     more of them look dead by the time that you answer, nothing is released.
+
+    Exit status: 0 once the brake is off, 1 if it is not.
     """
     seen = get(api, "brake")["brake"]
     if not seen["engaged"]:
@@ -54,8 +56,12 @@ def release(
     if not yes:
         typer.confirm(f"Is it certain that these hosts are dead: {', '.join(seen['hosts'])}?", abort=True, err=True)
     released = put(api, "brake", {"brake": {"engaged": False, "hosts": seen["hosts"]}})["brake"]
-    if json or released["engaged"]:  # More hosts have fallen silent between the question and the answer.
+    if json or released["engaged"]:
         _print(released, json=json)
+    if released["engaged"]:  # More hosts have fallen silent between the question and the answer.
+        typer.echo("It was released for those that were named, and is on again: look at the others too.", err=True)
+        raise typer.Exit(1)
+    if json:
         return
     said = f"Released for {', '.join(seen['hosts'])}: their routers are being moved. Watch: gapless status"
     console.print(Text(said), soft_wrap=True)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from gapless.cli.application import application
-from gapless.cli.talk import DEFAULT_API, Api, console, put
+from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, print_json, put
 
 app = application()
 
@@ -25,10 +25,11 @@ def vouched(hosts: list[str]) -> str:
 
 @app.command()
 def confirm_off(
-    hosts: Annotated[list[str], typer.Argument(metavar="HOST...", help="Names, as `gapless status` shows them.")],
+    hosts: Annotated[list[str], typer.Argument(metavar="HOST", help="Names, as `gapless status` shows them.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask: you have read what you vouch for.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say only whether it would be taken.")] = False,
     api: Api = DEFAULT_API,
+    json: AsJson = False,
 ) -> None:
     """Say that machines are off, which you have made sure of. (With Pacemaker this is `pcs stonith confirm`.)
 
@@ -46,13 +47,19 @@ def confirm_off(
 
         gapless confirm-off net2 net3
     """
-    put(api, "confirm-off", {"confirm_off": {"hosts": hosts, "dry_run": True}})
+    would_be = put(api, "confirm-off", {"confirm_off": {"hosts": hosts, "dry_run": True}})
     names = sorted(set(hosts))
     if dry_run:
+        if json:
+            print_json(would_be)
+            return
         console.print(f"It would be taken for {', '.join(names)}. Nothing was done.")
         return
     if not yes:
-        typer.echo(vouched(names))
-        typer.confirm("Are they off?", abort=True)
-    put(api, "confirm-off", {"confirm_off": {"hosts": hosts, "dry_run": False}})
+        typer.echo(vouched(names), err=json)
+        typer.confirm("Are they off?", abort=True, err=json)
+    taken = put(api, "confirm-off", {"confirm_off": {"hosts": hosts, "dry_run": False}})
+    if json:
+        print_json(taken)
+        return
     console.print(f"Confirmed off: {', '.join(names)}. Watch: gapless arbiters, gapless status", soft_wrap=True)

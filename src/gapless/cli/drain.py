@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 from rich.table import Table
@@ -11,15 +10,12 @@ from rich.text import Text
 
 from gapless.cli.application import application
 from gapless.cli.routers import present, short_ids, shown
-from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, print_json, put
-from gapless.errors import Unavailable
+from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, get_patiently, host_path, print_json, put
 from gapless.observe.words import counted
 
 app = application()
 
 LOOK_S = 0.5
-PATIENCE_S = 30.0
-"""How long the controller may be away meanwhile: the drain waits for it, too."""
 STUCK_NAMED = 5
 
 _KINDS = {
@@ -53,7 +49,8 @@ def drain(
     again; `gapless undrain HOST` keeps there what has not left yet. A host that is drained can be switched off; put it
     back with `gapless undrain`.
 
-    Exit status: 0 once nothing is left there (or with --no-wait), 1 if something is when the time is over.
+    Exit status: 0 once nothing is left there (or with --no-wait), 1 if something is when the time is over, or somebody
+    puts the host back into service meanwhile.
 
     Examples:
 
@@ -66,26 +63,22 @@ def drain(
     if dry_run:
         _show_prospects(api, host, json=json)
         return
-    put(api, _path(host, "drain"), {"drain": {"wanted": True} | ({} if at_once is None else {"at_once": at_once})})
+    put(api, host_path(host, "drain"), {"drain": {"wanted": True} | ({} if at_once is None else {"at_once": at_once})})
     try:
-        left = _watch(api, host, timeout, is_told=not json) if wait else get(api, _path(host, "drain"))["drain"]
+        left, is_taken_back = _watch(api, host, 0.0 if not wait else timeout, is_told=wait and not json)
     except KeyboardInterrupt:
         typer.echo(f"\n{_how_to_go_on(host)}", err=True)
         raise typer.Exit(130) from None
     if json:
         print_json({"drain": left})
     if wait and not is_over(left):
-        typer.echo(f"{_progress(left)}. {_how_to_go_on(host)}", err=True)
+        typer.echo(_taken_back(left) if is_taken_back else f"{_progress(left)}. {_how_to_go_on(host)}", err=True)
         raise typer.Exit(1)
 
 
 def is_over(drain: dict[str, Any]) -> bool:
     """Whether nothing is left on the host, and everything that left it runs elsewhere."""
     return not (drain["admin_state_up"] or drain["routers"] or drain["leaving"] or drain["on_their_way"])
-
-
-def _path(host: str, what: str) -> str:
-    return f"hosts/{quote(host, safe='')}/{what}"
 
 
 def _how_to_go_on(host: str) -> str:
@@ -95,12 +88,19 @@ def _how_to_go_on(host: str) -> str:
     )
 
 
-def _watch(api: str, host: str, timeout: float | None, *, is_told: bool) -> dict[str, Any]:
-    """Until it is over, or the time is; returns what was seen last. Says what changed."""
+def _taken_back(left: dict[str, Any]) -> str:
+    stay = counted(left["routers"], "router")
+    return f"{left['host']} was put back into service meanwhile, with {stay}: it is not drained."
+
+
+def _watch(api: str, host: str, timeout: float | None, *, is_told: bool) -> tuple[dict[str, Any], bool]:
+    """Until it is over, or the time is, or somebody puts the host back into service; returns what was seen last, and
+    whether it was that. Says what changed.
+    """
     end = None if timeout is None else time.monotonic() + timeout
-    told, stuck = "", dict[str, int]()
+    told, stuck, has_begun = "", dict[str, int](), False
     while True:
-        drain = _look(api, host)
+        drain = get_patiently(api, host_path(host, "drain"))["drain"]
         if is_told and (line := _progress(drain)) != told:
             console.print(line, soft_wrap=True)
             told = line
@@ -108,23 +108,11 @@ def _watch(api: str, host: str, timeout: float | None, *, is_told: bool) -> dict
             for reason in reasons.keys() - stuck.keys():
                 console.print(Text.assemble("  ", ("stays:", "yellow"), f" {reason}"), soft_wrap=True)
             stuck = reasons
-        if is_over(drain) or (end is not None and time.monotonic() >= end):
-            return drain
+        is_taken_back = has_begun and drain["admin_state_up"]
+        if is_over(drain) or is_taken_back or (end is not None and time.monotonic() >= end):
+            return drain, is_taken_back
+        has_begun |= not drain["admin_state_up"]  # The planner hears of it a moment after the store.
         time.sleep(LOOK_S)
-
-
-def _look(api: str, host: str) -> dict[str, Any]:
-    """A controller that is being restarted is waited for. Raises Unavailable, NotFound."""
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            drain: dict[str, Any] = get(api, _path(host, "drain"))["drain"]
-        except Unavailable:
-            if time.monotonic() >= end:
-                raise
-            time.sleep(LOOK_S)
-            continue
-        return drain
 
 
 def _progress(drain: dict[str, Any]) -> str:
@@ -142,7 +130,7 @@ def _reasons(stuck: dict[str, str]) -> dict[str, int]:
 
 
 def _show_prospects(api: str, host: str, *, json: bool) -> None:
-    found = get(api, _path(host, "prospects"))["prospects"]
+    found = get(api, host_path(host, "prospects"))["prospects"]
     if json:
         print_json({"prospects": found})
         return

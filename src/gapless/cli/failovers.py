@@ -70,6 +70,9 @@ def list_(
     if json:
         print_json(moves)
         return
+    if not moves:
+        console.print("No such move is recorded." if router or host else "No move is recorded yet.")
+        return
     console.print(_moves(moves[::-1]))
 
 

@@ -180,7 +180,7 @@ def host(
         LogFormat, typer.Option(envvar="GAPLESS_LOG_FORMAT", help="Log lines for people or for machines.")
     ] = LogFormat.TEXT,
 ) -> None:
-    """Carry routers on this machine: hold its lease, take over from others, build what the controller plans, report.
+    r"""Carry routers on this machine: hold its lease, take over from others, build what the controller plans, report.
 
     Needs root (or the lab's namespaces) and libnftables. SIGTERM ends it; the routers stay, and the next start finds
     them. Those of mode standby go to their standbys first, within --drain-within; what is left then stops forwarding
@@ -189,11 +189,11 @@ def host(
 
     Examples (a key file comes from the controller's state directory):
 
-        gapless host --name net1 --state-dir /var/lib/gapless --key-file /etc/gapless/cluster.key
-        --server 10.0.0.1 --physical-network external=eth2 --data-interface eth1
+        gapless host --name net1 --state-dir /var/lib/gapless --key-file /etc/gapless/cluster.key \
+            --server 10.0.0.1 --physical-network external=eth2 --data-interface eth1
 
-        gapless host --name arbiter --capacity 0 --state-dir /var/lib/gapless-arbiter
-        --key-file /var/lib/gapless/cluster.key --server 10.0.0.1 --data-interface eth1
+        gapless host --name arbiter --capacity 0 --state-dir /var/lib/gapless-arbiter \
+            --key-file /var/lib/gapless/cluster.key --server 10.0.0.1 --data-interface eth1
     """
     settings = HostSettings(
         name=_checked_name(name),

@@ -57,7 +57,8 @@ def _run(arguments: list[str]) -> int:
         print(f"gapless {__version__}")
         return 0
     if verb not in VERBS:
-        print(f"gapless: there is no verb '{verb}'\n\n{usage()}", file=sys.stderr)
+        wrong = "options come after the verb" if verb.startswith("-") else f"there is no verb '{verb}'"
+        print(f"gapless: {wrong}\n\n{usage()}", file=sys.stderr)
         return 2
     app = import_module(module_of(verb)).app
     try:

@@ -15,11 +15,12 @@ their successors say keeps the planner busy for longer than it waits for any of 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import count
 from secrets import token_hex
 from typing import assert_never
 
+from gapless.controller import wallclock
 from gapless.controller.blueprints import Blueprints
 from gapless.controller.inbox import Inbox
 from gapless.controller.recorder import Recorder, Write
@@ -27,7 +28,6 @@ from gapless.controller.roster import Roster
 from gapless.controller.session import Heard
 from gapless.controller.sessions import Sessions
 from gapless.controller.store.engine import Store
-from gapless.controller.store.tables import utc_now
 from gapless.core.effects import (
     AskArbiters,
     Bind,
@@ -99,6 +99,7 @@ class Driver:
             store,
             metrics,
             self._answered,
+            clock=clock,
             keep_moves_days=keep_moves_days,
         )
         self.blueprints = Blueprints(store)
@@ -196,7 +197,7 @@ class Driver:
 
     def _carry_out(self, effects: Iterable[Effect]) -> None:
         # One for all that follows from one event: when that arrived. What the planner says was ago counts from there.
-        at = utc_now() - timedelta(seconds=self._clock() - self._now)
+        at = wallclock.date_of(self._now, self._clock())
         for effect in effects:
             match effect:
                 case Bind():
@@ -366,7 +367,8 @@ class Driver:
             if epoch == planned.epoch:
                 del self._unsent[router_id]
                 self._late[router_id] = (planned.epoch, sent_s - asked_s)
-                self.recorder.note(router_id, planned.epoch, MoveStep.SENT, utc_now(), f"the plan left for {host}")
+                at = wallclock.date_of(sent_s, self._clock())
+                self.recorder.note(router_id, planned.epoch, MoveStep.SENT, at, f"the plan left for {host}")
 
 
 def _stored(effect: Write) -> Event:

@@ -11,10 +11,10 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
+from gapless.controller import wallclock
 from gapless.controller.store import hostrows
 from gapless.controller.store.engine import Store
 from gapless.controller.store.hostrows import NameRecord
-from gapless.controller.store.tables import utc_now
 from gapless.errors import LostRace, StoreUnavailable
 from gapless.model.host import HostFacts, HostName, Incarnation
 from gapless.observe.ailment import Ailment
@@ -39,13 +39,13 @@ class HostBook:
     async def register(self, facts: HostFacts, record: NameRecord) -> None:
         """Store a machine that is new under its name. Raises StoreUnavailable or LostRace."""
         async with self._store.transaction(ahead=True) as session:
-            await hostrows.save_host(session, facts, record.started, utc_now())
+            await hostrows.save_host(session, facts, record.started, wallclock.utc_now())
             await hostrows.save_names(session, {facts.name: record})
 
     def greeted(self, facts: HostFacts, record: NameRecord) -> None:
         """A known machine connected: store what it says with the next round."""
         self._greeted[facts.name] = (facts, record.started)
-        self._heard[facts.name] = utc_now()
+        self._heard[facts.name] = wallclock.utc_now()
         self.risen(facts.name, record)
 
     def risen(self, name: HostName, record: NameRecord) -> None:
@@ -54,7 +54,7 @@ class HostBook:
 
     def heard(self, name: HostName) -> None:
         """A report of the host arrived."""
-        self._heard[name] = utc_now()
+        self._heard[name] = wallclock.utc_now()
 
     def forget(self, name: HostName) -> None:
         """The host was deleted: write nothing of it any more."""
@@ -105,7 +105,7 @@ class HostBook:
         """
         try:
             async with self._store.transaction() as session:
-                await hostrows.save_known_host(session, facts, incarnation, utc_now())
+                await hostrows.save_known_host(session, facts, incarnation, wallclock.utc_now())
         except LostRace as error:
             self._metrics.store_failures.labels(job="hosts").inc()
             get_logger().error("What a host says of itself cannot be stored", host=facts.name, reason=str(error))

@@ -24,7 +24,6 @@ from gapless.controller.roster import Admission, Refusal, RefusalCode, Roster
 from gapless.controller.session import SEND_TIMEOUT_S, Heard, PlanSource, Session
 from gapless.controller.sessions import Sessions
 from gapless.controller.store.hostrows import NameRecord
-from gapless.controller.store.tables import utc_now
 from gapless.errors import Conflict, StoreUnavailable, Unavailable
 from gapless.model.host import HostFacts, HostName, Incarnation
 from gapless.observe.log import get_logger
@@ -203,14 +202,14 @@ class Link:
         facts, incarnation = guest.hello.facts, guest.hello.incarnation
         admission = self._considered(guest)
         if self._roster.is_known(facts) and not self._roster.is_off(facts.name):
-            record = self._roster.admit(facts, incarnation, guest.received_s, utc_now())
+            record = self._roster.admit(facts, incarnation, guest.received_s)
             self._book.greeted(facts, record)
             return record
         async with self._newcomers:  # two newcomers with one name: the second finds the first
             self._considered(guest)
             await self._book.register(facts, self._roster.name_record(facts, incarnation))
             admission = self._considered(guest)  # the one that had the name may have come back meanwhile
-            record = self._roster.admit(facts, incarnation, guest.received_s, utc_now())
+            record = self._roster.admit(facts, incarnation, guest.received_s)
         if admission.replaces:
             self._log.warning(
                 "Another machine takes over the name of a dead host",
@@ -255,7 +254,7 @@ class Link:
         await connection.close(_CLOSE_CODES.get(over.cause, CloseCode.NORMAL_CLOSURE), over.reason[:_REASON_BYTES])
 
     async def _heard(self, host: HostName, heard: Heard, received_s: float) -> None:
-        self._roster.heard(host, received_s, utc_now())
+        self._roster.heard(host, received_s)
         self._book.heard(host)
         if (record := self._roster.risen(host, max(heard.report.leased, heard.report.reborn))) is not None:
             self._book.risen(host, record)

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gapless.controller import wallclock
 from gapless.controller.controls import (
     ArbiterView,
     DrainView,
@@ -137,7 +138,7 @@ class Pilot:
         """Why an operator's word that these machines are off is refused. Raises NotFound."""
         for name in hosts:
             if self._roster.highest(name) is None:
-                raise NotFound(f"no host {name} ever connected")
+                raise NotFound(f"no host {name} ever connected: `gapless status` lists those that there are")
         return self._driver.planner.objections_to_off(hosts, self._clock())
 
     def bar(self, hosts: Collection[HostName]) -> Mapping[HostName, Incarnation]:
@@ -165,7 +166,7 @@ class Pilot:
             version=status.version,
             floor=status.floor,
             level=status.level,
-            arbiters=tuple(_arbiter_view(each, self._roster.heard_at(each.name)) for each in status.arbiters),
+            arbiters=tuple(_arbiter_view(each) for each in status.arbiters),
             holders=status.holders,
             lost=status.is_lost,
             reason=status.reason,
@@ -175,7 +176,7 @@ class Pilot:
     def hosts(self) -> Mapping[HostName, HostView]:
         """Every host that is known."""
         statuses = self._driver.planner.host_views(self._clock())
-        return {name: _host_view(status, self._roster.heard_at(name)) for name, status in statuses.items()}
+        return {name: _host_view(status) for name, status in statuses.items()}
 
     def drain(self, host: HostName) -> DrainView | None:
         """How far a host's routers have left it, if it is known."""
@@ -311,13 +312,13 @@ class Pilot:
             self._driver.post(RouterWanted(id=self._driver.fresh_id(), needs=needs))
 
 
-def _host_view(status: HostStatus, heard_at: datetime | None) -> HostView:
+def _host_view(status: HostStatus) -> HostView:
     return HostView(
         name=status.name,
         alive=status.alive,
         standing=status.standing,
         reason=status.reason,
-        heard_at=heard_at,
+        heard_at=_heard_at(status.silent_s),
         routers=status.routers,
         takes_routers=status.takes_routers,
         holds_lease=status.holds_lease,
@@ -341,12 +342,16 @@ def _drain_view(status: DrainStatus) -> DrainView:
     )
 
 
-def _arbiter_view(status: ArbiterStatus, heard_at: datetime | None) -> ArbiterView:
+def _arbiter_view(status: ArbiterStatus) -> ArbiterView:
     return ArbiterView(
         name=status.name,
         panels=status.panels,
         heard=status.is_heard,
         confirmed_off=status.is_off,
         standing=status.standing,
-        heard_at=heard_at,
+        heard_at=_heard_at(status.silent_s),
     )
+
+
+def _heard_at(silent_s: float | None) -> datetime | None:
+    return None if silent_s is None else wallclock.ago(silent_s)

@@ -19,6 +19,7 @@ older than is wanted are deleted now and then, a few at a time.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -28,10 +29,10 @@ from typing import Any, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gapless.controller import wallclock
 from gapless.controller.store import bindingrows, clusterrows, moverows, thread
 from gapless.controller.store.engine import Store
 from gapless.controller.store.moverows import StepTaken
-from gapless.controller.store.tables import utc_now
 from gapless.core.backoff import Backoff, Pace
 from gapless.core.effects import Bind, RecordStep, StorePanel, StoreSuccession, StoreWithdrawal
 from gapless.errors import Conflict, GaplessError, InvariantError, LostRace, StoreUnavailable
@@ -68,9 +69,18 @@ Answer = Callable[[Write, str], None]
 class Recorder:
     """Takes effects at once, stores them in its own task (`run`), answers."""
 
-    def __init__(self, store: Store, metrics: Metrics, answer: Answer, *, keep_moves_days: float = 0.0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        metrics: Metrics,
+        answer: Answer,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        keep_moves_days: float = 0.0,
+    ) -> None:
         """`keep_moves_days`: how long the records of moves are kept; 0: for ever."""
         self._keep_moves = timedelta(days=keep_moves_days)
+        self._calendar = wallclock.Calendar(clock)
         self._store = store
         self._metrics = metrics
         self._answer = answer
@@ -120,9 +130,10 @@ class Recorder:
 
     async def prune(self) -> bool:
         """Delete moves that are too old; whether there may be more of them."""
+        before = self._calendar.surely_past(self._keep_moves)
         try:
             async with self._store.transaction() as session:
-                pruned = await moverows.prune_moves(session, utc_now() - self._keep_moves, PRUNED_AT_ONCE)
+                pruned = await moverows.prune_moves(session, before, PRUNED_AT_ONCE)
         except StoreUnavailable as error:
             self._metrics.store_failures.labels(job="pruning").inc()
             self._log.warning("Old moves cannot be deleted; tried again in an hour", reason=str(error))
@@ -158,11 +169,11 @@ class Recorder:
 
     async def _store_binds(self, batch: Sequence[tuple[Bind, datetime]]) -> bool:
         async def work(session: AsyncSession, some: Sequence[tuple[Bind, datetime]]) -> list[None]:
-            await bindingrows.bind(session, some, utc_now())
+            await bindingrows.bind(session, some, wallclock.utc_now())
             return [None] * len(some)
 
         outcomes = await self._stored("bindings", batch, work)
-        stored_at = utc_now()
+        stored_at = wallclock.utc_now()
         for (bind, _), error in zip(batch, outcomes, strict=True):
             if error is None:
                 self.note(bind.router_id, bind.epoch, MoveStep.BOUND, stored_at)

@@ -15,7 +15,6 @@ Pure: time comes in as an argument, monotonic seconds.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from enum import StrEnum
 from ipaddress import AddressValueError, IPv4Address
 from uuid import UUID
@@ -74,7 +73,8 @@ class _Known:
     admin_up: bool
     heard_s: float
     """Monotonic; the controller's start for a host that was not heard since."""
-    heard_at: datetime | None = None
+    is_heard: bool = False
+    """Since the controller's start."""
 
 
 class Roster:
@@ -172,7 +172,7 @@ class Roster:
         silent_s = now - known.heard_s
         if silent_s >= self._dead_after_s or self.is_off(facts.name):
             return Admission(replaces=known.instance)
-        heard = "last heard" if known.heard_at is not None else "not heard since the controller's start"
+        heard = "last heard" if known.is_heard else "not heard since the controller's start"
         return Refusal(
             code=RefusalCode.NAME_TAKEN,
             reason=(
@@ -182,8 +182,8 @@ class Roster:
             ),
         )
 
-    def admit(self, facts: HostFacts, incarnation: Incarnation, now: float, at: datetime) -> NameRecord:
-        """This machine has the name from now on; `at` is `now` on the wall clock, for people."""
+    def admit(self, facts: HostFacts, incarnation: Incarnation, now: float) -> NameRecord:
+        """This machine has the name from now on."""
         before = self._known.get(facts.name)
         record = self._names[facts.name] = self.name_record(facts, incarnation)
         self._known[facts.name] = _Known(
@@ -191,15 +191,15 @@ class Roster:
             incarnation=record.started,
             admin_up=before is None or before.admin_up,
             heard_s=now,
-            heard_at=at,
+            is_heard=True,
         )
         return record
 
-    def heard(self, name: HostName, now: float, at: datetime) -> None:
+    def heard(self, name: HostName, now: float) -> None:
         """A message of the host arrived. A name that was forgotten meanwhile is ignored."""
         if known := self._known.get(name):
             known.heard_s = max(known.heard_s, now)
-            known.heard_at = at
+            known.is_heard = True
 
     def excuse(self, seconds: float, now: float) -> None:
         """The controller was away until now: so much of every silence is held against nobody."""
@@ -224,11 +224,6 @@ class Roster:
         """Whether the host is in service; a host that is not known is."""
         known = self._known.get(name)
         return known is None or known.admin_up
-
-    def heard_at(self, name: HostName) -> datetime | None:
-        """Wall-clock time of the host's last message; None if there was none since the controller's start."""
-        known = self._known.get(name)
-        return None if known is None else known.heard_at
 
 
 def _name_record(host: HostRecord) -> NameRecord:

@@ -68,9 +68,10 @@ async def run(
 ) -> None:
     """Run the controller until `stop`; `ready` is called, and the service manager told, when it can be reached."""
     with _state_alone(settings.state_dir):
-        secret = key.load_or_create(settings.key_file)
         url = settings.database_url or _own_database(settings.state_dir)
-        with _database_alone(file_of(url)):
+        database = file_of(url)
+        with _database_alone(database):
+            secret = key.load_or_create(settings.key_file, database)
             store = await Store.open(url)
             try:
                 await _run_on(store, secret, settings, stop, ready, manager or ServiceManager())

@@ -54,17 +54,18 @@ def configure(role: str, log_format: LogFormat = LogFormat.TEXT, level: int = lo
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[_AsOurs()])
 
 
-class _OneLine(logging.Formatter):
-    """For what libraries log: the same rule as for our own lines."""
+class _AsOurs(logging.Handler):
+    """What libraries log becomes lines like our own, in either format; `library` says whose they are."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        first, *more = super().format(record).splitlines() or [""]
-        return "\n".join((_printable(first), *_indented(more)))
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            said = record.getMessage()
+        except (TypeError, ValueError):  # Its arguments do not fit: a bug of the library's, which ends nothing here.
+            said = str(record.msg)
+        get_logger().log(record.levelno, said, library=record.name, exc_info=record.exc_info)
 
 
 def _bounded(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

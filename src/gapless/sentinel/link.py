@@ -157,7 +157,9 @@ class Link:
             reason = os.strerror(error.errno) if error.errno else str(error) or "no answer"
             raise Unavailable(f"it cannot be reached: {reason}") from error
         except WebSocketException as error:
-            raise Unavailable(f"what answers there is no controller: {error}") from error
+            raise Unavailable(
+                f"what answers there is no controller's control link: {error}; --server names that, and not the API"
+            ) from error
         try:
             yield socket
         except ConnectionClosed as closed:

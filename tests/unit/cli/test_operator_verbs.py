@@ -1,29 +1,28 @@
 """The verbs of operators, such as `gapless status`, against a controller that runs, and against none."""
 
 import asyncio
-import http.server
 import io
 import json
-import socket
+import os
 import sys
-import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
 from uuid import uuid4
 
 import pytest
 import structlog
+from verb_rig import Run
 
-from gapless.cli import main
+from gapless.cli import talk
 from gapless.config import Address, Liveness, ServerSettings
-from gapless.controller import server
+from gapless.controller import key, server
 from gapless.controller.server import Listening
 from gapless.controller.store import bindingrows, hostrows, moverows
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import MoveRow, RouterRow
 from gapless.core.effects import Bind
+from gapless.errors import Unavailable
 from gapless.model.host import HostFacts, HostName, Incarnation, InstanceId
 from gapless.model.plan import Epoch, MoveKind, MoveStep
 from gapless.model.router import RouterId
@@ -40,34 +39,9 @@ REASON = (
 )
 
 
-class Said(NamedTuple):
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Said]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """The `gapless` command in this process."""
-
-    def call(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["gapless", *arguments])
-        try:
-            status = main.main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        return Said(status, *capsys.readouterr())
-
-    return call
-
-
 async def fill(state: Path) -> None:
     """One router that moved from h1, which died, to h2; one of which only its move is left; two that have one name."""
+    key.load_or_create(state / "cluster.key")
     store = await Store.open(f"sqlite:///{state}/gapless.db")
     async with store.transaction() as session:
         for name in ("h1", "h2"):
@@ -249,7 +223,10 @@ class TestWithController:
 
     async def test_a_name_that_no_host_had_cannot_be(self, run: Run) -> None:
         said = await asyncio.to_thread(run, "confirm-off", "h9", "--dry-run")
-        assert (said.status, said.err) == (1, "gapless confirm-off: no host h9 ever connected\n")
+        assert (said.status, said.err) == (
+            1,
+            "gapless confirm-off: no host h9 ever connected: `gapless status` lists those that there are\n",
+        )
 
     async def test_a_drain_is_looked_at_before_it_begins(self, run: Run) -> None:
         said = await asyncio.to_thread(run, "drain", "h2", "--dry-run")
@@ -284,6 +261,34 @@ class TestWithController:
         said = await asyncio.to_thread(run, verb[0], "h9", *verb[1:])
         assert said.status == 1
         assert "there is no host h9: `gapless status` lists those that there are" in said.err
+
+    @pytest.mark.parametrize("verb", ["drain", "undrain"])
+    @pytest.mark.parametrize("host", ["", "..", "../h1", "h1/", " "])
+    async def test_what_is_no_name_of_a_host_leads_nowhere_else(self, run: Run, verb: str, host: str) -> None:
+        said = await asyncio.to_thread(run, verb, host)
+        assert (said.status, said.err) == (
+            1,
+            f"gapless {verb}: there is no host '{host}': `gapless status` lists those that there are\n",
+        )
+
+    async def test_an_endpoint_as_openstack_has_it_will_do(self, run: Run) -> None:
+        endpoint = f"{os.environ['GAPLESS_API']}/v2.0/"
+        assert (await asyncio.to_thread(run, "brake", "--api", endpoint)).out == "off\n"
+
+    async def test_what_this_controller_does_not_know_is_no_riddle(self) -> None:
+        api = os.environ["GAPLESS_API"]
+        with pytest.raises(Unavailable, match=f"what answers at {api} does not know /v2.0/gapless/x: is it Neutron"):
+            await asyncio.to_thread(talk.get, api, "x")
+
+    async def test_moves_that_there_are_not_are_no_empty_table(self, run: Run) -> None:
+        said = await asyncio.to_thread(run, "failovers", "--host", "h9")
+        assert (said.status, said.out) == (0, "No such move is recorded.\n")
+        assert (await asyncio.to_thread(run, "failovers", "--host", "h9", "--json")).out == "[]\n"
+
+    async def test_hosts_are_put_back_for_scripts(self, run: Run) -> None:
+        said = await asyncio.to_thread(run, "undrain", "h1", "--json")
+        shown = json.loads(said.out)["drain"]
+        assert (said.status, shown["host"], shown["routers"]) == (0, "h1", 0)
 
     async def test_what_is_even_is_left_alone(self, run: Run) -> None:
         for arguments in ((), ("--dry-run",)):
@@ -320,6 +325,9 @@ async def test_hosts_are_confirmed_off_once_somebody_has_said_yes(run: Run, monk
     )
     assert await standing(run, "h2") == "confirmed"
     assert (await asyncio.to_thread(run, "confirm-off", "h2", "--yes")).status == 0, "said twice"
+    for arguments, dry_run in (("--yes",), False), (("--dry-run",), True):
+        said = await asyncio.to_thread(run, "confirm-off", "h2", "--json", *arguments)
+        assert json.loads(said.out) == {"confirm_off": {"hosts": ["h2"], "dry_run": dry_run}}
 
 
 @pytest.mark.usefixtures("controller")
@@ -346,66 +354,3 @@ async def standing(run: Run, host: str) -> str:
     hosts = json.loads((await asyncio.to_thread(run, "status", "--json")).out)["hosts"]
     (shown,) = [each for each in hosts if each["name"] == host]
     return "confirmed" if "an operator confirmed" in shown["reason"] else str(shown["standing"])
-
-
-@pytest.mark.parametrize("verb", [("status",), ("failovers",), ("failovers", "show", ROUTER), ("brake", "release")])
-def test_without_a_controller_there_is_one_line_that_says_what_to_do(run: Run, verb: tuple[str, ...]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
-        api = f"http://127.0.0.1:{closed_soon.getsockname()[1]}"
-    said = run(*verb, "--api", api)
-
-    assert said.status == 1
-    (line,) = said.err.splitlines()
-    assert f"the controller at {api} cannot be reached" in line
-    assert "is `gapless server` running there?" in line
-
-
-def test_a_url_that_is_none_is_named(run: Run) -> None:
-    said = run("status", "--api", "10.0.0.1:9696")
-
-    assert said.status == 1
-    assert "'10.0.0.1:9696' is not the URL of an API: write http://HOST:PORT" in said.err
-
-
-def test_something_else_that_listens_there_is_no_controller(run: Run) -> None:
-    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as other:
-        serving = threading.Thread(target=other.handle_request)
-        serving.start()
-        said = run("status", "--api", f"http://127.0.0.1:{other.server_port}")
-        serving.join()
-
-    assert said.status == 1
-    assert "is no Gapless controller (HTTP 501)" in said.err
-
-
-@pytest.mark.parametrize(
-    "verb",
-    [
-        ("server",),
-        ("status",),
-        ("failovers",),
-        ("failovers", "show"),
-        ("brake",),
-        ("arbiters",),
-        ("confirm-off",),
-        ("drain",),
-        ("undrain",),
-        ("rebalance",),
-    ],
-)
-def test_help_teaches_with_examples(run: Run, verb: tuple[str, ...]) -> None:
-    said = run(*verb, "--help")
-
-    assert said.status == 0
-    assert "Usage: " in said.out
-    assert "gapless" in said.out
-
-
-def test_server_flags_that_cannot_be_are_one_line(run: Run, tmp_path: Path) -> None:
-    said = run("server", "--state-dir", str(tmp_path), "--agent-down-time", "4", "--report-interval", "3")
-    assert said.status == 1
-    assert "agent_down_time (4 s) must be at least twice report_interval (3 s)" in said.err
-
-    said = run("server", "--state-dir", str(tmp_path), "--api", "here:http")
-    assert said.status == 1
-    assert "'here:http' is not an address" in said.err

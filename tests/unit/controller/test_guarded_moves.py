@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from shell_fakes import Bench, router_id
 
-from gapless.controller import driver, recorder
+from gapless.controller import wallclock
 from gapless.controller.store import bindingrows, clusterrows, moverows
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import RouterRow
@@ -37,8 +37,7 @@ async def test_a_standby_takes_over_and_the_store_has_it_step_by_step(
     async with store.transaction() as session:
         session.add(RouterRow(id=router_id("r"), name="r", failover_mode="standby", ha=True))
     bench = await Bench.open(store)
-    for each in (driver, recorder):
-        monkeypatch.setattr(each, "utc_now", lambda: AT + timedelta(seconds=bench.clock.now))
+    monkeypatch.setattr(wallclock, "utc_now", lambda: AT + timedelta(seconds=bench.clock.now))
     leased = {"leased": Incarnation(1), "forwarding": ()}
     for name in ("h1", "h2"):
         await bench.connect(name, lease_address=f"{name}:9698")
@@ -81,8 +80,7 @@ async def test_a_switchover_is_recorded_from_what_both_hosts_say_in_the_order_in
     async with store.transaction() as session:
         session.add(RouterRow(id=router_id("r"), name="r", failover_mode="standby", ha=True))
     bench = await Bench.open(store)
-    for each in (driver, recorder):
-        monkeypatch.setattr(each, "utc_now", lambda: AT + timedelta(seconds=bench.clock.now))
+    monkeypatch.setattr(wallclock, "utc_now", lambda: AT + timedelta(seconds=bench.clock.now))
     router, old_times = router_id("r"), BuildTimes(started_ms=1, built_ms=39, announced_ms=40, verified_ms=60)
 
     async def said(host: HostName, epoch: int, **guard: Any) -> None:
@@ -111,7 +109,9 @@ async def test_a_switchover_is_recorded_from_what_both_hosts_say_in_the_order_in
     took = Takeover(router_id=router, epoch=Epoch(2), of=tenure, times=times, is_released=True)
     is_open = (Forwarding(router_id=router, epoch=Epoch(2), is_released=True),)
     await said(there, 2, forwarding=is_open, takeovers=(took,))
-    bench.shell.driver.plan_sent(there, [PlannedRouter(router=Router(id=router, name="r"), epoch=Epoch(2))], 0.0)
+    bench.shell.driver.plan_sent(
+        there, [PlannedRouter(router=Router(id=router, name="r"), epoch=Epoch(2))], bench.clock.now
+    )
     await said(there, 2)
 
     async with store.reading() as session:

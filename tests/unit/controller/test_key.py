@@ -60,3 +60,17 @@ def test_a_draft_left_by_a_crash_is_replaced(tmp_path: Path) -> None:
 
     assert len(key.load_or_create(path)) == 32
     assert [entry.name for entry in tmp_path.iterdir()] == ["cluster.key"]
+
+
+def test_a_key_that_was_lost_is_not_replaced_by_another(tmp_path: Path) -> None:
+    path, database = tmp_path / "cluster.key", tmp_path / "gapless.db"
+    database.write_bytes(b"")
+    made = key.load_or_create(path, database)
+    database.write_bytes(b"rows of an earlier start")
+    assert key.load_or_create(path, database) == made
+    path.unlink()
+
+    with pytest.raises(InvalidRequest, match=rf"{path} is gone, and the database {database} is there.*--key-file"):
+        key.load_or_create(path, database)
+
+    assert not path.exists()

@@ -9,7 +9,7 @@ from shell_fakes import add_routers, delete_router, facts_of, router_id
 from gapless.controller.recorder import Recorder, Write
 from gapless.controller.store import bindingrows, hostrows
 from gapless.controller.store.engine import Store
-from gapless.controller.store.tables import utc_now
+from gapless.controller.wallclock import utc_now
 from gapless.core.effects import StoreSuccession
 from gapless.errors import Conflict
 from gapless.model.host import HostName, Incarnation

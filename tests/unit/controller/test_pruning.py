@@ -11,7 +11,8 @@ from gapless.controller import recorder as recorder_module
 from gapless.controller.recorder import Recorder, Write
 from gapless.controller.store import hostrows
 from gapless.controller.store.engine import Store
-from gapless.controller.store.tables import BindingRow, MoveRow, utc_now
+from gapless.controller.store.tables import BindingRow, MoveRow
+from gapless.controller.wallclock import utc_now
 from gapless.model.host import Incarnation
 from gapless.observe.metrics import Metrics
 

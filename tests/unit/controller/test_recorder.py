@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from gapless.controller.recorder import Recorder, Write
 from gapless.controller.store import bindingrows, hostrows, moverows
 from gapless.controller.store.engine import Store
-from gapless.controller.store.tables import utc_now
+from gapless.controller.wallclock import utc_now
 from gapless.core.effects import Bind, StorePanel, StoreSuccession, StoreWithdrawal
 from gapless.errors import InvariantError, LostRace, StoreUnavailable
 from gapless.model.host import HostName, Incarnation

@@ -20,7 +20,7 @@ def roster(*, heard_s: float | None = None) -> Roster:
     stored = HostRecord(facts=H1, incarnation=Incarnation(5), admin_up=True, heartbeat_at=AT)
     made = Roster({H1.name: stored}, dead_after_s=150, now=0)
     if heard_s is not None:
-        made.heard(H1.name, heard_s, AT)
+        made.heard(H1.name, heard_s)
     return made
 
 
@@ -87,14 +87,14 @@ def test_a_forgotten_name_is_free() -> None:
     forgetful.forget(H1.name)
 
     assert forgetful.consider(replace(H1, instance=OTHER), Incarnation(1), 1) == Admission()
-    forgetful.heard(H1.name, 2, AT)  # a last report that was on its way
-    assert forgetful.heard_at(H1.name) is None
+    forgetful.heard(H1.name, 2)  # a last report that was on its way
+    assert forgetful.consider(replace(H1, instance=OTHER), Incarnation(1), 3) == Admission()
 
 
 def test_who_is_out_of_service_stays_so_when_it_comes_back() -> None:
     drained = roster()
     drained.set_admin_up(H1.name, admin_up=False)
-    drained.admit(H1, Incarnation(6), 3, AT)
+    drained.admit(H1, Incarnation(6), 3)
 
     assert not drained.is_admin_up(H1.name)
     assert drained.is_admin_up(HostName("unknown"))
@@ -149,7 +149,7 @@ def test_the_same_machine_need_not_begin_above_itself() -> None:
     made = roster()
     assert made.risen(H1.name, Incarnation(47)) is not None
     assert up_to(made, H1, 5) == (0, 5)
-    made.admit(replace(H1, instance=OTHER), Incarnation(1), 200, AT)
+    made.admit(replace(H1, instance=OTHER), Incarnation(1), 200)
     made.risen(H1.name, Incarnation(MACHINE_STEP + 9))
     assert up_to(made, replace(H1, instance=OTHER), 1) == (MACHINE_STEP, MACHINE_STEP + 1)
     assert isinstance(made.consider(replace(H1, instance=OTHER), Incarnation(1), 201), Admission)
@@ -157,7 +157,7 @@ def test_the_same_machine_need_not_begin_above_itself() -> None:
 
 def test_a_machine_that_gets_its_name_back_is_another_one_by_then() -> None:
     made = roster()
-    made.admit(replace(H1, instance=OTHER), Incarnation(1), 200, AT)
+    made.admit(replace(H1, instance=OTHER), Incarnation(1), 200)
     assert up_to(made, H1, 6)[0] == 2 * MACHINE_STEP
 
 
@@ -167,7 +167,7 @@ def test_what_a_name_stands_for_outlives_its_deletion() -> None:
     assert up_to(made, replace(H1, instance=OTHER), 1) == (MACHINE_STEP, MACHINE_STEP + 1)
     assert up_to(made, H1, 6) == (0, 6), "the same machine, and it has not gone back"
     assert up_to(made, H1, 4) == (MACHINE_STEP, MACHINE_STEP + 1), "its disk was restored from a backup"
-    assert made.admit(H1, Incarnation(4), 3, AT).outlived == MACHINE_STEP
+    assert made.admit(H1, Incarnation(4), 3).outlived == MACHINE_STEP
 
 
 @pytest.mark.parametrize("incarnation", [0, 5, 2**53, 10**30])
@@ -183,11 +183,11 @@ def test_a_machine_that_was_confirmed_off_comes_back_above_what_was_confirmed() 
     made.bar(H1.name, Incarnation(8))
     assert made.is_off(H1.name)
     assert made.consider(H1, Incarnation(6), 1) == Admission()
-    record = made.admit(H1, Incarnation(6), 1, AT)
+    record = made.admit(H1, Incarnation(6), 1)
     assert (record.started, record.outlived, record.confirmed) == (9, 8, 8)
     assert not made.is_off(H1.name)
     assert not record.is_off
-    assert made.admit(H1, Incarnation(10), 2, AT).confirmed == 8, "what was over stays over"
+    assert made.admit(H1, Incarnation(10), 2).confirmed == 8, "what was over stays over"
 
 
 def test_another_machine_may_have_the_name_of_one_that_was_confirmed_off_at_once() -> None:
@@ -195,7 +195,7 @@ def test_another_machine_may_have_the_name_of_one_that_was_confirmed_off_at_once
     made.bar(H1.name, Incarnation(5))
     another = replace(H1, instance=OTHER)
     assert made.consider(another, Incarnation(1), 1) == Admission(replaces=H1.instance)
-    assert made.admit(another, Incarnation(1), 1, AT).started == MACHINE_STEP + 1
+    assert made.admit(another, Incarnation(1), 1).started == MACHINE_STEP + 1
 
 
 def test_the_highest_incarnation_of_a_name_that_nobody_had_is_not_known() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+import shutil
 import signal
 import socket
 import sqlite3
@@ -123,6 +124,7 @@ async def test_two_controllers_cannot_share_a_database(tmp_path: Path) -> None:
         for name in ("shared.db", "link.db"):
             with pytest.raises(Unavailable, match=f"another controller is running with the database {database}"):
                 await server.run(on(name, "two"), asyncio.Event())
+    shutil.copy(tmp_path / "one" / "cluster.key", tmp_path / "two")
     async with running(on("link.db", "two")):
         pass
 
@@ -145,6 +147,7 @@ async def test_a_state_directory_that_is_a_file_is_named(tmp_path: Path) -> None
 
 
 async def test_a_damaged_database_is_named(tmp_path: Path) -> None:
+    key.load_or_create(tmp_path / "cluster.key")
     (tmp_path / "gapless.db").write_bytes(b"this is no database, whatever its name says" * 100)
     with pytest.raises(StoreUnavailable, match=r"gapless.db is not a database"):
         await server.run(settings(tmp_path), asyncio.Event())

@@ -33,7 +33,7 @@ async def test_metrics_tell_of_moves_and_placement(store: Store) -> None:
 
 async def test_a_host_that_is_confirmed_off_need_not_be_waited_for(store: Store, log: Log) -> None:
     bench = await a_router_on_one(store, "r")
-    bench.shell.link._roster.admit(facts_of("h1"), Incarnation(1), bench.clock.now, AT)
+    bench.shell.link._roster.admit(facts_of("h1"), Incarnation(1), bench.clock.now)
     await bench.pass_time(60, "h2", "h3")
     assert "wait until it has been silent for 75 s" in bench.shell.pilot.objections_to_off([ONE])[ONE]
     await bench.pass_time(20, "h2", "h3")

@@ -71,8 +71,31 @@ def test_what_libraries_log_keeps_the_same_rule(paper: Callable[..., Paper]) -> 
     except ValueError:
         logging.getLogger("websockets.server").exception("opening handshake failed\n%s", FORGED)
     first, *story = written.lines()
-    assert first == "ERROR websockets.server: opening handshake failed"
+    assert " error   controller opening handshake failed\\n" in first
+    assert first.endswith(" library=websockets.server")
+    assert first.isprintable()
+    assert story[0] == "  Traceback (most recent call last):"
     assert all(line.startswith("  ") and line.isprintable() for line in story)
+
+
+def test_what_a_library_logs_wrongly_is_a_line_all_the_same(paper: Callable[..., Paper]) -> None:
+    written = paper()
+    logging.getLogger("some").warning("%d requests", "many")
+    (line,) = written.lines()
+    assert line.endswith("warning controller %d requests library=some")
+
+
+def test_what_libraries_log_is_json_where_all_else_is(paper: Callable[..., Paper]) -> None:
+    written = paper(LogFormat.JSON)
+    logging.getLogger("uvicorn.error").warning("Invalid %s request received.", "HTTP")
+    (line,) = written.lines()
+    said = json.loads(line)
+    assert (said["event"], said["level"], said["role"], said["library"]) == (
+        "Invalid HTTP request received.",
+        "warning",
+        "controller",
+        "uvicorn.error",
+    )
 
 
 def test_a_value_cannot_pose_as_two(paper: Callable[..., Paper]) -> None:

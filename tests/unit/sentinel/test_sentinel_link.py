@@ -314,17 +314,24 @@ async def relay(fake: FakeController) -> AsyncIterator[Cable]:
         server.close()
 
 
-async def test_what_answers_is_no_websocket() -> None:
+@pytest.mark.parametrize(
+    "greeting", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"]
+)
+async def test_what_answers_is_no_websocket(greeting: bytes) -> None:
+    """As the API, to which --server may lead by mistake."""
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readline()
-        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+        await reader.readuntil(b"\r\n\r\n")  # What lay unread when it closes would take the answer away.
+        writer.write(greeting)
         writer.close()
 
     member = Member()
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server, link(Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1]), member):
         await member.until(lambda: len(member.partings) >= 1)
-    assert "no controller" in str(member.partings[0])
+    said = str(member.partings[0])
+    assert said.startswith("what answers there is no controller's control link: ")
+    assert said.endswith("; --server names that, and not the API")
 
 
 async def test_what_accepts_and_says_nothing() -> None:

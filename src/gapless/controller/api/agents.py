@@ -153,7 +153,7 @@ async def _routers_by_host(session: AsyncSession) -> dict[str, int]:
 
 
 def _agent(row: HostRow, view: HostView | None, routers: int) -> Item:
-    heard_at = view.heard_at if view is not None and view.heard_at is not None else row.heartbeat_at
+    heard_at = None if view is None else view.heard_at
     return {
         "id": row.instance,
         "agent_type": AGENT_TYPE,
@@ -165,7 +165,7 @@ def _agent(row: HostRow, view: HostView | None, routers: int) -> Item:
         "alive": view is not None and view.alive,
         "created_at": _time(row.created_at),
         "started_at": _time(row.started_at),
-        "heartbeat_timestamp": _time(max(heard_at, row.heartbeat_at)),
+        "heartbeat_timestamp": _time(heard_at or row.heartbeat_at),
         "description": row.description or None,
         "resources_synced": None,
         "configurations": {

@@ -5,7 +5,7 @@ delete a host, and what its name has used up (`NameRecord`) stays.
 
 The rule: what is known of a name only grows. What a host says never takes back what an operator confirmed.
 
-Times are wall-clock time for people; every decision is made from the monotonic clock, elsewhere.
+Times are dates for people (`controller.wallclock`); every decision is made from the monotonic clock, elsewhere.
 """
 
 from collections.abc import Mapping

@@ -6,7 +6,7 @@ moves have not ended (`open_moves`).
 The rule: the first time of a step counts, and so does the first end. A move that begins is recorded with its binding,
 in one transaction (`bindingrows.bind`); its other steps are recorded when somebody has time.
 
-Times are wall-clock time for people; every decision is made from the monotonic clock, elsewhere.
+Times are dates for people (`controller.wallclock`); every decision is made from the monotonic clock, elsewhere.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,6 +29,7 @@ _REASON_LENGTH = 1024
 _ENDS = (MoveStep.CONFIRMED, MoveStep.FAILED, MoveStep.SUPERSEDED)
 _TELLING = (MoveStep.FAILED, MoveStep.SUPERSEDED)
 """Ends whose reason says more of a move than why its host was chosen."""
+_NEXT = timedelta(microseconds=1)
 _ORDER = {step: place for place, step in enumerate(MoveStep)}
 
 
@@ -128,12 +129,16 @@ def _recorded(row: MoveRow | None, taken: StepTaken) -> RecordedStep | None:
     step = taken.step
     if row is None or (getattr(row, f"{step.value}_at") is not None and step is not MoveStep.BOUND):
         return None
-    was_running = _outcome(row) == "running"
-    setattr(row, f"{step.value}_at", taken.at)
+    first_end = min(_ends(row), default=None)
+    # The wall clock may have been set back since a move ended: what it came to then stays its first end.
+    at = taken.at if first_end is None or step not in _ENDS else max(taken.at, first_end[0] + _NEXT)
+    setattr(row, f"{step.value}_at", at)
     if taken.reason and step in _TELLING:
         row.detail = taken.reason[:_REASON_LENGTH]
     return RecordedStep(
-        kind=MoveKind(row.kind), ended=was_running and step in _ENDS, since_sent_s=_seconds_since(row.sent_at, taken.at)
+        kind=MoveKind(row.kind),
+        ended=first_end is None and step in _ENDS,
+        since_sent_s=_seconds_since(row.sent_at, taken.at),
     )
 
 
@@ -228,8 +233,12 @@ def _timeline(row: MoveRow) -> tuple[Step, ...]:
 
 def _outcome(row: MoveRow) -> str:
     """The first end that a move came to."""
-    ends = [(at, step.value) for step in _ENDS if (at := getattr(row, f"{step.value}_at")) is not None]
+    ends = _ends(row)
     return min(ends)[1] if ends else "running"
+
+
+def _ends(row: MoveRow) -> list[tuple[datetime, str]]:
+    return [(at, step.value) for step in _ENDS if (at := getattr(row, f"{step.value}_at")) is not None]
 
 
 def _seconds_since(earlier: datetime | None, later: datetime) -> float | None:

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, relationship
 
+from gapless.controller.wallclock import utc_now
 from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
 
 UUID = String(36)
@@ -91,11 +92,6 @@ class NetworkText(types.TypeDecorator[IPv4Network]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> IPv4Network | None:
         return None if value is None else IPv4Network(value)
-
-
-def utc_now() -> datetime:
-    """The wall clock; for records that people read, never for decisions."""
-    return datetime.now(UTC)
 
 
 class Table(DeclarativeBase):
