@@ -18,7 +18,7 @@ from gapless.core.backoff import Backoff, Pace
 from gapless.errors import GaplessError, Unavailable
 from gapless.flows.figures import Figures
 from gapless.flows.follower import Follower, read
-from gapless.flows.source import ALIVE_S, SILENCE_S, first_to_end
+from gapless.flows.session import ALIVE_S, SILENCE_S, first_to_end
 from gapless.flows.table import namespace_of
 from gapless.flows.turns import Turns
 from gapless.kernel.netns import path_of
