@@ -145,6 +145,7 @@ class Driver:
                     heard=figures.heard,
                     applied=figures.applied,
                     refused=figures.refused,
+                    unread=figures.unread,
                     overruns=figures.overruns,
                     lag_ms=worst_ms,
                 )

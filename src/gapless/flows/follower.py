@@ -8,6 +8,7 @@ Nothing of a frame is applied before all of it could be read.
 """
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from gapless.flows.entries import Entry, entry_of, messages_in
@@ -108,13 +109,25 @@ class Follower:
         self._figures.applied += len(over)
 
 
-def read(sections: Iterable[Section]) -> list[tuple[Section, list[Entry]]]:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A section that was read."""
+
+    section: Section
+    entries: list[Entry]
+    unread: int
+    """Messages that are none which this host knows, or that do not say all that an entry is made of."""
+
+
+def read(sections: Iterable[Section]) -> list[Told]:
     """Sections with their entries. Raises Malformed."""
     try:
-        return [(section, list(_entries(section.messages))) for section in sections]
+        return [_read(section) for section in sections]
     except ValueError as error:
         raise Malformed(f"what should be flows is not: {error}") from error
 
 
-def _entries(packed: bytes) -> Iterable[Entry]:
-    return (entry for message in messages_in(packed) if (entry := entry_of(message)) is not None)
+def _read(section: Section) -> Told:
+    said = [entry_of(message) for message in messages_in(section.messages)]
+    entries = [entry for entry in said if entry is not None]
+    return Told(section, entries, len(said) - len(entries))

@@ -38,7 +38,7 @@ class Session:
     def __init__(
         self,
         stream: Stream,
-        telling: Callable[[int, RouterId, Callable[[], None]], Telling],
+        telling: Callable[[int, RouterId, Callable[[], None], Callable[[], None]], Telling],
         is_open: Callable[[RouterId], bool],
         figures: Figures,
         listing: Turns,
@@ -55,6 +55,10 @@ class Session:
         """Channels that may have something to tell, in the order of their turns."""
         self._woken = asyncio.Event()
         """Something may be told."""
+        self._partial: dict[int, None] = {}
+        """Channels with flows of which the kernel said a part, in the order of their turns."""
+        self._may_ask = asyncio.Event()
+        """There are such."""
         self._copying: Telling | None = None
         """Whose copy is under way, or was last: one at a time, so that those that are first are protected soon."""
         self._may_list = asyncio.Event()
@@ -64,7 +68,7 @@ class Session:
 
     async def run(self) -> None:
         """Until it ends; raises why."""
-        await first_to_end(self._listen(), self._tell(), self._copy())
+        await first_to_end(self._listen(), self._tell(), self._copy(), self._ask())
 
     def look(self, now: float, *, names: bool) -> None:
         for telling in self._channels.values():
@@ -122,7 +126,9 @@ class Session:
             if not self._highest < channel < MOST_CHANNELS:
                 raise Malformed(f"channel {channel} is used twice, or is too high")
             self._highest = channel
-            self._channels[channel] = self._telling(channel, router_id, partial(self._has_news, channel))
+            self._channels[channel] = self._telling(
+                channel, router_id, partial(self._has_news, channel), partial(self._has_partial, channel)
+            )
             self._channels[channel].look(is_open=self._is_open(router_id))
         self._may_be_due = True
 
@@ -130,6 +136,26 @@ class Session:
         """It takes its turn to be told, behind those that wait for theirs."""
         self._turns.setdefault(channel)
         self._woken.set()
+
+    def _has_partial(self, channel: int) -> None:
+        self._partial.setdefault(channel)
+        self._may_ask.set()
+
+    async def _ask(self) -> None:
+        """Have the kernel say all of what it said in part: of one router after another some, each in its turn."""
+        while True:
+            await self._may_ask.wait()
+            self._may_ask.clear()
+            while self._partial:
+                await self._listing.take(self._ask_for_some)
+
+    def _ask_for_some(self) -> None:
+        for channel in list(self._partial)[:1]:
+            del self._partial[channel]
+            if (telling := self._channels.get(channel)) is not None:
+                telling.ask_for_some(time.monotonic())
+                if telling.has_partial:
+                    self._partial[channel] = None
 
     def _look_for_copies(self) -> None:
         self._may_be_due = True

@@ -197,7 +197,8 @@ class Sink:
 
     async def _apply(self, body: bytes) -> None:
         """All sections of a frame, if all can be read."""
-        for section, entries in read(wire.unpack(body)):
+        for told in read(wire.unpack(body)):
+            section, entries = told.section, told.entries
             channel = self._by_number.get(section.channel)
             if channel is None or channel.router_id not in self._wanted:
                 continue
@@ -209,11 +210,16 @@ class Sink:
                 self._refused(channel.router_id, str(error))
                 self._drop_and_ask_again(channel)
                 continue
+            self._figures.unread += told.unread
+            if told.unread:
+                total = told.unread + len(entries)
+                why = f"{told.unread} of {total} are not said whole, or in a way that this host does not know"
+                self._refused(channel.router_id, why)
             if refused:
                 self._refused(
                     channel.router_id, f"the kernel did not take {refused} of {len(entries)}; its table may be full"
                 )
-            elif section.part is Part.END:
+            elif section.part is Part.END and not told.unread:
                 self._refusals.ends(self._log.info, "flows are copied again")
 
     def _refused(self, router_id: RouterId, why: str) -> None:

@@ -140,7 +140,7 @@ class Source:
             session.close()
             self._log.info("flow stream down", follower=stream.peer, reason=why)
 
-    def _telling(self, channel: int, router_id: RouterId, wake: Callable[[], None]) -> Telling:
+    def _telling(self, channel: int, router_id: RouterId, wake: Callable[[], None], ask: Callable[[], None]) -> Telling:
         return Telling(
             channel,
             router_id,
@@ -151,4 +151,5 @@ class Source:
             most=self._most,
             policy=self._policy,
             wake=wake,
+            ask=ask,
         )

@@ -174,6 +174,7 @@ def _sum(before: FlowFigures, last: FlowFigures, *, is_over: bool = False) -> Fl
         told=before.told + last.told,
         applied=before.applied + last.applied,
         refused=before.refused + last.refused,
+        unread=before.unread + last.unread,
         left_out=before.left_out + last.left_out,
         overruns=before.overruns + last.overruns,
         copies=before.copies + last.copies,

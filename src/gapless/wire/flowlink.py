@@ -58,6 +58,8 @@ class FlowFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Entries that were made, renewed or removed here."""
     refused: int = 0
     """Entries that this kernel did not take."""
+    unread: int = 0
+    """What was told of flows in a way that this host does not know, or not whole: nothing was made of it."""
     left_out: int = 0
     """How often a flow was not told because its router has the most that are copied."""
     overruns: int = 0

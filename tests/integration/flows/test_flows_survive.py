@@ -94,6 +94,22 @@ async def test_the_direction_turns_round_with_the_router(pair: Pair) -> None:
     assert client.recv(100) == b"twice"
 
 
+async def test_a_flow_that_its_new_host_took_up_in_the_middle_is_with_the_next_one(pair: Pair) -> None:
+    """It was copied to nobody. The kernel takes it up (nf_conntrack_tcp_loose), and no event says all of it."""
+    client, server = pair.connected()
+    async with pair.following(pair.source("b"), pair.sink("a", of="b")):
+        with Table(DIRECTORY / "a") as table:
+            table.remove([flow for step in table.assured() for said in step if (flow := flow_of(said)) is not None])
+        pair.plug_in("b")
+        await until("a was told that b has none", lambda: pair.figures["b"].copies == 1)
+        for speaks, hears in ((client, server), (server, client)):  # assured by what follows an answer
+            speaks.sendall(b"taken up")
+            assert hears.recv(100) == b"taken up"
+        await until("the flow is on a", lambda: has_flows(pair, "a"))
+    assert (pair.figures["b"].copies, pair.figures["a"].unread) == (1, 0)
+    assert "ESTABLISHED" in pair.tracked("a")[0]
+
+
 async def test_a_copy_removes_what_is_over_meanwhile(pair: Pair) -> None:
     client, server = pair.connected()
     async with pair.following(pair.source(), pair.sink()):

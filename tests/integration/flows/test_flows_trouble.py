@@ -78,7 +78,10 @@ async def test_what_ends_while_a_piece_of_the_copy_waits_to_be_read_is_over_for_
     make("a", [udp_entry(port) for port in range(2000, 3000)])
     ears, policy = hearing.Ears(), FlowPolicy()
     where = DIRECTORY / "a"
-    telling = Telling(0, ROUTER, where, ears, Figures(), get_logger(), most=5000, policy=policy, wake=lambda: None)
+    nothing = lambda: None  # noqa: E731
+    telling = Telling(
+        0, ROUTER, where, ears, Figures(), get_logger(), most=5000, policy=policy, wake=nothing, ask=nothing
+    )
     try:
         telling.look(is_open=True)
         telling.step(1.0)
