@@ -3,6 +3,9 @@
 Each stream is served by itself (`flows.session`). Who cannot prove itself is told nothing and is said once in a while:
 anybody on the data network can try. Who speaks otherwise does not hide who is refused: a host of another version, or
 with another key, is an operator's to mend.
+
+The rule: who is turned away for want of room hears that, and may come again. A host has one stream: a newer one of the
+same host ends the one before, which may be of a machine that has lost its power since.
 """
 
 import asyncio
@@ -26,10 +29,13 @@ from gapless.wire import flows as wire
 from gapless.wire.flows import Identity, Stream
 from gapless.wire.messages import Malformed
 
-MOST_STREAMS = 256
-"""Connections at one time, those that have not proven themselves included."""
-MOST_UNPROVEN = 8
-"""Of one address, at one time, that have not proven themselves: a host needs one, and has `HANDSHAKE_S` for it."""
+MOST_FOLLOWERS = 4096
+"""Streams at one time. Any other host of a fleet may be the standby of some router here, so a fleet may have as many;
+what a stream costs is what its routers do."""
+MOST_UNPROVEN = 256
+"""Connections at one time that have not proven themselves. A host needs some milliseconds for it."""
+MOST_UNPROVEN_OF_ONE = 8
+"""Of one address: a host needs one, and has `HANDSHAKE_S` for it."""
 
 
 class Source:
@@ -54,7 +60,6 @@ class Source:
         self._policy = policy or FlowPolicy()
         self._ears = Ears()
         self._sessions: set[Session] = set()
-        self._connections = 0
         self._unproven = Counter[str]()
         """By address."""
         self._strangers, self._refused, self._crowd = Ailment(), Ailment(), Ailment()
@@ -91,11 +96,9 @@ class Source:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         who = str((writer.get_extra_info("peername") or ("?",))[0])
-        if self._connections >= MOST_STREAMS or self._unproven[who] >= MOST_UNPROVEN:
-            self._turn_away(who)
-            writer.transport.abort()
+        if not self._has_room(who):
+            wire.turn_away(writer)
             return
-        self._connections += 1
         try:
             await self._serve(await self._prove(reader, writer, who))
         except (GaplessError, Malformed) as error:
@@ -106,14 +109,17 @@ class Source:
         except asyncio.CancelledError:
             return  # asyncio's server would take it for an error of its own
         finally:
-            self._connections -= 1
             writer.transport.abort()
 
-    def _turn_away(self, who: str) -> None:
+    def _has_room(self, who: str) -> bool:
+        """For one more connection; where there is none, that is counted and said."""
+        followers, unproven = len(self._sessions), self._unproven.total()
+        if followers < MOST_FOLLOWERS and unproven < MOST_UNPROVEN and self._unproven[who] < MOST_UNPROVEN_OF_ONE:
+            return True
         self._figures.turned_away += 1
-        what = "there are too many connections for flows; more are closed at once, and followers may be among them"
-        unproven = self._unproven.total()
-        self._crowd.persists(self._log.warning, what, address=who, open=self._connections, unproven=unproven)
+        what = "there are too many connections for flows; more are turned away, and followers may be among them"
+        self._crowd.persists(self._log.warning, what, address=who, followers=followers, unproven=unproven)
+        return False
 
     async def _prove(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, who: str) -> Stream:
         self._unproven[who] += 1
@@ -126,6 +132,9 @@ class Source:
 
     async def _serve(self, stream: Stream) -> None:
         session = Session(stream, self._telling, self._is_open, self._figures, self._turns)
+        for older in [each for each in self._sessions if each.follower == session.follower]:
+            self._sessions.discard(older)
+            older.end()
         self._sessions.add(session)
         self._figures.streams += 1
         self._log.info("flow stream up", follower=stream.peer)
