@@ -17,7 +17,7 @@ from gapless.flows.turns import Turns
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.observe.log import get_logger
-from gapless.wire.flowlink import FlowsAlive, FlowsBegin, FlowsDuties, FlowsFlushed, ToFlows
+from gapless.wire.flowlink import Asking, FlowsAlive, FlowsBegin, FlowsDuties, FlowsFlushed, ToFlows
 from gapless.wire.flows import Identity
 from gapless.wire.local import LocalLink
 
@@ -49,7 +49,7 @@ class Driver:
             policy=begin.policy,
             turns=self._turns,
         )
-        self._flush: dict[RouterId, HostName] = {}
+        self._flush: dict[RouterId, Asking] = {}
         self._has_to_flush = asyncio.Event()
         self._sinks: dict[HostName, tuple[Sink, asyncio.Task[None]]] = {}
         self._log = get_logger()
@@ -98,7 +98,7 @@ class Driver:
                 self._sinks[host] = sink, tasks.create_task(sink.run())
             self._sinks[host][0].follow(frozenset(routers), self._at(address))
         self._source.look(time.monotonic())
-        self._flush = dict(duties.flush)
+        self._flush = duties.askings
         self._has_to_flush.set()
 
     def _at(self, address: str) -> tuple[str, int]:
@@ -121,8 +121,8 @@ class Driver:
         while True:
             await self._has_to_flush.wait()
             if done := self._source.flushed(self._flush):
-                await self._link.send(FlowsFlushed(routers=tuple(done)))
-                self._flush = {each: to for each, to in self._flush.items() if each not in done}
+                answers = {each: self._flush.pop(each) for each in done}
+                await self._link.send(FlowsFlushed(routers=tuple(done), answers=answers))
             if not self._flush:
                 self._has_to_flush.clear()
                 self._source.flushed({})

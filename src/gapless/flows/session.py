@@ -8,7 +8,7 @@ soon.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 
 from gapless.core.flows.window import Window
@@ -45,8 +45,8 @@ class Session:
     ) -> None:
         self._stream, self._telling, self._is_open, self._figures = stream, telling, is_open, figures
         self.follower = stream.peer
-        self._hurried: set[RouterId] = set()
-        """Routers whose copies come first."""
+        self._hurried: Mapping[RouterId, int] = {}
+        """Routers whose copies come first, with the numbers of the askings for them."""
         self._listing = listing
         self._channels: dict[int, Telling] = {}
         self._highest = -1
@@ -79,10 +79,10 @@ class Session:
         while sum(telling.waiting for telling in self._channels.values()) > MOST_WAITING:
             max(self._channels.values(), key=lambda telling: telling.waiting).give_up(now)
 
-    def hurry(self, routers: set[RouterId]) -> None:
-        """Those whose copies come first from now on, until their follower has all."""
+    def hurry(self, routers: Mapping[RouterId, int]) -> None:
+        """Those whose copies come first from now on, until their follower has all. Another number asks anew."""
         for each in self._channels.values() if routers != self._hurried else ():
-            if each.router_id not in routers:
+            if routers.get(each.router_id) != self._hurried.get(each.router_id):
                 each.ask_no_more()
         self._hurried = routers
 

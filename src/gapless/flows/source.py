@@ -21,11 +21,11 @@ from gapless.flows.telling import Telling
 from gapless.flows.turns import Turns
 from gapless.kernel.netns import path_of
 from gapless.model.flow import FlowPolicy
-from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.observe.ailment import Ailment
 from gapless.observe.log import get_logger
 from gapless.wire import flows as wire
+from gapless.wire.flowlink import Asking
 from gapless.wire.flows import Identity, Stream
 from gapless.wire.messages import Malformed
 
@@ -86,12 +86,12 @@ class Source:
             session.look(now, names=names)
             self._figures.lag_s = max(self._figures.lag_s, session.lag_s(now))
 
-    def flushed(self, wanted: Mapping[RouterId, HostName]) -> list[RouterId]:
+    def flushed(self, wanted: Mapping[RouterId, Asking]) -> list[RouterId]:
         """Of these routers, those of which the follower named has all that the kernel had said when they were asked
-        about first (`Telling.is_flushed`). As long as they are asked about, their copies come first.
+        about first (`Telling.is_flushed`) under that number. As long as they are asked about, their copies come first.
         """
         for session in self._sessions:
-            session.hurry({each for each, follower in wanted.items() if follower == session.follower})
+            session.hurry({each: asking.number for each, asking in wanted.items() if asking.to == session.follower})
         return sorted({each for session in self._sessions for each in session.flushed()})
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import socket
 import time
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -25,6 +25,7 @@ from gapless.observe.ailment import Ailment
 from gapless.observe.log import get_logger
 from gapless.sentinel.processes import give_up_first, how_it_ended
 from gapless.wire.flowlink import (
+    Asking,
     FlowFigures,
     FlowsAlive,
     FlowsBegin,
@@ -52,12 +53,12 @@ class FlowKeeper:
         command: Callable[[int], Sequence[str]],
         begin: FlowsBegin,
         duties: Callable[[], FlowsDuties],
-        flushed: Callable[[Sequence[RouterId]], None] = lambda _: None,
+        flushed: Callable[[Mapping[RouterId, Asking]], None] = lambda _: None,
         *,
         pace: Pace = RESTART,
         silent_s: float = SILENT_S,
     ) -> None:
-        """`duties` works out what there is to do now; `flushed` is told of what was flushed of that."""
+        """`duties` works out what there is to do now; `flushed` is told of what was flushed of that, and to where."""
         self._command, self._begin, self._duties = command, begin, duties
         self._flushed = flushed
         self._backoff = Backoff(pace)
@@ -152,7 +153,7 @@ class FlowKeeper:
                     self._last = message.figures
                     self._trouble.ends(self._log.info, "the flows process runs again")
                 case FlowsFlushed():
-                    self._flushed(message.routers)
+                    self._flushed(message.answers)
                 case FlowsUnable():
                     return message.reason
                 case None:

@@ -14,6 +14,7 @@ from gapless.flows.entries import flow_of
 from gapless.flows.table import Table
 from gapless.kernel.netns import DIRECTORY
 from gapless.model.host import HostName
+from gapless.wire.flowlink import Asking
 
 pytestmark = pytest.mark.isolated
 
@@ -157,7 +158,7 @@ async def test_a_router_that_is_closed_is_told_of_no_more(pair: Pair) -> None:
 
 async def test_it_is_known_when_a_follower_has_all_that_was_said(pair: Pair) -> None:
     source, sink = pair.source(), pair.sink()
-    to = {ROUTER: HostName("b")}
+    to = {ROUTER: Asking(to=HostName("b"))}
     client, _ = pair.connected()
     assert source.flushed(to) == [], "nobody follows"
     async with pair.following(source, sink):
@@ -166,12 +167,12 @@ async def test_it_is_known_when_a_follower_has_all_that_was_said(pair: Pair) -> 
         client.close()
         assert source.flushed(to) == [], "what the kernel has just said is on its way"
         await until("that is there, too", lambda: source.flushed(to) == [ROUTER])
-        assert source.flushed({ROUTER: HostName("c")}) == [], "which has nothing"
+        assert source.flushed({ROUTER: Asking(to=HostName("c"))}) == [], "which has nothing"
 
 
 async def test_a_router_on_which_connections_begin_all_the_time_is_flushed_with_all_that_were_there(pair: Pair) -> None:
     """Before each look the kernel has another one, which nobody has heard of yet: nearly two hundred a second."""
-    source, to, ports = pair.source(), {ROUTER: HostName("b")}, count(2000)
+    source, to, ports = pair.source(), {ROUTER: Asking(to=HostName("b"))}, count(2000)
     with Table(DIRECTORY / "a") as table:
         async with pair.following(source, pair.sink()):
             await until("it is followed", lambda: source.flushed(to) == [ROUTER])

@@ -16,10 +16,11 @@ from gapless.flows.sink import Sink
 from gapless.flows.turns import Turns
 from gapless.kernel.netlink import attribute
 from gapless.model.host import HostName
+from gapless.wire.flowlink import Asking
 from gapless.wire.flows import Part
 
 ROUTER = router(1)
-ASKED = {ROUTER: HostName("b")}
+ASKED = {ROUTER: Asking(to=HostName("b"))}
 
 
 @pytest.mark.parametrize(
