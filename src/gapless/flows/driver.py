@@ -129,12 +129,29 @@ class Driver:
                 continue
             await asyncio.sleep(FLUSH_LOOK_S)
 
+    def _copied(self) -> dict[RouterId, bool]:
+        """Of which routers that are followed all flows are here, and of which not; where it is known. A router is
+        followed at each host where it may be active, and it is active on one.
+        """
+        now, copied = time.monotonic(), dict[RouterId, bool]()
+        unknown = set[RouterId]()
+        for sink, _ in self._sinks.values():
+            for router_id, is_copied in sink.copied(now).items():
+                copied[router_id] = bool(is_copied) or copied.get(router_id, False)
+                if is_copied is None:
+                    unknown.add(router_id)
+        return {each: is_copied for each, is_copied in copied.items() if is_copied or each not in unknown}
+
     async def _say(self) -> None:
-        said_at, worst_ms = time.monotonic(), 0.0
+        said_at, worst_ms, told = time.monotonic(), 0.0, dict[RouterId, bool]()
         while True:
             await asyncio.sleep(ALIVE_S)
-            figures = self._figures.report()
-            await self._link.send(FlowsAlive(figures=figures))
+            figures, copied = self._figures.report(), self._copied()
+            news = {
+                each: copied.get(each) for each in copied.keys() | told.keys() if copied.get(each) != told.get(each)
+            }
+            await self._link.send(FlowsAlive(figures=figures, copied=news))
+            told = copied
             worst_ms = max(worst_ms, figures.lag_ms)
             if time.monotonic() - said_at >= SAY_EACH_S:
                 self._log.info(

@@ -21,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 
-from gapless.core.flows.feed import MOST_WAITING, Feed, FeedState
+from gapless.core.flows.feed import BEHIND_S, MOST_WAITING, Feed, FeedState
 from gapless.errors import GaplessError, Unavailable
 from gapless.flows import hearing
 from gapless.flows.entries import flow_of, is_end, lacks_state, name_of, protocol_of
@@ -69,6 +69,12 @@ class Telling:
         self._table: Table | None = None
         self._left_out = 0
         """How often the feed had left a flow out when the copy began."""
+        self._leaves_out = False
+        """Since the last copy that found room for all."""
+        self.hears_whole = False
+        """The follower wants to know whether it has all."""
+        self._told_whole: bool | None = None
+        """What it was told of that last."""
         self._partial: dict[bytes, tuple[float, bytes]] = {}
         """Flows of which the kernel said a part: since when, and what it is asked for them by."""
         self._ready: list[Section] = []
@@ -105,7 +111,15 @@ class Telling:
     @property
     def has_something(self) -> bool:
         """Something can be told."""
-        return bool(self._ready) or self._feed.waiting > 0
+        return bool(self._ready) or self._feed.waiting > 0 or self._is_whole_news(time.monotonic())
+
+    def is_whole(self, now: float) -> bool:
+        """Whether the follower has all, once it has dealt with what was told."""
+        since = self.oldest_at
+        return self._feed.is_whole and not self._leaves_out and (since is None or now - since < BEHIND_S)
+
+    def _is_whole_news(self, now: float) -> bool:
+        return self.hears_whole and self.is_whole(now) is not self._told_whole
 
     @property
     def has_copy_untold(self) -> bool:
@@ -197,6 +211,7 @@ class Telling:
         self._namespace = None
         self._feed.stopped()
         self.ask_no_more()
+        self._wake()
 
     def _hear(self) -> bool:
         """Take in what the kernel says; whether there is more."""
@@ -258,7 +273,9 @@ class Telling:
         self._may_tell(now)
 
     def ripen(self, now: float) -> None:
-        """Tell of what has gone on for long enough by now."""
+        """Tell of what has gone on for long enough by now, and whether that is all."""
+        if self._is_whole_news(now):
+            self._wake()
         if self._listening is None or not self._feed.held:
             return
         before = self._feed.left_out
@@ -283,6 +300,7 @@ class Telling:
         self.ask_no_more()
         self._end_copy()
         self._hear_no_more()
+        self._wake()
         self._trouble.persists(self._log.warning, "flows of this router are copied anew, after a pause", reason=why)
 
     def sections(self, room: int) -> Iterator[Section]:
@@ -295,11 +313,15 @@ class Telling:
             yield section
         if changes := self._feed.take(room - SECTION_BYTES):
             yield Section(self.channel, Part.CHANGES, changes)
+        if self._is_whole_news(now := time.monotonic()):
+            self._told_whole = self.is_whole(now)
+            yield Section(self.channel, Part.WHOLE if self._told_whole else Part.BEHIND)
 
     def _say_what_is_left_out(self, before: int) -> None:
         """Since the feed had left out so many."""
         if (left_out := self._feed.left_out - before) > 0:
             self._figures.left_out += left_out
+            self._leaves_out = True
             what = (
                 f"this router has more than {self._most} assured flows; the others are not copied, and may not survive"
             )
@@ -308,7 +330,8 @@ class Telling:
     def _say_how_it_went(self) -> None:
         """A copy is over: the level of what is told, and of what is not."""
         self._trouble.ends(self._log.info, "flows of this router are copied again", flows=self._feed.told)
-        if self._feed.left_out == self._left_out:
+        self._leaves_out = self._feed.left_out != self._left_out
+        if not self._leaves_out:
             self._limit.ends(self._log.info, "all flows of this router are copied again", flows=self._feed.told)
 
     def _hear_no_more(self) -> None:

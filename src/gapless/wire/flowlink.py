@@ -92,9 +92,12 @@ class FlowFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FlowsAlive(msgspec.Struct, frozen=True, kw_only=True, tag="flows-alive"):
-    """Its loop turns."""
+    """Its loop turns. `copied`: of routers that are followed, those of which it is news whether all their flows are
+    here; None: not known, or not followed any more.
+    """
 
     figures: FlowFigures
+    copied: dict[RouterId, bool | None] = {}
 
 
 class FlowsUnable(msgspec.Struct, frozen=True, kw_only=True, tag="flows-unable"):

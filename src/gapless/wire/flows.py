@@ -80,6 +80,10 @@ class Part(IntEnum):
     """That was all."""
     CHANGES = 4
     """Flows that began, changed or ended."""
+    WHOLE = 5
+    """With what was told before it the follower has all of the router's flows, and will have until it hears BEHIND."""
+    BEHIND = 6
+    """It has not all of them: they are to be copied yet, or anew, or some are left out or have waited for long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +123,13 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of a WANTED frame, as JSON."""
+    """The body of a WANTED frame, as JSON. `hears_whole`: of what is added the follower wants to hear WHOLE and BEHIND;
+    an older one knows neither, and an older source says neither.
+    """
 
     add: dict[int, RouterId] = {}
     drop: tuple[int, ...] = ()
+    hears_whole: bool = False
 
 
 class _Versioned(msgspec.Struct, frozen=True):
