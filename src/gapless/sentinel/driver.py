@@ -109,7 +109,13 @@ class Sentinel:
         self._flows = (
             None
             if self._pulse is None or commands.flows is None
-            else FlowKeeper(commands.flows, _flows_begin(settings, facts, key), self._flow_duties, self._flows_flushed)
+            else FlowKeeper(
+                commands.flows,
+                _flows_begin(settings, facts, key),
+                self._flow_duties,
+                self._flows_flushed,
+                self._flows_copied,
+            )
         )
         self._contact = Contact()
         self._leaving = Leaving(self._is_being_left, self._contact)
@@ -304,6 +310,10 @@ class Sentinel:
         if self._flushing.flushed(answers) and self._plan is not None:
             self._give_to_beat(self._plan)
         self._flows_changed()
+
+    def _flows_copied(self, copied: Mapping[RouterId, bool]) -> None:
+        self._reporting.copied_are(copied, time.monotonic())
+        self._report_is_sooner.set()
 
     def _flush_no_more(self) -> None:
         late = self._flushing.overdue(time.monotonic())

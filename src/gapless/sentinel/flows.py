@@ -54,13 +54,18 @@ class FlowKeeper:
         begin: FlowsBegin,
         duties: Callable[[], FlowsDuties],
         flushed: Callable[[Mapping[RouterId, Asking]], None] = lambda _: None,
+        copied: Callable[[Mapping[RouterId, bool]], None] = lambda _: None,
         *,
         pace: Pace = RESTART,
         silent_s: float = SILENT_S,
     ) -> None:
-        """`duties` works out what there is to do now; `flushed` is told of what was flushed of that, and to where."""
+        """`duties` works out what there is to do now; `flushed` is told of what was flushed of that, and to where.
+        `copied` is told of which routers that this host follows it has all flows, and of which not, as far as that is
+        known: all of it, whenever it changes.
+        """
         self._command, self._begin, self._duties = command, begin, duties
-        self._flushed = flushed
+        self._flushed, self._copied_are = flushed, copied
+        self._copied: dict[RouterId, bool] = {}
         self._backoff = Backoff(pace)
         self._silent_s = silent_s
         self._changed = asyncio.Event()
@@ -86,6 +91,7 @@ class FlowKeeper:
             wait_s = self._backoff.after(time.monotonic() - began_at)
             what = "the flows process ended; connections that begin now survive no takeover until it runs again"
             self._trouble.persists(self._log.warning, what, reason=how)
+            self._tell_copied(dict.fromkeys(self._copied, False))
             self._before, self._last = _sum(self._before, self._last, is_over=True), FlowFigures()
             await asyncio.sleep(wait_s)
 
@@ -142,6 +148,7 @@ class FlowKeeper:
 
     async def _listen(self, link: LocalLink[FromFlows]) -> str:
         """Until it ends; returns what it said of why. Raises Unavailable when it hangs."""
+        copied: dict[RouterId, bool | None] = {}
         while True:
             try:
                 async with asyncio.timeout(self._silent_s):
@@ -151,6 +158,8 @@ class FlowKeeper:
             match message:
                 case FlowsAlive():
                     self._last = message.figures
+                    copied |= message.copied
+                    self._tell_copied({each: known for each, known in copied.items() if known is not None})
                     self._trouble.ends(self._log.info, "the flows process runs again")
                 case FlowsFlushed():
                     self._flushed(message.answers)
@@ -158,6 +167,11 @@ class FlowKeeper:
                     return message.reason
                 case None:
                     return ""
+
+    def _tell_copied(self, copied: dict[RouterId, bool]) -> None:
+        if copied != self._copied:
+            self._copied = copied
+            self._copied_are(copied)
 
 
 def _why(heard: str | BaseException, fed: BaseException | None) -> str:

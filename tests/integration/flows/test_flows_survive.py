@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from itertools import count
 from pathlib import Path
 
@@ -164,6 +165,7 @@ async def test_it_is_known_when_a_follower_has_all_that_was_said(pair: Pair) -> 
     async with pair.following(source, sink):
         await until("all of it is on b", lambda: source.flushed(to) == [ROUTER])
         assert has_flows(pair, "b")
+        await until("it knows that", lambda: sink.copied(time.monotonic())[ROUTER] is True)
         client.close()
         assert source.flushed(to) == [], "what the kernel has just said is on its way"
         await until("that is there, too", lambda: source.flushed(to) == [ROUTER])
