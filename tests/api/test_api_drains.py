@@ -82,7 +82,9 @@ async def test_how_far_it_is_and_where_routers_would_go(api: AsyncClient, contro
     view = RouterStatus(router_id=RouterId("r"), host=HostName("host1"), epoch=Epoch(1), state="active", reason="")
     controls.routers_known[view.router_id] = view
     assert (await api.get("/v2.0/gapless/hosts/host1/prospects")).json() == {
-        "prospects": [{"router_id": "r", "kind": "switchover", "host": "h2", "reason": "h2 has it built"}]
+        "prospects": [
+            {"router_id": "r", "kind": "switchover", "host": "h2", "reason": "h2 has it built", "copied": None}
+        ]
     }
 
 

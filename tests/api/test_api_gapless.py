@@ -126,7 +126,7 @@ async def test_what_the_planner_sees(api: AsyncClient, controls: FakeControls, s
         state="building",
         reason="moved",
         standbys=(
-            StandbyStatus(host=HostName("host1"), state="ready"),
+            StandbyStatus(host=HostName("host1"), state="ready", copied=True),
             StandbyStatus(host=HostName("host3"), state="building"),
         ),
         health="degraded",
@@ -161,7 +161,10 @@ async def test_what_the_planner_sees(api: AsyncClient, controls: FakeControls, s
                 "reason": "moved",
                 "standby": "host1",
                 "standby_state": "ready",
-                "standbys": [{"host": "host1", "state": "ready"}, {"host": "host3", "state": "building"}],
+                "standbys": [
+                    {"host": "host1", "state": "ready", "copied": True},
+                    {"host": "host3", "state": "building", "copied": None},
+                ],
                 "health": "degraded",
                 "ailment": "it could not be repaired yet: no memory",
                 "damped_s": 90.0,

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 
 import pytest
 from chaos_lab import PATIENT_S, STANDBY, running_lab, strike, the_busiest
@@ -9,9 +10,10 @@ from chaos_lab import PATIENT_S, STANDBY, running_lab, strike, the_busiest
 from gapless.lab.experiment import Outcome
 from gapless.lab.faults import Fault
 from gapless.lab.findings.expect import Bounds, Gap
-from gapless.lab.lab import Lab
+from gapless.lab.lab import START_TIMEOUT_S, Lab
 from gapless.lab.machines.enter import LAB_DIR
 from gapless.lab.measuring.connections import Kind
+from gapless.lab.waiting import until
 
 pytestmark = pytest.mark.lab
 
@@ -72,11 +74,16 @@ async def test_the_flows_process_may_die_and_connections_survive_a_takeover_late
         await strike(lab, "host-power", *await the_busiest(lab), bounds=BOUNDS, shows=all_survive)
 
 
+async def standbys_say_so(lab: Lab) -> bool:
+    return all(standby["copied"] for router in await lab.api.routers() for standby in router["standbys"])
+
+
 async def test_connections_survive_a_drain() -> None:
     """The host lives, and closes each router before another one opens it."""
     settings = {"mode": STANDBY, "down_time_s": PATIENT_S, "flows": CONNECTIONS}
     async with running_lab(3, 6, **settings) as lab, lab.talking() as talking:
         await lab.connections_copied(talking.flows)
+        await until(partial(standbys_say_so, lab), "every standby says that it has all connections", START_TIMEOUT_S)
         drained = (await lab.busiest_host()).name
         (agent,) = await lab.api.find("agent", host=drained)
         await lab.api.update("agent", agent["id"], admin_state_up=False)

@@ -145,3 +145,6 @@ def _show_prospects(api: str, host: str, *, json: bool) -> None:
     console.print(table)
     for kind, number in Counter(each["kind"] for each in found).most_common():
         console.print(f"{kind}: {counted(number, 'router')} ({_KINDS[kind]})", soft_wrap=True)
+    if lacking := sum(each.get("copied") is False for each in found):
+        what = f"{counted(lacking, 'router')} would go to a standby that has not all connections now: some may break"
+        console.print(Text(what, style="yellow"), soft_wrap=True)

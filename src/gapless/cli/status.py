@@ -38,7 +38,9 @@ def status(api: Api = DEFAULT_API, json: AsJson = False) -> None:
     the controller move what it had. A draining one was taken out of service by an operator. A router that is not
     active says what it waits for. A degraded one forwards, as far as its host can tell, and does not stay right; a
     broken one could not be repaired. A standby that is ready takes over by itself within a lease, if the router's host
-    dies, and the standbys before it: then most of the arbiters, which grant the leases, have to be alive.
+    dies, and the standbys before it: then most of the arbiters, which grant the leases, have to be alive. One that is
+    not copied has not all of the router's connections now, and some would break; a host of an older release, or without
+    flow sync, does not say ("copies unknown").
 
     Examples:
 
@@ -101,13 +103,24 @@ def _routers(routers: list[dict[str, Any]]) -> Table:
         state = _coloured(router["state"])
         if router["health"] in ("degraded", "broken"):
             state = Text.assemble(state, ", ", _coloured(router["health"]))
-        standbys = [Text.assemble(each["host"], " ", _coloured(each["state"])) for each in router["standbys"]]
+        standbys = [_standby(each) for each in router["standbys"]]
         standby = Text(", ").join(standbys) if standbys else "-"
         host, epoch = router["host"] or "-", str(router["epoch"])
         ailment = "" if router["ailment"] in router["reason"] else f"{router['ailment']}; "
         name = shown(router["name"], short[router["router_id"]])
         table.add_row(name, host, epoch, state, standby, f"{ailment}{router['reason']}{_damped(router)}")
     return table
+
+
+_COPIED = {True: ("copied", "green"), False: ("not copied", "yellow"), None: ("copies unknown", "")}
+
+
+def _standby(standby: dict[str, Any]) -> Text:
+    """A host, how it is, and, where it could take over, whether it has all connections. An older controller says
+    nothing of these.
+    """
+    said = Text.assemble(standby["host"], " ", _coloured(standby["state"]))
+    return Text.assemble(said, ", ", _COPIED[standby.get("copied")]) if standby["state"] == "ready" else said
 
 
 def _damped(router: dict[str, Any]) -> str:

@@ -330,6 +330,7 @@ class Driver:
             reborn=report.reborn,
             is_stopping=report.is_stopping,
             tracked_most=report.tracked_most,
+            copied=report.copied,
         )
         await self._inbox.put(event, received_s)
 

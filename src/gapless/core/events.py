@@ -4,7 +4,8 @@ Events are facts, in the past tense. `id` names an event in logs and records: ev
 carries it as `cause`. Times are not in here: the shell hands `now` in beside the event.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
 from gapless.model.lease import NOBODY, Panel
@@ -70,6 +71,8 @@ class HostReported:
     """It is about to stop, in order."""
     tracked_most: int | None = None
     """As in `HostFacts`; None: not known now."""
+    copied: Mapping[RouterId, bool | None] = field(default_factory=dict)
+    """Whether it has all connections of a router that it stands by for: what is news; None: not known any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

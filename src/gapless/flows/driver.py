@@ -17,7 +17,7 @@ from gapless.flows.turns import Turns
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.observe.log import get_logger
-from gapless.wire.flowlink import FlowsAlive, FlowsBegin, FlowsDuties, FlowsFlushed, ToFlows
+from gapless.wire.flowlink import Asking, FlowsAlive, FlowsBegin, FlowsDuties, FlowsFlushed, ToFlows
 from gapless.wire.flows import Identity
 from gapless.wire.local import LocalLink
 
@@ -49,7 +49,7 @@ class Driver:
             policy=begin.policy,
             turns=self._turns,
         )
-        self._flush: dict[RouterId, HostName] = {}
+        self._flush: dict[RouterId, Asking] = {}
         self._has_to_flush = asyncio.Event()
         self._sinks: dict[HostName, tuple[Sink, asyncio.Task[None]]] = {}
         self._log = get_logger()
@@ -98,7 +98,7 @@ class Driver:
                 self._sinks[host] = sink, tasks.create_task(sink.run())
             self._sinks[host][0].follow(frozenset(routers), self._at(address))
         self._source.look(time.monotonic())
-        self._flush = dict(duties.flush)
+        self._flush = duties.askings
         self._has_to_flush.set()
 
     def _at(self, address: str) -> tuple[str, int]:
@@ -121,20 +121,37 @@ class Driver:
         while True:
             await self._has_to_flush.wait()
             if done := self._source.flushed(self._flush):
-                await self._link.send(FlowsFlushed(routers=tuple(done)))
-                self._flush = {each: to for each, to in self._flush.items() if each not in done}
+                answers = {each: self._flush.pop(each) for each in done}
+                await self._link.send(FlowsFlushed(routers=tuple(done), answers=answers))
             if not self._flush:
                 self._has_to_flush.clear()
                 self._source.flushed({})
                 continue
             await asyncio.sleep(FLUSH_LOOK_S)
 
+    def _copied(self) -> dict[RouterId, bool]:
+        """Of which routers that are followed all flows are here, and of which not; where it is known. A router is
+        followed at each host where it may be active, and it is active on one.
+        """
+        now, copied = time.monotonic(), dict[RouterId, bool]()
+        unknown = set[RouterId]()
+        for sink, _ in self._sinks.values():
+            for router_id, is_copied in sink.copied(now).items():
+                copied[router_id] = bool(is_copied) or copied.get(router_id, False)
+                if is_copied is None:
+                    unknown.add(router_id)
+        return {each: is_copied for each, is_copied in copied.items() if is_copied or each not in unknown}
+
     async def _say(self) -> None:
-        said_at, worst_ms = time.monotonic(), 0.0
+        said_at, worst_ms, told = time.monotonic(), 0.0, dict[RouterId, bool]()
         while True:
             await asyncio.sleep(ALIVE_S)
-            figures = self._figures.report()
-            await self._link.send(FlowsAlive(figures=figures))
+            figures, copied = self._figures.report(), self._copied()
+            news = {
+                each: copied.get(each) for each in copied.keys() | told.keys() if copied.get(each) != told.get(each)
+            }
+            await self._link.send(FlowsAlive(figures=figures, copied=news))
+            told = copied
             worst_ms = max(worst_ms, figures.lag_ms)
             if time.monotonic() - said_at >= SAY_EACH_S:
                 self._log.info(
@@ -145,6 +162,7 @@ class Driver:
                     heard=figures.heard,
                     applied=figures.applied,
                     refused=figures.refused,
+                    unread=figures.unread,
                     overruns=figures.overruns,
                     lag_ms=worst_ms,
                 )

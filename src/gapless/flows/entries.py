@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from gapless.core.flows.feed import KEPT_S
-from gapless.kernel.netlink import attribute, each_attribute, nested
+from gapless.kernel.netlink import attribute, attributes, each_attribute, nested
 from gapless.model.flow import NUMBERS
 
 CONNTRACK = 1 << 8
@@ -128,6 +128,23 @@ def is_end(message: bytes) -> bool:
         return True
     at = message.find(_TCP_PROTOCOL, _REPLY_END)
     return at >= 0 and message[at + len(_TCP_PROTOCOL)] >= _TIME_WAIT
+
+
+def lacks_state(message: bytes) -> bool:
+    """Whether a message of a flow that is kept, and not over, says nothing of its protocol's state, without which no
+    kernel makes it. An event says it only where the state changed with it (nf_conntrack_netlink.c, `IPCT_PROTOINFO`):
+    a TCP flow that is picked up in the middle is established by its first packet and assured by a later one.
+    """
+    protocol = message[PROTOCOL_AT]
+    if protocol == socket.IPPROTO_TCP:
+        return message.find(_TCP_PROTOCOL, _REPLY_END) < 0
+    return protocol == socket.IPPROTO_SCTP and _PROTOCOL not in attributes(message, _FLOW)
+
+
+def name_of(message: bytes) -> bytes:
+    """The flow of a message with its zone: what a kernel is asked for it by."""
+    zone = attributes(message, _FLOW, only=frozenset({_ZONE}))
+    return message[_FLOW:_TUPLE_END] + (attribute(_ZONE, zone[_ZONE]) if zone else b"")
 
 
 def messages_in(packed: bytes) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ class Figures:
     told: int = 0
     applied: int = 0
     refused: int = 0
+    unread: int = 0
     left_out: int = 0
     overruns: int = 0
     copies: int = 0
@@ -28,6 +29,7 @@ class Figures:
             told=self.told,
             applied=self.applied,
             refused=self.refused,
+            unread=self.unread,
             left_out=self.left_out,
             overruns=self.overruns,
             copies=self.copies,

@@ -8,6 +8,7 @@ Nothing of a frame is applied before all of it could be read.
 """
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from gapless.flows.entries import Entry, entry_of, messages_in
@@ -37,6 +38,21 @@ class Follower:
         """Of a copy that is under way, what the kernel did not take: there may be room when what is over is gone."""
         self._kept: dict[bytes, Entry] = {}
         """What the kernel has no room for."""
+        self._lacks = False
+        """Something that was told is not in the kernel, and is not tried again."""
+        self._copy_lacks = False
+        """The same, of what was told since the last copy began."""
+
+        self._is_told_whole: bool | None = None
+
+    @property
+    def is_copied(self) -> bool | None:
+        """Whether all flows are in this kernel; None: the source does not say whether it told all."""
+        return self._is_told_whole and not (self._lacks or self._kept)
+
+    def lacks_some(self) -> None:
+        """Of what was told, some could not be read."""
+        self._lacks = self._copy_lacks = True
 
     def close(self) -> None:
         """Let go of the namespace; the flows stay."""
@@ -56,7 +72,11 @@ class Follower:
             case Part.END:
                 over, self._unsaid, refused, self._refused = self._unsaid, {}, self._refused, []
                 self._remove(over)
+                self._lacks = self._copy_lacks
                 return self._keep(self._bring(refused))
+            case Part.WHOLE | Part.BEHIND:
+                self._is_told_whole = part is Part.WHOLE
+                return 0
 
     def try_again(self) -> None:
         """Have the kernel take what it had no room for: as much as it takes, and not all where it takes nothing."""
@@ -65,7 +85,10 @@ class Follower:
         kept, self._kept = list(self._kept.values()), {}
         for start in range(0, len(kept), BATCH):
             some = kept[start : start + BATCH]
-            refused = [refusal.entry for refusal in self._bring(some) if refusal.is_full]
+            still = self._bring(some)
+            refused = [refusal.entry for refusal in still if refusal.is_full]
+            if len(refused) < len(still):
+                self.lacks_some()
             self._kept |= {entry.flow: entry for entry in refused}
             if len(refused) == len(some):
                 self._kept |= {entry.flow: entry for entry in kept[start + BATCH :]}
@@ -74,6 +97,7 @@ class Follower:
     async def _look(self) -> None:
         """What is there; in turns with all others who look."""
         self._unsaid, self._refused, self._kept = {}, [], {}
+        self._copy_lacks = False
         steps = self._table.assured()
         while (listed := await self._turns.take(lambda: next(steps, None))) is not None:
             there = (entry for message in listed if (entry := entry_of(message)) is not None)
@@ -98,8 +122,10 @@ class Follower:
 
     def _keep(self, refused: list[Refusal]) -> int:
         """Those for which there may be room later; how many there are of all."""
-        full = [refusal.entry for refusal in refused if refusal.is_full]
-        self._kept |= {entry.flow: entry for entry in full[: MOST_KEPT - len(self._kept)]}
+        full = [refusal.entry for refusal in refused if refusal.is_full][: MOST_KEPT - len(self._kept)]
+        self._kept |= {entry.flow: entry for entry in full}
+        if len(full) < len(refused):
+            self.lacks_some()
         self._figures.refused += len(refused)
         return len(refused)
 
@@ -108,13 +134,25 @@ class Follower:
         self._figures.applied += len(over)
 
 
-def read(sections: Iterable[Section]) -> list[tuple[Section, list[Entry]]]:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A section that was read."""
+
+    section: Section
+    entries: list[Entry]
+    unread: int
+    """Messages that are none which this host knows, or that do not say all that an entry is made of."""
+
+
+def read(sections: Iterable[Section]) -> list[Told]:
     """Sections with their entries. Raises Malformed."""
     try:
-        return [(section, list(_entries(section.messages))) for section in sections]
+        return [_read(section) for section in sections]
     except ValueError as error:
         raise Malformed(f"what should be flows is not: {error}") from error
 
 
-def _entries(packed: bytes) -> Iterable[Entry]:
-    return (entry for message in messages_in(packed) if (entry := entry_of(message)) is not None)
+def _read(section: Section) -> Told:
+    said = [entry_of(message) for message in messages_in(section.messages)]
+    entries = [entry for entry in said if entry is not None]
+    return Told(section, entries, len(said) - len(entries))

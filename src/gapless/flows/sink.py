@@ -10,15 +10,17 @@ becomes active here go unread. A stream that breaks is made anew; what was copie
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from gapless.core.backoff import Backoff, Pace
+from gapless.core.flows.feed import BEHIND_S
 from gapless.errors import GaplessError, Unavailable
 from gapless.flows.figures import Figures
 from gapless.flows.follower import Follower, read
-from gapless.flows.source import ALIVE_S, SILENCE_S, first_to_end
+from gapless.flows.session import ALIVE_S, SILENCE_S, first_to_end
 from gapless.flows.table import namespace_of
 from gapless.flows.turns import Turns
 from gapless.kernel.netns import path_of
@@ -74,6 +76,8 @@ class Sink:
         self._words = wire.Wanted()
         self._applied = 0
         """The number of the last frame that was dealt with."""
+        self._dealt_at = -inf
+        """When that was."""
         self._trouble, self._refusals = Ailment(), Ailment()
         self._log = get_logger().bind(source=source)
 
@@ -81,6 +85,14 @@ class Sink:
     def followed(self) -> int:
         """Routers whose flows are asked for now."""
         return len(self._channels)
+
+    def copied(self, now: float) -> Mapping[RouterId, bool | None]:
+        """Of each router to follow, whether its flows of that host are all here now. Not where the stream is cut, or
+        where what was told is not dealt with for a while; None: that host does not say whether it told all.
+        """
+        is_behind = self._stream is None or now - self._dealt_at >= BEHIND_S
+        channels: Mapping[RouterId, _Channel] = {} if is_behind else self._channels
+        return {each: channels[each].follower.is_copied if each in channels else False for each in self._wanted}
 
     def follow(self, routers: frozenset[RouterId], address: tuple[str, int]) -> None:
         """A level: the routers to follow there. What is not among them is not touched from now on."""
@@ -157,6 +169,7 @@ class Sink:
             return str(error)
         self._trouble.ends(self._log.info, "the flow stream is up again")
         self._stream, self._next, self._words, self._applied = stream, 0, wire.Wanted(), 0
+        self._dealt_at = time.monotonic()
         self._figures.streams += 1
         try:
             self.look()
@@ -192,12 +205,13 @@ class Sink:
                 raise Malformed("a source asked for flows")
             if body:
                 await self._apply(body)
-            self._applied = stream.received
+            self._applied, self._dealt_at = stream.received, time.monotonic()
             await stream.send(Kind.APPLIED, wire.pack_number(self._applied))
 
     async def _apply(self, body: bytes) -> None:
         """All sections of a frame, if all can be read."""
-        for section, entries in read(wire.unpack(body)):
+        for told in read(wire.unpack(body)):
+            section, entries = told.section, told.entries
             channel = self._by_number.get(section.channel)
             if channel is None or channel.router_id not in self._wanted:
                 continue
@@ -209,11 +223,17 @@ class Sink:
                 self._refused(channel.router_id, str(error))
                 self._drop_and_ask_again(channel)
                 continue
+            self._figures.unread += told.unread
+            if told.unread:
+                channel.follower.lacks_some()
+                total = told.unread + len(entries)
+                why = f"{told.unread} of {total} are not said whole, or in a way that this host does not know"
+                self._refused(channel.router_id, why)
             if refused:
                 self._refused(
                     channel.router_id, f"the kernel did not take {refused} of {len(entries)}; its table may be full"
                 )
-            elif section.part is Part.END:
+            elif section.part is Part.END and not told.unread:
                 self._refusals.ends(self._log.info, "flows are copied again")
 
     def _refused(self, router_id: RouterId, why: str) -> None:
@@ -231,4 +251,5 @@ def _parts(words: wire.Wanted) -> Iterator[wire.Wanted]:
         yield wire.Wanted(drop=words.drop[start : start + AT_ONCE])
     numbers = sorted(words.add)
     for start in range(0, len(numbers), AT_ONCE):
-        yield wire.Wanted(add={number: words.add[number] for number in numbers[start : start + AT_ONCE]})
+        some = {number: words.add[number] for number in numbers[start : start + AT_ONCE]}
+        yield wire.Wanted(add=some, hears_whole=True)

@@ -24,6 +24,7 @@ from gapless.kernel.netns import enter
 BATCH = 100
 """Requests in one `sendmsg`: refusals of all of them fit a default receive buffer."""
 _HEADER = struct.Struct("=IHHII")
+_FLOW = BODY + len(entries.NFGEN)
 _SOL_NETLINK, _CAP_ACK = 270, 10
 _ERROR, _DONE = 2, 3
 _ENDS = (struct.pack("=H", _ERROR), struct.pack("=H", _DONE))
@@ -83,6 +84,32 @@ class Table:
         """Have none of these flows in the table."""
         self._ask([(entries.DELETE, 0, entries.NFGEN + flow) for flow in gone])
 
+    def some(self, names: Sequence[bytes]) -> list[bytes]:
+        """What the kernel says now of these flows (`entries.name_of`), those that are there: all of each."""
+        said: list[bytes] = []
+        for start in range(0, len(names), BATCH):
+            said += self._some(names[start : start + BATCH])
+        return said
+
+    def _some(self, names: Sequence[bytes]) -> list[bytes]:
+        """Each is answered once: by its entry, or by why there is none."""
+        first, last = self._sequence + 1, self._sequence + len(names)
+        self._sequence = last
+        self._send(
+            b"".join(
+                _HEADER.pack(_FLOW + len(name), entries.GET, REQUEST, sequence, 0) + entries.NFGEN + name
+                for sequence, name in enumerate(names, first)
+            )
+        )
+        said: list[bytes] = []
+        while True:
+            for message in messages_in(self._receive()):
+                _, kind, _, sequence, _ = _HEADER.unpack_from(message)
+                if kind == entries.NEW and first <= sequence:
+                    said.append(message)
+                if sequence == last:
+                    return said
+
     def assured(self) -> Iterator[list[bytes]]:
         """The messages of all assured entries, some a step: the kernel lists them as they are asked for.
 
@@ -104,7 +131,7 @@ class Table:
     def _is_empty(self) -> bool:
         """Whether the kernel counts no entry in this namespace, assured or not; False where it does not tell."""
         self._sequence += 1
-        packed = _HEADER.pack(BODY + len(entries.NFGEN), entries.GET_STATS, REQUEST, self._sequence, 0) + entries.NFGEN
+        packed = _HEADER.pack(_FLOW, entries.GET_STATS, REQUEST, self._sequence, 0) + entries.NFGEN
         self._send(packed)
         while True:
             for message in messages_in(self._receive()):
@@ -161,7 +188,7 @@ def _open() -> socket.socket:
 
 def _counted(message: bytes) -> bytes:
     """How many entries there are, in four bytes; a message that does not say so does not say none."""
-    return attributes(message, BODY + len(entries.NFGEN)).get(_COUNT, b"?")
+    return attributes(message, _FLOW).get(_COUNT, b"?")
 
 
 def _errors(packed: bytes) -> Iterator[tuple[int, int]]:

@@ -4,6 +4,10 @@ The rule: events are heard before a copy begins, so that whatever happens meanwh
 listed step by step, when there is a turn for it (`flows.turns`); until then nothing is heard, and nothing is open. A
 namespace that another one has replaced is not the router any more: its flows are told anew, from the new one.
 
+Whatever the kernel says of a flow in part is asked for whole (`entries.lacks_state`) before it is passed on, for the
+follower can make nothing of it: some flows at a time, in turns with the lists. What a flow was when it is asked for is
+newer than all that was heard of it; what is heard later is told later.
+
 The second rule: the follower has a router's flows when it has dealt with the frame by which all was told that the
 kernel had said when that was asked for; what is said later is on its way like any other change. So a router on which
 connections begin all the time has its answer after one way to the follower and back, as a quiet one has. The question
@@ -13,13 +17,14 @@ is put where nothing is missing: after a whole copy, with the kernel heard to th
 import socket
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from random import Random
 
-from gapless.core.flows.feed import Feed, FeedState
+from gapless.core.flows.feed import BEHIND_S, MOST_WAITING, Feed, FeedState
 from gapless.errors import GaplessError, Unavailable
 from gapless.flows import hearing
-from gapless.flows.entries import flow_of, is_end, protocol_of
+from gapless.flows.entries import flow_of, is_end, lacks_state, name_of, protocol_of
 from gapless.flows.figures import Figures
 from gapless.flows.hearing import Ears
 from gapless.flows.table import Table, namespace_of
@@ -28,6 +33,9 @@ from gapless.model.router import RouterId
 from gapless.observe.ailment import Ailment
 from gapless.observe.log import Logger
 from gapless.wire.flows import SECTION_BYTES, Part, Section
+
+AT_ONCE = 100
+"""Flows that are asked for in one step: their answers fit a default receive buffer."""
 
 
 class Telling:
@@ -45,12 +53,14 @@ class Telling:
         most: int,
         policy: FlowPolicy,
         wake: Callable[[], None],
+        ask: Callable[[], None],
     ) -> None:
+        """`wake` is called when something can be told, `ask` when there is something to ask for (`ask_for_some`)."""
         self.channel, self.router_id = channel, router_id
         self._path = path
         self._ears, self._figures, self._log = ears, figures, log.bind(router=router_id)
         self._most, self._holds_s = most, policy.holds_s
-        self._wake = wake
+        self._wake, self._ask_for = wake, ask
         self._trouble, self._limit = Ailment(), Ailment()
         self._feed = Feed(Random(), most)
         self._listening: socket.socket | None = None
@@ -59,6 +69,14 @@ class Telling:
         self._table: Table | None = None
         self._left_out = 0
         """How often the feed had left a flow out when the copy began."""
+        self._leaves_out = False
+        """Since the last copy that found room for all."""
+        self.hears_whole = False
+        """The follower wants to know whether it has all."""
+        self._told_whole: bool | None = None
+        """What it was told of that last."""
+        self._partial: dict[bytes, tuple[float, bytes]] = {}
+        """Flows of which the kernel said a part: since when, and what it is asked for them by."""
         self._ready: list[Section] = []
         """Of the copy: what was listed and is not told yet."""
         self.last_frame = 0
@@ -73,12 +91,18 @@ class Telling:
     @property
     def oldest_at(self) -> float | None:
         """Since when something waits to be told."""
-        return self._feed.oldest_at
+        partial = (since for since, _ in islice(self._partial.values(), 1))
+        return min((since for since in (self._feed.oldest_at, *partial) if since is not None), default=None)
 
     @property
     def waiting(self) -> int:
-        """Changes that wait to be told, or to be worth it."""
-        return self._feed.waiting + self._feed.held
+        """Changes that wait to be told, to be worth it, or to be asked for."""
+        return self._feed.waiting + self._feed.held + len(self._partial)
+
+    @property
+    def has_partial(self) -> bool:
+        """There is something to ask for."""
+        return bool(self._partial)
 
     def give_up(self, now: float) -> None:
         """Begin anew later: the follower takes less than happens."""
@@ -87,7 +111,15 @@ class Telling:
     @property
     def has_something(self) -> bool:
         """Something can be told."""
-        return bool(self._ready) or self._feed.waiting > 0
+        return bool(self._ready) or self._feed.waiting > 0 or self._is_whole_news(time.monotonic())
+
+    def is_whole(self, now: float) -> bool:
+        """Whether the follower has all, once it has dealt with what was told."""
+        since = self.oldest_at
+        return self._feed.is_whole and not self._leaves_out and (since is None or now - since < BEHIND_S)
+
+    def _is_whole_news(self, now: float) -> bool:
+        return self.hears_whole and self.is_whole(now) is not self._told_whole
 
     @property
     def has_copy_untold(self) -> bool:
@@ -117,7 +149,10 @@ class Telling:
         return True
 
     def _ask(self) -> None:
-        if self._listening is not None and not self._hear() and self._feed.is_whole:
+        if self._listening is None or self._hear():
+            return
+        self.ask_for_some(time.monotonic())
+        if self._feed.is_whole and not self._partial:
             self._feed.mark()
             self._is_asked, self._is_copy_untold = True, bool(self._ready)
 
@@ -172,12 +207,11 @@ class Telling:
     def close(self) -> None:
         """Let go of the namespace."""
         self._end_copy()
-        if self._listening is not None:
-            self._ears.remove(self._listening)
-            self._listening = None
+        self._hear_no_more()
         self._namespace = None
         self._feed.stopped()
         self.ask_no_more()
+        self._wake()
 
     def _hear(self) -> bool:
         """Take in what the kernel says; whether there is more."""
@@ -188,7 +222,11 @@ class Telling:
             flow = flow_of(message)
             if flow is None or (hold_s := self._holds_s.get(protocol_of(flow))) is None:
                 return True
-            return self._feed.heard(flow, message, now, is_over=is_end(message), hold_s=hold_s)
+            if is_over := is_end(message):
+                self._partial.pop(flow, None)
+            elif lacks_state(message):
+                return self._keep_partial(flow, message, now)
+            return self._feed.heard(flow, message, now, is_over=is_over, hold_s=hold_s)
 
         try:
             heard = hearing.take(self._listening, take_in)
@@ -198,10 +236,46 @@ class Telling:
         finally:
             self._say_what_is_left_out(before)
         self._figures.heard += heard
+        if self._partial:
+            self._ask_for()
         return self._may_tell(now) and heard == hearing.AT_ONCE
 
+    def _keep_partial(self, flow: bytes, message: bytes, now: float) -> bool:
+        """It is to be asked for; false: there are too many, and all that waits is lost."""
+        if len(self._partial) >= MOST_WAITING and flow not in self._partial:
+            self._feed.lost(now)
+            return False
+        self._partial.setdefault(flow, (now, name_of(message)))
+        return True
+
+    def ask_for_some(self, now: float) -> None:
+        """Have the kernel say all of some flows of which it said a part. Those that it does not have are over, which is
+        heard, if it was not.
+        """
+        if not self._partial:
+            return
+        some = dict(islice(self._partial.items(), AT_ONCE))
+        before = self._feed.left_out
+        try:
+            with Table(self._path) as table:
+                said = table.some([name for _, name in some.values()])
+        except (GaplessError, FileNotFoundError) as error:
+            self._lose(str(error), now)
+            return
+        for flow in some:
+            del self._partial[flow]
+        for message in said:
+            if (flow := flow_of(message) or b"") in some and not self._feed.heard(
+                flow, message, now, is_over=is_end(message)
+            ):
+                break
+        self._say_what_is_left_out(before)
+        self._may_tell(now)
+
     def ripen(self, now: float) -> None:
-        """Tell of what has gone on for long enough by now."""
+        """Tell of what has gone on for long enough by now, and whether that is all."""
+        if self._is_whole_news(now):
+            self._wake()
         if self._listening is None or not self._feed.held:
             return
         before = self._feed.left_out
@@ -225,9 +299,8 @@ class Telling:
         self._figures.overruns += 1
         self.ask_no_more()
         self._end_copy()
-        if self._listening is not None:
-            self._ears.remove(self._listening)
-            self._listening = None
+        self._hear_no_more()
+        self._wake()
         self._trouble.persists(self._log.warning, "flows of this router are copied anew, after a pause", reason=why)
 
     def sections(self, room: int) -> Iterator[Section]:
@@ -240,11 +313,15 @@ class Telling:
             yield section
         if changes := self._feed.take(room - SECTION_BYTES):
             yield Section(self.channel, Part.CHANGES, changes)
+        if self._is_whole_news(now := time.monotonic()):
+            self._told_whole = self.is_whole(now)
+            yield Section(self.channel, Part.WHOLE if self._told_whole else Part.BEHIND)
 
     def _say_what_is_left_out(self, before: int) -> None:
         """Since the feed had left out so many."""
         if (left_out := self._feed.left_out - before) > 0:
             self._figures.left_out += left_out
+            self._leaves_out = True
             what = (
                 f"this router has more than {self._most} assured flows; the others are not copied, and may not survive"
             )
@@ -253,8 +330,15 @@ class Telling:
     def _say_how_it_went(self) -> None:
         """A copy is over: the level of what is told, and of what is not."""
         self._trouble.ends(self._log.info, "flows of this router are copied again", flows=self._feed.told)
-        if self._feed.left_out == self._left_out:
+        self._leaves_out = self._feed.left_out != self._left_out
+        if not self._leaves_out:
             self._limit.ends(self._log.info, "all flows of this router are copied again", flows=self._feed.told)
+
+    def _hear_no_more(self) -> None:
+        self._partial.clear()
+        if self._listening is not None:
+            self._ears.remove(self._listening)
+            self._listening = None
 
     def _end_copy(self) -> None:
         self._ready = []

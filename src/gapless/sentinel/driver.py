@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import operator
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -47,7 +47,7 @@ from gapless.sentinel.tracking import Tracking
 from gapless.sentinel.unsent import Unsent
 from gapless.sentinel.vtep import Vtep
 from gapless.sentinel.whole import keep_whole
-from gapless.wire.flowlink import FlowsBegin, FlowsDuties
+from gapless.wire.flowlink import Asking, FlowsBegin, FlowsDuties
 from gapless.wire.messages import AgentReport, Bury, Report, TakingOver
 
 DOUBT_AFTER_INTERVALS = 1
@@ -109,7 +109,13 @@ class Sentinel:
         self._flows = (
             None
             if self._pulse is None or commands.flows is None
-            else FlowKeeper(commands.flows, _flows_begin(settings, facts, key), self._flow_duties, self._flows_flushed)
+            else FlowKeeper(
+                commands.flows,
+                _flows_begin(settings, facts, key),
+                self._flow_duties,
+                self._flows_flushed,
+                self._flows_copied,
+            )
         )
         self._contact = Contact()
         self._leaving = Leaving(self._is_being_left, self._contact)
@@ -299,11 +305,15 @@ class Sentinel:
             wait_s = max(0.0, until - time.monotonic())
             self._flushing_alarm = asyncio.get_running_loop().call_later(wait_s, self._flush_no_more)
 
-    def _flows_flushed(self, routers: Sequence[RouterId]) -> None:
-        """The hosts that get these have their connections."""
-        if self._flushing.flushed(routers) and self._plan is not None:
+    def _flows_flushed(self, answers: Mapping[RouterId, Asking]) -> None:
+        """These hosts have these routers' connections."""
+        if self._flushing.flushed(answers) and self._plan is not None:
             self._give_to_beat(self._plan)
         self._flows_changed()
+
+    def _flows_copied(self, copied: Mapping[RouterId, bool]) -> None:
+        self._reporting.copied_are(copied, time.monotonic())
+        self._report_is_sooner.set()
 
     def _flush_no_more(self) -> None:
         late = self._flushing.overdue(time.monotonic())
@@ -340,7 +350,8 @@ class Sentinel:
             told=tuple(sorted(duties.told)),
             followed=dict(duties.followed),
             addresses=self._addresses,
-            flush=dict(self._flushing.wanted),
+            flush={each: asking.to for each, asking in self._flushing.wanted.items()},
+            numbers={each: asking.number for each, asking in self._flushing.wanted.items()},
         )
 
     def _give(self, plan: HostPlan) -> None:

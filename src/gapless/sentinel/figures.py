@@ -194,6 +194,7 @@ def _of_flows(figures: HostFigures) -> Iterator[Metric]:
     yield _counter("gapless_flow_events", "Events of the kernel about flows that were taken in.", flows.heard)
     yield _counter("gapless_flow_entries_applied", "Flows that were made, renewed or removed here.", flows.applied)
     yield _counter("gapless_flow_entries_refused", "Flows that this kernel did not take.", flows.refused)
+    yield _counter("gapless_flow_entries_unread", "Flows that were told of in a way not known here.", flows.unread)
     yield _counter("gapless_flow_left_out", "Times that a flow was not told: its router has the most.", flows.left_out)
     yield _counter("gapless_flow_overruns", "Routers whose flows had to be copied anew.", flows.overruns)
     yield _counter("gapless_flow_copies", "Whole copies of a router's flows that were told.", flows.copies)

@@ -12,7 +12,7 @@ import contextlib
 import socket
 import time
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -25,6 +25,7 @@ from gapless.observe.ailment import Ailment
 from gapless.observe.log import get_logger
 from gapless.sentinel.processes import give_up_first, how_it_ended
 from gapless.wire.flowlink import (
+    Asking,
     FlowFigures,
     FlowsAlive,
     FlowsBegin,
@@ -52,14 +53,19 @@ class FlowKeeper:
         command: Callable[[int], Sequence[str]],
         begin: FlowsBegin,
         duties: Callable[[], FlowsDuties],
-        flushed: Callable[[Sequence[RouterId]], None] = lambda _: None,
+        flushed: Callable[[Mapping[RouterId, Asking]], None] = lambda _: None,
+        copied: Callable[[Mapping[RouterId, bool]], None] = lambda _: None,
         *,
         pace: Pace = RESTART,
         silent_s: float = SILENT_S,
     ) -> None:
-        """`duties` works out what there is to do now; `flushed` is told of what was flushed of that."""
+        """`duties` works out what there is to do now; `flushed` is told of what was flushed of that, and to where.
+        `copied` is told of which routers that this host follows it has all flows, and of which not, as far as that is
+        known: all of it, whenever it changes.
+        """
         self._command, self._begin, self._duties = command, begin, duties
-        self._flushed = flushed
+        self._flushed, self._copied_are = flushed, copied
+        self._copied: dict[RouterId, bool] = {}
         self._backoff = Backoff(pace)
         self._silent_s = silent_s
         self._changed = asyncio.Event()
@@ -85,6 +91,7 @@ class FlowKeeper:
             wait_s = self._backoff.after(time.monotonic() - began_at)
             what = "the flows process ended; connections that begin now survive no takeover until it runs again"
             self._trouble.persists(self._log.warning, what, reason=how)
+            self._tell_copied(dict.fromkeys(self._copied, False))
             self._before, self._last = _sum(self._before, self._last, is_over=True), FlowFigures()
             await asyncio.sleep(wait_s)
 
@@ -141,6 +148,7 @@ class FlowKeeper:
 
     async def _listen(self, link: LocalLink[FromFlows]) -> str:
         """Until it ends; returns what it said of why. Raises Unavailable when it hangs."""
+        copied: dict[RouterId, bool | None] = {}
         while True:
             try:
                 async with asyncio.timeout(self._silent_s):
@@ -150,13 +158,20 @@ class FlowKeeper:
             match message:
                 case FlowsAlive():
                     self._last = message.figures
+                    copied |= message.copied
+                    self._tell_copied({each: known for each, known in copied.items() if known is not None})
                     self._trouble.ends(self._log.info, "the flows process runs again")
                 case FlowsFlushed():
-                    self._flushed(message.routers)
+                    self._flushed(message.answers)
                 case FlowsUnable():
                     return message.reason
                 case None:
                     return ""
+
+    def _tell_copied(self, copied: dict[RouterId, bool]) -> None:
+        if copied != self._copied:
+            self._copied = copied
+            self._copied_are(copied)
 
 
 def _why(heard: str | BaseException, fed: BaseException | None) -> str:
@@ -174,6 +189,7 @@ def _sum(before: FlowFigures, last: FlowFigures, *, is_over: bool = False) -> Fl
         told=before.told + last.told,
         applied=before.applied + last.applied,
         refused=before.refused + last.refused,
+        unread=before.unread + last.unread,
         left_out=before.left_out + last.left_out,
         overruns=before.overruns + last.overruns,
         copies=before.copies + last.copies,

@@ -6,6 +6,9 @@
 Theory: the copies run behind what happens by some tens of milliseconds, and right after a takeover by a minute, since
 they take turns. What is not copied when the router changes hosts is forgotten. While it waits here, it forwards.
 
+An answer names the host that has the connections and the asking that it answers; what is not the answer to what is
+asked now, such as a late one about a host that the router was to go to before, changes nothing.
+
 The rule: each release is waited for once, for a while at most, and only where the router works: one that its host
 cannot run is better off elsewhere, with its connections or without. As long as it waits the beat has it as before. All
 else of the plan is followed at once and acknowledged, together with what is open: what waits here is said to be open
@@ -16,13 +19,15 @@ begin all the time is waited for no longer than a quiet one. What begins from th
 tens of milliseconds later, may not be copied.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import count
 
 from gapless.core.hostplan import HostPlan
 from gapless.model.host import HostName
 from gapless.model.plan import PlannedRouter, Role, Successor
 from gapless.model.router import RouterId
+from gapless.wire.flowlink import Asking
 
 PATIENCE_S = 2.0
 """A router's copy takes some 50 ms where the kernel's table is large, and those that wait here go first."""
@@ -30,7 +35,7 @@ PATIENCE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _Wait:
-    to: HostName
+    asking: Asking
     before: PlannedRouter
     """As the beat has it."""
     until: float
@@ -44,11 +49,12 @@ class Flushing:
         self._asked: dict[RouterId, Successor] = {}
         """Releases that were waited for, or are."""
         self._waits: dict[RouterId, _Wait] = {}
+        self._numbers = count(1)
 
     @property
-    def wanted(self) -> Mapping[RouterId, HostName]:
+    def wanted(self) -> Mapping[RouterId, Asking]:
         """Which routers' connections have to be on which host."""
-        return {router_id: wait.to for router_id, wait in self._waits.items()}
+        return {router_id: wait.asking for router_id, wait in self._waits.items()}
 
     def planned(self, plan: HostPlan, before: HostPlan, works: Collection[RouterId], now: float) -> None:
         """A plan arrived; the beat has the one of `before`. `works`: routers that are open here, and built."""
@@ -59,7 +65,8 @@ class Flushing:
             self._asked[router_id] = to = releases[router_id]
             has = before.routers.get(router_id)
             if router_id in works and has is not None and _is_active(has):
-                self._waits[router_id] = _Wait(to.tenure.host, has, now + self._patience_s)
+                asking = Asking(to=to.tenure.host, number=next(self._numbers))
+                self._waits[router_id] = _Wait(asking, has, now + self._patience_s)
 
     def held(self, plan: HostPlan) -> HostPlan:
         """The plan as the beat may have it; the very same where nothing waits."""
@@ -69,14 +76,19 @@ class Flushing:
         routers = (waits[each.router.id].before if each.router.id in waits else each for each in plan.routers.values())
         return HostPlan.of(plan.revision, routers)
 
-    def flushed(self, routers: Iterable[RouterId]) -> bool:
+    def flushed(self, answers: Mapping[RouterId, Asking]) -> bool:
         """Their connections are there; whether the beat may have another plan by that."""
-        known = [router_id for router_id in routers if self._waits.pop(router_id, None) is not None]
-        return bool(known)
+        wanted = self.wanted
+        return self._wait_no_more([each for each, asking in answers.items() if wanted.get(each) == asking])
 
     def shut(self, is_open: Collection[RouterId]) -> bool:
         """What is not open any more has nothing to wait for; whether the beat may have another plan by that."""
-        return self.flushed([router_id for router_id in self._waits if router_id not in is_open])
+        return self._wait_no_more([router_id for router_id in self._waits if router_id not in is_open])
+
+    def _wait_no_more(self, routers: Collection[RouterId]) -> bool:
+        for router_id in routers:
+            del self._waits[router_id]
+        return bool(routers)
 
     def next_deadline(self) -> float | None:
         """When the next one has waited for long enough."""
@@ -84,9 +96,8 @@ class Flushing:
 
     def overdue(self, now: float) -> Mapping[RouterId, HostName]:
         """Those that have, and where they should have been whole. They wait no more."""
-        late = {router_id: wait.to for router_id, wait in self._waits.items() if wait.until <= now}
-        for router_id in late:
-            del self._waits[router_id]
+        late = {router_id: wait.asking.to for router_id, wait in self._waits.items() if wait.until <= now}
+        self._wait_no_more(late)
         return late
 
 

@@ -53,6 +53,7 @@ class _Session:
     told_done: dict[RouterId, Done] = field(default_factory=dict)
     """What was told last of each router's takeover."""
     heard_takeover: int = 0
+    told_copied: Mapping[RouterId, bool] = field(default_factory=dict)
     burials: list[Burial] = field(default_factory=list)
 
 
@@ -68,6 +69,8 @@ class Reporting:
         self._is_complete = False
         self._session: _Session | None = None
         self._guard = Levels()
+        self._copied: Mapping[RouterId, bool] = {}
+        """Of which routers that this host stands by for it has all connections, and of which not; as far as known."""
         self._proofs = Proofs()
         self._is_stopping = False
 
@@ -158,6 +161,13 @@ class Reporting:
         session.told_takeovers = [each for each in session.told_takeovers if each[0] > reports]
         return session.heard_takeover
 
+    # --- the connections
+
+    def copied_are(self, copied: Mapping[RouterId, bool], now: float) -> None:
+        """What is known of copies changed."""
+        self._copied = dict(copied)
+        self._hurry(now)
+
     # --- the control link
 
     def session_began(self, interval_s: float, now: float) -> None:
@@ -208,6 +218,7 @@ class Reporting:
             forwarding=self._forwarding(session),
             takeovers=self._takeovers(session, now),
             buried=burials,
+            copied=self._copied_news(session),
             uplink_trouble=self._guard.trouble,
             is_held=self._guard.tenure != NOBODY,
             reborn=self._guard.reborn,
@@ -234,6 +245,12 @@ class Reporting:
             Forwarding(router_id=router_id, epoch=epoch, is_released=router_id in released)
             for router_id, epoch in is_open.items()
         )
+
+    def _copied_news(self, session: _Session) -> dict[RouterId, bool | None]:
+        """What this session was not told."""
+        told, session.told_copied = session.told_copied, self._copied
+        changed = {router_id for router_id, _ in self._copied.items() ^ told.items()}
+        return {router_id: self._copied.get(router_id) for router_id in changed}
 
     def _takeovers(self, session: _Session, now: float) -> tuple[Takeover, ...]:
         """Those in force that no plan of this session takes into account, and those of which there is more to tell."""

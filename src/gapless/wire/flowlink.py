@@ -29,22 +29,39 @@ class FlowsBegin(msgspec.Struct, frozen=True, kw_only=True, tag="flows-begin"):
     """Which of them."""
 
 
+class Asking(msgspec.Struct, frozen=True, kw_only=True):
+    """Which host is to have a router's flows, asked under a number that no other asking of that sentinel's has."""
+
+    to: HostName
+    number: int = 0
+
+
 class FlowsDuties(msgspec.Struct, frozen=True, kw_only=True, tag="flows-duties"):
     """All that there is to do. `told`: routers that are active here; `followed`: where others may be active that this
     host may succeed; `addresses`: where those hosts are. `flush`: routers that are about to move from here, to which
-    host: their copies come first, and it is said when that host has all of them.
+    host: their copies come first, and it is said when that host has all of them. `numbers`: of these askings.
     """
 
     told: tuple[RouterId, ...] = ()
     followed: dict[RouterId, tuple[HostName, ...]] = {}
     addresses: dict[HostName, str] = {}
     flush: dict[RouterId, HostName] = {}
+    numbers: dict[RouterId, int] = {}
+
+    @property
+    def askings(self) -> dict[RouterId, Asking]:
+        """What is to be flushed; a sentinel of an older release has no numbers."""
+        return {each: Asking(to=to, number=self.numbers.get(each, 0)) for each, to in self.flush.items()}
 
 
 class FlowsFlushed(msgspec.Struct, frozen=True, kw_only=True, tag="flows-flushed"):
-    """Of the routers that are to be flushed: the host that gets them has all that the kernel said of their flows."""
+    """Of the routers that are to be flushed: the host that gets them has all that the kernel said of their flows.
+    `answers`: with which host that is, to which asking. An older flows process does not say that, and then it is the
+    answer to none: a router may be about to move to another host by now.
+    """
 
     routers: tuple[RouterId, ...]
+    answers: dict[RouterId, Asking] = {}
 
 
 class FlowFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +75,8 @@ class FlowFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Entries that were made, renewed or removed here."""
     refused: int = 0
     """Entries that this kernel did not take."""
+    unread: int = 0
+    """What was told of flows in a way that this host does not know, or not whole: nothing was made of it."""
     left_out: int = 0
     """How often a flow was not told because its router has the most that are copied."""
     overruns: int = 0
@@ -73,9 +92,12 @@ class FlowFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FlowsAlive(msgspec.Struct, frozen=True, kw_only=True, tag="flows-alive"):
-    """Its loop turns."""
+    """Its loop turns. `copied`: of routers that are followed, those of which it is news whether all their flows are
+    here; None: not known, or not followed any more.
+    """
 
     figures: FlowFigures
+    copied: dict[RouterId, bool | None] = {}
 
 
 class FlowsUnable(msgspec.Struct, frozen=True, kw_only=True, tag="flows-unable"):

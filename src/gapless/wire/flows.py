@@ -8,8 +8,8 @@ the cluster's key first, follower on the right:
         Welcome  ->        the source's HMAC over the same
 
 Three JSON messages, each after two bytes of length. The version is read first, for the rest of another one's words may
-be otherwise; and a follower says its own also to a source of another one, so that both know why they part. Then frames,
-in both directions:
+be otherwise; and a follower says its own also to a source of another one, so that both know why they part. A source
+that has no room says so in its first word, and closes. Then frames, in both directions:
 
     offset  size
          0     4   length of what follows, without the tag
@@ -80,6 +80,10 @@ class Part(IntEnum):
     """That was all."""
     CHANGES = 4
     """Flows that began, changed or ended."""
+    WHOLE = 5
+    """With what was told before it the follower has all of the router's flows, and will have until it hears BEHIND."""
+    BEHIND = 6
+    """It has not all of them: they are to be copied yet, or anew, or some are left out or have waited for long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,13 @@ class Section:
 
 
 class Greeting(msgspec.Struct, frozen=True, kw_only=True):
-    """The source's first word. `nonce`: 32 random bytes in hex."""
+    """The source's first word. `nonce`: 32 random bytes in hex. `is_full`: it takes no more connections now, and this
+    is its last word; a follower that does not know that sees its stream closed.
+    """
 
     version: int
     nonce: str
+    is_full: bool = False
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,10 +123,13 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of a WANTED frame, as JSON."""
+    """The body of a WANTED frame, as JSON. `hears_whole`: of what is added the follower wants to hear WHOLE and BEHIND;
+    an older one knows neither, and an older source says neither.
+    """
 
     add: dict[int, RouterId] = {}
     drop: tuple[int, ...] = ()
+    hears_whole: bool = False
 
 
 class _Versioned(msgspec.Struct, frozen=True):
@@ -262,6 +272,12 @@ async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, me:
     return Stream(reader, writer, hello.follower, said.seal("source"), said.seal("follower"))
 
 
+def turn_away(writer: asyncio.StreamWriter) -> None:
+    """Say that there is no room now, and close."""
+    _say(writer, Greeting(version=VERSION, nonce="", is_full=True))
+    writer.close()
+
+
 async def connect(host: str, port: int, source: HostName, me: Identity) -> Stream:
     """The follower's side, from the connection on. Raises Refused, Unavailable or Malformed; then nothing is open."""
     try:
@@ -296,7 +312,12 @@ async def _greeted(
     except Refused:
         _say(writer, Hello(version=VERSION, follower=me.name, source=source, nonce="", proof=""))
         raise
-    return _greeting.decode(word)
+    greeting = _greeting.decode(word)
+    if greeting.is_full:
+        raise Unavailable(
+            "it has all the connections for flows that it takes; when there is room, it takes this host's"
+        )
+    return greeting
 
 
 class _in_time(contextlib.AbstractAsyncContextManager[None]):  # noqa: N801 - reads like the timeout that it is

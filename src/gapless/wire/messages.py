@@ -128,6 +128,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     `uplink_trouble`: what of its uplinks this host has lost, in words. `is_held`: this host holds its lease now.
     `reborn`: every lower incarnation of this machine is over, and nothing of it is open (0: not known); at this one it
     may hold no lease yet. `is_stopping`: this host stops in a moment; what would be dark by that should leave it.
+    `copied`: of routers that this host stands by for, those of which it is news in this session whether it has all of
+    their connections; None: not known any more. Of what was never named it is not known.
     `tracked_most`: the fact of that name (`HostFacts`), which may have become known since the hello; None: not known.
     """
 
@@ -146,6 +148,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     reborn: Incarnation = Incarnation(0)
     is_stopping: bool = False
     tracked_most: int | None = None
+    copied: dict[RouterId, bool | None] = {}
 
 
 class AgentPlan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):

@@ -24,8 +24,9 @@ import namespaces
 from gapless.agent.kernel.netns import prepare_directory
 from gapless.core.dataplane.desired import SETTINGS
 from gapless.flows.figures import Figures
+from gapless.flows.session import first_to_end
 from gapless.flows.sink import Sink
-from gapless.flows.source import Source, first_to_end
+from gapless.flows.source import Source
 from gapless.kernel.netns import DIRECTORY, enter
 from gapless.model.flow import FlowPolicy
 from gapless.model.host import HostName

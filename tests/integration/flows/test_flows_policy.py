@@ -11,6 +11,7 @@ from gapless.flows.table import Table
 from gapless.kernel.netns import DIRECTORY
 from gapless.model.flow import FlowPolicy, FlowProtocol
 from gapless.model.host import HostName
+from gapless.wire.flowlink import Asking
 
 pytestmark = pytest.mark.isolated
 
@@ -55,7 +56,7 @@ async def test_what_a_new_policy_leaves_out_is_removed_by_the_copy_and_told_no_m
         make(udp_entry(2001), sctp_entry(2001))
         pair.connected(5003)
         await until("the next connection is there", lambda: has(pair, "tcp", "tcp"))
-        await until("nothing is under way", lambda: source.flushed({ROUTER: HostName("b")}) == [ROUTER])
+        await until("nothing is under way", lambda: source.flushed({ROUTER: Asking(to=HostName("b"))}) == [ROUTER])
         assert has(pair, "tcp", "tcp")
         assert pair.figures["a"].heard > heard
     assert len(pair.tracked("a")) == 6, "there all of them go on"
@@ -69,10 +70,10 @@ async def test_udp_is_copied_when_it_has_gone_on_for_long_enough(pair: Pair) -> 
         make(udp_entry(2001), udp_entry(2002))
         pair.connected()
         await until("a connection is there", lambda: has(pair, "udp", "tcp"))
-        await until("nothing is under way", lambda: source.flushed({ROUTER: HostName("b")}) == [ROUTER])
+        await until("nothing is under way", lambda: source.flushed({ROUTER: Asking(to=HostName("b"))}) == [ROUTER])
         assert has(pair, "udp", "tcp"), "what is young is not"
         with Table(DIRECTORY / "a") as table:
             table.remove([udp_entry(2002).flow])
-        source.flushed({ROUTER: HostName("b")})  # hears that it is over
+        source.flushed({ROUTER: Asking(to=HostName("b"))})  # hears that it is over
         source.look(time.monotonic() + 3600.0)
         await until("what is old by now is", lambda: has(pair, "udp", "udp", "tcp"))

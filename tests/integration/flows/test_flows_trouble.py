@@ -22,6 +22,7 @@ from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.observe.log import get_logger
 from gapless.wire import flows as wire
+from gapless.wire.flowlink import Asking
 from logged import kept
 
 pytestmark = pytest.mark.isolated
@@ -78,7 +79,10 @@ async def test_what_ends_while_a_piece_of_the_copy_waits_to_be_read_is_over_for_
     make("a", [udp_entry(port) for port in range(2000, 3000)])
     ears, policy = hearing.Ears(), FlowPolicy()
     where = DIRECTORY / "a"
-    telling = Telling(0, ROUTER, where, ears, Figures(), get_logger(), most=5000, policy=policy, wake=lambda: None)
+    nothing = lambda: None  # noqa: E731
+    telling = Telling(
+        0, ROUTER, where, ears, Figures(), get_logger(), most=5000, policy=policy, wake=nothing, ask=nothing
+    )
     try:
         telling.look(is_open=True)
         telling.step(1.0)
@@ -115,7 +119,7 @@ async def test_changes_after_the_copy_are_bounded_as_it_was(pair: Pair) -> None:
         make("a", [udp_entry(port) for port in range(3000, 3400)])
         await until("all was heard", lambda: pair.figures["a"].left_out == 360)
         await until("what has room is applied", lambda: len(pair.tracked("b")) == 100)
-        await until("nothing is under way", lambda: source.flushed({ROUTER: HostName("b")}) == [ROUTER])
+        await until("nothing is under way", lambda: source.flushed({ROUTER: Asking(to=HostName("b"))}) == [ROUTER])
         assert (len(pair.tracked("b")), pair.figures["a"].overruns) == (100, 0)
         with Table(DIRECTORY / "a") as table:
             table.remove(udp_entry(port).flow for port in range(2000, 2060))

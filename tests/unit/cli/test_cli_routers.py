@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from gapless.cli import failovers, routers, status
+from gapless.cli import drain, failovers, routers, status
 
 IDS = [f"{n:08x}-ab59-42d6-a4a5-5bd4b3b1b1a1" for n in range(4)]
 LONG = "a-router-of-the-second-tenant-in-the-first-zone"
@@ -100,6 +100,38 @@ def test_nothing_of_a_routers_place_is_cut(lines: Console) -> None:
         found
     )
     assert {"(for", "11", "min", "now)"} <= words(found)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ({"state": "ready", "copied": True}, "host-2 ready, copied"),
+        ({"state": "ready", "copied": False}, "host-2 ready, not copied"),
+        ({"state": "ready", "copied": None}, "host-2 ready, copies unknown"),
+        ({"state": "ready"}, "host-2 ready, copies unknown"),
+        ({"state": "building", "copied": False}, "host-2 building"),
+    ],
+)
+def test_of_a_standby_that_is_ready_it_is_shown_whether_it_has_all_connections(
+    said: dict[str, object], shown: str
+) -> None:
+    assert status._standby({"host": "host-2"} | said).plain == shown
+
+
+def test_routers_whose_standbys_have_not_all_connections_are_counted_before_a_drain(
+    lines: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [
+        {"router_id": id_, "kind": "switchover", "host": "host-2", "reason": "", "copied": copied}
+        for id_, copied in zip(IDS, (True, False, None, False), strict=True)
+    ]
+    monkeypatch.setattr(drain, "console", lines)
+    monkeypatch.setattr(drain, "get", lambda *_: {"prospects": found})
+    monkeypatch.setattr(drain, "present", lambda _: {})
+    with lines.capture() as capture:
+        drain._show_prospects("", "host-1", json=False)
+    said = "2 routers would go to a standby that has not all connections now: some may break"
+    assert said in capture.get()
 
 
 def test_a_standby_whose_table_is_smaller_than_its_active_hosts_is_named_once() -> None:

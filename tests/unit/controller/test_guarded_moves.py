@@ -50,6 +50,10 @@ async def test_a_standby_takes_over_and_the_store_has_it_step_by_step(
     home, (successor,) = stored.assignment.host, stored.successors
     standby = successor.tenure
     assert {home, standby.host} == {"h1", "h2"}
+    await bench.report(standby.host, **leased, copied={router_id("r"): False})
+    await bench.settle()
+    (seen,) = bench.shell.pilot.routers()[router_id("r")].standbys
+    assert (seen.host, seen.copied) == (standby.host, False)
     times = TakeoverTimes(silent_ms=200, claimed_ms=201, buried_ms=203, opened_ms=204, told_ms=250)
     took = Takeover(router_id=router_id("r"), epoch=Epoch(2), of=Tenure(home, Incarnation(1)), times=times)
     is_open = (Forwarding(router_id=router_id("r"), epoch=Epoch(2)),)

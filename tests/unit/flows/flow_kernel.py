@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
+from typing import Self
 
 import pytest
 from test_flow_entries import DELETE, IDENTITY, ORIGINAL, PROTOCOL, REPLY, STATUS, TIMEOUT, message
@@ -29,6 +30,11 @@ def router(number: int) -> RouterId:
 def began(port: int, protocol: int = socket.IPPROTO_TCP) -> bytes:
     """What a kernel says of a flow from this port."""
     return message(*_tuples(port, protocol), IDENTITY, STATUS, TIMEOUT, PROTOCOL)
+
+
+def picked_up(port: int) -> bytes:
+    """What it says of a flow that it took up in the middle, once that is assured: nothing of TCP's state."""
+    return message(*_tuples(port, socket.IPPROTO_TCP), IDENTITY, STATUS, TIMEOUT)
 
 
 def ended(port: int, protocol: int = socket.IPPROTO_TCP) -> bytes:
@@ -63,7 +69,10 @@ class SmallTable:
     room: float = inf
     there: dict[bytes, bytes] = field(default_factory=dict)
     asked: int = 0
-    is_closed: bool = False
+    opened: int = 0
+    """How many have it open."""
+    is_silent: bool = False
+    """Whoever asks for some flows gets no answer."""
 
     def make(self, made: Sequence[Entry]) -> list[Refusal]:
         self.asked += len(made)
@@ -82,15 +91,27 @@ class SmallTable:
         for flow in gone:
             self.there.pop(flow, None)
 
+    def some(self, names: Sequence[bytes]) -> list[bytes]:
+        if self.is_silent:
+            raise Unavailable("the kernel's answer about flows was lost")
+        assert len(names) <= AT_ONCE
+        return [self.there[name] for name in names if name in self.there]
+
     def assured(self) -> Iterator[list[bytes]]:
         listed = list(self.there.values())
         for start in range(0, max(1, len(listed)), AT_ONCE):
-            if self.is_closed:
+            if not self.opened:
                 raise Unavailable("it is closed")
             yield listed[start : start + AT_ONCE]
 
     def close(self) -> None:
-        self.is_closed = True
+        self.opened -= 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Kernel:
@@ -111,7 +132,7 @@ class Kernel:
         return self.tables[self.path_of(router_id)]
 
     def opened(self, path: Path) -> SmallTable:
-        self.tables[path].is_closed = False
+        self.tables[path].opened += 1
         return self.tables[path]
 
     def listen(self, path: Path, protocols: Collection[int]) -> socket.socket:
@@ -126,6 +147,12 @@ class Kernel:
         """Flows begin, and who listens hears it; waits where it is not taken."""
         await self.says(router_id, *map(began, ports))
 
+    async def picks_up(self, router_id: RouterId, ports: Iterable[int]) -> None:
+        """Flows are taken up in the middle: it has all of each, and says a part."""
+        for port in ports:
+            self.table(router_id).there[tuple_of(began(port))] = began(port)
+            await self._tell(router_id, picked_up(port))
+
     async def says(self, router_id: RouterId, *messages: bytes) -> None:
         """This happens to flows, and who listens hears it; waits where it is not taken."""
         path = self.path_of(router_id)
@@ -134,6 +161,11 @@ class Kernel:
                 self.tables[path].there.pop(tuple_of(said), None)
             else:
                 self.tables[path].there[tuple_of(said)] = said
+            await self._tell(router_id, said)
+
+    async def _tell(self, router_id: RouterId, *messages: bytes) -> None:
+        path = self.path_of(router_id)
+        for said in messages:
             for ear in list(self._ears[path]):
                 try:
                     await asyncio.get_running_loop().sock_sendall(ear, said)

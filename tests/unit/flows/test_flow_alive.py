@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from flow_source import identity, serving
 
-from gapless.flows import source
+from gapless.flows import session
 from gapless.flows.figures import Figures
 from gapless.model.host import HostName
 from gapless.wire import flows as wire
@@ -15,7 +15,7 @@ from gapless.wire.flows import Kind
 async def test_a_follower_that_speaks_often_hears_often_enough(
     free_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "ALIVE_S", 0.2)
+    monkeypatch.setattr(session, "ALIVE_S", 0.2)
     async with asyncio.timeout(10), serving(Figures(), free_tcp_port):
         stream = await wire.connect("127.0.0.1", free_tcp_port, HostName("a"), identity("b"))
 

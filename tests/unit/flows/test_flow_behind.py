@@ -14,7 +14,7 @@ from flow_source import identity, listens
 from gapless.core.backoff import Pace
 from gapless.core.flows import feed
 from gapless.core.flows.window import Window
-from gapless.flows import source as source_module
+from gapless.flows import session as session_module
 from gapless.flows.figures import Figures
 from gapless.flows.sink import Sink
 from gapless.flows.source import Source
@@ -171,8 +171,8 @@ async def serving(
 async def test_who_reads_nothing_loses_the_most_that_waits_and_nothing_else_and_has_it_again_when_it_reads(
     kernel: Kernel, free_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_module, "MOST_WAITING", 500)
-    monkeypatch.setattr(source_module, "Window", partial(Window, 10_000))
+    monkeypatch.setattr(session_module, "MOST_WAITING", 500)
+    monkeypatch.setattr(session_module, "Window", partial(Window, 10_000))
     monkeypatch.setattr(feed, "PAUSE", Pace(first_s=0.2, most_s=0.2))
     figures = Figures()
     async with (
@@ -197,7 +197,7 @@ async def test_who_reads_nothing_loses_the_most_that_waits_and_nothing_else_and_
 async def test_one_routers_storm_holds_up_anothers_change_by_a_frame_at_most(
     kernel: Kernel, free_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_module, "Window", partial(Window, 1))
+    monkeypatch.setattr(session_module, "Window", partial(Window, 1))
     figures = Figures()
     async with serving(kernel, figures, free_tcp_port) as source, Reader.of(free_tcp_port, STORM, CALM) as follower:
         await follower.reads(lambda: figures.copies == 2)
@@ -209,5 +209,5 @@ async def test_one_routers_storm_holds_up_anothers_change_by_a_frame_at_most(
         await until(lambda: figures.heard == 1502)
         session._window = Window()
         frames = [session._frame()[0] for _ in range(3)]
-        assert all(len(frame) > source_module.FRAME_BYTES / 2 for frame in frames), "the storm goes on"
+        assert all(len(frame) > session_module.FRAME_BYTES / 2 for frame in frames), "the storm goes on"
         assert any(began(2) in frame for frame in frames[:2])

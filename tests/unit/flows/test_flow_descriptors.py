@@ -45,7 +45,10 @@ def test_a_namespace_that_cannot_be_entered_is_unavailable() -> None:
 
 def test_a_source_tells_of_it_and_tries_again_later(log_lines: list[str]) -> None:
     figures = Figures()
-    telling = Telling(0, ROUTER, HERE, Ears(), figures, get_logger(), most=9, policy=FlowPolicy(), wake=lambda: None)
+    nothing = lambda: None  # noqa: E731
+    telling = Telling(
+        0, ROUTER, HERE, Ears(), figures, get_logger(), most=9, policy=FlowPolicy(), wake=nothing, ask=nothing
+    )
     with no_descriptor_left():
         telling.look(is_open=True)
         assert telling.is_due(1.0)

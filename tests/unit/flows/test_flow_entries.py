@@ -176,8 +176,8 @@ def test_what_is_no_row_of_messages_is_refused(packed: bytes) -> None:
 def heard(packed: bytes) -> str:
     """What becomes of what a peer said: its entries' bodies are made too, as they would be for the kernel."""
     try:
-        for _, entries in read([Section(0, Part.ENTRIES, packed)]):
-            assert all(entry.is_over or (entry.creation and entry.renewal) for entry in entries)
+        for told in read([Section(0, Part.ENTRIES, packed)]):
+            assert all(entry.is_over or (entry.creation and entry.renewal) for entry in told.entries)
     except Malformed:
         return "refused"
     return "taken"

@@ -1,9 +1,11 @@
 """Whether a follower has all that a router's kernel had said when that was asked for, whatever it goes on saying."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from flow_kernel import Kernel, SmallTable, began, flows, router
 from test_flow_behind import Reader, running, serving, until
@@ -12,14 +14,18 @@ from test_flow_policy import following
 from gapless.core.backoff import Pace
 from gapless.core.flows import feed
 from gapless.flows import hearing
+from gapless.flows.driver import Driver
 from gapless.flows.figures import Figures
 from gapless.flows.source import Source
 from gapless.model.host import HostName
+from gapless.model.router import RouterId
 from gapless.wire import flows as wire
+from gapless.wire.flowlink import Asking, FlowsBegin, FlowsDuties, FlowsFlushed, FromFlows, from_flows, to_flows
 from gapless.wire.flows import Kind
+from gapless.wire.local import LocalLink
 
 ROUTER = router(1)
-ASKED = {ROUTER: HostName("b")}
+ASKED = {ROUTER: Asking(to=HostName("b"))}
 
 
 @asynccontextmanager
@@ -59,6 +65,55 @@ async def test_each_answer_is_to_a_question_of_its_own(kernel: Kernel, free_tcp_
         source.flushed({})  # it is not to move any more
         await kernel.begins(ROUTER, [3])
         assert source.flushed(ASKED) == [], "what was asked before is over"
+
+
+async def test_another_asking_is_another_question_also_about_the_same_host(kernel: Kernel, free_tcp_port: int) -> None:
+    async with followed(kernel, free_tcp_port) as (source, table):
+        await until(lambda: source.flushed(ASKED) == [ROUTER])
+        await kernel.begins(ROUTER, [1])
+        assert source.flushed(ASKED) == []
+        await until(lambda: len(table.there) == 1)
+        await kernel.begins(ROUTER, [2])
+        assert source.flushed({ROUTER: Asking(to=HostName("b"), number=2)}) == [], "it has begun since"
+
+
+async def test_a_process_answers_each_asking_with_its_host_and_number(
+    kernel: Kernel, free_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While an answer is on its way the router is asked about with another host; that is asked, and answered, too."""
+    ours, its = socket.socketpair()
+    sentinel, link = await LocalLink.over(ours, from_flows), await LocalLink.over(its, to_flows)
+    begin = FlowsBegin(key="00", cluster="", name=HostName("a"), address="127.0.0.1", port=free_tcp_port, most=9)
+    driver, asked, send = Driver(link, begin), list[Mapping[RouterId, Asking]](), link.send
+    to_b, to_c = (FlowsDuties(flush={ROUTER: HostName(name)}, numbers={ROUTER: n}) for name, n in (("b", 7), ("c", 8)))
+
+    def flushed(wanted: Mapping[RouterId, Asking]) -> list[RouterId]:
+        asked.append(wanted)
+        return list(wanted)
+
+    async def send_late(message: msgspec.Struct) -> None:
+        if isinstance(message, FlowsFlushed) and len(asked) == 1:
+            await sentinel.send(to_c)
+            await until(lambda: driver._flush == to_c.askings)
+        await send(message)
+
+    monkeypatch.setattr(driver._source, "flushed", flushed)
+    monkeypatch.setattr(link, "send", send_late)
+    async with running(driver.run()):
+        await sentinel.send(to_b)
+        answers = [said.answers async for said in said_by(sentinel, 2)]
+        await sentinel.close()
+    await link.close()
+    assert answers == [to_b.askings, to_c.askings]
+    assert to_c.askings == {ROUTER: Asking(to=HostName("c"), number=8)}
+
+
+async def said_by(sentinel: LocalLink[FromFlows], count: int) -> AsyncIterator[FlowsFlushed]:
+    """The first answers that it hears."""
+    while count:
+        if isinstance(said := await sentinel.receive(), FlowsFlushed):
+            yield said
+            count -= 1
 
 
 async def test_events_that_are_not_heard_to_their_end_are_no_answer(

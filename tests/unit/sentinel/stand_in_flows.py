@@ -50,7 +50,9 @@ async def main() -> None:
                 if message.flush:
                     note(f"flush {' '.join(f'{each} -> {to}' for each, to in message.flush.items())}")
                 if message.flush and behaviour == "flushes":
-                    await link.send(FlowsFlushed(routers=tuple(message.flush)))
+                    await link.send(FlowsFlushed(routers=tuple(message.flush), answers=message.askings))
+                if copied := {each: hosts == ("net2",) for each, hosts in message.followed.items()}:
+                    await link.send(FlowsAlive(figures=FlowFigures(heard=7, streams=1), copied=dict(copied)))
                 if "die" in message.told:
                     os._exit(3)
     await link.close()

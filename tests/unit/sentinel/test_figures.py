@@ -115,13 +115,14 @@ def test_all_that_the_core_counts_is_shown_also_while_it_is_nothing() -> None:
 def test_flows_are_shown_where_they_are_copied() -> None:
     assert not any(name.startswith("gapless_flow") for name in read(a_host(None)))
     flows = FlowFigures(
-        heard=1, applied=2, refused=3, overruns=4, copies=5, streams=6, lag_ms=7, turned_away=8, left_out=9
+        heard=1, applied=2, refused=3, overruns=4, copies=5, streams=6, lag_ms=7, turned_away=8, left_out=9, unread=10
     )
     shown = read(replace(a_host(None), flows=flows))
     assert {name.removeprefix("gapless_flow_"): value for name, value in shown.items() if "_flow_" in name} == {
         "events_total": 1,
         "entries_applied_total": 2,
         "entries_refused_total": 3,
+        "entries_unread_total": 10,
         "overruns_total": 4,
         "copies_total": 5,
         "turned_away_total": 8,

@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,8 @@ class Bench:
     diary_file: Path
     duties: FlowsDuties = field(default_factory=FlowsDuties)
 
+    copied: list[Mapping[RouterId, bool]] = field(default_factory=list)
+    """What was told of copies."""
     error: Exception | None = None
     """Why duties cannot be worked out."""
 
@@ -59,6 +61,7 @@ async def keeping(
         lambda fd: [sys.executable, str(STAND_IN), behaviour, str(fd), str(bench.diary_file)],
         BEGIN,
         bench.worked_out,
+        copied=bench.copied.append,
         pace=PACE,
         silent_s=silent_s,
     )
@@ -115,6 +118,18 @@ async def test_one_that_is_killed_is_started_again_with_its_duties(tmp_path: Pat
         await eventually(lambda: len(bench.pids()) == 2 and bench.lines()[-1] == "duties a | ")
         await eventually(lambda: keeper.figures.heard == 14)
         assert keeper.figures.streams == 1, "counts are added, levels are the last one's"
+
+
+async def test_what_is_copied_is_known_until_it_ends_and_from_the_next_one_again(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as (keeper, bench):
+        x, y = RouterId("x"), RouterId("y")
+        bench.duties = FlowsDuties(followed={x: (HostName("net2"),), y: (HostName("net3"),)})
+        keeper.look()
+        await eventually(lambda: bench.copied == [{x: True, y: False}])
+        bench.duties = FlowsDuties(followed={y: (HostName("net2"),)})
+        os.kill(bench.pids()[0], signal.SIGKILL)
+        await eventually(lambda: bench.copied[-1] == {y: True})
+        assert {x: False, y: False} in bench.copied, "nobody copies anything meanwhile"
 
 
 async def test_one_that_says_nothing_is_ended_and_another_started(tmp_path: Path) -> None:

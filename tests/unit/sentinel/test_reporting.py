@@ -221,3 +221,28 @@ def test_that_a_router_is_guarded_is_reported_when_it_is_proven_and_kept() -> No
     report = bench.due()
     assert report is not None
     assert [each.guarded for each in report.routers] == [False]
+
+
+def test_of_copies_only_what_is_news_in_this_session_is_said() -> None:
+    bench, (x, y) = Bench(), (RouterId("x"), RouterId("y"))
+    bench.reporting.copied_are({x: True}, bench.now)
+    bench.reporting.session_began(30, bench.now)
+    first = bench.due()
+    assert first is not None
+    assert first.copied == {x: True}
+    bench.reporting.copied_are({x: True, y: False}, bench.now)
+    said = bench.soon()
+    assert said is not None
+    assert said.copied == {y: False}, "at once"
+    bench.reporting.copied_are({y: True}, bench.now)
+    said = bench.soon()
+    assert said is not None
+    assert said.copied == {x: None, y: True}
+    bench.now += 30
+    said = bench.due()
+    assert said is not None
+    assert said.copied == {}
+    bench.reporting.session_began(30, bench.now)
+    said = bench.due()
+    assert said is not None
+    assert said.copied == {y: True}, "another controller knows nothing"

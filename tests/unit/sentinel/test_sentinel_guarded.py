@@ -105,6 +105,7 @@ async def test_the_flows_process_is_told_what_is_open_and_whom_to_follow_where(t
         await eventually(lambda: "duties x | y -> net2 at 10.0.0.2" in told_to_flows(tmp_path))
         assert any(line.endswith(f" begins net1 {fake.cluster} {KEY.hex()}") for line in told_to_flows(tmp_path))
         session = await fake.session()
+        await session.heard(lambda report: report.copied == {"y": True})
         await session.change(guarded("close:x"))
         await eventually(lambda: told_to_flows(tmp_path)[-1] == "duties  | y -> net2 at 10.0.0.2")
 

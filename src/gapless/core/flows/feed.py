@@ -42,6 +42,8 @@ from gapless.core.backoff import Backoff, Pace
 
 MOST_WAITING = 65_536
 REFRESH_S = 600.0
+BEHIND_S = 5.0
+"""A follower that has not heard for so long what happened, or has not said that it lives, may lack flows."""
 KEPT_S = 1500
 """How long a copy lasts at least without being refreshed: two refreshes, and some more."""
 PAUSE = Pace(first_s=0.5, most_s=60.0, settled_s=120.0, jitter=0.2)

@@ -54,6 +54,8 @@ class Host:
     """It is agentless, and the cause is not a common one: its routers leave, as far as they can."""
     lease: LeaseRecord = field(default_factory=LeaseRecord)
     guard: GuardRecord = field(default_factory=GuardRecord)
+    copied: dict[RouterId, bool] = field(default_factory=dict)
+    """Routers of whose connections it said in this connection whether it has all, as their standby."""
     uplink_trouble: str = ""
     """What of its uplinks it has lost, in its own words."""
     plan: Plan = field(default_factory=Plan)
@@ -83,6 +85,10 @@ class Host:
     def name(self) -> HostName:
         """Its name."""
         return self.facts.name
+
+    def has_copied(self, router_id: RouterId) -> bool | None:
+        """Whether it has all of the router's connections, by its last word; None: it does not say, or is not heard."""
+        return self.copied.get(router_id) if self.silence.is_alive and self.link.is_open else None
 
     @property
     def unavailing(self) -> str:

@@ -114,6 +114,8 @@ class Prospect:
     host: HostName | None
     """Where, as far as that is known beforehand."""
     reason: str
+    copied: bool | None = None
+    """Whether it has all of the router's connections now; None: it does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +125,8 @@ class StandbyStatus:
     host: HostName
     state: str
     """One word: ready, building, failed, silent, changing."""
+    copied: bool | None = None
+    """Whether it has all of the router's connections now; None: it does not say, or is not heard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,12 @@ from gapless.core.planner.wishes import hindrance
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 
+_COPIED = {
+    True: "with its connections",
+    False: "and not all of its connections yet",
+    None: "and does not say whether it has its connections",
+}
+
 
 def progress(ledger: Ledger, name: HostName) -> DrainStatus | None:
     """How far it is; None for a host that is not known."""
@@ -74,7 +80,10 @@ def _standby(ledger: Ledger, router: RouterRecord) -> Prospect | None:
     """Of a guarded router; None: nobody stands by who could go on doing so."""
     if (right := readiness.first_able(ledger, router)) is not None:
         to = right.tenure.host
-        return Prospect(router_id=router.id, kind="switchover", host=to, reason=f"{to} has it built")
+        standby = ledger.fleet.get(to)
+        copied = None if standby is None else standby.has_copied(router.id)
+        what = f"{to} has it built, {_COPIED[copied]}"
+        return Prospect(router_id=router.id, kind="switchover", host=to, reason=what, copied=copied)
     rights = router.succession.rights
     host = ledger.fleet.get(rights[0].tenure.host) if rights else None
     if host is None or objection(host, router.needs, has_it=True):

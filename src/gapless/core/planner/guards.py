@@ -30,6 +30,11 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
     host.link.heard = event.number
     if event.tracked_most is not None and event.tracked_most != host.facts.tracked_most:
         host.facts = replace(host.facts, tracked_most=event.tracked_most)
+    for router_id, is_copied in event.copied.items():
+        if is_copied is None:
+            host.copied.pop(router_id, None)
+        else:
+            host.copied[router_id] = is_copied
     if event.uplink_trouble != host.uplink_trouble:
         host.uplink_trouble = event.uplink_trouble
         ledger.lease_changed(host)

@@ -96,6 +96,7 @@ def _host_connected(ledger: Ledger, event: HostConnected) -> None:
     host.link.opened(event.session)
     host.agent.connected(host.silence.heard_ago_s(ledger.now), ledger.now, is_restarted=is_restarted)
     host.guard.connected()
+    host.copied.clear()
     host.lease.connected(ledger.now)
     host.told.connected()
     _heard(ledger, host)

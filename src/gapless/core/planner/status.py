@@ -113,13 +113,18 @@ def of_router(router: RouterRecord, fleet: Fleet, now: float) -> RouterStatus:
         epoch=router.epoch,
         state=word_of(router, home),
         reason=router.reason or router.choice,
-        standbys=tuple(
-            StandbyStatus(host=right.tenure.host, state=_standby_word(router, right, fleet.get(right.tenure.host)))
-            for right in router.succession.rights
-        ),
+        standbys=tuple(_of_standby(router, right, fleet.get(right.tenure.host)) for right in router.succession.rights),
         health=health or "",
         ailment=ailment,
         damped_s=None if router.damping is None else max(0.0, router.damping.until - now),
+    )
+
+
+def _of_standby(router: RouterRecord, right: Right, standby: Host | None) -> StandbyStatus:
+    return StandbyStatus(
+        host=right.tenure.host,
+        state=_standby_word(router, right, standby),
+        copied=None if standby is None else standby.has_copied(router.id),
     )
 
 

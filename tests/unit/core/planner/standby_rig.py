@@ -1,6 +1,6 @@
 """A planner's rig whose hosts hold leases, and say what their guards do."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from planner_rig import ACTIVE, Rig, Write, facts, needs
 
@@ -119,6 +119,7 @@ class StandbyRig(Rig):
         held: bool | None = None,
         stopping: bool = False,
         tracked: int | None = None,
+        copied: Mapping[RouterId, bool | None] | None = None,
     ) -> None:
         """A report, with what its guard has open; made from the newest plan unless another version is given.
 
@@ -153,6 +154,7 @@ class StandbyRig(Rig):
                 reborn=Incarnation(self.incarnations[host] + (host in self.fenced)),
                 is_stopping=stopping,
                 tracked_most=tracked,
+                copied=copied or {},
             )
         )
 

@@ -10,6 +10,7 @@ from gapless.core.events import DrainPaced, HostConnected
 from gapless.core.ledger.fleet import DRAINS_AT_ONCE
 from gapless.core.ledger.views import DrainStatus
 from gapless.model.host import HostName, Incarnation
+from gapless.model.router import RouterId
 
 H1 = HostName("h1")
 
@@ -164,7 +165,12 @@ def test_a_guarded_router_goes_to_its_standby_if_that_has_it_built() -> None:
     rig.obey("h1")
     assert kinds(rig) == [("build", "h2", "h2 stands by for it, and builds it")]
     rig.settle("h1", "h2")
-    assert kinds(rig) == [("switchover", "h2", "h2 has it built")]
+    unsaid = "and does not say whether it has its connections"
+    assert kinds(rig) == [("switchover", "h2", f"h2 has it built, {unsaid}")]
+    for copied, words in ((False, "and not all of its connections yet"), (True, "with its connections")):
+        rig.guard("h2", copied={RouterId("r1"): copied})
+        assert kinds(rig) == [("switchover", "h2", f"h2 has it built, {words}")]
+        assert [each.copied for each in rig.planner.prospects(H1)] == [copied]
     rig.set_admin_up("h2", admin_up=False)
     assert kinds(rig) == [("stuck", None, "no host can take it: h2 is taken out of service")]
 

@@ -1,0 +1,145 @@
+"""Whether a follower has all of a router's flows: said by the source as it changes, and known at the follower."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from flow_kernel import Kernel, SmallTable, began, picked_up, router
+from flow_source import identity
+from test_flow_behind import Reader, SlowSource, running, serving, until
+from test_flow_policy import following
+
+from gapless.core.backoff import Pace
+from gapless.core.flows import feed
+from gapless.core.flows.feed import BEHIND_S
+from gapless.flows.driver import Driver
+from gapless.flows.figures import Figures
+from gapless.flows.sink import Sink
+from gapless.flows.source import Source
+from gapless.flows.turns import Turns
+from gapless.model.host import HostName
+from gapless.model.router import RouterId
+from gapless.wire import flows as wire
+from gapless.wire.flows import Part
+
+ROUTER = router(1)
+
+
+def copied_to(sink: Sink) -> Callable[[], bool | None]:
+    return lambda: sink.copied(time.monotonic())[ROUTER]
+
+
+def telling_of(source: Source):  # type: ignore[no-untyped-def]
+    (session,) = source._sessions
+    (telling,) = session._channels.values()
+    return telling
+
+
+async def test_a_router_is_copied_once_its_copy_is_told_and_while_nothing_was_lost(
+    kernel: Kernel, free_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "PAUSE", Pace(first_s=0.2, most_s=0.2))
+    await kernel.begins(ROUTER, range(1, 10))
+    sink, table = following(kernel, free_tcp_port)
+    is_copied = copied_to(sink)
+    assert is_copied() is False, "nobody is reached yet"
+    async with serving(kernel, Figures(), free_tcp_port) as source, running(sink.run()):
+        await until(lambda: is_copied() is True)
+        assert len(table.there) == 9
+        telling_of(source).give_up(time.monotonic())
+        await until(lambda: is_copied() is False)
+        await kernel.begins(ROUTER, [20])  # nobody hears it
+        await until(lambda: is_copied() is True)
+        assert len(table.there) == 10
+    assert is_copied() is False, "the stream is cut"
+
+
+async def test_a_router_that_is_closed_there_is_not_copied_from_there(kernel: Kernel, free_tcp_port: int) -> None:
+    sink, _ = following(kernel, free_tcp_port)
+    is_copied, is_open = copied_to(sink), True
+    source = Source(identity("a"), Figures(), lambda _: is_open, most=9, path_of=kernel.path_of, turns=Turns(rest=0.0))
+    async with running(source.serve("127.0.0.1", free_tcp_port), sink.run()):
+        await until(lambda: is_copied() is True)
+        is_open = False
+        source.look(time.monotonic())
+        await until(lambda: is_copied() is False)
+
+
+async def test_a_router_of_which_flows_are_left_out_or_wait_for_long_is_not_copied(
+    kernel: Kernel, free_tcp_port: int
+) -> None:
+    sink, table = following(kernel, free_tcp_port)
+    is_copied = copied_to(sink)
+    source = Source(identity("a"), Figures(), lambda _: True, most=3, path_of=kernel.path_of, turns=Turns(rest=0.0))
+    async with running(source.serve("127.0.0.1", free_tcp_port), sink.run()):
+        await until(lambda: is_copied() is True)
+        await kernel.begins(ROUTER, range(1, 4))
+        await until(lambda: len(table.there) == 3)
+        assert is_copied()
+        telling, now = telling_of(source), time.monotonic()
+        telling._feed.oldest_at = now - BEHIND_S
+        assert not telling.is_whole(now)
+        telling._feed.oldest_at = None
+        await kernel.begins(ROUTER, [4])
+        await until(lambda: telling._leaves_out)
+        source.look(time.monotonic())
+        await until(lambda: is_copied() is False)
+
+
+@pytest.fixture
+def table(kernel: Kernel) -> SmallTable:
+    return kernel.table(ROUTER)
+
+
+async def test_what_the_follower_could_not_take_in_is_not_copied_whatever_the_source_says(
+    kernel: Kernel, table: SmallTable, free_tcp_port: int
+) -> None:
+    source = SlowSource()
+    sink = Sink(identity("b"), HostName("a"), Figures(), path_of=kernel.path_of, turns=Turns(rest=0.0))
+    sink.follow(frozenset({ROUTER}), ("127.0.0.1", free_tcp_port))
+    is_copied = copied_to(sink)
+    copy = (Part.BEGIN, b""), (Part.ENTRIES, began(1)), (Part.END, b"")
+
+    async def is_copied_after(*sections: tuple[Part, bytes]) -> bool | None:
+        said = await source.says(*sections)
+        await until(lambda: source.applied == said)
+        return is_copied()
+
+    async with running(source.serve(free_tcp_port), sink.run()):
+        assert await is_copied_after(*copy) is None, "an older source says nothing of it"
+        assert await is_copied_after((Part.WHOLE, b"")) is True
+        assert sink.copied(time.monotonic() + BEHIND_S)[ROUTER] is False, "nothing was heard for a while"
+        assert await is_copied_after((Part.CHANGES, picked_up(2))) is False
+        assert await is_copied_after(*copy) is True, "the next copy names all"
+        table.room = 1
+        assert await is_copied_after((Part.CHANGES, began(3))) is False
+        table.room = 2
+        sink.look()
+        assert is_copied() is True
+        assert await is_copied_after((Part.BEHIND, b"")) is False
+
+
+async def test_a_follower_that_does_not_ask_is_told_nothing_of_it(kernel: Kernel, free_tcp_port: int) -> None:
+    figures, parts = Figures(), set[Part]()
+    async with serving(kernel, figures, free_tcp_port), Reader.of(free_tcp_port, ROUTER) as follower:
+        while Part.END not in parts:
+            parts |= {each.part for each in wire.unpack((await follower._stream.receive(10.0))[1])}
+        await kernel.begins(ROUTER, [1])
+        await follower.reads(lambda: follower.has(range(1, 2)))
+        assert not parts & {Part.WHOLE, Part.BEHIND}
+
+
+def test_a_router_that_may_be_active_on_several_hosts_is_copied_from_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what a host of an older release does not say is not known."""
+
+    class Says:
+        def __init__(self, *said: bool | None) -> None:
+            self._said = dict(zip(map(router, range(9)), said, strict=False))
+
+        def copied(self, now: float) -> dict[RouterId, bool | None]:
+            return self._said
+
+    driver = Driver.__new__(Driver)
+    sinks = {"a": Says(True, False, None, False, True), "b": Says(False, False, False, None, None)}
+    driver._sinks = {HostName(name): (said, None) for name, said in sinks.items()}  # type: ignore[misc]
+    assert driver._copied() == {router(0): True, router(1): False, router(4): True}
