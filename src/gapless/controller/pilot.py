@@ -324,6 +324,7 @@ def _host_view(status: HostStatus, heard_at: datetime | None) -> HostView:
         arbiter=status.arbiter,
         without_lease_s=status.without_lease_s,
         without_agent_s=status.without_agent_s,
+        lost_ways=status.lost_ways,
         tracked_most=status.tracked_most,
     )
 

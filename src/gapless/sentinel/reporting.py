@@ -209,6 +209,7 @@ class Reporting:
             takeovers=self._takeovers(session, now),
             buried=burials,
             uplink_trouble=self._guard.trouble,
+            ways=self._guard.ways,
             is_held=self._guard.tenure != NOBODY,
             reborn=self._guard.reborn,
             is_stopping=self._is_stopping,

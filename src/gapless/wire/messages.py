@@ -22,6 +22,7 @@ from gapless.model.host import AgentState, HostFacts, Incarnation
 from gapless.model.lease import PanelVersion, Tenure
 from gapless.model.plan import Burial, Forwarding, PanelPlan, PlannedRouter, Revision, RouterReport, Takeover
 from gapless.model.router import RouterId
+from gapless.model.way import WaysSaid
 
 PROTOCOL = 5
 """Grows by one with every change that an older peer would misread."""
@@ -129,6 +130,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     `reborn`: every lower incarnation of this machine is over, and nothing of it is open (0: not known); at this one it
     may hold no lease yet. `is_stopping`: this host stops in a moment; what would be dark by that should leave it.
     `tracked_most`: the fact of that name (`HostFacts`), which may have become known since the hello; None: not known.
+    `ways`: what `uplink_trouble` says, for the planner, and what cannot be vouched for; None: not known.
     """
 
     revision: Revision
@@ -146,6 +148,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     reborn: Incarnation = Incarnation(0)
     is_stopping: bool = False
     tracked_most: int | None = None
+    ways: WaysSaid | None = None
 
 
 class AgentPlan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):

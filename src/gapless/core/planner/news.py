@@ -97,6 +97,7 @@ def _host_connected(ledger: Ledger, event: HostConnected) -> None:
     host.agent.connected(host.silence.heard_ago_s(ledger.now), ledger.now, is_restarted=is_restarted)
     host.guard.connected()
     host.lease.connected(ledger.now)
+    host.ways.forget()
     host.told.connected()
     _heard(ledger, host)
     _abilities_changed(ledger, host)
@@ -117,6 +118,7 @@ def _host_disconnected(ledger: Ledger, event: HostDisconnected) -> None:
     if host := ledger.fleet.get(event.host):
         host.link.closed()
         host.lease.disconnected()
+        host.ways.forget()
         _abilities_changed(ledger, host)
 
 
