@@ -211,6 +211,7 @@ class Pilot:
         planner = self._driver.planner
         hosts = planner.host_views(self._clock()).values()
         self._metrics.show_agents(sum(each.without_agent_s is not None for each in hosts))
+        self._metrics.show_ways_out(sum(bool(each.lost_ways) for each in hosts))
         self._metrics.show_damping(planner.router_dampings())
         self._metrics.show_placement(
             (each.standing for each in hosts),

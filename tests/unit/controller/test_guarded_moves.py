@@ -132,3 +132,4 @@ async def test_what_a_host_says_of_its_ways_out_is_shown_as_the_planner_knows_it
     await bench.settle()
     bench.clock.now += 3
     assert bench.shell.pilot.hosts()[HostName("h1")].lost_ways == {"external": 3.0}
+    assert "gapless_hosts_without_way_out 1.0" in bench.shell.metrics.page().decode()

@@ -85,13 +85,13 @@ class WaysRecord:
         self._settles_at = self._next_settling(now)
         return True
 
-    def excuse(self, seconds: float, now: float) -> None:
-        """Nobody could have been heard for so long until now."""
-        self.lost = {way: min(now, since + seconds) for way, since in self.lost.items()}
+    def excuse(self, now: float) -> None:
+        """Nobody could have been heard for a while: what was said before has to stand anew."""
+        self.lost = dict.fromkeys(self.lost, now)
         for way in self._ways.values():
-            way.since = min(now, way.since + seconds)
+            way.since = now
         if self.known_since is not None:
-            self.known_since = min(now, self.known_since + seconds)
+            self.known_since = now
             self._settles_at = self._next_settling(now)
 
     def settled(self, now: float) -> bool:

@@ -172,7 +172,7 @@ class Planner:
         leaseless.excuse(self._ledger, excused)
         self._agents.excuse(self._ledger, excused)
         for host in self._ledger.fleet:
-            host.ways.excuse(excused, self._ledger.now)
+            host.ways.excuse(self._ledger.now)
         reason = f"the controller did nothing for {away_s:.1f} s: {excused:.1f} s of every host's silence do not count"
         pause = ReportPause(pause_s=away_s, excused_s=excused, reason=reason, cause=self._ledger.cause)
         self._ledger.emit(pause)
