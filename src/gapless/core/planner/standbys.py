@@ -405,14 +405,9 @@ class Standbys:
         return answer
 
     def _leave_for_a_way_out(self, router: RouterRecord, home: Host, lost: list[WayOut], beliefs: Beliefs) -> Answer:
-        """It is dark towards the outside. If nobody is ready who has what it lacks, somebody may be made so."""
-        right, why = ways.able(self._ledger, router), ways.has_lost(home, lost)
-        if right is None or home.absence:
-            kept = self._rights.keep(router, home, beliefs)
-            return kept if kept is None else ways.stays(home, lost, kept)
-        if router.id not in home.drains and (turn := waits_for_its_turn(home, why)):
-            return Stay(reason=turn)
-        return self._move_now(router, home, ways.wish(router, home, lost), right)
+        """It is dark towards the outside."""
+        to = ways.of_guarded(self._ledger, self._rights, router, home, lost, beliefs)
+        return self._move_now(router, home, ways.wish(router, home, lost), to) if isinstance(to, Right) else to
 
     def _move_now(self, router: RouterRecord, home: Host, wish: Wish, right: Right) -> Answer:
         """Somebody can take it at once. Those before that one cannot, and lose their rights first."""

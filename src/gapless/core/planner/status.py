@@ -29,7 +29,7 @@ def tell(ledger: Ledger, timing: Timing) -> None:
         host = ledger.fleet.get(name)
         if host is None:
             continue
-        if host.told.is_news(host.standing, f"{_agent_reason(host)} {_ways_reason(host, ledger.now)}"):
+        if host.told.is_news(host.standing, _agent_reason(host) + _ways_reason(host, ledger.now)):
             reason = host_reason(host, timing, ledger.now)
             ledger.emit(
                 ReportHost(

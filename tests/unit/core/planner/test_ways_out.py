@@ -181,6 +181,40 @@ def test_a_standby_that_lost_the_way_is_replaced_and_then_it_moves() -> None:
     assert moves(rig) == [("r1", "h1", "h3")]
 
 
+def test_a_standby_that_does_not_say_whether_it_has_the_way_gives_place_to_one_that_has(rig: StandbyRig) -> None:
+    del rig.ways["h2"]
+    rig.join(plugged("h3"))
+    rig.say_ways("h3")
+    settle(rig, 10)
+    assert rig.standby("r1") == ("h2", "ready")
+    rig.say_ways("h1", lost="external")
+    settle(rig, 20)
+    assert moves(rig) == [("r1", "h1", "h3")]
+    assert rig.standby("r2") == ("h2", "ready")
+
+
+def test_that_it_is_replaced_takes_its_turn_where_the_other_has_much_to_build() -> None:
+    names = [f"r{number}" for number in range(10)]
+    rig = fleet("h1")
+    rig.protect(*names, physical_networks=OUTSIDE)
+    rig.settle("h1")
+    rig.join(plugged("h2"))
+    settle(rig, 30)
+    assert {rig.standby(each) for each in names} == {("h2", "ready")}
+    rig.join(plugged("h3"))
+    rig.say_ways("h3")
+    settle(rig, 10)
+    rig.forget()
+    rig.say_ways("h1", lost="external")
+    rig.pass_time(SETTLED_S + 1)
+    rig.obey("h2")
+    building = [each for each in names if rig.standby(each)[0] == "h3"]
+    assert len(building) == 4
+    assert sum("hosts that have it build others first" in rig.reason(each) for each in names) == 6
+    settle(rig, 30)
+    assert {rig.host(each) for each in names} == {"h3"}
+
+
 def test_of_many_some_leave_at_a_time() -> None:
     names = [f"r{number:02}" for number in range(20)]
     rig = fleet("h1")
