@@ -49,6 +49,7 @@ class FakeControls:
             takes_routers=standing == "alive",
             holds_lease=standing == "alive",
             arbiter=name == "host1",
+            lost_ways={"external": 12.5} if name == "host1" else {},
         )
 
     def routers_changed(self, router_ids: Iterable[RouterId]) -> None:

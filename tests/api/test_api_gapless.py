@@ -148,6 +148,7 @@ async def test_what_the_planner_sees(api: AsyncClient, controls: FakeControls, s
         "arbiter": True,
         "without_lease_s": None,
         "without_agent_s": None,
+        "lost_ways": {"external": 12.5},
         "tracked_most": None,
     }
     assert (await api.get("/v2.0/gapless/routers")).json() == {

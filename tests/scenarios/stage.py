@@ -25,16 +25,22 @@ class Steady(Random):
 class Stage(World):
     """Hosts h1, h2, ... and routers r1, r2, ...; everything runs by the time the scenario begins, at 60 s."""
 
-    def __init__(self, *, hosts: int, routers: int, capacity: int = 1000) -> None:
+    def __init__(self, *, hosts: int, routers: int, capacity: int = 1000, networks: tuple[str, ...] = ()) -> None:
+        """`networks`: what every host is plugged into, and every router uses."""
         super().__init__(Steady(), Pace(report_interval_s=30.0, agent_down_time_s=75.0))
         self._begun_at = 0
         self.controller_away_s = 1.0
+        self._networks = networks
         for number in range(1, hosts + 1):
             self.add_host(number, capacity)
         self.begin()
         self.run_until(10)
         for number in range(1, routers + 1):
-            needs = RouterNeeds(router_id=RouterId(f"r{number}"), mode=FailoverMode.RESCHEDULE)
+            needs = RouterNeeds(
+                router_id=RouterId(f"r{number}"),
+                mode=FailoverMode.RESCHEDULE,
+                physical_networks=frozenset(networks),
+            )
             self.want(needs)
             self.tell(RouterWanted(id=f"api-{number}", needs=needs))
         self.run_until(60)
@@ -48,6 +54,7 @@ class Stage(World):
                 name=HostName(f"h{number}"),
                 instance=InstanceId(f"{number}{number}{number}{number}0000-0000-4000-8000-000000000000"),
                 capacity=capacity,
+                physical_networks=self._networks,
             )
         )
 

@@ -200,3 +200,26 @@ def test_the_database_fails_in_the_middle() -> None:
     stage.run_until(300)
     assert stage.running() == {"h1": ["r1", "r2"], "h2": []}
     compare("database_fails", stage)
+
+
+def test_a_host_loses_its_way_out() -> None:
+    """After 5 s its routers leave for a host that says that it has its own; nothing moves once all have lost theirs."""
+    stage = Stage(hosts=3, routers=3, networks=("external",))
+    stage.host("h2").says_ways = False
+    stage.host("h2").restart_sentinel()
+    stage.note("h2 is of an older release")
+    stage.run_until(80)
+    stage.note("h1 loses its way out")
+    stage.host("h1").lose_way_out()
+    stage.run_until(100)
+    assert stage.running() == {"h1": [], "h2": ["r2"], "h3": ["r1", "r3"]}
+    stage.note("h3 loses its way out as well")
+    stage.host("h3").lose_way_out()
+    stage.run_until(150)
+    stage.note("h1 and h3 have theirs again, one after the other")
+    stage.host("h1").mend_way_out()
+    stage.run_until(152)
+    stage.host("h3").mend_way_out()
+    stage.run_until(200)
+    assert stage.running() == {"h1": [], "h2": ["r2"], "h3": ["r1", "r3"]}
+    compare("way_out_lost", stage)

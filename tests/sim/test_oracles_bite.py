@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gapless.core.effects import StoreSuccession, StoreWithdrawal
-from gapless.core.events import HostConnected
+from gapless.core.events import HostConnected, RouterNeeds
 from gapless.core.ledger import bindings, duties, invariants, successors
 from gapless.core.ledger.agents import AgentRecord
 from gapless.core.ledger.counts import Counts
@@ -25,7 +25,8 @@ from gapless.core.ledger.succession import Right, RightState, Succession, Trigge
 from gapless.core.ledger.tenures import Tenures
 from gapless.core.ledger.tours import Tour
 from gapless.core.ledger.trials import Trials
-from gapless.core.planner import agentless, guards, leaseless, news, reports, wishes
+from gapless.core.ledger.ways import WaysRecord
+from gapless.core.planner import agentless, guards, leaseless, news, reports, ways, wishes
 from gapless.core.planner.binding import Binding
 from gapless.core.planner.brake import Brake
 from gapless.core.planner.panel import Arbiters
@@ -49,6 +50,9 @@ FIRST = {
     "touring": 680,
     "swinging": 420,
     "all_move_for_one_cause": 1070,
+    "nobody_leaves_a_host_without_a_way_out": 79,
+    "what_is_not_said_to_be_lost_is_there": 120,
+    "a_way_out_is_back_at_once": 207,
 }
 """Where to begin, if not at 1: some mistakes need a coincidence that few fleets have."""
 PROVOKED = {"covered_before_guarded": (coincidences.guarding_cut_short, 20)}
@@ -277,6 +281,31 @@ def an_agents_death_is_enough(patch: Patch) -> None:
     patch.setattr(AgentRecord, "_is_too_long", lambda self, *_: self.state is not AgentState.RUNNING)
 
 
+def nobody_leaves_a_host_without_a_way_out(patch: Patch) -> None:
+    """A host that has lost its way out keeps what it has."""
+    patch.setattr(ways, "lost", lambda ledger, router, home, beliefs: [])
+
+
+def a_way_out_is_lost_at_once(patch: Patch) -> None:
+    """Routers leave a host as soon as it says so, for one that has not said so yet."""
+    patch.setattr("gapless.core.ledger.ways.SETTLED_S", 0.0)
+
+
+def a_way_out_is_back_at_once(patch: Patch) -> None:
+    """Routers leave for a host as soon as it has its way out again, which theirs may have in a moment."""
+
+    def has(self: WaysRecord, needs: RouterNeeds, now: float) -> bool:
+        del now
+        return self.known_since is not None and not self.lost_of(needs)
+
+    patch.setattr(WaysRecord, "has", has)
+
+
+def what_is_not_said_to_be_lost_is_there(patch: Patch) -> None:
+    """A host that does not say how its ways out are is taken for one that has them."""
+    patch.setattr(WaysRecord, "has", lambda self, needs, now: not self.lost_of(needs))
+
+
 def second_does_not_wait_for_the_first(patch: Patch) -> None:
     """Every right begins when the host that the router is bound to is over, whatever its rank."""
     ahead_of = duties.ahead_of
@@ -351,6 +380,10 @@ def held_open_and_not_said(patch: Patch) -> None:
         (nobody_leaves_a_host_without_an_agent, "oracle 4"),
         (an_agent_never_works_again, "oracle 4"),
         (an_agents_death_is_enough, "oracle 10"),
+        (nobody_leaves_a_host_without_a_way_out, "oracle 4"),
+        (a_way_out_is_lost_at_once, "oracle 13"),
+        (a_way_out_is_back_at_once, "oracle 13"),
+        (what_is_not_said_to_be_lost_is_there, "oracle 13"),
     ],
 )
 def test_a_mistake_with_standbys_is_caught(
@@ -388,6 +421,9 @@ def test_a_mistake_with_standbys_is_caught(
         (unstored_withdrawal, "oracle 3"),
         (returning_host_forgotten, "oracle 3"),
         (off_means_nothing, "oracle 4"),
+        (nobody_leaves_a_host_without_a_way_out, "oracle 4"),
+        (a_way_out_is_lost_at_once, "oracle 13"),
+        (what_is_not_said_to_be_lost_is_there, "oracle 13"),
     ],
 )
 def test_a_mistake_is_caught(

@@ -5,7 +5,7 @@ What the planner shows is handed on as it is, where the API shows the same. A vi
 """
 
 from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -39,6 +39,8 @@ class HostView:
     """Seconds for which it is heard and holds no lease, while others do; None where that is not so, or for a moment."""
     without_agent_s: float | None = None
     """Seconds for which its agent has not worked (`core.planner.agentless`); None where it does, or for a moment."""
+    lost_ways: Mapping[str, float] = field(default_factory=dict)
+    """What it has lost of its ways out (`core.planner.ways`), and for how many seconds."""
     tracked_most: int | None = None
     """The most connections that its kernel tracks of a router; None: not known."""
 

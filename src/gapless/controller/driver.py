@@ -326,6 +326,7 @@ class Driver:
             takeovers=report.takeovers,
             buried=report.buried,
             uplink_trouble=report.uplink_trouble,
+            ways=report.ways,
             is_held=report.is_held,
             reborn=report.reborn,
             is_stopping=report.is_stopping,

@@ -212,6 +212,7 @@ class Pilot:
         planner = self._driver.planner
         hosts = planner.host_views(self._clock()).values()
         self._metrics.show_agents(sum(each.without_agent_s is not None for each in hosts))
+        self._metrics.show_ways_out(sum(bool(each.lost_ways) for each in hosts))
         self._metrics.show_damping(planner.router_dampings())
         self._metrics.show_placement(
             (each.standing for each in hosts),
@@ -325,6 +326,7 @@ def _host_view(status: HostStatus) -> HostView:
         arbiter=status.arbiter,
         without_lease_s=status.without_lease_s,
         without_agent_s=status.without_agent_s,
+        lost_ways=status.lost_ways,
         tracked_most=status.tracked_most,
     )
 

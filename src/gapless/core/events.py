@@ -11,6 +11,7 @@ from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
 from gapless.model.lease import NOBODY, Panel
 from gapless.model.plan import Burial, Epoch, Forwarding, RouterReport, Takeover
 from gapless.model.router import FailoverMode, RouterId
+from gapless.model.way import WayOut, WaysSaid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,14 @@ class RouterNeeds:
     availability_zone_hints: tuple[str, ...] = ()
     physical_networks: frozenset[str] = frozenset()
     needs_vxlan: bool = False
+    gateway: WayOut | None = None
+    """The next hop of its default route, where that is in a physical network."""
+
+    @property
+    def ways(self) -> frozenset[WayOut]:
+        """The ways out that it uses."""
+        carriers = frozenset(map(WayOut, self.physical_networks))
+        return carriers if self.gateway is None else carriers | {self.gateway}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +82,8 @@ class HostReported:
     """As in `HostFacts`; None: not known now."""
     copied: Mapping[RouterId, bool | None] = field(default_factory=dict)
     """Whether it has all connections of a router that it stands by for: what is news; None: not known any more."""
+    ways: WaysSaid | None = None
+    """Which of its ways out are lost; None: it does not say (an older release, a beat that has just begun)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,9 @@ class Metrics:
         self.agentless = Gauge(
             "gapless_hosts_without_agent", "Hosts that are heard and whose agents do not work.", registry=registry
         )
+        self.without_a_way_out = Gauge(
+            "gapless_hosts_without_way_out", "Hosts that say that they have lost a way out.", registry=registry
+        )
         self.routers = Gauge("gapless_routers", "Routers by state.", ["state"], registry=registry)
         self.damped = Gauge(
             "gapless_routers_damped",
@@ -126,6 +129,10 @@ class Metrics:
     def show_agents(self, agentless: int) -> None:
         """Set the gauge of hosts whose agents do not work."""
         self.agentless.set(agentless)
+
+    def show_ways_out(self, without: int) -> None:
+        """Set the gauge of hosts that have lost a way out."""
+        self.without_a_way_out.set(without)
 
     def show_arbiters(self, heard: Iterable[bool], *, is_lost: bool) -> None:
         """Set the gauges of the panel from the planner's view."""

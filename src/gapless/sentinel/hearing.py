@@ -105,7 +105,7 @@ class Hearing:
     def _level(self, level: wire.Level) -> None:
         self.tenure_is(level.tenure)
         self.levels.settled, self.levels.told_whole, self.levels.trouble = level.settled, level.takeovers, level.trouble
-        self.levels.is_taking_over = level.is_taking_over
+        self.levels.ways, self.levels.is_taking_over = level.ways, level.is_taking_over
         self.levels.reborn = max(self.levels.reborn, level.reborn)
         self._listener.guard_changed()
 

@@ -6,6 +6,7 @@ from gapless.model.host import Incarnation
 from gapless.model.lease import NOBODY
 from gapless.model.plan import Epoch, Takeover
 from gapless.model.router import RouterId
+from gapless.model.way import WaysSaid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,8 @@ class Levels:
     """Every lower one is over, and nothing of it is open; 0: no beat has said so yet."""
     trouble: str = ""
     """What of this host's uplinks is lost."""
+    ways: WaysSaid | None = None
+    """The same, for the controller's planner; None: no beat has said so yet."""
     is_taking_over: bool = False
     """From a claim until what was taken over by it is announced."""
     settled: int = 0

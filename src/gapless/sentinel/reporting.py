@@ -220,6 +220,7 @@ class Reporting:
             buried=burials,
             copied=self._copied_news(session),
             uplink_trouble=self._guard.trouble,
+            ways=self._guard.ways,
             is_held=self._guard.tenure != NOBODY,
             reborn=self._guard.reborn,
             is_stopping=self._is_stopping,

@@ -9,6 +9,8 @@ from gapless.model.router import FailoverMode, RouterId
 from gapless.sim.world import Pace, World
 
 LEASE_PORT = 9698
+OLDER = 0.15
+"""Of the hosts are of a release that does not say which ways out it has lost."""
 
 
 def fleet(seed: int, *, has_leases: bool = False, standbys: int | None = None) -> World:
@@ -23,6 +25,9 @@ def fleet(seed: int, *, has_leases: bool = False, standbys: int | None = None) -
         facts = _facts(random, number)
         takes_part = has_leases and random.random() < 0.95
         world.add_machine(replace(facts, lease_address=f"192.0.2.{number}:{LEASE_PORT}") if takes_part else facts)
+    apart = Random(f"releases of {seed}")
+    for machine in world.machines.values():
+        machine.says_ways = apart.random() >= OLDER
     for number in range(1, random.randint(1, 8) + 1):
         world.want(needs(random, number, has_leases=has_leases))
     world.begin()

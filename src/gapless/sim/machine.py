@@ -27,10 +27,13 @@ from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
 from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import BuildTimes, Burial, Epoch, RouterReport, RouterState, Successor
 from gapless.model.router import RouterId
+from gapless.model.way import WayOut, WaysSaid
 from gapless.sim.agenda import Agenda
 from gapless.sim.guard import POLL_S, Guard, Leases
 from gapless.sim.session import Session
 
+EXTERNAL = "external"
+"""The one physical network that there is."""
 RETRY_S = 5.0
 RECONNECT_S = 2.0
 LINK_DELAY_S = 0.02
@@ -114,6 +117,11 @@ class Machine:
         self.guard.report = self._report
         self.is_on_data = True
         """Its lease datagrams arrive."""
+        self.says_ways = True
+        """It is of a release that says which ways out it has lost, and not only in words."""
+        self.has_way_out = True
+        self.way_changed_at = 0.0
+        """When that was last otherwise."""
         self.is_confirmed = False
         self.plan_version = 0
         self.session: Session | None = None
@@ -215,6 +223,24 @@ class Machine:
     def mend_data(self) -> None:
         """The data network is back."""
         self.is_on_data = True
+
+    def lose_way_out(self) -> None:
+        """Its uplink to the outside is cut, or what is behind that."""
+        self._set_way_out(is_there=False)
+
+    def mend_way_out(self) -> None:
+        """It has its way out again."""
+        self._set_way_out(is_there=True)
+
+    def _set_way_out(self, *, is_there: bool) -> None:
+        if self.has_way_out is not is_there and EXTERNAL in self.facts.physical_networks:
+            self.has_way_out, self.way_changed_at = is_there, self._world.agenda.now
+            self._report()
+
+    def _ways(self) -> WaysSaid | None:
+        if not self.says_ways:
+            return None
+        return WaysSaid(lost=() if self.has_way_out else (WayOut(EXTERNAL),))
 
     def _fence(self) -> None:
         """Its lease is over. It goes on as another, with nothing open; its machine goes on running."""
@@ -328,6 +354,8 @@ class Machine:
             buried=buried,
             is_held=self.guard.is_alive,
             reborn=self.guard.tenure.incarnation,
+            uplink_trouble="" if self.has_way_out else "no carrier",
+            ways=self._ways(),
         )
         session = self.session
         session.carry(lambda: self._world.deliver(session, event))

@@ -10,8 +10,9 @@
    a host was told to run is never taken from it while it is bound there.
 4. When faults stop and time passes, every router that some host can run is active exactly once, on the host that it is
    bound to, and a guarded one has as many standbys as it should, all of them ready, if other hosts can be that; nobody
-   stays on a host out of service that could leave it, and no guarded router on one whose data network stays cut; no
-   such host is an arbiter if another can be; nothing else runs anywhere (`unsettled`).
+   stays on a host out of service that could leave it, or on one that has lost its way out for want of which another
+   could have it, and no guarded router on one whose data network stays cut; no such host is an arbiter if another can
+   be; nothing else runs anywhere (`unsettled`).
 5. No host is held dead unless it was not heard for twice agent_down_time in which the controller was there and awake,
    or an operator confirmed that it is off; and nothing moves for silence but from such a host.
 6. Nothing moves for silence while more than brake_share of the hosts look dead.
@@ -26,6 +27,8 @@
 11. No router is moved more than five times within an hour because hosts cannot run it.
 12. Of routers that their hosts cannot run, all for one cause as hosts are made up here, no more are moved than a few,
     and a few more for each that was active on its new host (`sim.retries`).
+13. No router leaves a host for the want of a way out but one that has lost it for `SETTLED_S`, as it says itself, to
+    one that has it and says so; and none while the outside is gone for all, however early or late each sees that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,6 +39,7 @@ from gapless.core.ledger.agents import STEADY_S
 from gapless.core.ledger.liveness import Attention, Timing
 from gapless.core.ledger.plans import Duty
 from gapless.core.ledger.tours import PAUSE_S
+from gapless.core.ledger.ways import SETTLED_S
 from gapless.core.planner.planner import Planner
 from gapless.model.host import HostName, Incarnation, machine_of
 from gapless.model.lease import Tenure
@@ -43,7 +47,7 @@ from gapless.model.plan import Epoch, Guarded, MoveKind, MoveStep, Role, Success
 from gapless.model.router import FailoverMode, RouterId
 from gapless.sim.agenda import Agenda
 from gapless.sim.guard import Leases
-from gapless.sim.machine import Machine
+from gapless.sim.machine import EXTERNAL, LINK_DELAY_S, Machine
 from gapless.sim.retries import Retries
 from gapless.sim.store import Binding, FakeStore
 
@@ -97,6 +101,7 @@ class Oracles:
         self._leftovers: set[tuple[HostName, RouterId]] = set()
         self._retried: dict[RouterId, dict[Epoch, float]] = {}
         """When each router left hosts that failed, since it was last confirmed to be active."""
+        self._is_outside_gone = False
         self._retries = Retries(lambda router_id, epoch: (router_id, epoch) in store.moves)
 
     # What is seen
@@ -158,6 +163,7 @@ class Oracles:
             if wrong := self._retries.asked(effect, self._agenda.now):
                 raise Violated(wrong)
             self._check_agent(effect)
+            self._check_way_out(effect)
         if isinstance(effect, RecordStep) and effect.step is MoveStep.CONFIRMED:
             self._retried.pop(effect.router_id, None)
             self._retries.confirmed(effect.router_id)
@@ -203,6 +209,32 @@ class Oracles:
             is_wrong = now - home.agent_worked_at < self._timing.agent_patience_s
         if is_wrong:
             raise Violated(f"oracle 10: {effect.router_id} leaves {home.facts.name} although its agent works")
+
+    def outside_is_gone(self, *, is_gone: bool) -> None:
+        """What is outside is gone for all hosts, or back and seen to be by all."""
+        self._is_outside_gone = is_gone
+
+    def _check_way_out(self, effect: Bind) -> None:
+        stored = self._store.bindings.get(effect.router_id)
+        if "which has lost its way out" not in effect.reason or (stored is not None and stored.epoch == effect.epoch):
+            return
+        home, to = self._machines[HostName(effect.previous_host or "")], self._machines[effect.host]
+        what = f"oracle 13: {effect.router_id} leaves {home.facts.name} for {to.facts.name}"
+        if self._is_outside_gone:
+            raise Violated(f"{what} although the outside is gone for all")
+        if not (home.says_ways and to.says_ways):
+            raise Violated(f"{what}, and one of them does not say whether it has its way out")
+        lost_s = self._agenda.now - home.way_changed_at
+        if self._is_known(home) if home.has_way_out else lost_s < SETTLED_S:
+            raise Violated(f"{what} although it has its way out, or lacks it for a moment")
+        if not to.has_way_out and self._is_known(to):
+            raise Violated(f"{what}, which has lost its way out as well")
+
+    def _is_known(self, machine: Machine) -> bool:
+        """Whether the controller has heard how its way out is now, whatever stall of it went unnoticed."""
+        late_s = Attention(self._timing, 0.0).away_after_s + 2 * LINK_DELAY_S
+        since = max(machine.way_changed_at, machine.connected_at)
+        return machine.session is not None and self._agenda.now - since > late_s
 
     def _check_waiting(self, planner: Planner) -> None:
         """Judged two ticks late, since it is a tick that ends the time in which a host is avoided."""
@@ -459,6 +491,8 @@ class Oracles:
             is_ready = binding.incarnation is not None and there is not None and there.is_built and there.is_guarded
             is_shut = is_ready and home.is_known and not home.guard.forwards(router_id)
             return f"is built on {binding.host} and not open, where no agent works" if is_shut else ""
+        if wrong := self._wrong_with_way_out(needs, home, others):
+            return wrong
         if not self._store.hosts[binding.host].admin_up and others:
             return f"is still on {binding.host}, which is out of service, but {others} can take it"
         there = home.kernel.get(router_id)
@@ -469,6 +503,18 @@ class Oracles:
         if is_guarded is not (binding.incarnation is not None):
             return f"is to be guarded: {is_guarded}, but is {binding}"
         return self._wrong_with_guard(router_id, binding, others) if is_guarded else ""
+
+    def _wrong_with_way_out(self, needs: RouterNeeds, home: Machine, others: list[HostName]) -> str:
+        """`others` are those that can take it, way out and all; some do not say that they have it."""
+        assert self._planner is not None
+        is_to_leave = not self._is_led_out(home, needs) and home.says_ways and needs.mode is not FailoverMode.OFF
+        known = [name for name in others if self._machines[name].says_ways]
+        if not is_to_leave or not known or self._planner.brake_view().engaged:
+            return ""
+        return f"is still on {home.facts.name}, which has lost its way out, but {known} have it"
+
+    def _is_led_out(self, machine: Machine, needs: RouterNeeds) -> bool:
+        return machine.has_way_out or EXTERNAL not in needs.physical_networks
 
     def _wrong_with_guard(self, router_id: RouterId, binding: Binding, others: list[HostName]) -> str:
         if not self._machines[binding.host].guard.forwards(router_id):
@@ -512,6 +558,7 @@ class Oracles:
             and load < machine.facts.capacity
             and needs.router_id not in machine.broken
             and needs.physical_networks <= set(machine.facts.physical_networks)
+            and self._is_led_out(machine, needs)
             and (needs.mode is not FailoverMode.STANDBY or self._holds_lease(machine))
             and (not needs.needs_vxlan or machine.facts.data_address is not None)
             and (not needs.availability_zone_hints or machine.facts.availability_zone in needs.availability_zone_hints)

@@ -90,6 +90,7 @@ class World:
         machine = self.add_machine(replace(before.facts, instance=instance))
         machine.is_member = False
         machine.broken |= before.broken
+        machine.says_ways, machine.has_way_out = before.says_ways, before.has_way_out
         return machine
 
     def want(self, needs: RouterNeeds) -> None:

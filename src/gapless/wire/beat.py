@@ -20,6 +20,7 @@ from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Panel, PanelVersion, Tenure
 from gapless.model.plan import Epoch, Forwarding, Guarded, PanelPlan, Takeover
 from gapless.model.router import RouterId
+from gapless.model.way import WaysSaid
 from gapless.wire.messages import Decoder
 
 LATE_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -161,6 +162,8 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, tag="level"):
     """From the claim until what was taken over is announced; at most a few seconds."""
     reborn: Incarnation = Incarnation(0)
     """Every lower incarnation of this machine is over, and nothing of it is open; 0: not known yet."""
+    ways: WaysSaid | None = None
+    """The same as `trouble`, for the controller's planner; None: it has not looked yet."""
 
 
 class IncarnationNeeded(msgspec.Struct, frozen=True, kw_only=True, tag="incarnation-needed"):

@@ -22,6 +22,7 @@ from gapless.model.host import AgentState, HostFacts, Incarnation
 from gapless.model.lease import PanelVersion, Tenure
 from gapless.model.plan import Burial, Forwarding, PanelPlan, PlannedRouter, Revision, RouterReport, Takeover
 from gapless.model.router import RouterId
+from gapless.model.way import WaysSaid
 
 PROTOCOL = 5
 """Grows by one with every change that an older peer would misread."""
@@ -131,6 +132,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     `copied`: of routers that this host stands by for, those of which it is news in this session whether it has all of
     their connections; None: not known any more. Of what was never named it is not known.
     `tracked_most`: the fact of that name (`HostFacts`), which may have become known since the hello; None: not known.
+    `ways`: what `uplink_trouble` says, for the planner, and what cannot be vouched for; None: not known.
     """
 
     revision: Revision
@@ -149,6 +151,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     is_stopping: bool = False
     tracked_most: int | None = None
     copied: dict[RouterId, bool | None] = {}
+    ways: WaysSaid | None = None
 
 
 class AgentPlan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):

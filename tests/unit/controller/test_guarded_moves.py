@@ -26,6 +26,7 @@ from gapless.model.plan import (
     TakeoverTimes,
 )
 from gapless.model.router import Router
+from gapless.model.way import WayOut, WaysSaid
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -126,3 +127,13 @@ async def test_a_switchover_is_recorded_from_what_both_hosts_say_in_the_order_in
     steps = (MoveStep.OPENED, MoveStep.ANNOUNCED, MoveStep.FORWARDED)
     told_ms = [(at[step] - at[MoveStep.WITHDRAWN]) / timedelta(milliseconds=1) for step in steps]
     assert told_ms == pytest.approx([0.8, 1.5, 3], abs=0.01), "by that host's clock, whenever it was dealt with"
+
+
+async def test_what_a_host_says_of_its_ways_out_is_shown_as_the_planner_knows_it(store: Store) -> None:
+    bench = await Bench.open(store)
+    await bench.connect("h1", physical_networks=("external",))
+    await bench.report("h1", ways=WaysSaid(lost=(WayOut("external"),)))
+    await bench.settle()
+    bench.clock.now += 3
+    assert bench.shell.pilot.hosts()[HostName("h1")].lost_ways == {"external": 3.0}
+    assert "gapless_hosts_without_way_out 1.0" in bench.shell.metrics.page().decode()

@@ -13,6 +13,7 @@ from gapless.controller.store import projection
 from gapless.core.events import RouterNeeds
 from gapless.model.network import Network, NetworkType
 from gapless.model.router import FailoverMode, FloatingIp, Gateway, Route, Router, RouterId, RouterPort
+from gapless.model.way import WayOut
 
 Json = dict[str, Any]
 
@@ -86,6 +87,7 @@ async def test_a_router_with_everything(cloud: Cloud) -> None:
             mode=FailoverMode.OFF,
             physical_networks=frozenset({"outside"}),
             needs_vxlan=True,
+            gateway=WayOut("outside", IPv4Address("203.0.113.1")),
         )
     }
 
@@ -103,6 +105,7 @@ async def test_snat_off_and_no_next_hop(cloud: Cloud) -> None:
     gateway = (await model_of(cloud, router)).gateway
     assert gateway is not None
     assert (gateway.snat, gateway.next_hop) == (False, None)
+    assert (await needs(cloud, router["id"]))[router["id"]].gateway is None
 
 
 async def test_a_gateway_without_an_address_leads_nowhere(cloud: Cloud) -> None:

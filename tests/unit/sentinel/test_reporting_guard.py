@@ -6,6 +6,7 @@ from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import Burial, Epoch, Forwarding, Revision, Takeover, TakeoverTimes
 from gapless.model.router import RouterId
+from gapless.model.way import WayOut, WaysSaid
 from gapless.sentinel.levels import Done, Levels
 from gapless.sentinel.reporting import COALESCE_S, Reporting
 from gapless.wire.messages import Report
@@ -270,3 +271,12 @@ def test_what_a_beat_says_of_lower_incarnations_is_reported_with_the_lease() -> 
     bench.changed()
     report = bench.report()
     assert (report.leased, report.is_held, report.reborn) == (1, False, 2)
+
+
+def test_what_is_lost_is_reported_at_once_and_nothing_is_before_a_beat_has_looked() -> None:
+    bench = Bench()
+    assert bench.session().ways is None
+    bench.levels.ways = WaysSaid(lost=(WayOut("external"),))
+    bench.changed()
+    assert bench.report().ways == bench.levels.ways
+    assert bench.now == 100.0 + COALESCE_S

@@ -1,5 +1,7 @@
 """Decoding what peers say: anything that is no message is refused in few words."""
 
+from ipaddress import IPv4Address
+
 import pytest
 
 from gapless.model.host import AgentState, HostName, Incarnation
@@ -18,6 +20,7 @@ from gapless.model.plan import (
     TakeoverTimes,
 )
 from gapless.model.router import Router, RouterId
+from gapless.model.way import WayOut, WaysSaid
 from gapless.wire import messages
 from gapless.wire.messages import MALFORMED_CHARS_MAX, Malformed
 
@@ -71,3 +74,12 @@ def test_what_standbys_need_arrives_as_it_was_sent() -> None:
         buried=(Burial(tenure=A, seq=9, is_buried=True),),
     )
     assert messages.from_host.decode(messages.encode(report)) == report
+
+
+def test_ways_out_arrive_as_they_were_sent_and_an_older_host_says_nothing_of_them() -> None:
+    ways = WaysSaid(lost=(WayOut("external"), WayOut("external", IPv4Address("203.0.113.1"))))
+    sent = messages.Report(revision=Revision(1), agent=AgentState.RUNNING, ways=ways)
+    assert messages.from_host.decode(messages.encode(sent)) == sent
+    older = messages.from_host.decode(b'{"type":"report","revision":1,"agent":"running","uplink_trouble":"no carrier"}')
+    assert isinstance(older, messages.Report)
+    assert older.ways is None

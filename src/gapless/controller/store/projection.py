@@ -28,6 +28,7 @@ from gapless.core.events import RouterNeeds
 from gapless.errors import InvariantError
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.router import FailoverMode, FloatingIp, Gateway, Route, Router, RouterId, RouterPort
+from gapless.model.way import WayOut
 
 Query = Select[*tuple[Any, ...]]
 Answer = Row[*tuple[Any, ...]]
@@ -188,8 +189,9 @@ async def needs(session: AsyncSession, ids: Collection[RouterId] | None = None) 
         query = select(RouterRow.id, RouterRow.failover_mode, RouterRow.availability_zone_hints)
         rows = (await session.execute(_only(query, RouterRow.id, wanted))).all()
         networks = await _networks_by_router(session, wanted)
+        gateways = await _gateways_by_router(session, wanted)
         found |= {
-            RouterId(id_): _needs(RouterId(id_), FailoverMode(mode), hints, networks.get(id_, ()))
+            RouterId(id_): _needs(RouterId(id_), FailoverMode(mode), hints, networks.get(id_, ()), gateways.get(id_))
             for id_, mode, hints in rows
         }
     return found
@@ -215,8 +217,29 @@ async def _networks_by_router(
     return found
 
 
+async def _gateways_by_router(session: AsyncSession, ids: Sequence[RouterId] | None) -> dict[str, WayOut]:
+    """The next hop of each router that has one in a physical network: that which its model names, see `_Port`."""
+    query = (
+        select(RouterRow.id, NetworkRow.physical_network, SubnetRow.gateway_ip)
+        .join(RouterRow.gateway_port)
+        .join(PortRow.network)
+        .join(PortRow.addresses)
+        .join(AddressRow.subnet)
+        .where(NetworkRow.physical_network.is_not(None), SubnetRow.gateway_ip.is_not(None))
+        .order_by(RouterRow.id, AddressRow.position, AddressRow.id)
+    )
+    found: dict[str, WayOut] = {}
+    for router_id, physical_network, gateway in await session.execute(_only(query, RouterRow.id, ids)):
+        found.setdefault(router_id, WayOut(physical_network, gateway))
+    return found
+
+
 def _needs(
-    router_id: RouterId, mode: FailoverMode, hints: Iterable[str], networks: Collection[tuple[str, str | None]]
+    router_id: RouterId,
+    mode: FailoverMode,
+    hints: Iterable[str],
+    networks: Collection[tuple[str, str | None]],
+    gateway: WayOut | None,
 ) -> RouterNeeds:
     return RouterNeeds(
         router_id=router_id,
@@ -224,6 +247,7 @@ def _needs(
         availability_zone_hints=tuple(hints),
         physical_networks=frozenset(physical for _, physical in networks if physical is not None),
         needs_vxlan=any(network_type == NetworkType.VXLAN for network_type, _ in networks),
+        gateway=gateway,
     )
 
 

@@ -5,7 +5,7 @@ plans. Versions of plans never begin anew, also when a host was deleted and is b
 name's.
 
 What is known of a host is put together from records, each with a rule of its own: `liveness` (its silence), `links`,
-`tenures`, `leases`, `guards`, `agents`, `plans`, `told`.
+`tenures`, `leases`, `guards`, `agents`, `ways`, `plans`, `told`.
 """
 
 from collections import Counter
@@ -21,6 +21,7 @@ from gapless.core.ledger.liveness import Silence, Standing
 from gapless.core.ledger.plans import Duty, Plan
 from gapless.core.ledger.tenures import Tenures
 from gapless.core.ledger.told import Told
+from gapless.core.ledger.ways import WaysRecord
 from gapless.model.host import AgentState, HostFacts, HostName
 from gapless.model.lease import Tenure
 from gapless.model.router import RouterId
@@ -31,8 +32,9 @@ many in parallel."""
 
 
 STOPPING_AT_ONCE = 16
-"""The same of a host that is about to stop: it waits for seconds, and standbys have what comes to them built. The more
-at once, the longer each is dark, and the sooner all have left (ADR 19 has the figures).
+"""The same of a host that is about to stop, or has lost a way out: it waits for seconds, or its routers are dark, and
+standbys have what comes to them built. The more at once, the longer each is dark, and the sooner all have left (ADR 19
+has the figures).
 """
 
 
@@ -58,6 +60,7 @@ class Host:
     """Routers of whose connections it said in this connection whether it has all, as their standby."""
     uplink_trouble: str = ""
     """What of its uplinks it has lost, in its own words."""
+    ways: WaysRecord = field(default_factory=WaysRecord)
     plan: Plan = field(default_factory=Plan)
     told: Told = field(default_factory=Told)
 
@@ -100,7 +103,8 @@ class Host:
     @property
     def pace(self) -> int:
         """How many routers may be on their way from here at a time."""
-        return max(self.drains_at_once, STOPPING_AT_ONCE) if self.is_stopping else self.drains_at_once
+        is_dark_soon = self.is_stopping or bool(self.ways.lost)
+        return max(self.drains_at_once, STOPPING_AT_ONCE) if is_dark_soon else self.drains_at_once
 
     @property
     def load(self) -> int:

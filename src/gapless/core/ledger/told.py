@@ -1,7 +1,7 @@
 """What people were told of one host last, so that they are told only what is news.
 
-The rule: its standing and its agent's trouble are told when they change, what it says that should not be once in each
-connection.
+The rule: its standing, and the troubles of its agent and its ways out, are told when they change, what it says that
+should not be once in each connection.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ class Told:
     """Of one host."""
 
     standing: str = "expected"
-    agent: str = ""
-    """What is wrong with its agent."""
+    trouble: str = ""
+    """What is wrong with its agent and its ways out."""
     ahead: bool = False
     """That it knows a higher epoch than the store."""
     leftovers: bool = False
@@ -23,8 +23,8 @@ class Told:
         """What it says is told once more."""
         self.ahead = self.leftovers = False
 
-    def is_news(self, standing: str, agent: str) -> bool:
+    def is_news(self, standing: str, trouble: str) -> bool:
         """Whether this is to be told; it is taken for told then."""
-        before = self.standing, self.agent
-        self.standing, self.agent = standing, agent
-        return before != (standing, agent)
+        before = self.standing, self.trouble
+        self.standing, self.trouble = standing, trouble
+        return before != (standing, trouble)

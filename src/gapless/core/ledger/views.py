@@ -79,6 +79,8 @@ class HostStatus:
     """Seconds for which it is heard and holds no lease, while others do; None where that is not so, or for a moment."""
     without_agent_s: float | None = None
     """Seconds for which its agent has not worked (`planner.agentless`); None where that is not so, or for a moment."""
+    lost_ways: Mapping[str, float] = field(default_factory=dict)
+    """What it has lost of its ways out (`planner.ways`), and for how many seconds."""
     tracked_most: int | None = None
     """The most connections that its kernel tracks of a router; None: not known."""
 

@@ -39,6 +39,10 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
         host.uplink_trouble = event.uplink_trouble
         ledger.lease_changed(host)
         ledger.looks.again()
+    if host.ways.heard(event.ways, ledger.now):
+        ledger.fleet.changed_standings.add(host.name)
+        ledger.looks.at(*host.concerned)
+        ledger.looks.again()
     _take_in_lease(ledger, host, event)
     _take_in_takeovers(ledger, host, event)
     if event.forwarding is not None:

@@ -98,6 +98,7 @@ def _host_connected(ledger: Ledger, event: HostConnected) -> None:
     host.guard.connected()
     host.copied.clear()
     host.lease.connected(ledger.now)
+    host.ways.forget()
     host.told.connected()
     _heard(ledger, host)
     _abilities_changed(ledger, host)
@@ -118,6 +119,7 @@ def _host_disconnected(ledger: Ledger, event: HostDisconnected) -> None:
     if host := ledger.fleet.get(event.host):
         host.link.closed()
         host.lease.disconnected()
+        host.ways.forget()
         _abilities_changed(ledger, host)
 
 

@@ -15,12 +15,13 @@ from gapless.core.events import RouterNeeds
 from gapless.core.ledger.fleet import Host
 from gapless.model.host import HostName
 from gapless.model.router import FailoverMode
+from gapless.model.way import WayOut
 
 NAMED_AT_MOST = 5
 """Hosts named for one reason; the others are counted."""
 
 
-_Kind = tuple[tuple[str, ...], frozenset[str], bool, bool, bool]
+_Kind = tuple[tuple[str, ...], frozenset[str], WayOut | None, bool, bool, bool]
 _Loads = tuple[int, int]
 
 
@@ -98,7 +99,8 @@ class Placing:
 def _kind(needs: RouterNeeds, is_urgent: bool = False) -> _Kind:
     """Routers of one kind suit the same hosts."""
     is_guarded = needs.mode is FailoverMode.STANDBY
-    return needs.availability_zone_hints, needs.physical_networks, needs.needs_vxlan, is_guarded, is_urgent
+    asked = needs.availability_zone_hints, needs.physical_networks, needs.gateway
+    return *asked, needs.needs_vxlan, is_guarded, is_urgent
 
 
 def _praise(host: Host, able: int) -> str:
@@ -141,11 +143,18 @@ def misfit(host: Host, needs: RouterNeeds) -> str:
         return f"is in zone {facts.availability_zone}, not in {' or '.join(sorted(needs.availability_zone_hints))}"
     if missing := needs.physical_networks.difference(facts.physical_networks):
         return f"is not plugged into {' and '.join(sorted(missing))}"
-    if host.uplink_trouble and needs.physical_networks:
-        return f"has lost its way out: {host.uplink_trouble}"
+    if lost := _lost_ways(host, needs):
+        return f"has lost its way out: {lost}"
     if needs.needs_vxlan and facts.data_address is None:
         return "has no data address for VXLAN"
     return ""
+
+
+def _lost_ways(host: Host, needs: RouterNeeds) -> str:
+    """What the host has lost of what the router uses; of a host that says only in words what it has lost, those."""
+    if host.ways.known_since is None:
+        return host.uplink_trouble if needs.physical_networks else ""
+    return ", ".join(map(str, host.ways.lost_of(needs)))
 
 
 STANDBYS_AT_ONCE = 4

@@ -63,7 +63,7 @@ from gapless.core.ledger.views import (
     StoredRouter,
     StoredWord,
 )
-from gapless.core.planner import agentless, balance, confirmed, drains, leaseless, news, status
+from gapless.core.planner import agentless, balance, confirmed, drains, leaseless, news, status, ways
 from gapless.core.planner.balance import Shift
 from gapless.core.planner.binding import Binding
 from gapless.core.planner.brake import Brake, Census, at_once_s
@@ -171,6 +171,8 @@ class Planner:
             host.silence.excuse(excused, self._ledger.now)
         leaseless.excuse(self._ledger, excused)
         self._agents.excuse(self._ledger, excused)
+        for host in self._ledger.fleet:
+            host.ways.excuse(self._ledger.now)
         reason = f"the controller did nothing for {away_s:.1f} s: {excused:.1f} s of every host's silence do not count"
         pause = ReportPause(pause_s=away_s, excused_s=excused, reason=reason, cause=self._ledger.cause)
         self._ledger.emit(pause)
@@ -189,6 +191,7 @@ class Planner:
         self._ledger.looks.next_standby(STANDBY_TURNS)
         leaseless.judge(self._ledger)
         self._agents.judge(self._ledger)
+        ways.judge(self._ledger)
         self._panel.judge(braked=self._brake.engaged)
 
     def _judge_trials(self) -> None:
@@ -257,7 +260,9 @@ class Planner:
         wishes.sort(key=lambda wish: wish[0])  # Stable: of one urgency, by id.
         placing = Placing(self._ledger.fleet)
         for _, router, wish in wishes:
-            if wish.kind is MoveKind.RETRY:  # Those granted before it may have taken what room there was.
+            if (
+                wish.kind is MoveKind.RETRY or wish.without
+            ):  # Those granted before it may have taken what room there was.
                 answer = self._answer(router, beliefs)
                 if isinstance(answer, Stay):
                     self._stay(router, answer)
@@ -272,7 +277,8 @@ class Planner:
             return self._standbys.settle(router, beliefs)
         if self._binding.settle_withdrawal(router) or self._standbys.cover(router):
             return None
-        return wish_of(router, self._ledger.fleet.get(router.host), beliefs)
+        answer = wish_of(router, self._ledger.fleet.get(router.host), beliefs)
+        return ways.of_classic(self._ledger, router, answer, beliefs) if isinstance(answer, Stay) else answer
 
     def _stay(self, router: RouterRecord, stay: Stay) -> None:
         """Say why it stays; if its host cannot run it, note what will let it go."""
@@ -315,7 +321,7 @@ class Planner:
             if named is None:
                 return Placement(host=None, reason=f"no host {wish.only} is known")
             placing, avoid = Placing([named]), {}
-        placement = placing.place(router.needs, leaving=router.host, avoid=avoid)
+        placement = placing.place(router.needs, leaving=router.host, avoid=avoid.keys() | wish.without)
         if placement.host is None and wish.is_urgent:
             return placing.place(router.needs, leaving=router.host, is_urgent=True)
         if placement.host is None and avoid:

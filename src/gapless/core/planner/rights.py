@@ -56,6 +56,10 @@ class Rights:
             return Stay(reason=router.refused)
         return self._add(router, home)
 
+    def are_full(self, router: RouterRecord) -> bool:
+        """It has as many as it should."""
+        return len(router.succession.rights) >= self._most
+
     def _keep_one(self, router: RouterRecord, right: Right, home: Host, beliefs: Beliefs) -> Stay | None:
         """What is to be done about this one; None: nothing, it suits."""
         host = self._ledger.fleet.get(right.tenure.host)

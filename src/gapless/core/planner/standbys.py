@@ -13,7 +13,8 @@ thing, and what it begins leads to the next look. In the order in which it looks
        host suits, the same host, if that is back.
     6. Its host is dead or leaseless, as far as the controller hears: whoever may succeed does so by itself. Until then
        the arbiters are asked whether that host is over.
-    7. It should leave its host (MANUAL, RETRY, DRAIN): to the first standby that can take it now, once there is one.
+    7. It should leave its host (MANUAL, RETRY, DRAIN): to the first standby that can take it now, once there is one. If
+       its host has lost a way out: to the first that has that, or not at all (`planner.ways`).
     8. It should have standbys that suit, and as many as there should be.
 
 So it is bound to the first who may succeed, or to anybody once nobody may; those behind keep their rights.
@@ -32,7 +33,7 @@ from gapless.core.ledger.liveness import Standing
 from gapless.core.ledger.moves import LEAVING, AssignmentState
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.succession import Right, RightState, TookOver
-from gapless.core.planner import guards, readiness, reports
+from gapless.core.planner import guards, readiness, reports, ways
 from gapless.core.planner.binding import Binding
 from gapless.core.planner.placement import misfit, objection
 from gapless.core.planner.rights import Rights
@@ -50,6 +51,7 @@ from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch, MoveKind, RouterState
 from gapless.model.router import FailoverMode
+from gapless.model.way import WayOut
 
 CALM_S = 10.0
 """After a takeover nothing is built for so long, neither on the host that took over nor for the router: a host whose
@@ -101,6 +103,8 @@ class Standbys:
             case None:
                 pass
         self._ask_if_mute(router, home, beliefs)
+        if lost := ways.lost(self._ledger, router, home, beliefs):
+            return self._leave_for_a_way_out(router, home, lost, beliefs)
         return self._rights.keep(router, home, beliefs)
 
     def cover(self, router: RouterRecord) -> bool:
@@ -399,6 +403,11 @@ class Standbys:
             said = wish.reason_unmet if answer.is_stuck else wish.reason
             return Stay(reason=f"{said}: {answer.reason}" if answer.reason else said, is_stuck=answer.is_stuck)
         return answer
+
+    def _leave_for_a_way_out(self, router: RouterRecord, home: Host, lost: list[WayOut], beliefs: Beliefs) -> Answer:
+        """It is dark towards the outside."""
+        to = ways.of_guarded(self._ledger, self._rights, router, home, lost, beliefs)
+        return self._move_now(router, home, ways.wish(router, home, lost), to) if isinstance(to, Right) else to
 
     def _move_now(self, router: RouterRecord, home: Host, wish: Wish, right: Right) -> Answer:
         """Somebody can take it at once. Those before that one cannot, and lose their rights first."""

@@ -1,6 +1,7 @@
 """What people are told of hosts and routers: one word, and a sentence that says why.
 
-The rule: a host's line is said when its standing changes or its agent stops running, not with every report.
+The rule: a host's line is said when its standing changes, its agent stops running, or it loses a way out for long, not
+with every report.
 """
 
 from collections.abc import Collection
@@ -15,6 +16,7 @@ from gapless.core.ledger.moves import AssignmentState
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.succession import Right, RightState
 from gapless.core.ledger.views import HostStatus, RouterStatus, StandbyStatus
+from gapless.core.planner.ways import words
 from gapless.core.planner.wishes import agent_trouble
 from gapless.model.host import AgentState, HostName
 from gapless.model.plan import RouterState
@@ -27,20 +29,20 @@ def tell(ledger: Ledger, timing: Timing) -> None:
         host = ledger.fleet.get(name)
         if host is None:
             continue
-        if host.told.is_news(host.standing, _agent_reason(host)):
-            reason = host_reason(host, timing)
+        if host.told.is_news(host.standing, _agent_reason(host) + _ways_reason(host, ledger.now)):
+            reason = host_reason(host, timing, ledger.now)
             ledger.emit(
                 ReportHost(
                     host=name,
                     standing=host.standing,
                     reason=reason,
                     cause=ledger.cause,
-                    is_trouble=host.is_agentless,
+                    is_trouble=host.is_agentless or host.ways.is_left(ledger.now),
                 )
             )
 
 
-def host_reason(host: Host, timing: Timing) -> str:
+def host_reason(host: Host, timing: Timing, now: float) -> str:
     """Why a host stands as it does."""
     match host.silence.standing:
         case Standing.EXPECTED:
@@ -52,17 +54,19 @@ def host_reason(host: Host, timing: Timing) -> str:
         case Standing.DEAD:
             return f"not heard for {timing.dead_after_s:g} s"
         case Standing.ALIVE:
-            return _alive_reason(host)
+            return _alive_reason(host, now)
     assert_never(host.silence.standing)
 
 
-def _alive_reason(host: Host) -> str:
+def _alive_reason(host: Host, now: float) -> str:
     leaving = ", its routers leave" if host.holds_routers else ", empty"
     clauses = [] if host.admin_up else [f"taken out of service{leaving}"]
     if host.is_stopping:
         clauses.append("it is being stopped, its guarded routers leave")
     if host.is_leaseless:
         clauses.append("it holds no lease, and others do: is its data network cut?")
+    if reason := _ways_reason(host, now):
+        clauses.append(reason)
     if not host.link.is_open:
         clauses.append("its control link is closed")
     else:
@@ -80,6 +84,14 @@ def _agent_reason(host: Host) -> str:
     return "its agent is being restarted, its routers go on forwarding" if restarts else ""
 
 
+def _ways_reason(host: Host, now: float) -> str:
+    """What of its ways out it has lost; "" if nothing is, or for a moment. What that means for a router, it says."""
+    if not host.ways.is_left(now):
+        return ""
+    lost = words(sorted(host.ways.lost, key=str))
+    return f"it has lost its way out ({lost}): routers that use it leave, where another host has it"
+
+
 def _trouble(host: Host) -> str:
     return f"its agent has not worked for long ({agent_trouble(host)})"
 
@@ -90,13 +102,14 @@ def of_host(host: Host, timing: Timing, now: float, arbiters: Collection[HostNam
         name=host.name,
         alive=host.silence.is_alive,
         standing=host.standing,
-        reason=host_reason(host, timing),
+        reason=host_reason(host, timing, now),
         silent_s=None if host.silence.heard_at is None else now - host.silence.heard_at,
         routers=len(host.bound),
         takes_routers=not (host.unavailing or host.inability or host.is_agentless),
         holds_lease=host.holds_lease and host.lease.is_held and host.silence.is_alive,
         without_lease_s=host.lease.lasts_s(now),
         without_agent_s=host.agent.lasts_s(now),
+        lost_ways={str(way): now - since for way, since in host.ways.lost.items()},
         tracked_most=host.facts.tracked_most,
         arbiter=host.name in arbiters,
     )

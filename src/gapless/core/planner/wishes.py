@@ -17,6 +17,7 @@ does not matter in which order things happened, and a controller that starts in 
     alive, taken out of service                moves, a few at a time                             DRAIN
     alive, about to stop                       moves if it is guarded: only then it would be dark DRAIN
     alive, and its agent does not work         moves if it is guarded; see `planner.agentless`       DRAIN
+    alive, and has lost a way out              moves if another has it; see `planner.ways`        DRAIN
 
 That is how classic routers move. Of a guarded one, the last three say why it should go, and `planner.standbys` how.
 """
@@ -57,6 +58,8 @@ class Wish:
     """The host that an operator named."""
     is_urgent: bool = False
     """It runs nowhere: a host that failed with it a short while ago is better than none."""
+    without: frozenset[HostName] = frozenset()
+    """Hosts that would not help it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,12 +216,12 @@ def _why_damped(router: RouterRecord, home: Host, damping: Damping, beliefs: Bel
     return f"{failing(router)} and goes on trying; {what}"
 
 
-def waits_for_its_turn(home: Host) -> str:
-    """Why a router may not leave a host out of service yet; "" if it may."""
+def waits_for_its_turn(home: Host, why: str = "") -> str:
+    """Why a router may not leave a host yet that is left (for a reason of its own: `why`, a sentence); "" if it may."""
     if len(home.drains) < home.pace:
         return ""
     are = "router leaves" if home.pace == 1 else "routers leave"
-    return f"{home.name} {why_left(home)}; {home.pace} {are} it at a time"
+    return f"{why or f'{home.name} {why_left(home)}'}; {home.pace} {are} it at a time"
 
 
 def _drain(router: RouterRecord, home: Host) -> Wish | Stay:

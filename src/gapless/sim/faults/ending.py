@@ -9,6 +9,7 @@ from gapless.sim.world import World
 
 STAYS_CUT_SHARE = 0.25
 STAYS_BROKEN_SHARE = 0.25
+STAYS_LOST_SHARE = 0.25
 
 
 def end_all(world: World) -> None:
@@ -22,7 +23,7 @@ def end_all(world: World) -> None:
         world.controller.go_on(timer_first=True)
     for ghost in world.ghosts:
         ghost.power_off()
-    stays_cut, stays_broken = _stays_cut(world), _stays_broken(world)
+    stays_cut, stays_broken, stays_lost = _stays_cut(world), _stays_broken(world), _stays_lost(world)
     for machine in world.machines.values():
         machine.mend_link()
         if machine is stays_cut:
@@ -33,6 +34,10 @@ def end_all(world: World) -> None:
             machine.break_agent()
         else:
             machine.mend_agent()
+        if machine is stays_lost:
+            machine.lose_way_out()
+        else:
+            machine.mend_way_out()
         if not machine.is_on and world.random.random() < 0.7:
             machine.power_on()
         for router_id in sorted(machine.broken):
@@ -59,4 +64,14 @@ def _stays_broken(world: World) -> Machine | None:
         return None
     name = random.choice(sorted(world.machines))
     world.note(f"no agent can be started on {name} any more")
+    return world.machines[name]
+
+
+def _stays_lost(world: World) -> Machine | None:
+    """In every fourth fleet one host has no way out, for the rest of its life. Drawn apart."""
+    random = Random(f"stays lost {world.seed}")
+    if random.random() >= STAYS_LOST_SHARE:
+        return None
+    name = random.choice(sorted(world.machines))
+    world.note(f"{name} has no way out any more")
     return world.machines[name]

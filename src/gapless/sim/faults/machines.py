@@ -1,8 +1,10 @@
 """What befalls machines: their power, their links, their processes, and what they are able to build."""
 
+from collections.abc import Mapping
+
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
-from gapless.sim.faults.base import any_machine
+from gapless.sim.faults.base import any_machine, unless_ending
 from gapless.sim.machine import Machine
 from gapless.sim.world import World
 
@@ -62,6 +64,28 @@ def cut_data(world: World) -> None:
     world.note(f"the data network of {machine.facts.name} is cut")
     machine.cut_data()
     world.agenda.after(world.random.uniform(0.1, 2 * world.timing.dead_after_s), machine.mend_data)
+
+
+def loses_way_out(world: World, *, name: HostName, lasts_s: float) -> None:
+    """A host's uplink to the outside is cut for a while; it is heard, and holds its lease."""
+    machine = world.machines[name]
+    world.note(f"{name} loses its way out for {lasts_s:.1f} s")
+    machine.lose_way_out()
+    world.agenda.after(lasts_s, unless_ending(lambda _: machine.mend_way_out(), world))
+
+
+def all_lose_their_way_out(
+    world: World, *, lasts_s: float, seen_after_s: Mapping[HostName, tuple[float, float]]
+) -> None:
+    """What is outside is gone for a while. Each host sees it in its own time, and also when it is back."""
+    world.note(f"the outside is gone for {lasts_s:.1f} s")
+    world.oracles.outside_is_gone(is_gone=True)
+    for name, (gone_s, back_s) in sorted(seen_after_s.items()):
+        machine = world.machines[name]
+        world.agenda.after(gone_s, unless_ending(lambda _, machine=machine: machine.lose_way_out(), world))  # type: ignore[misc]
+        world.agenda.after(lasts_s + back_s, unless_ending(lambda _, machine=machine: machine.mend_way_out(), world))  # type: ignore[misc]
+    seen_s = max(back_s for _, back_s in seen_after_s.values())
+    world.agenda.after(lasts_s + seen_s, lambda: world.oracles.outside_is_gone(is_gone=False))
 
 
 def cut_off(world: World) -> None:

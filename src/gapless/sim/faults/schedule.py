@@ -46,6 +46,11 @@ AGENT_BROKEN_SHARE = 0.3
 CUT_SHORT_SHARE = 0.4
 COMMON_SHARE = 0.05
 ASKS_SHARE = 0.2
+LOST_WAYS_SHARE = 0.3
+OUTSIDE_GONE_SHARE = 0.1
+SEEN_WITHIN_S = 1.8
+"""So much later one host sees than another that the outside is gone, or back. With a stall of the controller that goes
+unnoticed that is less than `core.ledger.ways.SETTLED_S`."""
 WORN_SHARE = 0.02
 WORN_S = 4500.0
 
@@ -64,6 +69,7 @@ def schedule(world: World, lasting_s: float) -> float:
     _schedule_cut_short(world, lasting_s)
     _schedule_common_cause(world, lasting_s)
     _schedule_other_needs(world, lasting_s)
+    _schedule_lost_ways(world, lasting_s)
     return _schedule_wear(world, lasting_s)
 
 
@@ -105,6 +111,22 @@ def _schedule_other_needs(world: World, lasting_s: float) -> None:
         for _ in range(random.randint(1, 4)):
             asks = partial(routers.asks_otherwise, random=random)
             world.agenda.at(random.uniform(5, lasting_s), unless_ending(asks, world))
+
+
+def _schedule_lost_ways(world: World, lasting_s: float) -> None:
+    """Some hosts lose their ways out, some of them again and again; or all do at once. Drawn apart, too."""
+    random = Random(f"ways are lost {world.seed}")
+    drawn, names = random.random(), sorted(world.machines)
+    if drawn < OUTSIDE_GONE_SHARE:
+        seen = {name: (random.uniform(0, SEEN_WITHIN_S), random.uniform(0, SEEN_WITHIN_S)) for name in names}
+        gone = partial(machines.all_lose_their_way_out, lasts_s=random.uniform(3, 60), seen_after_s=seen)
+        world.agenda.at(random.uniform(5, lasting_s), unless_ending(gone, world))
+    elif drawn < OUTSIDE_GONE_SHARE + LOST_WAYS_SHARE:
+        for name in random.sample(names, random.randint(1, len(names))):
+            at_s, every_s = random.uniform(5, lasting_s), random.choice([7.0, 15.0, 60.0, 200.0])
+            for number in range(random.choice([1, 1, 4])):
+                lost = partial(machines.loses_way_out, name=name, lasts_s=random.uniform(0.1, every_s))
+                world.agenda.at(at_s + number * every_s, unless_ending(lost, world))
 
 
 def _schedule_wear(world: World, lasting_s: float) -> float:

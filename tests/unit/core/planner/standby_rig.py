@@ -30,6 +30,7 @@ from gapless.model.plan import (
     TakeoverTimes,
 )
 from gapless.model.router import FailoverMode, RouterId
+from gapless.model.way import WayOut, WaysSaid
 
 TIMES = TakeoverTimes(silent_ms=200, claimed_ms=201, buried_ms=203, opened_ms=204, announced_ms=230, told_ms=250)
 
@@ -55,6 +56,8 @@ class StandbyRig(Rig):
         """They are one incarnation on, and hold no lease at it yet."""
         self.agentless: dict[str, str] = {}
         """Their agents do not run, and why."""
+        self.ways: dict[str, WaysSaid] = {}
+        """What hosts say of their ways out; of others nothing is said."""
         self.can_hold = True
         """There is a quorum of arbiters."""
         super().__init__(*hosts, standbys=standbys)
@@ -155,6 +158,7 @@ class StandbyRig(Rig):
                 is_stopping=stopping,
                 tracked_most=tracked,
                 copied=copied or {},
+                ways=self.ways.get(host),
             )
         )
 
@@ -245,12 +249,18 @@ class StandbyRig(Rig):
             del self.agentless[host]
             self.guard(host)
 
+    def say_ways(self, *hosts: str, lost: str = "", unsure: str = "") -> None:
+        """They have lost these physical networks, or cannot vouch for those, and have all others."""
+        for host in hosts:
+            self.ways[host] = WaysSaid(lost=tuple(map(WayOut, lost.split())), unsure=tuple(map(WayOut, unsure.split())))
+            self.guard(host)
+
     # What routers there are
 
-    def protect(self, *router_ids: str) -> None:
+    def protect(self, *router_ids: str, **asked_for: object) -> None:
         """Create routers with standbys."""
         for each in router_ids:
-            asked = needs(each, FailoverMode.STANDBY)
+            asked = needs(each, FailoverMode.STANDBY, **asked_for)
             self.store.needs[asked.router_id] = asked
             self.handle(RouterWanted(id=f"want-{each}", needs=asked))
 

@@ -1,0 +1,21 @@
+"""What a host says of its ways out, by the names that all hosts use."""
+
+from ipaddress import IPv4Address
+
+from gapless.model.way import WayOut, WaysSaid
+from gapless.sentinel.waysout import NAMED_MOST, said
+
+NETWORKS = {"eth1": "external", "eth2": "other"}
+GATEWAY = IPv4Address("203.0.113.1")
+
+
+def test_interfaces_are_named_by_their_networks() -> None:
+    ways = said(NETWORKS, lost={("eth1", GATEWAY), ("eth1", None)}, unsure={("eth2", None)})
+    assert ways == WaysSaid(lost=(WayOut("external"), WayOut("external", GATEWAY)), unsure=(WayOut("other"),))
+
+
+def test_a_thousand_gateways_do_not_make_a_message_that_fits_nowhere() -> None:
+    many = {("eth1", GATEWAY + number) for number in range(2 * NAMED_MOST)} | {("eth2", None)}
+    ways = said(NETWORKS, lost=many, unsure=())
+    assert len(ways.lost) == NAMED_MOST
+    assert WayOut("other") in ways.lost
