@@ -202,7 +202,7 @@ class Announcer:
 
     def _take_answers(self) -> None:
         with suppress(queue.Empty):
-            while True:
+            while self._under_way:  # Else there is none, which the queue would tell by an exception, in each turn.
                 self._take(*self._answers.get_nowait())
 
     def _take(self, wish: _Wish, version: int, ready: Ready | None) -> None:

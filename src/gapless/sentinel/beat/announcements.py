@@ -113,7 +113,7 @@ class Announcements:
 
     def next_deadline(self) -> float | None:
         """When `work` has something to do, monotonic seconds; None: nothing waits for a time."""
-        if not self._may_send():
+        if self._is_at_rest or not self._may_send():
             return None
         now = self._clock()
         if self._late or self._first or self._again:
@@ -129,7 +129,7 @@ class Announcements:
             if router_id not in self._first and self._unready.get(router_id, LATE_MOST) < LATE_MOST:
                 self._unready[router_id] += 1
                 self._late[router_id] = 0
-        if not self._may_send():
+        if self._is_at_rest or not self._may_send():
             return
         if waiting := self._late or self._first:
             self._send_first(waiting)
@@ -160,6 +160,12 @@ class Announcements:
             else:
                 self._unready.pop(router_id, None)
         return chunk
+
+    @property
+    def _is_at_rest(self) -> bool:
+        """Nothing waits, whatever the time: so it is nearly always, in each turn of the beat's loop."""
+        waits = self._late or self._first or self._again or self._unready
+        return not waits and self._repeats.next_deadline() is None
 
     def _may_send(self) -> bool:
         return self._clock() < self._lease_until()

@@ -9,6 +9,7 @@ import socket
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from gapless.kernel.netlink import APPEND, CREATE, Netlink, attribute, attributes, each_attribute, nested, text
 from gapless.kernel.transactions import GENERAL, SUBSYSTEM, Message
@@ -117,8 +118,17 @@ def elements(keys_of_one_size: Sequence[bytes]) -> list[bytes]:
 
 def range_element(start: bytes, end: bytes, timeout_ms: int) -> bytes:
     """A range of a set of ranges, from `start` up to and without `end`, that ends by itself."""
-    closing = nested(1, nested(1, attribute(1, end)), number(3, 1))
-    return nested(1, nested(1, attribute(1, start)), attribute(4, struct.pack("!Q", timeout_ms))) + closing
+    opening, lasting, closing, ending = _range_frame(len(start))
+    return b"".join((opening, start, lasting, struct.pack("!Q", timeout_ms), closing, end, ending))
+
+
+@cache
+def _range_frame(size: int) -> tuple[bytes, bytes, bytes, bytes]:
+    """What is around a range's start, timeout and end, for keys of so many bytes: each beat puts one in place."""
+    key, timeout, ending = bytes(size), attribute(4, bytes(8)), number(3, 1)
+    opening = nested(1, nested(1, attribute(1, key)), timeout)
+    closing = nested(1, nested(1, attribute(1, key)), ending)
+    return opening[: -size - len(timeout)], timeout[:-8], closing[: -size - len(ending)], ending
 
 
 # Expressions of rules
