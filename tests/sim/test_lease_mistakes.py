@@ -179,6 +179,11 @@ def losses_count_at_once(patch: Patch) -> None:
     patch.setattr(WaysOut, "_is_settled", lambda *_: True)
 
 
+def hints_are_not_heeded(patch: Patch) -> None:
+    """A successor that a quorum has told of a silence waits for more."""
+    patch.setattr(Takeover, "_is_hinted", lambda *_: False)
+
+
 @pytest.mark.parametrize(
     "mistake",
     [
@@ -211,3 +216,8 @@ def test_a_mistake_is_caught(mistake: Callable[[Patch], None], monkeypatch: Patc
             assert violation.startswith(("oracle 1", "oracle 3", "oracle 5")), f"seed {seed}: {violation}"
             return
     pytest.fail(f"{SEEDS} seeds went well although: {mistake.__doc__}")
+
+
+def test_that_nobody_takes_over_in_time_is_caught(monkeypatch: Patch) -> None:
+    hints_are_not_heeded(monkeypatch)
+    assert run(25).violation.startswith("oracle 2")
