@@ -184,6 +184,11 @@ def hints_are_not_heeded(patch: Patch) -> None:
     patch.setattr(Takeover, "_is_hinted", lambda *_: False)
 
 
+def nobody_stands_by_again(patch: Patch) -> None:
+    """The controller names the first successors, and no more."""
+    patch.setattr(Controller, "_fill", lambda self, chain: None)
+
+
 @pytest.mark.parametrize(
     "mistake",
     [
@@ -218,6 +223,11 @@ def test_a_mistake_is_caught(mistake: Callable[[Patch], None], monkeypatch: Patc
     pytest.fail(f"{SEEDS} seeds went well although: {mistake.__doc__}")
 
 
-def test_that_nobody_takes_over_in_time_is_caught(monkeypatch: Patch) -> None:
-    hints_are_not_heeded(monkeypatch)
-    assert run(25).violation.startswith("oracle 2")
+@pytest.mark.parametrize(
+    ("mistake", "seed", "oracle"), [(hints_are_not_heeded, 25, "oracle 2"), (nobody_stands_by_again, 1, "oracle 4")]
+)
+def test_that_nobody_takes_over_is_caught(
+    mistake: Callable[[Patch], None], seed: int, oracle: str, monkeypatch: Patch
+) -> None:
+    mistake(monkeypatch)
+    assert run(seed).violation.startswith(oracle)
