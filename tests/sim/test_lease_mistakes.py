@@ -179,6 +179,16 @@ def losses_count_at_once(patch: Patch) -> None:
     patch.setattr(WaysOut, "_is_settled", lambda *_: True)
 
 
+def hints_are_not_heeded(patch: Patch) -> None:
+    """A successor that a quorum has told of a silence waits for more."""
+    patch.setattr(Takeover, "_is_hinted", lambda *_: False)
+
+
+def nobody_stands_by_again(patch: Patch) -> None:
+    """The controller names the first successors, and no more."""
+    patch.setattr(Controller, "_fill", lambda self, chain: None)
+
+
 @pytest.mark.parametrize(
     "mistake",
     [
@@ -211,3 +221,13 @@ def test_a_mistake_is_caught(mistake: Callable[[Patch], None], monkeypatch: Patc
             assert violation.startswith(("oracle 1", "oracle 3", "oracle 5")), f"seed {seed}: {violation}"
             return
     pytest.fail(f"{SEEDS} seeds went well although: {mistake.__doc__}")
+
+
+@pytest.mark.parametrize(
+    ("mistake", "seed", "oracle"), [(hints_are_not_heeded, 25, "oracle 2"), (nobody_stands_by_again, 1, "oracle 4")]
+)
+def test_that_nobody_takes_over_is_caught(
+    mistake: Callable[[Patch], None], seed: int, oracle: str, monkeypatch: Patch
+) -> None:
+    mistake(monkeypatch)
+    assert run(seed).violation.startswith(oracle)

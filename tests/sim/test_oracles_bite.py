@@ -25,6 +25,7 @@ from gapless.core.ledger.succession import Right, RightState, Succession, Trigge
 from gapless.core.ledger.tenures import Tenures
 from gapless.core.ledger.tours import Tour
 from gapless.core.ledger.trials import Trials
+from gapless.core.ledger.views import StoredRouter
 from gapless.core.ledger.ways import WaysRecord
 from gapless.core.planner import agentless, guards, leaseless, news, reports, ways, wishes
 from gapless.core.planner.binding import Binding
@@ -46,6 +47,7 @@ SEEDS = 2000
 FIRST = {
     "a_release_is_a_death": 32,
     "any_report_will_do": 780,
+    "bindings_are_not_read": 4,
     "a_name_is_its_guard": 480,
     "touring": 680,
     "swinging": 420,
@@ -72,6 +74,11 @@ def no_grace(patch: Patch) -> None:
     patch.setattr(
         "gapless.core.ledger.ledger.Silence", lambda *, counted_from: Silence(counted_from=counted_from - 1000)
     )
+
+
+def bindings_are_not_read(patch: Patch) -> None:
+    """A controller that starts takes every router for one that was never bound."""
+    patch.setattr(FakeStore, "_router", lambda self, needs: StoredRouter(needs=needs))
 
 
 def no_pauses(patch: Patch) -> None:
@@ -408,6 +415,7 @@ def test_a_mistake_with_standbys_is_caught(
     ("mistake", "oracle"),
     [
         (new_host_at_once, "oracle 1"),
+        (bindings_are_not_read, "oracle 2"),
         (no_grace, "oracle 5"),
         (no_pauses, "oracle 5"),
         (no_brake, "oracle 6"),

@@ -3,8 +3,10 @@
 The rule: traffic waits for routers that this host forwards for, so these go first, whatever is to be done with them,
 and standbys after them; but one standby follows each `IN_A_ROW` of the others, so that a storm that does not end
 starves nobody. Among either, what drifted and what a plan asks for take turns, so that neither a storm of hints nor a
-large plan holds the other up. What failed and is tried again comes, when its time has come, with the others that this
-host forwards for, or after all else. Otherwise the queues keep the order in which routers were asked for.
+large plan holds the other up. A repair that failed and whose time has come goes before those that were not tried yet:
+there are few tries until it is given up and moves, and for that nobody waits for what else broke. A build that failed
+comes with the others that this host forwards for, or after all else. Otherwise the queues keep the order in which
+routers were asked for.
 
 Removals are a queue of their own, since `agent.worklist` has them come before all else but repairs of what forwards, or
 wait.
@@ -18,7 +20,7 @@ place.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
@@ -39,6 +41,8 @@ IN_A_ROW: Final = 32
 class _Lane:
     """Those that this host forwards for, or the others."""
 
+    tried: dict[RouterId, None] = field(default_factory=dict)
+    """Could not be repaired, and to be tried again now."""
     drifted: dict[RouterId, None] = field(default_factory=dict)
     planned: dict[RouterId, None] = field(default_factory=dict)
     """Asked for by a plan."""
@@ -50,19 +54,20 @@ class _Lane:
     def queues(self) -> tuple[dict[RouterId, None], ...]:
         """In the order of their turns."""
         in_turn = (self.planned, self.drifted) if self.was_drift else (self.drifted, self.planned)
-        return (*in_turn, self.again)
+        return (self.tried, *in_turn, self.again)
 
     def next(self, start: Start, may: May) -> Job | None:
-        """Of what drifted and what is new, one each; then of what is tried again."""
+        """Of what could not be repaired; of what drifted and what is new, one each; then of what could not be built."""
         for queue in self.queues:
             if (job := self.first(queue, start, may)) is not None:
-                self.was_drift = queue is self.drifted
+                if queue is not self.tried:
+                    self.was_drift = queue is self.drifted
                 return job
         return None
 
     def first(self, queue: dict[RouterId, None], start: Start, may: May) -> Job | None:
         """Of one queue."""
-        why = Why.DRIFT if queue is self.drifted else Why.PLAN
+        why = Why.DRIFT if queue is self.drifted or queue is self.tried else Why.PLAN
         for router_id in list(queue):
             if not may(router_id, why):
                 continue
@@ -74,10 +79,26 @@ class _Lane:
 
     def give(self, router_id: RouterId, other: "_Lane") -> None:
         """It waits in the other one from now on, for the same."""
-        for mine, its in ((self.drifted, other.drifted), (self.planned, other.planned), (self.again, other.planned)):
+        for mine, its in (
+            (self.tried, other.tried),
+            (self.drifted, other.drifted),
+            (self.planned, other.planned),
+            (self.again, other.planned),
+        ):
             if router_id in mine:
                 del mine[router_id]
                 its[router_id] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Timer:
+    """What waits for its time before it waits for its turn."""
+
+    at: float
+    why: Why
+    forwards: bool
+    """This host forwards for it."""
+    has_failed: bool = False
 
 
 class Queues:
@@ -88,8 +109,7 @@ class Queues:
         self._forwarding, self._others = _Lane(), _Lane()
         self._in_a_row = 0
         """So many that this host forwards for, since a standby was begun."""
-        self._timers: dict[RouterId, tuple[float, Why, bool]] = {}
-        """What waits for its time before it waits for its turn, and whether this host forwards for it."""
+        self._timers: dict[RouterId, _Timer] = {}
 
     @property
     def has_removals(self) -> bool:
@@ -112,7 +132,7 @@ class Queues:
 
     def next_deadline(self) -> float | None:
         """When the first timer is over; None: there is none."""
-        return min((at for at, *_ in self._timers.values()), default=None)
+        return min((timer.at for timer in self._timers.values()), default=None)
 
     # What comes in
 
@@ -133,7 +153,7 @@ class Queues:
         mine, other = (self._forwarding, self._others) if forwards else (self._others, self._forwarding)
         other.give(router_id, mine)
         if (timer := self._timers.get(router_id)) is not None:
-            self._timers[router_id] = (*timer[:2], forwards)
+            self._timers[router_id] = replace(timer, forwards=forwards)
 
     def plan(self, router_id: RouterId, *, forwards: bool = False) -> None:
         """A plan asks for it; `forwards`: this host forwards for it."""
@@ -147,11 +167,11 @@ class Queues:
 
     def drift_at(self, router_id: RouterId, at: float, *, forwards: bool = False) -> None:
         """It may have drifted, and is to be left alone until then. A time that it waits for already stays."""
-        self._timers.setdefault(router_id, (at, Why.DRIFT, forwards))
+        self._timers.setdefault(router_id, _Timer(at=at, why=Why.DRIFT, forwards=forwards))
 
     def again_at(self, router_id: RouterId, at: float, why: Why, *, forwards: bool = False) -> None:
         """It failed, and is tried again then, for whatever it was tried."""
-        self._timers[router_id] = (at, why, forwards)
+        self._timers[router_id] = _Timer(at=at, why=why, forwards=forwards, has_failed=True)
 
     def _lane(self, forwards: bool) -> _Lane:
         return self._forwarding if forwards else self._others
@@ -171,6 +191,7 @@ class Queues:
         for lane in self._lanes:
             lane.planned.pop(router_id, None)
             lane.drifted.pop(router_id, None)
+            lane.tried.pop(router_id, None)
 
     def forget(self, router_id: RouterId) -> None:
         """There is nothing of it any more that could be tried again."""
@@ -179,11 +200,13 @@ class Queues:
 
     def ripen(self, now: float) -> None:
         """What has waited for its time waits for its turn."""
-        for router_id in [each for each, (at, *_) in self._timers.items() if at <= now]:
-            _, why, forwards = self._timers.pop(router_id)
-            if why is Why.DRIFT:
-                self.drift(router_id, forwards=forwards)
-            elif forwards:
+        for router_id in [each for each, timer in self._timers.items() if timer.at <= now]:
+            timer = self._timers.pop(router_id)
+            if timer.why is Why.DRIFT and timer.has_failed:
+                self._lane(timer.forwards).tried[router_id] = None
+            elif timer.why is Why.DRIFT:
+                self.drift(router_id, forwards=timer.forwards)
+            elif timer.forwards:
                 self.plan(router_id, forwards=True)
             else:
                 self._others.again[router_id] = None
@@ -203,4 +226,5 @@ class Queues:
 
     def next_repair(self, start: Start, may: May) -> Job | None:
         """Of what drifted while this host forwards for it, alone."""
-        return self._forwarding.first(self._forwarding.drifted, start, may)
+        mine = self._forwarding
+        return mine.first(mine.tried, start, may) or mine.first(mine.drifted, start, may)

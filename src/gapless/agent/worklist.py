@@ -12,8 +12,9 @@ sweep, then audits. While this host takes over (`hold`) only that
 is begun which traffic waits for: an opened router that is not built, and repairs of what forwards.
 
 Rule 5: a router that forwards is not given up for one failure: FAILED makes the controller move it, which costs a gap,
-while most failures pass. It stays what it was said to be for `PATIENT_TRIES` tries more. A first build that fails is
-told at once: nobody forwards for that router.
+while most failures pass. It stays what it was said to be for `PATIENT_TRIES` tries more, which wait for no other repair
+(`agent.queues`), so that it moves within a second, however many broke with it. A first build that fails is told at
+once: nobody forwards for that router.
 
 Rule 6: a hint that was heard before a router's last look began is answered (`hint`). Looks at one router that hints ask
 for keep a distance, which grows while they go on: who fights over a router with somebody fights slowly.

@@ -188,7 +188,7 @@ def test_that_taps_are_guarded_is_said_when_they_were_seen_so_and_taken_back_bef
     bench.plan(in_role("r", Role.ACTIVE))
     (job,) = bench.jobs()
     bench.end(job, Failed(reason="device busy"))
-    assert not any(guarded_as_said(bench))
+    assert guarded_as_said(bench) == [False]
 
 
 def test_a_repair_that_fails_takes_back_nothing_that_was_said_of_its_guard() -> None:
