@@ -1,6 +1,7 @@
 """What befalls machines: their power, their links, their processes, and what they are able to build."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
@@ -68,10 +69,9 @@ def cut_data(world: World) -> None:
 
 def loses_way_out(world: World, *, name: HostName, lasts_s: float) -> None:
     """A host's uplink to the outside is cut for a while; it is heard, and holds its lease."""
-    machine = world.machines[name]
     world.note(f"{name} loses its way out for {lasts_s:.1f} s")
-    machine.lose_way_out()
-    world.agenda.after(lasts_s, unless_ending(lambda _: machine.mend_way_out(), world))
+    world.machines[name].lose_way_out()
+    world.agenda.after(lasts_s, unless_ending(partial(_mend_way_out, name=name), world))
 
 
 def all_lose_their_way_out(
@@ -81,11 +81,19 @@ def all_lose_their_way_out(
     world.note(f"the outside is gone for {lasts_s:.1f} s")
     world.oracles.outside_is_gone(is_gone=True)
     for name, (gone_s, back_s) in sorted(seen_after_s.items()):
-        machine = world.machines[name]
-        world.agenda.after(gone_s, unless_ending(lambda _, machine=machine: machine.lose_way_out(), world))  # type: ignore[misc]
-        world.agenda.after(lasts_s + back_s, unless_ending(lambda _, machine=machine: machine.mend_way_out(), world))  # type: ignore[misc]
+        world.agenda.after(gone_s, unless_ending(partial(_lose_way_out, name=name), world))
+        world.agenda.after(lasts_s + back_s, unless_ending(partial(_mend_way_out, name=name), world))
     seen_s = max(back_s for _, back_s in seen_after_s.values())
     world.agenda.after(lasts_s + seen_s, lambda: world.oracles.outside_is_gone(is_gone=False))
+
+
+def _lose_way_out(world: World, *, name: HostName) -> None:
+    """Of whichever machine has the name by then."""
+    world.machines[name].lose_way_out()
+
+
+def _mend_way_out(world: World, *, name: HostName) -> None:
+    world.machines[name].mend_way_out()
 
 
 def cut_off(world: World) -> None:
