@@ -265,8 +265,14 @@ async def _running(tmp_path: Path, lines: list[str]) -> AsyncIterator[Site]:
 
 
 def grants(lines: list[str]) -> int:
-    """How many pairs of an arbiter and a host it grants were told of."""
-    return sum(line.count("h", line.index("arbiters=")) for line in lines if "arbiters grant this host's lease" in line)
+    """How many pairs of an arbiter and a host that it grants there are: those that were told of, less those that were
+    told to be over, as on a machine that stood still for a lease.
+    """
+
+    def named(words: str) -> int:
+        return sum(line.count("h", line.index("arbiters=")) for line in lines if words in line)
+
+    return named("arbiters grant this host's lease") - named("arbiters do not grant this host's lease any more")
 
 
 def plug_in(host: Host) -> None:

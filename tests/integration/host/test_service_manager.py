@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from test_host_processes import command, controller, machine, planned, run
 
+from gapless.config import API_PORT, LINK_PORT
+
 __all__ = ["machine"]
 
 PATIENCE_S = 60.0
@@ -66,11 +68,12 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-async def test_the_server_is_ready_when_the_api_listens_and_tells_that_its_loop_turns(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        api, link = (each.getsockname()[1] for each in (one, two))
-    argv = [sys.executable, "-m", "gapless", "server", "--state-dir", str(tmp_path / "state")]
-    async with under_a_manager(tmp_path, [*argv, "--api", f":{api}", "--link", f":{link}"]) as (manager, _):
+@pytest.mark.isolated
+async def test_the_server_is_ready_when_the_api_listens_and_tells_that_its_loop_turns(machine: Path) -> None:
+    """Where nobody else could have its ports."""
+    api, link = API_PORT, LINK_PORT
+    argv = [sys.executable, "-m", "gapless", "server", "--state-dir", str(machine / "server")]
+    async with under_a_manager(machine, argv) as (manager, _):
         await manager.hears("READY=1")
         for port in (api, link):
             socket.create_connection(("127.0.0.1", port)).close()

@@ -98,6 +98,14 @@ def ip_json(*words: str, inside: str | None = None) -> list[dict[str, Any]]:
     return shown
 
 
+def forwards(port: str) -> bool:
+    """Whether a bridge passes on what comes by this port of its, and what goes there: the kernel's worker sees to that
+    a little after both ends of the port's cable were set up (net/core/link_watch.c).
+    """
+    (link,) = ip_json(f"-d link show {port}")
+    return bool(link["operstate"] == "UP" and link["linkinfo"]["info_slave_data"]["state"] == "forwarding")
+
+
 def nft(commands: str, inside: str = NAMESPACE) -> str:
     """Run the `nft` program in a namespace, as an operator would."""
     command = ["ip", "netns", "exec", inside, "nft", commands]

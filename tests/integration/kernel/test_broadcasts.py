@@ -19,6 +19,7 @@ from kernel_fixtures import (
     Tapped,
     Wires,
     arp,
+    forwards,
     ip,
     ip_json,
     router,
@@ -95,6 +96,7 @@ class Street:
         ip(f"link set beside master {bridge} up")
         ip("link set net0 up", inside="beside")
         ip("address add 203.0.113.50/24 dev net0", inside="beside")
+        wires.eventually(lambda: forwards("beside"))
         self._watched: dict[str, Tapped] = {}
 
     def watch(self) -> None:

@@ -10,7 +10,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -41,6 +40,7 @@ from gapless.model.leaf import Room
 from gapless.model.network import PortId
 from gapless.model.plan import Epoch, PlannedRouter, Revision, RouterState
 from gapless.model.router import Gateway, Router, RouterId, RouterPort
+from gapless.sentinel.beat import clock
 from gapless.sentinel.beat.announce import Announcer
 from gapless.sentinel.beat.guard import Guard
 from gapless.sentinel.beat.preparing import NUDGE_ETHERTYPE, ports_of
@@ -265,7 +265,7 @@ def test_the_guard_stands_at_taps_of_leaves_as_anywhere(street: Street, wires: W
         assert not [it for it in frames if it[6:12] == packed(port_of(guarded).mac)], "a standby says nothing"
         assert wires.reaches("outside", address(classic))
         guard.activate([tap(guarded)])
-        guard.extend(time.monotonic() + 60.0)
+        guard.extend(clock.now() + 60.0)
         assert wires.reaches("outside", address(guarded))
         guard.withdraw()
         assert not wires.reaches("outside", address(guarded))
@@ -281,7 +281,7 @@ def test_a_takeover_teaches_the_leaf_and_the_root(street: Street, wires: Wires, 
     assert announcer.is_ready(taken.id)
     with Guard() as guard:
         guard.install()
-        guard.extend(time.monotonic() + 60.0)
+        guard.extend(clock.now() + 60.0)
         street.send(request(mac, address(taken), address(taken)))  # It is active on another host.
         wires.eventually(lambda: at(mac) == ("ext0", LEAF_A.leaf_end))
         announcer.burst([taken.id], lambda: True)

@@ -10,6 +10,7 @@ from functools import partial
 from ipaddress import IPv4Address
 
 import pytest
+from lab_cables import carrying
 
 from gapless.errors import Unavailable
 from gapless.lab.machines import linux, shell
@@ -70,6 +71,7 @@ async def senders() -> AsyncIterator[Senders]:
             up = f"link set {switch.interface} up"
             await shell.ip([up], inside=["nsenter", f"--net={path_of(node)}", "--"])
             found[node, switch] = linux.in_netns(path_of(node), partial(_sender, switch.interface))
+    await carrying(*CABLES.values())
     yield found
     for sender in found.values():
         sender.close()

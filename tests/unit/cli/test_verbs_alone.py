@@ -1,18 +1,19 @@
 """What verbs of operators say where there is no controller, or where what they were given cannot be."""
 
 import http.server
-import socket
 import threading
 from pathlib import Path
 
 import pytest
 from verb_rig import Run
 
+NOBODYS_PORT = 1
+"""Of TCPMUX, which nobody runs."""
+
 
 @pytest.mark.parametrize("verb", [("status",), ("failovers",), ("failovers", "show", "edge"), ("brake", "release")])
 def test_without_a_controller_there_is_one_line_that_says_what_to_do(run: Run, verb: tuple[str, ...]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
-        api = f"http://127.0.0.1:{closed_soon.getsockname()[1]}"
+    api = f"http://127.0.0.1:{NOBODYS_PORT}"
     said = run(*verb, "--api", api)
 
     assert said.status == 1
@@ -29,9 +30,7 @@ def test_a_url_that_is_none_is_named(run: Run) -> None:
 
 
 def test_a_url_with_tls_says_that_there_is_none(run: Run) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
-        api = f"https://127.0.0.1:{closed_soon.getsockname()[1]}"
-    said = run("status", "--api", api)
+    said = run("status", "--api", f"https://127.0.0.1:{NOBODYS_PORT}")
 
     assert said.status == 1
     assert "it speaks HTTP without TLS, unless a proxy does that for it" in said.err
