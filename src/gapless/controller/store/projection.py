@@ -189,9 +189,8 @@ async def needs(session: AsyncSession, ids: Collection[RouterId] | None = None) 
         query = select(RouterRow.id, RouterRow.failover_mode, RouterRow.availability_zone_hints)
         rows = (await session.execute(_only(query, RouterRow.id, wanted))).all()
         networks = await _networks_by_router(session, wanted)
-        gateways = await _gateways_by_router(session, wanted)
         found |= {
-            RouterId(id_): _needs(RouterId(id_), FailoverMode(mode), hints, networks.get(id_, ()), gateways.get(id_))
+            RouterId(id_): _needs(RouterId(id_), FailoverMode(mode), hints, networks.get(id_, ()))
             for id_, mode, hints in rows
         }
     return found
@@ -203,51 +202,45 @@ async def needs_after(session: AsyncSession, last: str, most: int) -> dict[Route
     return await needs(session, [RouterId(each) for each in await session.scalars(query)])
 
 
-async def _networks_by_router(
-    session: AsyncSession, ids: Sequence[RouterId] | None
-) -> dict[str, list[tuple[str, str | None]]]:
-    """Type and physical network of each network that a router has a port in."""
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """A network that a router has a port in."""
+
+    type: str
+    physical_network: str | None
+    gateway: IPv4Address | None = None
+    """Of the external network: the next hop, if this row is of a subnet that has one."""
+
+
+async def _networks_by_router(session: AsyncSession, ids: Sequence[RouterId] | None) -> dict[str, list[_Reached]]:
+    """By router; the external network once for each address there, in the order of its model (`_Port`)."""
     network = (NetworkRow.network_type, NetworkRow.physical_network)
     inside = select(RouterPortRow.router_id, *network).join(RouterPortRow.port).join(PortRow.network)
-    outside = select(RouterRow.id, *network).join(RouterRow.gateway_port).join(PortRow.network)
-    found: dict[str, list[tuple[str, str | None]]] = {}
+    outside = select(RouterRow.id, *network, SubnetRow.gateway_ip).join(RouterRow.gateway_port).join(PortRow.network)
+    outside = outside.outerjoin(PortRow.addresses).outerjoin(AddressRow.subnet)
+    outside = outside.order_by(RouterRow.id, AddressRow.position, AddressRow.id)
+    found: dict[str, list[_Reached]] = {}
     for query in (_only(inside, RouterPortRow.router_id, ids), _only(outside, RouterRow.id, ids)):
-        for router_id, network_type, physical_network in await session.execute(query):
-            found.setdefault(router_id, []).append((network_type, physical_network))
-    return found
-
-
-async def _gateways_by_router(session: AsyncSession, ids: Sequence[RouterId] | None) -> dict[str, WayOut]:
-    """The next hop of each router that has one in a physical network: that which its model names, see `_Port`."""
-    query = (
-        select(RouterRow.id, NetworkRow.physical_network, SubnetRow.gateway_ip)
-        .join(RouterRow.gateway_port)
-        .join(PortRow.network)
-        .join(PortRow.addresses)
-        .join(AddressRow.subnet)
-        .where(NetworkRow.physical_network.is_not(None), SubnetRow.gateway_ip.is_not(None))
-        .order_by(RouterRow.id, AddressRow.position, AddressRow.id)
-    )
-    found: dict[str, WayOut] = {}
-    for router_id, physical_network, gateway in await session.execute(_only(query, RouterRow.id, ids)):
-        found.setdefault(router_id, WayOut(physical_network, gateway))
+        for router_id, *reached in await session.execute(query):
+            found.setdefault(router_id, []).append(_Reached(*reached))
     return found
 
 
 def _needs(
-    router_id: RouterId,
-    mode: FailoverMode,
-    hints: Iterable[str],
-    networks: Collection[tuple[str, str | None]],
-    gateway: WayOut | None,
+    router_id: RouterId, mode: FailoverMode, hints: Iterable[str], networks: Collection[_Reached]
 ) -> RouterNeeds:
+    ways = (
+        WayOut(each.physical_network, each.gateway)
+        for each in networks
+        if each.physical_network is not None and each.gateway is not None
+    )
     return RouterNeeds(
         router_id=router_id,
         mode=mode,
         availability_zone_hints=tuple(hints),
-        physical_networks=frozenset(physical for _, physical in networks if physical is not None),
-        needs_vxlan=any(network_type == NetworkType.VXLAN for network_type, _ in networks),
-        gateway=gateway,
+        physical_networks=frozenset(each.physical_network for each in networks if each.physical_network is not None),
+        needs_vxlan=any(each.type == NetworkType.VXLAN for each in networks),
+        gateway=next(ways, None),
     )
 
 
