@@ -93,4 +93,4 @@ async def test_plans_cost_the_same_few_statements_for_one_router_and_for_many(cl
         assert count.statements <= 8  # BEGIN among them
         with counted() as count:
             assert len(await cloud.read(lambda session, ids=wanted: projection.needs(session, ids))) == len(wanted)
-        assert count.statements <= 5
+        assert count.statements <= 4

@@ -16,6 +16,7 @@ from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT, DRIFT, DatagramKind, PanelVersion, Tenure
 from gapless.model.plan import Epoch, Role, Successor
 from gapless.model.router import RouterId
+from gapless.model.way import WayOut, WaysSaid
 from gapless.sentinel.beat.driver import RHYTHM_S, ROUTERS_PER_MESSAGE
 from gapless.sentinel.beat.hands import ROUTERS_AT_ONCE
 from gapless.sentinel.beat.haste import ANNOUNCED_WITHIN_S, CLAIM_LEASES
@@ -37,7 +38,7 @@ def test_every_host_begins_with_nothing_and_comes_to_hold_its_lease() -> None:
     for host in net.hosts.values():
         assert host.guard.until > net.now
         assert host.level == wire.Level(
-            tenure=Incarnation(1), settled=0, panel=panel().panel, takeovers=0, reborn=Incarnation(1)
+            tenure=Incarnation(1), settled=0, panel=panel().panel, takeovers=0, reborn=Incarnation(1), ways=WaysSaid()
         )
 
 
@@ -45,7 +46,9 @@ def test_a_host_that_never_heard_of_arbiters_waits_until_a_plan_names_them(net: 
     host = net.hosts[NAMES[0]]
     net.begin(host)
     net.run()
-    assert host.level == wire.Level(tenure=Incarnation(0), settled=0, panel=None, reborn=Incarnation(2))
+    assert host.level == wire.Level(
+        tenure=Incarnation(0), settled=0, panel=None, reborn=Incarnation(2), ways=WaysSaid()
+    )
     net.tell(host, plan_part([], 1, 0, last=True, whole=True, panel=panel()))
     net.holds()
 
@@ -214,9 +217,10 @@ def test_an_uplink_that_is_lost_is_told_and_gateways_are_watched(net: Net) -> No
     first.uplinks.missing = frozenset({gateway})
     net.run(0.2)
     assert first.level.trouble == "eth2 203.0.113.1"
+    assert first.level.ways == WaysSaid(lost=(WayOut("external", gateway[1]),))
     first.uplinks.missing = frozenset()
     net.run(0.2)
-    assert first.level.trouble == ""
+    assert (first.level.trouble, first.level.ways) == ("", WaysSaid())
 
 
 def test_a_beat_that_starts_while_its_uplink_is_down_says_so_and_holds_its_lease(net: Net) -> None:

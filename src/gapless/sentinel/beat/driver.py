@@ -43,6 +43,8 @@ from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Datagram, LeaseTiming
 from gapless.model.plan import Epoch, Forwarding, PanelPlan, Takeover
 from gapless.model.router import RouterId
+from gapless.model.way import WaysSaid
+from gapless.sentinel import waysout
 from gapless.sentinel.beat import clockrate, words
 from gapless.sentinel.beat.hands import Announcing, Guarding, Hands, KernelEffect
 from gapless.sentinel.beat.haste import Haste
@@ -117,6 +119,8 @@ class Driver:
         self._told_open: dict[RouterId, Epoch] = {}
         self._uplinks = uplinks
         self._ways = Ways()
+        self._ways_said: WaysSaid | None = None
+        """The same for the controller; None: it has not looked yet."""
         self._ways_used: frozenset[Way] = frozenset()
         """While some are lost: those that open routers use."""
         self._networks = dict(zip(begin.uplinks, begin.networks, strict=False))
@@ -219,6 +223,8 @@ class Driver:
     def _look_at_uplinks(self, now: float) -> None:
         found, before = self._uplinks.look(now), self._ways
         used = self._hands.ways_used() & found.watched if found.lost else frozenset()
+        if self._ways_said is None or found != before:
+            self._ways_said = waysout.said(self._networks, lost=found.lost, unsure=found.unsure)
         if (found, used) == (before, self._ways_used):
             return
         self._ways, self._ways_used = found, used
@@ -452,6 +458,7 @@ class Driver:
             panel=self._beat.panel,
             takeovers=self._takeovers,
             trouble=self._ways.trouble,
+            ways=self._ways_said,
             is_taking_over=self._haste.is_on(self._now, unannounced=bool(self._unannounced)),
             reborn=self._beat.reborn,
         )
