@@ -27,6 +27,8 @@ TAKEN_OVER = Expected(gap=Gap.TAKEOVER, moves=Moves.STRUCK)
 RESCHEDULED = Expected(gap=Gap.RESCHEDULE, moves=Moves.STRUCK)
 STAYS = Expected(gap=Gap.LASTS, moves=Moves.NONE)
 """Nobody sees a reason to move anything."""
+LEAVES_LATER = Expected(gap=Gap.LASTS)
+"""What lasts for more than some seconds may be left by routers that others can have."""
 
 
 class Reach(Enum):

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
-from gapless.lab.faults.base import HARMLESS, NOTHING, STAYS, TAKEN_OVER, Fault, Lasting, Reach, in_mode
+from gapless.lab.faults.base import HARMLESS, LEAVES_LATER, NOTHING, STAYS, TAKEN_OVER, Fault, Lasting, Reach, in_mode
 from gapless.lab.findings.expect import Expected, Gap, Moves
 from gapless.lab.lab import Lab
 from gapless.lab.machines import layout, wiring
@@ -85,7 +85,7 @@ class UplinkLost(_Link):
 
     name: ClassVar[str] = "uplink-lost"
     summary = "a host's external uplink is cut"
-    expected = in_mode(reschedule=STAYS, standby=TAKEN_OVER)
+    expected = in_mode(reschedule=LEAVES_LATER, standby=TAKEN_OVER)
 
     @staticmethod
     def cable_of(place: Place) -> Cable:
@@ -145,7 +145,7 @@ class GatewayLost(_OneWay):
 
     name = "gateway-lost"
     summary = "a host hears nothing from the external network, and its carrier stays"
-    expected = in_mode(reschedule=STAYS, standby=TAKEN_OVER)
+    expected = in_mode(reschedule=LEAVES_LATER, standby=TAKEN_OVER)
     direction = Direction.IN
 
     @staticmethod
