@@ -21,10 +21,13 @@ class WayOut:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaysSaid:
     """What a host says of the ways out that it looks at: those of its uplinks, and of the guarded routers in its plan.
-    Of the others that it looks at it knows that they are there.
+    A carrier that it does not name is there. Of a gateway that it does not name nothing is known: it looks at none that
+    no router of its own uses.
     """
 
     lost: tuple[WayOut, ...] = ()
     """There once, and not any more. A carrier's loss takes the gateways behind it, which need not be named."""
     unsure: tuple[WayOut, ...] = ()
     """Never seen so far, in this life of its beat: a gateway that did not answer, an interface that nobody set up."""
+    there: tuple[WayOut, ...] = ()
+    """Gateways that answer."""

@@ -6,15 +6,17 @@ from ipaddress import IPv4Address
 from gapless.model.way import WayOut, WaysSaid
 
 NAMED_MOST = 500
-"""A message of so many is some tens of KiB. Beyond that nobody is helped by names: routers stay that might move."""
+"""Of each kind. A message of so many is some tens of KiB. Of gateways beyond that nothing is known, so routers stay
+that might move."""
 
 Found = Collection[tuple[str, IPv4Address | None]]
 """(interface, None) is a carrier, (interface, address) a gateway behind it."""
 
 
-def said(networks: Mapping[str, str], *, lost: Found, unsure: Found) -> WaysSaid:
+def said(networks: Mapping[str, str], *, watched: Found, lost: Found, unsure: Found) -> WaysSaid:
     """By the names that all hosts use; `networks`: the physical network of each interface."""
-    return WaysSaid(lost=_named(networks, lost), unsure=_named(networks, unsure))
+    answering = {way for way in watched if way[1] is not None} - {*lost, *unsure}
+    return WaysSaid(lost=_named(networks, lost), unsure=_named(networks, unsure), there=_named(networks, answering))
 
 
 def _named(networks: Mapping[str, str], found: Found) -> tuple[WayOut, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf
 
+from gapless.core.events import RouterNeeds
 from gapless.core.ledger.agents import AgentRecord
 from gapless.core.ledger.guards import GuardRecord
 from gapless.core.ledger.leases import LeaseRecord
@@ -25,6 +26,7 @@ from gapless.core.ledger.ways import WaysRecord
 from gapless.model.host import AgentState, HostFacts, HostName
 from gapless.model.lease import Tenure
 from gapless.model.router import RouterId
+from gapless.model.way import WayOut
 
 DRAINS_AT_ONCE = 4
 """Routers that may be on their way from one host out of service, if nobody said otherwise; an agent builds about as
@@ -32,9 +34,9 @@ many in parallel."""
 
 
 STOPPING_AT_ONCE = 16
-"""The same of a host that is about to stop, or has lost a way out: it waits for seconds, or its routers are dark, and
-standbys have what comes to them built. The more at once, the longer each is dark, and the sooner all have left (ADR 19
-has the figures).
+"""The same of a host that is about to stop, or of routers whose way out it has lost: it waits for seconds, or they are
+dark, and standbys have what comes to them built. The more at once, the longer each is dark, and the sooner all have
+left (ADR 19 has the figures).
 """
 
 
@@ -103,8 +105,7 @@ class Host:
     @property
     def pace(self) -> int:
         """How many routers may be on their way from here at a time."""
-        is_dark_soon = self.is_stopping or bool(self.ways.lost)
-        return max(self.drains_at_once, STOPPING_AT_ONCE) if is_dark_soon else self.drains_at_once
+        return max(self.drains_at_once, STOPPING_AT_ONCE) if self.is_stopping else self.drains_at_once
 
     @property
     def load(self) -> int:
@@ -215,6 +216,7 @@ class Fleet:
         """Hosts whose plan, or a router in it, changed since this was last emptied; the first reason of each."""
         self.changed_standings: set[HostName] = set()
         """Hosts whose standing may have changed since this was last emptied."""
+        self._lacking: dict[frozenset[WayOut], frozenset[HostName]] = {}
 
     def __iter__(self) -> Iterator[Host]:
         return iter(self._hosts.values())
@@ -235,6 +237,19 @@ class Fleet:
         if (host := self._hosts.pop(name, None)) is not None:
             self._forgotten_version = max(self._forgotten_version, host.plan.version)
         return host
+
+    def lacking(self, needs: RouterNeeds, now: float) -> frozenset[HostName]:
+        """Hosts that are not known to have all the ways out that a router uses. To find that out is to look at every
+        host, so it is done once, for all routers that use the same, until `looks_begin`.
+        """
+        if (found := self._lacking.get(needs.ways)) is None:
+            found = frozenset(host.name for host in self if not host.ways.has(needs, now))
+            self._lacking[needs.ways] = found
+        return found
+
+    def looks_begin(self) -> None:
+        """Something may have become otherwise since routers were last looked at."""
+        self._lacking.clear()
 
     def plan(self, name: HostName, router_id: RouterId, duty: Duty, *, reason: str, unsent: bool) -> bool:
         """The host has this duty; false if it had it before, or is not known."""

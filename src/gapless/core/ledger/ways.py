@@ -3,7 +3,8 @@
 The rule: a word counts once it has stood for `SETTLED_S`. Hosts find out at different times that the same gateway is
 silent, or answers again (`edge.uplinks`), and their reports take their time: until they would agree, a difference
 between two of them says nothing. Only what a host said in this connection counts. One that says nothing of its ways,
-such as one of an older release, or one whose beat has just begun, has lost none and is known to have none.
+such as one of an older release, or one whose beat has just begun, has lost none and is known to have none. Nor is a
+host known to have a gateway that it does not look at, as no router of its own uses it.
 
 A way that was lost again and again has to be there for longer before anything moves to it: twice as long with each
 loss, up to `MOST_S`, until it was there for `FORGOTTEN_S` (as in route-flap damping, RFC 2439). So between two hosts
@@ -54,12 +55,15 @@ class WaysRecord:
     lost: dict[WayOut, float] = field(default_factory=dict)
     """What it has lost, and since when it says so."""
     unsure: frozenset[WayOut] = frozenset()
+    there: frozenset[WayOut] = frozenset()
+    """The gateways that answer it; carriers are there unless it says otherwise."""
     _ways: dict[WayOut, _Way] = field(default_factory=dict)
     _settles_at: float = inf
 
     def forget(self) -> None:
         """A connection is over, or another begins: what was said does not count any more."""
-        self.known_since, self.lost, self.unsure, self._settles_at = None, {}, frozenset(), inf
+        self.known_since, self.lost, self._settles_at = None, {}, inf
+        self.unsure = self.there = frozenset()
 
     def heard(self, said: WaysSaid | None, now: float) -> bool:
         """It says how its ways are, or that it does not know; whether that is news."""
@@ -67,8 +71,11 @@ class WaysRecord:
             is_news = self.known_since is not None
             self.forget()
             return is_news
-        lost, unsure = frozenset(said.lost), frozenset(said.unsure) - frozenset(said.lost)
-        if self.known_since is not None and lost == self.lost.keys() and unsure == self.unsure:
+        lost = frozenset(said.lost)
+        unsure = frozenset(said.unsure) - lost
+        there = frozenset(said.there) - lost - unsure
+        is_same = lost == self.lost.keys() and unsure == self.unsure and there == self.there
+        if self.known_since is not None and is_same:
             return False
         begins = self.known_since is None
         if begins:
@@ -76,12 +83,13 @@ class WaysRecord:
         for way in lost - self.lost.keys():
             self._lose(way, now)
         missing = lost | unsure
-        for way in missing | self._ways.keys():
-            known = self._ways.setdefault(way, _Way(is_there=True, since=now))
-            if begins or known.is_there is (way in missing):
-                known.becomes(is_there=way not in missing, now=now)
-        self.lost, self.unsure = {way: self.lost.get(way, now) for way in lost}, unsure
-        self._forget(now)
+        for way in missing | there | self._ways.keys():
+            is_there = way in there if way.gateway is not None else way not in missing
+            known = self._ways.setdefault(way, _Way(is_there=not is_there, since=now))
+            if begins or known.is_there is not is_there:
+                known.becomes(is_there=is_there, now=now)
+        self.lost, self.unsure, self.there = {way: self.lost.get(way, now) for way in lost}, unsure, there
+        self._forget(missing, now)
         self._settles_at = self._next_settling(now)
         return True
 
@@ -111,10 +119,16 @@ class WaysRecord:
 
     def has(self, needs: RouterNeeds, now: float) -> bool:
         """Whether all the ways that a router uses are there, by the host's word, for long enough to move to them."""
+        return all(self.has_way(way, now) for way in needs.ways)
+
+    def has_way(self, way: WayOut, now: float) -> bool:
+        """The same of one."""
         if self.known_since is None or now - self.known_since < SETTLED_S:
             return False
-        known = (self._ways[way] for way in needs.ways if way in self._ways)
-        return all(way.is_there and now - way.since >= way.proven_after_s for way in known)
+        if way.gateway is not None and way not in self.there:
+            return False
+        known = self._ways.get(way)
+        return known is None or (known.is_there and now - known.since >= known.proven_after_s)
 
     def is_left(self, now: float) -> bool:
         """Whether it has lost a way for so long that routers leave, if they can."""
@@ -125,9 +139,13 @@ class WaysRecord:
         if known.is_there:  # Else it is only said once more, in another connection.
             known.losses = 1 if now - known.since >= FORGOTTEN_S else known.losses + 1
 
-    def _forget(self, now: float) -> None:
-        """What has been there for long is as any other way."""
-        gone = [name for name, way in self._ways.items() if way.is_there and now - way.since >= FORGOTTEN_S]
+    def _forget(self, missing: frozenset[WayOut], now: float) -> None:
+        """What has been there for long is as any other way, and what the host has not looked at for as long."""
+        gone = [
+            name
+            for name, way in self._ways.items()
+            if now - way.since >= FORGOTTEN_S and (way.is_there or name not in missing)
+        ]
         for name in gone:
             del self._ways[name]
 

@@ -245,6 +245,7 @@ class Planner:
     def _settle(self) -> None:
         """See what every router wishes about which something changed, and grant it where that is possible."""
         beliefs = self._beliefs()
+        self._ledger.fleet.looks_begin()
         wishes: list[tuple[int, RouterRecord, Wish]] = []
         for router in self._ledger.take_unsettled():
             if router.asked is not None:
@@ -295,7 +296,7 @@ class Planner:
         if (retry_at := router.store.waits_until("bind", self._ledger.now)) is not None:
             self._ledger.looks.later(router.id, retry_at)  # `Binding.failed` has said why.
             return
-        if wish.kind is MoveKind.DRAIN and home is not None and (turn := waits_for_its_turn(home)):
+        if wish.kind is MoveKind.DRAIN and home is not None and (turn := waits_for_its_turn(home, pace=wish.pace)):
             self._ledger.explain(router, turn)
             return
         placement = self._choose(router, wish, placing)

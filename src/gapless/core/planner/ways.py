@@ -16,7 +16,7 @@ While the brake is engaged the controller doubts what it hears, and nothing move
 The invariant: this is a reason like others to leave a host. Who may be active is the guards' and the ledger's.
 """
 
-from gapless.core.ledger.fleet import Host
+from gapless.core.ledger.fleet import STOPPING_AT_ONCE, Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.moves import AssignmentState
 from gapless.core.ledger.routers import RouterRecord
@@ -31,7 +31,7 @@ from gapless.model.router import FailoverMode
 from gapless.model.way import WayOut
 
 AGAIN_S = 10.0
-"""How often a router that should leave, and cannot, is looked at without any reason."""
+"""How often a router that should leave, and cannot for the moment, is looked at without any reason."""
 
 
 def judge(ledger: Ledger) -> None:
@@ -42,8 +42,10 @@ def judge(ledger: Ledger) -> None:
     for host in settled:
         ledger.fleet.changed_standings.add(host.name)
         ledger.looks.at(*host.concerned)
+    missed = {way for host in ledger.fleet for way in host.ways.lost}
+    there = {way for way in missed if any(host.ways.has_way(way, ledger.now) for host in settled)}
     for host in ledger.fleet:  # Classic routers go to any host, and do not know which.
-        if host.ways.is_left(ledger.now):
+        if there & host.ways.lost.keys() and host.ways.is_left(ledger.now):
             ledger.looks.at(*host.bound)
 
 
@@ -51,8 +53,15 @@ def lost(ledger: Ledger, router: RouterRecord, home: Host, beliefs: Beliefs) -> 
     """Which ways the router lacks on its host, for so long that it should leave; none if it need not."""
     if router.needs.mode is FailoverMode.OFF or not (ways := home.ways.lost_for_long(router.needs, ledger.now)):
         return []
-    ledger.looks.later(router.id, ledger.now + AGAIN_S)
+    if _somebody_has_them(ledger, router):  # Else `judge` looks at it as soon as somebody has.
+        ledger.looks.later(router.id, ledger.now + AGAIN_S)
     return [] if beliefs.braked else ways
+
+
+def _somebody_has_them(ledger: Ledger, router: RouterRecord) -> bool:
+    """Whether any host is known to have all the ways out that the router uses."""
+    lacking = ledger.fleet.lacking(router.needs, ledger.now)
+    return any(host.name not in lacking for host in ledger.fleet)
 
 
 def of_guarded(
@@ -66,7 +75,7 @@ def of_guarded(
         return rights.keep(router, home, beliefs)
     if right is None:
         return _choose(ledger, rights, router, home, ways, beliefs)
-    turn = "" if router.id in home.drains else waits_for_its_turn(home, why)
+    turn = "" if router.id in home.drains else waits_for_its_turn(home, why, _pace(home))
     return Stay(reason=turn) if turn else right
 
 
@@ -91,6 +100,9 @@ def _choose(
     ledger: Ledger, rights: Rights, router: RouterRecord, home: Host, ways: list[WayOut], beliefs: Beliefs
 ) -> Stay | None:
     """No standby is known to have what its host lacks: one that is becomes the last of them, or instead of the last."""
+    if _somebody_has_them(ledger, router) and not ledger.looks.take_turn():
+        ledger.looks.wait_for_a_turn(router.id)
+        return Stay(reason=f"{has_lost(home, ways)}; a host that has it is looked for when it is its turn")
     if not (hosts := _candidates(ledger, router, home)):
         kept = rights.keep(router, home, beliefs)
         return kept if kept is None else stays(home, ways, kept)
@@ -104,10 +116,11 @@ def _choose(
 
 def _candidates(ledger: Ledger, router: RouterRecord, home: Host) -> list[Host]:
     """Hosts that do not stand by for it, could, and have its ways; who carries least comes first."""
+    lacking = ledger.fleet.lacking(router.needs, ledger.now)
+    having = [host for host in ledger.fleet if host.name not in lacking]
     avoid, right_of = router.hosts.waiting(ledger.now), router.succession.right_of
-    others = [host for host in ledger.fleet if host is not home and right_of(host.name) is None]
-    having = [host for host in others if host.ways.has(router.needs, ledger.now)]
-    able = (host for host in having if not objection(host, router.needs, avoid))
+    others = [host for host in having if host is not home and right_of(host.name) is None]
+    able = (host for host in others if not objection(host, router.needs, avoid))
     return sorted(able, key=lambda host: (host.loads, host.name))
 
 
@@ -119,7 +132,13 @@ def wish(router: RouterRecord, home: Host, ways: list[WayOut], without: frozense
         reason=f"Router {router.id} leaves {home.name}, which has lost its way out: {what}",
         reason_unmet=f"{home.name} has lost its way out ({what}), and no other host can take it",
         without=without,
+        pace=_pace(home),
     )
+
+
+def _pace(home: Host) -> int:
+    """How many routers may be on their way from here at a time."""
+    return max(home.pace, STOPPING_AT_ONCE)
 
 
 def of_classic(ledger: Ledger, router: RouterRecord, stay: Stay, beliefs: Beliefs) -> Wish | Stay:
@@ -131,9 +150,11 @@ def of_classic(ledger: Ledger, router: RouterRecord, stay: Stay, beliefs: Belief
         return stay
     if why := hindrance(router, home):
         return Stay(reason=f"{has_lost(home, ways)}, but that host {why}, so it stays")
-    if turn := waits_for_its_turn(home, has_lost(home, ways)):
+    if not _somebody_has_them(ledger, router):
+        return stays(home, ways, stay)
+    if turn := waits_for_its_turn(home, has_lost(home, ways), _pace(home)):
         return Stay(reason=turn)
-    without = frozenset(host.name for host in ledger.fleet if not host.ways.has(router.needs, ledger.now))
+    without = ledger.fleet.lacking(router.needs, ledger.now)
     avoid = without | router.hosts.waiting(ledger.now).keys()
     if all(host is home or host.name in without or objection(host, router.needs, avoid) for host in ledger.fleet):
         return stays(home, ways, stay)

@@ -60,6 +60,8 @@ class Wish:
     """It runs nowhere: a host that failed with it a short while ago is better than none."""
     without: frozenset[HostName] = frozenset()
     """Hosts that would not help it."""
+    pace: int = 0
+    """How many may be on their way from its host at a time; 0: as from any host that is left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,12 +218,15 @@ def _why_damped(router: RouterRecord, home: Host, damping: Damping, beliefs: Bel
     return f"{failing(router)} and goes on trying; {what}"
 
 
-def waits_for_its_turn(home: Host, why: str = "") -> str:
-    """Why a router may not leave a host yet that is left (for a reason of its own: `why`, a sentence); "" if it may."""
-    if len(home.drains) < home.pace:
+def waits_for_its_turn(home: Host, why: str = "", pace: int = 0) -> str:
+    """Why a router may not leave a host yet that is left (for a reason of its own: `why`, a sentence); "" if it may.
+    `pace`: how many leave it at a time; 0: as many as leave it otherwise.
+    """
+    at_once = pace or home.pace
+    if len(home.drains) < at_once:
         return ""
-    are = "router leaves" if home.pace == 1 else "routers leave"
-    return f"{why or f'{home.name} {why_left(home)}'}; {home.pace} {are} it at a time"
+    are = "router leaves" if at_once == 1 else "routers leave"
+    return f"{why or f'{home.name} {why_left(home)}'}; {at_once} {are} it at a time"
 
 
 def _drain(router: RouterRecord, home: Host) -> Wish | Stay:

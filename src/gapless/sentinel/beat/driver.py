@@ -224,7 +224,7 @@ class Driver:
         found, before = self._uplinks.look(now), self._ways
         used = self._hands.ways_used() & found.watched if found.lost else frozenset()
         if self._ways_said is None or found != before:
-            self._ways_said = waysout.said(self._networks, lost=found.lost, unsure=found.unsure)
+            self._ways_said = waysout.said(self._networks, watched=found.watched, lost=found.lost, unsure=found.unsure)
         if (found, used) == (before, self._ways_used):
             return
         self._ways, self._ways_used = found, used

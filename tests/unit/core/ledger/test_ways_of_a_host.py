@@ -73,6 +73,39 @@ def test_what_cannot_be_vouched_for_is_neither_lost_nor_there() -> None:
     assert ways.has(USES, 100.0 + SETTLED_S)
 
 
+THROUGH_GATEWAY = needs("external", gateway=GATEWAY)
+
+
+def test_a_gateway_that_nobody_speaks_of_is_not_there_and_one_that_answers_is_after_a_while() -> None:
+    ways = WaysRecord()
+    ways.heard(WELL, 0.0)
+    assert not ways.has(THROUGH_GATEWAY, 1000.0)
+    ways.heard(WaysSaid(there=(GATEWAY,)), 1000.0)
+    assert not ways.has(THROUGH_GATEWAY, 1000.0 + SETTLED_S - 0.1)
+    assert ways.has(THROUGH_GATEWAY, 1000.0 + SETTLED_S)
+    ways.heard(WELL, 2000.0)
+    assert not ways.has(THROUGH_GATEWAY, 3000.0), "it is not looked at any more"
+    ways.heard(WaysSaid(there=(GATEWAY,)), 3000.0)
+    assert not ways.has(THROUGH_GATEWAY, 3000.0 + SETTLED_S - 0.1)
+
+
+def test_a_gateway_that_answers_for_hours_is_there_and_one_that_is_not_looked_at_is_forgotten() -> None:
+    ways = WaysRecord()
+    ways.heard(WaysSaid(there=(GATEWAY,)), 0.0)
+    another = WayOut("external", IPv4Address("203.0.113.129"))
+    ways.heard(WaysSaid(there=(GATEWAY, another)), 3 * FORGOTTEN_S)
+    assert ways.has(THROUGH_GATEWAY, 3 * FORGOTTEN_S + SETTLED_S)
+    for hour in range(4, 1000):
+        seen = WayOut("external", IPv4Address("203.0.113.0") + hour)
+        ways.heard(WaysSaid(there=(seen,)), hour * 2 * FORGOTTEN_S)
+    assert size_of(ways) < 20
+
+
+def size_of(ways: WaysRecord) -> int:
+    """How many ways out it holds, by any name."""
+    return sum(len(getattr(ways, name)) for name in ("lost", "unsure", "there", "_ways"))
+
+
 def test_nothing_of_an_earlier_connection_counts() -> None:
     ways = WaysRecord()
     ways.heard(LOST, 0.0)

@@ -9,8 +9,8 @@ from planner_rig import ACTIVE, REMOVED, facts, needs
 from standby_rig import StandbyRig
 
 from gapless.core.effects import Bind, EngageBrake, ReportHost
-from gapless.core.events import HostDisconnected, RouterWanted
-from gapless.core.ledger.ways import SETTLED_S
+from gapless.core.events import DrainPaced, HostDisconnected, RouterNeeds, RouterWanted
+from gapless.core.ledger.ways import SETTLED_S, WaysRecord
 from gapless.model.host import HostFacts, HostName
 from gapless.model.plan import MoveKind
 from gapless.model.router import FailoverMode
@@ -143,12 +143,90 @@ def test_another_gateway_of_the_same_network_is_another_way() -> None:
     rig.protect("r2", physical_networks=OUTSIDE, gateway=there)
     rig.settle("h1")
     rig.join(plugged("h2"))
-    rig.say_ways("h2")
+    rig.ways["h2"] = WaysSaid(there=(lost, there))
     settle(rig, 20)
     rig.forget()
-    rig.ways["h1"] = WaysSaid(lost=(lost,))
+    rig.ways["h1"] = WaysSaid(lost=(lost,), there=(there,))
     settle(rig, 30)
     assert moves(rig) == [("r1", "h1", "h2")]
+
+
+GATEWAY = WayOut("external", IPv4Address("203.0.113.1"))
+
+
+def test_a_gateway_that_is_silent_for_all_moves_nothing_though_some_hosts_do_not_look_at_it() -> None:
+    """A host looks at the gateways of its own routers, from when it has one until it has none."""
+    rig = fleet(*ALL)
+    rig.protect("r1", physical_networks=OUTSIDE, gateway=GATEWAY)
+    settle(rig, 10)
+    rig.forget()
+    had_it = {rig.host("r1"), *(host for host, _ in rig.standbys_of("r1"))}
+    course = []
+    for _ in range(60):
+        standbys = [host for host, _ in rig.standbys_of("r1")]
+        for host in ALL:
+            looks = host in {rig.host("r1"), *standbys}
+            silent = WaysSaid(lost=(GATEWAY,)) if host in had_it else WaysSaid(unsure=(GATEWAY,))
+            rig.ways[host] = silent if looks else WaysSaid()
+        settle(rig, 2)
+        course.append(standbys)
+    assert not moves(rig)
+    assert all(before == after for before, after in pairwise(course[5:])), course
+
+
+def test_a_classic_router_does_not_go_where_nobody_looks_at_its_gateway() -> None:
+    rig = fleet("h1", "h2")
+    rig.store.needs[needs("c1").router_id] = asked = needs("c1", physical_networks=OUTSIDE, gateway=GATEWAY)
+    rig.handle(RouterWanted(id="classic", needs=asked))
+    settle(rig, 5)
+    home = rig.host("c1")
+    (other,) = {"h1", "h2"} - {home}
+    rig.forget()
+    rig.ways[home] = WaysSaid(lost=(GATEWAY,))
+    settle(rig, 60)
+    assert not moves(rig)
+    rig.ways[other] = WaysSaid(there=(GATEWAY,))
+    settle(rig, 20)
+    assert moves(rig) == [("c1", home, other)], "where it is known to answer it goes"
+
+
+def test_a_lost_way_hastens_only_the_routers_that_use_it() -> None:
+    """An operator says how many of the others leave at a time."""
+    rig = fleet("h1")
+    rig.want(*(needs(f"c{number}", physical_networks=OUTSIDE) for number in range(10)))
+    settle(rig, 2)
+    rig.join(plugged("h2"))
+    rig.ways |= {"h1": WaysSaid(lost=(GATEWAY,)), "h2": WaysSaid(there=(GATEWAY,))}
+    settle(rig, 20)
+    rig.forget()
+    rig.handle(DrainPaced(id="pace", host=HostName("h1"), at_once=2))
+    rig.set_admin_up("h1", admin_up=False)
+    assert len(moves(rig)) == 2
+    assert rig.reason("c9") == "h1 is taken out of service; 2 routers leave it at a time"
+
+
+def test_what_all_have_lost_costs_no_look_at_every_host_for_every_router(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts, routers = [f"h{number}" for number in range(12)], 60
+    rig = fleet(*hosts)
+    rig.protect(*(f"r{number}" for number in range(routers)), physical_networks=OUTSIDE)
+    settle(rig, 30)
+    assert sum(len(rig.standbys_of(f"r{number}")) for number in range(routers)) == routers
+    asked, has = [], WaysRecord.has
+
+    def counted(self: WaysRecord, needs: RouterNeeds, now: float) -> bool:
+        asked.append(now)
+        return has(self, needs, now)
+
+    monkeypatch.setattr(WaysRecord, "has", counted)
+    rig.forget()
+    rig.say_ways(*hosts, lost="external")
+    rig.pass_time(SETTLED_S + 1, heard=hosts)
+    assert not moves(rig)
+    assert 0 < len(asked) < routers * len(hosts)
+    asked.clear()
+    for _ in range(60):
+        rig.pass_time(1, heard=hosts)
+    assert len(asked) < 2 * routers * len(hosts), "one look at each host for each router, and a few more"
 
 
 def test_a_first_standby_that_lacks_the_way_is_passed_over() -> None:
