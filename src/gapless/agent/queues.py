@@ -3,10 +3,11 @@
 The rule: traffic waits for routers that this host forwards for, so these go first, whatever is to be done with them,
 and standbys after them; but one standby follows each `IN_A_ROW` of the others, so that a storm that does not end
 starves nobody. Among either, what drifted and what a plan asks for take turns, so that neither a storm of hints nor a
-large plan holds the other up. A repair that failed and whose time has come goes before those that were not tried yet:
-there are few tries until it is given up and moves, and for that nobody waits for what else broke. A build that failed
-comes with the others that this host forwards for, or after all else. Otherwise the queues keep the order in which
-routers were asked for.
+large plan holds the other up. A repair that failed and whose time has come goes before those that were not tried yet
+while the router is not given up: that takes few tries, and then it moves, for which nobody waits for what else broke.
+Once it is given up there is no end of its tries, and it takes its turn with all that drifted. A build that failed comes
+with the others that this host forwards for, or after all else. Otherwise the queues keep the order in which routers
+were asked for.
 
 Removals are a queue of their own, since `agent.worklist` has them come before all else but repairs of what forwards, or
 wait.
@@ -42,7 +43,7 @@ class _Lane:
     """Those that this host forwards for, or the others."""
 
     tried: dict[RouterId, None] = field(default_factory=dict)
-    """Could not be repaired, and to be tried again now."""
+    """Could not be repaired, is not given up for that yet, and is to be tried again now."""
     drifted: dict[RouterId, None] = field(default_factory=dict)
     planned: dict[RouterId, None] = field(default_factory=dict)
     """Asked for by a plan."""
@@ -57,7 +58,7 @@ class _Lane:
         return (self.tried, *in_turn, self.again)
 
     def next(self, start: Start, may: May) -> Job | None:
-        """Of what could not be repaired; of what drifted and what is new, one each; then of what could not be built."""
+        """Of what is mended soon or given up; of what drifted and what is new, one each; of what could not be built."""
         for queue in self.queues:
             if (job := self.first(queue, start, may)) is not None:
                 if queue is not self.tried:
@@ -98,7 +99,8 @@ class _Timer:
     why: Why
     forwards: bool
     """This host forwards for it."""
-    has_failed: bool = False
+    is_urgent: bool = False
+    """A repair that failed, of a router that is given up after a few more."""
 
 
 class Queues:
@@ -169,9 +171,13 @@ class Queues:
         """It may have drifted, and is to be left alone until then. A time that it waits for already stays."""
         self._timers.setdefault(router_id, _Timer(at=at, why=Why.DRIFT, forwards=forwards))
 
-    def again_at(self, router_id: RouterId, at: float, why: Why, *, forwards: bool = False) -> None:
-        """It failed, and is tried again then, for whatever it was tried."""
-        self._timers[router_id] = _Timer(at=at, why=why, forwards=forwards, has_failed=True)
+    def again_at(
+        self, router_id: RouterId, at: float, why: Why, *, forwards: bool = False, is_urgent: bool = False
+    ) -> None:
+        """It failed, and is tried again then, for whatever it was tried. `is_urgent`: a repair that is one of the few
+        until the router is given up.
+        """
+        self._timers[router_id] = _Timer(at=at, why=why, forwards=forwards, is_urgent=is_urgent)
 
     def _lane(self, forwards: bool) -> _Lane:
         return self._forwarding if forwards else self._others
@@ -202,7 +208,7 @@ class Queues:
         """What has waited for its time waits for its turn."""
         for router_id in [each for each, timer in self._timers.items() if timer.at <= now]:
             timer = self._timers.pop(router_id)
-            if timer.why is Why.DRIFT and timer.has_failed:
+            if timer.why is Why.DRIFT and timer.is_urgent:
                 self._lane(timer.forwards).tried[router_id] = None
             elif timer.why is Why.DRIFT:
                 self.drift(router_id, forwards=timer.forwards)

@@ -13,7 +13,8 @@ is begun which traffic waits for: an opened router that is not built, and repair
 
 Rule 5: a router that forwards is not given up for one failure: FAILED makes the controller move it, which costs a gap,
 while most failures pass. It stays what it was said to be for `PATIENT_TRIES` tries more, which wait for no other repair
-(`agent.queues`), so that it moves within a second, however many broke with it. A first build that fails is told at
+(`agent.queues`), so that it moves within a second, however many broke with it; given up, it is tried again when the
+turn is its own, and holds up nobody. A first build that fails is told at
 once: nobody forwards for that router.
 
 Rule 6: a hint that was heard before a router's last look began is answered (`hint`). Looks at one router that hints ask
@@ -309,9 +310,10 @@ class Worklist:
 
     def _fail(self, entry: Entry, reason: str, why: Why, now: float) -> None:
         wait_s = entry.tries.after()
-        self._queues.again_at(entry.id, now + wait_s, why, forwards=self._forwards(entry))
+        is_patient = entry.wanted is not None and entry.tries_left > 0
+        self._queues.again_at(entry.id, now + wait_s, why, forwards=self._forwards(entry), is_urgent=is_patient)
         self._turns.leave(entry.id)
-        if entry.wanted is not None and entry.tries_left:
+        if is_patient:
             entry.tries_left -= 1
             text = f"router could not be brought to its plan; it is not given up, trying again in {wait_s:g} s"
             self._told.amend(entry.id, entry.epoch, ailment=f"it could not be repaired yet: {reason}")

@@ -73,20 +73,22 @@ def test_repairs_of_what_forwards_here_overtake_those_of_standbys_and_their_buil
     desk.queues.drift(A)
     desk.queues.plan(B)
     desk.queues.drift_at(C, 5.0, forwards=True)
-    desk.queues.again_at(D, 5.0, Why.DRIFT, forwards=True)
+    desk.queues.again_at(D, 5.0, Why.DRIFT, forwards=True, is_urgent=True)
     desk.queues.ripen(5.0)
     assert desk.work_off() == ["drift d", "drift c", "drift a", "plan b"]
 
 
-def test_a_repair_that_failed_goes_before_those_that_were_not_tried_and_a_build_does_not() -> None:
+def test_a_repair_that_failed_goes_before_those_that_were_not_tried_until_it_is_given_up_and_a_build_does_not() -> None:
     desk = Desk()
     for router_id in (A, B):
         desk.queues.drift(router_id, forwards=True)
     desk.queues.again_at(C, 5.0, Why.PLAN, forwards=True)
-    desk.queues.again_at(D, 5.0, Why.DRIFT, forwards=True)
+    desk.queues.again_at(D, 5.0, Why.DRIFT, forwards=True, is_urgent=True)
+    given_up = RouterId("given up")
+    desk.queues.again_at(given_up, 5.0, Why.DRIFT, forwards=True)
     desk.queues.ripen(5.0)
     assert desk.queues.next_repair(desk.start, desk.may) is not None
-    assert desk.work_off() == ["drift d", "drift a", "plan c", "drift b"]
+    assert desk.work_off() == ["drift d", "drift a", "plan c", "drift b", "drift given up"]
 
 
 def test_a_storm_of_repairs_of_what_forwards_here_starves_no_standby() -> None:

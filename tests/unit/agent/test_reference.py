@@ -1,19 +1,24 @@
 """What rules are held against, with a kernel that lists what the test says; no namespace is made."""
 
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 from kernel_in_memory import with_gateway
 
 from gapless.agent.kernel import reference, ruleset
-from gapless.agent.kernel.reference import Reference
+from gapless.agent.kernel.reference import AGAIN_S, Reference
 from gapless.agent.kernel.tables import Chain, Rule
 from gapless.core.dataplane.desired import gateway_link
 from gapless.errors import Unavailable
 from gapless.model.network import PortId
 from gapless.model.router import FloatingIp, Router
+
+HANGS_S = 60.0
+"""Nothing takes that long: who does not come back by then never does."""
 
 ROUTER = with_gateway("r1").router
 assert ROUTER.gateway is not None
@@ -25,6 +30,14 @@ OTHER = replace(
     ),
     floating_ips=(FloatingIp(id="f", address=IPv4Address("203.0.113.20"), fixed_address=IPv4Address("10.0.0.5")),),
 )
+
+
+@dataclass
+class Clock:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def as_the_kernel_lists(text: str) -> tuple[Chain, ...]:
@@ -78,20 +91,32 @@ def test_routers_with_other_rules_have_stand_ins_of_their_own(monkeypatch: pytes
     assert len(set(loaded)) == 3, "both stand-ins of the second are the same"
 
 
-def test_a_kernel_that_lists_a_name_in_another_form_too_is_no_witness(
+def by_hash(text: str) -> tuple[Chain, ...]:
+    """As a library does it that compiles names in some other way, too."""
+    (chain,) = as_the_kernel_lists(text)
+    return (replace(chain, rules=(*chain.rules, Rule("", str(hash(text)).encode()))),)
+
+
+def told(log_lines: list[str]) -> int:
+    return len([line for line in log_lines if "known by their comments alone" in line])
+
+
+def test_a_kernel_that_lists_a_name_in_another_form_too_is_no_witness_and_is_not_asked_again(
     monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
 ) -> None:
-    def by_hash(text: str) -> tuple[Chain, ...]:
-        (chain,) = as_the_kernel_lists(text)
-        return (replace(chain, rules=(*chain.rules, Rule("", str(hash(text)).encode()))),)
+    loaded = listing(monkeypatch, by_hash)
+    clock = Clock()
+    known = Reference(now=clock)
+    for _ in range(10):
+        assert known.of(ROUTER) == known.of(OTHER) == {}
+        clock.now += 10 * AGAIN_S
+    assert len(loaded) == 2
+    assert told(log_lines) == 1
 
-    listing(monkeypatch, by_hash)
-    known = Reference()
-    assert known.of(ROUTER) == known.of(OTHER) == {}
-    assert len([line for line in log_lines if "known by their comments alone" in line]) == 1
 
-
-def test_where_no_namespace_is_to_be_had_nothing_is_known_until_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_namespace_is_to_be_had_nothing_is_known_until_there_is_one_and_it_is_tried_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
+) -> None:
     is_full = True
 
     def lists(text: str) -> tuple[Chain, ...]:
@@ -99,8 +124,59 @@ def test_where_no_namespace_is_to_be_had_nothing_is_known_until_there_is_one(mon
             raise Unavailable("make a namespace without a name: no more")
         return as_the_kernel_lists(text)
 
-    listing(monkeypatch, lists)
-    known = Reference()
-    assert known.of(ROUTER) == {}
+    loaded = listing(monkeypatch, lists)
+    clock = Clock()
+    known = Reference(now=clock)
+    for tries in (1, 2, 3):
+        for router in (ROUTER, OTHER) * 10:
+            assert known.of(router) == {}
+        assert len(loaded) == tries, "the second of two is not come to"
+        clock.now += AGAIN_S
+    assert told(log_lines) == 1
     is_full = False
     assert known.of(ROUTER) == directly(ROUTER)
+    assert known.of(OTHER) == directly(OTHER)
+
+
+def test_of_routers_of_many_kinds_each_is_found_out_or_told_once(
+    monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
+) -> None:
+    """What is known of one kind says nothing of another, nor does what is not."""
+    with_floating_ip, down, inside = OTHER, replace(ROUTER, admin_up=False), replace(ROUTER, gateway=None)
+
+    def lists(text: str) -> tuple[Chain, ...]:
+        if text == ruleset.render(inside).text:
+            raise Unavailable("no more")
+        return by_hash(text) if "snat" in text else as_the_kernel_lists(text)
+
+    loaded = listing(monkeypatch, lists)
+    known = Reference(now=Clock())
+    for _ in range(10):
+        assert known.of(ROUTER) == known.of(with_floating_ip) == known.of(inside) == {}
+        assert known.of(down) == directly(down)
+    assert len(loaded) == 2 + 1 + 2
+    assert told(log_lines) == 2
+
+
+def test_who_finds_out_holds_up_those_alone_that_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = replace(ROUTER, gateway=None)
+    has_begun, may_go_on = threading.Event(), threading.Event()
+
+    def lists(text: str) -> tuple[Chain, ...]:
+        if text != ruleset.render(inside).text:
+            has_begun.set()
+            may_go_on.wait()
+        return as_the_kernel_lists(text)
+
+    loaded = listing(monkeypatch, lists)
+    known = Reference()
+    with ThreadPoolExecutor(3) as workers:
+        try:
+            two = [workers.submit(known.of, ROUTER)]
+            assert has_begun.wait(HANGS_S)
+            two.append(workers.submit(known.of, OTHER))
+            assert workers.submit(known.of, inside).result(HANGS_S) == directly(inside)
+        finally:
+            may_go_on.set()
+        assert [it.result(HANGS_S) for it in two] == [directly(ROUTER), directly(OTHER)], "both are compared whole"
+    assert len(loaded) == 2 + 2

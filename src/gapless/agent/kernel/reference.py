@@ -7,13 +7,17 @@ otherwise: one router stands in for all that have the same, and name and address
 of it. Elements of maps are no part of it: they are compared one by one.
 
 The rule: no router is called altered for what was not proved. What one stand-in says of a second one has to be what the
-kernel lists of that, or nothing is known of these rules; then they are known by their comments alone, and that is told.
+kernel lists of that, or nothing is known of these rules; then they are known by their comments alone, and that is told
+once. A kernel that lists otherwise does so for good. One that cannot be asked, for want of a namespace say, is asked
+again when `AGAIN_S` are over; who is looked at after that is compared whole.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
+from math import inf
 from typing import Final
 
 from gapless.agent.kernel import netns, ruleset, tables
@@ -33,32 +37,57 @@ _STAND_INS: Final = (
     (PortId("stand-in--b"), IPv4Address("198.51.100.253")),
 )
 """Ports and addresses that no other bytes of a rule look like."""
+_OTHERWISE: Final = "the kernel lists rules that differ by a name and an address in some other way, too"
+
+AGAIN_S: Final = 60.0
+"""After a failure to list rules; each try costs a thread, two namespaces and two transactions."""
+
+
+@dataclass(slots=True)
+class _Kind:
+    """Routers that have the same rules but for names and addresses."""
+
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    """Of who finds out how they are listed. Who needs to know waits for that: some milliseconds, and its router is
+    compared whole with the first look."""
+    chains: tuple[Chain, ...] | None = None
+    ask_at: float = -inf
+    """Until then the kernel is not asked again."""
+    is_told: bool = False
+    """That nothing is known of them."""
 
 
 class Reference:
     """What is known of rulesets, by the text of a router that stands in for others. Thread-safe."""
 
-    def __init__(self) -> None:
-        self._chains: dict[str, tuple[Chain, ...]] = {}
-        self._lock = threading.Lock()
-        self._has_failed = False
+    def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._kinds: dict[str, _Kind] = {}
+        self._now = now
         self._log = get_logger()
 
     def of(self, router: Router) -> Mapping[str, str]:
         """The digests of a router's chains as the kernel is to list them; none where that cannot be found out now."""
         stand_in = _standing_in(router, *_STAND_INS[0])
-        text = ruleset.render(stand_in).text
-        try:
-            with self._lock:
-                if text not in self._chains:
-                    self._chains[text] = _proved(stand_in, _standing_in(router, *_STAND_INS[1]))
-                self._has_failed = False
-        except Unavailable as error:
-            if not self._has_failed:
-                self._log.warning("rules of routers are known by their comments alone", reason=str(error))
-            self._has_failed = True
+        kind = self._kinds.setdefault(ruleset.render(stand_in).text, _Kind())
+        with kind.turn:
+            if kind.chains is None and self._now() >= kind.ask_at:
+                self._find_out(kind, stand_in)
+        if kind.chains is None:
             return {}
-        return ruleset.listed_digests(_of_another(self._chains[text], stand_in, router))
+        return ruleset.listed_digests(_of_another(kind.chains, stand_in, router))
+
+    def _find_out(self, kind: _Kind, stand_in: Router) -> None:
+        """Ask the kernel; a failure is told once of each kind."""
+        try:
+            kind.chains = _proved(stand_in, _standing_in(stand_in, *_STAND_INS[1]))
+            kind.ask_at, reason = inf, _OTHERWISE
+        except Unavailable as error:
+            kind.ask_at, reason = self._now() + AGAIN_S, str(error)
+        if kind.chains is None and not kind.is_told:
+            kind.is_told = True
+            self._log.warning(
+                "rules of routers like this one are known by their comments alone", router=stand_in.id, reason=reason
+            )
 
 
 def _standing_in(router: Router, port_id: PortId, address: IPv4Address) -> Router:
@@ -70,15 +99,13 @@ def _standing_in(router: Router, port_id: PortId, address: IPv4Address) -> Route
     return replace(router, gateway=gateway, floating_ips=())
 
 
-def _proved(stand_in: Router, other: Router) -> tuple[Chain, ...]:
-    """How the kernel lists the rules of a stand-in. Raises Unavailable where it cannot be asked, or where those of
-    another are not listed alike.
+def _proved(stand_in: Router, other: Router) -> tuple[Chain, ...] | None:
+    """How the kernel lists the rules of a stand-in; None: those of another are not listed alike. Raises Unavailable
+    where it cannot be asked.
     """
     texts = [ruleset.render(it).text for it in (stand_in, other)]
     first, second = netns.in_own_thread(lambda: [_listed(text) for text in texts], "list rules in a namespace apart")
-    if _of_another(first, stand_in, other) != second:
-        raise Unavailable("the kernel lists rules that differ by a name and an address in some other way, too")
-    return first
+    return first if _of_another(first, stand_in, other) == second else None
 
 
 def _listed(text: str) -> tuple[Chain, ...]:

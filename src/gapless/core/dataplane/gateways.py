@@ -16,8 +16,9 @@ silent when their host loses its lease.
 A guarded one that is still silent `MISSES_MORE` looks after that is given up here: nothing is to be repaired, and on
 another host it may hear. But no more than `FEW` that have one gateway: what keeps many from it is likely to keep them
 from it elsewhere, which shows after minutes only. And not for a silence that strikes all by now: the gateway must have
-answered somebody after the one was found deaf. A classic router stays: to be built elsewhere costs what still works of
-it, between its tenants' networks and to its neighbours outside.
+answered somebody after the one was found deaf, and looks while it was lost for all count for nothing. A classic
+router stays: to be built elsewhere costs what still works of it, between its tenants' networks and to its neighbours
+outside.
 
 The pace is `RATE` looks a second at most, however many routers there are, and each `ROUND_S` at most for one of them.
 With 1,000 routers a round takes 25 s.
@@ -83,9 +84,9 @@ class _Known:
     """When its kernel was told last that the entry is used; since then it was not found to be answered."""
     deafness: Deafness = HEARS
     deaf_since: float = inf
-    """When it was found deaf,"""
+    """When it was found deaf; infinite where it was not, or not since everybody began anew."""
     silences_by_then: int = 0
-    """and after how many looks in a row."""
+    """After how many looks in a row it was found so."""
 
     def hears(self) -> None:
         """It was answered."""
@@ -93,8 +94,13 @@ class _Known:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """Nothing is held against it so far, nor any question that it has asked."""
-        self.misses, self.open_since = 0, inf
+        """Nothing is held against it so far, nor any question that it has asked. What was concluded of it stays."""
+        self.misses, self.open_since, self.deaf_since = 0, inf, inf
+
+    def is_deaf(self, now: float) -> None:
+        """It is found so: looks are counted from here until it is given up."""
+        if self.deaf_since == inf:
+            self.deaf_since, self.silences_by_then = now, self.silences
 
     def is_silent(self, now: float, answered_at: float) -> None:
         """It was not answered; another one was at `answered_at`."""
@@ -153,8 +159,8 @@ class Gateways:
         concluded = {}
         for known, neighbour in seen:
             if (deafness := self._judge(known, neighbour)) is not None:
-                if deafness.why and not known.deafness.why:
-                    known.deaf_since, known.silences_by_then = now, known.silences
+                if deafness.why:
+                    known.is_deaf(now)
                 concluded[known.way] = known.deafness = deafness
         return concluded
 
@@ -207,6 +213,7 @@ class Gateways:
     def _is_to_give_up(self, known: _Known) -> bool:
         kind = _kind(known.way)
         is_long = known.silences - known.silences_by_then >= MISSES_MORE
+        # Of one that is only now found deaf again `deaf_since` is infinite: nothing has followed yet.
         if not known.way.guarded or not is_long or self._answered_at.get(kind, -inf) <= known.deaf_since:
             return False
         return sum(_kind(it.way) == kind and it.silences >= MISSES for it in self._known.values()) <= FEW

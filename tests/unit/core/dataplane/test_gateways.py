@@ -146,8 +146,29 @@ def test_one_that_was_deaf_before_the_others_is_not_given_up_for_what_strikes_al
     bench.rounds(2 * TOLD_LONG)
     assert bench.found == {"a": Deafness(ALONE)}
     bench.find(b=HEARD)
-    bench.rounds(MISSES_MORE)
-    assert bench.found == {"a": Deafness(ALONE, is_given_up=True), "c": Deafness(ALONE.replace("(2)", "(1)"))}
+    bench.rounds(TOLD_LONG)
+    assert bench.found == {"a": Deafness(ALONE), "c": Deafness(ALONE.replace("(2)", "(1)"))}, (
+        "for what all were silent it has as many looks left as one that is found deaf now"
+    )
+    bench.rounds()
+    assert {router_id for router_id, found in bench.found.items() if found.is_given_up} == {"a", "c"}
+
+
+def test_one_that_is_given_up_stays_so_when_what_struck_all_is_over() -> None:
+    bench = three()
+    bench.find(a=SILENT)
+    bench.rounds(TOLD_LONG)
+    given_up = {"a": Deafness(ALONE, is_given_up=True)}
+    assert bench.found == given_up
+    bench.find(b=SILENT, c=SILENT)
+    bench.rounds(TOLD_LONG)
+    bench.find(b=HEARD, c=HEARD)
+    for _ in range(TOLD_LONG):
+        bench.rounds()
+        assert bench.found == given_up
+    bench.find(a=HEARD)
+    bench.rounds()
+    assert bench.found == {"a": HEARS}
 
 
 def test_what_strikes_many_gives_up_none() -> None:
