@@ -9,7 +9,7 @@ What is known of a host is put together from records, each with a rule of its ow
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import inf
 
@@ -216,7 +216,7 @@ class Fleet:
         """Hosts whose plan, or a router in it, changed since this was last emptied; the first reason of each."""
         self.changed_standings: set[HostName] = set()
         """Hosts whose standing may have changed since this was last emptied."""
-        self._lacking: dict[frozenset[WayOut], frozenset[HostName]] = {}
+        self._lacking: dict[tuple[frozenset[WayOut], ...], frozenset[HostName]] = {}
 
     def __iter__(self) -> Iterator[Host]:
         return iter(self._hosts.values())
@@ -238,13 +238,15 @@ class Fleet:
             self._forgotten_version = max(self._forgotten_version, host.plan.version)
         return host
 
-    def lacking(self, needs: RouterNeeds, now: float) -> frozenset[HostName]:
-        """Hosts that are not known to have all the ways out that a router uses. To find that out is to look at every
-        host, so it is done once, for all routers that use the same, until `looks_begin`.
+    def lacking(self, needs: RouterNeeds, lost: Iterable[WayOut], now: float) -> frozenset[HostName]:
+        """Hosts that are not known to have all the ways out that a router uses, which has lost these where it is. To
+        find that out is to look at every host, so it is done once for all routers of which both are the same, until
+        `looks_begin`.
         """
-        if (found := self._lacking.get(needs.ways)) is None:
-            found = frozenset(host.name for host in self if not host.ways.has(needs, now))
-            self._lacking[needs.ways] = found
+        key = ways, gone = needs.ways, frozenset(lost)
+        if (found := self._lacking.get(key)) is None:
+            found = frozenset(host.name for host in self if not host.ways.has(ways, gone, now))
+            self._lacking[key] = found
         return found
 
     def looks_begin(self) -> None:

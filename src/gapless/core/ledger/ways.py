@@ -13,6 +13,7 @@ whose ways come and go, a router moves ever more seldom. To leave a host is not 
 The invariant: of no host is the same way at once lost and there. `now` is the planner's monotonic seconds.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from math import inf
 
@@ -117,15 +118,20 @@ class WaysRecord:
         """Which of those have been for so long that it should leave."""
         return [way for way in self.lost_of(needs) if now - self.lost[way] >= SETTLED_S]
 
-    def has(self, needs: RouterNeeds, now: float) -> bool:
-        """Whether all the ways that a router uses are there, by the host's word, for long enough to move to them."""
-        return all(self.has_way(way, now) for way in needs.ways)
+    def has(self, ways: Collection[WayOut], lacking: Collection[WayOut], now: float) -> bool:
+        """Whether all the ways that a router uses are there, by the host's word, for long enough to move to them.
 
-    def has_way(self, way: WayOut, now: float) -> bool:
-        """The same of one."""
+        `lacking`: what the host that it is on has lost of them. A gateway of these has to be known to answer here,
+        unless it is a carrier that took it there; of another one it is enough that nothing is held against it.
+        """
+        carriers = {way.network for way in lacking if way.gateway is None}
+        return all(self.has_way(way, now, is_known=way in lacking and way.network not in carriers) for way in ways)
+
+    def has_way(self, way: WayOut, now: float, *, is_known: bool = True) -> bool:
+        """The same of one. `is_known`: a gateway has to be known to answer."""
         if self.known_since is None or now - self.known_since < SETTLED_S:
             return False
-        if way.gateway is not None and way not in self.there:
+        if way.gateway is not None and is_known and way not in self.there:
             return False
         known = self._ways.get(way)
         return known is None or (known.is_there and now - known.since >= known.proven_after_s)

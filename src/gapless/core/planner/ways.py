@@ -53,14 +53,14 @@ def lost(ledger: Ledger, router: RouterRecord, home: Host, beliefs: Beliefs) -> 
     """Which ways the router lacks on its host, for so long that it should leave; none if it need not."""
     if router.needs.mode is FailoverMode.OFF or not (ways := home.ways.lost_for_long(router.needs, ledger.now)):
         return []
-    if _somebody_has_them(ledger, router):  # Else `judge` looks at it as soon as somebody has.
+    if _somebody_has_them(ledger, router, ways):  # Else `judge` looks at it as soon as somebody has.
         ledger.looks.later(router.id, ledger.now + AGAIN_S)
     return [] if beliefs.braked else ways
 
 
-def _somebody_has_them(ledger: Ledger, router: RouterRecord) -> bool:
-    """Whether any host is known to have all the ways out that the router uses."""
-    lacking = ledger.fleet.lacking(router.needs, ledger.now)
+def _somebody_has_them(ledger: Ledger, router: RouterRecord, ways: list[WayOut]) -> bool:
+    """Whether any host is known to have all the ways out that the router uses, which lacks these."""
+    lacking = ledger.fleet.lacking(router.needs, ways, ledger.now)
     return any(host.name not in lacking for host in ledger.fleet)
 
 
@@ -70,8 +70,8 @@ def of_guarded(
     """What becomes of a guarded router that lacks these: the right of the host that it goes to now, or why it stays.
     None: something was begun that lets it go.
     """
-    right, why = _able(ledger, router), has_lost(home, ways)
-    if home.absence or (right is None and _has_suitable(ledger, rights, router)):
+    right, why = _able(ledger, router, ways), has_lost(home, ways)
+    if home.absence or (right is None and _has_suitable(ledger, rights, router, ways)):
         return rights.keep(router, home, beliefs)
     if right is None:
         return _choose(ledger, rights, router, home, ways, beliefs)
@@ -79,20 +79,20 @@ def of_guarded(
     return Stay(reason=turn) if turn else right
 
 
-def _able(ledger: Ledger, router: RouterRecord) -> Right | None:
+def _able(ledger: Ledger, router: RouterRecord, ways: list[WayOut]) -> Right | None:
     """The first who could have it at once, and has its ways out."""
     for right in router.succession.rights:
         host = ledger.fleet.get(right.tenure.host)
-        has_them = host is not None and host.ways.has(router.needs, ledger.now)
+        has_them = host is not None and host.ways.has(router.needs.ways, ways, ledger.now)
         if has_them and readiness.first_able(ledger, router, right.tenure.host) is not None:
             return right
     return None
 
 
-def _has_suitable(ledger: Ledger, rights: Rights, router: RouterRecord) -> bool:
+def _has_suitable(ledger: Ledger, rights: Rights, router: RouterRecord, ways: list[WayOut]) -> bool:
     """Whether a standby of it will do as soon as it is ready."""
     hosts = [ledger.fleet.get(right.tenure.host) for right in router.succession.rights]
-    having = [host for host in hosts if host is not None and host.ways.has(router.needs, ledger.now)]
+    having = [host for host in hosts if host is not None and host.ways.has(router.needs.ways, ways, ledger.now)]
     return any(not rights.why_unsuitable(router, host) for host in having)
 
 
@@ -100,10 +100,10 @@ def _choose(
     ledger: Ledger, rights: Rights, router: RouterRecord, home: Host, ways: list[WayOut], beliefs: Beliefs
 ) -> Stay | None:
     """No standby is known to have what its host lacks: one that is becomes the last of them, or instead of the last."""
-    if _somebody_has_them(ledger, router) and not ledger.looks.take_turn():
+    if _somebody_has_them(ledger, router, ways) and not ledger.looks.take_turn():
         ledger.looks.wait_for_a_turn(router.id)
         return Stay(reason=f"{has_lost(home, ways)}; a host that has it is looked for when it is its turn")
-    if not (hosts := _candidates(ledger, router, home)):
+    if not (hosts := _candidates(ledger, router, home, ways)):
         kept = rights.keep(router, home, beliefs)
         return kept if kept is None else stays(home, ways, kept)
     if (chosen := next((host for host in hosts if len(host.preparing) < STANDBYS_AT_ONCE), None)) is None:
@@ -114,9 +114,9 @@ def _choose(
     return rights.choose(router, chosen, f"{chosen.name} has the way out that {home.name} has lost")
 
 
-def _candidates(ledger: Ledger, router: RouterRecord, home: Host) -> list[Host]:
+def _candidates(ledger: Ledger, router: RouterRecord, home: Host, ways: list[WayOut]) -> list[Host]:
     """Hosts that do not stand by for it, could, and have its ways; who carries least comes first."""
-    lacking = ledger.fleet.lacking(router.needs, ledger.now)
+    lacking = ledger.fleet.lacking(router.needs, ways, ledger.now)
     having = [host for host in ledger.fleet if host.name not in lacking]
     avoid, right_of = router.hosts.waiting(ledger.now), router.succession.right_of
     others = [host for host in having if host is not home and right_of(host.name) is None]
@@ -150,11 +150,11 @@ def of_classic(ledger: Ledger, router: RouterRecord, stay: Stay, beliefs: Belief
         return stay
     if why := hindrance(router, home):
         return Stay(reason=f"{has_lost(home, ways)}, but that host {why}, so it stays")
-    if not _somebody_has_them(ledger, router):
+    if not _somebody_has_them(ledger, router, ways):
         return stays(home, ways, stay)
     if turn := waits_for_its_turn(home, has_lost(home, ways), _pace(home)):
         return Stay(reason=turn)
-    without = ledger.fleet.lacking(router.needs, ledger.now)
+    without = ledger.fleet.lacking(router.needs, ways, ledger.now)
     avoid = without | router.hosts.waiting(ledger.now).keys()
     if all(host is home or host.name in without or objection(host, router.needs, avoid) for host in ledger.fleet):
         return stays(home, ways, stay)

@@ -1,6 +1,6 @@
 """Hosts that have lost a way out: what leaves them, where it goes, what stays, and when nothing moves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from ipaddress import IPv4Address
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from planner_rig import ACTIVE, REMOVED, facts, needs
 from standby_rig import StandbyRig
 
 from gapless.core.effects import Bind, EngageBrake, ReportHost
-from gapless.core.events import DrainPaced, HostDisconnected, RouterNeeds, RouterWanted
+from gapless.core.events import DrainPaced, HostDisconnected, RouterWanted
 from gapless.core.ledger.ways import SETTLED_S, WaysRecord
 from gapless.model.host import HostFacts, HostName
 from gapless.model.plan import MoveKind
@@ -190,6 +190,18 @@ def test_a_classic_router_does_not_go_where_nobody_looks_at_its_gateway() -> Non
     assert moves(rig) == [("c1", home, other)], "where it is known to answer it goes"
 
 
+def test_a_classic_router_leaves_a_carrier_that_is_cut_though_nobody_looks_at_its_gateway() -> None:
+    rig = fleet("h1", "h2")
+    rig.want(needs("c1", physical_networks=OUTSIDE, gateway=GATEWAY))
+    settle(rig, 5)
+    home = rig.host("c1")
+    (other,) = {"h1", "h2"} - {home}
+    rig.forget()
+    rig.say_ways(str(home), lost="external")
+    settle(rig, 20)
+    assert moves(rig) == [("c1", home, other)]
+
+
 def test_a_lost_way_hastens_only_the_routers_that_use_it() -> None:
     """An operator says how many of the others leave at a time."""
     rig = fleet("h1")
@@ -213,9 +225,9 @@ def test_what_all_have_lost_costs_no_look_at_every_host_for_every_router(monkeyp
     assert sum(len(rig.standbys_of(f"r{number}")) for number in range(routers)) == routers
     asked, has = [], WaysRecord.has
 
-    def counted(self: WaysRecord, needs: RouterNeeds, now: float) -> bool:
+    def counted(self: WaysRecord, ways: Collection[WayOut], lacking: Collection[WayOut], now: float) -> bool:
         asked.append(now)
-        return has(self, needs, now)
+        return has(self, ways, lacking, now)
 
     monkeypatch.setattr(WaysRecord, "has", counted)
     rig.forget()
