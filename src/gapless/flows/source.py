@@ -5,7 +5,7 @@ anybody on the data network can try. Who speaks otherwise does not hide who is r
 with another key, is an operator's to mend.
 
 The rule: who is turned away for want of room hears that, and may come again. A host has one stream: a newer one of the
-same host ends the one before, which may be of a machine that has lost its power since.
+same host ends the one before, which may be of a machine that has lost its power since, and takes its room.
 """
 
 import asyncio
