@@ -220,12 +220,12 @@ class Session:
 
     def _frame(self) -> tuple[bytes, float]:
         """The next frame's body, and when the oldest thing in it was heard; empty: nothing can be sent now."""
-        since = time.monotonic()
+        since = now = time.monotonic()
         sections: list[Section] = []
         room = FRAME_BYTES if self._window.has_room else 0
-        for telling in self._next_turns():
-            oldest_at = telling.oldest_at or since
-            told = list(telling.sections(room)) if room > 0 else []
+        for telling in self._next_turns(now):
+            oldest_at = telling.oldest_at or now
+            told = list(telling.sections(room, now)) if room > 0 else []
             if not told:  # there is no room, or too little for what it has: the next frame begins with it
                 break
             sections += told
@@ -239,11 +239,11 @@ class Session:
             self._may_list.set()
         return wire.pack(sections), since
 
-    def _next_turns(self) -> Iterator[Telling]:
+    def _next_turns(self, now: float) -> Iterator[Telling]:
         """Channels with something to tell, each once at most, from where the last frame ended."""
         for channel in list(self._turns):
             telling = self._channels.get(channel)
-            if telling is not None and telling.has_something:
+            if telling is not None and telling.has_something(now):
                 yield telling
             else:
                 del self._turns[channel]

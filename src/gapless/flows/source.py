@@ -5,7 +5,7 @@ anybody on the data network can try. Who speaks otherwise does not hide who is r
 with another key, is an operator's to mend.
 
 The rule: who is turned away for want of room hears that, and may come again. A host has one stream: a newer one of the
-same host ends the one before, which may be of a machine that has lost its power since.
+same host ends the one before, which may be of a machine that has lost its power since, and takes its room.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from gapless.flows.telling import Telling
 from gapless.flows.turns import Turns
 from gapless.kernel.netns import path_of
 from gapless.model.flow import FlowPolicy
+from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.observe.ailment import Ailment
 from gapless.observe.log import get_logger
@@ -96,11 +97,14 @@ class Source:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         who = str((writer.get_extra_info("peername") or ("?",))[0])
-        if not self._has_room(who):
+        if not self._may_try(who):
+            self._say_crowded(who)
             wire.turn_away(writer)
             return
         try:
             await self._serve(await self._prove(reader, writer, who))
+        except wire.NoRoom:
+            self._say_crowded(who)
         except (GaplessError, Malformed) as error:
             self._figures.turned_away += 1
             what = "somebody who connected for flows was turned away, or a stream broke"
@@ -111,20 +115,25 @@ class Source:
         finally:
             writer.transport.abort()
 
-    def _has_room(self, who: str) -> bool:
-        """For one more connection; where there is none, that is counted and said."""
-        followers, unproven = len(self._sessions), self._unproven.total()
-        if followers < MOST_FOLLOWERS and unproven < MOST_UNPROVEN and self._unproven[who] < MOST_UNPROVEN_OF_ONE:
-            return True
+    def _may_try(self, who: str) -> bool:
+        """There is room for one more that has not proven itself."""
+        return self._unproven.total() < MOST_UNPROVEN and self._unproven[who] < MOST_UNPROVEN_OF_ONE
+
+    def _has_room(self, follower: HostName) -> bool:
+        """For a stream of this host; one that it has makes room for it."""
+        return sum(each.follower != follower for each in self._sessions) < MOST_FOLLOWERS
+
+    def _say_crowded(self, who: str) -> None:
+        """Count and say that there is no room."""
         self._figures.turned_away += 1
         what = "there are too many connections for flows; more are turned away, and followers may be among them"
+        followers, unproven = len(self._sessions), self._unproven.total()
         self._crowd.persists(self._log.warning, what, address=who, followers=followers, unproven=unproven)
-        return False
 
     async def _prove(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, who: str) -> Stream:
         self._unproven[who] += 1
         try:
-            return await wire.accept(reader, writer, self._me)
+            return await wire.accept(reader, writer, self._me, self._has_room)
         finally:
             self._unproven[who] -= 1
             if not self._unproven[who]:

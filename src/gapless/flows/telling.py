@@ -108,10 +108,9 @@ class Telling:
         """Begin anew later: the follower takes less than happens."""
         self._lose("its follower takes less than happens", now)
 
-    @property
-    def has_something(self) -> bool:
-        """Something can be told."""
-        return bool(self._ready) or self._feed.waiting > 0 or self._is_whole_news(time.monotonic())
+    def has_something(self, now: float) -> bool:
+        """Something can be told: `sections` of the same time has some, if there is room."""
+        return bool(self._ready) or self._feed.waiting > 0 or self._is_whole_news(now)
 
     def is_whole(self, now: float) -> bool:
         """Whether the follower has all, once it has dealt with what was told."""
@@ -303,7 +302,7 @@ class Telling:
         self._wake()
         self._trouble.persists(self._log.warning, "flows of this router are copied anew, after a pause", reason=why)
 
-    def sections(self, room: int) -> Iterator[Section]:
+    def sections(self, room: int, now: float) -> Iterator[Section]:
         """What can be told now, in about `room` bytes: what was listed first, for changes that are heard are newer, or
         are followed by what is.
         """
@@ -313,7 +312,7 @@ class Telling:
             yield section
         if changes := self._feed.take(room - SECTION_BYTES):
             yield Section(self.channel, Part.CHANGES, changes)
-        if self._is_whole_news(now := time.monotonic()):
+        if self._is_whole_news(now):
             self._told_whole = self.is_whole(now)
             yield Section(self.channel, Part.WHOLE if self._told_whole else Part.BEHIND)
 

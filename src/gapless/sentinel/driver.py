@@ -358,6 +358,7 @@ class Sentinel:
         before = self._desired.plan
         self._desired.follow(plan)
         self._reporting.regroup(covering.regrouped(before, plan), self._desired.version)
+        self._reporting.depart(covering.departed(before, plan))
 
     def _plan_is_kept(self, version: int) -> None:
         self._reporting.kept(version, time.monotonic())

@@ -90,6 +90,7 @@ class Reporting:
     def agent_said(self, report: AgentReport, now: float) -> None:
         """The agent reported, from the plan that `Desired` had at version `report.revision`."""
         named = {each.router_id: self._proofs.word(self._with_epoch(each), report.revision) for each in report.routers}
+        self._proofs.heard(report.revision)
         news = {router_id for router_id, said in named.items() if not _is_same(self._routers.get(router_id), said)}
         self._routers = named if report.full else self._routers | named
         self._is_complete |= report.full
@@ -116,6 +117,10 @@ class Reporting:
         self._say(
             replace(said, guarded=False) for each in routers if (said := self._routers.get(each)) and said.guarded
         )
+
+    def depart(self, routers: Iterable[RouterId]) -> None:
+        """`Desired` does not have these any more."""
+        self._proofs.depart(routers)
 
     def kept(self, version: int, now: float) -> None:
         """This version of `Desired` is on the disk."""

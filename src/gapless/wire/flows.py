@@ -32,7 +32,7 @@ import contextlib
 import hashlib
 import hmac
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -117,9 +117,12 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The source's last word before frames."""
+    """The source's last word before frames. `is_full`: there are none, for it takes no more followers now; one that does
+    not know that sees its stream closed.
+    """
 
     proof: str
+    is_full: bool = False
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,8 +258,19 @@ class Stream:
         self._writer.transport.abort()
 
 
-async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, me: Identity) -> Stream:
-    """The source's side of the handshake. Raises Refused, Unavailable or Malformed; the writer is then the caller's."""
+class NoRoom(Unavailable):
+    """A source has all the followers that it takes."""
+
+
+async def accept(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    me: Identity,
+    has_room: Callable[[HostName], bool] = lambda _: True,
+) -> Stream:
+    """The source's side of the handshake. Raises Refused, NoRoom, Unavailable or Malformed; the writer is then the
+    caller's. `has_room`: for that follower, which has proven itself.
+    """
     nonce = fresh_nonce()
     async with _in_time():
         _say(writer, Greeting(version=VERSION, nonce=nonce))
@@ -268,7 +282,10 @@ async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, me:
             raise Refused(f"it looks for host {hello.source}, and this is {me.name}")
         if not is_valid(said.proof("follower"), hello.proof):
             raise Refused("it does not have this cluster's key")
-        _say(writer, Welcome(proof=said.proof("source")))
+        is_full = not has_room(hello.follower)
+        _say(writer, Welcome(proof=said.proof("source"), is_full=is_full))
+        if is_full:
+            raise NoRoom(f"there is no room for {hello.follower}, which was told so")
     return Stream(reader, writer, hello.follower, said.seal("source"), said.seal("follower"))
 
 
@@ -296,6 +313,7 @@ async def connect(host: str, port: int, source: HostName, me: Identity) -> Strea
             welcome = _welcome.decode(await _hear(reader))
             if not is_valid(said.proof("source"), welcome.proof):
                 raise Refused("it does not have this cluster's key")
+            _check_room(welcome)
     except BaseException:
         writer.transport.abort()
         raise
@@ -313,11 +331,15 @@ async def _greeted(
         _say(writer, Hello(version=VERSION, follower=me.name, source=source, nonce="", proof=""))
         raise
     greeting = _greeting.decode(word)
-    if greeting.is_full:
+    _check_room(greeting)
+    return greeting
+
+
+def _check_room(word: Greeting | Welcome) -> None:
+    if word.is_full:
         raise Unavailable(
             "it has all the connections for flows that it takes; when there is room, it takes this host's"
         )
-    return greeting
 
 
 class _in_time(contextlib.AbstractAsyncContextManager[None]):  # noqa: N801 - reads like the timeout that it is

@@ -86,17 +86,17 @@ async def test_what_ends_while_a_piece_of_the_copy_waits_to_be_read_is_over_for_
     try:
         telling.look(is_open=True)
         telling.step(1.0)
-        told = list(telling.sections(1 << 24))
+        told = list(telling.sections(1 << 24, 1.0))
         assert 0 < len(told_at_last(told)) < 1000, "there is more than one piece"
         with Table(DIRECTORY / "a") as table:
             table.remove([udp_entry(port).flow for port in range(2000, 3000)])
         while telling._hear():
             pass
-        told += telling.sections(1 << 24)
+        told += telling.sections(1 << 24, 1.0)
         assert told_at_last(told) == set()
         while telling.is_copying:
             telling.step(2.0)
-        told += telling.sections(1 << 24)
+        told += telling.sections(1 << 24, 2.0)
         assert told_at_last(told) == set()
     finally:
         telling.close()

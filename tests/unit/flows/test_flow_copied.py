@@ -2,6 +2,10 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
+from itertools import count
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from flow_kernel import Kernel, SmallTable, began, picked_up, router
@@ -12,15 +16,18 @@ from test_flow_policy import following
 from gapless.core.backoff import Pace
 from gapless.core.flows import feed
 from gapless.core.flows.feed import BEHIND_S
+from gapless.flows import session as session_module
+from gapless.flows import telling as telling_module
 from gapless.flows.driver import Driver
 from gapless.flows.figures import Figures
+from gapless.flows.session import Session
 from gapless.flows.sink import Sink
 from gapless.flows.source import Source
 from gapless.flows.turns import Turns
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.wire import flows as wire
-from gapless.wire.flows import Part
+from gapless.wire.flows import Part, Stream
 
 ROUTER = router(1)
 
@@ -84,6 +91,27 @@ async def test_a_router_of_which_flows_are_left_out_or_wait_for_long_is_not_copi
         await until(lambda: telling._leaves_out)
         source.look(time.monotonic())
         await until(lambda: is_copied() is False)
+
+
+async def test_a_router_that_falls_behind_while_a_frame_is_made_holds_up_no_other(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has something to tell, that it is whole, and a moment later that is not so."""
+    source = Source(identity("a"), Figures(), lambda _: False, most=9, path_of=kernel.path_of)
+    stream = cast(Stream, SimpleNamespace(peer=HostName("b"), sent=0))
+    session = Session(stream, source._telling, lambda _: False, Figures(), Turns())
+    session._want(wire.Wanted(add={0: ROUTER, 1: router(2)}, hears_whole=True))
+    falls_behind, other = session._channels.values()
+    falls_behind._feed.begin(0.0)
+    falls_behind._feed.copied()
+    falls_behind._told_whole = False
+    falls_behind._partial[b"a flow"] = 100.0 + 1.5 - BEHIND_S, b"its name"
+    other._ready.append(wire.Section(1, Part.BEGIN))
+    busy = SimpleNamespace(monotonic=partial(next, count(100.0)))  # each look at the clock is a second later
+    for module in (session_module, telling_module):
+        monkeypatch.setattr(module, "time", busy)
+    told = list(wire.unpack(session._frame()[0]))
+    assert [(each.channel, each.part) for each in told] == [(0, Part.WHOLE), (1, Part.BEGIN), (1, Part.BEHIND)]
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_a_source_tells_of_it_and_tries_again_later(log_lines: list[str]) -> Non
         telling.look(is_open=True)
         assert telling.is_due(1.0)
         telling.step(1.0)
-    assert (figures.overruns, telling.has_something) == (1, False)
+    assert (figures.overruns, telling.has_something(1.0)) == (1, False)
     assert [line for line in log_lines if FULL in line and ROUTER in line]
 
 

@@ -167,7 +167,7 @@ async def test_of_who_has_nothing_to_tell_nothing_is_asked(
     """Neither whether there is something, nor whether a copy is due: that is looked for now and then."""
     asked, is_due = Counter[str](), Telling.is_due
 
-    def has_something(it: Telling) -> bool:
+    def has_something(it: Telling, _: float) -> bool:
         asked[f"{it.router_id} has something"] += 1
         return it.has_copy_untold or it._feed.waiting > 0
 
@@ -176,7 +176,7 @@ async def test_of_who_has_nothing_to_tell_nothing_is_asked(
         return is_due(it, now)
 
     async with copied(kernel, free_tcp_port) as (source, follower):
-        monkeypatch.setattr(Telling, "has_something", property(has_something))
+        monkeypatch.setattr(Telling, "has_something", has_something)
         monkeypatch.setattr(Telling, "is_due", due)
         await kernel.begins(CHANGED, [1])
         await until(lambda: follower.has(range(1, 2)) and is_quiet(source))

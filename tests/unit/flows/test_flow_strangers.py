@@ -2,6 +2,7 @@
 are turned away are counted and told so, it is said now and then, and they may come again."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from flow_kernel import Kernel, router
@@ -73,6 +74,34 @@ async def test_a_host_that_finds_no_room_says_why_and_follows_as_soon_as_there_i
             first.close()
             await until(lambda: len(table.there) == 1)
     assert len([line for line in log_lines if "too many connections for flows" in line]) == 1
+
+
+async def test_a_host_that_comes_back_takes_the_room_of_its_own_stream(
+    free_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before may be of a machine that has lost its power: nobody ends it."""
+    no_more_than(1, "MOST_FOLLOWERS", monkeypatch)
+    figures = Figures()
+    async with asyncio.timeout(10), serving(figures, free_tcp_port):
+        older, newer = [await wire.connect("127.0.0.1", free_tcp_port, HostName("a"), identity("b")) for _ in range(2)]
+        with pytest.raises(Unavailable, match="when there is room, it takes this host's"):
+            await wire.connect("127.0.0.1", free_tcp_port, HostName("a"), identity("c"))
+        with pytest.raises(Unavailable, match="the stream ended"):
+            await older.receive(10.0)
+        await until(lambda: (figures.streams, figures.turned_away) == (1, 1))
+        newer.close()
+        older.close()
+
+
+async def test_a_stranger_is_not_told_that_there_is_no_room(
+    free_tcp_port: int, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
+) -> None:
+    no_more_than(0, "MOST_FOLLOWERS", monkeypatch)
+    async with asyncio.timeout(10), serving(Figures(), free_tcp_port):
+        stranger = replace(identity("b"), key=b"?" * 32)
+        with pytest.raises(Unavailable, match="it closed the stream"):
+            await wire.connect("127.0.0.1", free_tcp_port, HostName("a"), stranger)
+    assert not [line for line in log_lines if "too many connections for flows" in line]
 
 
 async def test_no_more_than_some_are_unproven_whatever_their_addresses(

@@ -9,7 +9,7 @@ from gapless.core.hostplan import HostPlan
 from gapless.model.host import Incarnation
 from gapless.model.plan import Epoch, Guarded, PlannedRouter, Revision, Role, RouterReport, RouterState
 from gapless.model.router import RouterId
-from gapless.sentinel.covering import Proofs, as_the_agent_may_have_it, regrouped
+from gapless.sentinel.covering import Proofs, as_the_agent_may_have_it, departed, regrouped
 from sizes import sizes
 
 A, B = RouterId("a"), RouterId("b")
@@ -74,18 +74,48 @@ def test_a_word_that_was_taken_back_is_not_passed_on_later() -> None:
     assert proofs.kept(7, {A: WORD}) == []
 
 
-def test_of_what_was_removed_no_proof_is_waited_for() -> None:
+REMOVED = replace(WORD, state=RouterState.REMOVED, guarded=False)
+
+
+def test_of_what_comes_back_before_the_disk_has_its_guard_the_proof_is_waited_for() -> None:
+    """A restart would begin with version 3, in which it forwards without a lease."""
+    proofs = Proofs()
+    proofs.kept(3, {})
+    proofs.regroup([A], 4)
+    proofs.depart([A])  # by version 5
+    assert proofs.word(REMOVED, 5) == REMOVED
+    proofs.heard(5)
+    assert not proofs.word(WORD, 6).guarded
+    assert proofs.kept(6, {A: replace(WORD, guarded=False)}) == [WORD]
+    assert sizes(proofs) == {}
+
+
+def test_what_leaves_unguarded_and_comes_back_guarded_has_changed_groups() -> None:
+    unguarded = HostPlan.of(Revision(1), [planned("a"), guarded("b"), guarded("c")])
+    without, back = HostPlan.of(Revision(2), [guarded("c")]), HostPlan.of(Revision(3), [guarded("a"), guarded("b")])
+    assert (regrouped(unguarded, without), departed(unguarded, without)) == ([A], {A, B})
+    assert regrouped(without, back) == []
+    proofs = Proofs()
+    proofs.regroup(regrouped(unguarded, without), 4)
+    proofs.depart(departed(unguarded, without))
+    assert not proofs.word(WORD, 5).guarded, "the agent may never have seen that it left, nor has the disk"
+
+
+@pytest.mark.parametrize("is_kept_first", [False, True])
+def test_of_what_is_gone_nothing_is_kept_once_the_agent_and_the_disk_have_that(is_kept_first: bool) -> None:
+    """Also where the agent says no word of it: it came and went between two plans that the agent saw."""
     proofs = Proofs()
     for number in range(5):
-        gone = replace(WORD, router_id=RouterId(f"r{number}"))
-        removed = replace(gone, state=RouterState.REMOVED, guarded=False)
-        proofs.regroup([gone.router_id], 5)
-        assert proofs.word(removed, 4) == removed
-        assert sizes(proofs) == {"Proofs._since": 1}, "it may be of the time before"
-        proofs.word(gone, 5)
-        assert proofs.word(removed, 5) == removed
+        since = 2 * number + 1
+        proofs.regroup([RouterId(f"r{number}")], since)
+        proofs.depart([RouterId(f"r{number}"), RouterId("of no account")])
+        proofs.heard(since - 1)
+        proofs.kept(since - 1, {})
+        assert sizes(proofs) == {"Proofs._since": 1, "Proofs._departed": 1}, "they may be of the time before"
+        proofs.kept(since, {}) if is_kept_first else proofs.heard(since)
+        assert sizes(proofs) == {"Proofs._since": 1, "Proofs._departed": 1}
+        proofs.heard(since) if is_kept_first else proofs.kept(since, {})
         assert sizes(proofs) == {}
-    assert proofs.kept(5, {}) == []
 
 
 def test_what_changes_no_group_needs_no_proof() -> None:

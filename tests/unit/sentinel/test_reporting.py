@@ -246,3 +246,15 @@ def test_of_copies_only_what_is_news_in_this_session_is_said() -> None:
     said = bench.due()
     assert said is not None
     assert said.copied == {y: True}, "another controller knows nothing"
+
+
+def test_of_a_router_that_left_unguarded_no_proof_is_waited_for_once_agent_and_disk_have_that() -> None:
+    bench = Bench()
+    bench.session()
+    bench.planned(1)
+    bench.reporting.regroup([RouterId("a")], bench.version)
+    bench.reporting.depart([RouterId("a")])
+    bench.reporting.kept(bench.version, bench.now)
+    assert sizes(bench.reporting._proofs) != {}
+    bench.agent()
+    assert sizes(bench.reporting._proofs) == {}

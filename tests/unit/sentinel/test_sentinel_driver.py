@@ -16,6 +16,7 @@ from gapless.model.plan import (
 )
 from gapless.wire import messages
 from gapless.wire.messages import AgentPlan, encode_plan
+from sizes import sizes
 
 
 async def test_from_plan_to_report(tmp_path: Path) -> None:
@@ -29,6 +30,17 @@ async def test_from_plan_to_report(tmp_path: Path) -> None:
         assert (report.revision, report.full, len(report.routers)) == (2, False, 1)
         await it.plan_on_disk("a", "b")
         assert session.hello.incarnation == 1
+
+
+async def test_what_left_unguarded_is_to_be_proven_as_long_as_the_disk_does_not_have_that(tmp_path: Path) -> None:
+    """It may come back guarded."""
+    (tmp_path / "plan.json").mkdir()  # nothing can be written there
+    async with controller(FakeController(snapshot=(planned("a"),))) as fake, host(fake, tmp_path) as it:
+        session = await fake.session()
+        await session.heard(lambda report: is_active(report, "a"))
+        await session.change(removed=("a",))
+        await session.heard(lambda report: report.revision == 2)
+        assert sizes(it.sentinel._reporting._proofs) == {"Proofs._since": 1, "Proofs._departed": 1}
 
 
 async def test_reports_come_each_interval(tmp_path: Path) -> None:

@@ -261,9 +261,8 @@ class Planner:
         wishes.sort(key=lambda wish: wish[0])  # Stable: of one urgency, by id.
         placing = Placing(self._ledger.fleet)
         for _, router, wish in wishes:
-            if (
-                wish.kind is MoveKind.RETRY or wish.without
-            ):  # Those granted before it may have taken what room there was.
+            # Those granted before it may have taken what room there was.
+            if wish.kind is MoveKind.RETRY or wish.without:
                 answer = self._answer(router, beliefs)
                 if isinstance(answer, Stay):
                     self._stay(router, answer)
