@@ -3,7 +3,7 @@
 An oracle that no mistake violates checks nothing. A test that fails here says which mistake would go unnoticed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import count
 from math import inf
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gapless.core.effects import StoreSuccession, StoreWithdrawal
-from gapless.core.events import HostConnected, RouterNeeds
+from gapless.core.events import HostConnected
 from gapless.core.ledger import bindings, duties, invariants, successors
 from gapless.core.ledger.agents import AgentRecord
 from gapless.core.ledger.counts import Counts
@@ -37,6 +37,7 @@ from gapless.core.planner.wishes import Beliefs, Stay, Wish
 from gapless.model.host import AgentState
 from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import Epoch
+from gapless.model.way import WayOut
 from gapless.sim.faults import coincidences, operators, schedule
 from gapless.sim.guard import Guard
 from gapless.sim.oracles import Oracles
@@ -304,16 +305,16 @@ def a_way_out_is_lost_at_once(patch: Patch) -> None:
 def a_way_out_is_back_at_once(patch: Patch) -> None:
     """Routers leave for a host as soon as it has its way out again, which theirs may have in a moment."""
 
-    def has(self: WaysRecord, needs: RouterNeeds, now: float) -> bool:
-        del now
-        return self.known_since is not None and not self.lost_of(needs)
+    def has(self: WaysRecord, ways: Collection[WayOut], lacking: Collection[WayOut], now: float) -> bool:
+        del lacking, now
+        return self.known_since is not None and not self.lost.keys() & ways
 
     patch.setattr(WaysRecord, "has", has)
 
 
 def what_is_not_said_to_be_lost_is_there(patch: Patch) -> None:
     """A host that does not say how its ways out are is taken for one that has them."""
-    patch.setattr(WaysRecord, "has", lambda self, needs, now: not self.lost_of(needs))
+    patch.setattr(WaysRecord, "has", lambda self, ways, lacking, now: not self.lost.keys() & ways)
 
 
 def second_does_not_wait_for_the_first(patch: Patch) -> None:
