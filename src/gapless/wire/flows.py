@@ -117,8 +117,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The source's last word before frames. `is_full`: there are none, for it takes no more followers now; one that does
-    not know that sees its stream closed.
+    """The source's last word before frames. `is_full`: there are none, for it takes no more followers now; a follower
+    that does not know that sees its stream closed.
     """
 
     proof: str

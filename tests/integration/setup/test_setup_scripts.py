@@ -1,7 +1,10 @@
 """scripts/: a newcomer's set-up on machines that lack something, and a .venv that is no longer good."""
 
+import os
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,6 +193,63 @@ def test_a_failure_of_any_of_the_runs_beside_each_other_is_told_and_fails_all(
     done = run("test")
     assert done.stdout.count("ran: -m pytest") == 3, done.stdout
     assert done.returncode == (0 if failing == "nothing" else 3)
+
+
+def a_run_that_lasts(tree: Path, first: str = "") -> None:
+    """A stand-in that notes that it began, and that it was interrupted; else it ends when nobody waits any more."""
+    (tree / ".venv/bin").mkdir(parents=True)
+    stand_in(tree, "make", "exit 0")
+    body = f"""
+trap 'kill $!; echo "$$" >> {tree}/interrupted; exit 2' INT TERM
+echo "$$" >> {tree}/begun
+case "$*" in *--ignore*) {first or ":"};; esac
+sleep 60 & wait"""
+    stand_in(tree, "python", body)
+    (tree / "bin/python").rename(tree / ".venv/bin/python")
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+@pytest.mark.parametrize(
+    ("by", "interrupts"),
+    [
+        (signal.SIGINT, signal.SIG_DFL),
+        (signal.SIGTERM, signal.SIG_DFL),
+        (signal.SIGHUP, signal.SIG_DFL),
+        (signal.SIGTERM, signal.SIG_IGN),
+    ],
+)
+def test_who_ends_the_script_ends_each_run_by_it_and_it_waits_for_them(
+    tree: Path, by: signal.Signals, interrupts: signal.Handlers
+) -> None:
+    """SIGINT is ignored where a shell without job control began it in the background."""
+    a_run_that_lasts(tree)
+    with subprocess.Popen(
+        [tree / "scripts/test"],
+        env={"PATH": f"{tree / 'bin'}:{BARE}"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, interrupts),
+        start_new_session=True,
+    ) as script:
+        while lines(tree / "begun") < 3:
+            assert script.poll() is None
+            time.sleep(0.01)
+        runs = [int(pid) for pid in (tree / "begun").read_text().split()]
+        assert [os.getsid(pid) for pid in runs] == runs, "what a terminal sends to all reaches none of them"
+        os.killpg(script.pid, by)  # as a terminal does
+        _, said = script.communicate(timeout=50)
+    assert (script.returncode, said) == (128 + by, "test: all runs are ended, and take down what they set up\n")
+    assert lines(tree / "interrupted") == 3
+
+
+def test_all_runs_end_with_the_first_one_if_that_could_not_even_begin(tree: Path, run: Run) -> None:
+    a_run_that_lasts(tree, first=f'while [ "$(wc -l < {tree}/begun)" -lt 3 ]; do sleep 0.01; done; exit 2')
+    assert run("test").returncode == 2
+    assert lines(tree / "interrupted") == 2
 
 
 def test_what_is_wrong_before_any_test_ends_it(tree: Path, run: Run) -> None:
