@@ -193,6 +193,8 @@ async def test_a_silent_gateway_is_heard_by_nobody_and_no_host_s_cable_is_touche
     lab, plugs = wired
     fault = await choose(lab, "gateway-silent")
     gateway = str(layout.EXTERNAL_GATEWAY.ip)
+    cables = (lab.host("host-1").place.ext_cable, Cable(layout.EXT, layout.OUTSIDE))
+    await carrying(*cables)
     inside = lab.host("host-1").inside()
     await shell.ip([f"address add {layout.EXTERNAL_NET[77]}/16 dev {layout.EXT.interface}"], inside=inside)
     ask = ("ping", "-q", "-c", "1", "-W", "2", gateway)
@@ -204,6 +206,7 @@ async def test_a_silent_gateway_is_heard_by_nobody_and_no_host_s_cable_is_touche
         assert "LOWER_UP" in await shell.run(*host.inside(), "ip", "link", "show", layout.EXT.interface)
     everybody_hears_everybody(plugs)
     await fault.heal(lab)
+    await carrying(*cables)
     await shell.run(*inside, *ask)
 
 
