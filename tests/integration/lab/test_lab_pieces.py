@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from lab_cables import carrying
 
 from gapless.errors import Unavailable
 from gapless.lab.machines import addresses, layout, netns, shell, wiring
@@ -37,6 +38,7 @@ async def plugged_in(place: Place) -> Machine:
 async def test_machines_talk_over_a_switch_until_a_cable_is_cut() -> None:
     await layout.MGMT.install(str(layout.LAB_ADDRESS))
     one, two = await plugged_in(Place(1)), await plugged_in(Place(2))
+    await carrying(Place(1).mgmt_cable, Place(2).mgmt_cable)
     await one.run(*PING, str(Place(2).mgmt_address.ip))
 
     await wiring.cut([Place(2).mgmt_cable])
@@ -45,6 +47,7 @@ async def test_machines_talk_over_a_switch_until_a_cable_is_cut() -> None:
     assert "NO-CARRIER" in await two.run("ip", "link", "show", "mgmt0")
 
     await wiring.mend([Place(2).mgmt_cable])
+    await carrying(Place(2).mgmt_cable)
     await one.run(*PING, str(Place(2).mgmt_address.ip))
 
 
