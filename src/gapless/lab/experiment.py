@@ -19,13 +19,14 @@ from gapless.lab.findings import events, expect, result
 from gapless.lab.findings.events import Phase
 from gapless.lab.findings.expect import Bounds, Gap, Measured
 from gapless.lab.findings.result import Patience, Result
-from gapless.lab.lab import Lab
+from gapless.lab.lab import ASK_A_ROUTER_S, Lab
 from gapless.lab.machines.enter import LAB_DIR
 from gapless.lab.measuring import probes, survival
 from gapless.lab.measuring.connections import Course
 from gapless.lab.measuring.probes import Recording
 from gapless.lab.measuring.sniffer import Seen
 from gapless.lab.measuring.traffic import Traffic
+from gapless.lab.waiting import LOOK_AGAIN_S
 
 STEADY_S = 1.0
 """How long everything has to be answered before and after; and how long is measured before the fault."""
@@ -33,6 +34,8 @@ BACK_WITHIN_S = 60.0
 """Patience for traffic, beyond the time after which routers move, plus a second a router."""
 UNDONE_WITHIN_S = 10.0
 """Patience for healing when the experiment is broken off: whoever waits for that may be about to end the lab."""
+RECORDED_WITHIN_S = 10.0
+"""Patience for the ends of moves in the controller's records: it hears, and stores, a moment after packets pass."""
 MOST_MOVES = 10_000
 NO_BOUNDS = Bounds()
 
@@ -173,7 +176,7 @@ async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recor
     records: list[Item] = []
     async with _noting(course):
         after = await lab.placement()
-        records = await lab.api.failovers(limit=MOST_MOVES)
+        records = await _records(lab, course.struck)
     moves = [move for move in records if result.decided(move) >= course.struck]
     affected = [router for router, hosts in course.before.items() if fault.hurts(router, hosts)]
     moved = result.moved(course.before, after)
@@ -221,6 +224,23 @@ async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recor
     return Outcome(
         result=found, recording=recording, struck_ns=course.struck_ns, moves=tuple(sorted(moves, key=result.decided))
     )
+
+
+async def _records(lab: Lab, struck: datetime) -> list[Item]:
+    """The controller's records of moves, when those of the lab's routers since then have come to an end, or as they are
+    when patience is over.
+    """
+    known = {tenant.router_id for tenant in lab.tenants}
+
+    def is_under_way(move: Item) -> bool:
+        return move["router_id"] in known and move["outcome"] == "running" and result.decided(move) >= struck
+
+    deadline = time.monotonic() + RECORDED_WITHIN_S
+    while True:
+        records = await lab.api.failovers(limit=MOST_MOVES)
+        if time.monotonic() > deadline or not any(map(is_under_way, records)):
+            return records
+        await asyncio.sleep(LOOK_AGAIN_S + len(known) * ASK_A_ROUTER_S)
 
 
 def _begin(lab: Lab, phase: Phase, detail: str = "") -> None:
