@@ -13,14 +13,17 @@ import pytest
 
 from gapless.errors import GaplessError, Unavailable
 from gapless.lab import faults
-from gapless.lab.experiment import NO_BOUNDS, Outcome, experiment
+from gapless.lab.api import Item
+from gapless.lab.experiment import MOST_MOVES, NO_BOUNDS, Outcome, experiment
 from gapless.lab.faults import Fault
+from gapless.lab.findings import result
 from gapless.lab.findings.expect import Bounds
 from gapless.lab.lab import Lab
 from gapless.lab.machines import layout, shell
 from gapless.lab.machines.nodes import Service
 from gapless.lab.settings import LabSettings
 from gapless.lab.tenants import Tenant
+from gapless.lab.waiting import until
 from gapless.model.router import FailoverMode
 
 REPORT_INTERVAL_S = 0.25
@@ -151,6 +154,19 @@ def said_since(service: Service, since: datetime) -> list[tuple[datetime, str]]:
         with contextlib.suppress(ValueError):  # an indented line of a traceback
             lines.append((datetime.fromisoformat(line.partition(" ")[0]), line))
     return [(at, line) for at, line in lines if at >= since]
+
+
+async def moves(lab: Lab) -> list[Item]:
+    """The records of routers that went from one host to another, when each move has come to its end: of that the
+    controller hears, and writes it down, a moment after packets pass."""
+    found: list[Item] = []
+
+    async def have_ended() -> bool:
+        found[:] = [each for each in await lab.api.failovers(limit=MOST_MOVES) if result.is_move(each)]
+        return all(each["outcome"] != "running" for each in found)
+
+    await until(have_ended, "no move is under way", PATIENCE_S, lambda: str(found))
+    return found
 
 
 async def host_of(lab: Lab, tenant: Tenant) -> str:
