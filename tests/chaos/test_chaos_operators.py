@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from chaos_lab import CLASSIC, PATIENCE_S, PATIENT_S, STANDBY, running_lab
+from chaos_lab import CLASSIC, PATIENCE_S, PATIENT_S, STANDBY, moves, running_lab
 
 from gapless.lab.api import Item
-from gapless.lab.experiment import MOST_MOVES
 from gapless.lab.findings import result
 from gapless.lab.lab import Lab
 from gapless.lab.machines.enter import LAB_DIR
@@ -38,10 +37,6 @@ async def active(lab: Lab) -> Counter[str]:
     found = Counter(dict.fromkeys(lab.hosts, 0))
     found.update(host for (host,) in where.values())
     return found
-
-
-async def moves(lab: Lab) -> list[Item]:
-    return [each for each in await lab.api.failovers(limit=MOST_MOVES) if result.is_move(each)]
 
 
 async def nothing_leaves(lab: Lab) -> Item:
@@ -81,13 +76,14 @@ async def under_load(lab: Lab) -> AsyncIterator[None]:
 
 async def taken_back_half_way(lab: Lab) -> None:
     """Routers leave one at a time; when half have left, their host is back in service."""
-    await gapless(lab, "drain", FIRST, "--at-once", "1", "--no-wait")
+    # As `gapless drain` does, which would end, and `gapless undrain` begin, when most or all have left.
+    await lab.api.set_drain(FIRST, wanted=True, at_once=1)
 
     async def half() -> bool:
         return bool((await lab.api.drain(FIRST))["routers"] <= len(lab.tenants) / 2)
 
     await until(half, "half have left", PATIENCE_S)
-    await lab.api.set_drain(FIRST, wanted=False)  # as `gapless undrain` does, which would take longer than the rest
+    await lab.api.set_drain(FIRST, wanted=False)
     seen = await nothing_leaves(lab)
     assert seen["admin_state_up"]
     await lab.routers_active()
