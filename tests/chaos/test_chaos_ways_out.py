@@ -1,7 +1,7 @@
 """A host that lost its way out, and whose routers have no standbys: nobody can resign for them."""
 
 import pytest
-from chaos_lab import CLASSIC, PATIENCE_S, PATIENT_S, host_of, reaches_outside, running_lab
+from chaos_lab import CLASSIC, PATIENCE_S, PATIENT_S, host_of, moves, reaches_outside, running_lab
 
 from gapless.lab import faults
 from gapless.lab.api import Item
@@ -26,9 +26,9 @@ async def test_classic_routers_leave_a_host_that_lost_its_way_out_and_do_not_com
         for tenant in leaving:
             await until(lambda it=tenant: reaches_outside(lab, it), "it reaches the outside", PATIENCE_S, words)  # type: ignore[misc]
         assert (await host(lab, "host-1"))["lost_ways"].keys() >= {"external"}
-        moves = [move for move in await lab.api.failovers(limit=100) if move["from_host"]]
-        assert {move["router_id"] for move in moves} == {tenant.router_id for tenant in leaving}
-        for move in moves:
+        left = await moves(lab)
+        assert {move["router_id"] for move in left} == {tenant.router_id for tenant in leaving}
+        for move in left:
             route = (move["from_host"], move["to_host"], move["kind"], move["outcome"])
             assert route == ("host-1", "host-2", "drain", "confirmed")
             assert "host-1, which has lost its way out: external" in move["reason"]
