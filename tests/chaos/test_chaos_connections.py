@@ -49,6 +49,7 @@ async def test_connections_survive_one_takeover_after_another() -> None:
             await lab.host(name).power_on()
             await lab.start_hosts([lab.host(name)])
         await lab.hosts_alive(*first)
+        await lab.arbiters_settled()
         await lab.standbys_ready()
         await strike(lab, "host-power", *await the_busiest(lab), bounds=BOUNDS, shows=all_survive)
 
