@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Self
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openstack-client.md"
-PATIENCE_S = 120
+PATIENCE_S = 240
+"""For a block of several commands, each of which takes a second and more of a processor: the test gets what is left."""
 ENDING_S = 10
 _BLOCK = re.compile(
     r"^## (?P<heading>[^\n]+)$|^<!-- (?P<where>[a-z: ]+) -->\n```sh\n(?P<commands>.*?)^```$", re.M | re.S
