@@ -24,7 +24,7 @@ GAPLESS = (sys.executable, "-m", "gapless")
 POLL_S = 0.5
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_against_the_api(served: str, store: Store, controls: FakeControls, tmp_path: Path) -> None:
     """Each block for the controller, with a planner that is played here: host1 gets the router, then dies."""
     host1 = await add_host(store, "host1")
