@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Sequence
 
 import pytest
-from chaos_lab import PATIENCE_S, STANDBY, running_lab, said
+from chaos_lab import PATIENCE_S, STANDBY, running_lab
 
 from gapless.lab.experiment import experiment
 from gapless.lab.faults.links import DataLink
@@ -37,8 +38,10 @@ class GuardHeldOpen(DataLink):
         await super().strike(lab)
         others = [host for host in lab.hosts.values() if host is not victim]
 
+        took_over = re.compile(rf"took over \d+ routers? of {victim.name}\b")
+
         async def taken_over() -> bool:
-            return any(said(host.sentinel, f"routers of {victim.name}") for host in others)
+            return any(took_over.search(host.sentinel.log.read_text(errors="replace")) for host in others)
 
         await until(taken_over, f"{victim.name} is taken over from", PATIENCE_S)
         await asyncio.sleep(TOO_LONG_S)
