@@ -91,7 +91,7 @@ def test_the_exit_status_is_the_commands() -> None:
 def test_what_nobody_waits_for_is_reaped() -> None:
     """A zombie would keep the pid namespace of its machine alive for ever."""
     orphan = "(sleep 0.1 & echo $!) > /run/orphan; orphan=$(cat /run/orphan)"
-    gone = "for i in $(seq 50); do test -d /proc/$orphan || exit 7; sleep 0.1; done"
+    gone = "for i in $(seq 200); do test -d /proc/$orphan || exit 7; sleep 0.1; done"
     assert run("sh", "-c", f"{orphan}; {gone}").returncode == 7
 
 
