@@ -160,15 +160,17 @@ async def test_a_router_that_is_closed_is_told_of_no_more(pair: Pair) -> None:
 async def test_it_is_known_when_a_follower_has_all_that_was_said(pair: Pair) -> None:
     source, sink = pair.source(), pair.sink()
     to = {ROUTER: Asking(to=HostName("b"))}
-    client, _ = pair.connected()
+    pair.connected()
     assert source.flushed(to) == [], "nobody follows"
     async with pair.following(source, sink):
         await until("all of it is on b", lambda: source.flushed(to) == [ROUTER])
         assert has_flows(pair, "b")
         await until("it knows that", lambda: sink.copied(time.monotonic())[ROUTER] is True)
-        client.close()
+        with Table(DIRECTORY / "a") as table:  # which says so before it returns; what packets do may be said later
+            assert table.make([udp_entry(2000)]) == []
         assert source.flushed(to) == [], "what the kernel has just said is on its way"
         await until("that is there, too", lambda: source.flushed(to) == [ROUTER])
+        assert has_flows(pair, "b", 2)
         assert source.flushed({ROUTER: Asking(to=HostName("c"))}) == [], "which has nothing"
 
 

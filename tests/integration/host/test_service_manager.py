@@ -38,6 +38,12 @@ class Manager:
                     if line.startswith(beginning):
                         return line
 
+    def catch_up(self) -> None:
+        """Hear what was said until now. Behind ten words that wait the kernel takes no other; it is not said again."""
+        with suppress(BlockingIOError):
+            while True:
+                self.said += self.listening.recv(4096).decode().splitlines()
+
 
 @asynccontextmanager
 async def under_a_manager(place: Path, argv: list[str]) -> AsyncIterator[tuple[Manager, asyncio.subprocess.Process]]:
@@ -50,6 +56,7 @@ async def under_a_manager(place: Path, argv: list[str]) -> AsyncIterator[tuple[M
         manager = Manager(listening)
         try:
             yield manager, process
+            manager.catch_up()
             process.terminate()
             await manager.hears("STOPPING=1")
         finally:

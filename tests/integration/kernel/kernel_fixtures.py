@@ -29,7 +29,10 @@ from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.router import FloatingIp, Gateway, Router, RouterId, RouterPort
 
 T = TypeVar("T")
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
+"""Only a failing test waits that long. The kernel ends namespaces one after another, those of other tests' labs too."""
+PROGRAM_S = 60.0
+"""For one run of `ip` or `nft`, which may be given a thousand lines at once."""
 
 ROUTER_ID = RouterId("11111111-1111-4111-8111-111111111111")
 NAMESPACE = f"qrouter-{ROUTER_ID}"
@@ -89,7 +92,7 @@ def router(*floating: tuple[str, str], snat: bool = True, **changes: Any) -> Rou
 def ip(*words: str, inside: str | None = None) -> str:
     """Run iproute2's `ip`, maybe in a namespace; returns what it said."""
     command = ["ip", *(("-n", inside) if inside else ()), *" ".join(words).split()]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PROGRAM_S).stdout
 
 
 def ip_json(*words: str, inside: str | None = None) -> list[dict[str, Any]]:
@@ -98,18 +101,18 @@ def ip_json(*words: str, inside: str | None = None) -> list[dict[str, Any]]:
     return shown
 
 
-def forwards(port: str) -> bool:
+def forwards(port: str, inside: str | None = None) -> bool:
     """Whether a bridge passes on what comes by this port of its, and what goes there: the kernel's worker sees to that
     a little after both ends of the port's cable were set up (net/core/link_watch.c).
     """
-    (link,) = ip_json(f"-d link show {port}")
+    (link,) = ip_json(f"-d link show {port}", inside=inside)
     return bool(link["operstate"] == "UP" and link["linkinfo"]["info_slave_data"]["state"] == "forwarding")
 
 
 def nft(commands: str, inside: str = NAMESPACE) -> str:
     """Run the `nft` program in a namespace, as an operator would."""
     command = ["ip", "netns", "exec", inside, "nft", commands]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PROGRAM_S).stdout
 
 
 @dataclass

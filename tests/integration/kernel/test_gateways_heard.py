@@ -99,7 +99,7 @@ def looking(host: Reconciler, wires: Wires, monkeypatch: pytest.MonkeyPatch) -> 
             )
         )
     looking = Looking(ways)
-    Wires.eventually(lambda: set(reach(looking.look()).values()) == {Reach.HEARD})
+    within(lambda: set(reach(looking.look()).values()) == {Reach.HEARD})
     return looking
 
 

@@ -5,7 +5,20 @@ import socket
 from collections.abc import Callable
 
 import pytest
-from kernel_fixtures import BRIDGE_A, EXTERNAL, NAMESPACE, QR_A, ROUTER_ID, TAP_A, TAP_OUT, TENANT_A, Wires, ip, router
+from kernel_fixtures import (
+    BRIDGE_A,
+    EXTERNAL,
+    NAMESPACE,
+    PATIENCE_S,
+    QR_A,
+    ROUTER_ID,
+    TAP_A,
+    TAP_OUT,
+    TENANT_A,
+    Wires,
+    ip,
+    router,
+)
 
 from gapless.agent.hint import Hint
 from gapless.agent.kernel.events import RouterEvents
@@ -20,7 +33,7 @@ pytestmark = pytest.mark.isolated
 
 
 async def next_hint(watcher: DriftWatcher) -> Hint:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         return await anext(aiter(watcher))
 
 
@@ -87,7 +100,7 @@ def overrun(watcher: DriftWatcher, bridge: str) -> None:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not await asyncio.to_thread(holds):
             pass
 
@@ -145,5 +158,5 @@ async def test_closing_ends_the_iteration(wires: Wires, host: Reconciler) -> Non
     counting = asyncio.create_task(count())
     await asyncio.sleep(0)
     watcher.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert await counting == 0

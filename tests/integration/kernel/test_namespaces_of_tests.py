@@ -110,4 +110,4 @@ def pytest_in(directory: Path, tests: str, ci: str) -> "subprocess.CompletedProc
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", ROOT / "pyproject.toml"]
     options = ["--rootdir", directory, directory]
     env = {**os.environ, "CI": ci, "PYTHONPATH": str(ROOT / "tests")}
-    return subprocess.run([*argv, *options], env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([*argv, *options], env=env, capture_output=True, text=True, timeout=200, check=False)
