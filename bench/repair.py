@@ -19,12 +19,13 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from gapless.agent.kernel import links, netns, routing, ruleset
 from gapless.agent.kernel.nft import Nft
 from gapless.agent.worklist import REST
-from gapless.core.dataplane.desired import bridge_name, desired_router, tap_of
+from gapless.core.dataplane.desired import ROUTING_RULES, bridge_name, desired_router, tap_of
 from gapless.kernel.netlink import Netlink, Request
 from gapless.lab.measuring.probes import Recording, gap
 from gapless.lab.measuring.traffic import Traffic
@@ -36,6 +37,9 @@ from one_host import agent_of, bridges_of, enter_namespaces, plug_vm, prepare_ou
 
 PROBED = 10
 """Routers with a VM, where they are struck one at a time."""
+MEDIAN_MS, MOST_MS = 50.0, 250.0
+"""Goals of what one router loses, and of what each of many that are struck at once does."""
+_DELRULE = 33
 STEADY_S = 30.0
 PATIENCE_S = 60.0
 
@@ -135,6 +139,16 @@ def _rules_asleep(it: Router, _: KernelRouter) -> None:
         nft.transact(f"add table ip {ruleset.TABLE} {{ flags dormant; }}", "put to sleep")
 
 
+def _rules_altered(it: Router, _: KernelRouter) -> None:
+    with netns.enter(netns.path_of(it.id), Nft) as nft:
+        nft.transact(f"insert rule ip {ruleset.TABLE} forward drop", "drop whatever is forwarded")
+
+
+def _routing_rules_flushed(it: Router, _: KernelRouter) -> None:
+    flushed = [replace(routing.restore_rule(rule), type=_DELRULE, flags=0) for rule in ROUTING_RULES if rule.priority]
+    _in_router(it, lambda inside: inside.carry_out(flushed))
+
+
 KINDS: dict[str, Callable[[Router, KernelRouter], None]] = {
     "namespace-deleted": _namespace_deleted,
     "link-down": _link_down,
@@ -144,6 +158,8 @@ KINDS: dict[str, Callable[[Router, KernelRouter], None]] = {
     "forwarding-off": _forwarding_off,
     "rules-flushed": _rules_flushed,
     "rules-asleep": _rules_asleep,
+    "rules-altered": _rules_altered,
+    "routing-rules-flushed": _routing_rules_flushed,
     "tap-down": _tap_down,
     "tap-deleted": _tap_deleted,
     "tap-unplugged": _tap_unplugged,
@@ -276,14 +292,14 @@ def _table(found: list[dict[str, Any]]) -> str:
         "# Repairs",
         "",
         "Lost traffic in milliseconds, median (least to most). Probes go each 10 ms; each 50 ms where many routers are "
-        "struck at once.",
+        f"struck at once. The goals: {MEDIAN_MS:g} in the median, {MOST_MS:g} at most; what misses one is **bold**.",
         "",
         f"| breakage | {' | '.join(_heads(found))} |",
         f"|---|{'---|' * len(_heads(found))}",
     ]
     for kind in found[0]["alone"]:
-        cells = [_words(it["alone"][kind]) for it in found]
-        cells += [_words(it["at_once"][kind]) for it in found if it["at_once"]]
+        gaps = [it["alone"][kind] for it in found] + [it["at_once"][kind] for it in found if it["at_once"]]
+        cells = [f"**{_words(each)}**" if _misses(each) else _words(each) for each in gaps]
         lines.append(f"| {kind} | {' | '.join(cells)} |")
     lines += [
         "",
@@ -294,6 +310,10 @@ def _table(found: list[dict[str, Any]]) -> str:
     lines.append(f"| MB, at the end | {' | '.join(str(it['rss_mb']) for it in found)} |")
     version = f"{os.cpu_count()} cores, Linux {os.uname().release}, Gapless at {commit()}"
     return "\n".join((*lines, "", f"{version}.", ""))
+
+
+def _misses(gaps: list[float]) -> bool:
+    return bool(gaps) and (median(gaps) > MEDIAN_MS or max(gaps) > MOST_MS)
 
 
 def _heads(found: list[dict[str, Any]]) -> list[str]:

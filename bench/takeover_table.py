@@ -29,6 +29,7 @@ _HEAD = (
     "in all",
     "recorded",
     "gap, others",
+    "taken over unstruck",
     "probes each",
     "lost",
     "double active frames",
@@ -55,7 +56,8 @@ def _takeovers(found: Mapping[str, tuple[Case, Document]]) -> Iterator[str]:
         f"{HOSTS} hosts. Each cell: median over the rounds (least to most), milliseconds. A round's figure is its "
         "median router, but for `worst router`. The steps count from one to the next; `in all` and `recorded` from the "
         "first beat that was missed. `at most`: what the longest gap may be; `gap, others`: the longest of "
-        "routers that were not struck. `ok`: rounds of which nothing was wrong, that bound included."
+        "routers that were not struck; `taken over unstruck`: routers taken over while nothing was broken, as this "
+        "machine was too busy for the timing. `ok`: rounds of which nothing was wrong, that bound included."
     )
     yield ""
     yield f"| {' | '.join(_HEAD)} |"
@@ -84,6 +86,7 @@ def _cells(case: Case, rounds: Sequence[Document]) -> list[str]:
         f"{max(worst):,g}" if worst else "–",
         *(spread([each[step]["median"] for each in taken]) if taken else "–" for step in STEPS),
         spread(one["gap_ms"]["bystanders"]["max"] for one in results),
+        f"{sum(one['taken_over_before'] for one in results):,}",
         f"{results[0]['probes']['interval_ms']:g}",
         f"{sum(one['probes']['lost'] for one in results):,}",
         ", ".join(sorted({str(one["double_active_frames"]) for one in results})),
@@ -112,6 +115,8 @@ def _missed(case: Case, result: Document) -> Iterator[str]:
     """What the case promises and the result does not keep, a sentence each, beside what the lab has judged."""
     if case.most_ms is not None and (result["gap_ms"]["max"] or 0) > case.most_ms:
         yield f"a gap was {result['gap_ms']['max']:g} ms, and may be {case.most_ms:g} ms"
+    if result["taken_over_before"]:
+        yield f"{result['taken_over_before']} routers had been taken over before it, while nothing was broken"
     yield from drain_table.wrong(case, result)
     if case.loses_none and result["probes"]["lost"] and not result["problems"]:
         yield f"{result['probes']['lost']} probes were lost, and none may be"

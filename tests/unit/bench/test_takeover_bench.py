@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,14 @@ def test_limits_that_may_not_be_set_are_told_in_one_line(tmp_path: Path) -> None
     ):
         pass
     assert (tmp_path / "gc_thresh2").read_text() == "512"
+
+
+def test_takeovers_of_hosts_that_live_are_told_and_make_a_round_wrong() -> None:
+    found = document(one(1, 200, 250))
+    found["rounds"][0]["result"]["taken_over_before"] = 165
+    case = replace(CASE, rounds=1)
+    said = "165 routers had been taken over before it, while nothing was broken"
+    assert wrong("power", case, found) == [f"power, round 1, host-power: {said}"]
+    (line,) = [line for line in table({"power": (case, found)}, []).splitlines() if line.startswith("| power |")]
+    assert "| 165 |" in line
+    assert line.endswith("| 0 of 1 |")
