@@ -30,6 +30,7 @@ from chaos_lab import (
 )
 
 from gapless.core.dataplane.gateways import MISSES_MORE, ROUND_S
+from gapless.core.ledger.ways import SETTLED_S
 from gapless.lab.api import Item
 from gapless.lab.experiment import Outcome
 from gapless.lab.faults import FAULTS, Fault
@@ -60,6 +61,8 @@ TAKEN = ("missed", "silent", "buried", "opened", "confirmed")
 RESIGNED = "it resigns: no answer from gateway"
 MISSED = "this host has lost its way out: no answer from gateway"
 FENCED, HOLDS = "this host is fenced: its lease lapsed", "this host holds its lease"
+STANDS_S = 2 * SETTLED_S
+"""Of a way out that all have lost: each host has said so for so long that its routers would leave, were it alone."""
 SOON_S = 1.5
 """While the kernel still keeps what was sent when nobody could hear it: it would leave now (`sentinel.unsent`)."""
 assert max(TAKEOVER_MS / 1000, HOLD_S) < PATIENT_S * 2
@@ -210,8 +213,10 @@ NOT_MOVED: Mapping[str, Turn] = {
     "controller-stop": a_fault("controller-stop", shows=nothing_was_noticed),
     "mgmt-link": a_fault("mgmt-link", shows=nothing_was_noticed),
     "address-conflict": a_fault("address-conflict", shows=said_and_not_fought_over),
-    "uplinks-lost": a_fault("uplinks-lost", bounds=BOUNDS, shows=without_double_active_frames),
-    "gateway-silent": a_fault("gateway-silent", bounds=BOUNDS, hold_s=HOLD_S, shows=all_missed_it_and_nobody_resigned),
+    "uplinks-lost": a_fault("uplinks-lost", bounds=BOUNDS, hold_s=STANDS_S, shows=without_double_active_frames),
+    "gateway-silent": a_fault(
+        "gateway-silent", bounds=BOUNDS, hold_s=STANDS_S, shows=all_missed_it_and_nobody_resigned
+    ),
     "two-arbiters-kill": a_fault("two-arbiters-kill", bounds=BOUNDS, shows=stopped_and_said_so),
     "restart-all": a_fault("restart-all", bounds=BOUNDS, shows=stopped_and_said_so),
 }

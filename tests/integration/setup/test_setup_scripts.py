@@ -210,6 +210,11 @@ wait"""
     (tree / "bin/python").rename(tree / ".venv/bin/python")
 
 
+def state_of(pid: int) -> str:
+    """R: it runs, or would; S: it waits."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def lines(path: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
@@ -242,6 +247,9 @@ def test_who_ends_the_script_ends_each_run_by_it_and_it_waits_for_them(
             time.sleep(0.01)
         runs = [int(pid) for pid in (tree / "begun").read_text().split()]
         assert [os.getsid(pid) for pid in runs] == runs, "what a terminal sends to all reaches none of them"
+        # A signal in the very moment in which bash is about to wait for a child is followed when the child is over.
+        while state_of(script.pid) != "S":
+            time.sleep(0.01)
         os.killpg(script.pid, by)  # as a terminal does
         _, said = script.communicate(timeout=50)
     assert (script.returncode, said) == (128 + by, "test: all runs are ended, and take down what they set up\n")
