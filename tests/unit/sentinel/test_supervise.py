@@ -27,7 +27,7 @@ from gapless.wire.messages import AgentReport, TakingOver
 
 STAND_IN = Path(__file__).with_name("stand_in_agent.py")
 PACE = Pace(first_s=0.01, most_s=0.05)
-PATIENT = Patience(tick_s=0.05, start_ticks=400, silent_ticks=40, farewell_s=10)
+PATIENT = Patience(tick_s=0.05, start_ticks=400, silent_ticks=400, farewell_s=10)
 """Nothing that a slow machine does to a healthy agent takes this long."""
 
 
@@ -179,10 +179,10 @@ async def test_an_agent_that_never_says_a_word(tmp_path: Path) -> None:
 
 async def test_a_sentinel_that_was_suspended_does_not_kill_a_healthy_agent(tmp_path: Path) -> None:
     """Blocking the loop is what SIGSTOP does to it: on waking up, the agent's words are there to be read."""
-    patience = Patience(tick_s=0.05, silent_ticks=40, start_ticks=1000)
+    patience = Patience(tick_s=0.05, silent_ticks=80, start_ticks=1000)
     async with supervised(tmp_path, "good", patience=patience) as bench:
         first = await bench.works()
-        time.sleep(2 * patience.tick_s * patience.silent_ticks)  # noqa: ASYNC251 - the point
+        time.sleep(1.25 * patience.tick_s * patience.silent_ticks)  # noqa: ASYNC251 - the point
         bench.desired.follow(plan(1, "a"))
         await bench.diary_has("plan 2 confirmed=True a")
         # Sent after it was decided whether this agent lives; a new one would be sent the whole plan.
