@@ -330,8 +330,9 @@ async def test_levels_are_what_was_said_last(tmp_path: Path) -> None:
 
 
 async def test_the_first_packet_after_a_takeover_is_told_and_a_later_word_of_the_beat_keeps_it(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("gapless.sentinel.firstpacket.WATCH_S", 2 * PATIENCE_S)  # it takes two looks
     packets = count()
 
     def counting(routers: Iterable[RouterId]) -> dict[RouterId, Count]:
