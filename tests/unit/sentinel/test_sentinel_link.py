@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from fake_controller import CLUSTER, KEY, PATIENCE_S, FakeController, controller, planned
@@ -21,7 +21,10 @@ from gapless.wire.messages import Bury, Report, Welcome
 
 FACTS = HostFacts(name=HostName("net1"), instance=InstanceId("0f0e0d0c-0000-4000-8000-000000000001"))
 QUICK = Pace(first_s=0.01, most_s=0.05)
-TEMPO = Tempo(retry=QUICK, refused=QUICK, handshake_s=0.5)
+TEMPO = Tempo(retry=QUICK, refused=QUICK, handshake_s=PATIENCE_S)
+"""Whoever gave up a handshake that a busy machine delays would leave a session behind in which nobody is."""
+HASTY = replace(TEMPO, handshake_s=0.5)
+"""For controllers that say nothing."""
 
 
 @dataclass
@@ -192,7 +195,7 @@ async def test_a_controller_that_is_busy_is_no_refusal() -> None:
 
 async def test_refusals_are_retried_more_slowly() -> None:
     member = Member()
-    tempo = Tempo(retry=QUICK, refused=Pace(first_s=3600, most_s=3600), handshake_s=0.5)
+    tempo = replace(TEMPO, refused=Pace(first_s=3600, most_s=3600))
     async with controller(FakeController(cluster="other")) as fake:
         member.cluster = "mine"
         async with link(fake.address, member, tempo=tempo):
@@ -230,7 +233,8 @@ NONSENSE = {
 async def test_what_no_controller_says(kind: str) -> None:
     words, complaint = NONSENSE[kind]
     member = Member()
-    async with controller(FakeController(first_words=words)) as fake, link(fake.address, member):
+    tempo = TEMPO if words else HASTY
+    async with controller(FakeController(first_words=words)) as fake, link(fake.address, member, tempo=tempo):
         await member.until(lambda: len(member.partings) >= 2)
     assert complaint in str(member.partings[0])
     assert (member.plans, member.cluster) == ([], None)
@@ -275,7 +279,8 @@ async def test_a_half_dead_connection_is_noticed() -> None:
     """A relay that stops carrying, and closes nothing: what a cut cable or a vanished firewall state looks like."""
     member = Member()
     fake = FakeController(report_interval_s=0.1)
-    async with controller(fake), relay(fake) as cable, link(cable.address, member):
+    tempo = replace(TEMPO, handshake_s=5.0)  # what is said while the cable is cut is lost, handshakes too
+    async with controller(fake), relay(fake) as cable, link(cable.address, member, tempo=tempo):
         await member.until(lambda: len(member.plans) == 1)
         await fake.session()
         cable.cut.set()
@@ -337,7 +342,7 @@ async def test_what_answers_is_no_websocket(greeting: bytes) -> None:
 async def test_what_accepts_and_says_nothing() -> None:
     member = Member()
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        async with link(Address(host="127.0.0.1", port=listening.getsockname()[1]), member):
+        async with link(Address(host="127.0.0.1", port=listening.getsockname()[1]), member, tempo=HASTY):
             await member.until(lambda: len(member.partings) >= 1)
     assert isinstance(member.partings[0], Unavailable)
 
