@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fake_controller import KEY, FakeController, eventually, planned
+from fake_controller import KEY, PATIENCE_S, FakeController, eventually, planned
 from stand_in_keeper import StandInKeeper
 
 from gapless.config import HostSettings
@@ -37,7 +37,7 @@ from gapless.wire.messages import Report
 STAND_IN = Path(__file__).with_name("stand_in_agent.py")
 QUICK = Pace(first_s=0.01, most_s=0.1)
 KNOBS = Knobs(
-    tempo=Tempo(retry=QUICK, refused=QUICK, handshake_s=2.0),
+    tempo=Tempo(retry=QUICK, refused=QUICK, handshake_s=PATIENCE_S),
     patience=Patience(tick_s=0.05, start_ticks=400, silent_ticks=400),
 )
 
