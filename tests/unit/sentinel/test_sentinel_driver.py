@@ -103,12 +103,12 @@ async def test_a_controller_that_stays_away_leaves_the_plan_in_doubt(tmp_path: P
         it = await starting.__aenter__()
         await fake.session()
         await it.diary_has("confirmed=True a")
+        lines = len(it.diary())  # while nothing is in doubt yet
     try:
-        lines = len(it.diary())
         await it.diary_has("confirmed=False a", after=lines)
         assert any("until it speaks" in line for line in log_lines)
+        lines = len(it.diary())
         async with controller(fake):
-            lines = len(it.diary())
             await fake.session()
             await it.diary_has("confirmed=True a", after=lines)
     finally:
