@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from fake_controller import FakeController, controller, eventually
+from fake_controller import PATIENCE_S, FakeController, controller, eventually
 from sentinel_host import FLOWS, guarded, is_active, released, told_to_beat, told_to_flows, with_beat
 
 from gapless.sentinel.driver import Sentinel
@@ -22,9 +22,9 @@ async def test_what_an_earlier_session_said_is_no_revision_of_this_one(tmp_path:
         session = await fake.session()
         await session.heard(lambda report: bool(report.forwarding))
         await session.heard(lambda report: is_active(report, "x"))
+        before, fake.says_no_plan = len(told_to_beat(tmp_path)), True
         await session.change(released("x"))
         await eventually(lambda: "flush x -> net2" in told_to_flows(tmp_path))
-        before, fake.says_no_plan = len(told_to_beat(tmp_path)), True
         await session.connection.close()
         again = await fake.session()
         await eventually(lambda: any(line.endswith(" +x -0") for line in told_to_beat(tmp_path)[before:]))
@@ -97,6 +97,7 @@ async def test_a_host_that_stops_waits_for_a_controller_that_is_started_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gapless.sentinel.leaving.LOOK_S", 0.001)
+    monkeypatch.setattr("gapless.sentinel.contact.BACK_S", 3 * PATIENCE_S)
     fake = FakeController(snapshot=(guarded("open:x"), guarded("x")))
     async with (
         contextlib.AsyncExitStack() as serving,
