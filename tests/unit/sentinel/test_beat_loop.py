@@ -28,7 +28,7 @@ BEGIN = wire.Begin(
     uplinks=(),
     networks=(),
 )
-FAR_S = 5.0
+FAR_S = 30.0
 
 
 class Ended(Exception):
