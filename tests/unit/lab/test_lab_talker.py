@@ -100,7 +100,7 @@ class Nat:
     def _mapping(self) -> socket.socket:
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         made.connect(self._outside)
-        made.settimeout(1.0)
+        made.settimeout(5.0)  # an answer that is not waited for counts as lost
         return made
 
     def remap(self) -> None:
