@@ -5,6 +5,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -35,7 +36,7 @@ def replying(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
         def serve(words: bytes, *, hangs: bool) -> None:
             connection, _ = listening.accept()
-            with connection:
+            with connection, suppress(BrokenPipeError):  # who asked may be gone before this thread has its turn
                 connection.makefile("rb").readline()
                 connection.sendall(words)
                 if hangs:
