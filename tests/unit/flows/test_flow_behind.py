@@ -26,7 +26,7 @@ from gapless.wire import flows as wire
 from gapless.wire.flows import Kind, Part, Section, Stream
 from gapless.wire.messages import encode
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 CALM, STORM, OTHER = router(1), router(2), router(3)
 
 
