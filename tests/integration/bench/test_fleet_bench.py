@@ -41,7 +41,7 @@ def test_guarded_routers_are_taken_over_and_get_standbys_again(tmp_path: Path) -
 
 
 def test_classic_routers_are_bound_anew(tmp_path: Path) -> None:
-    run = measured(tmp_path, "--modes", "reschedule", "--dead-after", "4")
+    run = measured(tmp_path, "--modes", "reschedule", "--dead-after", "8")
     assert (run["host"]["hosts"], run["host"]["routers"]) == (1, ROUTERS // HOSTS)
     for death in (run["host"], run["zone"]):
         assert 0 < death["stored_ms"] <= death["planned_ms"] <= death["confirmed_ms"]
