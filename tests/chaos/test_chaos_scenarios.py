@@ -60,7 +60,8 @@ async def everything_works(lab: Lab) -> None:
 
 
 async def test_the_controller_is_killed_in_the_middle_of_a_reschedule() -> None:
-    async with running_lab(hosts=3, routers=9, mode=CLASSIC) as lab:
+    """A host is silent for some seconds, so that this is seen, and agents are stopped, before it is dead."""
+    async with running_lab(hosts=3, routers=9, mode=CLASSIC, down_time_s=3.0) as lab:
         victim = await lab.busiest_host()
         survivors = [host for host in lab.hosts.values() if host is not victim]
         await (await choose(lab, "host-power", [victim.name])).strike(lab)
