@@ -10,7 +10,7 @@ import signal
 from ipaddress import IPv4Address
 
 import pytest
-from chaos_lab import CLASSIC, PATIENCE_S, host_of, reaches_outside, running_lab, said, strike
+from chaos_lab import CLASSIC, PATIENCE_S, host_of, moves, reaches_outside, running_lab, said, strike
 
 from gapless.lab.api import Item
 from gapless.lab.faults import choose
@@ -60,7 +60,8 @@ async def everything_works(lab: Lab) -> None:
 
 
 async def test_the_controller_is_killed_in_the_middle_of_a_reschedule() -> None:
-    async with running_lab(hosts=3, routers=9, mode=CLASSIC) as lab:
+    """A host is silent for some seconds, so that this is seen, and agents are stopped, before it is dead."""
+    async with running_lab(hosts=3, routers=9, mode=CLASSIC, down_time_s=3.0) as lab:
         victim = await lab.busiest_host()
         survivors = [host for host in lab.hosts.values() if host is not victim]
         await (await choose(lab, "host-power", [victim.name])).strike(lab)
@@ -70,11 +71,11 @@ async def test_the_controller_is_killed_in_the_middle_of_a_reschedule() -> None:
         for host in survivors:
             signal_agent(host, signal.SIGSTOP)
 
-        async def moves() -> list[Item]:
+        async def of_victim() -> list[Item]:
             return [move for move in await lab.api.failovers() if move["from_host"] == victim.name]
 
         async def begun() -> bool:
-            return bool(await moves())  # It is said before it is stored, and what is not stored is decided anew.
+            return bool(await of_victim())  # It is said before it is stored, and what is not stored is decided anew.
 
         await until(begun, "the reschedule has begun", PATIENCE_S)
         for host in survivors:
@@ -82,7 +83,7 @@ async def test_the_controller_is_killed_in_the_middle_of_a_reschedule() -> None:
         lab.controller.server.signal(signal.SIGKILL)
         await lab.controller.server.ended()
         await lab.start_controller()
-        assert {(move["kind"], move["outcome"]) for move in await moves()} == {("reschedule", "running")}
+        assert {(move["kind"], move["outcome"]) for move in await of_victim()} == {("reschedule", "running")}
 
         for host in survivors:
             signal_agent(host, signal.SIGCONT)
@@ -151,8 +152,8 @@ async def test_taking_a_host_out_of_service_drains_it() -> None:
         await lab.routers_active(on=lambda name: name != victim.name)
         await everything_works(lab)
         assert victim.machine.router_namespaces() == {}
-        moves = [move for move in await lab.api.failovers() if move["from_host"] == victim.name]
-        assert {(move["kind"], move["outcome"]) for move in moves} == {("drain", "confirmed")}
+        left = [move for move in await moves(lab) if move["from_host"] == victim.name]
+        assert {(move["kind"], move["outcome"]) for move in left} == {("drain", "confirmed")}
 
 
 async def test_a_second_machine_of_the_same_name_is_refused_and_touches_nothing() -> None:

@@ -78,9 +78,11 @@ class Api:
         """The records of moves, newest first."""
         return await self._items("/gapless/failovers", "failovers", filters)
 
-    async def move(self, router_id: str, agent_id: str) -> None:
-        """Have a router moved to an agent's host: begun, and not yet done."""
-        await self._request("POST", f"/agents/{agent_id}/l3-routers", {"router_id": router_id})
+    async def rebalance(self, most: int) -> list[Item]:
+        """Have so many routers go at most so that hosts carry alike; those that go: begun, and not yet done."""
+        answer = await self._request("PUT", "/gapless/rebalance", {"rebalance": {"most": most}})
+        begun: list[Item] = answer["rebalance"]
+        return begun
 
     async def drain(self, host: str) -> Item:
         """How far a host's routers have left it."""

@@ -1,55 +1,57 @@
-"""Which routers go to their standbys so that hosts carry alike."""
+"""Hosts carry alike before the next round: the controller moves routers, and what it began is waited for."""
 
-import random
-from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
 
 from gapless.lab.api import Item
-from gapless.lab.recovery import moves_to_even
-
-HOSTS = ("a", "b", "c")
-
-
-def router(number: int, host: str | None, standby: str | None, state: str = "ready") -> Item:
-    return {"router_id": f"r{number:03d}", "host": host, "standby": standby, "standby_state": state}
+from gapless.lab.lab import Lab
+from gapless.lab.recovery import spread
+from gapless.lab.settings import LabSettings
 
 
-def carried(routers: list[Item], moves: dict[str, str]) -> list[int]:
-    count = Counter(moves.get(each["router_id"], each["host"]) for each in routers)
-    return [count[host] for host in HOSTS]
+class Stage:
+    """A lab whose controller finds some routers to move each time that it is asked; what is done is written down."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *shifts: Mapping[str, str], **settings: Any) -> None:
+        self.lab = Lab(LabSettings(**settings))
+        self.done: list[object] = []
+        left = list(shifts)
+
+        async def rebalance(most: int) -> list[Item]:
+            found = left.pop(0) if left else {}
+            assert len(found) <= most
+            return [{"router_id": router_id, "to_host": host} for router_id, host in found.items()]
+
+        async def routers_at(wanted: Mapping[str, str]) -> None:
+            self.done.append(dict(wanted))
+
+        async def standbys_ready() -> None:
+            self.done.append("standbys are ready")
+
+        monkeypatch.setattr(self.lab.api, "rebalance", rebalance)
+        monkeypatch.setattr(self.lab, "routers_at", routers_at)
+        monkeypatch.setattr(self.lab, "standbys_ready", standbys_ready)
 
 
-def test_a_host_that_came_back_empty_gets_those_that_it_stands_by_for() -> None:
-    routers = [router(number, "ab"[number % 2], "c") for number in range(9)]
-    moves = dict(moves_to_even(routers, HOSTS))
-    assert carried(routers, moves) == [3, 3, 3]
-    assert set(moves.values()) == {"c"}
+async def test_what_was_begun_has_arrived_before_the_controller_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = {"r1": "c", "r2": "c"}, {"r3": "a"}
+    stage = Stage(monkeypatch, first, second)
+    assert await spread(stage.lab) == 3
+    assert stage.done == [first, second, "standbys are ready"]
 
 
-def test_only_a_standby_that_is_ready_gets_anything() -> None:
-    assert moves_to_even([router(number, "a", "b", "building") for number in range(9)], HOSTS) == {}
-    assert moves_to_even([router(number, "a", None) for number in range(9)], HOSTS) == {}
+async def test_what_is_even_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch)
+    assert await spread(stage.lab) == 0
+    assert stage.done == ["standbys are ready"]
 
 
-def test_what_is_even_stays() -> None:
-    assert (
-        moves_to_even([router(0, "a", "b"), router(1, "b", "c"), router(2, "c", "a"), router(3, "a", "c")], HOSTS) == {}
-    )
-
-
-def test_a_router_that_is_nowhere_is_no_reason_to_move_one() -> None:
-    assert moves_to_even([router(0, None, None), router(1, "a", "b")], HOSTS) == {}
-
-
-def test_no_host_ever_gets_more_than_it_should() -> None:
-    for seed in range(200):
-        chance = random.Random(seed)
-        routers = []
-        for number in range(chance.randint(0, 40)):
-            host, standby = chance.sample(HOSTS, 2)
-            routers.append(router(number, host, standby))
-        moves = dict(moves_to_even(routers, HOSTS))
-        before, after = carried(routers, {}), carried(routers, moves)
-        assert max(after) <= max(before), seed
-        assert min(after) >= min(before), seed
-        standbys = {each["router_id"]: each["standby"] for each in routers}
-        assert all(standbys[router_id] == host for router_id, host in moves.items())
+@pytest.mark.parametrize("settings", [{"packed": True}, {"mode": "reschedule"}])
+async def test_nothing_moves_where_hosts_are_not_to_be_even(
+    monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, Any]
+) -> None:
+    stage = Stage(monkeypatch, {"r1": "c"}, **settings)
+    assert await spread(stage.lab) == 0
+    assert stage.done == []

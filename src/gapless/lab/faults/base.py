@@ -7,12 +7,15 @@ from typing import ClassVar
 
 from gapless.config import Liveness
 from gapless.lab.findings.expect import Expected, Gap, Moves
-from gapless.lab.lab import Lab
+from gapless.lab.lab import ASK_A_ROUTER_S, Lab
 from gapless.lab.machines.nodes import Host
+from gapless.lab.waiting import until
 from gapless.model.router import FailoverMode
 
 MARGIN_S = 2.0
 """How much longer than the silence after which routers move a lasting fault lasts."""
+LEFT_WITHIN_S = 60.0
+"""Patience for routers to leave, beyond that with agents, plus a second a router."""
 
 
 def in_mode(*, reschedule: Expected, standby: Expected) -> Mapping[str, Expected]:
@@ -112,6 +115,24 @@ class Fault(ABC):
     @abstractmethod
     async def strike(self, lab: Lab) -> None:
         """Break it, as fast as it can be."""
+
+    async def routers_left(self, lab: Lab) -> None:
+        """Where what it strikes is to move: wait until the controller has bound all of that to other hosts, which a
+        fault that is healed before would keep it from. Raises Unavailable.
+        """
+        if self.expects(lab.settings.mode).moves is not Moves.STRUCK:
+            return
+        here: list[str] = []
+
+        async def have_left() -> bool:
+            routers = [(str(each["router_id"]), str(each["host"])) for each in await lab.api.routers()]
+            here[:] = [name for name, host in routers if host in self.names and self.hurts(name, [host])]
+            return not here
+
+        total = len(lab.tenants)
+        what, each_s = f"routers have left {', '.join(self.names)}", total * ASK_A_ROUTER_S
+        patience_s = lab.settings.agent_patience_s + LEFT_WITHIN_S + total
+        await until(have_left, what, patience_s, lambda: ", ".join(here[:5]), each_s=each_s)
 
     async def heal(self, lab: Lab) -> None:  # noqa: B027 -- what does not heal has nothing to do
         """Make it whole again; nothing for what does not heal. It may have struck half-way only."""

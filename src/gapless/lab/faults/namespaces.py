@@ -219,13 +219,8 @@ class Unrepairable(_Namespace):
         super().__init__(hosts)
         self._foreign: list[tuple[Host, str]] = []
 
-    def hold_s(self, liveness: object) -> float:
-        """Long enough for all to leave, on a busy machine too."""
-        del liveness
-        return 5 * MARGIN_S
-
     async def strike(self, lab: Lab) -> None:
-        """Break each router, while the hosts' agents stand still."""
+        """Break each router, while the hosts' agents stand still, and wait until all have left."""
         for host in self.hosts:
             await signal_agent(host, signal.SIGSTOP)
         try:
@@ -233,6 +228,7 @@ class Unrepairable(_Namespace):
         finally:
             for host in self.hosts:
                 await signal_agent(host, signal.SIGCONT)
+        await self.routers_left(lab)
 
     async def damage(self, host: Host, router_id: str, path: Path) -> None:
         """One after another: the agent, which stands still meanwhile, would put the tap back at once."""

@@ -117,17 +117,19 @@ class AgentUnable(Fault):
         self._hidden: list[tuple[Host, str]] = []
 
     def hold_s(self, liveness: Liveness) -> float:
-        """Until the controller has lost patience, and all have left."""
+        """Longer than the controller has patience: what stays, stays then, too."""
         return liveness.agent_patience_s + 5 * MARGIN_S
 
     async def strike(self, lab: Lab) -> None:
-        """Put nothing in the library's place, on this machine only; then end the agent that has it loaded."""
-        del lab
+        """Put nothing in the library's place, on this machine only; then end the agent that has it loaded, and wait
+        until all have left that should.
+        """
         for host in self.hosts:
             path = await _nftables(host)
             await host.machine.run("mount", "--bind", "/dev/null", path)
             self._hidden.append((host, path))
             await signal_agent(host, signal.SIGKILL)
+        await self.routers_left(lab)
 
     async def heal(self, lab: Lab) -> None:
         """The library is back."""
