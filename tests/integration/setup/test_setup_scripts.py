@@ -210,11 +210,6 @@ wait"""
     (tree / "bin/python").rename(tree / ".venv/bin/python")
 
 
-def state_of(pid: int) -> str:
-    """R: it runs, or would; S: it waits."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
 def lines(path: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
@@ -232,6 +227,11 @@ def test_who_ends_the_script_ends_each_run_by_it_and_it_waits_for_them(
     tree: Path, by: signal.Signals, interrupts: signal.Handlers
 ) -> None:
     """SIGINT is ignored where a shell without job control began it in the background."""
+
+    def begun_by() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Under `nohup` it is ignored, also by whoever runs these tests.
+        signal.signal(signal.SIGINT, interrupts)
+
     a_run_that_lasts(tree)
     with subprocess.Popen(
         [tree / "scripts/test"],
@@ -239,7 +239,7 @@ def test_who_ends_the_script_ends_each_run_by_it_and_it_waits_for_them(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, interrupts),
+        preexec_fn=begun_by,
         start_new_session=True,
     ) as script:
         while lines(tree / "begun") < 3:
@@ -247,9 +247,6 @@ def test_who_ends_the_script_ends_each_run_by_it_and_it_waits_for_them(
             time.sleep(0.01)
         runs = [int(pid) for pid in (tree / "begun").read_text().split()]
         assert [os.getsid(pid) for pid in runs] == runs, "what a terminal sends to all reaches none of them"
-        # A signal in the very moment in which bash is about to wait for a child is followed when the child is over.
-        while state_of(script.pid) != "S":
-            time.sleep(0.01)
         os.killpg(script.pid, by)  # as a terminal does
         _, said = script.communicate(timeout=50)
     assert (script.returncode, said) == (128 + by, "test: all runs are ended, and take down what they set up\n")
