@@ -7,9 +7,7 @@ from gapless.sim.machine import Machine
 from gapless.sim.store import QUICK_S
 from gapless.sim.world import World
 
-STAYS_CUT_SHARE = 0.25
-STAYS_BROKEN_SHARE = 0.25
-STAYS_LOST_SHARE = 0.25
+FOR_LIFE_SHARE = 0.25
 
 
 def end_all(world: World) -> None:
@@ -23,7 +21,9 @@ def end_all(world: World) -> None:
         world.controller.go_on(timer_first=True)
     for ghost in world.ghosts:
         ghost.power_off()
-    stays_cut, stays_broken, stays_lost = _stays_cut(world), _stays_broken(world), _stays_lost(world)
+    stays_cut = _for_life(world, "stays cut", "the data network of {} stays cut") if world.has_leases else None
+    stays_broken = _for_life(world, "stays broken", "no agent can be started on {} any more")
+    stays_lost = _for_life(world, "stays lost", "{} has no way out any more")
     for machine in world.machines.values():
         machine.mend_link()
         if machine is stays_cut:
@@ -47,31 +47,13 @@ def end_all(world: World) -> None:
         world.agenda.after(3 * world.timing.dead_after_s, lambda: world.tell(BrakeReleased(id="operator")))
 
 
-def _stays_cut(world: World) -> Machine | None:
-    """In every fourth fleet one host's data network stays cut, for the rest of its life. Drawn apart."""
-    random = Random(f"stays cut {world.seed}")
-    if not world.has_leases or random.random() >= STAYS_CUT_SHARE:
+def _for_life(world: World, what: str, words: str) -> Machine | None:
+    """The host, in every fourth fleet, that has to live with it for the rest of its life. Drawn apart, by `what`.
+    `words`: the story's, with the host's name for {}.
+    """
+    random = Random(f"{what} {world.seed}")
+    if random.random() >= FOR_LIFE_SHARE:
         return None
     name = random.choice(sorted(world.machines))
-    world.note(f"the data network of {name} stays cut")
-    return world.machines[name]
-
-
-def _stays_broken(world: World) -> Machine | None:
-    """In every fourth fleet no agent can be started on one host, for the rest of its life. Drawn apart."""
-    random = Random(f"stays broken {world.seed}")
-    if random.random() >= STAYS_BROKEN_SHARE:
-        return None
-    name = random.choice(sorted(world.machines))
-    world.note(f"no agent can be started on {name} any more")
-    return world.machines[name]
-
-
-def _stays_lost(world: World) -> Machine | None:
-    """In every fourth fleet one host has no way out, for the rest of its life. Drawn apart."""
-    random = Random(f"stays lost {world.seed}")
-    if random.random() >= STAYS_LOST_SHARE:
-        return None
-    name = random.choice(sorted(world.machines))
-    world.note(f"{name} has no way out any more")
+    world.note(words.format(name))
     return world.machines[name]
