@@ -21,9 +21,9 @@ from gapless.core.events import RouterNeeds
 from gapless.model.way import WayOut, WaysSaid
 
 SETTLED_S = 5.0
-"""A gateway is taken for lost after four questions without an answer, half a second apart, asked by each host in its
-own time: two hosts agree after 2.5 s and what their reports take. Twice that is still short beside what people need to
-find out."""
+"""A gateway is taken for lost when three questions had no answer and the fourth leaves, half a second apart, by each
+host in its own time: two hosts agree after 2.5 s and what their reports take. Twice that is still short beside what
+people need to find out."""
 MOST_S = 320.0
 FORGOTTEN_S = 3600.0
 
