@@ -40,7 +40,7 @@ from gapless.model.plan import Epoch
 from gapless.model.way import WayOut
 from gapless.sim.faults import coincidences, operators, schedule
 from gapless.sim.guard import Guard
-from gapless.sim.oracles import Oracles
+from gapless.sim.oracles.progress import Progress
 from gapless.sim.run import run
 from gapless.sim.store import FakeStore
 
@@ -249,7 +249,7 @@ def the_word_is_ignored(patch: Patch) -> None:
     """Of what operators confirm nothing follows for the panel."""
     judge = Arbiters.judge
     patch.setattr(Arbiters, "judge", lambda self, members, now, off=(): judge(self, members, now))
-    patch.setattr(Oracles, "_is_quorum_on", lambda self: True)
+    patch.setattr(Progress, "_is_quorum_on", lambda self: True)
 
 
 def nobody_stands_by_again(patch: Patch) -> None:
