@@ -31,6 +31,7 @@ from gapless.core.planner import agentless, guards, leaseless, news, reports, wa
 from gapless.core.planner.binding import Binding
 from gapless.core.planner.brake import Brake
 from gapless.core.planner.panel import Arbiters
+from gapless.core.planner.rebinding import Rebinding
 from gapless.core.planner.rights import Rights
 from gapless.core.planner.standbys import Standbys
 from gapless.core.planner.wishes import Beliefs, Stay, Wish
@@ -355,7 +356,7 @@ def first_is_forgotten_before_it_acknowledged(patch: Patch) -> None:
 
 def goes_on_at_the_wrong_incarnation(patch: Patch) -> None:
     """Of a router that goes on to the next standby, the host that has it is waited for at another's incarnation."""
-    patch.setattr(Standbys, "_incarnation_of", lambda self, router, leaving: router.succession.covered)
+    patch.setattr(Rebinding, "_incarnation_of", lambda self, router, leaving: router.succession.covered)
 
 
 def held_open_and_not_said(patch: Patch) -> None:
