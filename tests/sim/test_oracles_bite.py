@@ -31,6 +31,7 @@ from gapless.core.planner import agentless, guards, leaseless, news, reports, wa
 from gapless.core.planner.binding import Binding
 from gapless.core.planner.brake import Brake
 from gapless.core.planner.panel import Arbiters
+from gapless.core.planner.rebinding import Rebinding
 from gapless.core.planner.rights import Rights
 from gapless.core.planner.standbys import Standbys
 from gapless.core.planner.wishes import Beliefs, Stay, Wish
@@ -40,7 +41,7 @@ from gapless.model.plan import Epoch
 from gapless.model.way import WayOut
 from gapless.sim.faults import coincidences, operators, schedule
 from gapless.sim.guard import Guard
-from gapless.sim.oracles import Oracles
+from gapless.sim.oracles.progress import Progress
 from gapless.sim.run import run
 from gapless.sim.store import FakeStore
 
@@ -249,7 +250,7 @@ def the_word_is_ignored(patch: Patch) -> None:
     """Of what operators confirm nothing follows for the panel."""
     judge = Arbiters.judge
     patch.setattr(Arbiters, "judge", lambda self, members, now, off=(): judge(self, members, now))
-    patch.setattr(Oracles, "_is_quorum_on", lambda self: True)
+    patch.setattr(Progress, "_is_quorum_on", lambda self: True)
 
 
 def nobody_stands_by_again(patch: Patch) -> None:
@@ -355,7 +356,7 @@ def first_is_forgotten_before_it_acknowledged(patch: Patch) -> None:
 
 def goes_on_at_the_wrong_incarnation(patch: Patch) -> None:
     """Of a router that goes on to the next standby, the host that has it is waited for at another's incarnation."""
-    patch.setattr(Standbys, "_incarnation_of", lambda self, router, leaving: router.succession.covered)
+    patch.setattr(Rebinding, "_incarnation_of", lambda self, router, leaving: router.succession.covered)
 
 
 def held_open_and_not_said(patch: Patch) -> None:

@@ -7,7 +7,7 @@ from gapless.errors import InvariantError
 from gapless.sim.faults.ending import end_all
 from gapless.sim.faults.schedule import schedule
 from gapless.sim.fleets import fleet
-from gapless.sim.oracles import Violated
+from gapless.sim.oracles.scene import Violated
 
 CHAOS_DEATHS = 6
 """Faults happen for as long as this many hosts need to be found dead one after another."""

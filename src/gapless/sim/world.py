@@ -17,7 +17,8 @@ from gapless.sim.agenda import Agenda
 from gapless.sim.controller import Controller
 from gapless.sim.guard import Leases
 from gapless.sim.machine import Machine
-from gapless.sim.oracles import Oracles, Violated
+from gapless.sim.oracles.oracles import Oracles
+from gapless.sim.oracles.scene import Violated
 from gapless.sim.session import Session
 from gapless.sim.store import FakeStore
 

@@ -8,9 +8,7 @@ thing, and what it begins leads to the next look. In the order in which it looks
        first, it stays, or goes on to the next.
     3. A right has ended: that it is nobody's is stored. A right is being taken: its holder has to acknowledge.
     4. It need not be guarded any more: first nobody may succeed, then the guard goes.
-    5. Its host is over, and nobody took over: the first standby that has it built, or the same host in its new
-       incarnation, or the one that it came from (RESTART), or, when its host is dead, any other (RESCHEDULE). Where no
-       host suits, the same host, if that is back.
+    5. Its host is over, and nobody took over: it is made active anew (`planner.restarts`).
     6. Its host is dead or leaseless, as far as the controller hears: whoever may succeed does so by itself. Until then
        the arbiters are asked whether that host is over.
     7. It should leave its host (MANUAL, RETRY, DRAIN): to the first standby that can take it now, once there is one. If
@@ -29,19 +27,19 @@ from gapless.core.effects import Bind
 from gapless.core.ledger import bindings, successors
 from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
-from gapless.core.ledger.liveness import Standing
 from gapless.core.ledger.moves import LEAVING, AssignmentState
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.succession import Right, RightState, TookOver
 from gapless.core.planner import guards, readiness, reports, ways
 from gapless.core.planner.binding import Binding
-from gapless.core.planner.placement import misfit, objection
+from gapless.core.planner.placement import objection
+from gapless.core.planner.rebinding import Answer, Rebinding, bound_to
+from gapless.core.planner.restarts import CALM_S, Restarts
 from gapless.core.planner.rights import Rights
 from gapless.core.planner.wishes import (
     Beliefs,
     Stay,
     Wish,
-    homeless,
     is_doubted,
     moving,
     waits_for_its_turn,
@@ -49,21 +47,12 @@ from gapless.core.planner.wishes import (
 )
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
-from gapless.model.plan import Epoch, MoveKind, RouterState
+from gapless.model.plan import MoveKind, RouterState
 from gapless.model.router import FailoverMode
 from gapless.model.way import WayOut
 
-CALM_S = 10.0
-"""After a takeover nothing is built for so long, neither on the host that took over nor for the router: a host whose
-guard only hiccuped is back by then, with everything built."""
-NEWS_S = 1.0
-"""How much later than the news that a host is over the successor's own news may come, of what it took over: one host
-has several successors, and each says so by itself."""
 MUTE_S = 3.0
 """How long a host that was handed a router may take to say that its guard works from that plan."""
-
-Answer = Stay | Wish | None
-"""None: something is under way, and says itself what."""
 
 
 class Standbys:
@@ -74,6 +63,8 @@ class Standbys:
         self._ledger = ledger
         self._binding = binding
         self._rights = Rights(ledger, binding, most)
+        self._rebinding = Rebinding(ledger, binding)
+        self._restarts = Restarts(ledger, self._rights, self._rebinding)
         self.begin_turn = self._rights.begin_turn
         self.stored, self.failed = self._rights.stored, self._rights.failed
 
@@ -90,8 +81,8 @@ class Standbys:
             return self._rights.settle(router, beliefs)
         if router.needs.mode is not FailoverMode.STANDBY:
             return self._uncover(router, beliefs)
-        if self._is_over(self._bound(router)):
-            return self._replace(router, beliefs)
+        if self._is_over(bound_to(router)):
+            return self._restarts.settle(router, beliefs)
         home = self._ledger.fleet.get(router.host)
         if home is None or home.is_dead or home.is_leaseless or home.tenures.incarnation != succession.covered:
             return self._wait_for_successor(router, home, beliefs)
@@ -171,8 +162,8 @@ class Standbys:
     def _what_is_over(self, router: RouterRecord, took: TookOver) -> str:
         before = [each.tenure for each in router.succession.rights if each.epoch < took.epoch]
         if took.is_released:
-            return f"{self._bound(router)} released it"
-        over = [str(each) for each in (self._bound(router), *before)]
+            return f"{bound_to(router)} released it"
+        over = [str(each) for each in (bound_to(router), *before)]
         return f"the lease of {over[0]} is over" if len(over) == 1 else f"the leases of {' and '.join(over)} are over"
 
     def _leave(self, router: RouterRecord, beliefs: Beliefs) -> Answer:
@@ -187,7 +178,7 @@ class Standbys:
                 bindings.let_go(self._ledger, router, confirmed=True)
         if self._binding.settle_withdrawal(router):
             return None
-        is_turning_back = succession.leaving is not None and self._is_over(self._bound(router))
+        is_turning_back = succession.leaving is not None and self._is_over(bound_to(router))
         if is_turning_back and old is not None and (at := old.guard.open_at(router.id)) is not None:
             bindings.stay(self._ledger, router, at)
         if any(right.state is not RightState.GIVEN for right in succession.rights):
@@ -200,7 +191,7 @@ class Standbys:
             return self._turn_back(router, old, succession.leaving)
         if router.stays:
             return Stay(reason=f"stays on {leaving}, since {router.host} is over before it had it")
-        self._rights.ask_if_not_heard(self._bound(router), router, beliefs)
+        self._rights.ask_if_not_heard(bound_to(router), router, beliefs)
         return Stay(reason=f"waits until {leaving} has closed it, or its lease is over")
 
     def _has_closed(self, old: Host, router: RouterRecord, incarnation: Incarnation) -> bool:
@@ -221,7 +212,7 @@ class Standbys:
             )
             if before := [each for each in router.succession.rights if each.epoch < right.epoch]:
                 return self._rights.take(router, *before)
-            return self._bind_successor(router, wish, right, leaving=old)
+            return self._rebinding.bind_successor(router, wish, right, leaving=old)
         if rights := router.succession.rights:
             return self._rights.take(router, *rights)
         wish = Wish(
@@ -229,14 +220,14 @@ class Standbys:
             reason=f"Router {router.id} stays on {old.name}, since {over}",
             reason_unmet="",
         )
-        return self._bind(router, wish, old, incarnation, f"{old.name} still has it")
+        return self._rebinding.bind(router, wish, old, incarnation, f"{old.name} still has it")
 
     # 4. Back to a classic router
 
     def _uncover(self, router: RouterRecord, beliefs: Beliefs) -> Answer:
         if rights := router.succession.rights:
             return self._rights.take(router, *rights)
-        bound = self._bound(router)
+        bound = bound_to(router)
         home = self._ledger.fleet.get(router.host)
         if self._is_over(bound) or (home is not None and not home.inability and home.tenures.is_of(bound.incarnation)):
             self._rights.store(router, None, "it need not be guarded any more")
@@ -244,94 +235,6 @@ class Standbys:
         if home is None or home.is_dead:
             self._rights.ask_whether_over(bound, router, beliefs)
         return Stay(reason=f"waits for {router.host}, which guards it still, or until that host's lease is over")
-
-    # 5. Its host is over, and nobody took over
-
-    def _replace(self, router: RouterRecord, beliefs: Beliefs) -> Answer:
-        succession, home = router.succession, self._ledger.fleet.get(router.host)
-        over = f"{self._bound(router)} is over and nobody is known to have taken over"
-        wish = Wish(
-            kind=MoveKind.RESTART,
-            reason=f"Router {router.id} is made active anew, since {over}",
-            reason_unmet=f"{router.host} restarted, and no host can take it",
-            is_urgent=True,
-        )
-        if (right := readiness.first_ready(self._ledger, router)) is not None:
-            return self._make_active(router, wish, right)
-        if home is not None and not (readiness.hindrance(router, home) or misfit(home, router.needs)):
-            # Even if it is out of service: it leaves from there as it would have.
-            if succession.rights:
-                return self._rights.take(router, *succession.rights)
-            choice = f"{home.name} is back, and has it built or builds it"
-            return self._bind(router, wish, home, home.tenures.leased, choice)
-        if (former := self._former(router)) is not None:
-            if succession.rights:
-                return self._rights.take(router, *succession.rights)
-            return self._bind(router, wish, former, former.tenures.leased, f"{former.name} has it built still")
-        if succession.rights:
-            return self._wait_for_standby_to_build(router, succession.rights[0].tenure, beliefs)
-        if home is not None and is_doubted(home, beliefs):
-            return Stay(reason=f"{home.name} looks dead, but the brake is engaged: nothing moves for silence")
-        if home is None or home.is_dead:
-            return homeless(router, home, beliefs)
-        if self._is_last_resort(router, home):
-            choice = f"{home.name} had it, and no other host can take it"
-            return self._bind(router, wish, home, home.tenures.leased, choice)
-        return self._wait_for_return(router, home, wish)
-
-    def _is_last_resort(self, router: RouterRecord, home: Host) -> bool:
-        """Whether the router, which runs nowhere, had better stay on its host, although that suits it no more: it asks
-        for another zone by now, or its host has lost a way out. There it was until its host was over.
-        """
-        if not (home.holds_lease and home.lease.is_held) or readiness.hindrance(router, home):
-            return False
-        others = (host for host in self._ledger.fleet if host is not home)
-        return all(objection(host, router.needs, is_urgent=True) for host in others)
-
-    def _former(self, router: RouterRecord) -> Host | None:
-        """The host that had it before and has it built still, if that could have it active at once, and the new one was
-        never heard to have it. It runs nowhere, so that host may be out of service: it leaves as it would have.
-        """
-        host = self._ledger.fleet.get(router.succession.former)
-        if host is None or not router.open_move or misfit(host, router.needs) or not readiness.is_ready(router, host):
-            return None
-        return host
-
-    def _make_active(self, router: RouterRecord, wish: Wish, right: Right) -> Answer:
-        """Of those who may succeed, the first that is ready, once it is the first of all."""
-        since = self._over_since(router)
-        if self._ledger.now < since + NEWS_S:
-            self._ledger.looks.later(router.id, since + NEWS_S)
-            return Stay(
-                reason=f"{self._bound(router)} is over; {right.tenure.host}, which may succeed it, is about to say"
-            )
-        if before := [each for each in router.succession.rights if each.epoch < right.epoch]:
-            return self._rights.take(router, *before)
-        return self._bind_successor(router, wish, right)
-
-    def _wait_for_return(self, router: RouterRecord, home: Host, wish: Wish) -> Answer:
-        """A host that is alive has the router built, so it gets a while to hold its lease again."""
-        now = self._ledger.now
-        until = self._over_since(router) + CALM_S
-        if home.silence.standing is Standing.ALIVE and now >= until and not home.is_between_leases:
-            return wish
-        if now < until:
-            self._ledger.looks.later(router.id, until)
-        return Stay(
-            reason=f"{self._bound(router)} is over; waits for {home.name} to hold its lease again, or to be dead"
-        )
-
-    def _over_since(self, router: RouterRecord) -> float:
-        """When it was first seen that its host is over and nobody is known to have taken over."""
-        if router.succession.lost_at is None:
-            router.succession.lost_at = self._ledger.now
-        return router.succession.lost_at
-
-    def _wait_for_standby_to_build(self, router: RouterRecord, standby: Tenure, beliefs: Beliefs) -> Stay:
-        host = self._ledger.fleet.get(standby.host)
-        if host is None or host.is_dead or host.is_leaseless:
-            self._rights.ask_whether_over(standby, router, beliefs)
-        return Stay(reason=f"{router.host} is over; waits until {standby.host}, which stands by for it, has it built")
 
     # 6. Its host is not heard, or holds no lease
 
@@ -342,7 +245,7 @@ class Standbys:
         successor = next((host for _, host in hosts if host is not None and host.silence.is_alive), None)
         absent = f"{router.host} {'holds no lease' if home is not None and home.is_leaseless else 'is not heard'}"
         if successor is not None:
-            self._rights.ask_whether_over(self._bound(router), router, beliefs)
+            self._rights.ask_whether_over(bound_to(router), router, beliefs)
             for right, host in hosts:
                 # Not safety: those behind it claim it themselves, while that is new.
                 if host is None or host.is_dead or host.is_leaseless:
@@ -353,7 +256,7 @@ class Standbys:
             )
         if home is not None and is_doubted(home, beliefs):
             return Stay(reason=f"{home.name} looks dead, but the brake is engaged: nothing moves for silence")
-        self._rights.ask_whether_over(self._bound(router), router, beliefs)
+        self._rights.ask_whether_over(bound_to(router), router, beliefs)
         for right in rights:
             self._rights.ask_whether_over(right.tenure, router, beliefs)
         return Stay(reason=f"{absent}, and nobody can succeed it; asks the arbiters whether it is over")
@@ -368,7 +271,7 @@ class Standbys:
         if self._ledger.now < handed_at + MUTE_S:
             self._ledger.looks.later(router.id, handed_at + MUTE_S)
         else:
-            self._rights.ask_whether_over(self._bound(router), router, beliefs)
+            self._rights.ask_whether_over(bound_to(router), router, beliefs)
 
     # 7. It should leave its host
 
@@ -415,7 +318,7 @@ class Standbys:
             return self._rights.take(router, *before)
         if wish.kind is MoveKind.DRAIN:
             self._ledger.counts.begin_drain(router, home)
-        return self._bind_successor(router, wish, right, leaving=home)
+        return self._rebinding.bind_successor(router, wish, right, leaving=home)
 
     def _move_to(self, router: RouterRecord, wish: Wish, name: HostName) -> Answer:
         """A host that is not the first who may succeed is to be that: those before it lose their rights, or all."""
@@ -436,61 +339,7 @@ class Standbys:
         self._ledger.looks.at(router.id)  # With the next event or tick: it may wish something else as well.
         return Stay(reason=reason)
 
-    # Deeds
-
-    def _bind_successor(self, router: RouterRecord, wish: Wish, right: Right, *, leaving: Host | None = None) -> Answer:
-        """Bind it to the first who may succeed, which is ready."""
-        host = self._ledger.fleet.get(right.tenure.host)
-        assert host is not None
-        choice = f"{host.name} stands by for it"
-        return self._bind(router, wish, host, right.tenure.incarnation, choice, epoch=right.epoch, leaving=leaving)
-
-    def _bind(
-        self,
-        router: RouterRecord,
-        wish: Wish,
-        target: Host,
-        incarnation: Incarnation,
-        choice: str,
-        *,
-        epoch: Epoch | None = None,
-        leaving: Host | None = None,
-    ) -> Answer:
-        """Bind it anew. `epoch`: of the right that `target` has; without one, nobody has any. `leaving`: its present
-        host, if that has to close it first.
-        """
-        if (retry_at := router.store.waits_until("bind", self._ledger.now)) is not None:
-            self._ledger.looks.later(router.id, retry_at)
-            return None
-        router.cause, following = self._ledger.cause, Epoch(router.epoch + 1)
-        bind = Bind(
-            router_id=router.id,
-            host=target.name,
-            epoch=epoch or following,
-            skipped=0 if epoch is None else epoch - following,
-            previous_host=router.host,
-            leaving_host=None if leaving is None else leaving.name,
-            kind=wish.kind,
-            silent_s=None,
-            choice=choice,
-            reason=wish.reason,
-            cause=router.cause,
-            incarnation=incarnation,
-            leaving_incarnation=None if leaving is None else self._incarnation_of(router, leaving),
-        )
-        self._binding.ask_for(router, bind)
-        return None
-
-    def _incarnation_of(self, router: RouterRecord, leaving: Host) -> Incarnation | None:
-        """That at which the host that it leaves has it: it was bound there, or leaves it already."""
-        return router.succession.leaving if router.leaving == leaving.name else router.succession.covered
-
     # What is known
-
-    def _bound(self, router: RouterRecord) -> Tenure:
-        assert router.host is not None
-        assert router.succession.covered is not None
-        return Tenure(router.host, router.succession.covered)
 
     def _is_over(self, tenure: Tenure) -> bool:
         return self._rights.is_over(tenure)

@@ -4,7 +4,7 @@ from standby_rig import StandbyRig, tenure
 
 from gapless.core.effects import Bind, ReportArbiters, StorePanel
 from gapless.core.events import HostConfirmedOff, HostForgotten
-from gapless.core.planner.standbys import NEWS_S
+from gapless.core.planner.restarts import NEWS_S
 from gapless.model.host import HostName, Incarnation
 from gapless.model.plan import MoveKind
 

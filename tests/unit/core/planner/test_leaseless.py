@@ -7,7 +7,7 @@ from standby_rig import StandbyRig, tenure
 from gapless.core.effects import Bind, ReportHost, StorePanel, StoreSuccession
 from gapless.core.events import HostDisconnected
 from gapless.core.planner.leaseless import LEASELESS_S
-from gapless.core.planner.standbys import CALM_S, NEWS_S
+from gapless.core.planner.restarts import CALM_S, NEWS_S
 from gapless.model.host import HostName
 from gapless.model.plan import MoveKind
 

@@ -8,7 +8,7 @@ from standby_rig import TIMES, StandbyRig, tenure
 
 from gapless.core.effects import AskArbiters, Bind, ReportHost, StoreSuccession
 from gapless.core.events import HostAdminChanged, RouterDeleted
-from gapless.core.planner.standbys import CALM_S, NEWS_S
+from gapless.core.planner.restarts import CALM_S, NEWS_S
 from gapless.model.host import HostName
 from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch, MoveKind, Successor, Takeover

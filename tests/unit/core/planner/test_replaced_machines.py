@@ -8,7 +8,7 @@ from standby_rig import StandbyRig, tenure
 
 from gapless.core.effects import AskArbiters, Bind
 from gapless.core.events import HostForgotten, RouterWanted
-from gapless.core.planner.standbys import NEWS_S
+from gapless.core.planner.restarts import NEWS_S
 from gapless.model.host import MACHINE_STEP, HostFacts, HostName, InstanceId
 from gapless.model.plan import MoveKind
 from gapless.model.router import FailoverMode, RouterId

@@ -1,7 +1,7 @@
 """Moves of routers that their hosts could not run, as seen from outside: are there few enough of them?
 
-Two oracles of `sim.oracles` are judged here, each of them within one life of a controller and until a new host comes.
-What is counted is what was asked for, once for each epoch, and not what was never stored.
+Oracles 11 and 12 (`oracles.moves`) are judged here, each of them within one life of a controller and until a new host
+comes. What is counted is what was asked for, once for each epoch, and not what was never stored.
 """
 
 from collections.abc import Callable
