@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 import msgspec
+import pytest
 from beat_fakes import FakeAnnouncer, FakeGuard, router
 
 from gapless.model.host import HostName, Incarnation
@@ -208,6 +209,13 @@ class Net:
             self.tell(
                 host, plan_part(part, revision, host.incarnation, last=is_last, whole=whole and not number, **more)
             )
+
+
+@pytest.fixture
+def net() -> Net:
+    made = Net()
+    made.holds()
+    return made
 
 
 def plan_part(

@@ -1,12 +1,15 @@
-"""Log lines of these tests are kept, rendered as an operator sees them; and processes that look protected."""
+"""Log lines of these tests are kept, rendered as an operator sees them; processes look protected; three beats."""
 
 from collections.abc import Iterator
 
 import pytest
+from beat_net import net
 from oom_scores import score
 
 from gapless.sentinel import processes
 from logged import kept
+
+__all__ = ["net"]
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,97 @@
+"""A guard that is not what its beat thinks is noticed and mended: others' changes to it, and answers that were lost."""
+
+from collections.abc import Iterator
+
+import pytest
+from guard_yard import Yard, guard, hold, nft, yard
+
+from gapless.errors import Conflict, Unavailable
+from gapless.sentinel.beat import nftables
+from gapless.sentinel.beat.guard import TABLE, Guard
+
+__all__ = ["guard", "yard"]
+
+pytestmark = pytest.mark.isolated
+
+
+@pytest.fixture
+def unowned(monkeypatch: pytest.MonkeyPatch) -> Iterator[Guard]:
+    """A guard on a kernel that keeps no tables for one process."""
+    monkeypatch.setattr(nftables, "PERSIST", 0x80)
+    with Guard() as guard:
+        guard.install()
+        assert not guard.is_owned
+        yield guard
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "flush ruleset",
+        f"delete table bridge {TABLE}",
+        f"flush table bridge {TABLE}",
+        f"flush chain bridge {TABLE} arriving",
+        f"insert rule bridge {TABLE} arriving accept",
+        f"add chain bridge {TABLE} arriving {{ policy drop; }}",
+        f"add element bridge {TABLE} active {{ tap1 }}",
+        f"delete element bridge {TABLE} active {{ tap0 }}",
+        f"flush ruleset; add table bridge {TABLE}",
+    ],
+)
+def test_tampering_is_noticed_by_the_next_renewal_and_mended(yard: Yard, unowned: Guard, tampering: str) -> None:
+    hold(unowned)
+    unowned.activate(["tap0"])
+    assert nft(tampering).returncode == 0
+    with pytest.raises(Conflict, match="by somebody else"):
+        hold(unowned)
+    unowned.restore()
+    unowned.check()
+    assert not yard.is_mute()
+    hold(unowned)
+    unowned.deactivate(["tap0"])
+    assert yard.is_mute()
+
+
+def test_what_others_do_elsewhere_does_no_harm(yard: Yard, unowned: Guard) -> None:
+    assert nft("add table ip theirs").returncode == 0
+    hold(unowned)
+    unowned.activate(["tap0"])
+    assert nft("flush table ip theirs").returncode == 0
+    unowned.withdraw()
+    unowned.check()
+
+
+def test_a_change_whose_answer_is_lost_is_undone_by_restoring(
+    yard: Yard, guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(guard)
+
+    def lose() -> list[tuple[int, int, bytes]]:
+        monkeypatch.undo()
+        raise Unavailable("an answer about nftables was lost: No buffer space available")
+
+    monkeypatch.setattr(guard._transactions, "_answers", lose)
+    with pytest.raises(Conflict, match="nobody knows"):
+        guard.activate(["tap0"])
+    assert not yard.is_mute(), "the kernel did it"
+    assert guard.active == frozenset()
+    guard.restore()
+    assert yard.is_mute()
+    guard.check()
+    guard.activate(["tap0"])
+    assert not yard.is_mute()
+
+
+def test_one_who_changes_the_ruleset_all_the_time_is_told_of(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time that the guard looks, another generation has come by when it acts."""
+    hold(guard)
+    generation = guard._transactions.generation
+    monkeypatch.setattr(guard._transactions, "generation", lambda: generation() - 1)
+    assert nft("add table ip theirs").returncode == 0
+    with pytest.raises(Unavailable, match="faster"):
+        hold(guard)
+    with pytest.raises(Unavailable, match="faster"):
+        guard.restore()
+    monkeypatch.undo()
+    guard.install()
+    hold(guard)

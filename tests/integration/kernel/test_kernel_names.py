@@ -1,0 +1,103 @@
+"""A router's namespace and its name: either may be there without the other, or be somebody else's."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from kernel_fixtures import NAMESPACE, QG, ROUTER_ID, Wires, ip, ip_json
+from whole_router import WHOLE, works
+
+from gapless.agent.reconcile import Reconciler
+from gapless.errors import Unavailable
+from gapless.model.router import RouterId
+
+pytestmark = pytest.mark.isolated
+
+
+def test_iproute2_finds_its_way_in(host: Reconciler) -> None:
+    host.reconcile(WHOLE)
+    assert NAMESPACE in ip("netns list")
+    said = subprocess.run(
+        ["ip", "netns", "exec", NAMESPACE, "ip", "-br", "link"], capture_output=True, text=True, check=True, timeout=10
+    )
+    assert QG in said.stdout
+
+
+def test_a_name_that_is_no_network_namespace_hides_no_router(
+    wires: Wires, host: Reconciler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.reconcile(WHOLE)
+    odd = Path("/run/netns/qrouter-odd")
+    odd.touch()
+    subprocess.run(["mount", "--bind", "/proc/self/ns/uts", odd], check=True, timeout=10)
+    for _ in range(3):
+        assert host.running() == {ROUTER_ID}
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("a namespace is left alone") == 1
+    with pytest.raises(Unavailable, match="enter namespace qrouter-odd"):
+        host.remove(RouterId("odd"))
+    assert host.running() == {ROUTER_ID}
+    assert works(wires)
+
+
+def test_a_namespace_whose_name_was_taken_while_it_lives_on_makes_way(wires: Wires, host: Reconciler) -> None:
+    """`ip netns delete` while a process is in it: the old one would go on answering ARP."""
+    host.reconcile(WHOLE)
+    process = subprocess.Popen(["ip", "netns", "exec", NAMESPACE, "sleep", "60"])
+    try:
+        while not is_inside(process.pid):
+            assert process.poll() is None
+        ip(f"netns delete {NAMESPACE}")
+        assert host.running() == {ROUTER_ID}
+        host.reconcile(WHOLE)
+        assert works(wires)
+        inside = subprocess.run(
+            ["nsenter", "-t", str(process.pid), "-n", "ip", "-br", "link"],
+            capture_output=True, text=True, check=True, timeout=10,
+        )  # fmt: skip
+        assert [line.split()[0] for line in inside.stdout.splitlines()] == ["lo"]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def is_inside(pid: int) -> bool:
+    there, here = (os.stat(f"/proc/{who}/ns/net").st_ino for who in (pid, "self"))  # noqa: PTH116 - not a path
+    return there != here
+
+
+def test_what_is_left_of_a_router_without_a_name_is_removed(wires: Wires, host: Reconciler) -> None:
+    host.reconcile(WHOLE)
+    holding = wires.udp(NAMESPACE)  # keeps the namespace alive
+    ip(f"netns delete {NAMESPACE}")
+    assert host.running() == {ROUTER_ID}
+    host.remove(ROUTER_ID)
+    assert host.running() == frozenset()
+    assert not [link for link in ip_json("link") if link["ifname"].startswith("tap")]
+    holding.close()
+
+
+def test_an_empty_file_of_the_name_is_in_nobodys_way(wires: Wires, host: Reconciler) -> None:
+    Path("/run/netns", NAMESPACE).touch()
+    assert host.running() == frozenset()
+    host.reconcile(WHOLE)
+    assert works(wires)
+
+
+def test_an_empty_namespace_of_the_name_is_taken_over(wires: Wires, host: Reconciler) -> None:
+    ip(f"netns add {NAMESPACE}")
+    assert host.running() == frozenset()
+    host.reconcile(WHOLE)
+    assert works(wires)
+    assert host.running() == {ROUTER_ID}
+
+
+def test_a_foreign_namespace_of_the_name_is_refused_and_untouched(wires: Wires, host: Reconciler) -> None:
+    ip(f"netns add {NAMESPACE}")
+    ip("link add theirs0 type veth peer name theirs1", inside=NAMESPACE)
+    before = ip("-d address", inside=NAMESPACE)
+    with pytest.raises(Unavailable, match="was not made by Gapless and is in use"):
+        host.reconcile(WHOLE)
+    host.remove(ROUTER_ID)
+    assert ip("-d address", inside=NAMESPACE) == before

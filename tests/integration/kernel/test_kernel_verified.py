@@ -1,0 +1,75 @@
+"""Success is claimed for what was read back: what the kernel refused or did not keep is told."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+import pytest
+from kernel_fixtures import ROUTER_ID, Wires, nft, router
+from whole_router import WHOLE, sysctl, works
+
+from gapless.agent.kernel import netns, ruleset
+from gapless.agent.reconcile import Reconciler
+from gapless.core.dataplane.desired import SETTINGS
+from gapless.errors import Unavailable
+from gapless.model.router import Route
+
+pytestmark = pytest.mark.isolated
+
+
+def test_what_cannot_be_brought_about_is_told(host: Reconciler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody changes the rules as fast as we load them: no success is claimed that was not seen."""
+    host.reconcile(WHOLE)
+    load = ruleset.load
+
+    def load_and_lose(*arguments: Any, **options: Any) -> None:
+        load(*arguments, **options)
+        nft("flush chain ip gapless forward")
+
+    monkeypatch.setattr(ruleset, "load", load_and_lose)
+    nft("flush ruleset")
+    with pytest.raises(Unavailable, match="not as it should be after building: LoadRules"):
+        host.reconcile(WHOLE)
+
+
+def test_a_setting_that_the_kernel_did_not_take_is_told(host: Reconciler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Success is claimed for what was read back, not for what was written."""
+    host.reconcile(WHOLE)
+    sysctl("ipv4.ip_forward", "0")
+    monkeypatch.setattr(netns, "write_settings", lambda settings: None)
+    with pytest.raises(Unavailable, match="not as it should be after building: ChangeSettings"):
+        host.reconcile(WHOLE)
+    monkeypatch.undo()
+    assert host.reconcile(WHOLE).changed
+    assert not host.reconcile(WHOLE).changed
+
+
+def test_settings_that_come_with_the_rules_are_written_after_them(
+    host: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that tracks no connection yet, the first router's rules make the kernel load what does."""
+    written, suffix = netns.written_settings, ".not_there_yet"
+    asked: list[Mapping[str, str]] = []
+
+    def before_tracking(settings: Mapping[str, str]) -> dict[str, str]:
+        asked.append(settings)
+        missing = {key + suffix if key.startswith("netfilter/") else key: it for key, it in settings.items()}
+        return {key.removesuffix(suffix): it for key, it in written(missing).items()}
+
+    monkeypatch.setattr("gapless.agent.kernel.netns.written_settings", before_tracking)
+    host.reconcile(router())
+    assert asked
+    found = netns.enter(netns.path_of(ROUTER_ID), lambda: netns.read_settings(SETTINGS))
+    assert found == SETTINGS
+    assert not host.reconcile(router()).changed
+
+
+def test_an_operation_that_the_kernel_refuses_is_told_and_the_next_call_finishes(
+    wires: Wires, host: Reconciler
+) -> None:
+    impossible = Route(destination=IPv4Network("192.168.50.0/24"), next_hop=IPv4Address("10.0.0.255"))
+    with pytest.raises(Unavailable, match=r"route to 192\.168\.50\.0/24 by 10\.0\.0\.255 on qr-.*invalid gateway"):
+        host.reconcile(replace(WHOLE, routes=(impossible,)))
+    host.reconcile(WHOLE)
+    assert works(wires)
