@@ -4,7 +4,6 @@ goes on as well, and answers reach who asked.
 
 import socket
 import struct
-from collections.abc import Iterator
 
 import pytest
 from flow_fixtures import CLIENT, GATEWAY, PATIENCE_S, SERVER, Pair, at, until
@@ -61,7 +60,7 @@ class Connections:
 
 
 @pytest.fixture
-def connections(pair: Pair) -> Iterator[Connections]:
+def connections(pair: Pair) -> Connections:
     """Of the client and two more machines; none has begun."""
     pair.add_machine("second", 3)
     pair.add_machine("third", 4)
