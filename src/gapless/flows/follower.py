@@ -48,7 +48,12 @@ class Follower:
     @property
     def is_copied(self) -> bool | None:
         """Whether all flows are in this kernel; None: the source does not say whether it told all."""
-        return self._is_told_whole and not (self._lacks or self._kept)
+        return self._is_told_whole and self.has_what_was_told
+
+    @property
+    def has_what_was_told(self) -> bool:
+        """Whether this kernel took all of it."""
+        return not (self._lacks or self._kept or self._refused)
 
     def lacks_some(self) -> None:
         """Of what was told, some could not be read."""
@@ -78,10 +83,13 @@ class Follower:
                 self._is_told_whole = part is Part.WHOLE
                 return 0
 
-    def try_again(self) -> None:
-        """Have the kernel take what it had no room for: as much as it takes, and not all where it takes nothing."""
+    def try_again(self) -> bool:
+        """Have the kernel take what it had no room for: as much as it takes, and not all where it takes nothing.
+
+        Returns whether it took the last of it.
+        """
         if not self._kept:
-            return
+            return False
         kept, self._kept = list(self._kept.values()), {}
         for start in range(0, len(kept), BATCH):
             some = kept[start : start + BATCH]
@@ -92,10 +100,12 @@ class Follower:
             self._kept |= {entry.flow: entry for entry in refused}
             if len(refused) == len(some):
                 self._kept |= {entry.flow: entry for entry in kept[start + BATCH :]}
-                return
+                break
+        return not self._kept
 
     async def _look(self) -> None:
         """What is there; in turns with all others who look."""
+        self._lacks |= bool(self._kept)  # until this copy has brought that again, or not
         self._unsaid, self._refused, self._kept = {}, [], {}
         self._copy_lacks = False
         steps = self._table.assured()

@@ -130,10 +130,13 @@ class Sink:
 
     def _try_again(self, channel: _Channel) -> None:
         try:
-            channel.follower.try_again()
+            took_all = channel.follower.try_again()
         except Unavailable as error:
             self._refused(channel.router_id, str(error))
             self._drop_and_ask_again(channel)
+            return
+        if took_all:
+            self._look_whether_all_are_copied()
 
     def _add(self, router_id: RouterId, namespace: tuple[int, int]) -> bool:
         try:
@@ -230,14 +233,17 @@ class Sink:
                 why = f"{told.unread} of {total} are not said whole, or in a way that this host does not know"
                 self._refused(channel.router_id, why)
             if refused:
-                self._refused(
-                    channel.router_id, f"the kernel did not take {refused} of {len(entries)}; its table may be full"
-                )
-            elif section.part is Part.END and not told.unread:
-                self._refusals.ends(self._log.info, "flows are copied again")
+                self._refused(channel.router_id, f"the kernel did not take {refused} of them; its table may be full")
+            elif section.part is Part.END:
+                self._look_whether_all_are_copied()
 
     def _refused(self, router_id: RouterId, why: str) -> None:
         self._refusals.persists(self._log.warning, "not all flows are copied", router=router_id, reason=why)
+
+    def _look_whether_all_are_copied(self) -> None:
+        """That one router's flows are all here ends nothing while others' are not."""
+        if all(channel.follower.has_what_was_told for channel in self._channels.values()):
+            self._refusals.ends(self._log.info, "flows are copied again")
 
     def _drop_and_ask_again(self, channel: _Channel) -> None:
         self._drop(channel)

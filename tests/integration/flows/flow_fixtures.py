@@ -104,6 +104,12 @@ class Pair:
             sh(f"ping -c1 -W1 {target} >/dev/null || true", inside=name)
         self.told = {name}
 
+    def add_machine(self, name: str, number: int) -> None:
+        """One more behind the router, at 10.0.0.`number`."""
+        sh(f"ip netns add {name}", f"ip -n {name} link set lo up")
+        _plug(name, "eth0", "inside", f"02:00:00:00:02:{number:02x}", f"10.0.0.{number}/24")
+        sh(f"ip -n {name} route add default via 10.0.0.1")
+
     def connected(self, port: int = 5001) -> tuple[socket.socket, socket.socket]:
         """A TCP connection from the client through the router: its two ends."""
         server = at("server", lambda: socket.create_server((SERVER, port)))

@@ -147,6 +147,32 @@ async def test_what_the_follower_could_not_take_in_is_not_copied_whatever_the_so
         assert await is_copied_after((Part.BEHIND, b"")) is False
 
 
+async def test_that_all_is_copied_again_is_said_when_no_routers_kernel_lacks_any(
+    kernel: Kernel, free_tcp_port: int, log_lines: list[str]
+) -> None:
+    """Routers are copied one after another: the second one's copy, which finds room, says nothing of the first."""
+    sink, table = following(kernel, free_tcp_port)
+    table.room, other = 1, router(2)
+    sink.follow(frozenset({ROUTER, other}), sink.address)
+    await kernel.begins(ROUTER, [1, 2])
+    await kernel.begins(other, [3])
+
+    def said() -> list[str]:
+        known = ("not all flows are copied", "flows are copied again")
+        return [each for line in log_lines for each in known if each in line]
+
+    async with serving(kernel, Figures(), free_tcp_port), running(sink.run()):
+        await until(lambda: sink.copied(time.monotonic())[other] is True)
+        await until(lambda: bool(table.there))
+        assert copied_to(sink)() is False
+        assert said() == ["not all flows are copied"]
+        assert [line for line in log_lines if "did not take 1 of them" in line]
+        table.room = 2
+        sink.look()
+        assert copied_to(sink)() is True
+        assert said() == ["not all flows are copied", "flows are copied again"]
+
+
 async def test_a_follower_that_does_not_ask_is_told_nothing_of_it(kernel: Kernel, free_tcp_port: int) -> None:
     figures, parts = Figures(), set[Part]()
     async with serving(kernel, figures, free_tcp_port), Reader.of(free_tcp_port, ROUTER) as follower:

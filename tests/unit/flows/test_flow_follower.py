@@ -69,6 +69,20 @@ async def test_what_a_copy_brought_and_found_no_room_is_tried_again_and_forgotte
     assert set(table.there) == flows([1, 2, 3]), "the new copy says what there is"
 
 
+async def test_a_router_is_not_copied_while_the_next_copy_brings_anew_what_found_no_room(
+    it: Follower, table: SmallTable
+) -> None:
+    copy = (Part.BEGIN, []), (Part.ENTRIES, entries(1, 5)), (Part.END, []), (Part.WHOLE, [])
+
+    async def is_copied_after_each() -> list[bool | None]:
+        return [(await it.apply(*step), it.is_copied)[1] for step in copy]
+
+    assert await is_copied_after_each() == [None, None, None, False]
+    assert await is_copied_after_each() == [False, False, False, False]
+    table.room = 10
+    assert await is_copied_after_each() == [False, False, True, True]
+
+
 async def test_what_is_kept_is_bounded(it: Follower, table: SmallTable) -> None:
     assert await it.apply(Part.CHANGES, entries(1, follower.MOST_KEPT + 10)) == follower.MOST_KEPT + 7
     assert len(it._kept) == follower.MOST_KEPT
