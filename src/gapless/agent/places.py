@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Final
 
-from gapless.agent.kernel import links
 from gapless.agent.kernel.observe import masters, plugged
 from gapless.core.dataplane.leaves import LEAVES_MOST, ROOM, leaf_of, place
 from gapless.errors import Unavailable
 from gapless.kernel.netlink import Netlink
 from gapless.model.leaf import Plugged, Room
 from gapless.model.network import NetworkId
-from gapless.model.observed import Segment
+from gapless.model.observed import JOINT_PREFIX, Segment
 from gapless.model.router import RouterId
 
 FRESH_S: Final = 10.0
@@ -43,20 +42,29 @@ class _Known:
     """Of the bridges that were listed, by index."""
     listed_at: float = -inf
 
-    def list(self, host: Netlink, segment: Segment, now: float, *, may_be_new: bool) -> None:
-        """Look what there is. Of a network that has no root, and no leaf that matters here, leaves are not looked for:
-        they are many names, and each new network would pay for them.
+    def list(self, host: Netlink, segment: Segment, now: float, *, masters: Collection[int], leaves: bool) -> None:
+        """Look what there is. Leaves are many names, and nearly every network would pay for having none: they are
+        looked for where they are asked for, where some were known or the root has a joint, and where a tap that matters
+        here is on a bridge that is not the root. `masters`: the indices of these taps' bridges.
         """
-        is_new = may_be_new and not links.indices(host, [segment.bridge])
-        numbers = range(1, 1 if is_new else LEAVES_MOST + 1)
-        leaves = {number: leaf_of(segment.network_id, number) for number in numbers}
-        found, self.numbers = plugged(host, segment.bridge, leaves)
+        matter = leaves or self.ports.keys() > {0}
+        if not matter:
+            self._list(host, segment, now, ())
+            is_joined = any(name.startswith(JOINT_PREFIX) for name in self.ports[0])
+            matter = is_joined or not self.numbers.keys() >= set(masters)
+        if matter:
+            self._list(host, segment, now, range(1, LEAVES_MOST + 1))
+        for tap, number in self.placed.items():
+            self.is_on(tap, number)
+
+    def _list(self, host: Netlink, segment: Segment, now: float, leaves: Iterable[int]) -> None:
+        """The root and these leaves."""
+        named = {number: leaf_of(segment.network_id, number) for number in leaves}
+        found, self.numbers = plugged(host, segment.bridge, named)
         self.ports = {number: set(names) for number, names in found.ports.items()}
         self.ports[0] |= {segment.vxlan.name} if segment.vxlan is not None else set()
         self.ports[0] |= {segment.uplink} if segment.uplink is not None else set()
         self.foreign, self.listed_at = found.foreign, now
-        for tap, number in self.placed.items():
-            self.is_on(tap, number)
 
     def is_on(self, tap: str, number: int) -> None:
         """A tap counts on this bridge, and on no other."""
@@ -142,10 +150,16 @@ class Places:
     def _look(self, host: Netlink, segment: Segment, known: _Known, taps: list[str]) -> None:
         """Know what there is, as far as it matters for these taps."""
         now = self._now()
-        plugged_into = masters(host, taps)
+        plugged_into, root = masters(host, taps, segment.bridge)
+        if plugged_into == dict.fromkeys(taps, root):  # To list ports, the kernel looks at each link of the host.
+            for tap in taps:
+                known.is_on(tap, 0)
+            return
         is_fresh = now - known.listed_at < FRESH_S and known.numbers.keys() >= set(plugged_into.values())
         if is_fresh:
             for tap, index in plugged_into.items():
                 known.is_on(tap, known.numbers[index])
-        if not is_fresh or not known.has_room_for(taps, self._room):
-            known.list(host, segment, now, may_be_new=not plugged_into)
+        if not is_fresh:
+            known.list(host, segment, now, masters=plugged_into.values(), leaves=False)
+        if not known.has_room_for(taps, self._room):
+            known.list(host, segment, now, masters=plugged_into.values(), leaves=True)

@@ -89,11 +89,10 @@ def test_work_on_one_network_takes_turns_and_on_two_does_not() -> None:
 
 
 def test_of_networks_that_no_router_is_on_no_places_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "masters", lambda *_: {})
+    monkeypatch.setattr(places, "masters", lambda *_: ({}, None))
     monkeypatch.setattr(
         places, "plugged", lambda *_: (Plugged(ports={0: frozenset({"eth1"})}, foreign=frozenset()), {})
     )
-    monkeypatch.setattr(places.links, "indices", lambda *_: {})
     known = Places()
     host = object.__new__(Netlink)
 

@@ -5,7 +5,7 @@ Invariant: observing changes nothing, and sees only what is ours or what stands 
 
 import contextlib
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final, Self
@@ -213,9 +213,11 @@ def plugged(host: Netlink, root: str, leaves: Mapping[int, Leaf]) -> tuple[Plugg
     return Plugged(ports={0: frozenset[str]()} | ports, foreign=frozenset(foreign)), numbers
 
 
-def masters(host: Netlink, names: list[str]) -> dict[str, int]:
-    """The index of the bridge that each of these links is a port of, as far as it is one."""
-    return {name: link.master for name, link in links.find(host, names).items() if link.master}
+def masters(host: Netlink, names: Collection[str], root: str) -> tuple[dict[str, int], int | None]:
+    """The index of the bridge that each of these links is a port of, as far as it is one; and that of a root."""
+    found = links.find(host, [*names, root])
+    at = found.pop(root, None)
+    return {name: link.master for name, link in found.items() if link.master}, None if at is None else at.index
 
 
 def observe_segment(host: Netlink, segment: Segment) -> ObservedSegment:
