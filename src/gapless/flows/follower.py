@@ -34,15 +34,16 @@ class Follower:
         """Of a copy that is under way: flows that were there before it and that it did not name yet, with their other
         directions.
         """
-        self._refused: list[Entry] = []
+        self._refused: dict[bytes, Entry] = {}
         """Of a copy that is under way, what the kernel did not take: there may be room when what is over is gone."""
         self._kept: dict[bytes, Entry] = {}
         """What the kernel has no room for."""
+        self._is_brought = False
+        """A copy came to its end."""
         self._lacks = False
         """Something that was told is not in the kernel, and is not tried again."""
         self._copy_lacks = False
         """The same, of what was told since the last copy began."""
-
         self._is_told_whole: bool | None = None
 
     @property
@@ -52,8 +53,8 @@ class Follower:
 
     @property
     def has_what_was_told(self) -> bool:
-        """Whether this kernel took all of it."""
-        return not (self._lacks or self._kept or self._refused)
+        """Whether that was a whole copy at least, and this kernel took all of it."""
+        return self._is_brought and not (self._lacks or self._kept or self._refused)
 
     def lacks_some(self) -> None:
         """Of what was told, some could not be read."""
@@ -70,26 +71,23 @@ class Follower:
                 await self._look()
                 return 0
             case Part.ENTRIES:
-                self._refused += [refusal.entry for refusal in self._bring(entries)]
+                self._refused |= {refusal.entry.flow: refusal.entry for refusal in self._bring(entries)}
                 return 0
             case Part.CHANGES:
                 return self._keep(self._bring(entries))
             case Part.END:
-                over, self._unsaid, refused, self._refused = self._unsaid, {}, self._refused, []
+                over, self._unsaid, refused, self._refused = self._unsaid, {}, list(self._refused.values()), {}
                 self._remove(over)
-                self._lacks = self._copy_lacks
+                self._lacks, self._is_brought = self._copy_lacks, True
                 return self._keep(self._bring(refused))
             case Part.WHOLE | Part.BEHIND:
                 self._is_told_whole = part is Part.WHOLE
                 return 0
 
-    def try_again(self) -> bool:
-        """Have the kernel take what it had no room for: as much as it takes, and not all where it takes nothing.
-
-        Returns whether it took the last of it.
-        """
+    def try_again(self) -> None:
+        """Have the kernel take what it had no room for: as much as it takes, and not all where it takes nothing."""
         if not self._kept:
-            return False
+            return
         kept, self._kept = list(self._kept.values()), {}
         for start in range(0, len(kept), BATCH):
             some = kept[start : start + BATCH]
@@ -100,13 +98,12 @@ class Follower:
             self._kept |= {entry.flow: entry for entry in refused}
             if len(refused) == len(some):
                 self._kept |= {entry.flow: entry for entry in kept[start + BATCH :]}
-                break
-        return not self._kept
+                return
 
     async def _look(self) -> None:
         """What is there; in turns with all others who look."""
         self._lacks |= bool(self._kept)  # until this copy has brought that again, or not
-        self._unsaid, self._refused, self._kept = {}, [], {}
+        self._unsaid, self._refused, self._kept = {}, {}, {}
         self._copy_lacks = False
         steps = self._table.assured()
         while (listed := await self._turns.take(lambda: next(steps, None))) is not None:
@@ -119,6 +116,7 @@ class Follower:
         for entry in entries:
             before = self._unsaid.pop(entry.flow, None)
             self._kept.pop(entry.flow, None)
+            self._refused.pop(entry.flow, None)
             if entry.is_over:
                 over.append(entry.flow)
             elif before == entry.reply:

@@ -29,12 +29,12 @@ from gapless.model.router import RouterId
 from gapless.observe.ailment import Ailment
 from gapless.observe.log import get_logger
 from gapless.wire import flows as wire
-from gapless.wire.flows import Identity, Kind, Part, Stream
+from gapless.wire.flows import Identity, Kind, Stream
 from gapless.wire.messages import Malformed, encode
 
 RETRY = Pace(first_s=0.2, most_s=5.0, settled_s=10.0, jitter=0.5)
-
-
+CALM_S = 10.0
+"""After the last refusal, until it is said that all is copied: a table that is nearly full has room now and then."""
 AT_ONCE = 1000
 """Channels that one frame asks for, or drops: some 45 KiB."""
 
@@ -63,6 +63,7 @@ class Sink:
     ) -> None:
         """`path_of`: where a router's namespace is; `turns`: those of this process, at the kernel's table."""
         self._turns = turns or Turns()
+        self._refused_at = -inf
         self._me, self._source, self._figures, self._path_of = me, source, figures, path_of
         self._wanted: dict[RouterId, Path] = {}
         """Routers to follow, with the paths of their namespaces."""
@@ -107,8 +108,11 @@ class Sink:
         """Converge: ask for what is wanted and has a namespace, drop what is not or has another one; without `names`
         none has changed. What a kernel had no room for is tried again.
         """
-        if self._stream is None:
-            return
+        if self._stream is not None:
+            self._converge(names=names)
+            self._look_whether_all_are_copied()
+
+    def _converge(self, *, names: bool) -> None:
         if not names and self._channels.keys() == self._wanted.keys():
             for channel in list(self._channels.values()):
                 self._try_again(channel)
@@ -130,13 +134,10 @@ class Sink:
 
     def _try_again(self, channel: _Channel) -> None:
         try:
-            took_all = channel.follower.try_again()
+            channel.follower.try_again()
         except Unavailable as error:
             self._refused(channel.router_id, str(error))
             self._drop_and_ask_again(channel)
-            return
-        if took_all:
-            self._look_whether_all_are_copied()
 
     def _add(self, router_id: RouterId, namespace: tuple[int, int]) -> bool:
         try:
@@ -234,14 +235,15 @@ class Sink:
                 self._refused(channel.router_id, why)
             if refused:
                 self._refused(channel.router_id, f"the kernel did not take {refused} of them; its table may be full")
-            elif section.part is Part.END:
-                self._look_whether_all_are_copied()
 
     def _refused(self, router_id: RouterId, why: str) -> None:
+        self._refused_at = time.monotonic()
         self._refusals.persists(self._log.warning, "not all flows are copied", router=router_id, reason=why)
 
     def _look_whether_all_are_copied(self) -> None:
-        """That one router's flows are all here ends nothing while others' are not."""
+        """That one router's flows are all here ends nothing while others' are not, or were not just now."""
+        if time.monotonic() - self._refused_at < CALM_S or self._channels.keys() != self._wanted.keys():
+            return
         if all(channel.follower.has_what_was_told for channel in self._channels.values()):
             self._refusals.ends(self._log.info, "flows are copied again")
 

@@ -17,6 +17,7 @@ from gapless.core.backoff import Pace
 from gapless.core.flows import feed
 from gapless.core.flows.feed import BEHIND_S
 from gapless.flows import session as session_module
+from gapless.flows import sink as sinks
 from gapless.flows import telling as telling_module
 from gapless.flows.driver import Driver
 from gapless.flows.figures import Figures
@@ -148,9 +149,11 @@ async def test_what_the_follower_could_not_take_in_is_not_copied_whatever_the_so
 
 
 async def test_that_all_is_copied_again_is_said_when_no_routers_kernel_lacks_any(
-    kernel: Kernel, free_tcp_port: int, log_lines: list[str]
+    kernel: Kernel, free_tcp_port: int, log_lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Routers are copied one after another: the second one's copy, which finds room, says nothing of the first."""
+    """Routers are copied one after another: the second one's copy, which finds room, says nothing of the first. And a
+    table that is nearly full has room now and then.
+    """
     sink, table = following(kernel, free_tcp_port)
     table.room, other = 1, router(2)
     sink.follow(frozenset({ROUTER, other}), sink.address)
@@ -170,7 +173,36 @@ async def test_that_all_is_copied_again_is_said_when_no_routers_kernel_lacks_any
         table.room = 2
         sink.look()
         assert copied_to(sink)() is True
+        assert said() == ["not all flows are copied"], "it was so just now"
+        monkeypatch.setattr(sinks, "CALM_S", 0.0)
+        sink.look()
         assert said() == ["not all flows are copied", "flows are copied again"]
+
+
+async def test_what_is_not_followed_yet_after_a_stream_broke_is_not_said_to_be_copied_again(
+    kernel: Kernel, free_tcp_port: int, log_lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sinks, "CALM_S", 0.0)
+    source, copy = SlowSource(), ((Part.BEGIN, b""), (Part.ENTRIES, began(1)), (Part.END, b""))
+    sink, table = following(kernel, free_tcp_port)
+    table.room = 0
+
+    def said() -> list[str]:
+        return [line for line in log_lines if "flows are copied again" in line]
+
+    async with running(source.serve(free_tcp_port), sink.run()):
+        refused = await source.says(*copy)
+        await until(lambda: source.applied == refused)
+    table.room = 1
+    again = SlowSource()
+    async with running(again.serve(free_tcp_port), sink.run()):
+        await until(lambda: sink.followed == 1)
+        sink.look()
+        assert said() == [], "no copy has come yet"
+        whole = await again.says(*copy)
+        await until(lambda: again.applied == whole)
+        sink.look()
+        assert len(said()) == 1
 
 
 async def test_a_follower_that_does_not_ask_is_told_nothing_of_it(kernel: Kernel, free_tcp_port: int) -> None:

@@ -69,6 +69,17 @@ async def test_what_a_copy_brought_and_found_no_room_is_tried_again_and_forgotte
     assert set(table.there) == flows([1, 2, 3]), "the new copy says what there is"
 
 
+async def test_what_a_copy_brought_and_was_over_before_its_end_is_not_brought_again(
+    it: Follower, table: SmallTable
+) -> None:
+    await it.apply(Part.BEGIN, [])
+    await it.apply(Part.ENTRIES, entries(1, 5))
+    await it.apply(Part.CHANGES, [entry(ended(4))])
+    table.room = 10
+    assert await it.apply(Part.END, []) == 0
+    assert set(table.there) == flows([1, 2, 3, 5])
+
+
 async def test_a_router_is_not_copied_while_the_next_copy_brings_anew_what_found_no_room(
     it: Follower, table: SmallTable
 ) -> None:
