@@ -395,9 +395,10 @@ class Worklist:
         self._told.say(report)
 
     def _is_settled(self) -> bool:
-        """Whether a full report would leave out nothing that is, or may be, in the kernel. This is asked after each of
-        a thousand jobs, so who was missing before is looked at first: who comes last, of which nothing is said for the
-        longest.
+        """Whether a full report would leave out nothing that is, or may be, in the kernel.
+
+        It is asked after each of a thousand jobs. So the router that was missing before is looked at first: the last of
+        all, whose turn comes latest.
         """
         if self._queues.has_removals or self._is_missing(self._missing):
             return False
