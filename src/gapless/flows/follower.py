@@ -34,8 +34,10 @@ class Follower:
         """Of a copy that is under way: flows that were there before it and that it did not name yet, with their other
         directions.
         """
+        self._is_copying = False
+        """A copy is under way."""
         self._refused: dict[bytes, Entry] = {}
-        """Of a copy that is under way, what the kernel did not take: there may be room when what is over is gone."""
+        """What the kernel did not take meanwhile: there may be room, or a port free, when what is over is gone."""
         self._kept: dict[bytes, Entry] = {}
         """What the kernel has no room for."""
         self._is_brought = False
@@ -70,15 +72,15 @@ class Follower:
             case Part.BEGIN:
                 await self._look()
                 return 0
-            case Part.ENTRIES:
+            case Part.ENTRIES | Part.CHANGES if self._is_copying:
                 self._refused |= {refusal.entry.flow: refusal.entry for refusal in self._bring(entries)}
                 return 0
-            case Part.CHANGES:
+            case Part.ENTRIES | Part.CHANGES:
                 return self._keep(self._bring(entries))
             case Part.END:
                 over, self._unsaid, refused, self._refused = self._unsaid, {}, list(self._refused.values()), {}
                 self._remove(over)
-                self._lacks, self._is_brought = self._copy_lacks, True
+                self._lacks, self._is_copying, self._is_brought = self._copy_lacks, False, True
                 return self._keep(self._bring(refused))
             case Part.WHOLE | Part.BEHIND:
                 self._is_told_whole = part is Part.WHOLE
@@ -102,9 +104,9 @@ class Follower:
 
     async def _look(self) -> None:
         """What is there; in turns with all others who look."""
-        self._lacks |= bool(self._kept)  # until this copy has brought that again, or not
+        self._lacks |= bool(self._kept or self._refused)  # until this copy has brought that again, or not
         self._unsaid, self._refused, self._kept = {}, {}, {}
-        self._copy_lacks = False
+        self._copy_lacks, self._is_copying = False, True
         steps = self._table.assured()
         while (listed := await self._turns.take(lambda: next(steps, None))) is not None:
             there = (entry for message in listed if (entry := entry_of(message)) is not None)

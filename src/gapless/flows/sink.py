@@ -34,7 +34,7 @@ from gapless.wire.messages import Malformed, encode
 
 RETRY = Pace(first_s=0.2, most_s=5.0, settled_s=10.0, jitter=0.5)
 CALM_S = 10.0
-"""After the last refusal, until it is said that all is copied: a table that is nearly full has room now and then."""
+"""How long nothing has to lack until that is said: a table that is nearly full has room now and then."""
 AT_ONCE = 1000
 """Channels that one frame asks for, or drops: some 45 KiB."""
 
@@ -63,7 +63,10 @@ class Sink:
     ) -> None:
         """`path_of`: where a router's namespace is; `turns`: those of this process, at the kernel's table."""
         self._turns = turns or Turns()
-        self._refused_at = -inf
+        self._lacking: set[RouterId] = set()
+        """Routers of which something was refused since it was said last that flows are copied again."""
+        self._lacked_at = -inf
+        """When one of them lacked something, as far as was looked."""
         self._me, self._source, self._figures, self._path_of = me, source, figures, path_of
         self._wanted: dict[RouterId, Path] = {}
         """Routers to follow, with the paths of their namespaces."""
@@ -114,15 +117,13 @@ class Sink:
 
     def _converge(self, *, names: bool) -> None:
         if not names and self._channels.keys() == self._wanted.keys():
-            for channel in list(self._channels.values()):
-                self._try_again(channel)
+            self._try_again()
             return
         namespaces = {router_id: namespace_of(path) for router_id, path in self._wanted.items()}
         dropped = [each for each in self._channels.values() if namespaces.get(each.router_id) != each.namespace]
         for channel in dropped:
             self._drop(channel)
-        for channel in list(self._channels.values()):
-            self._try_again(channel)
+        self._try_again()
         added = {}
         for router_id in sorted(self._wanted.keys() - self._channels.keys()):
             if (namespace := namespaces[router_id]) is not None and self._add(router_id, namespace):
@@ -132,12 +133,13 @@ class Sink:
             self._words = wire.Wanted(add=said.add | added, drop=(*said.drop, *(each.number for each in dropped)))
             self._asked.set()
 
-    def _try_again(self, channel: _Channel) -> None:
-        try:
-            channel.follower.try_again()
-        except Unavailable as error:
-            self._refused(channel.router_id, str(error))
-            self._drop_and_ask_again(channel)
+    def _try_again(self) -> None:
+        for channel in [self._channels[each] for each in sorted(self._lacking & self._channels.keys())]:
+            try:
+                channel.follower.try_again()
+            except Unavailable as error:
+                self._refused(channel.router_id, str(error))
+                self._drop_and_ask_again(channel)
 
     def _add(self, router_id: RouterId, namespace: tuple[int, int]) -> bool:
         try:
@@ -237,15 +239,23 @@ class Sink:
                 self._refused(channel.router_id, f"the kernel did not take {refused} of them; its table may be full")
 
     def _refused(self, router_id: RouterId, why: str) -> None:
-        self._refused_at = time.monotonic()
+        self._lacking.add(router_id)
+        self._lacked_at = time.monotonic()
         self._refusals.persists(self._log.warning, "not all flows are copied", router=router_id, reason=why)
 
     def _look_whether_all_are_copied(self) -> None:
         """That one router's flows are all here ends nothing while others' are not, or were not just now."""
-        if time.monotonic() - self._refused_at < CALM_S or self._channels.keys() != self._wanted.keys():
-            return
-        if all(channel.follower.has_what_was_told for channel in self._channels.values()):
+        now = time.monotonic()
+        if any(map(self._lacks, self._lacking)):
+            self._lacked_at = now
+        elif self._lacking and now - self._lacked_at >= CALM_S:
+            self._lacking.clear()
             self._refusals.ends(self._log.info, "flows are copied again")
+
+    def _lacks(self, router_id: RouterId) -> bool:
+        """Whether a router is to be followed, and is not, or something of it that was told is not here."""
+        channel = self._channels.get(router_id)
+        return router_id in self._wanted and (channel is None or not channel.follower.has_what_was_told)
 
     def _drop_and_ask_again(self, channel: _Channel) -> None:
         self._drop(channel)

@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Collection, Iterator
 from contextlib import closing
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,7 @@ async def test_what_a_full_table_refuses_is_counted_and_said_and_taken_when_ther
     for name in "cd":
         pair.make_router(name)
     crowd.fill()
+    monkeypatch.setattr(sinks, "CALM_S", inf)
     first = pair.connected()
     make(ACTIVE[ROUTER], *map(udp_entry, range(2000, 2010)))
     make(ACTIVE[OTHER], udp_entry(3000))

@@ -7,10 +7,15 @@ import struct
 
 import pytest
 from flow_fixtures import CLIENT, GATEWAY, PATIENCE_S, SERVER, Pair, at, until
+from flow_messages import udp_entry
 
 from gapless.flows.entries import flow_of
+from gapless.flows.figures import Figures
+from gapless.flows.follower import Follower
 from gapless.flows.table import Table
+from gapless.flows.turns import Turns
 from gapless.kernel.netns import DIRECTORY
+from gapless.wire.flows import Part
 
 pytestmark = pytest.mark.isolated
 
@@ -127,3 +132,25 @@ async def test_a_port_that_a_connection_has_on_the_standby_which_is_long_over_is
         await until("it is on b, in place of that one", lambda: knows(pair, "b", "client"))
     pair.plug_in("b")
     connections.all_go_on()
+
+
+@pytest.mark.parametrize("in_copy", [True, False], ids=["that changes while it is copied", "that begins meanwhile"])
+async def test_a_connection_is_copied_whose_port_one_has_that_is_over_at_the_end_of_the_copy(
+    pair: Pair, in_copy: bool
+) -> None:
+    """The kernel refuses it until then, each time that it is told."""
+    over, wanted, figures = udp_entry(2002, outer=3000), udp_entry(2000, outer=3000), Figures()
+    with Table(DIRECTORY / "b") as table:
+        assert table.make([over]) == []
+        assert [(each.entry, each.is_full) for each in table.make([wanted])] == [(wanted, False)]
+    follower = Follower(DIRECTORY / "b", figures, Turns(rest=0.0))
+    try:
+        await follower.apply(Part.BEGIN, [])
+        await follower.apply(Part.ENTRIES, [wanted] if in_copy else [])
+        assert await follower.apply(Part.CHANGES, [wanted]) == 0, "there may be room later"
+        assert await follower.apply(Part.END, []) == 0
+        assert follower.has_what_was_told
+    finally:
+        follower.close()
+    with Table(DIRECTORY / "b") as table:
+        assert [flow_of(said) for said in table.some([over.flow, wanted.flow])] == [wanted.flow]

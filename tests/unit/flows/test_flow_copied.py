@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -148,8 +149,32 @@ async def test_what_the_follower_could_not_take_in_is_not_copied_whatever_the_so
         assert await is_copied_after((Part.BEHIND, b"")) is False
 
 
+SAID = ("not all flows are copied", "flows are copied again")
+
+
+def said_in(lines: list[str]) -> list[str]:
+    return [each for line in lines for each in SAID if each in line]
+
+
+class Clock:
+    """The sink's, which stands still unless it is set."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(sinks, "time", made)
+    return made
+
+
 async def test_that_all_is_copied_again_is_said_when_no_routers_kernel_lacks_any(
-    kernel: Kernel, free_tcp_port: int, log_lines: list[str], monkeypatch: pytest.MonkeyPatch
+    kernel: Kernel, free_tcp_port: int, log_lines: list[str], clock: Clock
 ) -> None:
     """Routers are copied one after another: the second one's copy, which finds room, says nothing of the first. And a
     table that is nearly full has room now and then.
@@ -159,24 +184,47 @@ async def test_that_all_is_copied_again_is_said_when_no_routers_kernel_lacks_any
     sink.follow(frozenset({ROUTER, other}), sink.address)
     await kernel.begins(ROUTER, [1, 2])
     await kernel.begins(other, [3])
-
-    def said() -> list[str]:
-        known = ("not all flows are copied", "flows are copied again")
-        return [each for line in log_lines for each in known if each in line]
-
     async with serving(kernel, Figures(), free_tcp_port), running(sink.run()):
-        await until(lambda: sink.copied(time.monotonic())[other] is True)
-        await until(lambda: bool(table.there))
-        assert copied_to(sink)() is False
-        assert said() == ["not all flows are copied"]
+        await until(lambda: sink.copied(clock.now_s)[other] is True)
+        await until(lambda: bool(said_in(log_lines)))
+        assert sink.copied(clock.now_s)[ROUTER] is False
         assert [line for line in log_lines if "did not take 1 of them" in line]
+        clock.now_s += 60.0
+        sink.look()
         table.room = 2
+        clock.now_s += sinks.CALM_S - 1.0
         sink.look()
-        assert copied_to(sink)() is True
-        assert said() == ["not all flows are copied"], "it was so just now"
-        monkeypatch.setattr(sinks, "CALM_S", 0.0)
+        assert len(table.there) == 2
+        assert said_in(log_lines) == [SAID[0]], "some was lacking just now"
+        clock.now_s += 1.0
         sink.look()
-        assert said() == ["not all flows are copied", "flows are copied again"]
+        assert said_in(log_lines) == [*SAID]
+
+
+async def test_routers_of_which_nothing_was_refused_do_not_keep_it_from_being_said(
+    kernel: Kernel, free_tcp_port: int, log_lines: list[str], clock: Clock, tmp_path: Path
+) -> None:
+    """One that is not active at that source, as a second standby knows it of the first, and one that is not built."""
+    closed, unbuilt = router(2), router(3)
+
+    def path_of(router_id: RouterId) -> Path:
+        return tmp_path / "nothing" if router_id == unbuilt else kernel.path_of(RouterId(f"{router_id} on b"))
+
+    source = Source(
+        identity("a"), Figures(), lambda each: each != closed, most=9, path_of=kernel.path_of, turns=Turns(rest=0.0)
+    )
+    sink = Sink(identity("b"), HostName("a"), Figures(), path_of=path_of, turns=Turns(rest=0.0))
+    sink.follow(frozenset({ROUTER, closed, unbuilt}), ("127.0.0.1", free_tcp_port))
+    table = kernel.tables[path_of(ROUTER)]
+    table.room = 0
+    await kernel.begins(ROUTER, [1])
+    async with running(source.serve("127.0.0.1", free_tcp_port), sink.run()):
+        await until(lambda: bool(said_in(log_lines)))
+        table.room = 1
+        sink.look()
+        clock.now_s += sinks.CALM_S
+        sink.look()
+        assert said_in(log_lines) == [*SAID]
 
 
 async def test_what_is_not_followed_yet_after_a_stream_broke_is_not_said_to_be_copied_again(
