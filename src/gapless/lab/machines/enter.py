@@ -29,7 +29,7 @@ from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
-from gapless.errors import GaplessError, InvariantError, Refused
+from gapless.errors import GaplessError, InvariantError, Refused, Unavailable
 from gapless.lab import registry
 from gapless.lab.machines import linux
 from gapless.observe import reader
@@ -75,18 +75,31 @@ def require_inside() -> None:
 
 
 def why_forbidden() -> str | None:
-    """Try it: None where a lab can be entered, else one line that says what forbids it and how to allow it. Blocks."""
+    """Try it: None where a lab can be entered, else one line that says what is in the way and what to do. Blocks."""
+    try:
+        try_it()
+    except (Refused, Unavailable) as error:
+        return str(error)
+    return None
+
+
+def try_it() -> None:
+    """Enter a lab, and end it. Raises Refused where this machine forbids it, Unavailable where nothing says that it
+    does; each in one line. Blocks.
+    """
     argv = command(["/bin/true"])
     try:
         tried = subprocess.run(argv, capture_output=True, text=True, timeout=ENTERED_WITHIN_S, check=False)
-    except subprocess.TimeoutExpired:
-        return (
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(
             f"the lab's namespaces could not be entered within {ENTERED_WITHIN_S:g} s: this machine is busy, maybe "
             "with taking an earlier lab apart; try again in a minute"
-        )
+        ) from error
     if tried.returncode == 0:
-        return None
-    return tried.stderr.strip().splitlines()[-1] if tried.stderr.strip() else "the lab's namespaces cannot be entered"
+        return
+    said = tried.stderr.strip().splitlines()
+    why = said[-1] if said else "the lab's namespaces cannot be entered"
+    raise Refused(why) if tried.returncode == FORBIDDEN else Unavailable(why)
 
 
 def _advice(failure: str) -> str:
