@@ -32,6 +32,7 @@ from types import FrameType
 from gapless.errors import GaplessError, InvariantError, Refused
 from gapless.lab import registry
 from gapless.lab.machines import linux
+from gapless.lab.registry import Registered
 from gapless.observe import reader
 
 FORBIDDEN = 77
@@ -217,15 +218,11 @@ def _supervise(child: int, parent: int | None) -> int:
     return status if status >= 0 else 128 - status
 
 
-def start_time(pid: int) -> int:
-    """When a process started, in clock ticks since boot; with its pid it tells it from every other. Raises OSError."""
-    # proc_pid_stat(5): field 22; the second field may hold spaces and ends at the last parenthesis
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-
-
-def _register(file: Path, child: int) -> None:
-    said = {"supervisor": os.getpid(), "started": start_time(os.getpid()), "pid": child, "since": time.time()}
-    registry.write(file, json.dumps(said).encode())
+def _register(file: Path, child: int) -> Registered:
+    """What the file says then. Raises InvalidRequest, where another lab of that name runs too; Unavailable."""
+    said = Registered(supervisor=os.getpid(), started=registry.start_time(os.getpid()), pid=child, since=time.time())
+    registry.write(file, said)
+    return said
 
 
 def _let_terminal_go() -> None:
@@ -252,12 +249,12 @@ def supervise(argv: Sequence[str], register: Path | None, parent: int | None) ->
     child = _start(argv)
     if register is None:
         return _supervise(child, handle)
-    _register(register, child)  # where it raises, this process ends, and pid 1 with it
+    said = _register(register, child)  # where it raises, this process ends, and pid 1 with it
     try:
         _let_terminal_go()
         return _supervise(child, handle)
     finally:
-        registry.remove(register)
+        registry.remove(register, said)
 
 
 def _call(entry: str, argument: str) -> int:
