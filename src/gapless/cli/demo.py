@@ -11,7 +11,7 @@ from gapless.cli.application import application
 from gapless.errors import InvalidRequest
 from gapless.lab.demo import DemoRequest
 from gapless.lab.findings.output import Output
-from gapless.lab.machines import enter
+from gapless.lab.machines import enter, room
 from gapless.lab.settings import CLASSIC, QUICK, LabSettings, mode_of
 from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
 
@@ -52,6 +52,9 @@ def demo(
         report_interval_s=liveness.report_interval_s,
         agent_down_time_s=liveness.agent_down_time_s,
     )
+    if settings.mode is FailoverMode.OFF:
+        raise InvalidRequest("with --mode off nobody takes a dead host's routers over: --mode standby or reschedule")
+    room.check(settings)
     page = Output.opened(report, "the report") if report else None
     request = DemoRequest(settings=settings, report=str(report or ""), page=page)
     argv = enter.command(enter.call("gapless.lab.demo:main", msgspec.to_builtins(request)))

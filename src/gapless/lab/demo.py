@@ -61,7 +61,6 @@ _NEXT = """\
 _OTHER = {
     FailoverMode.STANDBY: (FailoverMode.RESCHEDULE, "without standbys: the controller moves the routers"),
     FailoverMode.RESCHEDULE: (FailoverMode.STANDBY, "with standbys, which take over by themselves"),
-    FailoverMode.OFF: (FailoverMode.STANDBY, "with standbys, which take over by themselves"),
 }
 SAID = ("Rescheduling router", "looks dead", "took over router", "is made active anew", " is dead")
 """Words of the controller's log about hosts that die and routers that move."""
