@@ -90,8 +90,6 @@ def main(argument: dict[str, Any]) -> int:
         words, status = f"{first_of(error)} [while: {view.said()}]", 1
     else:
         return _end(request, out, shown)
-    if request.page is not None:
-        request.page.discard()
     print(f"gapless demo: {words}", file=sys.stderr)
     return status
 
