@@ -4,7 +4,7 @@ Tests marked `netns` start labs themselves, as people do.
 Outside, such a test is one pytest process inside a lab, and its outcome; so no test can touch the machine's own
 networks, and whatever a test leaves is gone with its namespaces. A directory's conftest.py asks for this by importing
 the hook. Where the machine forbids namespaces, tests of both kinds are left out as `namespaces.leave_out` says; and so
-is a test that was skipped inside.
+is a test that was skipped inside. Where it is only too busy for them, they fail.
 """
 
 import subprocess
@@ -17,12 +17,20 @@ from xml.etree import ElementTree
 import pytest
 
 import namespaces
+from gapless.errors import Refused, Unavailable
 from gapless.lab.machines import enter
 
 
 @cache
 def why_forbidden() -> str | None:
-    return enter.why_forbidden()
+    """What forbids labs here; None where nothing does. Fails the test where that is not known, and is asked again."""
+    try:
+        enter.try_it()
+    except Refused as refused:
+        return str(refused)
+    except Unavailable as error:
+        pytest.fail(str(error), pytrace=False)
+    return None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

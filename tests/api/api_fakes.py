@@ -1,17 +1,21 @@
 """What stands in for the rest of the controller in the API's tests: real objects that run, only smaller."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.api import validators as v
 from gapless.controller.api.attributes import ABSENT, REQUIRED, STANDARD, Attribute, Resource
 from gapless.controller.controls import ArbiterView, DrainView, HostView, PanelView
 from gapless.controller.operations.pages import Page
+from gapless.controller.store import thread
 from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import BindingRow, HostRow
 from gapless.core.ledger.views import BrakeStatus, Prospect, RouterStatus
@@ -144,6 +148,22 @@ class FakeControls:
 
     def brake(self) -> BrakeStatus:
         return self.braking
+
+
+@contextmanager
+def commits_that_look_failed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is committed reaches the disk, and then an error is reported."""
+    commit = thread.Connection.commit
+
+    async def commit_and_fail(connection: thread.Connection) -> None:
+        await commit(connection)
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(thread.Connection, "commit", commit_and_fail)
+        yield
 
 
 async def add_host(store: Store, name: str, *, zone: str = "nova", admin_up: bool = True) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from api_fakes import FakeControls, add_host, bind
+from api_fakes import FakeControls, add_host, bind, commits_that_look_failed
 from httpx import AsyncClient, Response
 from sqlalchemy import update
 
@@ -95,12 +95,23 @@ class TestAgents:
         self, api: AsyncClient, controls: FakeControls, host1: str
     ) -> None:
         path = f"/v2.0/agents/{host1}"
-        for admin_up in (False, False, True):
+        for admin_up in (False, True):
             answer = await api.put(path, json={"agent": {"admin_state_up": admin_up, "description": "fan"}})
             assert answer.json()["agent"]["admin_state_up"] is admin_up
-        assert controls.told == [("host_admin_changed", "host1", False), ("host_admin_changed", "host1", True)]
         assert (await api.get(path)).json()["agent"]["description"] == "fan"
         assert (await api.put(path, json={"agent": {"description": None}})).json()["agent"]["description"] is None
+        assert controls.told == [("host_admin_changed", "host1", False), ("host_admin_changed", "host1", True)]
+
+    async def test_a_host_whose_service_was_stored_under_an_error_is_told_of_when_that_is_repeated(
+        self, api: AsyncClient, controls: FakeControls, host1: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path, body = f"/v2.0/agents/{host1}", {"agent": {"admin_state_up": False}}
+        with commits_that_look_failed(monkeypatch):
+            assert (await api.put(path, json=body)).status_code == 503
+        assert (await api.get(path)).json()["agent"]["admin_state_up"] is False, "it is stored"
+        assert not controls.told
+        assert (await api.put(path, json=body)).status_code == 200
+        assert controls.told == [("host_admin_changed", "host1", False)]
 
     async def test_what_an_agent_says_of_itself_cannot_be_set(self, api: AsyncClient, host1: str) -> None:
         answer = await api.put(f"/v2.0/agents/{host1}", json={"agent": {"host": "other"}})

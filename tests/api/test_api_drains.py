@@ -1,7 +1,7 @@
 """Hosts out of service, by name: the same as their agents' `admin_state_up`."""
 
 import pytest
-from api_fakes import FakeControls, add_host
+from api_fakes import FakeControls, add_host, commits_that_look_failed
 from httpx import AsyncClient
 
 from gapless.controller.store import hostrows
@@ -38,10 +38,15 @@ async def test_a_drain_is_the_agent_taken_out_of_service(api: AsyncClient, contr
     assert not await is_up(api, host1)
 
 
-async def test_what_is_so_already_is_told_to_nobody(api: AsyncClient, controls: FakeControls, host1: str) -> None:
-    assert (await api.put(URL, json={"drain": {"wanted": False}})).status_code == 200
-    assert not controls.told
-    assert await is_up(api, host1)
+async def test_what_was_stored_under_an_error_is_told_when_it_is_repeated(
+    api: AsyncClient, controls: FakeControls, store: Store, host1: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"drain": {"wanted": True, "at_once": 16}}
+    with commits_that_look_failed(monkeypatch):
+        assert (await api.put(URL, json=body)).status_code == 503
+    assert (await is_up(api, host1), await stored_pace(store), controls.told) == (False, 16, [])
+    assert (await api.put(URL, json=body)).status_code == 200
+    assert controls.told == [("drain_paced", "host1", 16), ("host_admin_changed", "host1", False)]
 
 
 async def test_a_host_is_put_back(api: AsyncClient, controls: FakeControls, host1: str) -> None:
@@ -56,11 +61,11 @@ async def test_the_pace_is_stored_and_stays_where_none_is_named(
 ) -> None:
     await api.put(URL, json={"drain": {"wanted": True, "at_once": 16}})
     controls.told.clear()
-    for asked in ({"wanted": True}, {"wanted": True, "at_once": 16}):
-        await api.put(URL, json={"drain": asked})
-        assert (await stored_pace(store), controls.told) == (16, [])
+    is_out = ("host_admin_changed", "host1", False)
+    await api.put(URL, json={"drain": {"wanted": True}})
+    assert (await stored_pace(store), controls.told) == (16, [is_out])
     await api.put(URL, json={"drain": {"wanted": True, "at_once": 2}})
-    assert (await stored_pace(store), controls.told) == (2, [("drain_paced", "host1", 2)])
+    assert (await stored_pace(store), controls.told[1:]) == (2, [("drain_paced", "host1", 2), is_out])
 
 
 @pytest.mark.parametrize("by_neutron", [False, True])

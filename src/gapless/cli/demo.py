@@ -1,6 +1,5 @@
 """`gapless demo`: the main job, before your eyes."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -8,10 +7,11 @@ import msgspec
 import typer
 
 from gapless.cli.application import application
+from gapless.cli.front import Front
 from gapless.errors import InvalidRequest
 from gapless.lab.demo import DemoRequest
 from gapless.lab.findings.output import Output
-from gapless.lab.machines import enter
+from gapless.lab.machines import enter, room
 from gapless.lab.settings import CLASSIC, QUICK, LabSettings, mode_of
 from gapless.model.router import DEFAULT_FAILOVER_MODE, FailoverMode
 
@@ -52,9 +52,20 @@ def demo(
         report_interval_s=liveness.report_interval_s,
         agent_down_time_s=liveness.agent_down_time_s,
     )
-    page = Output.opened(report, "the report") if report else None
-    request = DemoRequest(settings=settings, report=str(report or ""), page=page)
-    argv = enter.command(enter.call("gapless.lab.demo:main", msgspec.to_builtins(request)))
-    if page:
-        page.hand_on()
-    os.execv(argv[0], argv)
+    if settings.mode is FailoverMode.OFF:
+        raise InvalidRequest("with --mode off nobody takes a dead host's routers over: --mode standby or reschedule")
+    room.check(settings)
+    with Front() as front:
+        page = Output.opened(report, "the report") if report else None
+        request = DemoRequest(settings=settings, report=str(report or ""), page=page and page.to_write())
+        try:
+            status = _run(front, request)
+        finally:
+            if page:
+                page.discard()
+    raise typer.Exit(status)
+
+
+def _run(front: Front, request: DemoRequest) -> int:
+    argv = enter.call("gapless.lab.demo:main", msgspec.to_builtins(request))
+    return front.run(argv, descriptors=[request.page.file] if request.page else [])

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Annotated
@@ -16,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gapless.cli.application import application
+from gapless.cli.front import Front
 from gapless.config import MOST_STANDBYS
 from gapless.errors import InvalidRequest, Unavailable
 from gapless.lab import faults, runner, running, standing
@@ -132,29 +132,23 @@ def run(
     for name in names:
         faults.check(settings, name, host or ())
     room.check(settings, rounds=rounds * len(names))
-    file = Output.opened(json, "what was found") if json else None
+    request = RunRequest(
+        settings=settings,
+        faults=names,
+        rounds=rounds,
+        hosts=tuple(host or ()),
+        hold_s=hold,
+        gap_ms=gap_ms,
+        bystanders_ms=bystanders_ms,
+    )
     results: list[Result | Rounds] = []
-    status = 0
-    for number in range(repeat):
-        if repeat > 1:
-            print(f"run {number + 1} of {repeat}")
-        status, found = _run_once(
-            RunRequest(
-                settings=settings,
-                faults=names,
-                rounds=rounds,
-                hosts=tuple(host or ()),
-                hold_s=hold,
-                gap_ms=gap_ms,
-                bystanders_ms=bystanders_ms,
-            )
-        )
-        if found is not None:
-            results.append(found)
-        if found is None or status == runner.INTERRUPTED:
-            break
-    if file:
-        _keep(file, results, repeat)
+    with Front() as front:
+        file = Output.opened(json, "what was found") if json else None
+        try:
+            status = _run_all(front, request, repeat, results)
+        finally:
+            if file:
+                _keep(file, results, repeat)
     if repeat > 1 and results:
         console().print(table.summary([found for found in results if isinstance(found, Result)]))
         if broken := _broken(results, repeat):
@@ -162,6 +156,20 @@ def run(
     if len(results) < repeat:
         raise typer.Exit(status)
     raise typer.Exit(0 if all(found.ok for found in results) else 1)
+
+
+def _run_all(front: Front, request: RunRequest, repeat: int, results: list[Result | Rounds]) -> int:
+    """Run it that often, and add what was found to `results`, each when it is over; the last status."""
+    status = 0
+    for number in range(repeat):
+        if repeat > 1:
+            print(f"run {number + 1} of {repeat}")
+        status, found = _run_once(front, request)
+        if found is not None:
+            results.append(found)
+        if found is None or status == runner.INTERRUPTED:
+            break
+    return status
 
 
 def _keep(file: Output, results: Sequence[Result | Rounds], repeat: int) -> None:
@@ -178,24 +186,15 @@ def _broken(results: Sequence[Result | Rounds], repeat: int) -> str:
     return f"broken off: {len(results)} of {repeat} runs are over" if len(results) < repeat else ""
 
 
-def _run_once(request: RunRequest) -> tuple[int, Result | Rounds | None]:
+def _run_once(front: Front, request: RunRequest) -> tuple[int, Result | Rounds | None]:
     with TemporaryFile() as file:
         request = msgspec.structs.replace(request, result_fd=file.fileno())
         argv = enter.call("gapless.lab.runner:main", msgspec.to_builtins(request))
-        process = subprocess.Popen(enter.command(argv, outlives_us=False), pass_fds=[file.fileno()])
-        status = _wait(process)
+        status = front.run(argv, descriptors=[file.fileno()])
         file.seek(0)
         written = file.read()
     kind: type[Result] | type[Rounds] = Rounds if request.has_rounds else Result
     return status, msgspec.json.decode(written, type=kind) if written else None
-
-
-def _wait(process: "subprocess.Popen[bytes]") -> int:
-    """The status of a lab; Ctrl-C reaches it from the terminal and it ends by itself, a SIGTERM is passed on."""
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    while True:
-        with suppress(KeyboardInterrupt):
-            return process.wait()
 
 
 @app.command()

@@ -61,7 +61,6 @@ _NEXT = """\
 _OTHER = {
     FailoverMode.STANDBY: (FailoverMode.RESCHEDULE, "without standbys: the controller moves the routers"),
     FailoverMode.RESCHEDULE: (FailoverMode.STANDBY, "with standbys, which take over by themselves"),
-    FailoverMode.OFF: (FailoverMode.STANDBY, "with standbys, which take over by themselves"),
 }
 SAID = ("Rescheduling router", "looks dead", "took over router", "is made active anew", " is dead")
 """Words of the controller's log about hosts that die and routers that move."""
@@ -91,8 +90,6 @@ def main(argument: dict[str, Any]) -> int:
         words, status = f"{first_of(error)} [while: {view.said()}]", 1
     else:
         return _end(request, out, shown)
-    if request.page is not None:
-        request.page.discard()
     print(f"gapless demo: {words}", file=sys.stderr)
     return status
 

@@ -90,8 +90,9 @@ def main(argument: dict[str, Any]) -> int:
     out = console()
     narrator = table.Narrator(out)
     rounds = Rounds()
+    results: list[Result] = []
     try:
-        found = run_until_signalled(_run(request, narrator, rounds))
+        found = run_until_signalled(_run(request, narrator, rounds, results))
     except KeyboardInterrupt as interrupt:
         words, status = (
             f"interrupted by {interrupt} ({narrator.said()}); nothing is left behind",
@@ -107,6 +108,8 @@ def main(argument: dict[str, Any]) -> int:
     if rounds.rounds:
         rounds.broken = words
         _show(out, rounds)
+    for result in results:
+        _show(out, result)
     print(f"gapless lab: {words}", file=sys.stderr)
     return status
 
@@ -125,13 +128,15 @@ def _hand_back(request: RunRequest, found: Result | Rounds) -> None:
             file.write(msgspec.json.encode(found))
 
 
-async def _run(request: RunRequest, narrator: table.Narrator, rounds: Rounds) -> Result | Rounds:
+async def _run(request: RunRequest, narrator: table.Narrator, rounds: Rounds, results: list[Result]) -> Result | Rounds:
+    """What was found; it is in `rounds` or `results` too, where the lab's end is interrupted or fails."""
     async with Lab(request.settings, narrator) as lab:
         await lab.build()
         if request.has_rounds:
             return await _run_rounds(lab, request, narrator, rounds)
         fault = await faults.choose(lab, request.faults[0], request.hosts)
         result = (await experiment(lab, fault, request.bounds, request.hold_s)).result
+        results.append(result)
         _hand_back(request, result)
         return result
 

@@ -20,19 +20,11 @@ from gapless.errors import InvalidRequest, Unavailable
 from gapless.lab import registry, standing
 from gapless.lab.machines import enter
 from gapless.lab.machines.enter import KILL_AFTER_S
+from gapless.lab.registry import Registered
 from gapless.lab.standing import Answer, Failed, Reply, Request, Said
 
 SILENCE_S = 6 * standing.ALIVE_EACH_S
 """Of a lab that was asked something. What it does may take long, but it says that it is at it."""
-
-
-class Registered(msgspec.Struct, frozen=True):
-    """What the file says. Pids as seen outside; `started` in clock ticks since boot; `since` in wall-clock seconds."""
-
-    supervisor: int
-    started: int
-    pid: int
-    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +75,11 @@ class RunningLab:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.said.supervisor, signal.SIGTERM)
         deadline = time.monotonic() + KILL_AFTER_S + 5
-        while _runs(self.said):
+        while self.said.runs:
             if time.monotonic() > deadline:
                 raise Unavailable(f"lab '{self.name}' (process {self.said.supervisor}) does not end")
             time.sleep(0.05)
-        registry.remove(self.file)
+        registry.remove(self.file, self.said)
 
 
 def file_of(name: str) -> Path:
@@ -101,13 +93,11 @@ def find(name: str) -> RunningLab | None:
     """The running lab of that name; what a dead one left is removed. Raises InvalidRequest where the directory of such
     files is not this user's alone."""
     file = file_of(name)
-    content = registry.read(file)
-    try:
-        said = msgspec.json.decode(content or b"", type=Registered)
-    except msgspec.DecodeError:
+    said = registry.read(file)
+    if said is None:
         return None
-    if not _runs(said):
-        registry.remove(file)
+    if not said.runs:
+        registry.remove(file, said)
         return None
     return RunningLab(name, file, said)
 
@@ -128,15 +118,10 @@ def names() -> list[str]:
     return [file.stem for file in files if find(file.stem)]
 
 
-def _runs(said: Registered) -> bool:
-    try:
-        return enter.start_time(said.supervisor) == said.started
-    except (OSError, IndexError):
-        return False
-
-
 def command(argv: Sequence[str], *, name: str) -> list[str]:
-    """The command line that runs `argv` as a lab of that name. Raises InvalidRequest when one runs already."""
+    """The command line that runs `argv` as a lab of that name. Raises InvalidRequest when one runs already; of several
+    that are begun at once, all but one refuse when they are registered."""
+    file = file_of(name)
     if find(name):
-        raise InvalidRequest(f"a lab '{name}' is running; end it with `gapless lab down`, or choose another --name")
-    return enter.command(argv, register=file_of(name))
+        raise registry.taken(file)
+    return enter.command(argv, register=file)

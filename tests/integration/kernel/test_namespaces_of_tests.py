@@ -25,8 +25,7 @@ def test_a_child_that_fails_says_why() -> None:
     def work() -> bytes:
         raise RuntimeError("the reason")
 
-    if namespaces.why_forbidden():
-        namespaces.leave_out(namespaces.why_forbidden())
+    namespaces.leave_out_where_forbidden()
     assert b"RuntimeError: the reason" in namespaces.run_isolated(work)
 
 
@@ -71,6 +70,34 @@ def test_known(): raise AssertionError("this is known")
 """
 
 
+BUSY = """
+import pytest
+import namespaces
+from gapless.lab.machines import enter
+
+calm = namespaces.HAD_WITHIN_S, enter.ENTERED_WITHIN_S, enter.command
+namespaces.HAD_WITHIN_S, enter.ENTERED_WITHIN_S, enter.command = 0.0, 0.01, lambda _: ["sleep", "60"]
+
+@pytest.mark.isolated
+def test_isolated(): raise AssertionError("it ran outside")
+
+@pytest.mark.netns
+def test_netns(): raise AssertionError("it ran outside")
+
+@pytest.mark.lab
+def test_lab(): raise AssertionError("it ran outside")
+
+def test_it_is_calm_now():
+    namespaces.HAD_WITHIN_S, enter.ENTERED_WITHIN_S, enter.command = calm
+
+@pytest.mark.isolated
+def test_isolated_then(): pass
+
+@pytest.mark.netns
+def test_netns_then(): pass
+"""
+
+
 @pytest.mark.parametrize(
     ("ci", "status", "outcome"), [("", 0, {"skipped": 3}), ("true", 1, {"failed": 2, "error": 1})], ids=["person", "CI"]
 )
@@ -101,6 +128,31 @@ def test_what_was_skipped_inside_a_lab_or_in_a_namespace_did_not_pass(
     assert "there is no tea" in done.stdout
 
 
+@pytest.mark.netns
+def test_where_it_is_not_known_whether_namespaces_are_forbidden_a_test_fails_and_the_next_one_asks_again(
+    tmp_path: Path,
+) -> None:
+    done = pytest_in(tmp_path, BUSY, ci="")
+    assert done.returncode == 1, done.stdout + done.stderr
+    for outcome in ("2 failed", "1 error", "3 passed"):
+        assert outcome in done.stdout
+    assert "skipped" not in done.stdout
+    assert "it ran outside" not in done.stdout
+    assert "no namespaces were to be had within 0 s" in done.stdout
+    assert "the lab's namespaces could not be entered within 0.01 s: this machine is busy" in done.stdout
+
+
+def test_continuous_integration_says_that_it_is_that(tmp_path: Path) -> None:
+    make = tmp_path / "make"
+    make.write_text('#!/bin/sh\necho "CI=$CI make $*"\n')
+    make.chmod(0o755)
+    env = {name: value for name, value in os.environ.items() if name != "CI"} | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}"
+    }
+    done = subprocess.run([ROOT / ".ci/run"], env=env, capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "CI=true make test\n"
+
+
 def pytest_in(directory: Path, tests: str, ci: str) -> "subprocess.CompletedProcess[str]":
     """Run these tests as those of a directory whose conftest.py asks for labs."""
     (directory / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
@@ -109,5 +161,5 @@ def pytest_in(directory: Path, tests: str, ci: str) -> "subprocess.CompletedProc
     (directory / "chaos/test_these.py").write_text(tests)
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", ROOT / "pyproject.toml"]
     options = ["--rootdir", directory, directory]
-    env = {**os.environ, "CI": ci, "PYTHONPATH": str(ROOT / "tests")}
+    env = {**os.environ, "CI": ci, "PYTHONPATH": f"{ROOT}/tests:{ROOT}/src"}
     return subprocess.run([*argv, *options], env=env, capture_output=True, text=True, timeout=200, check=False)

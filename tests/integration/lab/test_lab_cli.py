@@ -132,7 +132,7 @@ def test_a_lab_killed_with_9_leaves_nothing(runtime: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
 def test_a_run_whose_front_is_killed_leaves_nothing(number: signal.Signals) -> None:
-    """Only the process that the shell started: the lab is told by the kernel."""
+    """Only the process that the shell started: the lab is told by the kernel, or by that one where it can."""
     before = mounts()
     outlasting_the_test = ("--fault", "sentinel-stop", "--hold", "3600")
     with subprocess.Popen(

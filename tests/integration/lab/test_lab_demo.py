@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from gapless.lab.machines import enter
+
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[3]
@@ -67,6 +69,22 @@ def test_a_demo_that_is_interrupted_leaves_no_empty_report(tmp_path: Path) -> No
         os.killpg(process.pid, signal.SIGINT)
         _, complaint = process.communicate(timeout=PATIENCE_S)
     assert complaint.startswith("gapless demo: interrupted by Ctrl-C (")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demo_on_a_machine_that_forbids_namespaces_leaves_no_empty_report(tmp_path: Path) -> None:
+    demo = [sys.executable, "-m", "gapless", "demo", "--report", str(tmp_path / "story.html")]
+    forbidding = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+    done = subprocess.run(
+        enter.command(["sh", "-c", forbidding, "sh", *demo]),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == enter.FORBIDDEN
+    assert "sysctl -w user.max_user_namespaces" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -168,6 +168,30 @@ def _when_there(file: Path) -> str:
     return file.read_text()
 
 
+def test_of_two_labs_that_begin_at_once_under_one_name_one_refuses(tmp_path: Path) -> None:
+    """And leaves the other one's file alone, which is gone with that one."""
+    file = tmp_path / "private" / "lab.json"
+    argv = enter.command(["sleep", "1000"], register=file)
+    both = [subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        supervisor = json.loads(_when_there(file))["supervisor"]
+        (lab,) = [each for each in both if each.pid == supervisor]
+        (refused,) = [each for each in both if each.pid != supervisor]
+        _, complaint = refused.communicate(timeout=PATIENCE_S)
+        assert (refused.returncode, complaint) == (
+            1,
+            "gapless lab: a lab 'lab' is running; end it with `gapless lab down`, or choose another --name\n",
+        )
+        assert json.loads(file.read_text())["supervisor"] == lab.pid
+        lab.send_signal(signal.SIGTERM)
+        assert lab.wait(PATIENCE_S) == 128 + signal.SIGTERM
+        assert not file.exists()
+    finally:
+        for each in both:
+            each.kill()
+            each.communicate()
+
+
 def test_a_lab_that_cannot_be_registered_safely_does_not_run(
     started: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
 ) -> None:

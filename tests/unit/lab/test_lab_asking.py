@@ -13,7 +13,8 @@ import pytest
 
 from gapless.errors import Unavailable
 from gapless.lab import running, standing
-from gapless.lab.running import Registered, RunningLab
+from gapless.lab.registry import Registered
+from gapless.lab.running import RunningLab
 from gapless.lab.standing import Alive, Answer, Failed, Reply, Request, Said
 
 LAB = RunningLab("lab", Path("lab.json"), Registered(supervisor=0, started=0, pid=os.getpid(), since=0.0))

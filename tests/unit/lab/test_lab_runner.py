@@ -5,14 +5,36 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import msgspec
 import pytest
 
+from gapless.errors import Unavailable
 from gapless.lab import runner
+from gapless.lab.findings.result import Result
 from gapless.lab.rounds import Round, Rounds
 from gapless.lab.settings import LabSettings
+from lab_results import measured
+
+
+class TakenDown:
+    """What comes of the lab's end: nothing."""
+
+    async def happen(self) -> None:
+        pass
+
+
+class Interrupted(TakenDown):
+    async def happen(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+
+
+class Failing(TakenDown):
+    async def happen(self) -> None:
+        raise Unavailable("host-1 does not end")
 
 
 class _Lab:
@@ -20,6 +42,7 @@ class _Lab:
 
     result: Path
     handed_back = b""
+    taken_down = TakenDown()
 
     def __init__(self, settings: LabSettings, listener: object) -> None:
         pass
@@ -29,6 +52,7 @@ class _Lab:
 
     async def __aexit__(self, *_: object) -> None:
         type(self).handed_back = self.result.read_bytes()
+        await self.taken_down.happen()
 
     async def build(self) -> None:
         pass
@@ -75,3 +99,40 @@ def test_those_of_a_run_that_is_ended_are_too_and_say_so(
     assert (status, len(found.rounds)) == (runner.INTERRUPTED, 1)
     assert found.broken.startswith("interrupted (")
     assert "interrupted by SIGTERM (" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("taken_down", "status", "words"),
+    [
+        (Interrupted(), runner.INTERRUPTED, "gapless lab: interrupted by SIGTERM ("),
+        (Failing(), 1, "gapless lab: host-1 does not end [while: "),
+    ],
+)
+def test_what_was_measured_is_shown_where_the_labs_end_goes_wrong(
+    taken_down: TakenDown,
+    status: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = measured(260, 270)
+
+    async def experiment(*_: object) -> SimpleNamespace:
+        return SimpleNamespace(result=found)
+
+    async def choose(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(_Lab, "result", tmp_path / "result.json", raising=False)
+    monkeypatch.setattr(_Lab, "taken_down", taken_down)
+    monkeypatch.setattr(runner, "Lab", _Lab)
+    monkeypatch.setattr(runner, "experiment", experiment)
+    monkeypatch.setattr(runner.faults, "choose", choose)
+    descriptor = os.open(_Lab.result, os.O_WRONLY | os.O_CREAT)
+    request = runner.RunRequest(settings=LabSettings(), faults=("host-power",), result_fd=descriptor)
+    assert runner.main(msgspec.to_builtins(request)) == status
+    said = capsys.readouterr()
+    assert said.err.startswith(words)
+    assert "Double active frames: 0" in " ".join(said.out.split())
+    assert msgspec.json.decode(_Lab.result.read_bytes(), type=Result) == found

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from gapless.errors import InvalidRequest
-from gapless.lab import running
-from gapless.lab.machines import enter
+from gapless.lab import registry, running
+from gapless.lab.registry import Registered
 
 
 @pytest.fixture(autouse=True)
@@ -20,19 +20,19 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write(name: str, pid: int, started: int) -> Path:
     file = running.file_of(name)
-    file.write_bytes(msgspec.json.encode(running.Registered(supervisor=pid, started=started, pid=pid, since=0.0)))
+    file.write_bytes(msgspec.json.encode(Registered(supervisor=pid, started=started, pid=pid, since=0.0)))
     return file
 
 
 def test_a_lab_whose_supervisor_lives_is_found() -> None:
-    write("lab", os.getpid(), enter.start_time(os.getpid()))
+    write("lab", os.getpid(), registry.start_time(os.getpid()))
     found = running.find("lab")
     assert found is not None
     assert running.names() == ["lab"]
 
 
 def test_a_pid_that_somebody_else_got_since_is_no_lab_and_its_file_goes() -> None:
-    file = write("lab", os.getpid(), enter.start_time(os.getpid()) - 1)
+    file = write("lab", os.getpid(), registry.start_time(os.getpid()) - 1)
     assert running.find("lab") is None
     assert not file.exists()
 
@@ -43,7 +43,7 @@ def test_a_file_that_is_not_whole_is_no_lab() -> None:
 
 
 def test_asking_for_a_lab_that_does_not_run_names_those_that_do() -> None:
-    write("other", os.getpid(), enter.start_time(os.getpid()))
+    write("other", os.getpid(), registry.start_time(os.getpid()))
     with pytest.raises(InvalidRequest, match="there is other"):
         running.the("lab")
 

@@ -92,8 +92,8 @@ class Agents:
         row = await row_of(session, id_)
         if "description" in values:
             row.description = values["description"] or ""
-        admin_up = values.get("admin_state_up", row.admin_state_up)
-        if hostrows.set_admin_up(row, admin_up=admin_up):
+        if (admin_up := values.get("admin_state_up")) is not None:
+            hostrows.set_admin_up(row, admin_up=admin_up)
             session.info.setdefault(HOSTS_ADMIN_CHANGED, {})[HostName(row.name)] = admin_up
         return (await self.shown(session, [row]))[0]
 

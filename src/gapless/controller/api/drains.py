@@ -74,9 +74,9 @@ async def _drain(session: AsyncSession, host: HostName, *, wanted: bool, at_once
     row = await session.get(HostRow, host)
     if row is None:
         raise NotFound(f"there is no host {host} any more")
-    if hostrows.set_admin_up(row, admin_up=not wanted):
-        session.info.setdefault(HOSTS_ADMIN_CHANGED, {})[host] = not wanted
-    if wanted and at_once is not None and row.drains_at_once != at_once:
+    hostrows.set_admin_up(row, admin_up=not wanted)
+    session.info.setdefault(HOSTS_ADMIN_CHANGED, {})[host] = not wanted
+    if wanted and at_once is not None:
         row.drains_at_once = at_once
         session.info.setdefault(HOSTS_PACED, {})[host] = at_once
 

@@ -68,7 +68,7 @@ class Transactions:
 
 
 HOSTS_ADMIN_CHANGED = "hosts_admin_changed"
-"""Key in `session.info`: a mapping of host names to their new `admin_state_up`."""
+"""Key in `session.info`: a mapping of host names to the `admin_state_up` that was asked for."""
 HOSTS_PACED = "hosts_paced"
 """Key in `session.info`: a mapping of host names to how many routers may be on their way from each at a time."""
 HOSTS_FORGOTTEN = "hosts_forgotten"

@@ -67,15 +67,11 @@ def _host(row: HostRow) -> HostRecord:
     )
 
 
-def set_admin_up(row: HostRow, *, admin_up: bool) -> bool:
-    """An operator takes a host out of service, or puts it back, which ends its drain and with that its pace. Whether
-    this is news.
-    """
+def set_admin_up(row: HostRow, *, admin_up: bool) -> None:
+    """An operator takes a host out of service, or puts it back, which ends its drain and with that its pace."""
     if admin_up:
         row.drains_at_once = None
-    is_news = row.admin_state_up != admin_up
     row.admin_state_up = admin_up
-    return is_news
 
 
 async def save_host(session: AsyncSession, facts: HostFacts, incarnation: Incarnation, at: datetime) -> None:

@@ -96,6 +96,7 @@ class Counts:
             old.letting_go.discard(router.id)
             self._fleet.changed_standings.add(old.name)
         router.leaving, router.succession.leaving, router.succession.has_arrived = None, None, False
+        router.why_not_removed = ""
 
     def begin_drain(self, router: RouterRecord, old: Host) -> None:
         """It is leaving a host out of service: one of the few at a time that may."""

@@ -50,6 +50,8 @@ class RouterRecord:
     removed_from: HostName | None = None
     """The host that it leaves, or is about to (the new binding is on its way into the store), if that said, from a plan
     without it, that nothing is left."""
+    why_not_removed: str = ""
+    """Why the host that it leaves has something of it still, in that host's words; "" where it has not said so."""
     let_go_at: float | None = None
     """When that host said that nothing is left."""
     asked: Bind | StoreWithdrawal | StoreSuccession | None = None

@@ -46,6 +46,9 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
             guards.note_ahead(ledger, host, report.router_id, report.epoch)
         elif report.state is RouterState.REMOVED:
             _take_in_removal(ledger, host, router, event.plan_version)
+        elif report.state is RouterState.FAILED and _is_waited_for(host, router, event.plan_version):
+            router.why_not_removed = report.reason
+            ledger.looks.at(router.id)
     if event.full:
         _take_in_absence(ledger, host, event)
 
@@ -135,12 +138,8 @@ def _fail(ledger: Ledger, host: Host, router: RouterRecord) -> None:
 def _take_in_removal(ledger: Ledger, host: Host, router: RouterRecord, plan_version: int) -> None:
     if router.succession.leaving is not None:
         return  # There, its guard speaks for it.
-    if (
-        router.id in host.letting_go
-        and router.state is AssignmentState.WITHDRAWING
-        and plan_version >= router.leaving_version
-    ):
-        router.removed_from = host.name
+    if _is_waited_for(host, router, plan_version):
+        router.removed_from, router.why_not_removed = host.name, ""
         ledger.looks.at(router.id)
     elif (
         router.host == host.name
@@ -149,6 +148,12 @@ def _take_in_removal(ledger: Ledger, host: Host, router: RouterRecord, plan_vers
         and plan_version >= router.dropped_version
     ):
         router.removed_from = host.name
+
+
+def _is_waited_for(host: Host, router: RouterRecord, plan_version: int) -> bool:
+    """Whether the host has to let go of the router, and speaks from a plan without it."""
+    is_leaving = router.id in host.letting_go and router.state is AssignmentState.WITHDRAWING
+    return is_leaving and plan_version >= router.leaving_version
 
 
 def _take_in_absence(ledger: Ledger, host: Host, event: HostReported) -> None:

@@ -42,6 +42,7 @@ from gapless.core.planner.wishes import (
     Wish,
     is_doubted,
     moving,
+    removing,
     waits_for_its_turn,
     why_left,
 )
@@ -184,7 +185,7 @@ class Standbys:
         if any(right.state is not RightState.GIVEN for right in succession.rights):
             return self._rights.settle(router, beliefs)
         if succession.leaving is None:
-            return Stay(reason=f"waits until {leaving} says that nothing of it is left there")
+            return Stay(reason=removing(router))
         if old is None or old.is_dead or old.is_leaseless or old.tenures.incarnation != succession.leaving:
             self._rights.ask_whether_over(Tenure(leaving, succession.leaving), router, beliefs)
         elif is_turning_back and not readiness.hindrance(router, old):

@@ -93,7 +93,7 @@ def wish_of(router: RouterRecord, home: Host | None, beliefs: Beliefs) -> Wish |
     if home is None or is_gone(home, beliefs):
         return homeless(router, home, beliefs)
     if router.state is AssignmentState.WITHDRAWING:
-        return Stay(reason=f"waits until {router.leaving} says that nothing of it is left there")
+        return Stay(reason=removing(router))
     if home.is_dead:
         return Stay(reason=f"{home.name} looks dead, but the brake is engaged: nothing moves for silence")
     if (wish := moving(router, home, beliefs)) is not None:
@@ -189,6 +189,12 @@ def _retry(router: RouterRecord, home: Host) -> Wish | Stay:
 def failing(router: RouterRecord) -> str:
     """How an explanation begins when its host cannot run it."""
     return f"{router.host} cannot run it ({router.fault or 'it gives no reason'})"
+
+
+def removing(router: RouterRecord) -> str:
+    """What a router waits for that is to be removed on the host that it leaves."""
+    so_far = f"; so far it says: {router.why_not_removed}" if router.why_not_removed else ""
+    return f"waits until {router.leaving} says that nothing of it is left there{so_far}"
 
 
 def _damping_of(router: RouterRecord, beliefs: Beliefs) -> Damping | None:

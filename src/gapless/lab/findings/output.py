@@ -41,11 +41,9 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
         directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         return cls(file=file, directory=directory, name=path.name)
 
-    def hand_on(self) -> None:
-        """Programs that this one becomes get it; they do not otherwise."""
-        for descriptor in (self.file, self.directory):
-            if descriptor >= 0:
-                os.set_inheritable(descriptor, True)
+    def to_write(self) -> "Output":
+        """For another program that gets the file's descriptor, and may write. Who opened it discards it."""
+        return Output(file=self.file)
 
     def write(self, data: bytes) -> None:
         """Make `data` all that is in the file, and close it."""
@@ -55,7 +53,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
             file.write(data)
 
     def discard(self) -> None:
-        """Nothing will be written: take the file away if it was made for that, and has stayed empty."""
+        """Nothing will be written any more: take the file away if it was made for that, and has stayed empty."""
         if self.directory >= 0 and os.fstat(self.file).st_size == 0:
             with suppress(OSError):  # somebody was quicker, or it cannot be: an empty file is left
                 os.unlink(self.name, dir_fd=self.directory)

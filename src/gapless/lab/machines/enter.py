@@ -29,9 +29,10 @@ from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
-from gapless.errors import GaplessError, InvariantError, Refused
+from gapless.errors import GaplessError, InvariantError, Refused, Unavailable
 from gapless.lab import registry
 from gapless.lab.machines import linux
+from gapless.lab.registry import Registered
 from gapless.observe import reader
 
 FORBIDDEN = 77
@@ -75,18 +76,31 @@ def require_inside() -> None:
 
 
 def why_forbidden() -> str | None:
-    """Try it: None where a lab can be entered, else one line that says what forbids it and how to allow it. Blocks."""
+    """Try it: None where a lab can be entered, else one line that says what is in the way and what to do. Blocks."""
+    try:
+        try_it()
+    except (Refused, Unavailable) as error:
+        return str(error)
+    return None
+
+
+def try_it() -> None:
+    """Enter a lab, and end it. Raises Refused where this machine forbids it, Unavailable where nothing says that it
+    does; each in one line. Blocks.
+    """
     argv = command(["/bin/true"])
     try:
         tried = subprocess.run(argv, capture_output=True, text=True, timeout=ENTERED_WITHIN_S, check=False)
-    except subprocess.TimeoutExpired:
-        return (
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(
             f"the lab's namespaces could not be entered within {ENTERED_WITHIN_S:g} s: this machine is busy, maybe "
             "with taking an earlier lab apart; try again in a minute"
-        )
+        ) from error
     if tried.returncode == 0:
-        return None
-    return tried.stderr.strip().splitlines()[-1] if tried.stderr.strip() else "the lab's namespaces cannot be entered"
+        return
+    said = tried.stderr.strip().splitlines()
+    why = said[-1] if said else "the lab's namespaces cannot be entered"
+    raise Refused(why) if tried.returncode == FORBIDDEN else Unavailable(why)
 
 
 def _advice(failure: str) -> str:
@@ -217,15 +231,11 @@ def _supervise(child: int, parent: int | None) -> int:
     return status if status >= 0 else 128 - status
 
 
-def start_time(pid: int) -> int:
-    """When a process started, in clock ticks since boot; with its pid it tells it from every other. Raises OSError."""
-    # proc_pid_stat(5): field 22; the second field may hold spaces and ends at the last parenthesis
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-
-
-def _register(file: Path, child: int) -> None:
-    said = {"supervisor": os.getpid(), "started": start_time(os.getpid()), "pid": child, "since": time.time()}
-    registry.write(file, json.dumps(said).encode())
+def _register(file: Path, child: int) -> Registered:
+    """What the file says then. Raises InvalidRequest, where another lab of that name runs too; Unavailable."""
+    said = Registered(supervisor=os.getpid(), started=registry.start_time(os.getpid()), pid=child, since=time.time())
+    registry.write(file, said)
+    return said
 
 
 def _let_terminal_go() -> None:
@@ -252,12 +262,12 @@ def supervise(argv: Sequence[str], register: Path | None, parent: int | None) ->
     child = _start(argv)
     if register is None:
         return _supervise(child, handle)
-    _register(register, child)  # where it raises, this process ends, and pid 1 with it
+    said = _register(register, child)  # where it raises, this process ends, and pid 1 with it
     try:
         _let_terminal_go()
         return _supervise(child, handle)
     finally:
-        registry.remove(register)
+        registry.remove(register, said)
 
 
 def _call(entry: str, argument: str) -> int:

@@ -1,11 +1,13 @@
 """A router whose host cannot run it goes to another one; one that nobody can run does not tour the hosts."""
 
-from planner_rig import ACTIVE, BUILDING, FAILED, REMOVED, Rig
+from planner_rig import ACTIVE, BUILDING, FAILED, REMOVED, Rig, needs
+from standby_rig import StandbyRig
 
 from gapless.core.effects import Bind
-from gapless.model.host import AgentState
-from gapless.model.plan import MoveKind, MoveStep, RouterReport
-from gapless.model.router import RouterId
+from gapless.core.events import RouterWanted
+from gapless.model.host import AgentState, HostName
+from gapless.model.plan import Epoch, MoveKind, MoveStep, RouterReport
+from gapless.model.router import FailoverMode, RouterId
 
 
 def test_a_router_whose_new_host_fails_goes_to_another() -> None:
@@ -25,6 +27,64 @@ def test_a_router_whose_new_host_fails_goes_to_another() -> None:
     rig.say("h2", "r1", REMOVED)
     assert rig.plan("h3") == {"r1": 3}
     assert rig.host("r1") == "h3"
+
+
+def test_a_router_that_its_old_host_cannot_remove_says_why_until_nothing_of_it_is_left() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+    before = rig.planner.plan_version(HostName("h1"))
+    rig.move("r1", "h2")
+    waits = "waits until h1 says that nothing of it is left there"
+    assert rig.reason("r1") == waits
+    built_badly = RouterReport(router_id=RouterId("r1"), epoch=Epoch(1), state=FAILED, reason="no such device")
+    rig.report("h1", built_badly, plan_version=before)
+    assert rig.reason("r1") == waits, "it says that from a plan that has it"
+    rig.say("h1", "r1", FAILED, "could not be removed: busy")
+    assert rig.reason("r1") == f"{waits}; so far it says: could not be removed: busy"
+    rig.say("h1", "r1", FAILED, "could not be removed: no memory")
+    assert rig.reason("r1") == f"{waits}; so far it says: could not be removed: no memory"
+    rig.say("h1", "r1", REMOVED)
+    assert rig.plan("h2") == {"r1": 2}
+
+    rig.say("h2", "r1", ACTIVE)
+    rig.move("r1", "h1")
+    assert rig.reason("r1") == waits.replace("h1", "h2"), "what h1 could not do is no reason of h2"
+
+
+def test_what_an_old_host_could_not_remove_is_forgotten_when_that_host_is_gone() -> None:
+    rig = Rig("h1", "h2", "h3")
+    rig.want("r1")
+    rig.move("r1", "h2")
+    rig.say("h1", "r1", FAILED, "could not be removed: busy")
+    rig.pass_time(150, heard=["h2", "h3"])
+    rig.say("h2", "r1", ACTIVE)
+    assert rig.plan("h2") == {"r1": 2}
+    rig.move("r1", "h3")
+    assert rig.reason("r1") == "waits until h2 says that nothing of it is left there"
+
+
+def test_a_router_that_begins_to_be_guarded_while_it_leaves_says_why_it_waits_as_well() -> None:
+    rig = Rig("h1", "h2")
+    rig.want("r1")
+    rig.move("r1", "h2")
+    rig.handle(RouterWanted(id="guard", needs=needs("r1", FailoverMode.STANDBY)))
+    rig.say("h1", "r1", FAILED, "could not be removed: busy")
+    assert rig.reason("r1").endswith("nothing of it is left there; so far it says: could not be removed: busy")
+
+
+def test_what_an_old_host_could_not_remove_is_not_said_any_more_while_only_its_guard_is_waited_for() -> None:
+    rig = StandbyRig("h1", "h2")
+    rig.want("r1")
+    of_before = rig.planner.plan_version(HostName("h1"))
+    rig.move("r1", "h2")
+    waits = "waits until h1 says that nothing of it is left there"
+    failed = RouterReport(router_id=RouterId("r1"), epoch=Epoch(1), state=FAILED, reason="could not be removed: busy")
+    rig.guard("h1", failed, version=of_before)
+    assert rig.reason("r1") == f"{waits}; so far it says: could not be removed: busy"
+    rig.guard("h1", RouterReport(router_id=RouterId("r1"), epoch=Epoch(1), state=REMOVED), version=of_before)
+    assert rig.reason("r1") == waits
+    rig.guard("h1")
+    assert rig.plan("h2") == {"r1": 2}
 
 
 def test_how_a_router_is_by_its_hosts_last_word_while_that_host_is_heard() -> None:
