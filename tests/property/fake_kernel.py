@@ -23,6 +23,7 @@ from gapless.model.operation import (
     ForgetFlows,
     ForgetUnansweredFlows,
     LoadRules,
+    MarkUnannounced,
     Operation,
     Plug,
     RaiseHostLink,
@@ -144,15 +145,17 @@ class FakeKernel:
                 self.routes.remove(route)
             case RemoveRoute(route=route):
                 self.routes = {it for it in self.routes if it.destination != route.destination}
-            case Announce():
-                pass
+            case MarkUnannounced(link=name):
+                self.links[name] = replace(self._link(name), announced=False)
+            case Announce(link=name):
+                self.links[name] = replace(self._link(name), announced=True)
             case _:
                 raise KernelRefusal(f"no such operation for a router: {operation}")
 
     def _create_pair(self, pair: CreatePair) -> None:
         self._inside()
         self._require(pair.link not in self.links and pair.tap not in self.taps, "the name is taken")
-        self.links[pair.link] = Link(name=pair.link, mac=pair.mac, mtu=pair.mtu, up=False)
+        self.links[pair.link] = Link(name=pair.link, mac=pair.mac, mtu=pair.mtu, up=False, announced=False)
         self.taps[pair.tap] = Tap(
             name=pair.tap, mtu=pair.mtu, bridge=pair.bridge, peer=pair.link, up=False, guarded=pair.guarded
         )

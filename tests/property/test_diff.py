@@ -123,6 +123,11 @@ def speaking_without_rules(state: KernelRouter, covered: dict[str, set[tuple[str
     return {(name, held) for name, held in external(state) if state.links[name].up} - known
 
 
+def announced_by(plan: tuple[Operation, ...]) -> set[tuple[str, IPv4Address]]:
+    """(MAC address, address) pairs."""
+    return {(it.mac, address) for it in plan if isinstance(it, Announce) for address in it.addresses}
+
+
 # What can be wrong with a router: each takes a state and a number that picks a victim.
 
 
@@ -175,6 +180,12 @@ def detach(kernel: FakeKernel, number: int) -> None:
     name = _pick(kernel.taps, number)
     if name is not None:
         kernel.taps[name] = replace(kernel.taps[name], steering_mac=None)
+
+
+def leave_unannounced(kernel: FakeKernel, number: int) -> None:
+    name = _pick(kernel.links, number)
+    if name is not None:
+        kernel.links[name] = replace(kernel.links[name], announced=False)
 
 
 def unplug(kernel: FakeKernel, number: int) -> None:
@@ -277,6 +288,7 @@ DAMAGES: list[Callable[[FakeKernel, int], None]] = [
     switch_guard,
     lose_steering,
     detach,
+    leave_unannounced,
     garble_link,
     swap_addresses,
     misroute,
@@ -340,10 +352,13 @@ def test_an_agent_killed_anywhere_leaves_nothing_that_the_next_cannot_finish(
     desired, other = map(desired_of, both)
     kernel = FakeKernel(starting_state(start, desired, other, damage))
     plan = diff(desired, kernel.state)
-    for operation in plan[: data.draw(st.integers(0, len(plan)), label="killed after")]:
+    killed_after = data.draw(st.integers(0, len(plan)), label="killed after")
+    for operation in plan[:killed_after]:
         kernel.carry_out(operation)
+    rest = diff(desired, kernel.state)
     converge(kernel, desired)
     assert without_foreign(kernel.state) == desired
+    assert announced_by(plan) <= announced_by((*plan[:killed_after], *rest))
 
 
 @given(pairs_of_routers, starts, damages)

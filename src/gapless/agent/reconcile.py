@@ -83,7 +83,7 @@ class Outcome:
     changed: bool
     """Whether anything in the kernel had to be changed; False: the router was adopted as it ran."""
     announced: bool
-    """Whether gratuitous ARP was sent: it became active here, or gained an address."""
+    """Whether gratuitous ARP was sent: it became active here, gained an address, or was left unannounced."""
     started_s: float
     built_s: float
     announced_s: float

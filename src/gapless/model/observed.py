@@ -31,6 +31,8 @@ GUARDED_GROUP = int.from_bytes(b"gapm", "big")
 """The device group of a guarded router's taps: numbers that nobody else uses. The guard knows its taps by it."""
 DOOMED_GROUP = int.from_bytes(b"gapl", "big")
 """The device group of links that are about to be deleted together."""
+UNANNOUNCED_GROUP = int.from_bytes(b"gapn", "big")
+"""The device group of a router's interfaces, inside its namespace, from their birth until they were announced."""
 GUARD_TABLE = "gapless"
 """The guard: a table of family bridge in the host's own namespace."""
 GUARDED_GROUPS_MASK = 0xFFFFFFFE
@@ -61,6 +63,8 @@ class Link:
     addresses: frozenset[IPv4Interface] = frozenset()
     connected: frozenset[IPv4Network] = frozenset()
     """Subnets with their connected route: the one that the kernel makes for an address on a live link."""
+    announced: bool = True
+    """It does not carry the mark of one whose addresses are still to be announced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

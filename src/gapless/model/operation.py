@@ -60,7 +60,10 @@ class ForgetUnansweredFlows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatePair:
-    """Make a router interface: a link in the namespace and its tap on the host, plugged in, both down."""
+    """Make a router interface: a link in the namespace and its tap on the host, plugged in, both down.
+
+    The link is marked from its birth as one to be announced.
+    """
 
     link: str
     mac: str
@@ -142,8 +145,18 @@ class RemoveRoute:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MarkUnannounced:
+    """Mark a link as one to be announced: what changes next is not known to others yet."""
+
+    link: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Announce:
-    """Send gratuitous ARP for addresses of a link; repeated in the background."""
+    """Send gratuitous ARP for addresses of a link, and take the mark from it that says that this is still to be done.
+
+    It is repeated in the background. A guarded router's is the beat's to send.
+    """
 
     link: str
     mac: str
@@ -290,6 +303,7 @@ InsideOperation = (
     | RestoreRoutingRules
     | AddRoute
     | RemoveRoute
+    | MarkUnannounced
     | Announce
 )
 """Carried out in the router's namespace."""

@@ -1,6 +1,11 @@
-"""A guarded router as the agent builds it: silent until it is activated, then announced where it matters."""
+"""A guarded router as the agent builds it: silent until it is activated, then announced where it matters. And a classic
+one, which the agent announces: for certain, and once.
+"""
 
+import multiprocessing
+import os
 import queue
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -17,6 +22,8 @@ from kernel_fixtures import (
     PORT_A,
     PORT_OUT,
     QG,
+    QR_A,
+    QR_B,
     ROUTER_ID,
     TAP_A,
     TAP_OUT,
@@ -31,11 +38,13 @@ from kernel_fixtures import (
 )
 
 from gapless.agent.kernel import netns
-from gapless.agent.reconcile import Reconciler
+from gapless.agent.reconcile import Outcome, Reconciler
+from gapless.config import HostSettings
 from gapless.core.dataplane.desired import tap_name
+from gapless.errors import Unavailable
 from gapless.kernel.netlink import Netlink
 from gapless.model.observed import GUARDED_GROUP
-from gapless.model.router import RouterId
+from gapless.model.router import Router, RouterId
 from gapless.sentinel.beat import clock
 from gapless.sentinel.beat.announce import Announcer, Burst
 from gapless.sentinel.beat.guard import Guard
@@ -47,6 +56,7 @@ ROUTER = router((FLOATING_IP, "10.0.0.5"))
 PHYSICAL = {"external": "ext0"}
 TAPS = [tap_name(port.id) for port in (*ROUTER.ports, PORT_OUT)]
 IPV6 = b"\x86\xdd"
+OUTSIDES = {(PORT_OUT.mac, GATEWAY_IP), (PORT_OUT.mac, FLOATING_IP)}
 END = b"\xff" * 6 + b"\x02\0\0\0\0\x77" + b"\x88\xb6" + b"the end of what was sent".ljust(46, b"\0")
 
 
@@ -145,7 +155,74 @@ def test_the_agent_announces_a_classic_router(wires: Wires, host: Reconciler) ->
     outside = wires.tap("outside", "ext0")
     host.reconcile(ROUTER)
     send_end(wires, None, "ext0")
-    assert announced(outside.until(is_end)) == {(PORT_OUT.mac, GATEWAY_IP), (PORT_OUT.mac, FLOATING_IP)}
+    assert announced(outside.until(is_end)) == OUTSIDES
+
+
+def reconcile_anew(wires: Wires) -> Outcome:
+    """What an agent that has just started does with the router. Nothing is repeated when this returns."""
+    agent = Reconciler(wires.settings)
+    outcome = agent.reconcile(ROUTER)
+    agent.close()
+    return outcome
+
+
+def reconcile_until_killed(settings: HostSettings, wanted: Router) -> None:
+    """By an agent of its own, which is killed when everything is up and would be announced next."""
+
+    def work() -> None:
+        agent = Reconciler(settings)
+        agent._announcer.announce = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
+        agent.reconcile(wanted)
+
+    agent = multiprocessing.get_context("fork").Process(target=work)
+    agent.start()
+    agent.join(PATIENCE_S)
+    assert agent.exitcode == -signal.SIGKILL
+
+
+def test_what_an_agent_was_killed_before_it_announced_the_next_one_announces_once(wires: Wires) -> None:
+    outside, vm = wires.tap("outside", "ext0"), wires.tap("vm1", "net0")
+    reconcile_until_killed(wires.settings, ROUTER)
+    send_end(wires, None, "ext0")
+    assert announced(outside.until(is_end)) == set()
+    assert reconcile_anew(wires).what == f"Announce {QG}, Announce {QR_A}, Announce {QR_B}"
+    send_end(wires, None, "ext0")
+    send_end(wires, None, "vxlan-100")
+    assert announced(outside.until(is_end)) == OUTSIDES
+    assert announced(vm.until(is_end)) == {(PORT_A.mac, "10.0.0.1")}
+    adopted = reconcile_anew(wires)
+    assert (adopted.changed, adopted.announced) == (False, False)
+    send_end(wires, None, "ext0")
+    assert announced(outside.until(is_end)) == set()
+
+
+def test_an_address_that_an_agent_was_killed_before_it_announced_is_announced_by_the_next_one(wires: Wires) -> None:
+    first = Reconciler(wires.settings)
+    first.reconcile(router())
+    first.close()
+    reconcile_until_killed(wires.settings, ROUTER)
+    outside = wires.tap("outside", "ext0")
+    assert reconcile_anew(wires).what == f"Announce {QG}"
+    send_end(wires, None, "ext0")
+    assert announced(outside.until(is_end)) == OUTSIDES
+
+
+def test_a_router_whose_carrier_comes_late_is_announced_when_it_is_tried_again(
+    wires: Wires, host: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.reconcile(router())
+    monkeypatch.setattr("gapless.agent.kernel.apply._CARRIER_TIMEOUT_S", 0.0)
+    ip(f"link set {TAP_OUT} mode dormant")
+    ip(f"link set {QG} down", inside=NAMESPACE)
+    outside = wires.tap("outside", "ext0")
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=f"{TAP_OUT} passes no frames"):
+            host.reconcile(ROUTER)
+    ip(f"link set {TAP_OUT} mode default")
+    ip(f"link set {TAP_OUT} state up")
+    assert host.reconcile(ROUTER).what == f"Announce {QG}"
+    send_end(wires, None, "ext0")
+    assert announced(outside.until(is_end)) == OUTSIDES
 
 
 def test_announcements_leave_by_the_way_out_and_reach_no_other_port(

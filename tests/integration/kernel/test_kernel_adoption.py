@@ -132,7 +132,7 @@ def test_an_agent_killed_after_any_operation_of_a_build_leaves_nothing_to_clear_
     for length in range(len(plan)):
         apply_prefix(host, WHOLE, length)
         assert (ROUTER_ID in host.running()) == (length > 0)
-        host.reconcile(WHOLE)
+        assert host.reconcile(WHOLE).announced, f"after {length} operations"
         assert not host.reconcile(WHOLE).changed, f"after {length} operations"
         host.remove(ROUTER_ID)
         assert host.running() == frozenset()
@@ -145,8 +145,9 @@ def test_an_agent_killed_after_any_operation_of_a_change_is_taken_up(wires: Wire
     host.reconcile(WHOLE)
     _, plan = full_plan(host, changed)
     for length in range(len(plan) + 1):
+        host.reconcile(WHOLE)
         apply_prefix(host, changed, length)
-        host.reconcile(changed)
+        assert host.reconcile(changed).announced == (length < len(plan)), f"after {length} operations"
         assert not host.reconcile(changed).changed, f"after {length} operations"
         host.reconcile(WHOLE)
     assert works(wires)

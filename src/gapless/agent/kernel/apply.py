@@ -19,7 +19,7 @@ from gapless.core.dataplane.desired import SETTINGS
 from gapless.errors import InvariantError, Unavailable
 from gapless.kernel import refusals
 from gapless.kernel.netlink import Netlink, Request
-from gapless.model.observed import BRIDGE_PREFIX, GUARDED_GROUP
+from gapless.model.observed import BRIDGE_PREFIX, GUARDED_GROUP, UNANNOUNCED_GROUP
 from gapless.model.operation import (
     AddAddress,
     AddRoute,
@@ -44,6 +44,7 @@ from gapless.model.operation import (
     HostOperation,
     InsideOperation,
     LoadRules,
+    MarkUnannounced,
     Operation,
     Plug,
     RaiseHostLink,
@@ -253,10 +254,7 @@ class RouterHands:
                 case _:
                     self._carry_out_inside(operation)
         self._flush()
-        if self._announcements:
-            announcements, self._announcements = self._announcements, []
-            self._host.await_carrier(announcement.tap for announcement in announcements)
-            self._announce(self._packet_socket() if self._announces else None, announcements)
+        self._flush_announcements()
 
     def _carry_out_inside(self, operation: InsideOperation) -> None:
         match operation:
@@ -295,6 +293,8 @@ class RouterHands:
                 self._queue_inside(routing.add_route(route, self._index_of))
             case RemoveRoute(route=route):
                 self._queue_inside(routing.remove_route(route, self._index_of))
+            case MarkUnannounced(link=link):
+                self._queue_inside(links.set_group(link, UNANNOUNCED_GROUP))
             case Announce():
                 self._announcements.append(operation)
             case _:
@@ -314,6 +314,7 @@ class RouterHands:
             mtu=operation.mtu,
             namespace=self._namespace,
             group=GUARDED_GROUP if operation.guarded else 0,
+            link_group=UNANNOUNCED_GROUP,
         )
         self._host.add_new(operation.tap, requests)
 
@@ -329,6 +330,15 @@ class RouterHands:
     def _flush(self) -> None:
         self._flush_inside()
         self._host.flush()
+
+    def _flush_announcements(self) -> None:
+        """Whoever ends before the marks are gone leaves them to the next one, who announces again."""
+        if not self._announcements:
+            return
+        announcements, self._announcements = self._announcements, []
+        self._host.await_carrier(announcement.tap for announcement in announcements)
+        self._announce(self._packet_socket() if self._announces else None, announcements)
+        self._inside().netlink.carry_out([links.set_group(announcement.link, 0) for announcement in announcements])
 
     def _index_of(self, link: str) -> int:
         if link not in self._indices:

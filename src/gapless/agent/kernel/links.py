@@ -1,7 +1,7 @@
 """Links in rtnetlink: requests that make, change and find them, and what the kernel says of one.
 
 Our marks are interface aliases: `gapless:<id>` on what we make on a host (a tap carries its router's id, a bridge, a
-VXLAN device and both ends of a joint their network's). Formats: linux/if_link.h, rtnetlink(7).
+VXLAN device and both ends of a joint their network's), and device groups. Formats: linux/if_link.h, rtnetlink(7).
 """
 
 import errno
@@ -232,17 +232,27 @@ def are_a_pair(tap: KernelLink, inside: KernelLink) -> bool:
 
 
 def create_pair(
-    *, tap: str, mark: str, bridge_index: int, link: str, mac: str, mtu: int, namespace: int, group: int = 0
+    *,
+    tap: str,
+    mark: str,
+    bridge_index: int,
+    link: str,
+    mac: str,
+    mtu: int,
+    namespace: int,
+    group: int = 0,
+    link_group: int = 0,
 ) -> list[Request]:
     """A veth pair: the tap here, plugged into a bridge; its peer at once in the namespace open as `namespace`.
 
-    The tap is born into its device group: a guarded one is never seen without.
+    Both are born into their device groups: a guarded tap, or a link to be announced, is never seen without.
     """
     peer = (
         _IFINFO.pack(0, 0, 0, 0, 0)
         + text(_IFNAME, link)
         + attribute(_ADDRESS, bytes.fromhex(mac.replace(":", "")))
         + u32(_MTU, mtu)
+        + u32(_GROUP, link_group)
         + u32(_NET_NS_FD, namespace)
     )
     body = (

@@ -23,6 +23,7 @@ from gapless.model.observed import (
     JOINT_PREFIX,
     TAP_PREFIX,
     TENANT_PREFIX,
+    UNANNOUNCED_GROUP,
     HostLink,
     KernelRouter,
     Link,
@@ -120,6 +121,7 @@ def observe_router(
                 forwarding=link.forwarding,
                 addresses=frozenset(addresses.get(link.index, ())),
                 connected=routes.connected.get(name, frozenset()),
+                announced=link.group != UNANNOUNCED_GROUP,
             )
             for name, link in ours.items()
         },

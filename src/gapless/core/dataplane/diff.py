@@ -9,7 +9,8 @@ The rule: every prefix of a plan is safe, because an agent may be killed after a
    and connected routes before others, because a next hop must be reachable.
 4. New routes before old ones go: no destination is without one in between.
 5. The steering table knows a router's addresses before its tap is taken out of floods, and after they are gone.
-6. Announcements come last: what they promise is true by then.
+6. Announcements come last: what they promise is true by then. What they are about is marked before, a new link from
+   its birth, until they were sent: nothing else of a router shows whether others know of it.
 
 Invariant: applying a plan leads to desired, the diff of desired and desired is empty, and nothing foreign is named.
 What the kernel drops by itself (routes of a link that lost its last address, a tap whose peer goes) is reckoned with.
@@ -38,6 +39,7 @@ from gapless.model.operation import (
     ForgetFlows,
     ForgetUnansweredFlows,
     LoadRules,
+    MarkUnannounced,
     Operation,
     Plug,
     RaiseHostLink,
@@ -67,6 +69,7 @@ def diff(desired: KernelRouter, observed: KernelRouter) -> tuple[Operation, ...]
         *_settings(desired, observed),
         *_routing_rules(desired, observed),
         *_steer(desired, observed),
+        *_marks(desired, observed, kept),
         *_pairs(desired, observed, kept),
         *_attach(desired, observed, kept),
         *_addresses(desired, observed, kept),
@@ -176,6 +179,13 @@ def _routing_rules(desired: KernelRouter, observed: KernelRouter) -> Iterator[Op
         yield RestoreRoutingRules(rules=missing)
 
 
+def _marks(desired: KernelRouter, observed: KernelRouter, kept: frozenset[str]) -> Iterator[Operation]:
+    """Of links that stay and will have news."""
+    for name in sorted(kept):
+        if observed.links[name].announced and _news(name, desired, observed, kept):
+            yield MarkUnannounced(link=name)
+
+
 def _pairs(desired: KernelRouter, observed: KernelRouter, kept: frozenset[str]) -> Iterator[Operation]:
     for name, link in sorted(desired.links.items()):
         tap = desired.taps[tap_of(name)]
@@ -267,19 +277,24 @@ def _routes(
 
 def _announcements(desired: KernelRouter, observed: KernelRouter, kept: frozenset[str]) -> Iterator[Operation]:
     for name, link in sorted(desired.links.items()):
-        tap = desired.taps[tap_of(name)]
-        news = link.addresses
-        if name in kept and _is_reached_as_before(link, tap, observed):
-            news = link.addresses - observed.links[name].addresses
-        if news:
+        if news := _news(name, desired, observed, kept):
             addresses = tuple(address.ip for address in _in_order(news))
-            yield Announce(link=name, mac=link.mac, tap=tap.name, addresses=addresses)
+            yield Announce(link=name, mac=link.mac, tap=tap_of(name), addresses=addresses)
+
+
+def _news(name: str, desired: KernelRouter, observed: KernelRouter, kept: frozenset[str]) -> frozenset[IPv4Interface]:
+    """Addresses of a link to which others may not know the way."""
+    link, tap = desired.links[name], desired.taps[tap_of(name)]
+    if name in kept and _is_reached_as_before(link, tap, observed):
+        return link.addresses - observed.links[name].addresses
+    return link.addresses
 
 
 def _is_reached_as_before(link: Link, tap: Tap, observed: KernelRouter) -> bool:
-    """Whether neighbours and bridges that knew the way to this link still do."""
+    """Whether neighbours and bridges were told the way to this link, and it still is the way."""
     was_link, was_tap = observed.links[link.name], observed.taps[tap.name]
-    return was_link.up and was_tap.up and was_link.mac == link.mac and was_tap.bridge == tap.bridge
+    was_there = was_link.announced and was_link.up and was_tap.up
+    return was_there and was_link.mac == link.mac and was_tap.bridge == tap.bridge
 
 
 def _in_order(addresses: frozenset[IPv4Interface]) -> list[IPv4Interface]:

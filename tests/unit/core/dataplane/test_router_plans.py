@@ -10,7 +10,7 @@ from gapless.core.dataplane.diff import diff
 from gapless.errors import Unavailable
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.observed import ABSENT, KernelRoute, KernelRouter, NamespaceState, Ruleset, Tap
-from gapless.model.operation import ForgetUnansweredFlows, LoadRules, RestoreRoutingRules
+from gapless.model.operation import Announce, ForgetUnansweredFlows, LoadRules, RestoreRoutingRules
 from gapless.model.router import FloatingIp, Gateway, Route, Router, RouterId, RouterPort
 
 TENANT = Network(id=NetworkId("tenant"), type=NetworkType.VXLAN, mtu=1450, segmentation_id=7)
@@ -92,11 +92,30 @@ def test_a_new_floating_ip_is_announced_and_nothing_else_is() -> None:
     )
     assert plan(more, desired_of(ROUTER)) == [
         "LoadRules",
+        "MarkUnannounced qg-outside",
         "AddAddress qg-outside 203.0.113.21/32",
         "Announce qg-outside tapoutside",
     ]
     announcement = diff(desired_of(more), desired_of(ROUTER))[-1]
     assert getattr(announcement, "addresses", None) == (IPv4Address("203.0.113.21"),)
+
+
+def test_a_link_that_nobody_came_to_announce_is_announced_whole_and_nothing_else_is_done() -> None:
+    right = desired_of(ROUTER)
+    links = {**right.links, "qg-outside": replace(right.links["qg-outside"], announced=False)}
+    (announcement,) = diff(right, replace(right, links=links))
+    assert announcement == Announce(
+        link="qg-outside",
+        mac=OUTSIDE.mac,
+        tap="tapoutside",
+        addresses=(IPv4Address("203.0.113.10"), IPv4Address("203.0.113.20")),
+    )
+
+
+def test_a_link_without_an_address_has_nothing_to_announce() -> None:
+    right = desired_of(replace(ROUTER, ports=(replace(INSIDE, addresses=()),)))
+    links = {**right.links, "qr-inside": replace(right.links["qr-inside"], announced=False)}
+    assert diff(right, replace(right, links=links)) == ()
 
 
 def test_a_gateway_that_is_renumbered_gets_its_default_route_again() -> None:
@@ -109,6 +128,7 @@ def test_a_gateway_that_is_renumbered_gets_its_default_route_again() -> None:
         "RemoveAddress qg-outside 203.0.113.10/24",
         "LoadRules",
         "ForgetFlows 203.0.113.10",
+        "MarkUnannounced qg-outside",
         "AddAddress qg-outside 203.0.113.11/24",
         "AddRoute",
         "Announce qg-outside tapoutside",
