@@ -14,8 +14,9 @@ import neighbours
 import takeover
 from gapless.errors import InvalidRequest
 from gapless.lab.faults import FAULTS
+from gapless.lab.measuring.probes import MAX_PROBES_PER_S
 from gapless.lab.rounds import Round, Rounds
-from gapless.lab.settings import LabSettings
+from gapless.lab.settings import MOST_PROBED, LabSettings
 from lab_results import measured
 from takeover_cases import CASES, USUAL, Case
 from takeover_table import figures, table, wrong
@@ -43,8 +44,19 @@ def test_every_case_can_be_asked_for() -> None:
             interval_ms=case.interval_ms,
             flows=case.flows,
             at_once=case.at_once,
+            probed=case.probed or MOST_PROBED,
         )
         assert case.argv[-1] == "--json"
+
+
+def test_gaps_of_a_host_without_power_are_known_to_10_ms_by_no_more_probes_than_are_bearable() -> None:
+    cases = [case for case in CASES.values() if "power" in case.faults[0]]
+    assert {case.routers for case in cases} == {1, 100, 1000}
+    for case in cases:
+        most = case.probed or MOST_PROBED
+        flows = 2 * case.routers if case.routers <= most else most
+        assert case.interval_ms <= 10
+        assert flows * 1000 / case.interval_ms <= MAX_PROBES_PER_S
 
 
 def test_rounds_connections_and_pace_may_be_others_than_a_cases_own(monkeypatch: pytest.MonkeyPatch) -> None:
