@@ -16,6 +16,8 @@ from gapless.errors import Unavailable
 from gapless.model.host import HostName
 from gapless.model.router import FailoverMode, RouterId
 
+RECORDED_WITHIN_MS = 1000.0
+"""The goal of a host's death: all its takeovers are in the database."""
 DONE_WITHIN_S = 600.0
 LOOK_AT_ALL_S = 0.5
 """Between two looks that cost something themselves."""
@@ -110,6 +112,11 @@ class Run:
     def is_guarded(self) -> bool:
         """Its routers have standbys."""
         return self.mode is FailoverMode.STANDBY
+
+    @property
+    def misses(self) -> bool:
+        """Its host's death was recorded later than is the goal of takeovers."""
+        return self.is_guarded and self.host is not None and self.host.stored_ms > RECORDED_WITHIN_MS
 
 
 class Trial:
