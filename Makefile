@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 RUN := .venv/bin
 
-.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-fleet bench-guard bench-build bench-adopt bench-survivals bench-entries lock clean
+.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-fleet bench-guard bench-build bench-adopt bench-survivals bench-entries bench-flow-sync lock clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,10 @@ bench-survivals: setup  ## which connections survive, beside keepalived and conn
 bench-entries: setup  ## takeovers with many copied connections and with none, in turn (ARGS= for bench/entries.py; short without)
 	@scripts/prerequisites
 	$(PY) bench/entries.py $(or $(ARGS),--entries 10000 --pairs 3)
+
+bench-flow-sync: setup  ## what it costs to copy connections, and whether all are right (ARGS= for bench/flow_sync.py)
+	@scripts/prerequisites
+	$(PY) bench/flow_sync.py $(ARGS)
 
 lock:  ## pin the newest versions that fit, with hashes (needs uv)
 	scripts/lock

@@ -1,6 +1,6 @@
 """What the end of an agent costs a host with many routers: how long until the next one has looked at all of them.
 
-    python bench/adopt.py [--routers 100,1000] [--rounds 5] [--out DIRECTORY]
+    python bench/adopt.py [--routers 100,1000] [--rounds 5] [--raise-neighbour-limits] [--out DIRECTORY]
 
 One host in namespaces of its own, with the real agent under the sentinel's own supervision, and no controller. Some of
 its routers have a machine that sends probes to the world outside. In each round the agent ends in two ways: killed

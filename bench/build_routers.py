@@ -1,6 +1,6 @@
 """What building and deleting many routers on one host costs, beside what the kernel takes for the same: ratios.
 
-    python bench/build_routers.py [--routers 100,1000] [--rounds 5] [--out DIRECTORY]
+    python bench/build_routers.py [--routers 100,1000] [--rounds 5] [--raise-neighbour-limits] [--out DIRECTORY]
 
 Each router has one tenant port (on a VXLAN network of its own), a gateway on one shared flat network, SNAT and one
 floating IP. The agent is the real one, as a process: a build begins when its sentinel has the plan, and ends when it

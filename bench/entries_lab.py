@@ -43,10 +43,6 @@ AT_ONCE = 50
 """Connections that are made by one request."""
 OTHERS = 5
 """A router knows so many at most that are no business of ours: of its own, and of probes."""
-LEFT_SHARE = 0.01
-"""Of ours, so many may be left of an earlier round: what is forgotten while its router is copied may stay on the
-successor until the next copy (of 100,000 135 did). The table says how many there were.
-"""
 PATIENCE_S = 120.0
 MOST_A_SECOND = 1_000
 """Connections that are copied for certain: patience grows with them."""
@@ -122,7 +118,7 @@ class Turns:
 
     @property
     def _most_others(self) -> int:
-        return OTHERS * len(self._lab.tenants) + int(LEFT_SHARE * self._orders.entries)
+        return OTHERS * len(self._lab.tenants)
 
     async def _hosts(self) -> tuple[Host, Host]:
         """Where all routers are active, and the other one."""

@@ -49,7 +49,7 @@ _TOOK = TakeoverTimes(
 
 @dataclass(slots=True)
 class Observed:
-    """What all hosts were told, and the time (wall clock, seconds) at which one was told something last."""
+    """What all hosts were told, and said."""
 
     active: dict[RouterId, HostName] = field(default_factory=dict)
     """Where a plan says that a router is active."""
@@ -59,7 +59,8 @@ class Observed:
     """Hosts that have a plan of the present controller."""
     unanswered: int = 0
     """Takeovers of which no plan says that they were heard."""
-    told_at: float = 0.0
+    said_at: float = 0.0
+    """When (wall clock, seconds) a host last reported that it had taken over, for the first time each."""
     plans: int = 0
     """How many were received."""
 
@@ -79,9 +80,13 @@ class MadeUpHost:
         self._reporting.agent_is(AgentState.RUNNING, "", time.monotonic())
         self._levels = Levels(tenure=incarnation, leased=incarnation, reborn=incarnation)
         self._plan = EMPTY_PLAN
+        self._after: dict[Tenure, set[RouterId]] = {}
+        """Routers that it may take over once this tenure, and maybe others, are over."""
         self._version = 0
         self._unheard: dict[RouterId, int] = {}
         """Takeovers by number that no plan has answered."""
+        self._has_news = False
+        """Of takeovers that no report has told."""
         self._report_is_due = asyncio.Event()
 
     async def run(self) -> None:
@@ -94,10 +99,11 @@ class MadeUpHost:
         """Nothing is said or done from now on."""
         self.is_off = True
 
-    def learn(self, over: Iterable[Tenure]) -> None:
+    def learn(self, over: Sequence[Tenure]) -> None:
         """The arbiters say that these are over: take over what may be taken over by that."""
         self._over.update(over)
-        took = [each for each in self._plan.routers.values() if self._may_take(each)]
+        maybe = set().union(*(self._after.get(tenure, ()) for tenure in over))
+        took = [each for each in map(self._plan.routers.__getitem__, sorted(maybe)) if self._may_take(each)]
         if self.is_off or not took:
             return
         now = time.monotonic()
@@ -112,6 +118,7 @@ class MadeUpHost:
             self._levels.open[each.router.id] = each.epoch
             self._unheard[each.router.id] = self._levels.told_whole
         self._seen.unanswered += len(took)
+        self._has_news = True
         self._reporting.guard_is(self._levels, now)
         self._report_is_due.set()
 
@@ -154,6 +161,7 @@ class MadeUpHost:
         self._reporting.planned(self._version, plan.revision, time.monotonic())
         self._build(before, plan)
         self._observe(before, plan)
+        self._may_succeed(before, plan)
         self._report_is_due.set()
 
     def bury(self, asked: Bury) -> None:
@@ -176,11 +184,17 @@ class MadeUpHost:
             self._report_is_due.clear()
             now = time.monotonic()
             if not self.is_off and (report := self._reporting.on_deadline(now)):
+                self._note_said(report)
                 return report
             due_at = None if self.is_off else self._reporting.next_deadline()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if due_at is None else due_at - now):
                     await self._report_is_due.wait()
+
+    def _note_said(self, report: Report) -> None:
+        if self._has_news and report.takeovers:
+            self._has_news = False
+            self._seen.said_at = time.time()
 
     # Guard and agent
 
@@ -226,7 +240,17 @@ class MadeUpHost:
             _note(seen.successors, router_id, self.name, is_so=each.guarded is not None and bool(each.guarded.after))
         seen.planned.add(self.name)
         seen.plans += 1
-        seen.told_at = time.time()
+
+    def _may_succeed(self, before: HostPlan, plan: HostPlan) -> None:
+        """Whom it may succeed is looked up now, so that a death, whose cost is measured, is no search."""
+        for router_id, each in before.routers.items():
+            if plan.routers.get(router_id) is not each:
+                for tenure in _after(each):
+                    self._after[tenure].discard(router_id)
+        for router_id, each in plan.routers.items():
+            if before.routers.get(router_id) is not each:
+                for tenure in _after(each):
+                    self._after.setdefault(tenure, set()).add(router_id)
 
 
 class Fleet:
@@ -263,6 +287,10 @@ class Fleet:
     def living(self) -> set[HostName]:
         """Those with power."""
         return {name for name, host in self.hosts.items() if not host.is_off}
+
+
+def _after(each: PlannedRouter) -> tuple[Tenure, ...]:
+    return () if each.guarded is None else each.guarded.after
 
 
 def _is_active(each: PlannedRouter) -> bool:

@@ -5,7 +5,7 @@ import platform
 from collections.abc import Sequence
 
 from fleet_server import cores
-from fleet_trial import Death, Run, Start
+from fleet_trial import RECORDED_WITHIN_MS, Death, Run, Start
 from measuring import commit
 
 
@@ -36,15 +36,20 @@ def table(runs: Sequence[Run], seconds: float) -> str:
         "## Deaths",
         "",
         "Milliseconds, of the router that took longest. Mode reschedule: from the planner's decision; mode standby: "
-        "from the edge's, which takes over. `stored`: its new binding is in the database; `planned`: the plan with it "
-        "has left, or the one that says that the takeover was heard has arrived; `confirmed`: it was heard to be "
-        "active; `protected`: every router that had lost its host or its standby has a standby again (nothing is built "
-        "for 10 s after a takeover, by design). `longest decision`: a bound that all kept, from the receipt of the "
-        "event.",
+        "from when the power went, at which made-up successors take over, without the 160 ms that this takes real "
+        "ones. `told`: the last of them has written its report, which is the benchmark's own part of what follows; "
+        "`stored`: the new binding is in the database; `planned`: the plan with it has left, or the one that says that "
+        "the takeover was heard has arrived; `confirmed`: it was heard to be active; `protected`: every router that "
+        "had lost its host or its standby has a standby again (nothing is built for 10 s after a takeover, by design). "
+        "`longest decision`: a bound that all kept, from the receipt of the event. "
+        f"Goal: the takeovers of one host's death `stored` within {RECORDED_WITHIN_MS:,g}; later is **bold**.",
         "",
-        "| hosts, routers | mode | dead hosts | their routers | stored | planned | confirmed | protected "
-        "| longest decision | processor, s |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "`processor`: of the controller, until every record was whole (looked at after 2 s, and each 0.5 s), and until "
+        "all were protected; less what rest costs in so long.",
+        "",
+        "| hosts, routers | mode | dead hosts | their routers | told | stored | planned | confirmed | protected "
+        "| longest decision | processor, s: recorded | ... protected |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
         *(_death_line(run, death) for run in runs for death in (run.host, run.zone)),
         "",
         f"Load of the machine (1 min) before and after: {'; '.join(map(_loads, runs))}.",
@@ -94,15 +99,19 @@ def _rest_line(run: Run) -> str:
 
 def _death_line(run: Run, death: Death | None) -> str:
     if death is None:
-        return _line(_size(run), run.mode, *["–"] * 8)
+        return _line(_size(run), run.mode, *["–"] * 10)
+    stored = f"**{_ms(death.stored_ms)}**" if run.misses and death is run.host else _ms(death.stored_ms)
+    later = (death.planned_ms, death.confirmed_ms, death.protected_ms, death.decide_most_ms)
     return _line(
         _size(run),
         run.mode,
         str(death.hosts),
         f"{death.routers:,}",
-        *(_ms(each) for each in (death.stored_ms, death.planned_ms, death.confirmed_ms, death.protected_ms)),
-        _ms(death.decide_most_ms),
-        f"{death.used_s:.1f}",
+        _ms(death.told_ms),
+        stored,
+        *map(_ms, later),
+        f"{death.recorded_s:.1f}",
+        "–" if death.renewed_s is None else f"{death.renewed_s:.1f}",
     )
 
 

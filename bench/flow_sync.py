@@ -1,4 +1,5 @@
-"""What it costs to copy tracked connections to a successor: processor time a flow at both ends, and the lag.
+"""What it costs to copy tracked connections to a successor: processor time a flow at both ends, the lag, and what is
+right of it at the end.
 
     python bench/flow_sync.py [--rates 1000,5000,20000] [--seconds 5] [--routers 1000] [--out DIRECTORY]
 
@@ -8,6 +9,9 @@ namespaces with the router's NAT and runs a source and a sink on them, each in a
 Flows are made by ctnetlink, not by packets: more than some hundred connections a second cannot be opened from here
 without measuring the opening. To the kernel's events it makes no difference: a flow is established, closes in three
 steps and is forgotten, each step an event of an assured flow, so five a flow. It lives for a second.
+
+When a rate is over, the follower's table should have the flows that are open in the source's, as they are there, and no
+others: what is missing or left over makes the benchmark fail.
 
 The processor time of a flow is the process's own, kernel included, less what it uses idle; one over it is the rate that
 one core could hold. On a machine that is busy with other things the lag is what those make of it.
@@ -24,23 +28,25 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from gapless.flows.driver import LOOK_S
+from gapless.flows.entries import Entry, entry_of
 from gapless.flows.figures import Figures
 from gapless.flows.names import Names
 from gapless.flows.sink import Sink
 from gapless.flows.source import Source
 from gapless.flows.table import Table
+from gapless.kernel.netlink import NETFILTER
 from gapless.kernel.netns import DIRECTORY, enter
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.wire.flows import Identity
-from made_flows import FIN_WAIT, LAST_ACK, TIME_WAIT, established, forgotten, in_state
-from measuring import COPY_S
+from made_flows import FIN_WAIT, LAST_ACK, TIME_WAIT, all_forgotten, established, forgotten, in_state
+from measuring import COPY_S, HERE, by_what, write
 
 INSIDE = "GAPLESS_BENCH_INSIDE"
 KEY = b"k" * 32
@@ -49,6 +55,8 @@ AT_ONCE = 50
 LIFE_S = 1.0
 SETTLE_S = 3.0
 IDLE_S = 5.0
+TIMEOUT_AT, TIMEOUT_END = 8, 16
+"""Of an entry's state, which begins with two attributes of one number."""
 RULES = """
 table ip gapless {
   chain postrouting { type nat hook postrouting priority 100; oifname "out" snat to 198.51.100.1; }
@@ -65,35 +73,104 @@ class Used:
     lags_ms: list[float]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """What so many flows a second cost, and what came of them."""
+
+    asked: int
+    made: float
+    source_us: float
+    """Processor time of one flow,"""
+    sink_us: float
+    """and of the same at the follower."""
+    lag_ms: float
+    """The median, and"""
+    lag_ms_max: float
+    overruns: int
+    not_made: int
+    """Flows that should have been open at the source when the rate was over, and were not."""
+    missing: int
+    """Open at the source and, as they are there, not with the follower;"""
+    left_over: int
+    """with the follower, and not so at the source."""
+
+    @property
+    def is_right(self) -> bool:
+        """The follower had what it should have had."""
+        return not (self.not_made or self.missing or self.left_over)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quiet:
+    """What so many routers cost without a flow, in milliseconds of processor time a second."""
+
+    routers: int
+    source_ms: float
+    sink_ms: float
+
+
 def main() -> int:
-    """Measure, print, maybe write."""
+    """Measure, print the table, write both files. Exit 1 when a follower did not have what it should."""
     given = arguments()
     if INSIDE not in os.environ:
         os.execvpe("unshare", ["unshare", "-Urnm", sys.executable, *sys.argv], os.environ | {INSIDE: "1"})
     run("mount -t tmpfs none /run && mkdir /run/netns && ip link set lo up")
-    lines = []
-    if given.rates:
-        lines += ["| flows/s asked | made | source, µs/flow | sink, µs/flow | lag, median | lag, worst | overruns |"]
-        lines += ["|---|---|---|---|---|---|---|"]
-        for host in "ab":
-            make_router(f"{host}0")
-        idle = [each.cpu_s / IDLE_S for each in both([RouterId("0")], lambda: time.sleep(IDLE_S))]
-        for rate in given.rates:
-            lines.append(measured(rate, given.seconds, idle))
-            print(lines[-1], flush=True)
-    if given.routers:
-        lines += ["", "| routers | source, ms CPU/s | sink, ms CPU/s |", "|---|---|---|"]
-        routers = [RouterId(str(number)) for number in range(given.routers)]
-        for number in range(1 if given.rates else 0, given.routers):
-            for host in "ab":
-                make_router(f"{host}{number}")
-        used = [each.cpu_s / IDLE_S * 1000 for each in both(routers, lambda: time.sleep(IDLE_S), COPY_S * len(routers))]
-        lines.append(f"| {given.routers:,} | {used[0]:.1f} | {used[1]:.1f} |")
-    print("\n".join(lines))
-    if given.out is not None:
-        given.out.mkdir(parents=True, exist_ok=True)
-        (given.out / "flows.md").write_text("\n".join(lines) + "\n")
-    return 0
+    busy = list(at_rates(given.rates, given.seconds)) if given.rates else []
+    quiet = at_rest(given.routers) if given.routers else None
+    text = table(busy, quiet)
+    print(f"\n{text}")
+    write(given.out, "flow-sync", text, {"rates": list(map(asdict, busy)), "quiet": quiet and asdict(quiet)})
+    return 0 if all(each.is_right for each in busy) else 1
+
+
+def at_rates(rates: Iterable[int], seconds: float) -> Iterator[Busy]:
+    """One router, at one rate after another."""
+    make_routers(1)
+    idle = [each.cpu_s / IDLE_S for each in both([RouterId("0")], lambda: time.sleep(IDLE_S))]
+    for rate in rates:
+        found = measured(rate, seconds, idle)
+        print(busy_line(found), flush=True)
+        yield found
+
+
+def at_rest(count: int) -> Quiet:
+    """So many routers, and no flow."""
+    make_routers(count)
+    routers = [RouterId(str(number)) for number in range(count)]
+    used = [each.cpu_s / IDLE_S * 1000 for each in both(routers, lambda: time.sleep(IDLE_S), COPY_S * count)]
+    return Quiet(routers=count, source_ms=used[0], sink_ms=used[1])
+
+
+def table(busy: Sequence[Busy], quiet: Quiet | None) -> str:
+    """As Markdown."""
+    lines = ["# Copies of connections", ""]
+    if busy:
+        lines += [
+            "Processor time of a flow in µs; lag in ms. `missing`, `left over`: flows that the follower, when all was "
+            "over, did not have as the source had them, and had though the source had not.",
+            "",
+            "| flows/s asked | made | source | follower | lag, median | worst | overruns | missing | left over |",
+            "|---|---|---|---|---|---|---|---|---|",
+            *map(busy_line, busy),
+            "",
+            *(f"At {each.asked:,} a second {each.not_made:,} flows were not made." for each in busy if each.not_made),
+        ]
+    if quiet is not None:
+        lines += [
+            "",
+            "| routers without a flow | source, ms of processor time a second | follower |",
+            "|---|---|---|",
+            f"| {quiet.routers:,} | {quiet.source_ms:.1f} | {quiet.sink_ms:.1f} |",
+        ]
+    return "\n".join((*lines, "", by_what(), ""))
+
+
+def busy_line(it: Busy) -> str:
+    """A line of the table."""
+    return (
+        f"| {it.asked:,} | {it.made:,.0f} | {it.source_us:.1f} | {it.sink_us:.1f} | {it.lag_ms:.0f} "
+        f"| {it.lag_ms_max:.0f} | {it.overruns} | {it.missing:,} | {it.left_over:,} |"
+    )
 
 
 def arguments() -> argparse.Namespace:
@@ -103,7 +180,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rates", type=numbers, default=[1000, 5000, 20000], help="flows a second; empty: none")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--routers", type=int, default=0)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="directory for the results")
     return parser.parse_args()
 
 
@@ -113,26 +190,54 @@ def run(command: str, given: str = "") -> None:
     subprocess.run(["sh", "-ec", command], check=True, input=given, text=True, env=os.environ | {"PATH": path})
 
 
+def make_routers(count: int) -> None:
+    """So many on both hosts, unless they are there."""
+    for name in [f"{host}{number}" for number in range(count) for host in "ab"]:
+        if not (DIRECTORY / name).exists():
+            make_router(name)
+
+
 def make_router(name: str) -> None:
     """A namespace with the router's NAT, whose flows make events."""
     run(f"ip netns add {name} && ip netns exec {name} nft -f -", RULES)
     enter(DIRECTORY / name, lambda: Path("/proc/sys/net/netfilter/nf_conntrack_events").write_text("1"))
 
 
-def measured(rate: int, seconds: float, idle: list[float]) -> str:
-    """One line of the table."""
-    made: list[float] = []
-    source, sink = both([RouterId("0")], lambda: made.append(make_flows(rate, seconds)))
-    whole_s = seconds + SETTLE_S
-    flows = rate * seconds
+def measured(rate: int, seconds: float, idle: list[float]) -> Busy:
+    """What one rate cost, of a router that knew no flow before it."""
+    for host in "ab":
+        ask(f"{host}0", [all_forgotten()])
+    took: list[float] = []
+    source, sink = both([RouterId("0")], lambda: took.append(make_flows(rate, seconds)))
+    whole_s, flows = seconds + SETTLE_S, int(rate * seconds)
     costs = [(each.cpu_s - idle_s * whole_s) / flows * 1e6 for each, idle_s in zip((source, sink), idle, strict=True)]
     lags = sorted(source.lags_ms) or [0.0]
-    with Table(DIRECTORY / "a0") as table:
-        left = [len(step) for step in table.assured()]
-    return (
-        f"| {rate:,} | {flows / made[0]:,.0f} | {costs[0]:.1f} | {costs[1]:.1f} | {lags[len(lags) // 2]:.0f} ms "
-        f"| {lags[-1]:.0f} ms | {source.figures.overruns} |"
-    ) + ("" if sum(left) < rate * LIFE_S * 3 else " flows were left")
+    active, standby = known(DIRECTORY / "a0"), known(DIRECTORY / "b0")
+    still_open = {as_kept(each) for each in active if not each.is_over}
+    copied = {as_kept(each) for each in standby}
+    return Busy(
+        asked=rate,
+        made=flows / took[0],
+        source_us=costs[0],
+        sink_us=costs[1],
+        lag_ms=lags[len(lags) // 2],
+        lag_ms_max=lags[-1],
+        overruns=source.figures.overruns,
+        not_made=min(flows, int(rate * LIFE_S)) - len(still_open),
+        missing=len(still_open - copied),
+        left_over=len(copied - still_open),
+    )
+
+
+def known(path: Path) -> list[Entry]:
+    """What the kernel knows of the flows of a namespace."""
+    with Table(path) as table:
+        return [entry for step in table.assured() for entry in map(entry_of, step) if entry is not None]
+
+
+def as_kept(entry: Entry) -> tuple[bytes, ...]:
+    """All that a follower takes over of a flow, but for how long its kernel keeps it."""
+    return entry.flow, entry.reply, entry.nat, entry.state[:TIMEOUT_AT] + entry.state[TIMEOUT_END:]
 
 
 def both(routers: list[RouterId], work: Callable[[], None], settle_s: float = 1.0) -> tuple[Used, Used]:
@@ -198,16 +303,24 @@ def make_flows(rate: int, seconds: float) -> float:
     batches = [
         batch(start, int(rate * LIFE_S), int(rate * seconds)) for start in range(0, int(rate * seconds), AT_ONCE)
     ]
-    kernel = enter(DIRECTORY / "a0", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12))
     began = time.monotonic()
-    for number, packed in enumerate(batches):
-        late_s = began + number * AT_ONCE / rate - time.monotonic()
-        if late_s > 0:
-            time.sleep(late_s)
-        kernel.send(packed)
-    took_s = time.monotonic() - began
-    kernel.close()
-    return took_s
+
+    def paced() -> Iterator[bytes]:
+        for number, packed in enumerate(batches):
+            late_s = began + number * AT_ONCE / rate - time.monotonic()
+            if late_s > 0:
+                time.sleep(late_s)
+            yield packed
+
+    ask("a0", paced())
+    return time.monotonic() - began
+
+
+def ask(name: str, requests: Iterable[bytes]) -> None:
+    """Have the kernel do this in a namespace."""
+    with enter(DIRECTORY / name, lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETFILTER)) as kernel:
+        for packed in requests:
+            kernel.send(packed)
 
 
 def batch(start: int, life: int, count: int) -> bytes:

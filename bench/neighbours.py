@@ -5,7 +5,9 @@ done only on demand, and undone when the block is left. What ends the benchmark 
 costs nothing until that many neighbours are there.
 """
 
-from collections.abc import Iterator
+import argparse
+import signal
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,8 +17,6 @@ from gapless.lab.settings import LabSettings
 
 FLAG = "--raise-neighbour-limits"
 DIRECTORY = Path("/proc/sys/net/ipv4/neigh/default")
-
-
 STATISTICS = Path("/proc/net/stat/arp_cache")
 
 
@@ -31,6 +31,22 @@ def times_full(file: Path = STATISTICS) -> int:
         return 0
     at = names.split().index("table_fulls")
     return sum(int(core.split()[at], 16) for core in cores)
+
+
+def add_flag(parser: argparse.ArgumentParser) -> None:
+    """The flag that `raised_if` asks for, as `raise_neighbour_limits`."""
+    parser.add_argument(FLAG, action="store_true", help="as root: set the kernel's limits so that all fits, and back")
+
+
+def words(times: int) -> str:
+    """That something found no room so often, for people."""
+    return f"this machine's table of neighbours was full {times:,} times ({FLAG})"
+
+
+def fullness(times: Mapping[int, int]) -> str:
+    """How often something found no room while hosts of each size were measured: a line below a table."""
+    told = [f"With {size:,} routers {words(often)}" for size, often in times.items() if often]
+    return f"{'. '.join(told) or 'This machine had room for all neighbours'}."
 
 
 def why_no_room(settings: LabSettings, rounds: int = 1) -> str | None:
@@ -56,6 +72,19 @@ def raised(most: LabSettings, directory: Path = DIRECTORY, *, rounds: int = 1) -
     finally:
         for name, limit in before.items():
             _set(directory / name, limit)
+
+
+@contextmanager
+def raised_if(asked: bool, routers: int, directory: Path = DIRECTORY) -> Iterator[None]:
+    """While the block lasts, a host with so many routers fits if that was `asked`, also when SIGTERM ends the block.
+    Raises InvalidRequest where that is not allowed.
+    """
+    if not asked:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with raised(LabSettings(hosts=1, routers=routers), directory):
+        yield
 
 
 def _set(file: Path, limit: int) -> None:

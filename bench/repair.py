@@ -1,6 +1,7 @@
 """What each kind of breakage costs a router: traffic lost until it is repaired, as distributions, with the machine.
 
     python bench/repair.py [--routers 1,100,1000] [--times 20] [--at-once 100] [--kinds link-down,...]
+                           [--raise-neighbour-limits] [--strict]
 
 One host in namespaces of its own, with the real agent and the real kernel, without a controller. Some of its routers
 have a VM that sends probes to the world outside (the lab's prober). Each breakage strikes one of these after
@@ -26,6 +27,7 @@ from gapless.agent.kernel import links, netns, routing, ruleset
 from gapless.agent.kernel.nft import Nft
 from gapless.agent.worklist import REST
 from gapless.core.dataplane.desired import ROUTING_RULES, bridge_name, desired_router, tap_of
+from gapless.errors import InvalidRequest
 from gapless.kernel.netlink import Netlink, Request
 from gapless.lab.measuring.probes import Recording, gap
 from gapless.lab.measuring.traffic import Traffic
@@ -33,6 +35,7 @@ from gapless.model.observed import KernelRouter
 from gapless.model.plan import RouterState
 from gapless.model.router import Router
 from measuring import HERE, commit, measured, spread, write
+from neighbours import add_flag, fullness, raised_if, times_full
 from one_host import agent_of, bridges_of, enter_namespaces, plug_vm, prepare_outside, probe, router
 
 PROBED = 10
@@ -45,25 +48,38 @@ PATIENCE_S = 60.0
 
 
 def main() -> int:
-    """Measure each size in a process of its own, print the table, write both files."""
+    """Measure each size in a process of its own, print the table, write both files. Exit 1, with `--strict`, when a
+    goal was missed.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--routers", default="1,100,1000", help="routers on the host (default: 1,100,1000)")
     parser.add_argument("--times", type=int, default=20, help="how often each kind strikes one router (default: 20)")
     parser.add_argument("--at-once", type=int, default=100, help="routers struck at once, 0: none (default: 100)")
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"breakages (default: {','.join(KINDS)})")
+    add_flag(parser)
+    parser.add_argument("--strict", action="store_true", help="exit 1 when a goal is missed")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="directory for the results")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure is not None:
         return _inside(options)
-    found = []
-    for size in options.routers.split(","):
-        argv = [__file__, "--routers", size, "--times", str(options.times), "--at-once", str(options.at_once)]
-        found.append(measured([sys.executable, *argv, "--kinds", options.kinds, "--measure"]))
+    try:
+        with raised_if(options.raise_neighbour_limits, max(map(int, options.routers.split(",")))):
+            found = [_apart(size, options) for size in options.routers.split(",")]
+    except InvalidRequest as error:
+        print(f"bench/repair.py: {error}", file=sys.stderr)
+        return 1
     text = _table(found)
     print(f"\n{text}")
     write(options.out, "repair", text, found)
-    return 0
+    return 1 if options.strict and any(map(_misses, _all_gaps(found))) else 0
+
+
+def _apart(size: str, options: argparse.Namespace) -> dict[str, Any]:
+    argv = [__file__, "--routers", size, "--times", str(options.times), "--at-once", str(options.at_once)]
+    before = times_full()
+    figures: dict[str, Any] = measured([sys.executable, *argv, "--kinds", options.kinds, "--measure"])
+    return figures | {"neighbours_full": times_full() - before}
 
 
 def _inside(options: argparse.Namespace) -> int:
@@ -308,12 +324,17 @@ def _table(found: list[dict[str, Any]]) -> str:
     ]
     lines.append(f"| % of a core | {' | '.join(str(it['steady']['core_percent']) for it in found)} |")
     lines.append(f"| MB, at the end | {' | '.join(str(it['rss_mb']) for it in found)} |")
+    full = fullness({it["routers"]: it["neighbours_full"] for it in found})
     version = f"{os.cpu_count()} cores, Linux {os.uname().release}, Gapless at {commit()}"
-    return "\n".join((*lines, "", f"{version}.", ""))
+    return "\n".join((*lines, "", full, "", f"{version}.", ""))
 
 
 def _misses(gaps: list[float]) -> bool:
     return bool(gaps) and (median(gaps) > MEDIAN_MS or max(gaps) > MOST_MS)
+
+
+def _all_gaps(found: list[dict[str, Any]]) -> list[list[float]]:
+    return [gaps for it in found for kinds in (it["alone"], it["at_once"]) for gaps in kinds.values()]
 
 
 def _heads(found: list[dict[str, Any]]) -> list[str]:

@@ -22,7 +22,7 @@ from gapless.errors import InvalidRequest
 from gapless.lab.machines import enter
 from gapless.lab.settings import LabSettings
 from measuring import HERE, NothingMeasuredError, commit, measured, write
-from neighbours import FLAG, raised, times_full, why_no_room
+from neighbours import add_flag, raised, times_full, why_no_room, words
 from real_time import real_time
 from takeover_cases import CASES, HOSTS, USUAL, Case
 from takeover_table import Document, figures, table, wrong
@@ -58,7 +58,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="rounds of each case, instead of its own number")
     parser.add_argument("--flows", type=int, help="connections of each case, instead of its own number")
     parser.add_argument("--at-once", type=int, help="routers that a drain has leave at a time")
-    parser.add_argument(FLAG, action="store_true", help="as root: set the kernel's limits so that labs fit, and back")
+    add_flag(parser)
     parser.add_argument("--out", type=Path, default=HERE / "results", help="directory for the results")
     options = parser.parse_args()
     if unknown := [name for name in options.cases if name not in CASES]:
@@ -79,12 +79,11 @@ def _measure(cases: dict[str, Case], out: Path) -> int:
             began, full = time.monotonic(), times_full()
             document = lab_run(case)
             if more := times_full() - full:
-                told = f"this machine's table of neighbours was full {more:,} times ({FLAG})"
-                document["broken"] = "; ".join(filter(None, (document["broken"], told)))
+                document["broken"] = "; ".join(filter(None, (document["broken"], words(more))))
             found[name] = case, document
             print(f"  {name}: {time.monotonic() - began:.0f} s", flush=True)
-        words = [_machine(found), f"{given.words[:1].upper()}{given.words[1:]}."]
-    text = table(found, words)
+        last = [_machine(found), f"{given.words[:1].upper()}{given.words[1:]}."]
+    text = table(found, last)
     print(f"\n{text}")
     write(out, "takeover" if tuple(cases) == USUAL else "-".join(("takeover", *cases)), text, figures(found))
     return 1 if any(wrong(name, case, document) for name, (case, document) in found.items()) else 0

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from entries_lab import OTHERS
+
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(600)]
 
 ENTRIES = Path(__file__).parents[3] / "bench" / "entries.py"
@@ -23,7 +25,7 @@ def test_a_host_dies_with_connections_in_its_successors_kernel_and_with_none(tmp
     assert (with_them["wanted"], without["wanted"]) == (500, 0)
     assert with_them["copied"] >= 500
     assert with_them["kept"] >= 500, "they are in the kernel of the host that took over"
-    assert without["copied"] < 100
+    assert without["copied"] <= 2 * OTHERS, "nothing is left of the round before"
     for one in whole["rounds"]:
         assert one["result"]["problems"] == []
         assert one["result"]["moved"] == 2

@@ -35,9 +35,9 @@ def test_guarded_routers_are_taken_over_and_get_standbys_again(tmp_path: Path) -
     assert (run["host"]["hosts"], run["host"]["routers"]) == (1, ROUTERS // HOSTS)
     assert run["zone"]["hosts"] == 3, "of four in the zone one is off already"
     for death in (run["host"], run["zone"]):
-        assert death["stored_ms"] > 0
-        assert death["planned_ms"] > 0
-        assert death["protected_ms"] > 0
+        assert 0 < death["told_ms"] < death["stored_ms"] <= death["confirmed_ms"] < death["protected_ms"]
+        assert death["told_ms"] < death["planned_ms"]
+        assert None not in (death["recorded_s"], death["renewed_s"])
 
 
 def test_classic_routers_are_bound_anew(tmp_path: Path) -> None:
@@ -45,4 +45,4 @@ def test_classic_routers_are_bound_anew(tmp_path: Path) -> None:
     assert (run["host"]["hosts"], run["host"]["routers"]) == (1, ROUTERS // HOSTS)
     for death in (run["host"], run["zone"]):
         assert 0 < death["stored_ms"] <= death["planned_ms"] <= death["confirmed_ms"]
-        assert death["protected_ms"] is None
+        assert (death["told_ms"], death["protected_ms"], death["renewed_s"]) == (None, None, None)

@@ -1,5 +1,6 @@
 """What is asked of the lab, and what is made of what it says: bounds, bad rounds, labs that end too early."""
 
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -14,8 +15,9 @@ import neighbours
 import takeover
 from gapless.errors import InvalidRequest
 from gapless.lab.faults import FAULTS
+from gapless.lab.measuring.probes import MAX_PROBES_PER_S
 from gapless.lab.rounds import Round, Rounds
-from gapless.lab.settings import LabSettings
+from gapless.lab.settings import MOST_PROBED, LabSettings
 from lab_results import measured
 from takeover_cases import CASES, USUAL, Case
 from takeover_table import figures, table, wrong
@@ -43,8 +45,19 @@ def test_every_case_can_be_asked_for() -> None:
             interval_ms=case.interval_ms,
             flows=case.flows,
             at_once=case.at_once,
+            probed=case.probed or MOST_PROBED,
         )
         assert case.argv[-1] == "--json"
+
+
+def test_gaps_of_a_host_without_power_are_known_to_10_ms_by_no_more_probes_than_are_bearable() -> None:
+    cases = [case for case in CASES.values() if "power" in case.faults[0]]
+    assert {case.routers for case in cases} == {1, 100, 1000}
+    for case in cases:
+        most = case.probed or MOST_PROBED
+        flows = 2 * case.routers if case.routers <= most else most
+        assert case.interval_ms <= 10
+        assert flows * 1000 / case.interval_ms <= MAX_PROBES_PER_S
 
 
 def test_rounds_connections_and_pace_may_be_others_than_a_cases_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +174,29 @@ def test_a_table_that_was_full_is_counted_over_all_cores(tmp_path: Path) -> None
     assert neighbours.times_full(file) == 0
     file.write_text("entries  allocs table_fulls\n00000419 00000001 0000968b\n00000419 00000002 000040f8\n")
     assert neighbours.times_full(file) == 0x968B + 0x40F8
+
+
+def test_one_host_raises_them_only_if_asked(tmp_path: Path) -> None:
+    for name in ("gc_thresh2", "gc_thresh3"):
+        (tmp_path / name).write_text("1024\n")
+    before = signal.getsignal(signal.SIGTERM)
+    with neighbours.raised_if(False, 1000, tmp_path):
+        assert (tmp_path / "gc_thresh3").read_text() == "1024\n"
+        assert signal.getsignal(signal.SIGTERM) is before
+    try:
+        with neighbours.raised_if(True, 1000, tmp_path):
+            assert int((tmp_path / "gc_thresh3").read_text()) > 6000
+            assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert int((tmp_path / "gc_thresh3").read_text()) == 1024
+
+
+def test_sizes_for_which_the_table_was_full_are_named() -> None:
+    assert neighbours.fullness({100: 0, 1000: 0}) == "This machine had room for all neighbours."
+    assert neighbours.fullness({100: 0, 1000: 1234}) == (
+        "With 1,000 routers this machine's table of neighbours was full 1,234 times (--raise-neighbour-limits)."
+    )
 
 
 def test_limits_that_may_not_be_set_are_told_in_one_line(tmp_path: Path) -> None:
