@@ -168,7 +168,7 @@ class Openings:
     # To the kernel, and back
 
     def begin_interval(self) -> None:
-        """Open what could not be opened, and say once more what was released: that may have been lost."""
+        """Open what could not be opened, and say once more some of what was released: that may have been lost."""
         for opening in self._active.failed():
             self._open(opening, "it failed before")
         self._releases.again()
