@@ -78,6 +78,11 @@ class Openings:
         """All that is in the kernel's active set or may be: from the decision to open until it is closed."""
         return self._active.forwarding
 
+    @property
+    def is_anything_open(self) -> bool:
+        """Whether the kernel has something of that in its active set."""
+        return self._active.is_anything_open
+
     # By a takeover, or a release
 
     def take_over(self) -> None:
