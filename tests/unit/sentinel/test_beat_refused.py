@@ -90,6 +90,23 @@ def test_a_standby_that_cannot_open_what_it_took_over_keeps_what_it_has(net: Net
     assert second.guard.passes(net.now) == {"tap-x", "tap-y"}
 
 
+def test_when_what_it_has_is_gone_it_gives_up_what_it_cannot_open(net: Net) -> None:
+    """As in a drain. The third host may succeed it, and has waited for that."""
+    first, second, third = (net.hosts[name] for name in NAMES)
+    active(net, X)
+    of, then = (Tenure(each.name, Incarnation(each.incarnation)) for each in (first, second))
+    standby = router(X, role=Role.STANDBY, epoch=2, incarnation=second.incarnation, after=(of,))
+    net.plan(second, standby, router(Y, incarnation=second.incarnation), revision=2)
+    net.plan(third, router(X, role=Role.STANDBY, epoch=3, incarnation=third.incarnation, after=(of, then)), revision=1)
+    second.guard.fails("activate", *no_memory())
+    first.is_up = False
+    net.run(2.0)
+    assert (tenure_of(second), third.told_open) == (1, {})
+    net.plan(second, standby, revision=3)
+    net.run()
+    assert third.guard.passes(net.now) == {"tap-x"}
+
+
 @pytest.mark.parametrize("is_exclusive", [True, False])
 def test_whoever_may_forward_without_a_guard_keeps_the_lease(net: Net, *, is_exclusive: bool) -> None:
     """Where others can remove the guard, nobody knows what passes while it is not put back: nobody may succeed."""

@@ -120,7 +120,7 @@ class HoldFailed:
     """The kernel did not take a `HoldLease`; nothing passes after the end of the one that it has."""
 
     ends: float
-    """When the last one that it took ends, or ended; minus infinity: it took none since all was withdrawn."""
+    """When the last one that it is known to have taken ends; minus infinity: none since all was withdrawn."""
     reason: str
 
 
