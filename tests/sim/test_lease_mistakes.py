@@ -11,6 +11,7 @@ import pytest
 from gapless.core.edge.beat import Beat
 from gapless.core.edge.claim import Claim
 from gapless.core.edge.lease import Lease
+from gapless.core.edge.refusals import Refusals
 from gapless.core.edge.releases import Releases
 from gapless.core.edge.takeover import Takeover
 from gapless.core.edge.uplinks import WaysOut
@@ -189,6 +190,11 @@ def nobody_stands_by_again(patch: Patch) -> None:
     patch.setattr(Controller, "_fill", lambda self, chain: None)
 
 
+def a_lease_is_kept_that_the_kernel_refuses(patch: Patch) -> None:
+    """A host renews at the arbiters whatever its kernel takes."""
+    patch.setattr(Refusals, "is_unheld", lambda *_: False)
+
+
 @pytest.mark.parametrize(
     "mistake",
     [
@@ -224,7 +230,12 @@ def test_a_mistake_is_caught(mistake: Callable[[Patch], None], monkeypatch: Patc
 
 
 @pytest.mark.parametrize(
-    ("mistake", "seed", "oracle"), [(hints_are_not_heeded, 25, "oracle 2"), (nobody_stands_by_again, 1, "oracle 4")]
+    ("mistake", "seed", "oracle"),
+    [
+        (hints_are_not_heeded, 25, "oracle 2"),
+        (nobody_stands_by_again, 1, "oracle 4"),
+        (a_lease_is_kept_that_the_kernel_refuses, 10, "oracle 6"),
+    ],
 )
 def test_that_nobody_takes_over_is_caught(
     mistake: Callable[[Patch], None], seed: int, oracle: str, monkeypatch: Patch

@@ -30,7 +30,15 @@ def test_fleets_are_worth_running() -> None:
     outcomes = [run(seed, is_telling=True) for seed in range(1, 31)]
     assert sum(outcome.takeovers for outcome in outcomes) > 20
     stories = "\n".join("\n".join(outcome.story) for outcome in outcomes)
-    for sign in ("lease lapsed", "is buried", "is_buried=False", "Deactivate", "ArbitersBack", "it resigns"):
+    for sign in (
+        "lease lapsed",
+        "is buried",
+        "is_buried=False",
+        "Deactivate",
+        "ArbitersBack",
+        "it resigns",
+        "does not take its lease",
+    ):
         assert sign in stories, sign
 
 

@@ -21,6 +21,7 @@ def unowned(monkeypatch: pytest.MonkeyPatch) -> Iterator[Guard]:
     with Guard() as guard:
         guard.install()
         assert not guard.is_owned
+        assert not guard.is_exclusive, "whatever fails later, somebody may have removed it"
         yield guard
 
 
@@ -80,6 +81,24 @@ def test_a_change_whose_answer_is_lost_is_undone_by_restoring(
     guard.check()
     guard.activate(["tap0"])
     assert not yard.is_mute()
+
+
+def test_a_guard_that_cannot_be_put_back_stands_where_nobody_else_can_change_it(
+    yard: Yard, guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise Unavailable("Cannot allocate memory")
+
+    hold(guard)
+    monkeypatch.setattr(guard._transactions, "commit", refuse)
+    with pytest.raises(Unavailable, match="memory"):
+        guard.restore()
+    assert (guard.is_owned, guard.is_exclusive) == (False, True)
+    assert nft("flush ruleset").returncode == 0
+    assert yard.is_mute()
+    monkeypatch.undo()
+    guard.restore()
+    assert guard.is_owned
 
 
 def test_one_who_changes_the_ruleset_all_the_time_is_told_of(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from gapless.core.edge.beatevents import (
     BeatEvent,
     Deactivate,
     Deactivated,
+    HoldFailed,
     HoldLease,
     Tell,
     Withdraw,
@@ -220,7 +221,8 @@ def test_nothing_is_announced_from_the_moment_of_a_withdrawal_even_if_the_kernel
 def test_an_activation_that_fails_is_answered_and_said_and_leaves_nothing_told() -> None:
     bench = Bench()
     bench.guard.fails("activate")
-    assert bench.do(activate(X), NEWS) == [Activated(routers=(X,), reason="activate is not to be had")]
+    refused = Activated(routers=(X,), reason="activate is not to be had", is_refused=True)
+    assert bench.do(activate(X), NEWS) == [refused]
     assert bench.diary == ["opened x", "closed x", "cannot open routers", "news"]
     assert bench.hands.open_routers == set()
     assert bench.do(activate(X)) == [Activated(routers=(X,))]
@@ -232,15 +234,35 @@ def test_more_than_the_guard_can_take_is_answered_too() -> None:
     assert bench.do(activate(X)) == [Activated(routers=(X,), reason="more than 32768 router ports")]
 
 
-def test_a_lease_that_cannot_be_written_is_out_of_date_by_the_next_beat() -> None:
+def test_a_lease_that_cannot_be_written_is_answered_and_out_of_date_by_the_next_beat() -> None:
     bench = Bench()
     bench.guard.fails("extend")
-    assert bench.do(HoldLease(until=1.0), NEWS) == []
+    assert bench.do(HoldLease(until=1.0), NEWS) == [HoldFailed(ends=-inf, reason="extend is not to be had")]
     assert bench.diary == ["cannot renew the lease in the kernel", "news"]
     bench.do()
     assert bench.guard.calls == ["extend"]
     bench.do(HoldLease(until=2.0))
     assert bench.guard.until == 2.0
+
+
+def test_that_a_lease_was_not_written_is_said_with_the_end_of_the_last_one_that_was() -> None:
+    bench = Bench()
+    bench.do(HoldLease(until=1.0))
+    bench.guard.fails("extend", Unavailable("no"), Unavailable("no"))
+    assert bench.do(HoldLease(until=2.0)) == [HoldFailed(ends=1.0, reason="no")]
+    assert bench.do(WITHDRAW) == [Withdrawn()]
+    assert bench.do(HoldLease(until=3.0)) == [HoldFailed(ends=-inf, reason="no")]
+
+
+@pytest.mark.parametrize("is_exclusive", [True, False])
+def test_of_a_guard_that_others_may_have_removed_nobody_says_that_it_is_shut(*, is_exclusive: bool) -> None:
+    bench = Bench()
+    bench.guard.is_exclusive = is_exclusive
+    bench.guard.fails("extend", Conflict("the answer was lost"))
+    bench.guard.fails("restore", *[Unavailable("no")] * 3)
+    answers = bench.do(HoldLease(until=1.0), activate(X))
+    held, opened = [HoldFailed(ends=-inf, reason="no")], Activated(routers=(X,), reason="no", is_refused=is_exclusive)
+    assert answers == [*(held if is_exclusive else []), opened]
 
 
 @pytest.mark.parametrize(

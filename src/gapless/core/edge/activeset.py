@@ -62,6 +62,11 @@ class ActiveSet:
         """Whether there is nothing to open or to close: what was wanted is asked for."""
         return not self._touched
 
+    @property
+    def is_anything_open(self) -> bool:
+        """Whether something is in the kernel's active set for certain, or was and may be still."""
+        return any(door is not _Door.OPENING for door in self._doors.values())
+
     def are_open(self, routers: Collection[RouterId]) -> bool:
         """Whether all of these are known to be in the kernel's active set."""
         return all(self._doors.get(router_id) is _Door.OPEN for router_id in routers)

@@ -1,10 +1,10 @@
 """A host's beat: its lease, its part as an arbiter, its takeovers, and what it has active, as one machine.
 
 Each of these is in a file of its own; here they meet. What a host does, in the order of this file: it renews its lease
-(`edge.lease`), resigns when it alone has lost its way out (`edge.uplinks`), goes from a fenced incarnation to the next
-(`edge.incarnations`), hears others and answers as an arbiter (`edge.answering`), claims whom it may succeed
-(`edge.takeover`), follows its plan, and opens and closes routers (`edge.openings`). What a turn comes to is collected
-in `edge.outgoing`.
+(`edge.lease`), is fenced when its kernel refuses that, or to open routers (`edge.refusals`), resigns when it alone has
+lost its way out (`edge.uplinks`), goes from a fenced incarnation to the next (`edge.incarnations`), hears others and
+answers as an arbiter (`edge.answering`), claims whom it may succeed (`edge.takeover`), follows its plan, and opens and
+closes routers (`edge.openings`). What a turn comes to is collected in `edge.outgoing`.
 
 The rule: whatever is active, and every right, belongs to one incarnation, and to the lease that it holds. When that
 lapses, or cannot be renewed any more, the host is fenced: it withdraws everything, takes a higher incarnation and asks
@@ -34,6 +34,7 @@ from gapless.core.edge.beatevents import (
     Emptied,
     Fenced,
     GuardPlan,
+    HoldFailed,
     HoldLease,
     LeaseHeld,
     NeedIncarnation,
@@ -50,6 +51,7 @@ from gapless.core.edge.incarnations import Incarnations
 from gapless.core.edge.lease import Lease
 from gapless.core.edge.openings import Openings
 from gapless.core.edge.outgoing import Outgoing
+from gapless.core.edge.refusals import Refusals
 from gapless.core.edge.takeover import Takeover
 from gapless.core.edge.uplinks import TELL_INTERVALS, WaysOut
 from gapless.errors import InvariantError
@@ -91,6 +93,7 @@ class Beat:
         self._stale_told: set[HostName] = set()
         self._renewals = 0
         self._ways_out = WaysOut(timing.interval_s)
+        self._refusals = Refusals(timing.lease_s)
         self._clock_fault = ""
         """Why this machine's clock measures no lease; "" if it does."""
         self._must_tell = False
@@ -123,6 +126,8 @@ class Beat:
                 self._outlived(event.up_to)
             case Activated() | Deactivated():
                 self._carried_out(event)
+            case HoldFailed():
+                self._hold_failed(event)
             case BurialAsked():
                 self._answering.answer_controller(event, now)
             case UplinksSeen():
@@ -197,6 +202,8 @@ class Beat:
         """Ask every arbiter; also try again what failed, and tell which arbiters were lost."""
         if not self._incarnations.is_renewing or self.panel is None or self._clock_fault:
             return
+        if self._refusals.is_resting(self._now):
+            return
         seq = self._lease.ask(self._now)
         question = self._out.datagram(DatagramKind.RENEW, self._me, seq=seq)
         for arbiter in self._arbiters:
@@ -225,8 +232,14 @@ class Beat:
         assert self._lease.until is not None
         self._out.ask(HoldLease(until=self._lease.until))
         if is_first:
+            self._refusals.held(self._lease.until, self._now)
             self._out.tell(LeaseHeld(tenure=self._me))
             self._count_arbiters()
+
+    def _hold_failed(self, event: HoldFailed) -> None:
+        """The arbiters grant what the kernel does not take: by and by nothing forwards here, and nobody may succeed."""
+        if self.tenure is not None and self._refusals.is_unheld(event.ends, self._now):
+            self._give_up(f"the kernel does not take its lease ({event.reason})")
 
     def _judge_clock(self, fault: str) -> None:
         """A clock that runs too fast or too slow makes no promises: neither as a holder, nor as an arbiter, nor by
@@ -286,6 +299,11 @@ class Beat:
         self._takeover.give({})
         self._granting = frozenset()
         self._out.ask(Withdraw(reason=reason))
+
+    def _give_up(self, reason: str) -> None:
+        """The kernel refuses the guard: others may have better ones."""
+        rest_s = self._refusals.rest(self._now)
+        self._fence(f"{reason}; it asks for no lease for {rest_s:g} s")
 
     def _withdrawn(self) -> None:
         if (after := self._incarnations.withdrawn()) is None:
@@ -455,10 +473,17 @@ class Beat:
         return Openings(self._out, self._takeover, self.counters, self._is_over)
 
     def _carried_out(self, event: Activated | Deactivated) -> None:
-        if (
-            self._incarnations.is_renewing
-        ):  # Else an incarnation asked for it that is over; the Withdraw comes after it.
-            self._openings.carried_out(event, self._now)
+        if not self._incarnations.is_renewing:
+            return  # An incarnation asked for it that is over; the Withdraw comes after it.
+        self._openings.carried_out(event, self._now)
+        if isinstance(event, Activated):
+            self._judge_opening(event)
+
+    def _judge_opening(self, event: Activated) -> None:
+        if not event.reason:
+            self._refusals.opened()
+        elif event.is_refused and self._refusals.are_shut(self._now) and not self._openings.is_anything_open:
+            self._give_up(f"the kernel does not take the routers that are to be opened ({event.reason})")
 
     def check(self) -> None:
         """Raise InvariantError if an invariant does not hold."""

@@ -7,7 +7,8 @@ Events are facts, effects are imperative, news are for the log and the controlle
 - When a deadline has come it calls `Beat.on_deadline` before it reads the socket: a renewal waits for nothing. Then it
   reads all there is and says `Emptied` if the beat is listening: others' leases are judged by what was heard.
 - It answers each Activate, Deactivate, Withdraw and NeedIncarnation exactly once, in order. Deactivate, Withdraw and
-  NeedIncarnation are tried until they succeed; an Activate may fail, and is then asked for again.
+  NeedIncarnation are tried until they succeed; an Activate may fail, and is then asked for again. A HoldLease is
+  answered only if it failed.
 - It lets the controller know a *tenure* only after the `LeaseHeld` that names it: a tenure that never held a lease
   may be buried, forgotten, and then granted after all, so nothing may ever be planned for it, or after it. What it says
   earlier of an incarnation (`Beat.reborn`) is that those below are over.
@@ -110,6 +111,17 @@ class Activated:
 
     routers: tuple[RouterId, ...]
     reason: str = ""
+    is_refused: bool = False
+    """It failed as the kernel takes nothing, whatever these routers are; and nothing passes that is not to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldFailed:
+    """The kernel did not take a `HoldLease`; nothing passes after the end of the one that it has."""
+
+    ends: float
+    """When the last one that it is known to have taken ends; minus infinity: none since all was withdrawn."""
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +176,7 @@ BeatEvent = (
     | Outlived
     | Activated
     | Deactivated
+    | HoldFailed
     | BurialAsked
 )
 

@@ -78,6 +78,11 @@ class Openings:
         """All that is in the kernel's active set or may be: from the decision to open until it is closed."""
         return self._active.forwarding
 
+    @property
+    def is_anything_open(self) -> bool:
+        """Whether the kernel has something of that in its active set."""
+        return self._active.is_anything_open
+
     # By a takeover, or a release
 
     def take_over(self) -> None:
@@ -168,7 +173,7 @@ class Openings:
     # To the kernel, and back
 
     def begin_interval(self) -> None:
-        """Open what could not be opened, and say once more what was released: that may have been lost."""
+        """Open what could not be opened, and say once more some of what was released: that may have been lost."""
         for opening in self._active.failed():
             self._open(opening, "it failed before")
         self._releases.again()

@@ -51,7 +51,10 @@ def judge(ledger: Ledger) -> None:
             continue
         if last_held_at - since >= LEASELESS_S:
             host.lease.is_lacking = True
-            said = f"it holds no lease for {ledger.now - since:.0f} s, and others do: is its data network cut?"
+            said = (
+                f"it holds no lease for {ledger.now - since:.0f} s, and others do: "
+                "is its data network cut, or does its kernel refuse the guard?"
+            )
             _tell(ledger, host, said)
 
 

@@ -64,7 +64,9 @@ def _alive_reason(host: Host, now: float) -> str:
     if host.is_stopping:
         clauses.append("it is being stopped, its guarded routers leave")
     if host.is_leaseless:
-        clauses.append("it holds no lease, and others do: is its data network cut?")
+        clauses.append(
+            "it holds no lease, and others do: is its data network cut, or does its kernel refuse the guard?"
+        )
     if reason := _ways_reason(host, now):
         clauses.append(reason)
     if not host.link.is_open:

@@ -1,11 +1,11 @@
 """Carries out what a beat asks of this machine: the guard's lease and active set, and announcements.
 
 The rule: effects on the kernel are carried out in their order. One that fails holds back those after it and is tried
-again, with four exceptions: an Activate is answered as failed, and the core asks again; a HoldLease waits for nothing,
-since the other routers need their lease whatever holds up one, and is out of date by the next beat; a Withdraw makes
-moot what waits before it; and closings come after all else, since a router that waits to be closed forwards, and one
-that waits to be opened or announced is dark. (The core asks for nothing else of a router that is being closed.) A guard
-that somebody else changed is put back before anything else, and said.
+again, with four exceptions: an Activate is answered as failed, and the core asks again; so is a HoldLease, which waits
+for nothing, since the other routers need their lease whatever holds up one, and is out of date by the next beat; a
+Withdraw makes moot what waits before it; and closings come after all else, since a router that waits to be closed
+forwards, and one that waits to be opened or announced is dark. (The core asks for nothing else of a router that is
+being closed.) A guard that somebody else changed is put back before anything else, and said.
 
 The second rule: one turn is short. Routers are closed some at a time, since each name costs, and what is to be said of
 some is said before the next are closed; to withdraw is one transaction however many there are, as is to open, because a
@@ -30,12 +30,13 @@ from gapless.core.edge.beatevents import (
     BeatEvent,
     Deactivate,
     Deactivated,
+    HoldFailed,
     HoldLease,
     Tell,
     Withdraw,
     Withdrawn,
 )
-from gapless.errors import Conflict, GaplessError
+from gapless.errors import Conflict, GaplessError, InvalidRequest
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 from gapless.sentinel.beat.ways import Way, used_by
@@ -61,6 +62,10 @@ _Waiting = Withdraw | Activate | Announce | Tell
 
 class Guarding(Protocol):
     """`sentinel.beat.guard.Guard`, as far as it is used here. Each call raises Unavailable, or Conflict."""
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether nobody else can change it: then it stands, whatever fails."""
 
     def extend(self, until_s: float) -> None:
         """Let the lease end then."""
@@ -138,6 +143,8 @@ class Hands:
         """By what is open; None: to be found out."""
         self._until = -inf
         self._is_renewal_due = False
+        self._taken_until = -inf
+        """When the lease ends that the guard took last."""
         self._was_seen = False
         """The guard was in use since `look_after`."""
         self._is_broken = False
@@ -197,7 +204,9 @@ class Hands:
                     self._announcer.announce([router_id])
 
     def look_after(self) -> None:
-        """Now and then: a guard that nobody used since is used, which shows whether somebody else changed it."""
+        """Now and then: a guard that nobody used since is used, which shows whether somebody else changed it. It holds
+        no lease then: one that is held was renewed since.
+        """
         if not self._was_seen:
             self._try(_RENEW, lambda: self._guard.extend(self._until))
         self._was_seen = False
@@ -214,7 +223,8 @@ class Hands:
                 self._put_back()
         if self._is_renewal_due:
             self._is_renewal_due = False
-            self._try(_RENEW, lambda: self._guard.extend(self._until))
+            if (failed := self._renew()) is not None:
+                yield failed
         self._fit()
         while self._queue:
             first = self._queue[0]
@@ -244,7 +254,7 @@ class Hands:
             case HoldLease():
                 self._until, self._is_renewal_due = effect.until, True
             case Withdraw():
-                self._until, self._is_renewal_due = -inf, False
+                self._until, self._taken_until, self._is_renewal_due = -inf, -inf, False
                 self._unfit.clear()
                 self._announcer.silence(self._open)  # Whatever the kernel does: no announcement passes the guard.
                 self._queue = deque(waiting for waiting in self._queue if isinstance(waiting, Tell))
@@ -254,6 +264,13 @@ class Hands:
                 self._closings += _parts(effect)
             case _:
                 self._queue.append(effect)
+
+    def _renew(self) -> HoldFailed | None:
+        """The answer if the lease could not be written, and nothing passes without one."""
+        if reason := self._try(_RENEW, lambda: self._guard.extend(self._until)):
+            return HoldFailed(ends=self._taken_until, reason=reason) if self._is_shut else None
+        self._taken_until = self._until
+        return None
 
     def _do(self, effect: _Waiting) -> BeatEvent | None:
         match effect:
@@ -279,7 +296,8 @@ class Hands:
         except GaplessError as error:
             self._witness.closed([router_id for router_id in routers if router_id not in self._open])
             self._witness.trouble(_OPEN, str(error))
-            return Activated(routers=tuple(routers), reason=str(error))
+            is_refused = self._is_shut and not isinstance(error, InvalidRequest)
+            return Activated(routers=tuple(routers), reason=str(error), is_refused=is_refused)
         self._witness.trouble(_OPEN, "")
         self._open |= taps
         self._ways_used = None
@@ -290,7 +308,7 @@ class Hands:
     def _close(self, routers: tuple[RouterId, ...]) -> bool:
         """Whether they are closed; if not, that is said."""
         taps = self._taps_of(routers)
-        if not self._try(_CLOSE, lambda: self._guard.deactivate(taps)):
+        if self._try(_CLOSE, lambda: self._guard.deactivate(taps)):
             return False
         self._closed(routers)
         return True
@@ -306,9 +324,9 @@ class Hands:
         needed: frozenset[str] = frozenset().union(*wanted.values())
         for router_id in unfit:  # They are closed with their router also when one of these fails.
             self._open[router_id] |= wanted[router_id]
-        if self._try(_FIT, lambda: self._guard.activate(needed)) and self._try(
-            _FIT, lambda: self._guard.deactivate(there - needed)
-        ):
+        if self._try(_FIT, lambda: self._guard.activate(needed)):
+            return
+        if not self._try(_FIT, lambda: self._guard.deactivate(there - needed)):
             self._open |= wanted
             self._unfit.clear()
 
@@ -330,15 +348,22 @@ class Hands:
 
     # The guard, which others may change
 
-    def _try(self, what: str, action: Callable[[], None]) -> bool:
-        """Whether it could be done; if not, that is said."""
+    @property
+    def _is_shut(self) -> bool:
+        """Whether nothing passes that the guard does not let pass. Where somebody else may have removed it, and it is
+        not put back, everything does: a host that is succeeded would forward beside its successor.
+        """
+        return not self._is_broken or self._guard.is_exclusive
+
+    def _try(self, what: str, action: Callable[[], None]) -> str:
+        """Why it could not be done, which is said; "" if it could."""
         try:
             self._change(action)
         except GaplessError as error:
             self._witness.trouble(what, str(error))
-            return False
+            return str(error)
         self._witness.trouble(what, "")
-        return True
+        return ""
 
     def _change(self, action: Callable[[], None]) -> None:
         """Do this to the guard; where somebody else changed that, put it back first. Raises GaplessError."""

@@ -24,6 +24,9 @@ LOSE_GATEWAY = "lose gateway"
 LOSE_ARBITERS = "lose arbiters"
 REPLAY = "replay"
 REPLAYS_EACH = 3
+REFUSE = "kernel refuses"
+REFUSALS_EACH = 4
+"""One fleet of so many has kernels that take nothing for a while."""
 UPLINKS_EACH = 4
 """One fleet of so many loses uplinks, and another one the gateway of all, besides all else."""
 LOST_EACH = 5
@@ -52,7 +55,9 @@ def draw(random: Random, fleet: Fleet) -> list[Fault]:
         kind = random.choice(kinds)
         at = BEGIN_S + (LAST_S - BEGIN_S) * random.random() ** 1.5
         faults.append(Fault(at, kind, KINDS[kind][0](random, fleet)))
-    return sorted([*faults, *_uplinks(fleet), *_losses(fleet), *_replays(fleet)], key=lambda fault: fault.at)
+    return sorted(
+        [*faults, *_uplinks(fleet), *_losses(fleet), *_replays(fleet), *_refusals(fleet)], key=lambda fault: fault.at
+    )
 
 
 def _losses(fleet: Fleet) -> list[Fault]:
@@ -84,6 +89,14 @@ def _replays(fleet: Fleet) -> list[Fault]:
     return [Fault(random.uniform(BEGIN_S, LAST_S), REPLAY, (random.choice(fleet.hosts),)) for _ in range(30)]
 
 
+def _refusals(fleet: Fleet) -> list[Fault]:
+    """Drawn apart, too."""
+    random = Random(f"refusals {fleet.seed}")
+    if fleet.seed % REFUSALS_EACH != REFUSALS_EACH - 2:
+        return []
+    return [Fault(random.uniform(BEGIN_S, LAST_S), REFUSE, _host_while(random, fleet)) for _ in range(3)]
+
+
 def schedule(world: World, faults: list[Fault]) -> None:
     """Put them down."""
     for fault in faults:
@@ -97,6 +110,7 @@ def _happen(world: World, fault: Fault) -> None:
         LOSE_GATEWAY: _lose_gateway,
         LOSE_ARBITERS: _lose_arbiters,
         REPLAY: _replay,
+        REFUSE: _refuse,
     }
     do = apart[fault.kind] if fault.kind in apart else KINDS[fault.kind][1]
     do(world, *fault.what)
@@ -109,6 +123,7 @@ def end_all(world: World) -> None:
     for machine in world.machines.values():
         machine.is_linked = True
         machine.activations_to_fail = 0
+        machine.refuse(is_refusing=False)
         machine.power_on()
         if not machine.has_uplinks:  # A gateway that all have lost comes back by itself, and each sees it in its time.
             machine.see_uplinks(are_there=True)
@@ -367,6 +382,12 @@ def _replay(world: World, name: HostName) -> None:
         if machine.name != name and present > 1:
             sender = Tenure(name, Incarnation(present - 1))
             machine.hear(Belated(sender=sender, highest=present))
+
+
+def _refuse(world: World, host: str, for_s: float) -> None:
+    machine = world.machines[_named(world, host)]
+    machine.refuse(is_refusing=True)
+    world.agenda.after(for_s, partial(machine.refuse, is_refusing=False))
 
 
 def _take(world: World, router: Any, index: int) -> None:

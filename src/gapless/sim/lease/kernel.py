@@ -4,6 +4,8 @@ A frame passes while its router is in the active set and the lease is alive. The
 machine's clock, so a refresh that comes too late revives nothing.
 """
 
+from math import inf
+
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 
@@ -14,6 +16,13 @@ class Kernel:
     def __init__(self) -> None:
         self.active: dict[RouterId, Epoch] = {}
         self._until: float | None = None
+        self.refuses = False
+        """Whether it takes nothing; what it has taken stays."""
+
+    @property
+    def ends(self) -> float:
+        """When the lease that it took last ends, or ended."""
+        return -inf if self._until is None else self._until
 
     def hold(self, until: float, now: float, *, decided_at: float) -> None:
         """The lease ends at `until`. When that was decided makes no difference."""

@@ -23,6 +23,7 @@ from gapless.core.edge.beatevents import (
     Emptied,
     Fenced,
     GuardPlan,
+    HoldFailed,
     HoldLease,
     NeedIncarnation,
     News,
@@ -47,6 +48,7 @@ from gapless.sim.lease.network import Network
 from gapless.sim.session import Session
 
 RECONNECT_S = 0.05
+NO_MEMORY = "no memory"
 NO_CARRIER = UplinksSeen(trouble="no carrier", carriers=frozenset({"external"}), used=frozenset({"external"}))
 NO_GATEWAY = UplinksSeen(
     trouble="no answer from gateway",
@@ -178,6 +180,12 @@ class Machine:
         self.has_gateway = is_there
         self.hear(UplinksSeen(trouble="") if is_there else NO_GATEWAY)
 
+    def refuse(self, *, is_refusing: bool) -> None:
+        """The kernel takes nothing any more, or takes all again."""
+        self.kernel.refuses = is_refusing
+        if self.sentinel is not None and not is_refusing:
+            self.sentinel.try_again()
+
     def _receive(self, datagram: Datagram) -> None:
         self.hear(Received(datagram=datagram))
 
@@ -206,6 +214,8 @@ class Sentinel:
         self._is_first = True
         self._inbox: deque[BeatEvent] = deque()
         self._effects: deque[tuple[float, BeatEffect]] = deque()
+        self._held_up: list[tuple[float, BeatEffect]] = []
+        """What the kernel refused, and has to take before it is answered."""
         self._wakes_at = 0.0
         self._told: Report | None = None
         self._takeovers = 0
@@ -231,6 +241,12 @@ class Sentinel:
         self._inbox.append(event)
         if not self._is_running:
             self.run()
+
+    def try_again(self) -> None:
+        """The kernel takes again what it refused."""
+        held_up, self._held_up = self._held_up, []
+        self._effects.extendleft(reversed(held_up))
+        self.run()
 
     def run(self) -> None:
         """Do everything that there is to do."""
@@ -276,6 +292,9 @@ class Sentinel:
 
     def _carry_out(self, effect: BeatEffect, decided_at: float) -> None:
         machine, kernel = self.machine, self.machine.kernel
+        if kernel.refuses and isinstance(effect, HoldLease | Withdraw | Activate | Deactivate):
+            self._refuse(effect, decided_at)
+            return
         match effect:
             case Send():
                 self._world.network.send(machine.name, effect.to, effect.datagram)
@@ -294,7 +313,7 @@ class Sentinel:
                 machine.activations_to_fail -= fails
                 if not fails:
                     kernel.active.update(effect.routers)
-                self._inbox.append(Activated(routers=tuple(effect.routers), reason="no memory" if fails else ""))
+                self._inbox.append(Activated(routers=tuple(effect.routers), reason=NO_MEMORY if fails else ""))
             case Deactivate():
                 for router_id in effect.routers:
                     kernel.active.pop(router_id, None)
@@ -306,6 +325,15 @@ class Sentinel:
             case _:
                 assert_never(effect)
         self._world.carried_out(machine, effect)
+
+    def _refuse(self, effect: HoldLease | Withdraw | Activate | Deactivate, decided_at: float) -> None:
+        match effect:
+            case HoldLease():
+                self._inbox.append(HoldFailed(ends=self.machine.kernel.ends, reason=NO_MEMORY))
+            case Activate():
+                self._inbox.append(Activated(routers=tuple(effect.routers), reason=NO_MEMORY, is_refused=True))
+            case _:
+                self._held_up.append((decided_at, effect))
 
     def _tell(self, news: News) -> None:
         match news:

@@ -9,6 +9,7 @@
    two hosts at the same. And no plan takes back what was taken over before its maker had heard of that.
 4. When faults stop and time passes, every router is active exactly once.
 5. What all hosts have lost, each noticing in its own time, makes nobody resign.
+6. No host holds for long a lease that its kernel does not take: others could forward what it has, and may not.
 """
 
 from collections.abc import Mapping
@@ -57,6 +58,8 @@ class Oracles:
         self._incarnations: dict[HostName, Incarnation] = {}
         self._dark: dict[tuple[RouterId, HostName], float] = {}
         """Since when a router forwards nowhere, although that successor could take it."""
+        self._mute: dict[HostName, float] = {}
+        """Since when a host's kernel refuses its lease, and has none that is alive."""
         self._taken: dict[tuple[Tenure, RouterId], int] = {}
         """The number of the takeover by which a tenure got a router."""
         self.takeovers = 0
@@ -121,6 +124,7 @@ class Oracles:
     def look(self) -> None:
         """To be called often: how long has what been dark without need?"""
         now = self._agenda.now
+        self._look_at_the_mute(now)
         before, self._dark = self._dark, {}
         if now < self._network.clear_since:
             return
@@ -133,9 +137,27 @@ class Oracles:
                     if now - since > self._bound_s:
                         raise Violated(f"oracle 2: {machine.name} could take {router_id} for {now - since:.3f} s")
 
+    def _look_at_the_mute(self, now: float) -> None:
+        """Judged by each answer of the kernel: after a grant, which comes in time, or else the lease lapses."""
+        before, self._mute = self._mute, {}
+        for machine in self._machines.values():
+            if self._is_mute(machine):
+                since = self._mute[machine.name] = before.get(machine.name, now)
+                if now - since > 1.02 * machine.timing.lease_s + 2.5 * machine.timing.interval_s:
+                    raise Violated(f"oracle 6: {machine.name} holds a lease that its kernel does not take")
+
+    def _is_mute(self, machine: Machine) -> bool:
+        sentinel, kernel = machine.sentinel, machine.kernel
+        if sentinel is None or sentinel.is_paused or sentinel.stall is not None or not kernel.refuses:
+            return False
+        is_held = sentinel.beat.tenure is not None and sentinel.beat.lease_until is not None
+        return is_held and not kernel.is_alive(machine.now)
+
     def _could_take(self, machine: Machine, router_id: RouterId) -> bool:
         """Whether that host holds a lease, has the right, reaches a quorum that remembers who died, and all did."""
         if machine.sentinel is None or machine.sentinel.is_paused or machine.sentinel.stall is not None:
+            return False
+        if machine.kernel.refuses:
             return False
         beat = machine.sentinel.beat
         right = beat._takeover._rights.find(router_id)

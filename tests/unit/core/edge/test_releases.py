@@ -1,6 +1,8 @@
 """What a living host closes and hands over: said once it is closed, heeded by whom it is for, and by nobody else."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from math import ceil
 
 import pytest
 from beat_rig import DEAD, ME, PANEL, R1, R2, A, B, L, Rig, news, right
@@ -21,7 +23,7 @@ from gapless.core.edge.beatevents import (
     Withdrawn,
 )
 from gapless.core.edge.openings import HEARD_MOST, RELEASED_AT_ONCE
-from gapless.core.edge.releases import Releases
+from gapless.core.edge.releases import AGAIN_AT_ONCE, Releases
 from gapless.model.host import MACHINE_STEP, HostName, Incarnation
 from gapless.model.lease import DEFAULT, Datagram, DatagramKind, Tenure
 from gapless.model.plan import Epoch, Revision, Successor
@@ -294,6 +296,34 @@ def test_what_changed_hands_in_the_plan_is_said_to_the_other_one() -> None:
     releases.give({R1: other})
     assert (set(releases.said), releases.due(())) == (set(), [(R1, other)])
     assert set(releases.said) == {R1}
+
+
+def test_of_many_some_are_said_again_each_interval_and_each_in_its_turn() -> None:
+    releases, many = Releases(), [RouterId(f"r{number:03}") for number in range(500)]
+    releases.give(dict.fromkeys(many, TO))
+    assert len(releases.due(())) == 500, "each is said at once when it is closed"
+    for _ in range(2):
+        rounds = [again(releases) for _ in range(ceil(500 / AGAIN_AT_ONCE))]
+        assert {len(each) for each in rounds[:-1]} == {AGAIN_AT_ONCE}
+        assert set().union(*rounds) == set(many)
+
+
+def test_what_a_plan_asks_for_no_more_leaves_and_what_waits_to_be_closed_takes_nobody_s_turn() -> None:
+    releases, many = Releases(), [RouterId(f"r{number:03}") for number in range(500)]
+    is_open = many[400:]
+    releases.give(dict.fromkeys(many, TO))
+    releases.due(is_open)
+    assert again(releases, is_open) | again(releases, is_open) == set(many[: 2 * AGAIN_AT_ONCE])
+    left = many[100:]
+    releases.give(dict.fromkeys(left, TO))
+    rounds = [again(releases, is_open) for _ in range(ceil(300 / AGAIN_AT_ONCE))]
+    assert set().union(*rounds) == set(many[100:400])
+    assert again(releases) >= set(is_open), "closed by now, and said for the first time"
+
+
+def again(releases: Releases, is_open: Sequence[RouterId] = ()) -> set[RouterId]:
+    releases.again()
+    return {router_id for router_id, _ in releases.due(is_open)}
 
 
 def test_what_it_has_released_no_plan_of_this_tenure_gives_back_at_that_epoch(rig: Rig) -> None:

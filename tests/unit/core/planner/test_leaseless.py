@@ -66,9 +66,12 @@ def test_it_gets_no_routers_and_says_why(rig: StandbyRig) -> None:
     settle(rig, LONG_S)
     told = [each.reason for each in rig.all_said(ReportHost) if each.host == "h4"]
     assert len(told) == 1
-    assert told[0].endswith("and others do: is its data network cut?")
+    assert told[0].endswith("and others do: is its data network cut, or does its kernel refuse the guard?")
     view = rig.planner.host_views(rig.now)[H4]
-    assert view.reason == "it holds no lease, and others do: is its data network cut?; it reports"
+    assert (
+        view.reason
+        == "it holds no lease, and others do: is its data network cut, or does its kernel refuse the guard?; it reports"
+    )
     assert view.without_lease_s is not None
     assert view.without_lease_s >= LEASELESS_S
     rig.protect("r2", "r3", "r4")

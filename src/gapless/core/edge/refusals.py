@@ -1,0 +1,68 @@
+"""A kernel that refuses the guard: when its host gives up its tenure for that, and when it asks for another one.
+
+A host whose kernel takes no lease goes on renewing at the arbiters, so nobody succeeds it; and when the lease that the
+kernel took last is over, none of its frames passes. Nor does a frame of routers that the kernel does not open. Others
+could have them, and only this host can know.
+
+The rules:
+
+1. A lease that the kernel does not take ends the tenure as soon as the one that it took is over: by then nothing
+   forwards here. The first lease of a tenure has until its own end.
+2. Openings that the kernel refuses for as long as a lease lasts end the tenure if nothing is open here. What is open
+   forwards, and may be refused wherever it goes: a cause that all hosts share would close it on one after another.
+3. Then no lease is asked for for a while, longer each time. A host that holds none for long loses its part to others
+   (`planner.leaseless`), and is given nothing that it could not open.
+
+What is refused for what was asked (more ports than one host can have active) is not judged here. Nothing here is needed
+for safety: that is the lease's.
+"""
+
+from math import inf
+
+from gapless.core.backoff import Backoff, Pace
+
+PACE = Pace(first_s=1.0, most_s=60.0, settled_s=60.0)
+"""A moment without memory is over within a second; a tenure of a minute shows that the kernel takes the guard."""
+
+
+class Refusals:
+    """What one host's kernel refuses, in one life of its sentinel."""
+
+    def __init__(self, lease_s: float) -> None:
+        self._lease_s = lease_s
+        self._backoff = Backoff(PACE)
+        self._held_at = 0.0
+        self._first_until = inf
+        self._refused_since: float | None = None
+        """Openings; None: the last one was carried out, or none was asked for."""
+        self._refused_at = -inf
+        self._rests_until = -inf
+
+    def held(self, until: float, now: float) -> None:
+        """The first lease of a tenure, which lasts until then."""
+        self._held_at, self._first_until, self._refused_since = now, until, None
+
+    def is_unheld(self, ends: float, now: float) -> bool:
+        """The kernel did not take a lease; the last that it took ends then. Whether none is alive there any more."""
+        return now >= max(ends, self._first_until)
+
+    def opened(self) -> None:
+        """An opening was carried out."""
+        self._refused_since = None
+
+    def are_shut(self, now: float) -> bool:
+        """An opening was refused; each is tried again within a lease. Whether it was so for as long as one lasts."""
+        if self._refused_since is None or now - self._refused_at >= self._lease_s:
+            self._refused_since = now
+        self._refused_at = now
+        return now - self._refused_since >= self._lease_s
+
+    def rest(self, now: float) -> float:
+        """The tenure is over for that: for how many seconds no other one is asked for."""
+        rest_s = self._backoff.after(now - self._held_at)
+        self._rests_until = now + rest_s
+        return rest_s
+
+    def is_resting(self, now: float) -> bool:
+        """Whether no lease is asked for now."""
+        return now < self._rests_until

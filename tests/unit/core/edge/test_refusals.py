@@ -1,0 +1,190 @@
+"""A host whose kernel refuses the guard gives up what others can have, and comes back more and more slowly."""
+
+from math import inf
+
+import pytest
+from beat_rig import ME, R1, R2, A, B, C, Rig, news
+
+from gapless.core.edge.beatevents import (
+    Activate,
+    Activated,
+    BeatEffect,
+    Deactivated,
+    Fenced,
+    HoldFailed,
+    NeedIncarnation,
+    Reborn,
+    Send,
+    Withdraw,
+    Withdrawn,
+)
+from gapless.core.edge.refusals import PACE
+from gapless.model.host import Incarnation
+from gapless.model.lease import DEFAULT, DatagramKind, Tenure
+from gapless.model.plan import Epoch, Revision
+from gapless.model.router import RouterId
+
+NO_MEMORY = "Cannot allocate memory"
+
+
+@pytest.fixture
+def rig() -> Rig:
+    """A host that holds its lease."""
+    made = Rig()
+    made.hold()
+    return made
+
+
+def untaken(rig: Rig, ends: float) -> list[BeatEffect]:
+    return rig.do(HoldFailed(ends=ends, reason=NO_MEMORY))
+
+
+def refused(rig: Rig, *routers: RouterId) -> list[BeatEffect]:
+    return rig.do(Activated(routers=routers, reason=NO_MEMORY, is_refused=True))
+
+
+def refused_for(rig: Rig, seconds: float, *routers: RouterId) -> list[BeatEffect]:
+    """It is asked for again each interval, and arbiters grant."""
+    end, effects = rig.now + seconds, refused(rig, *routers)
+    while rig.now < end and not gives_up(effects):
+        rig.stay(DEFAULT.interval_s)
+        effects = refused(rig, *routers)
+    return effects
+
+
+def gives_up(effects: list[BeatEffect]) -> str:
+    """Why."""
+    reasons = [each.reason for each in news(effects) if isinstance(each, Fenced)]
+    assert [each.reason for each in effects if isinstance(each, Withdraw)] == reasons
+    return "".join(reasons)
+
+
+def comes_back(rig: Rig) -> float:
+    """After how many seconds it asks for a lease, which it gets."""
+    fenced_at = rig.now
+    (needed,) = [each for each in rig.do(Withdrawn()) if isinstance(each, NeedIncarnation)]
+    rig.me = Tenure(ME, Incarnation(needed.after + 1))
+    effects = rig.do(Reborn(incarnation=rig.me.incarnation))
+    while not (asked := [each.datagram.seq for each in effects if isinstance(each, Send)]):
+        assert rig.beat.tenure is None
+        effects = rig.tick(DEFAULT.interval_s)
+    for arbiter in (A, B):
+        rig.say(DatagramKind.GRANT, arbiter, rig.me, seq=asked[0])
+    assert rig.beat.tenure == rig.me
+    return rig.now - fenced_at
+
+
+# The lease
+
+
+def test_a_lease_that_the_kernel_does_not_take_is_given_up_when_the_last_one_it_took_is_over(rig: Rig) -> None:
+    rig.plan(active={R1: Epoch(1)})
+    rig.do(Activated(routers=(R1,)))
+    rig.stay(1.0)
+    ends = rig.now + DEFAULT.lease_s
+    rig.stay(DEFAULT.lease_s - DEFAULT.interval_s)
+    assert not gives_up(untaken(rig, ends)), "it forwards still"
+    rig.stay(DEFAULT.interval_s)
+    said = "the kernel does not take its lease (Cannot allocate memory); it asks for no lease for 1 s"
+    assert gives_up(untaken(rig, ends)) == said
+    assert (rig.beat.tenure, rig.beat.forwarding) == (None, {})
+
+
+def test_the_first_lease_of_a_tenure_has_until_its_end(rig: Rig) -> None:
+    assert not gives_up(untaken(rig, -inf)), "once is no reason"
+    rig.stay(DEFAULT.lease_s)
+    assert gives_up(untaken(rig, -inf))
+
+
+def test_what_the_kernel_did_not_take_for_an_earlier_incarnation_ends_no_later_one(rig: Rig) -> None:
+    rig.stay(1.0)
+    assert gives_up(untaken(rig, -inf))
+    assert untaken(rig, -inf) == []
+    comes_back(rig)
+    assert not gives_up(untaken(rig, -inf))
+
+
+# Openings
+
+
+def test_openings_that_the_kernel_refuses_for_a_lease_are_given_up_where_nothing_is_open(rig: Rig) -> None:
+    rig.plan(active={R1: Epoch(1)})
+    assert not gives_up(refused_for(rig, DEFAULT.lease_s - 2 * DEFAULT.interval_s, R1))
+    rig.stay(DEFAULT.interval_s)
+    given_up = gives_up(refused_for(rig, 2 * DEFAULT.interval_s, R1))
+    assert given_up.startswith("the kernel does not take the routers that are to be opened (Cannot allocate memory); ")
+    assert rig.beat.forwarding == {}
+
+
+def test_what_is_open_is_not_given_up_for_what_the_kernel_does_not_open(rig: Rig) -> None:
+    """Whoever gets it may be refused the same: so a common cause would close it everywhere, one host after another."""
+    rig.plan(active={R1: Epoch(1)})
+    rig.do(Activated(routers=(R1,)))
+    rig.plan(revision=Revision(2), active={R1: Epoch(1), R2: Epoch(1)})
+    assert not gives_up(refused_for(rig, 5 * DEFAULT.lease_s, R2))
+    (again,) = [each for each in rig.tick(DEFAULT.interval_s) if isinstance(each, Activate)]
+    assert again.routers == {R2: 1}
+
+
+def test_what_fails_for_what_was_asked_is_no_refusal(rig: Rig) -> None:
+    rig.plan(active={R1: Epoch(1)})
+    for _ in range(10):
+        assert not gives_up(rig.do(Activated(routers=(R1,), reason="more than 32768 router ports")))
+        rig.stay(DEFAULT.interval_s)
+
+
+def test_openings_that_are_refused_now_and_then_end_nothing(rig: Rig) -> None:
+    rig.plan(active={R1: Epoch(1)})
+    refused_for(rig, DEFAULT.lease_s / 2, R1)
+    rig.stay(DEFAULT.interval_s)
+    rig.do(Activated(routers=(R1,)))
+    rig.plan(revision=Revision(2))
+    rig.do(Deactivated(routers=(R1,)))
+    rig.plan(revision=Revision(3), active={R2: Epoch(2)})
+    rig.stay(DEFAULT.lease_s / 2)
+    assert not gives_up(refused(rig, R2)), "something was opened in between"
+    rig.plan(revision=Revision(4))
+    rig.stay(1.0)
+    rig.plan(revision=Revision(5), active={R2: Epoch(3)})
+    assert not gives_up(refused(rig, R2)), "nothing was to be opened in between"
+
+
+# And then
+
+
+def test_it_asks_for_a_lease_more_and_more_slowly(rig: Rig) -> None:
+    """So a host that could never open anything is leaseless soon, and others get its part."""
+    rests = []
+    for _ in range(8):
+        rig.stay(DEFAULT.lease_s)
+        assert gives_up(untaken(rig, -inf))
+        rests.append(comes_back(rig))
+    assert rests == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60], abs=2 * DEFAULT.interval_s)
+
+
+def test_a_tenure_that_the_kernel_took_for_long_makes_up_for_those_before(rig: Rig) -> None:
+    for rest_s in (1, 2):
+        rig.stay(DEFAULT.lease_s)
+        assert gives_up(untaken(rig, -inf))
+        assert comes_back(rig) == pytest.approx(rest_s, abs=2 * DEFAULT.interval_s)
+    rig.stay(PACE.settled_s)
+    assert gives_up(untaken(rig, rig.now))
+    assert comes_back(rig) == pytest.approx(1, abs=2 * DEFAULT.interval_s)
+
+
+def test_whoever_is_fenced_for_another_reason_asks_at_once(rig: Rig) -> None:
+    rig.stay(DEFAULT.lease_s)
+    assert gives_up(untaken(rig, -inf))
+    comes_back(rig)
+    assert "its lease lapsed" in gives_up(rig.tick(DEFAULT.lease_s))
+    assert comes_back(rig) == 0
+
+
+def test_as_an_arbiter_it_goes_on() -> None:
+    rig = Rig(me=C)
+    rig.hold()
+    rig.stay(DEFAULT.quiet_s)
+    assert gives_up(untaken(rig, -inf))
+    other = Tenure(A, Incarnation(1))
+    answers = rig.say(DatagramKind.RENEW, A, other, seq=1, asker=1)
+    assert [each.datagram.kind for each in answers if isinstance(each, Send)] == [DatagramKind.GRANT]
