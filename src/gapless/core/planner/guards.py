@@ -70,6 +70,8 @@ def note_over(ledger: Ledger, tenure: Tenure) -> None:
     ledger.looks.at(*waiting)
     if host := ledger.fleet.get(tenure.host):
         host.tenures.bury(tenure.incarnation)
+        if host.tenures.is_buried:
+            host.ways.forget()
         ledger.lease_changed(host)
 
 
