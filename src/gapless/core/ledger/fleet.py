@@ -145,9 +145,13 @@ class Host:
 
     @property
     def is_between_leases(self) -> bool:
-        """It was fenced a moment ago, and may hold its lease again in the next: what is built here is worth keeping."""
-        takes_part = self.is_heard and self.facts.lease_address is not None
-        return takes_part and not (self.lease.is_held or self.lease.is_lacking)
+        """It was fenced a moment ago, and may hold its lease again in the next: what is built here is worth keeping. It
+        says so, or others buried it and it had no time yet to say anything (`planner.leaseless`).
+        """
+        if self.facts.lease_address is None or self.lease.is_lacking or not self.silence.is_alive:
+            return False
+        is_missed = self.tenures.is_buried and self.lease.buried_at is not None
+        return is_missed or (self.is_heard and not self.lease.is_held)
 
     @property
     def follows_panel(self) -> bool:

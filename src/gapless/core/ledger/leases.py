@@ -20,6 +20,8 @@ class LeaseRecord:
     """Since when it says that it holds its lease, as far as that is known; None: it does not."""
     without_since: float | None = None
     """Since when it is not known to hold its lease, as far as that counts against it; None: it holds it."""
+    buried_at: float | None = None
+    """When others said that it is over as it is; None: nobody did, or it had its time to come back."""
     is_lacking: bool = False
     """It held none for long, and others did: the host is leaseless."""
     must_follow: bool = False
@@ -47,6 +49,10 @@ class LeaseRecord:
             self.held_since = now
         return is_news
 
+    def buried(self, now: float) -> None:
+        """Others say that it is over as it is. Of what it says itself that changes nothing."""
+        self.buried_at = now
+
     def disconnected(self) -> None:
         """Nothing is said of it now."""
         self.is_held = False
@@ -57,6 +63,8 @@ class LeaseRecord:
             self.without_since = min(now, self.without_since + seconds)
         if self.held_since is not None:
             self.held_since = min(now, self.held_since + seconds)
+        if self.buried_at is not None:
+            self.buried_at = min(now, self.buried_at + seconds)
 
     def lasts_s(self, now: float) -> float | None:
         """For how long the host has been without one; None: it is not leaseless."""

@@ -37,6 +37,11 @@ class Tenures:
         """It is at the incarnation at which it held its lease last, and that is not over."""
         return self.buried < self.leased == self.incarnation and self.leased >= self.reborn
 
+    @property
+    def is_buried(self) -> bool:
+        """It is over as it is now, as far as is known: it was not heard to be at a higher incarnation."""
+        return self.incarnation <= self.buried
+
     def is_of(self, incarnation: Incarnation) -> bool:
         """Whether that is an incarnation of its machine, and not of another that had its name."""
         return machine_of(incarnation) == machine_of(self.incarnation)

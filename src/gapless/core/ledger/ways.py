@@ -2,9 +2,10 @@
 
 The rule: a word counts once it has stood for `SETTLED_S`. Hosts find out at different times that the same gateway is
 silent, or answers again (`edge.uplinks`), and their reports take their time: until they would agree, a difference
-between two of them says nothing. Only what a host said in this connection counts. One that says nothing of its ways,
-such as one of an older release, or one whose beat has just begun, has lost none and is known to have none. Nor is a
-host known to have a gateway that it does not look at, as no router of its own uses it.
+between two of them says nothing. Only what a host said in this connection counts, and before it was buried: it may be
+dead. One that says nothing of its ways, such as one of an older release, or one whose beat has just begun, has lost
+none and is known to have none. Nor is a host known to have a gateway that it does not look at, as no router of its own
+uses it.
 
 A way that was lost again and again has to be there for longer before anything moves to it: twice as long with each
 loss, up to `MOST_S`, until it was there for `FORGOTTEN_S` (as in route-flap damping, RFC 2439). So between two hosts
@@ -62,7 +63,7 @@ class WaysRecord:
     _settles_at: float = inf
 
     def forget(self) -> None:
-        """A connection is over, or another begins: what was said does not count any more."""
+        """A connection is over, or another begins, or others buried the host: what was said does not count any more."""
         self.known_since, self.lost, self._settles_at = None, {}, inf
         self.unsure = self.there = frozenset()
 

@@ -70,6 +70,9 @@ def note_over(ledger: Ledger, tenure: Tenure) -> None:
     ledger.looks.at(*waiting)
     if host := ledger.fleet.get(tenure.host):
         host.tenures.bury(tenure.incarnation)
+        if host.tenures.is_buried:
+            host.lease.buried(ledger.now)
+            host.ways.forget()
         ledger.lease_changed(host)
 
 

@@ -1,9 +1,13 @@
-"""Hosts that are heard and hold no lease: their data network is cut, or their clock, disk or beat is sick.
+"""Hosts that hold no lease: they are dead, or hung for a moment; or they are heard, and their data network is cut, or
+their clock, disk or beat is sick.
 
 The rule: a host that is fenced is often back within a second, so at first nothing is concluded: whatever is built there
 stays, and is waited for. Who held no lease for `LEASELESS_S` for which another host is known to have held one (it said
 so before and after), is leaseless. Then it is neither arbiter nor standby where another host can be that, gets no
 routers, and what was bound to it goes elsewhere. It is so until it says that it holds its lease.
+
+Who was buried, and said nothing since, is waited for in the same way, heard or not, for `CALM_S`: it may have hung, or
+its beat ended. Then it counts for what it is: buried, whatever it said of its lease before.
 
 Where nobody holds a lease, the arbiters are away, and that is no host's fault: no time counts against anybody, so when
 they are back every host gets its own back, and nothing is moved. What a host said that is not heard since does not
@@ -23,6 +27,9 @@ from gapless.core.ledger.ledger import Ledger
 
 LEASELESS_S = 5.0
 """Many times what it takes to be fenced and to hold a lease anew, a new beat included."""
+CALM_S = 10.0
+"""After a takeover nothing is built for so long, neither on the host that took over nor for the router, nor for those
+for which the host before stands by: a host whose guard only hiccuped is back by then, with everything built."""
 
 
 def heard(ledger: Ledger, host: Host, *, is_held: bool) -> None:
@@ -42,6 +49,7 @@ def excuse(ledger: Ledger, seconds: float) -> None:
 
 def judge(ledger: Ledger) -> None:
     """With each tick: who has been without for too long."""
+    _end_waiting(ledger)
     parts = [host for host in ledger.fleet if _takes_part(host)]
     spans = [(host.lease.held_since, host.silence.heard_at) for host in parts]
     held_at = [to for start, to in spans if start is not None and to is not None and to - start >= LEASELESS_S]
@@ -56,6 +64,15 @@ def judge(ledger: Ledger) -> None:
                 "is its data network cut, or does its kernel refuse the guard?"
             )
             _tell(ledger, host, said)
+
+
+def _end_waiting(ledger: Ledger) -> None:
+    """Who was buried, and had its time to come back."""
+    for host in ledger.fleet:
+        if host.lease.buried_at is not None and ledger.now - host.lease.buried_at >= CALM_S:
+            host.lease.buried_at = None
+            ledger.looks.at(*host.concerned)
+            ledger.looks.again()
 
 
 def _takes_part(host: Host) -> bool:

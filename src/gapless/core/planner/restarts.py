@@ -21,6 +21,7 @@ from gapless.core.ledger.liveness import Standing
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.succession import Right
 from gapless.core.planner import readiness
+from gapless.core.planner.leaseless import CALM_S
 from gapless.core.planner.placement import misfit, objection
 from gapless.core.planner.rebinding import Answer, Rebinding, bound_to
 from gapless.core.planner.rights import Rights
@@ -28,9 +29,6 @@ from gapless.core.planner.wishes import Beliefs, Stay, Wish, homeless, is_doubte
 from gapless.model.lease import Tenure
 from gapless.model.plan import MoveKind
 
-CALM_S = 10.0
-"""After a takeover nothing is built for so long, neither on the host that took over nor for the router: a host whose
-guard only hiccuped is back by then, with everything built."""
 NEWS_S = 1.0
 """How much later than the news that a host is over the successor's own news may come, of what it took over: one host
 has several successors, and each says so by itself."""

@@ -213,8 +213,9 @@ class Rights:
                 successors.end(self._ledger, router, right)
 
     def _may_come_back(self, router: RouterRecord, right: Right, host: Host | None) -> bool:
-        """Whether a right that is over is worth leaving as it is: a standby that was fenced is back in a moment, with
-        everything built. Not when the router waits for it. Those behind it wait for nothing more by that: it is over.
+        """Whether a right that is over is worth leaving as it is: a standby that was fenced, or hung and was buried, is
+        back in a moment, with everything built. Not when the router waits for it. Those behind it wait for nothing more
+        by that: it is over.
         """
         is_calm = right.state is RightState.GIVEN and not self._is_bound_over(router)
         return is_calm and host is not None and host.is_between_leases

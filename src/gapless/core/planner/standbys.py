@@ -32,9 +32,10 @@ from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.succession import Right, RightState, TookOver
 from gapless.core.planner import guards, readiness, reports, ways
 from gapless.core.planner.binding import Binding
+from gapless.core.planner.leaseless import CALM_S
 from gapless.core.planner.placement import objection
 from gapless.core.planner.rebinding import Answer, Rebinding, bound_to
-from gapless.core.planner.restarts import CALM_S, Restarts
+from gapless.core.planner.restarts import Restarts
 from gapless.core.planner.rights import Rights
 from gapless.core.planner.wishes import (
     Beliefs,

@@ -146,8 +146,10 @@ def _of_standby(router: RouterRecord, right: Right, standby: Host | None) -> Sta
 def _standby_word(router: RouterRecord, right: Right, standby: Host | None) -> str:
     if standby is None or not standby.silence.is_alive:
         return "silent"
-    if right.state is not RightState.GIVEN:
-        return "building" if right.state is RightState.CHOSEN else "changing"
+    if right.state is RightState.CHOSEN:
+        return "building"
+    if right.state is not RightState.GIVEN or standby.is_between_leases:
+        return "changing"
     words = {RouterState.ACTIVE: "ready", RouterState.FAILED: "failed"}
     return words.get(router.succession.word_of(standby.name, right.epoch), "building")
 

@@ -75,6 +75,7 @@ def test_both_come_back_and_stand_by() -> None:
     rig.pass_time(3, heard=("h1",))
     back_with_a_lease(rig, "h1")
     rig.settle("h1")
+    rig.can_hold = True
     rig.restart_host("h2")
     rig.restart_host("h3")
     for _ in range(6):

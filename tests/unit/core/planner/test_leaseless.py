@@ -6,8 +6,8 @@ from standby_rig import StandbyRig, tenure
 
 from gapless.core.effects import Bind, ReportHost, StorePanel, StoreSuccession
 from gapless.core.events import HostDisconnected
-from gapless.core.planner.leaseless import LEASELESS_S
-from gapless.core.planner.restarts import CALM_S, NEWS_S
+from gapless.core.planner.leaseless import CALM_S, LEASELESS_S
+from gapless.core.planner.restarts import NEWS_S
 from gapless.model.host import HostName
 from gapless.model.plan import MoveKind
 

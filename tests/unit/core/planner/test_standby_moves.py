@@ -6,7 +6,8 @@ from standby_rig import StandbyRig, binds, tenure, three, two
 
 from gapless.core.effects import AskArbiters, Bind
 from gapless.core.events import RouterDeleted, RouterWanted
-from gapless.core.planner.restarts import CALM_S, NEWS_S
+from gapless.core.planner.leaseless import CALM_S
+from gapless.core.planner.restarts import NEWS_S
 from gapless.model.plan import MoveKind
 from gapless.model.router import FailoverMode, RouterId
 

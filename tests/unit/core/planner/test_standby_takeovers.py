@@ -10,7 +10,7 @@ from gapless.core.effects import Bind, PublishPlan, RecordStep, ReportHost
 from gapless.core.events import HostDisconnected
 from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
-from gapless.core.planner.restarts import CALM_S
+from gapless.core.planner.leaseless import CALM_S
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch, MoveKind, MoveStep, Takeover
 from gapless.model.router import RouterId

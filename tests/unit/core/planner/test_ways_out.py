@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 from planner_rig import ACTIVE, REMOVED, facts, needs
-from standby_rig import StandbyRig
+from standby_rig import StandbyRig, tenure
 
 from gapless.core.effects import Bind, EngageBrake, ReportHost
 from gapless.core.events import DrainPaced, HostDisconnected, RouterWanted
@@ -452,6 +452,33 @@ def test_a_classic_router_goes_to_a_host_that_is_known_to_have_the_way(classic: 
     classic.say_ways("h1", lost="external")
     settle(classic, 20)
     assert moves(classic) == [("r1", "h1", "h3")]
+
+
+def test_a_classic_router_does_not_go_to_a_host_that_was_buried_after_it_said_that_it_has_the_way(
+    classic: StandbyRig,
+) -> None:
+    """h2 has the fewest routers again, and died before it could lose the way as the others do."""
+    classic.protect("r3")
+    settle(classic, 5)
+    assert (classic.host("r3"), classic.standby("r3")) == ("h2", ("h3", "ready"))
+    classic.take_over("h3", "r3", tenure("h2"))
+    classic.say_ways("h1", "h3", lost="external")
+    classic.forget()
+    classic.pass_time(SETTLED_S + 1, heard=("h1", "h3"))
+    assert not moves(classic)
+
+
+def test_what_a_host_says_when_it_was_fenced_counts_whatever_others_say_of_its_tenure_before(
+    classic: StandbyRig,
+) -> None:
+    classic.protect("r3")
+    settle(classic, 5)
+    classic.fence("h2")
+    classic.take_over("h3", "r3", tenure("h2"))
+    classic.say_ways("h1", "h3", lost="external")
+    classic.forget()
+    classic.pass_time(SETTLED_S + 1, heard=("h1", "h3"))
+    assert moves(classic) == [("r1", "h1", "h2")]
 
 
 @pytest.mark.parametrize(
