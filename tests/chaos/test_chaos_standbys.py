@@ -5,6 +5,7 @@ Those of every day share labs: an experiment begins when everything is well agai
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -261,6 +262,33 @@ async def test_the_second_standby_takes_over_when_host_and_first_die_together(na
         for each in both:
             assert moved[each]["to_host"] == ranked[each]["standbys"][1]["host"]
             assert moved[each]["epoch"] > ranked[each]["epoch"] + 1, "above the first standby's, which came before it"
+
+
+@pytest.mark.parametrize("hosts", [pytest.param(4, marks=pytest.mark.thorough), 5])
+async def test_two_hosts_that_are_cut_off_together_are_succeeded_beyond_the_cut(hosts: int) -> None:
+    """They hear each other, and have rights on each other's routers. Of five hosts they are fewer; of four they are as
+    many as the others, of whom two are arbiters, and of them one."""
+    async with running_lab(hosts=hosts, routers=10, standbys=2, mode=STANDBY, down_time_s=PATIENT_S) as lab:
+        pair = await a_pair_without_a_quorum(lab)
+        ranked = {router["router_id"]: router for router in await lab.api.routers()}
+        outcome = await strike(lab, "partition", *pair, bounds=BOUNDS, hold_s=HOLD_S, shows=taken_over)
+        moved = {move["router_id"]: move["to_host"] for move in outcome.moves}
+        assert moved.keys() == {each for each, router in ranked.items() if router["host"] in pair}
+        for each, host in moved.items():
+            beyond = [standby["host"] for standby in ranked[each]["standbys"] if standby["host"] not in pair]
+            assert host == beyond[0]
+        after = await lab.placement()
+        assert {each: after[each] for each in moved} == {each: [host] for each, host in moved.items()}
+
+
+async def a_pair_without_a_quorum(lab: Lab) -> list[str]:
+    """Two hosts of which each is the first standby of a router of the other, and that are not a quorum with nobody."""
+    arbiters = {host["name"] for host in await lab.api.hosts() if host["arbiter"]}
+    ways = Counter((router["host"], router["standby"]) for router in await lab.api.routers())
+    mutual = [
+        (one, other) for one, other in ways if (other, one) in ways and 2 * len(arbiters & {one, other}) < len(arbiters)
+    ]
+    return sorted(max(mutual, key=lambda way: ways[way]))
 
 
 async def test_a_successor_dies_in_the_middle_of_its_takeover() -> None:
