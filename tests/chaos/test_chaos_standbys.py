@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 from chaos_lab import (
@@ -304,10 +305,37 @@ def the_successor_died_of_its_claim(lab: Lab, fault: Fault, outcome: Outcome) ->
     claimed = datetime.fromtimestamp(fault.claimed_at, struck.tzinfo)
     logged = said_since(fault.successor.sentinel, struck)
     ended = next(at for at, line in logged if ENDED in line)
-    # Its own claim, then its death, before it could have been done with that.
+    # Its own claim, in vain, then its death.
     assert struck < claimed <= ended + timedelta(milliseconds=1)
+    assert not [line for at, line in logged if at <= ended and TOOK_OVER.search(line)]
     assert any(HOLDS in line for at, line in logged if at > ended)
     assert outcome.result.moved >= outcome.result.affected > 0
+
+
+async def test_the_second_standby_takes_over_when_the_first_dies_in_the_middle_of_its_takeover() -> None:
+    async with running_lab(hosts=5, routers=10, standbys=2, mode=STANDBY, down_time_s=PATIENT_S) as lab:
+        ranked = {router["router_id"]: router for router in await lab.api.routers()}
+        shows = partial(the_second_took_over, ranked)
+        await strike(lab, "successor-dies", bounds=BOUNDS, hold_s=HOLD_S, shows=shows)
+
+
+def the_second_took_over(ranked: Mapping[str, Item], lab: Lab, fault: Fault, outcome: Outcome) -> None:
+    """Before the first was started again; and what was active on the first, its own successors."""
+    the_successor_died_of_its_claim(lab, fault, outcome)
+    assert isinstance(fault, SuccessorDies)
+    assert fault.successor is not None
+    (struck,), first = fault.names, fault.successor.name
+    moved = {move["router_id"]: move for move in outcome.moves}
+    its = [each for each, router in ranked.items() if (router["host"], router["standby"]) == (struck, first)]
+    assert its
+    for each in its:
+        assert moved[each]["to_host"] == ranked[each]["standbys"][1]["host"]
+        assert moved[each]["epoch"] > ranked[each]["epoch"] + 1, "above the first standby's, which came before it"
+    since = datetime.fromisoformat(outcome.result.at)
+    healed = datetime.fromtimestamp(fault.claimed_at, since.tzinfo) + timedelta(seconds=HOLD_S)
+    logged = [line for host in lab.hosts.values() for at, line in said_since(host.sentinel, since) if at < healed]
+    counts = [int(match[1]) for line in logged if (match := TOOK_OVER.search(line)) and match[2] in (struck, first)]
+    assert sum(counts) == sum(router["host"] in (struck, first) for router in ranked.values())
 
 
 @pytest.mark.thorough
