@@ -34,8 +34,8 @@ from chaos_lab import (
 from gapless.core.dataplane.gateways import MISSES_MORE, ROUND_S
 from gapless.core.ledger.ways import SETTLED_S
 from gapless.lab.api import Item
-from gapless.lab.experiment import Outcome
-from gapless.lab.faults import FAULTS, Fault
+from gapless.lab.experiment import Outcome, experiment
+from gapless.lab.faults import FAULTS, Fault, choose
 from gapless.lab.faults.conflicts import MAC
 from gapless.lab.faults.successor import ENDED, SuccessorDies
 from gapless.lab.findings.expect import Bounds, Gap
@@ -58,6 +58,8 @@ BOUNDS = Bounds(
 )
 HOLD_S = 4.0
 """Of faults that heal: they are over long before the controller would have seen a reason to do anything."""
+STOPPED_S = 5.0
+"""Of a sentinel that hangs."""
 TOOK_OVER = re.compile(r"took over (\d+) routers? of (\S+)")
 TAKEN = ("missed", "silent", "buried", "opened", "confirmed")
 RESIGNED = "it resigns: no answer from gateway"
@@ -336,6 +338,38 @@ def the_second_took_over(ranked: Mapping[str, Item], lab: Lab, fault: Fault, out
     logged = [line for host in lab.hosts.values() for at, line in said_since(host.sentinel, since) if at < healed]
     counts = [int(match[1]) for line in logged if (match := TOOK_OVER.search(line)) and match[2] in (struck, first)]
     assert sum(counts) == sum(router["host"] in (struck, first) for router in ranked.values())
+
+
+@pytest.mark.thorough
+async def test_the_fast_timing_is_as_safe() -> None:
+    """A lease of 50 ms is short for processes without real-time priority: what is not struck may be taken over, too."""
+    async with running_lab(hosts=3, routers=6, mode=STANDBY, down_time_s=PATIENT_S, timing="fast") as lab:
+        await one_after_another(lab, FAST)
+
+
+def safe(name: str, *, hold_s: float = 0.0) -> Turn:
+    """A turn in which routers are taken over from the host struck; wherever they and others go after that, and before,
+    is forgiven, and nothing else.
+    """
+
+    async def turn(lab: Lab) -> None:
+        fault = await choose(lab, name)
+        outcome = await experiment(lab, fault, BOUNDS, hold_s)
+        assert [problem for problem in outcome.result.problems if not STRAYED.fullmatch(problem)] == []
+        without_double_active_frames(lab, fault, outcome)
+        assert outcome.result.timing == "fast"
+        assert any((move["from_host"], move["kind"]) == (fault.names[0], "takeover") for move in outcome.moves)
+
+    return turn
+
+
+STRAYED = re.compile(r"\d+ routers? (moved that were not struck|of \d+ struck did not move)")
+FAST: Mapping[str, Turn] = {
+    "data-link": safe("data-link", hold_s=HOLD_S),
+    "data-link-out": safe("data-link-out", hold_s=HOLD_S),
+    "sentinel-stop": safe("sentinel-stop", hold_s=STOPPED_S),
+    "host-power": safe("host-power"),
+}
 
 
 @pytest.mark.thorough
