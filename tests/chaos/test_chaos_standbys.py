@@ -37,11 +37,13 @@ from gapless.lab.api import Item
 from gapless.lab.experiment import Outcome, experiment
 from gapless.lab.faults import FAULTS, Fault, choose
 from gapless.lab.faults.conflicts import MAC
+from gapless.lab.faults.links import FLAP_S
 from gapless.lab.faults.successor import ENDED, SuccessorDies
 from gapless.lab.findings.expect import Bounds, Gap
 from gapless.lab.lab import Lab
 from gapless.lab.machines import layout
 from gapless.lab.waiting import until
+from gapless.model.lease import DEFAULT
 
 pytestmark = pytest.mark.lab
 
@@ -120,6 +122,14 @@ def moved_by_themselves(lab: Lab, fault: Fault, outcome: Outcome) -> None:
     assert {move["kind"] for move in outcome.moves} <= {"takeover", "restart"}
 
 
+def taken_from_the_host_that_flaps(lab: Lab, fault: Fault, outcome: Outcome) -> None:
+    """Each time it is cut off for longer than its lease."""
+    assert DEFAULT.arbiter_s < FLAP_S
+    moved_by_themselves(lab, fault, outcome)
+    assert outcome.result.moved > 0
+    assert any((move["from_host"], move["kind"]) == (fault.names[0], "takeover") for move in outcome.moves)
+
+
 def resigned_alone(lab: Lab, fault: Fault, outcome: Outcome) -> None:
     """The host that did not hear its gateway let all go, and nobody else did."""
     moved_by_themselves(lab, fault, outcome)
@@ -188,8 +198,8 @@ def nothing_was_noticed(lab: Lab, fault: Fault, outcome: Outcome) -> None:
     assert (outcome.result.moved, outcome.moves) == (0, ())
 
 
-def taken(name: str, *, on: Chosen | None = None) -> Turn:
-    return a_fault(name, on=on, bounds=BOUNDS, hold_s=HOLD_S, shows=taken_over)
+def taken(name: str, *, on: Chosen | None = None, hold_s: float = HOLD_S) -> Turn:
+    return a_fault(name, on=on, bounds=BOUNDS, hold_s=hold_s, shows=taken_over)
 
 
 CABLES: Mapping[str, Turn] = {
@@ -203,8 +213,8 @@ CABLES: Mapping[str, Turn] = {
 }
 MACHINES: Mapping[str, Turn] = {
     "sentinel-kill": taken("sentinel-kill"),
-    "sentinel-stop": taken("sentinel-stop"),
-    "host-flap": a_fault("host-flap", bounds=BOUNDS, shows=moved_by_themselves),
+    "sentinel-stop": taken("sentinel-stop", hold_s=STOPPED_S),
+    "host-flap": a_fault("host-flap", bounds=BOUNDS, shows=taken_from_the_host_that_flaps),
     "host-power": taken("host-power"),
     "host-return": a_fault("host-return", on=without_power, shows=nothing_was_noticed),
     # Nothing is active there any more, so it is nothing but an arbiter.
