@@ -5,8 +5,10 @@ Those of every day share labs: an experiment begins when everything is well agai
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 from chaos_lab import (
@@ -32,14 +34,16 @@ from chaos_lab import (
 from gapless.core.dataplane.gateways import MISSES_MORE, ROUND_S
 from gapless.core.ledger.ways import SETTLED_S
 from gapless.lab.api import Item
-from gapless.lab.experiment import Outcome
-from gapless.lab.faults import FAULTS, Fault
+from gapless.lab.experiment import Outcome, experiment
+from gapless.lab.faults import FAULTS, Fault, choose
 from gapless.lab.faults.conflicts import MAC
+from gapless.lab.faults.links import FLAP_S
 from gapless.lab.faults.successor import ENDED, SuccessorDies
 from gapless.lab.findings.expect import Bounds, Gap
 from gapless.lab.lab import Lab
 from gapless.lab.machines import layout
 from gapless.lab.waiting import until
+from gapless.model.lease import DEFAULT
 
 pytestmark = pytest.mark.lab
 
@@ -56,6 +60,8 @@ BOUNDS = Bounds(
 )
 HOLD_S = 4.0
 """Of faults that heal: they are over long before the controller would have seen a reason to do anything."""
+STOPPED_S = 5.0
+"""Of a sentinel that hangs."""
 TOOK_OVER = re.compile(r"took over (\d+) routers? of (\S+)")
 TAKEN = ("missed", "silent", "buried", "opened", "confirmed")
 RESIGNED = "it resigns: no answer from gateway"
@@ -114,6 +120,14 @@ def moved_by_themselves(lab: Lab, fault: Fault, outcome: Outcome) -> None:
     """As far as they moved, the controller was not asked: there was no death that it could have seen."""
     without_double_active_frames(lab, fault, outcome)
     assert {move["kind"] for move in outcome.moves} <= {"takeover", "restart"}
+
+
+def taken_from_the_host_that_flaps(lab: Lab, fault: Fault, outcome: Outcome) -> None:
+    """Each time it is cut off for longer than its lease."""
+    assert DEFAULT.arbiter_s < FLAP_S
+    moved_by_themselves(lab, fault, outcome)
+    assert outcome.result.moved > 0
+    assert any((move["from_host"], move["kind"]) == (fault.names[0], "takeover") for move in outcome.moves)
 
 
 def resigned_alone(lab: Lab, fault: Fault, outcome: Outcome) -> None:
@@ -184,8 +198,8 @@ def nothing_was_noticed(lab: Lab, fault: Fault, outcome: Outcome) -> None:
     assert (outcome.result.moved, outcome.moves) == (0, ())
 
 
-def taken(name: str, *, on: Chosen | None = None) -> Turn:
-    return a_fault(name, on=on, bounds=BOUNDS, hold_s=HOLD_S, shows=taken_over)
+def taken(name: str, *, on: Chosen | None = None, hold_s: float = HOLD_S) -> Turn:
+    return a_fault(name, on=on, bounds=BOUNDS, hold_s=hold_s, shows=taken_over)
 
 
 CABLES: Mapping[str, Turn] = {
@@ -199,8 +213,8 @@ CABLES: Mapping[str, Turn] = {
 }
 MACHINES: Mapping[str, Turn] = {
     "sentinel-kill": taken("sentinel-kill"),
-    "sentinel-stop": taken("sentinel-stop"),
-    "host-flap": a_fault("host-flap", bounds=BOUNDS, shows=moved_by_themselves),
+    "sentinel-stop": taken("sentinel-stop", hold_s=STOPPED_S),
+    "host-flap": a_fault("host-flap", bounds=BOUNDS, shows=taken_from_the_host_that_flaps),
     "host-power": taken("host-power"),
     "host-return": a_fault("host-return", on=without_power, shows=nothing_was_noticed),
     # Nothing is active there any more, so it is nothing but an arbiter.
@@ -263,6 +277,33 @@ async def test_the_second_standby_takes_over_when_host_and_first_die_together(na
             assert moved[each]["epoch"] > ranked[each]["epoch"] + 1, "above the first standby's, which came before it"
 
 
+@pytest.mark.parametrize("hosts", [pytest.param(4, marks=pytest.mark.thorough), 5])
+async def test_two_hosts_that_are_cut_off_together_are_succeeded_beyond_the_cut(hosts: int) -> None:
+    """They hear each other, and have rights on each other's routers. Of five hosts they are fewer; of four they are as
+    many as the others, of whom two are arbiters, and of them one."""
+    async with running_lab(hosts=hosts, routers=10, standbys=2, mode=STANDBY, down_time_s=PATIENT_S) as lab:
+        pair = await a_pair_without_a_quorum(lab)
+        ranked = {router["router_id"]: router for router in await lab.api.routers()}
+        outcome = await strike(lab, "partition", *pair, bounds=BOUNDS, hold_s=HOLD_S, shows=taken_over)
+        moved = {move["router_id"]: move["to_host"] for move in outcome.moves}
+        assert moved.keys() == {each for each, router in ranked.items() if router["host"] in pair}
+        for each, host in moved.items():
+            beyond = [standby["host"] for standby in ranked[each]["standbys"] if standby["host"] not in pair]
+            assert host == beyond[0]
+        after = await lab.placement()
+        assert {each: after[each] for each in moved} == {each: [host] for each, host in moved.items()}
+
+
+async def a_pair_without_a_quorum(lab: Lab) -> list[str]:
+    """Two hosts of which each is the first standby of a router of the other, and that are not a quorum with nobody."""
+    arbiters = {host["name"] for host in await lab.api.hosts() if host["arbiter"]}
+    ways = Counter((router["host"], router["standby"]) for router in await lab.api.routers())
+    mutual = [
+        (one, other) for one, other in ways if (other, one) in ways and 2 * len(arbiters & {one, other}) < len(arbiters)
+    ]
+    return sorted(max(mutual, key=lambda way: ways[way]))
+
+
 async def test_a_successor_dies_in_the_middle_of_its_takeover() -> None:
     async with running_lab(hosts=3, routers=6, mode=STANDBY) as lab:
         await strike(lab, "successor-dies", bounds=BOUNDS, shows=the_successor_died_of_its_claim)
@@ -276,10 +317,69 @@ def the_successor_died_of_its_claim(lab: Lab, fault: Fault, outcome: Outcome) ->
     claimed = datetime.fromtimestamp(fault.claimed_at, struck.tzinfo)
     logged = said_since(fault.successor.sentinel, struck)
     ended = next(at for at, line in logged if ENDED in line)
-    # Its own claim, then its death, before it could have been done with that.
+    # Its own claim, in vain, then its death.
     assert struck < claimed <= ended + timedelta(milliseconds=1)
+    assert not [line for at, line in logged if at <= ended and TOOK_OVER.search(line)]
     assert any(HOLDS in line for at, line in logged if at > ended)
     assert outcome.result.moved >= outcome.result.affected > 0
+
+
+async def test_the_second_standby_takes_over_when_the_first_dies_in_the_middle_of_its_takeover() -> None:
+    async with running_lab(hosts=5, routers=10, standbys=2, mode=STANDBY, down_time_s=PATIENT_S) as lab:
+        ranked = {router["router_id"]: router for router in await lab.api.routers()}
+        shows = partial(the_second_took_over, ranked)
+        await strike(lab, "successor-dies", bounds=BOUNDS, hold_s=HOLD_S, shows=shows)
+
+
+def the_second_took_over(ranked: Mapping[str, Item], lab: Lab, fault: Fault, outcome: Outcome) -> None:
+    """Before the first was started again; and what was active on the first, its own successors."""
+    the_successor_died_of_its_claim(lab, fault, outcome)
+    assert isinstance(fault, SuccessorDies)
+    assert fault.successor is not None
+    (struck,), first = fault.names, fault.successor.name
+    moved = {move["router_id"]: move for move in outcome.moves}
+    its = [each for each, router in ranked.items() if (router["host"], router["standby"]) == (struck, first)]
+    assert its
+    for each in its:
+        assert moved[each]["to_host"] == ranked[each]["standbys"][1]["host"]
+        assert moved[each]["epoch"] > ranked[each]["epoch"] + 1, "above the first standby's, which came before it"
+    since = datetime.fromisoformat(outcome.result.at)
+    healed = datetime.fromtimestamp(fault.claimed_at, since.tzinfo) + timedelta(seconds=HOLD_S)
+    logged = [line for host in lab.hosts.values() for at, line in said_since(host.sentinel, since) if at < healed]
+    counts = [int(match[1]) for line in logged if (match := TOOK_OVER.search(line)) and match[2] in (struck, first)]
+    assert sum(counts) == sum(router["host"] in (struck, first) for router in ranked.values())
+
+
+@pytest.mark.thorough
+async def test_the_fast_timing_is_as_safe() -> None:
+    """A lease of 50 ms is short for processes without real-time priority: what is not struck may be taken over, too."""
+    async with running_lab(hosts=3, routers=6, mode=STANDBY, down_time_s=PATIENT_S, timing="fast") as lab:
+        await one_after_another(lab, FAST)
+
+
+def safe(name: str, *, hold_s: float = 0.0) -> Turn:
+    """A turn in which routers are taken over from the host struck; wherever they and others go after that, and before,
+    is forgiven, and nothing else.
+    """
+
+    async def turn(lab: Lab) -> None:
+        fault = await choose(lab, name)
+        outcome = await experiment(lab, fault, BOUNDS, hold_s)
+        assert [problem for problem in outcome.result.problems if not STRAYED.fullmatch(problem)] == []
+        without_double_active_frames(lab, fault, outcome)
+        assert outcome.result.timing == "fast"
+        assert any((move["from_host"], move["kind"]) == (fault.names[0], "takeover") for move in outcome.moves)
+
+    return turn
+
+
+STRAYED = re.compile(r"\d+ routers? (moved that were not struck|of \d+ struck did not move)")
+FAST: Mapping[str, Turn] = {
+    "data-link": safe("data-link", hold_s=HOLD_S),
+    "data-link-out": safe("data-link-out", hold_s=HOLD_S),
+    "sentinel-stop": safe("sentinel-stop", hold_s=STOPPED_S),
+    "host-power": safe("host-power"),
+}
 
 
 @pytest.mark.thorough

@@ -5,9 +5,11 @@ A test that fails here says which rule the simulation would not miss.
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 
 import pytest
 
+from gapless.core.edge.arbiter import Arbiter
 from gapless.core.edge.beat import Beat
 from gapless.core.edge.claim import Claim
 from gapless.core.edge.lease import Lease
@@ -15,7 +17,8 @@ from gapless.core.edge.refusals import Refusals
 from gapless.core.edge.releases import Releases
 from gapless.core.edge.takeover import Takeover
 from gapless.core.edge.uplinks import WaysOut
-from gapless.model.lease import LeaseTiming, Panel, PanelVersion, Tenure
+from gapless.model.host import Incarnation
+from gapless.model.lease import DatagramKind, LeaseTiming, Panel, PanelVersion, Tenure
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 from gapless.sim.lease.controller import Controller
@@ -66,6 +69,39 @@ def minority_claims(patch: Patch) -> None:
         return True
 
     patch.setattr(Claim, "bury", bury_at_once)
+
+
+def minority_leases(patch: Patch) -> None:
+    """One arbiter's grant is enough."""
+    patch.setattr(Panel, "lasts_until", lambda self, ends: max(ends.get(each, -inf) for each in self.arbiters))
+
+
+def grants_what_it_buried(patch: Patch) -> None:
+    """An arbiter says GRANT also to whom it has buried, and BURIED still to whoever claims that one."""
+    renew = Arbiter.renew
+
+    def renew_buried(
+        self: Arbiter, holder: Tenure, seq: int, panel: PanelVersion, now: float
+    ) -> tuple[DatagramKind, Incarnation] | None:
+        answer = renew(self, holder, seq, panel, now)
+        return (
+            (DatagramKind.GRANT, holder.incarnation) if answer == (DatagramKind.REFUSE, holder.incarnation) else answer
+        )
+
+    patch.setattr(Arbiter, "renew", renew_buried)
+
+
+def buries_what_it_granted(patch: Patch) -> None:
+    """An arbiter answers BURIED to every claim, whatever it has granted."""
+    claim = Arbiter.claim
+
+    def claim_granted(self: Arbiter, tenure: Tenure, panel: PanelVersion, now: float) -> DatagramKind | None:
+        if (grant := self._grants.get(tenure.host)) and grant.incarnation <= tenure.incarnation:
+            del self._grants[tenure.host]  # `Arbiter.check` would find it.
+            self._expiring.pop(tenure.host, None)
+        return claim(self, tenure, panel, now)
+
+    patch.setattr(Arbiter, "claim", claim_granted)
 
 
 def lapsed_is_renewed(patch: Patch) -> None:
@@ -201,6 +237,9 @@ def a_lease_is_kept_that_the_kernel_refuses(patch: Patch) -> None:
         grants_count_from_receipt,
         no_quiet_time,
         no_window,
+        minority_leases,
+        grants_what_it_buried,
+        buries_what_it_granted,
         minority_claims,
         lapsed_is_renewed,
         restart_keeps_active_set,

@@ -6,11 +6,15 @@ forgets the addresses behind the port. A cable that loses frames in one directio
 fibre of two often does; and a switch that is split in two leaves every port its carrier too.
 """
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gapless.config import LEASE_PORT
 from gapless.lab.machines import shell
+from gapless.model.lease import DatagramKind
+from gapless.wire import lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,25 @@ async def lose_no_more(direction: Direction, cables: Iterable[Cable]) -> None:
 async def _one_way(rules: str, direction: Direction, cables: Iterable[Cable]) -> None:
     ports = ", ".join(f'"{cable.port}"' for cable in cables)
     await shell.run("nft", "-f", "-", given=rules.format(which=direction.value, ports=ports))
+
+
+# Bytes 0 to 3 of a datagram's payload, behind the header of UDP (`wire.lease`).
+_KIND_LOST = """
+add table bridge datagrams
+add chain bridge datagrams passing {{ type filter hook forward priority 0; }}
+add rule bridge datagrams passing udp dport {port} @th,64,32 {begin:#x} drop
+"""
+
+
+@asynccontextmanager
+async def losing_datagrams(kind: DatagramKind) -> AsyncIterator[None]:
+    """Until the block is left, the switches lose all datagrams of the lease of that kind, and nothing else."""
+    begin = int.from_bytes(lease.MAGIC + bytes((lease.VERSION, kind)))
+    await shell.run("nft", "-f", "-", given=_KIND_LOST.format(port=LEASE_PORT, begin=begin))
+    try:
+        yield
+    finally:
+        await shell.run("nft", "delete", "table", "bridge", "datagrams")
 
 
 async def split(switch: Switch, cables: Iterable[Cable]) -> None:
