@@ -389,6 +389,10 @@ class Driver:
             del self._troubles[what]
             self._chat(wire.Said(level="info", event=f"can {what} again"))
 
+    def restored(self) -> None:
+        """The guard is as it should be again."""
+        self._healed.restored(self._now)
+
     def tell(self, news: Tell) -> None:
         """What the core reports, once all before it is done."""
         match news.news:

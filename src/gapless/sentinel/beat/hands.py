@@ -115,6 +115,9 @@ class Witness(Protocol):
     def trouble(self, what: str, reason: str) -> None:
         """Something could not be done and is tried again; or could (`reason` empty)."""
 
+    def restored(self) -> None:
+        """The guard, which somebody else had changed, is as it should be again."""
+
 
 _KEEP, _PUT_BACK, _RENEW = "keep the guard", "put the guard back", "renew the lease in the kernel"
 _OPEN, _CLOSE, _FIT = "open routers", "close routers", "open or close ports of open routers"
@@ -363,6 +366,7 @@ class Hands:
         self._is_broken = False
         self._witness.trouble(_PUT_BACK, "")
         self._witness.trouble(_KEEP, "")
+        self._witness.restored()
 
 
 def _taps(router: BeatRouter) -> frozenset[str]:
