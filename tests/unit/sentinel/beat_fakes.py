@@ -39,6 +39,8 @@ class FakeGuard:
     until: float = -inf
     is_there: bool = True
     """False: somebody else removed the guard, and everything passes."""
+    is_exclusive: bool = True
+    """False: somebody else may remove it."""
     calls: list[str] = field(default_factory=list)
     fail_next: dict[str, list[GaplessError]] = field(default_factory=dict)
     before: Callable[[str], None] = lambda _: None
@@ -71,7 +73,7 @@ class FakeGuard:
         self.fail_next[name] = list(errors) or [Unavailable(f"{name} is not to be had")]
 
     def is_taken_away(self) -> None:
-        self.is_there = False
+        self.is_there = self.is_exclusive = False
 
     def passes(self, now: float) -> set[str]:
         """Taps whose frames pass."""

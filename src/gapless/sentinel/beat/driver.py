@@ -124,6 +124,7 @@ class Driver:
         self._ways_used: frozenset[Way] = frozenset()
         """While some are lost: those that open routers use."""
         self._networks = dict(zip(begin.uplinks, begin.networks, strict=False))
+        self._unguarded_since: float | None = None
         self._settled = 0
         self._level: wire.Level | None = None
         self._unannounced: dict[RouterId, TookOver] = {}
@@ -465,10 +466,20 @@ class Driver:
             ways=self._ways_said,
             is_taking_over=self._haste.is_on(self._now, unannounced=bool(self._unannounced)),
             reborn=self._beat.reborn,
+            is_unguarded=self._is_unguarded(),
         )
         if level != self._level:
             self._level = level
             self._say(level)
+
+    def _is_unguarded(self) -> bool:
+        """Whether the guard is away for good, as far as is known: whoever loads a ruleset step by step is soon done."""
+        if not self._hands.is_unguarded:
+            self._unguarded_since = None
+            return False
+        if self._unguarded_since is None:
+            self._unguarded_since = self._now
+        return self._now - self._unguarded_since >= self._timing.interval_s
 
 
 def _zone(begin: wire.Begin) -> str:

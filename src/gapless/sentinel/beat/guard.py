@@ -123,6 +123,11 @@ class Guard:
         """Whether the kernel keeps everybody else from changing the guard."""
         return self._is_owned and self._shape is not None
 
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether nobody else can change the guard: it stands, also where a later transaction failed."""
+        return self._is_owned
+
     def install(self) -> None:
         """Make the guard, in place of whatever an earlier process left, in one transaction: nothing is active."""
         self._active.clear()

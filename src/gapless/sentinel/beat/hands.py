@@ -62,6 +62,10 @@ _Waiting = Withdraw | Activate | Announce | Tell
 class Guarding(Protocol):
     """`sentinel.beat.guard.Guard`, as far as it is used here. Each call raises Unavailable, or Conflict."""
 
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether nobody else can change it: then it stands, whatever fails."""
+
     def extend(self, until_s: float) -> None:
         """Let the lease end then."""
 
@@ -152,6 +156,11 @@ class Hands:
     def is_held_up(self) -> bool:
         """Something is to be tried again."""
         return bool(self._queue or self._closings or self._unfit or self._is_broken)
+
+    @property
+    def is_unguarded(self) -> bool:
+        """Somebody else may have removed the guard, and it is not put back: every guarded tap may pass frames."""
+        return self._is_broken and not self._guard.is_exclusive
 
     @property
     def open_routers(self) -> frozenset[RouterId]:
