@@ -27,7 +27,9 @@ from gapless.core.edge.beatevents import (
     ClockJudged,
     Emptied,
     Fenced,
+    GuardRestored,
     HostSilent,
+    Misheard,
     NeedIncarnation,
     Outlived,
     PlanSettled,
@@ -125,6 +127,8 @@ class Driver:
         """While some are lost: those that open routers use."""
         self._networks = dict(zip(begin.uplinks, begin.networks, strict=False))
         self._unguarded_since: float | None = None
+        self._was_restored = False
+        """The guard was, and the core has not heard of it yet."""
         self._settled = 0
         self._level: wire.Level | None = None
         self._unannounced: dict[RouterId, TookOver] = {}
@@ -195,6 +199,9 @@ class Driver:
         self._now = now
         self._carry_out(self._turn(None, now))
         self._look_at_uplinks(now)
+        if self._was_restored:
+            self._was_restored = False
+            self._handle(GuardRestored(), self._clock())
         if self._healed.is_due(now):
             self._announcer.announce_again(self._hands.open_routers)
         if now >= self._rhythm_due:
@@ -392,6 +399,7 @@ class Driver:
 
     def restored(self) -> None:
         """The guard is as it should be again."""
+        self._was_restored = True
         self._healed.restored(self._now)
 
     def tell(self, news: Tell) -> None:
@@ -419,6 +427,9 @@ class Driver:
             case ArbitersBack() as back:
                 self._chat(words.line(back))
                 self._healed.back(back.arbiters, self._now)
+            case Misheard() as misheard:
+                if self._healed.restored(self._now):
+                    self._chat(words.line(misheard))
             case Fenced() as fenced:
                 self._chat(words.line(fenced))
                 self._unannounced, self._takeovers = {}, 0  # A new tenure counts its takeovers anew.

@@ -50,9 +50,13 @@ class Healed:
             del self._over[tenure.host]
             self._want(now)
 
-    def restored(self, now: float) -> None:
-        """This host's guard was away: all of its taps passed frames."""
+    def restored(self, now: float) -> bool:
+        """The guard was away, here or where somebody stands by: taps passed frames that must not. Whether that is news:
+        no time to announce all was set yet.
+        """
+        is_news = self._due == inf
         self._want(now)
+        return is_news
 
     def _want(self, now: float) -> None:
         self._due = min(self._due, max(now, self._last + APART_S))
