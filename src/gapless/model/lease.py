@@ -98,7 +98,9 @@ class Panel:
 
 
 class DatagramKind(IntEnum):
-    """What a datagram says. Hosts ask RENEW, CLAIM and ASK, and say HEIR and RELEASED; the rest is said by arbiters."""
+    """What a datagram says. Hosts ask RENEW, CLAIM and ASK, and say HEIR, RELEASED and UNGUARDED; the rest is said by
+    arbiters.
+    """
 
     RENEW = 1
     """`sender` (also the `subject`) asks for a grant, with question `seq`."""
@@ -122,6 +124,8 @@ class DatagramKind(IntEnum):
     """`sender`, told SILENT by too few, asks whether `subject` has an unexpired grant; the answer is SILENT if not."""
     RELEASED = 11
     """`sender` has closed `router`, and opens it no more below an epoch above `seq`, at which `subject` may open it."""
+    UNGUARDED = 12
+    """A hint, unasked: what `sender` has built of `subject`'s routers was heard; that is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ def beat_router(planned: PlannedRouter, settings: HostSettings) -> BeatRouter | 
         router_id=router.id,
         epoch=planned.epoch,
         guarded=planned.guarded,
-        taps=tuple(_taps(router)),
+        taps=tuple(taps_of(router)),
         ports=tuple(
             _announced(
                 BeatPort(
@@ -50,7 +50,8 @@ def _gateway(router: Router, settings: HostSettings) -> tuple[str, IPv4Address] 
     return (uplink, router.gateway.next_hop) if uplink is not None else None
 
 
-def _taps(router: Router) -> Iterator[str]:
+def taps_of(router: Router) -> Iterator[str]:
+    """Names of the taps by which it passes frames."""
     if router.admin_up:
         yield from (tap_name(port.id) for port in router.ports)
         if router.gateway is not None:

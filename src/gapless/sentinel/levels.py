@@ -47,6 +47,8 @@ class Levels:
     """The same, for the controller's planner; None: no beat has said so yet."""
     is_taking_over: bool = False
     """From a claim until what was taken over by it is announced."""
+    is_unguarded: bool = False
+    """The guard is away, and cannot be put back. A beat that ends leaves it so, until the next one is ready."""
     settled: int = 0
     """`Wanted.version` of the last plan of which all that it takes away is closed."""
     open: dict[RouterId, Epoch] = field(default_factory=dict)

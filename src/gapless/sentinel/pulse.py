@@ -49,6 +49,8 @@ RHYTHM_WITHIN_S = 5.0
 LOOKS = 5
 """How often it is looked for that in this time."""
 LONGEST_QUIET_S = max(timing.quiet_s for timing in TIMINGS.values())
+SHUT_AGAIN_S = 1.0
+"""While there is no guard, taps that an agent set up which had looked just before are set down so soon."""
 RETRY_S = 5.0
 """How long after a failed write the next one is tried."""
 NO_INCARNATION = "no new incarnation can be kept on disk; this host asks for no lease until then"
@@ -74,6 +76,9 @@ class Keeper(Protocol):
 
     def shut(self) -> None:
         """Shut the guarded taps and let go of the guard; waits for the kernel, raises Unavailable."""
+
+    def shut_unguarded(self, must_be_shut: Callable[[str], bool]) -> int:
+        """Shut those guarded taps that must be; how many were. Waits for the kernel, raises Unavailable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +133,8 @@ class Pulse:
         self._needed: asyncio.Queue[Incarnation] = asyncio.Queue()
         """A beat asks for one incarnation, and waits."""
         self._hearing = Hearing(listener, self._hear_anew, counting)
+        self._unguarded = asyncio.Event()
+        """The guard is away, or is still, and something else has changed since."""
         self._outlived = NOBODY
         """Incarnations up to this one are of other machines that had this name, or over by an operator's word."""
         self.has_been_ready = False
@@ -188,6 +195,11 @@ class Pulse:
 
     async def run(self, cluster: str) -> None:
         """Until cancelled: one beat after another."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._shut_unguarded())
+            await self._live(cluster)
+
+    async def _live(self, cluster: str) -> None:
         if self._kept is not None:
             # What is on the disk may be a timing that no beat has followed yet: an earlier life of this process was
             # killed while it waited, and had promised by another one.
@@ -201,6 +213,7 @@ class Pulse:
                 "the lease ends, and their successors take over"
             )
             self._hearing.tenure_is(NOBODY)
+            self._look_whether_unguarded()
             self._listener.guard_changed()
             await asyncio.sleep(wait_s)
             if self._kept is not None and self._kept.timing != self._timing:
@@ -218,6 +231,45 @@ class Pulse:
         except GaplessError as error:
             what = "guarded taps cannot be set down; from now on they are mute as long as nobody flushes nftables"
             self._log.error(what, reason=str(error))
+
+    # Without a guard
+
+    def _look_whether_unguarded(self) -> None:
+        if self.levels.is_unguarded:
+            self._unguarded.set()
+
+    async def _shut_unguarded(self) -> None:
+        """As long as the guard is away: set down what it would hold back."""
+        trouble = Ailment()
+        while True:
+            if not self.levels.is_unguarded:
+                await self._unguarded.wait()
+            self._unguarded.clear()
+            try:
+                count = await asyncio.to_thread(self._keeper.shut_unguarded, self._unguarded_taps())
+            except GaplessError as error:
+                what = "there is no guard, and guarded taps cannot be set down: standbys may pass frames; trying again"
+                trouble.persists(self._log.error, what, reason=str(error))
+            else:
+                trouble.ends(self._log.info, "guarded taps can be set down again")
+                if count:
+                    self._log.error("there is no guard, so taps that it would hold back are set down", taps=count)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SHUT_AGAIN_S):
+                    await self._unguarded.wait()
+
+    def _unguarded_taps(self) -> Callable[[str], bool]:
+        """Whether the guard would hold back a tap's frames, for another thread to ask: it is away, and what the tap
+        belongs to is not open here, or the lease is over.
+        """
+        routers = self._wanted.plan.routers
+        owners = {tap: router_id for router_id, each in routers.items() for tap in beatplan.taps_of(each.router)}
+
+        def must_be_shut(tap: str) -> bool:
+            levels = self.levels
+            return levels.is_unguarded and not (levels.tenure and owners.get(tap) in levels.open)
+
+        return must_be_shut
 
     async def _one_life(self, cluster: str) -> str:
         incarnation = await self._insist(lambda: self._keeping.next_incarnation(self._outlived), NO_INCARNATION)
@@ -404,6 +456,8 @@ class Pulse:
                 if isinstance(message, wire.Rhythm):
                     self._rhythms += 1
                 self._hearing.take_in(message, self._timing.lease_s)
+                if isinstance(message, wire.Level):
+                    self._look_whether_unguarded()
 
     def _begin_anew(self, ready: wire.Ready, pid: int) -> None:
         self._hearing.begin_anew()

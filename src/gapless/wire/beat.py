@@ -164,6 +164,8 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, tag="level"):
     """Every lower incarnation of this machine is over, and nothing of it is open; 0: not known yet."""
     ways: WaysSaid | None = None
     """The same as `trouble`, for the controller's planner; None: it has not looked yet."""
+    is_unguarded: bool = False
+    """The guard was removed, and could not be put back for an interval: what it held back passes."""
 
 
 class IncarnationNeeded(msgspec.Struct, frozen=True, kw_only=True, tag="incarnation-needed"):

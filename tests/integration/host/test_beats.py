@@ -27,7 +27,9 @@ import pytest
 from gapless.config import HostSettings
 from gapless.core.backoff import Backoff, Pace
 from gapless.core.hostplan import HostPlan
+from gapless.errors import GaplessError
 from gapless.kernel import netns
+from gapless.kernel.transactions import Transactions
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import LeaseTiming, Panel, PanelVersion, Tenure
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
@@ -43,6 +45,8 @@ from gapless.model.plan import (
     Role,
 )
 from gapless.model.router import Router, RouterId, RouterPort
+from gapless.sentinel.beat import nftables
+from gapless.sentinel.beat.guard import TABLE
 from gapless.sentinel.identity import StateDirectory
 from gapless.sentinel.keeper import GuardKeeper
 from gapless.sentinel.pulse import Pulse
@@ -60,6 +64,14 @@ TAP = f"tap{PORT[:11]}"
 NAMES = tuple(HostName(f"h{number}") for number in (1, 2, 3))
 TIMING = LeaseTiming(interval_s=0.25, lease_s=1.0)
 """Slower than any that operators give: no plan is made anew here when a host loses its lease to a busy machine."""
+UNOWNED = """
+import sys
+from gapless.sentinel.beat import __main__, nftables
+
+nftables.PERSIST = 0x80  # The kernel knows no such flag.
+sys.exit(__main__.main())
+"""
+"""A beat as on a kernel before 6.9."""
 PANEL = PanelPlan(
     timing=TIMING,
     panel=Panel(version=PanelVersion(1), floor=PanelVersion(1), sets=(frozenset(NAMES),)),
@@ -98,6 +110,9 @@ class KeeperThere(GuardKeeper):
 
     def shut(self) -> None:
         netns.enter(self._place, super().shut)
+
+    def shut_unguarded(self, must_be_shut: Callable[[str], bool]) -> int:
+        return netns.enter(self._place, lambda: GuardKeeper.shut_unguarded(self, must_be_shut))
 
 
 @dataclass
@@ -199,8 +214,8 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 
 @asynccontextmanager
-async def _running(tmp_path: Path, lines: list[str]) -> AsyncIterator[Site]:
-    """`lines`: what their sentinels log."""
+async def _running(tmp_path: Path, lines: list[str], *beat: str) -> AsyncIterator[Site]:
+    """`lines`: what their sentinels log; `beat`: what Python is to run in place of the beat."""
     require()
     netns.DIRECTORY.mkdir(parents=True, exist_ok=True)
     run("ip link set lo up")
@@ -225,8 +240,7 @@ async def _running(tmp_path: Path, lines: list[str]) -> AsyncIterator[Site]:
                 name,
                 sys.executable,
                 "-P",
-                "-m",
-                "gapless.sentinel.beat",
+                *(beat or ("-m", "gapless.sentinel.beat")),
                 str(fd),
             ),
             HostSettings(name=host.name, state_dir=tmp_path, key_file=tmp_path),
@@ -342,6 +356,43 @@ async def test_a_flush_after_an_orderly_stop_opens_nothing(tmp_path: Path) -> No
         run(f"ip netns exec {first.name} nft flush ruleset")
         await it.passes(second)
         assert it.last_of(first) < min(at for at, number in it.frames if number == second.number)
+
+
+async def test_without_a_guard_a_standby_is_shut_until_there_is_one_and_then_takes_over(tmp_path: Path) -> None:
+    """On a kernel that keeps no tables for one process. Here somebody else's table stands where the guard should."""
+    with kept("sentinel") as lines:
+        async with _running(tmp_path, lines, "-c", UNOWNED) as it:
+            first, second, _ = it.hosts
+            place = netns.DIRECTORY / second.name
+            with netns.enter(place, Transactions) as other:
+                run(f"ip netns exec {second.name} nft flush ruleset")
+                await until(lambda: takes(other), "somebody takes the guard's place")
+                await until(lambda: second.pulse.levels.is_unguarded, "its beat says so")
+                await until(lambda: not is_up(second), "the tap of what stands by is set down")
+                shut_at = time.monotonic()
+                await it.passes(first)
+                assert is_up(first), "it has its guard"
+            await until(lambda: not second.pulse.levels.is_unguarded, "the guard is back")
+            run(f"ip -n {second.name} link set {TAP} up")  # As the agent does.
+            await it.passes(first)
+            assert it.last_of(second) < shut_at
+            os.kill(first.beat_pid(), signal.SIGKILL)
+            await until(lambda: second.is_open, "the successor takes over")
+            await it.passes(second)
+
+
+def takes(other: Transactions) -> bool:
+    """Whether a table of the guard's name is another socket's now: the beat may have put the guard back in between."""
+    table = [nftables.new_table(TABLE, None), nftables.delete_table(TABLE), nftables.new_table(TABLE, nftables.OWNER)]
+    with suppress(GaplessError):
+        other.commit(table, None, "take the guard's place")
+        return True
+    return False
+
+
+def is_up(host: Host) -> bool:
+    said = subprocess.check_output(["ip", "-n", host.name, "link", "show", TAP], text=True, timeout=PATIENCE_S)
+    return ",UP" in said
 
 
 async def test_a_beat_that_was_stopped_passes_nothing_when_it_goes_on(tmp_path: Path) -> None:

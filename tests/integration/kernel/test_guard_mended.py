@@ -1,13 +1,18 @@
 """A guard that is not what its beat thinks is noticed and mended: others' changes to it, and answers that were lost."""
 
+import errno
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
-from guard_yard import Yard, guard, hold, nft, yard
+from guard_yard import ROUTER_MAC, Yard, guard, hold, nft, until, yard
+from kernel_fixtures import ip, ip_json
 
 from gapless.errors import Conflict, Unavailable
+from gapless.kernel.transactions import Refusal
 from gapless.sentinel.beat import nftables
 from gapless.sentinel.beat.guard import TABLE, Guard
+from gapless.sentinel.keeper import GuardKeeper
 
 __all__ = ["guard", "yard"]
 
@@ -50,6 +55,48 @@ def test_tampering_is_noticed_by_the_next_renewal_and_mended(yard: Yard, unowned
     assert not yard.is_mute()
     hold(unowned)
     unowned.deactivate(["tap0"])
+    assert yard.is_mute()
+
+
+def test_while_the_guard_cannot_be_put_back_a_tap_that_may_pass_nothing_is_set_down(
+    yard: Yard, unowned: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(unowned)
+    assert yard.is_mute()
+    assert nft("flush ruleset").returncode == 0
+    with pytest.raises(Conflict):
+        hold(unowned)
+
+    def refuse(*_: object) -> None:
+        raise Refusal(errno.ENOMEM, "make the guard")
+
+    monkeypatch.setattr(unowned._transactions, "commit", refuse)
+    with pytest.raises(Unavailable, match="memory"):
+        unowned.restore()
+    assert not yard.is_mute(), "it is not guarded"
+    keeper = GuardKeeper()
+    assert keeper.shut_unguarded(lambda name: name != "tap0") == 0
+    assert not yard.is_mute(), "one that may pass stays"
+    assert keeper.shut_unguarded({"tap0"}.__contains__) == 1
+    assert keeper.shut_unguarded({"tap0"}.__contains__) == 0
+    with suppress(OSError):  # The other end of its wire is down.
+        yard.router.say()
+    later, heard = yard.vm.say(), list[bytes]()
+
+    def is_past() -> bool:
+        heard.extend(yard.outside.heard())
+        return later in heard
+
+    until(is_past, "unguarded ports go on")
+    assert not [words for words in heard if words.startswith(ROUTER_MAC)]
+    monkeypatch.undo()
+    unowned.restore()
+    ip("link set tap0 up")  # As the agent does.
+    for name, inside in (("tap0", None), ("net0", "router")):
+        until(
+            lambda name=name, inside=inside: ip_json(f"link show {name}", inside=inside)[0]["operstate"] == "UP",
+            f"{name} is up",
+        )
     assert yard.is_mute()
 
 

@@ -26,7 +26,7 @@ link: BeatEnd[wire.ToBeat] = BeatEnd(socket.socket(fileno=int(sys.argv[2])), wir
 incarnation = Incarnation(0)
 panel: Panel | None = None
 settled = 0
-in_haste = False
+in_haste = unguarded = False
 RHYTHM_S = 0.1
 
 
@@ -48,7 +48,12 @@ def panel_on_disk() -> object:
 def level(tenure: int, takeovers: int = 0) -> None:
     link.send(
         wire.Level(
-            tenure=Incarnation(tenure), settled=settled, panel=panel, takeovers=takeovers, is_taking_over=in_haste
+            tenure=Incarnation(tenure),
+            settled=settled,
+            panel=panel,
+            takeovers=takeovers,
+            is_taking_over=in_haste,
+            is_unguarded=unguarded,
         )
     )
 
@@ -82,6 +87,10 @@ def obey(order: str) -> None:
         case "haste":
             global in_haste
             in_haste = name == "on"
+            level(incarnation)
+        case "unguarded":
+            global unguarded
+            unguarded = name == "on"
             level(incarnation)
         case "fence":
             level(0)

@@ -71,6 +71,9 @@ class Bench:
         if reason:
             self.diary.append(f"cannot {what}")
 
+    def restored(self) -> None:
+        self.diary.append("restored")
+
     def do(self, *effects: KernelEffect) -> list[BeatEvent]:
         """As one turn of the loop: what is to be closed comes last."""
         answers = list(self.hands.carry_out(effects))
@@ -283,6 +286,7 @@ def test_a_guard_that_somebody_removed_is_put_back_at_once(effect: KernelEffect,
     assert bench.guard.calls == [call, "restore", call]
     assert not any(getattr(answer, "reason", "") for answer in answers)
     assert "cannot keep the guard" in bench.diary
+    assert bench.diary.count("restored") == 1
 
 
 def test_a_guard_that_cannot_be_put_back_is_tried_before_anything_else() -> None:
@@ -295,6 +299,7 @@ def test_a_guard_that_cannot_be_put_back_is_tried_before_anything_else() -> None
     assert bench.do() == []
     assert bench.guard.calls[0] == "restore"
     assert "cannot put the guard back" in bench.diary
+    assert "restored" not in bench.diary
     assert bench.do() == [Deactivated(routers=(X,))]
     assert bench.guard.is_there
 

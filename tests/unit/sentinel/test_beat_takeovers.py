@@ -127,6 +127,29 @@ def test_an_arbiter_that_comes_back_after_long_has_what_is_open_announced_anew(n
     assert first.announcer.sent == [X]
 
 
+def test_a_guard_that_was_put_back_has_what_is_open_announced_anew(net: Net) -> None:
+    first, _ = active(net, X)
+    net.run(2.0)
+    first.announcer.sent.clear()
+    first.guard.is_taken_away()
+    net.run(until=lambda: bool(first.announcer.sent))
+    assert (first.guard.is_there, first.announcer.sent) == (True, [X])
+
+
+def test_a_standby_whose_guard_was_put_back_has_what_it_stands_by_for_announced_anew_by_who_has_it_open(
+    net: Net,
+) -> None:
+    first, second = active(net, X)
+    net.run(2.0)
+    first.announcer.sent.clear()
+    second.guard.is_taken_away()
+    net.run(until=lambda: bool(first.announcer.sent))
+    assert (second.guard.is_there, first.announcer.sent, second.announcer.sent) == (True, [X], [])
+    net.run(2 * DEFAULT.interval_s)
+    lines = [each.event for each in first.heard(wire.Said) if "had no guard" in each.event]
+    assert len(lines) == 2, "it was said twice, since a datagram may be lost"
+
+
 def test_a_host_that_comes_back_has_what_was_taken_from_it_announced_once_more(net: Net) -> None:
     """It may have been stopped in the middle of announcing, and have sent the rest when it went on."""
     first, second = active(net, X)

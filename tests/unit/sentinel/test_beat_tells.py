@@ -7,7 +7,7 @@ from beat_fakes import X
 from beat_net import NAMES, Net, active, panel, plan_part
 
 from gapless.core.edge.beat import Beat
-from gapless.errors import InvariantError
+from gapless.errors import InvariantError, Unavailable
 from gapless.model.host import Incarnation
 from gapless.model.lease import DEFAULT, PanelVersion, Tenure
 from gapless.sentinel.beat.driver import RHYTHM_S
@@ -20,6 +20,24 @@ def test_only_what_changed_is_said(net: Net) -> None:
     before = len(first.said)
     net.run(0.9)
     assert [type(each) for each in first.said[before:] if not isinstance(each, wire.Rhythm)] == []
+
+
+@pytest.mark.parametrize("is_exclusive", [False, True])
+def test_a_guard_that_is_away_for_an_interval_is_told_where_somebody_else_may_have_removed_it(
+    net: Net, is_exclusive: bool
+) -> None:
+    first, _ = active(net, X)
+    first.guard.is_taken_away()
+    first.guard.is_exclusive = is_exclusive
+    first.guard.fails("restore", *[Unavailable("no memory")] * 1000)
+    net.run(until=lambda: "restore" in first.guard.calls)
+    assert not first.level.is_unguarded, "it may be back in a moment"
+    net.run(2 * DEFAULT.interval_s)
+    assert first.level.is_unguarded is not is_exclusive
+    first.guard.fail_next.clear()
+    net.run(DEFAULT.interval_s)
+    assert (first.level.is_unguarded, first.guard.is_there) == (False, True)
+    assert first.told_open == {X: 1}, "what is open stays so"
 
 
 def test_the_controller_is_answered_by_an_arbiter(net: Net) -> None:

@@ -1,4 +1,4 @@
-"""When everything that is open is announced once more because a partition healed."""
+"""When everything that is open is announced once more: a partition healed, a host or a guard is back."""
 
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
@@ -54,3 +54,14 @@ def test_a_host_that_was_taken_over_from_counts_when_it_is_heard_at_a_higher_inc
     assert healed.is_due(14.0)
     healed.heard(Tenure(A, Incarnation(5)), 30.0)
     assert not healed.is_due(30.0)
+
+
+def test_a_guard_that_is_put_back_counts_and_one_that_is_removed_all_the_time_floods_nobody() -> None:
+    healed = Healed(LEASE_S)
+    assert healed.restored(10.0)
+    assert healed.is_due(10.0)
+    assert healed.restored(11.0)
+    assert not healed.restored(12.0), "it is announced for that already"
+    assert not healed.is_due(10.0 + APART_S - 0.01)
+    assert healed.is_due(10.0 + APART_S)
+    assert not healed.is_due(100.0)

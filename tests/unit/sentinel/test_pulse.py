@@ -16,13 +16,14 @@ from stand_in_keeper import StandInKeeper
 from structlog.testing import capture_logs
 
 from gapless.config import HostSettings
-from gapless.core.backoff import Pace
+from gapless.core.backoff import Backoff, Pace
 from gapless.core.hostplan import HostPlan
 from gapless.errors import Unavailable
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT, FAST, NOBODY, LeaseTiming, Panel, PanelVersion, Tenure
+from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.plan import Burial, Epoch, Guarded, LeaseAddress, PanelPlan, PlannedRouter, Revision, Role
-from gapless.model.router import Router, RouterId
+from gapless.model.router import Router, RouterId, RouterPort
 from gapless.sentinel.firstpacket import Count, Counting
 from gapless.sentinel.identity import StateDirectory
 from gapless.sentinel.levels import Done
@@ -176,6 +177,67 @@ async def test_taps_that_cannot_be_shut_are_told_and_nothing_else(tmp_path: Path
     (line,) = lines
     assert "guarded taps cannot be set down" in line["event"]
     assert line["reason"] == "Operation not permitted"
+
+
+def wired(router_id: str, tap: str, role: Role) -> PlannedRouter:
+    network = Network(id=NetworkId("n"), type=NetworkType.VXLAN, mtu=1450, segmentation_id=1)
+    port = RouterPort(id=PortId(tap.removeprefix("tap")), network=network, mac="fa:16:3e:00:00:01", addresses=())
+    return PlannedRouter(
+        router=Router(id=RouterId(router_id), name=router_id, ports=(port,)),
+        epoch=Epoch(1),
+        guarded=Guarded(role=role, incarnation=Incarnation(2), after=() if role is Role.ACTIVE else (OF,)),
+    )
+
+
+@contextlib.asynccontextmanager
+async def open_and_standby(tmp_path: Path) -> AsyncIterator[Bench]:
+    """A router that is open and one that stands by, and a tap of a router that is planned no more."""
+    async with pulse(tmp_path) as bench:
+        await bench.holds(2)
+        routers = [wired("open", "tapopen", Role.ACTIVE), wired("standby", "tapstandby", Role.STANDBY)]
+        bench.pulse.plan(HostPlan.of(Revision(1), routers), heard=0, panel=None)
+        bench.keeper.up = ("tapopen", "tapstandby", "tapgone")
+        await bench.obeys("open:open")
+        await bench.until(lambda: "open" in bench.pulse.levels.open)
+        yield bench
+
+
+async def test_without_a_guard_what_is_not_open_is_shut_and_with_one_nothing_is(tmp_path: Path) -> None:
+    async with open_and_standby(tmp_path) as bench:
+        assert len(bench.keeper.up) == 3
+        with capture_logs() as lines:
+            await bench.obeys("unguarded:on")
+            await eventually(lambda: bench.keeper.up == ("tapopen",))
+        assert ("there is no guard, so taps that it would hold back are set down", 2) in [
+            (line["event"], line.get("taps")) for line in lines
+        ]
+        bench.keeper.up = ("tapopen", "tapstandby")  # An agent had looked before the guard went.
+        await eventually(lambda: bench.keeper.up == ("tapopen",))
+        await bench.obeys("unguarded:off")
+        await bench.until(lambda: not bench.pulse.levels.is_unguarded)
+        assert not bench.pulse._unguarded_taps()("tapstandby")
+
+
+@pytest.mark.parametrize("end", ["fence", "die"])
+async def test_without_a_guard_a_lease_that_is_over_shuts_what_is_open_too(tmp_path: Path, end: str) -> None:
+    async with open_and_standby(tmp_path) as bench:
+        bench.pulse._backoff = Backoff(Pace(first_s=3600.0, most_s=3600.0))  # No next beat makes a guard,
+        bench.disk.is_full = True  # and no next incarnation gets a lease.
+        await bench.obeys("unguarded:on")
+        await eventually(lambda: bench.keeper.up == ("tapopen",))
+        await bench.obeys(end)
+        await eventually(lambda: bench.keeper.up == ())
+
+
+async def test_taps_that_cannot_be_shut_without_a_guard_are_told_and_tried_again(tmp_path: Path) -> None:
+    async with open_and_standby(tmp_path) as bench:
+        bench.keeper.refuses = "Cannot allocate memory"
+        with capture_logs() as lines:
+            await bench.obeys("unguarded:on")
+            await eventually(lambda: any("standbys may pass frames" in line["event"] for line in lines))
+            bench.keeper.refuses = ""
+            await eventually(lambda: bench.keeper.up == ("tapopen",))
+            await eventually(lambda: any("can be set down again" in line["event"] for line in lines))
 
 
 async def test_a_beat_gets_the_plan_and_then_differences_in_parts(tmp_path: Path) -> None:

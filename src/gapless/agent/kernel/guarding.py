@@ -2,7 +2,7 @@
 
 The rule: nothing of a guarded router is set up where no guard would close it. What is built there would forward, and
 answer ARP, beside the host that has the router active. A guard that somebody removes later is the beat's to put back;
-until then what is set up stays so.
+where it cannot, the sentinel sets down what is not open (`sentinel.keeper`), and here that is set up when it could.
 """
 
 from collections.abc import Iterable

@@ -34,9 +34,11 @@ from gapless.core.edge.beatevents import (
     Emptied,
     Fenced,
     GuardPlan,
+    GuardRestored,
     HoldFailed,
     HoldLease,
     LeaseHeld,
+    Misheard,
     NeedIncarnation,
     Outlived,
     PanelStale,
@@ -98,6 +100,8 @@ class Beat:
         """Why this machine's clock measures no lease; "" if it does."""
         self._must_tell = False
         """What was said of the ways out was said once: a datagram may be lost."""
+        self._must_own_up = False
+        """The same of the guard."""
         if panel is not None:
             self._follow(panel)
 
@@ -134,6 +138,9 @@ class Beat:
                 self._uplinks_are(event)
             case ClockJudged():
                 self._judge_clock(event.fault)
+            case GuardRestored():
+                self._own_up()
+                self._must_own_up = True
             case _:
                 assert_never(event)
         return self._end()
@@ -215,6 +222,9 @@ class Beat:
         if self._renewals % TELL_INTERVALS == 0 or self._must_tell:
             self._must_tell = False
             self._tell_whom_it_may_succeed()
+        if self._must_own_up:
+            self._must_own_up = False
+            self._own_up()
         self._resign_if_alone()
 
     def _count_arbiters(self) -> None:
@@ -272,6 +282,12 @@ class Beat:
             for tenure, routers in self._takeover.heir_of().items():
                 datagram = self._out.datagram(DatagramKind.HEIR, tenure, seq=routers)
                 self._out.send(tenure.host, replace(datagram, lost=lost))
+
+    def _own_up(self) -> None:
+        """Whoever may have been misheard, because this host had no guard, can put that right."""
+        if self.panel is not None:
+            for tenure in self._takeover.awaited():
+                self._out.send(tenure.host, self._out.datagram(DatagramKind.UNGUARDED, tenure))
 
     def _resign_if_alone(self) -> None:
         """Whoever takes everything over has a way out that this host has lost."""
@@ -341,6 +357,9 @@ class Beat:
         elif datagram.kind is DatagramKind.HEIR:
             if datagram.subject == self._me:
                 self._ways_out.tell(datagram.sender.host, datagram.seq, datagram.lost, self._now)
+        elif datagram.kind is DatagramKind.UNGUARDED:
+            if datagram.subject == self._me:
+                self._out.tell(Misheard(of=datagram.sender.host))
         elif datagram.kind is DatagramKind.RELEASED:
             self._hear_release(datagram)
         elif self.panel is None or datagram.sender.host not in self._arbiters:

@@ -164,8 +164,14 @@ class ClockJudged:
     fault: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardRestored:
+    """The guard was removed by somebody else, so that every guarded tap passed frames, and is back."""
+
+
 BeatEvent = (
     ClockJudged
+    | GuardRestored
     | UplinksSeen
     | Received
     | Belated
@@ -218,6 +224,14 @@ class PanelStale:
     """An arbiter serves only hosts that follow a later panel than this one's: nothing is granted until it comes."""
 
     arbiter: HostName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Misheard:
+    """A host that may succeed this one had no guard for a while, and has it again: its frames were taken for those of
+    what is open here."""
+
+    of: HostName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,7 +292,16 @@ class BurialAnswered:
 
 
 News = (
-    LeaseHeld | Fenced | ArbitersLost | ArbitersBack | PanelStale | HostSilent | TookOver | PlanSettled | BurialAnswered
+    LeaseHeld
+    | Fenced
+    | ArbitersLost
+    | ArbitersBack
+    | PanelStale
+    | Misheard
+    | HostSilent
+    | TookOver
+    | PlanSettled
+    | BurialAnswered
 )
 
 

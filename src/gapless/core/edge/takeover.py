@@ -99,6 +99,11 @@ class Takeover:
                 count[left[0]] = count.get(left[0], 0) + len(routers)
         return count
 
+    def awaited(self) -> list[Tenure]:
+        """All that this host's rights wait for, and that may not be over."""
+        awaited = dict.fromkeys(tenure for after in self._rights.waiting() for tenure in after)
+        return [tenure for tenure in awaited if not self.is_over(tenure)]
+
     # 1. Hints
 
     def hint(self, arbiter: HostName, subject: Tenure, silent_s: float, panel: Panel, now: float) -> list[HostSilent]:

@@ -27,7 +27,9 @@ from gapless.core.edge.beatevents import (
     ClockJudged,
     Emptied,
     Fenced,
+    GuardRestored,
     HostSilent,
+    Misheard,
     NeedIncarnation,
     Outlived,
     PlanSettled,
@@ -124,6 +126,9 @@ class Driver:
         self._ways_used: frozenset[Way] = frozenset()
         """While some are lost: those that open routers use."""
         self._networks = dict(zip(begin.uplinks, begin.networks, strict=False))
+        self._unguarded_since: float | None = None
+        self._was_restored = False
+        """The guard was, and the core has not heard of it yet."""
         self._settled = 0
         self._level: wire.Level | None = None
         self._unannounced: dict[RouterId, TookOver] = {}
@@ -194,6 +199,9 @@ class Driver:
         self._now = now
         self._carry_out(self._turn(None, now))
         self._look_at_uplinks(now)
+        if self._was_restored:
+            self._was_restored = False
+            self._handle(GuardRestored(), self._clock())
         if self._healed.is_due(now):
             self._announcer.announce_again(self._hands.open_routers)
         if now >= self._rhythm_due:
@@ -389,6 +397,11 @@ class Driver:
             del self._troubles[what]
             self._chat(wire.Said(level="info", event=f"can {what} again"))
 
+    def restored(self) -> None:
+        """The guard is as it should be again."""
+        self._was_restored = True
+        self._healed.restored(self._now)
+
     def tell(self, news: Tell) -> None:
         """What the core reports, once all before it is done."""
         match news.news:
@@ -414,6 +427,9 @@ class Driver:
             case ArbitersBack() as back:
                 self._chat(words.line(back))
                 self._healed.back(back.arbiters, self._now)
+            case Misheard() as misheard:
+                if self._healed.restored(self._now):
+                    self._chat(words.line(misheard))
             case Fenced() as fenced:
                 self._chat(words.line(fenced))
                 self._unannounced, self._takeovers = {}, 0  # A new tenure counts its takeovers anew.
@@ -461,10 +477,20 @@ class Driver:
             ways=self._ways_said,
             is_taking_over=self._haste.is_on(self._now, unannounced=bool(self._unannounced)),
             reborn=self._beat.reborn,
+            is_unguarded=self._is_unguarded(),
         )
         if level != self._level:
             self._level = level
             self._say(level)
+
+    def _is_unguarded(self) -> bool:
+        """Whether the guard is away for good, as far as is known: whoever loads a ruleset step by step is soon done."""
+        if not self._hands.is_unguarded:
+            self._unguarded_since = None
+            return False
+        if self._unguarded_since is None:
+            self._unguarded_since = self._now
+        return self._now - self._unguarded_since >= self._timing.interval_s
 
 
 def _zone(begin: wire.Begin) -> str:

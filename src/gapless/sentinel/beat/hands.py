@@ -120,6 +120,9 @@ class Witness(Protocol):
     def trouble(self, what: str, reason: str) -> None:
         """Something could not be done and is tried again; or could (`reason` empty)."""
 
+    def restored(self) -> None:
+        """The guard, which somebody else had changed, is as it should be again."""
+
 
 _KEEP, _PUT_BACK, _RENEW = "keep the guard", "put the guard back", "renew the lease in the kernel"
 _OPEN, _CLOSE, _FIT = "open routers", "close routers", "open or close ports of open routers"
@@ -156,6 +159,11 @@ class Hands:
     def is_held_up(self) -> bool:
         """Something is to be tried again."""
         return bool(self._queue or self._closings or self._unfit or self._is_broken)
+
+    @property
+    def is_unguarded(self) -> bool:
+        """Somebody else may have removed the guard, and it is not put back: every guarded tap may pass frames."""
+        return self._is_broken and not self._guard.is_exclusive
 
     @property
     def open_routers(self) -> frozenset[RouterId]:
@@ -388,6 +396,7 @@ class Hands:
         self._is_broken = False
         self._witness.trouble(_PUT_BACK, "")
         self._witness.trouble(_KEEP, "")
+        self._witness.restored()
 
 
 def _taps(router: BeatRouter) -> frozenset[str]:

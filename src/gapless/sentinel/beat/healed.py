@@ -1,6 +1,6 @@
 """When it is worth announcing everything that is open: a partition healed, and what was learnt on its other side may be
-wrong; or a host came back whose routers were taken over, and the last that it sent may have been an announcement. Pure:
-no clock, nothing is sent from here.
+wrong; or a host came back whose routers were taken over, and the last that it sent may have been an announcement; or a
+guard that somebody removed is back, and what passed meanwhile was learnt. Pure: no clock, nothing is sent from here.
 
 The rule: only the return of an arbiter that was lost for `ABSENT_LEASES` counts, since the repeats of announcements
 cover shorter absences. Of a host that is over, the first word at a higher incarnation counts: it has withdrawn by then,
@@ -49,6 +49,14 @@ class Healed:
         if tenure.incarnation > self._over.get(tenure.host, tenure.incarnation):
             del self._over[tenure.host]
             self._want(now)
+
+    def restored(self, now: float) -> bool:
+        """The guard was away, here or where somebody stands by: taps passed frames that must not. Whether that is news:
+        no time to announce all was set yet.
+        """
+        is_news = self._due == inf
+        self._want(now)
+        return is_news
 
     def _want(self, now: float) -> None:
         self._due = min(self._due, max(now, self._last + APART_S))

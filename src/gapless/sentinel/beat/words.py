@@ -6,6 +6,7 @@ from gapless.core.edge.beatevents import (
     Fenced,
     HostSilent,
     LeaseHeld,
+    Misheard,
     PanelStale,
     TakeoverTimes,
     TookOver,
@@ -15,7 +16,7 @@ from gapless.model.lease import LeaseTiming
 from gapless.observe.words import counted
 from gapless.wire.beat import Said
 
-Spoken = LeaseHeld | Fenced | ArbitersLost | ArbitersBack | PanelStale | HostSilent | TookOver
+Spoken = LeaseHeld | Fenced | ArbitersLost | ArbitersBack | PanelStale | Misheard | HostSilent | TookOver
 
 
 def line(news: Spoken) -> Said:
@@ -32,6 +33,11 @@ def line(news: Spoken) -> Said:
         case PanelStale():
             what = "this host does not know the present arbiters yet and waits for the controller to name them"
             return _said("warning", what, said_by=news.arbiter)
+        case Misheard():
+            what = (
+                f"host {news.of}, which stands by for routers here, had no guard; what is open here is announced again"
+            )
+            return _said("warning", what)
         case HostSilent():
             what = f"host {news.tenure.host} is silent; this host claims its routers"
             return _said("warning", what, tenure=news.tenure, silent_for=f"{news.silent_for_s * 1000:.0f} ms")
