@@ -162,7 +162,9 @@ class Hands:
 
     @property
     def is_unguarded(self) -> bool:
-        """Somebody else may have removed the guard, and it is not put back: every guarded tap may pass frames."""
+        """Somebody else may have removed the guard, and it is not put back: every guarded tap may pass frames. A host
+        that is succeeded then would forward beside its successor.
+        """
         return self._is_broken and not self._guard.is_exclusive
 
     @property
@@ -276,7 +278,7 @@ class Hands:
     def _renew(self) -> HoldFailed | None:
         """The answer if the lease could not be written, and nothing passes without one."""
         if reason := self._try(_RENEW, lambda: self._guard.extend(self._until)):
-            return HoldFailed(ends=self._taken_until, reason=reason) if self._is_shut else None
+            return HoldFailed(ends=self._taken_until, reason=reason) if not self.is_unguarded else None
         self._taken_until = self._until
         return None
 
@@ -304,7 +306,7 @@ class Hands:
         except GaplessError as error:
             self._witness.closed([router_id for router_id in routers if router_id not in self._open])
             self._witness.trouble(_OPEN, str(error))
-            is_refused = self._is_shut and not isinstance(error, InvalidRequest)
+            is_refused = not self.is_unguarded and not isinstance(error, InvalidRequest)
             return Activated(routers=tuple(routers), reason=str(error), is_refused=is_refused)
         self._witness.trouble(_OPEN, "")
         self._open |= taps
@@ -355,13 +357,6 @@ class Hands:
         return frozenset().union(*(self._open.get(router_id, frozenset()) for router_id in routers))
 
     # The guard, which others may change
-
-    @property
-    def _is_shut(self) -> bool:
-        """Whether nothing passes that the guard does not let pass. Where somebody else may have removed it, and it is
-        not put back, everything does: a host that is succeeded would forward beside its successor.
-        """
-        return not self._is_broken or self._guard.is_exclusive
 
     def _try(self, what: str, action: Callable[[], None]) -> str:
         """Why it could not be done, which is said; "" if it could."""
