@@ -53,8 +53,6 @@ PRUNED_AT_ONCE = 500
 """In one transaction, for which others that write wait."""
 PRUNE_AGAIN_S = 1.0
 """How soon after a batch that was full."""
-_LONGEST_AGO_S = 30 * 86_400.0
-"""A host's own times are believed up to a month: they are for people, and must not break a calendar."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -103,8 +101,8 @@ class Recorder:
             case StorePanel():
                 self._panels.append(effect)
             case RecordStep():
-                ago = timedelta(seconds=min(max(effect.ago_s, 0.0), _LONGEST_AGO_S))
-                self.note(effect.router_id, effect.epoch, effect.step, at - ago, effect.reason)
+                over_at = moverows.before(at, effect.ago_s)
+                self.note(effect.router_id, effect.epoch, effect.step, over_at, effect.reason)
         self._work.set()
 
     def note(self, router_id: RouterId, epoch: Epoch, step: MoveStep, at: datetime, reason: str = "") -> None:

@@ -30,6 +30,7 @@ _ENDS = (MoveStep.CONFIRMED, MoveStep.FAILED, MoveStep.SUPERSEDED)
 _TELLING = (MoveStep.FAILED, MoveStep.SUPERSEDED)
 """Ends whose reason says more of a move than why its host was chosen."""
 _NEXT = timedelta(microseconds=1)
+_LONGEST_AGO_S = 30 * 86_400.0
 _ORDER = {step: place for place, step in enumerate(MoveStep)}
 
 
@@ -93,7 +94,7 @@ class Move:
 
 def begun(effect: Bind, router_name: str, taken_at: datetime, at: datetime) -> MoveRow:
     """The record of a move that begins: its binding's effect was taken from the planner then, and is stored now."""
-    decided_at = taken_at - timedelta(seconds=effect.decided_ago_s)
+    over_at = {f"{step.value}_at": before(taken_at, ago_s) for step, ago_s in effect.over}
     return MoveRow(
         router_id=effect.router_id,
         epoch=effect.epoch,
@@ -105,9 +106,15 @@ def begun(effect: Bind, router_name: str, taken_at: datetime, at: datetime) -> M
         reason=effect.reason[:_REASON_LENGTH],
         detail=effect.choice[:_REASON_LENGTH],
         last_heard_at=None if effect.silent_s is None else taken_at - timedelta(seconds=effect.silent_s),
-        decided_at=decided_at,
+        decided_at=before(taken_at, effect.decided_ago_s),
         bound_at=at,
+        **over_at,
     )
+
+
+def before(at: datetime, seconds: float) -> datetime:
+    """So long before. What a host says of its own times is believed up to a month, and breaks no calendar."""
+    return at - timedelta(seconds=min(max(seconds, 0.0), _LONGEST_AGO_S))
 
 
 async def record_steps(session: AsyncSession, taken: Sequence[StepTaken]) -> list[RecordedStep | None]:
