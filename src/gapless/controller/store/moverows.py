@@ -92,24 +92,24 @@ class Move:
         return plain
 
 
-def begun(effect: Bind, router_name: str, taken_at: datetime, at: datetime) -> MoveRow:
-    """The record of a move that begins: its binding's effect was taken from the planner then, and is stored now."""
-    over_at = {f"{step.value}_at": before(taken_at, ago_s) for step, ago_s in effect.over}
-    return MoveRow(
-        router_id=effect.router_id,
-        epoch=effect.epoch,
-        router_name=router_name,
-        from_host=effect.previous_host,
-        to_host=effect.host,
-        kind=effect.kind.value,
-        cause=effect.cause,
-        reason=effect.reason[:_REASON_LENGTH],
-        detail=effect.choice[:_REASON_LENGTH],
-        last_heard_at=None if effect.silent_s is None else taken_at - timedelta(seconds=effect.silent_s),
-        decided_at=before(taken_at, effect.decided_ago_s),
-        bound_at=at,
-        **over_at,
-    )
+def begun(effect: Bind, router_name: str, taken_at: datetime, at: datetime) -> dict[str, Any]:
+    """The row of a move that begins: its binding's effect was taken from the planner then, and is stored now."""
+    values: dict[str, Any] = {f"{step.value}_at": None for step in MoveStep}
+    return values | {
+        "router_id": effect.router_id,
+        "epoch": effect.epoch,
+        "router_name": router_name,
+        "from_host": effect.previous_host,
+        "to_host": effect.host,
+        "kind": effect.kind.value,
+        "cause": effect.cause,
+        "reason": effect.reason[:_REASON_LENGTH],
+        "detail": effect.choice[:_REASON_LENGTH],
+        "last_heard_at": None if effect.silent_s is None else taken_at - timedelta(seconds=effect.silent_s),
+        "decided_at": before(taken_at, effect.decided_ago_s),
+        "bound_at": at,
+        **{f"{step.value}_at": before(taken_at, ago_s) for step, ago_s in effect.over},
+    }
 
 
 def before(at: datetime, seconds: float) -> datetime:
