@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import and_, case, delete, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute, load_only
 
 from gapless.controller.store.tables import BindingRow, MoveRow
 from gapless.core.effects import Bind
@@ -125,11 +126,18 @@ async def record_steps(session: AsyncSession, taken: Sequence[StepTaken]) -> lis
     """
     # Of pairs, SQLite would look at every move that there ever was; so it finds a few more moves than are named.
     routers, epochs = {each.router_id for each in taken}, {each.epoch for each in taken}
-    rows = await session.scalars(select(MoveRow).where(MoveRow.router_id.in_(routers), MoveRow.epoch.in_(epochs)))
+    needed = load_only(MoveRow.kind, MoveRow.sent_at, *map(_column, {each.step for each in taken} | {*_ENDS}))
+    named = select(MoveRow).where(MoveRow.router_id.in_(routers), MoveRow.epoch.in_(epochs))
+    rows = await session.scalars(named.options(needed))
     moves_by_key = {(row.router_id, row.epoch): row for row in rows}
     recorded = [_recorded(moves_by_key.get((each.router_id, each.epoch)), each) for each in taken]
     await session.flush()
     return recorded
+
+
+def _column(step: MoveStep) -> InstrumentedAttribute[datetime | None]:
+    column: InstrumentedAttribute[datetime | None] = getattr(MoveRow, f"{step.value}_at")
+    return column
 
 
 def _recorded(row: MoveRow | None, taken: StepTaken) -> RecordedStep | None:
@@ -153,7 +161,7 @@ async def prune_moves(session: AsyncSession, before: datetime, most: int) -> int
     """Delete the oldest moves that were decided `before` then, `most` of them at most; how many. Of a router that there
     is, the move to its present epoch stays, and so does one that has not ended.
     """
-    has_ended = or_(*(getattr(MoveRow, f"{step.value}_at").is_not(None) for step in _ENDS))
+    has_ended = or_(*(_column(step).is_not(None) for step in _ENDS))
     is_past = and_(BindingRow.epoch != MoveRow.epoch, has_ended)
     old = await session.execute(
         select(MoveRow.router_id, MoveRow.epoch)
