@@ -14,8 +14,8 @@ its control link meanwhile.
 An epoch that is stale although this is the only writer means that planner and store have parted: that is a bug, or
 somebody changed the database. It cannot be answered, only ended (InvariantError): what is stored is what counts.
 
-Steps of moves are for people: they wait for a database that is away, up to a bound, and never hold up a binding. Moves
-older than is wanted are deleted now and then, a few at a time.
+Steps of moves are for people: they wait for a database that is away, up to a bound, and never hold up a binding. How
+many are lost beyond that is said. Moves older than is wanted are deleted now and then, a few at a time.
 """
 
 import asyncio
@@ -38,6 +38,7 @@ from gapless.core.effects import Bind, RecordStep, StorePanel, StoreSuccession, 
 from gapless.errors import Conflict, GaplessError, InvariantError, LostRace, StoreUnavailable
 from gapless.model.plan import Epoch, MoveStep
 from gapless.model.router import RouterId
+from gapless.observe.ailment import Ailment
 from gapless.observe.log import get_logger
 from gapless.observe.metrics import Metrics
 from gapless.observe.words import counted
@@ -46,15 +47,14 @@ BATCH = 100
 """Effects in one transaction: enough that the disk's sync costs little, few enough that the first need not wait."""
 RETRY = Pace(first_s=1.0, most_s=10.0)
 MOST_STEPS = 100_000
-"""That wait while the store is away: ten or so a move. Beyond that the oldest are lost; bindings never are."""
+"""That wait while the store is away: three or so a move. Beyond that the oldest are lost, and that is said; bindings
+never are."""
 PRUNE_S = 3600.0
 """How often moves that are too old are looked for."""
 PRUNED_AT_ONCE = 500
 """In one transaction, for which others that write wait."""
 PRUNE_AGAIN_S = 1.0
 """How soon after a batch that was full."""
-_LONGEST_AGO_S = 30 * 86_400.0
-"""A host's own times are believed up to a month: they are for people, and must not break a calendar."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -89,7 +89,8 @@ class Recorder:
         self._panels: deque[StorePanel] = deque()
         self._doubts: list[tuple[Write, str]] = []
         """Writes that the database failed, with its reason: whether they are stored is to be read."""
-        self._steps: deque[StepTaken] = deque(maxlen=MOST_STEPS)
+        self._steps: deque[StepTaken] = deque()
+        self._lost, self._losing = 0, Ailment()
         self._work = asyncio.Event()
         self._log = get_logger()
 
@@ -103,13 +104,14 @@ class Recorder:
             case StorePanel():
                 self._panels.append(effect)
             case RecordStep():
-                ago = timedelta(seconds=min(max(effect.ago_s, 0.0), _LONGEST_AGO_S))
-                self.note(effect.router_id, effect.epoch, effect.step, at - ago, effect.reason)
+                over_at = moverows.before(at, effect.ago_s)
+                self.note(effect.router_id, effect.epoch, effect.step, over_at, effect.reason)
         self._work.set()
 
     def note(self, router_id: RouterId, epoch: Epoch, step: MoveStep, at: datetime, reason: str = "") -> None:
         """Store soon that a step of a move was over at `at`."""
         self._steps.append(StepTaken(router_id=router_id, epoch=epoch, step=step, at=at, reason=reason))
+        self._keep_within_bound()
         self._work.set()
 
     async def run(self) -> None:
@@ -165,6 +167,7 @@ class Recorder:
             if not is_done:
                 self._work.set()
                 return False
+        self._tell_lost()
         return True
 
     async def _store_binds(self, batch: Sequence[tuple[Bind, datetime]]) -> bool:
@@ -245,9 +248,23 @@ class Recorder:
             elif isinstance(outcome, StoreUnavailable):
                 left.append(step)
         if left:
-            # Where there is no room any more, the oldest are lost: a deque with a bound drops at its other end.
-            self._steps = deque([*left, *self._steps], maxlen=MOST_STEPS)
+            self._steps.extendleft(reversed(left))
+            self._keep_within_bound()
         return not left
+
+    def _keep_within_bound(self) -> None:
+        """Where there is no room for a step, the oldest is lost."""
+        while len(self._steps) > MOST_STEPS:
+            self._steps.popleft()
+            self._lost += 1
+            self._losing.persists(
+                self._log.warning, f"More than {MOST_STEPS:,} steps of moves wait to be stored: the oldest are lost"
+            )
+
+    def _tell_lost(self) -> None:
+        """Nothing waits any more: how many steps were lost until then."""
+        self._losing.ends(self._log.warning, f"The records of moves lack {counted(self._lost, 'step')}")
+        self._lost = 0
 
     async def _stored(
         self,

@@ -89,12 +89,15 @@ def _indented(story: Iterable[str]) -> Iterator[str]:
 
 def _printable(text: str) -> str:
     """In one line, bounded, and without anything that a terminal would obey."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in _cut(text))
+    text = _cut(text)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def _quoted(value: Any) -> str:
     text = f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else _cut(str(value))
-    is_plain = text.isprintable() and text and not _NEEDS_QUOTES & set(text)
+    is_plain = text.isprintable() and text and _NEEDS_QUOTES.isdisjoint(text)
     return text if is_plain else repr(text)
 
 

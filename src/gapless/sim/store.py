@@ -136,7 +136,7 @@ class FakeStore:
             leaving_incarnation=effect.leaving_incarnation,
             successors=tuple(each for each in rights if each.epoch > effect.epoch),
         )
-        steps = {MoveStep.DECIDED: now, MoveStep.BOUND: now}
+        steps = {MoveStep.DECIDED: now, MoveStep.BOUND: now} | {step: now - ago_s for step, ago_s in effect.over}
         self.moves[effect.router_id, effect.epoch] = MoveRecord(kind=effect.kind, steps=steps)
         self._fail_after()
 

@@ -2,7 +2,7 @@
 
 import pytest
 from row_rig import AT, R, bind, bind_of, ms
-from shell_fakes import delete_router, router_id
+from shell_fakes import add_routers, delete_router, router_id
 
 from gapless.controller.store import bindingrows, moverows
 from gapless.controller.store.engine import Store
@@ -10,7 +10,7 @@ from gapless.core.effects import StoreSuccession, StoreWithdrawal
 from gapless.errors import Conflict, LostRace, NotFound
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
-from gapless.model.plan import Epoch, MoveKind, Successor
+from gapless.model.plan import Epoch, MoveKind, MoveStep, Successor
 
 
 async def test_epochs_grow_by_one(ready: Store) -> None:
@@ -50,6 +50,24 @@ async def test_a_binding_that_is_stored_may_still_be_given_the_host_that_it_leav
     async with ready.reading() as session:
         assert (await bindingrows.bindings(session))[R].leaving_host == "h1"
         assert len(await moverows.moves(session)) == 2
+
+
+async def test_first_next_and_repeated_bindings_are_stored_together(ready: Store) -> None:
+    await add_routers(ready, "t", "u")
+    await bind(ready, bind_of("r", "h1", 1), bind_of("s", "h1", 1), bind_of("t", "h1", 1))
+    await bind(
+        ready,
+        bind_of("r", "h2", 2, leaving_host="h1"),
+        bind_of("s", "h1", 1, leaving_host="h2"),
+        bind_of("t", "h2", 2, kind=MoveKind.TAKEOVER, over=((MoveStep.OPENED, 0.0),)),
+        bind_of("u", "h2", 1),
+    )
+    async with ready.reading() as session:
+        bound = await bindingrows.bindings(session)
+        begun = {(each.router_name, each.epoch): len(each.timeline) for each in await moverows.moves(session)}
+    found = {each: (bound[router_id(each)].assignment.epoch, bound[router_id(each)].leaving_host) for each in "rstu"}
+    assert found == {"r": (2, "h1"), "s": (1, "h2"), "t": (2, None), "u": (1, None)}
+    assert begun == {("r", 1): 2, ("s", 1): 2, ("t", 1): 2, ("r", 2): 2, ("t", 2): 3, ("u", 1): 2}
 
 
 async def test_a_router_that_is_gone_is_not_bound(ready: Store) -> None:

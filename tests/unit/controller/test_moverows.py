@@ -1,5 +1,6 @@
 """Rows of moves."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -143,10 +144,18 @@ async def test_long_reasons_are_cut_not_refused(ready: Store) -> None:
 
 
 async def test_a_takeover_s_record_begins_before_the_controller_heard_of_it(ready: Store) -> None:
-    await bind(ready, bind_of("r", "h1", 1, kind=MoveKind.TAKEOVER, decided_ago_s=0.049))
-    for step, at in ((MoveStep.MISSED, -250), (MoveStep.SILENT, -50), (MoveStep.BURIED, -47), (MoveStep.OPENED, -46)):
-        await record(ready, 1, step, ms(at))
+    over = ((MoveStep.MISSED, 0.250), (MoveStep.SILENT, 0.050), (MoveStep.BURIED, 0.047), (MoveStep.OPENED, 0.046))
+    await bind(ready, bind_of("r", "h1", 1, kind=MoveKind.TAKEOVER, decided_ago_s=0.049, over=over))
+    assert await record(ready, 1, MoveStep.OPENED, ms(7)) is None, "the first time of a step counts"
     async with ready.reading() as session:
         move = await moverows.move(session, R, 1)
     assert [each.step for each in move.timeline] == ["missed", "silent", "decided", "buried", "opened", "bound"]
     assert move.total_ms == 250
+
+
+async def test_a_host_s_own_times_break_no_calendar(ready: Store) -> None:
+    over = ((MoveStep.MISSED, 1e15), (MoveStep.OPENED, -1e15))
+    await bind(ready, bind_of("r", "h1", 1, kind=MoveKind.TAKEOVER, decided_ago_s=1e15, over=over))
+    async with ready.reading() as session:
+        move = await moverows.move(session, R, 1)
+    assert move.total_ms == timedelta(days=30) / timedelta(milliseconds=1)

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from driver_rig import Log, lines
 from shell_fakes import Bench, add_routers, delete_router, facts_of, router_id
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gapless.controller import recorder
 from gapless.controller.recorder import Recorder, Write
 from gapless.controller.store import bindingrows, hostrows, moverows
 from gapless.controller.store.engine import Store
@@ -220,3 +223,31 @@ async def test_steps_that_are_stored_one_by_one_are_all_counted(desk: Desk, monk
         desk.recorder.note(router_id(name), Epoch(1), MoveStep.CONFIRMED, utc_now())
     assert await desk.recorder.flush()
     assert 'gapless_moves_total{kind="schedule",outcome="confirmed"} 2.0' in desk.metrics.page().decode()
+
+
+async def test_steps_for_which_there_is_no_room_are_lost_oldest_first_and_that_is_said(
+    desk: Desk, store: Store, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    monkeypatch.setattr(recorder, "MOST_STEPS", 2)
+    desk.bind(1)
+    assert await desk.recorder.flush()
+    moments = [utc_now() + timedelta(seconds=number) for number in range(5)]
+    with monkeypatch.context() as away:
+        away.setattr(moverows, "record_steps", fail)
+        for at in moments[:4]:
+            desk.recorder.note(R, Epoch(1), MoveStep.SENT, at)
+        assert not await desk.recorder.flush()
+    desk.recorder.note(R, Epoch(1), MoveStep.SENT, moments[4])
+    for _ in range(2):
+        assert await desk.recorder.flush()
+    async with store.reading() as session:
+        (*_, sent) = (await moverows.move(session, R, 1)).timeline
+    assert (sent.step, sent.at) == (MoveStep.SENT, moments[3])
+    assert [(line["log_level"], line["event"]) for line in lines(log, "steps")] == [
+        ("warning", "More than 2 steps of moves wait to be stored: the oldest are lost"),
+        ("error", "2 steps of moves could not be stored"),
+        ("warning", "The records of moves lack 3 steps"),
+    ]

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.store import moverows
-from gapless.controller.store.tables import BindingRow, RouterRow
+from gapless.controller.store.tables import BindingRow, MoveRow, RouterRow
 from gapless.core.effects import Bind, StoreSuccession, StoreWithdrawal
 from gapless.errors import Conflict, NotFound
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
 from gapless.model.plan import Assignment, Epoch, Successor
 from gapless.model.router import RouterId
+
+_Values = dict[str, Any]
+"""Of one row, by column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +90,14 @@ async def bind(session: AsyncSession, decided: Sequence[tuple[Bind, datetime]], 
     named = await session.execute(select(RouterRow.id, RouterRow.name).where(RouterRow.id.in_(ids)))
     names = {row.id: row.name for row in named}
     # FOR UPDATE where the database has it; a writer of SQLite holds the write lock from its beginning.
-    bound = await session.scalars(select(BindingRow).where(BindingRow.router_id.in_(ids)).with_for_update())
+    known = select(BindingRow.router_id, BindingRow.host, BindingRow.epoch, BindingRow.successors)
+    bound = await session.execute(known.where(BindingRow.router_id.in_(ids)).with_for_update())
     stored = {row.router_id: row for row in bound}
+    first, anew, again, begun = list[_Values](), list[_Values](), list[_Values](), list[_Values]()
     for effect, decided_at in decided:
         row = stored.get(effect.router_id)
         if row is not None and (row.host, row.epoch) == (effect.host, effect.epoch):
-            row.leaving_host = effect.leaving_host
+            again.append({"router": effect.router_id, "leaving_host": effect.leaving_host})
             continue
         if effect.router_id not in names:
             raise NotFound(f"router {effect.router_id} was deleted before it was bound to {effect.host}")
@@ -100,13 +105,28 @@ async def bind(session: AsyncSession, decided: Sequence[tuple[Bind, datetime]], 
         if effect.replaces != epoch:
             raise Conflict(f"router {effect.router_id} is at epoch {epoch} in the store: epoch {effect.epoch} is stale")
         if row is None:
-            row = BindingRow(router_id=effect.router_id)
-            session.add(row)
-        row.host, row.epoch, row.leaving_host, row.bound_at = effect.host, effect.epoch, effect.leaving_host, at
-        row.incarnation, row.leaving_incarnation = effect.incarnation, effect.leaving_incarnation
-        row.successors = [each for each in row.successors or () if each["epoch"] > effect.epoch]
-        session.add(moverows.begun(effect, names[effect.router_id], decided_at, at))
-    await session.flush()
+            first.append({"router_id": effect.router_id, **_values(effect, (), at)})
+        else:
+            anew.append({"router": effect.router_id, **_values(effect, row.successors, at)})
+        begun.append(moverows.begun(effect, names[effect.router_id], decided_at, at))
+    connection = await session.connection()  # The session itself would insist on a key for each.
+    one = update(BindingRow).where(BindingRow.router_id == bindparam("router"))
+    for statement, rows in ((insert(BindingRow), first), (one, anew), (one, again), (insert(MoveRow), begun)):
+        if rows:
+            await connection.execute(statement, rows)
+
+
+def _values(effect: Bind, successors: Sequence[Mapping[str, Any]], at: datetime) -> _Values:
+    """Of those who might succeed the host before, whoever is at a higher epoch still may."""
+    return {
+        "host": effect.host,
+        "epoch": effect.epoch,
+        "leaving_host": effect.leaving_host,
+        "bound_at": at,
+        "incarnation": effect.incarnation,
+        "leaving_incarnation": effect.leaving_incarnation,
+        "successors": [each for each in successors if each["epoch"] > effect.epoch],
+    }
 
 
 async def store_withdrawal(session: AsyncSession, effect: StoreWithdrawal) -> None:

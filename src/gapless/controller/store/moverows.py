@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import and_, case, delete, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute, load_only
 
 from gapless.controller.store.tables import BindingRow, MoveRow
 from gapless.core.effects import Bind
@@ -30,6 +31,7 @@ _ENDS = (MoveStep.CONFIRMED, MoveStep.FAILED, MoveStep.SUPERSEDED)
 _TELLING = (MoveStep.FAILED, MoveStep.SUPERSEDED)
 """Ends whose reason says more of a move than why its host was chosen."""
 _NEXT = timedelta(microseconds=1)
+_LONGEST_AGO_S = 30 * 86_400.0
 _ORDER = {step: place for place, step in enumerate(MoveStep)}
 
 
@@ -91,23 +93,29 @@ class Move:
         return plain
 
 
-def begun(effect: Bind, router_name: str, taken_at: datetime, at: datetime) -> MoveRow:
-    """The record of a move that begins: its binding's effect was taken from the planner then, and is stored now."""
-    decided_at = taken_at - timedelta(seconds=effect.decided_ago_s)
-    return MoveRow(
-        router_id=effect.router_id,
-        epoch=effect.epoch,
-        router_name=router_name,
-        from_host=effect.previous_host,
-        to_host=effect.host,
-        kind=effect.kind.value,
-        cause=effect.cause,
-        reason=effect.reason[:_REASON_LENGTH],
-        detail=effect.choice[:_REASON_LENGTH],
-        last_heard_at=None if effect.silent_s is None else taken_at - timedelta(seconds=effect.silent_s),
-        decided_at=decided_at,
-        bound_at=at,
-    )
+def begun(effect: Bind, router_name: str, taken_at: datetime, at: datetime) -> dict[str, Any]:
+    """The row of a move that begins: its binding's effect was taken from the planner then, and is stored now."""
+    values: dict[str, Any] = {f"{step.value}_at": None for step in MoveStep}
+    return values | {
+        "router_id": effect.router_id,
+        "epoch": effect.epoch,
+        "router_name": router_name,
+        "from_host": effect.previous_host,
+        "to_host": effect.host,
+        "kind": effect.kind.value,
+        "cause": effect.cause,
+        "reason": effect.reason[:_REASON_LENGTH],
+        "detail": effect.choice[:_REASON_LENGTH],
+        "last_heard_at": None if effect.silent_s is None else taken_at - timedelta(seconds=effect.silent_s),
+        "decided_at": before(taken_at, effect.decided_ago_s),
+        "bound_at": at,
+        **{f"{step.value}_at": before(taken_at, ago_s) for step, ago_s in effect.over},
+    }
+
+
+def before(at: datetime, seconds: float) -> datetime:
+    """So long before. What a host says of its own times is believed up to a month, and breaks no calendar."""
+    return at - timedelta(seconds=min(max(seconds, 0.0), _LONGEST_AGO_S))
 
 
 async def record_steps(session: AsyncSession, taken: Sequence[StepTaken]) -> list[RecordedStep | None]:
@@ -118,11 +126,18 @@ async def record_steps(session: AsyncSession, taken: Sequence[StepTaken]) -> lis
     """
     # Of pairs, SQLite would look at every move that there ever was; so it finds a few more moves than are named.
     routers, epochs = {each.router_id for each in taken}, {each.epoch for each in taken}
-    rows = await session.scalars(select(MoveRow).where(MoveRow.router_id.in_(routers), MoveRow.epoch.in_(epochs)))
+    needed = load_only(MoveRow.kind, MoveRow.sent_at, *map(_column, {each.step for each in taken} | {*_ENDS}))
+    named = select(MoveRow).where(MoveRow.router_id.in_(routers), MoveRow.epoch.in_(epochs))
+    rows = await session.scalars(named.options(needed))
     moves_by_key = {(row.router_id, row.epoch): row for row in rows}
     recorded = [_recorded(moves_by_key.get((each.router_id, each.epoch)), each) for each in taken]
     await session.flush()
     return recorded
+
+
+def _column(step: MoveStep) -> InstrumentedAttribute[datetime | None]:
+    column: InstrumentedAttribute[datetime | None] = getattr(MoveRow, f"{step.value}_at")
+    return column
 
 
 def _recorded(row: MoveRow | None, taken: StepTaken) -> RecordedStep | None:
@@ -146,7 +161,7 @@ async def prune_moves(session: AsyncSession, before: datetime, most: int) -> int
     """Delete the oldest moves that were decided `before` then, `most` of them at most; how many. Of a router that there
     is, the move to its present epoch stays, and so does one that has not ended.
     """
-    has_ended = or_(*(getattr(MoveRow, f"{step.value}_at").is_not(None) for step in _ENDS))
+    has_ended = or_(*(_column(step).is_not(None) for step in _ENDS))
     is_past = and_(BindingRow.epoch != MoveRow.epoch, has_ended)
     old = await session.execute(
         select(MoveRow.router_id, MoveRow.epoch)

@@ -139,7 +139,7 @@ class Binding:
             router.tour.moved(self._ledger.now)
         bindings.bind(self._ledger, router, bind)
         if took is not None and router.succession.took is None:
-            guards.record(self._ledger, router, took)
+            guards.record(self._ledger, router, took, bind)
         if bind.kind is not MoveKind.DRAIN:
             self._ledger.counts.end_drain(router)
         router.store.forget("bind")

@@ -9,7 +9,7 @@ right; but what was released says nothing of anybody's tenure: that host lives, 
 from dataclasses import replace
 from math import inf
 
-from gapless.core.effects import ReportHost
+from gapless.core.effects import Bind, ReportHost
 from gapless.core.events import HostReported
 from gapless.core.ledger import bindings
 from gapless.core.ledger.duties import ahead_of
@@ -222,20 +222,31 @@ def _steps(times: TakeoverTimes, *, is_released: bool) -> dict[MoveStep, float]:
     return {step: after_ms for step, after_ms in steps.items() if after_ms is not None} | _rest(times)
 
 
-def record(ledger: Ledger, router: RouterRecord, took: TookOver) -> None:
-    """Tell the steps of a takeover, now that it is stored. The host's clock is not compared, only durations."""
+def record(ledger: Ledger, router: RouterRecord, took: TookOver, bind: Bind) -> None:
+    """Tell the steps of a takeover that were not known when its binding was asked for, now that this is stored."""
     router.succession.told, router.succession.opened_at = frozenset(), None
-    if (times := took.times) is None:
+    if took.times is None:
         return
-    steps = _steps(times, is_released=took.is_released)
+    steps, stored = dict(over(ledger, took)), dict(bind.over)
     router.succession.told |= steps.keys()
-    router.succession.opened_at = ledger.now - ago_s(ledger, took, times.opened_ms)
-    for step, after_ms in steps.items():
-        ledger.record(router, step, ago_s=ago_s(ledger, took, after_ms))
+    router.succession.opened_at = ledger.now - steps[MoveStep.OPENED]
+    for step, step_ago_s in steps.items():
+        if step not in stored:
+            ledger.record(router, step, ago_s=step_ago_s)
+
+
+def over(ledger: Ledger, took: TookOver) -> tuple[tuple[MoveStep, float], ...]:
+    """The steps of a takeover as far as they are known, and how long ago each was."""
+    if took.times is None:
+        return ()
+    steps = _steps(took.times, is_released=took.is_released)
+    return tuple((step, ago_s(ledger, took, after_ms)) for step, after_ms in steps.items())
 
 
 def ago_s(ledger: Ledger, took: TookOver, after_ms: float) -> float:
-    """How long ago something was that happened so long after the first missed beat."""
+    """How long ago something was that happened so long after the first missed beat. The host's clock is not compared,
+    only durations.
+    """
     told_ms = after_ms if took.times is None else took.times.told_ms
     return max(0.0, ledger.now - took.heard_at + (told_ms - after_ms) / 1000)
 

@@ -205,9 +205,12 @@ class StandbyPlacing:
             if len(host.preparing) < STANDBYS_AT_ONCE and host.calm_until <= self._now
         ]
         excluded = {home.name, instead_of, *ranked, *avoid}
-        able = [host for host in self._able[kind] if host.name not in excluded and not host.is_full]
-        chosen = able if ranked else [host for host in ready if host.name not in excluded and not host.is_full]
-        if chosen:
+
+        def suits(host: Host) -> bool:
+            return host.name not in excluded and not host.is_full
+
+        able = self._able[kind]
+        if chosen := [host for host in (able if ranked else ready) if suits(host)]:
             zone, shares = home.facts.availability_zone, home.shares
             best = min(
                 chosen,
@@ -218,10 +221,10 @@ class StandbyPlacing:
                     each.name,
                 ),
             )
-            if best in ready:
-                praise = _praise(best, len(self._able[kind]) - (home in self._able[kind]))
+            if _is_among(best, ready):
+                praise = _praise(best, len(able) - _is_among(home, able))
                 return Placement(host=best, reason=praise), False
-        if able:
+        if any(suits(host) for host in able):
             return Placement(host=None, reason="hosts that can stand by build others first"), True
         reason = self._why_nobody(needs, ranked | {home.name, instead_of}, frozenset(avoid))
         return Placement(host=None, reason=reason), False
@@ -233,6 +236,11 @@ class StandbyPlacing:
             objections = [(objection(host, needs, avoid), host.name) for host in others]
             self._nobody[key] = _enumerate(objections) or "there is no other host"
         return self._nobody[key]
+
+
+def _is_among(host: Host, hosts: Iterable[Host]) -> bool:
+    """Whether it is one of them; to compare two hosts would be to compare all that is known of both."""
+    return any(each is host for each in hosts)
 
 
 def _enumerate(objections: list[tuple[str, HostName]]) -> str:

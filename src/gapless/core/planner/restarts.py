@@ -78,13 +78,13 @@ class Restarts:
         return self._wait_for_return(router, home, wish)
 
     def _make_active(self, router: RouterRecord, wish: Wish, right: Right) -> Answer:
-        """Of those who may succeed, the first that is ready, once it is the first of all."""
+        """Of those who may succeed, the first that is ready, once it is the first of all. That it is about to say so
+        is not said: of all that a host had, it would be, and be false milliseconds later.
+        """
         since = self._over_since(router)
         if self._ledger.now < since + NEWS_S:
             self._ledger.looks.later(router.id, since + NEWS_S)
-            return Stay(
-                reason=f"{bound_to(router)} is over; {right.tenure.host}, which may succeed it, is about to say"
-            )
+            return Stay(reason=router.refused)
         if before := [each for each in router.succession.rights if each.epoch < right.epoch]:
             return self._rights.take(router, *before)
         return self._rebinding.bind_successor(router, wish, right)

@@ -147,6 +147,7 @@ class Standbys:
             cause=router.cause,
             incarnation=took.by.incarnation,
             decided_ago_s=guards.ago_s(self._ledger, took, decided_ms),
+            over=guards.over(self._ledger, took),
         )
         if home is not None:
             self._ledger.counts.end_drain(router)

@@ -211,9 +211,11 @@ class Rig:
         return [each.standing for each in self.all_said(ReportHost) if each.host == host]
 
     def steps(self, router_id: str, epoch: int) -> dict[MoveStep, float]:
-        """The recorded steps of a move, and how long before they were recorded they were over."""
-        return {
-            each.step: each.ago_s
-            for each in self.all_said(RecordStep)
-            if each.router_id == router_id and each.epoch == epoch
-        }
+        """The steps of a move, with its binding or after it, and how long before they were told they were over."""
+        told = [pair for each in self.all_said(Bind) if _is_of(each, router_id, epoch) for pair in each.over]
+        later = [each for each in self.all_said(RecordStep) if _is_of(each, router_id, epoch)]
+        return dict(told) | {each.step: each.ago_s for each in later}
+
+
+def _is_of(effect: Bind | RecordStep, router_id: str, epoch: int) -> bool:
+    return (effect.router_id, effect.epoch) == (router_id, epoch)
