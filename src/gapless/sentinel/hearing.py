@@ -107,6 +107,7 @@ class Hearing:
         self.levels.settled, self.levels.told_whole, self.levels.trouble = level.settled, level.takeovers, level.trouble
         self.levels.ways, self.levels.is_taking_over = level.ways, level.is_taking_over
         self.levels.reborn = max(self.levels.reborn, level.reborn)
+        self.levels.expired = level.expired
         self._listener.guard_changed()
 
     def _took_over(self, said: wire.TookOver) -> None:

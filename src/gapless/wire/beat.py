@@ -164,6 +164,8 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, tag="level"):
     """Every lower incarnation of this machine is over, and nothing of it is open; 0: not known yet."""
     ways: WaysSaid | None = None
     """The same as `trouble`, for the controller's planner; None: it has not looked yet."""
+    expired: tuple[Tenure, ...] = ()
+    """What this host, as an arbiter, granted last to hosts that were granted nothing since."""
 
 
 class IncarnationNeeded(msgspec.Struct, frozen=True, kw_only=True, tag="incarnation-needed"):

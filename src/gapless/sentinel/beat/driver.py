@@ -461,6 +461,7 @@ class Driver:
             ways=self._ways_said,
             is_taking_over=self._haste.is_on(self._now, unannounced=bool(self._unannounced)),
             reborn=self._beat.reborn,
+            expired=self._beat.expired,
         )
         if level != self._level:
             self._level = level
