@@ -35,6 +35,7 @@ from gapless.lab.api import Item
 from gapless.lab.experiment import Outcome
 from gapless.lab.faults import FAULTS, Fault
 from gapless.lab.faults.conflicts import MAC
+from gapless.lab.faults.machines import HostPower
 from gapless.lab.faults.successor import ENDED, SuccessorDies
 from gapless.lab.findings.expect import Bounds, Gap
 from gapless.lab.lab import Lab
@@ -68,6 +69,9 @@ MISSING = Bounds(gap_ms={Gap.TAKEOVER: STANDS_S * 1000})
 SOON_S = 1.5
 """While the kernel still keeps what was sent when nobody could hear it: it would leave now (`sentinel.unsent`)."""
 assert max(TAKEOVER_MS / 1000, HOLD_S) < PATIENT_S * 2
+CLASSIC_S = 75.0
+BURIED_S = 45.0
+"""Ten seconds of patience after the burial, and a machine under load that builds."""
 
 
 def without_double_active_frames(lab: Lab, fault: Fault, outcome: Outcome) -> None:
@@ -261,6 +265,26 @@ async def test_the_second_standby_takes_over_when_host_and_first_die_together(na
         for each in both:
             assert moved[each]["to_host"] == ranked[each]["standbys"][1]["host"]
             assert moved[each]["epoch"] > ranked[each]["epoch"] + 1, "above the first standby's, which came before it"
+
+
+async def test_a_host_and_its_only_standby_die_together_and_a_third_builds_what_they_had_in_seconds() -> None:
+    """Nobody else may succeed that host and would claim it; and by its own ears the controller would wait a minute."""
+    async with running_lab(hosts=5, routers=4, mode=STANDBY, down_time_s=CLASSIC_S) as lab:
+        arbiters = {host["name"] for host in await lab.api.hosts() if host["arbiter"]}
+        heirs: dict[str, set[str]] = {}
+        for each in (routers := await lab.api.routers()):
+            heirs.setdefault(each["host"], set()).add(each["standby"])
+        home, pair = next(
+            (name, {name, *heir}) for name, heir in heirs.items() if len(heir) == 1 and not {name, *heir} <= arbiters
+        )
+        lost = {each["router_id"] for each in routers if each["host"] == home}
+        await HostPower([lab.hosts[name] for name in sorted(pair)]).strike(lab)
+
+        async def are_active_elsewhere() -> bool:
+            found = [each for each in await lab.api.routers() if each["router_id"] in lost]
+            return all(each["host"] not in pair and each["state"] == "active" for each in found)
+
+        await until(are_active_elsewhere, f"what {home} had runs elsewhere", BURIED_S)
 
 
 async def test_a_successor_dies_in_the_middle_of_its_takeover() -> None:
