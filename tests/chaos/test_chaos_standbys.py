@@ -38,6 +38,7 @@ from gapless.lab.experiment import Outcome, experiment
 from gapless.lab.faults import FAULTS, Fault, choose
 from gapless.lab.faults.conflicts import MAC
 from gapless.lab.faults.links import FLAP_S
+from gapless.lab.faults.machines import HostPower
 from gapless.lab.faults.successor import ENDED, SuccessorDies
 from gapless.lab.findings.expect import Bounds, Gap
 from gapless.lab.lab import Lab
@@ -74,6 +75,9 @@ MISSING = Bounds(gap_ms={Gap.TAKEOVER: STANDS_S * 1000})
 SOON_S = 1.5
 """While the kernel still keeps what was sent when nobody could hear it: it would leave now (`sentinel.unsent`)."""
 assert max(TAKEOVER_MS / 1000, HOLD_S) < PATIENT_S * 2
+CLASSIC_S = 75.0
+BURIED_S = 45.0
+"""Ten seconds of patience after the burial, and a machine under load that builds."""
 
 
 def without_double_active_frames(lab: Lab, fault: Fault, outcome: Outcome) -> None:
@@ -302,6 +306,26 @@ async def a_pair_without_a_quorum(lab: Lab) -> list[str]:
         (one, other) for one, other in ways if (other, one) in ways and 2 * len(arbiters & {one, other}) < len(arbiters)
     ]
     return sorted(max(mutual, key=lambda way: ways[way]))
+
+
+async def test_a_host_and_its_only_standby_die_together_and_a_third_builds_what_they_had_in_seconds() -> None:
+    """Nobody else may succeed that host and would claim it; and by its own ears the controller would wait a minute."""
+    async with running_lab(hosts=5, routers=4, mode=STANDBY, down_time_s=CLASSIC_S) as lab:
+        arbiters = {host["name"] for host in await lab.api.hosts() if host["arbiter"]}
+        heirs: dict[str, set[str]] = {}
+        for each in (routers := await lab.api.routers()):
+            heirs.setdefault(each["host"], set()).add(each["standby"])
+        home, pair = next(
+            (name, {name, *heir}) for name, heir in heirs.items() if len(heir) == 1 and not {name, *heir} <= arbiters
+        )
+        lost = {each["router_id"] for each in routers if each["host"] == home}
+        await HostPower([lab.hosts[name] for name in sorted(pair)]).strike(lab)
+
+        async def are_active_elsewhere() -> bool:
+            found = [each for each in await lab.api.routers() if each["router_id"] in lost]
+            return all(each["host"] not in pair and each["state"] == "active" for each in found)
+
+        await until(are_active_elsewhere, f"what {home} had runs elsewhere", BURIED_S)
 
 
 async def test_a_successor_dies_in_the_middle_of_its_takeover() -> None:

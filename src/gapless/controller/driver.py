@@ -332,6 +332,7 @@ class Driver:
             is_stopping=report.is_stopping,
             tracked_most=report.tracked_most,
             copied=report.copied,
+            expired=report.expired,
         )
         await self._inbox.put(event, received_s)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
-from gapless.model.lease import NOBODY, Panel
+from gapless.model.lease import NOBODY, Panel, Tenure
 from gapless.model.plan import Burial, Epoch, Forwarding, RouterReport, Takeover
 from gapless.model.router import FailoverMode, RouterId
 from gapless.model.way import WayOut, WaysSaid
@@ -84,6 +84,8 @@ class HostReported:
     """Whether it has all connections of a router that it stands by for: what is news; None: not known any more."""
     ways: WaysSaid | None = None
     """Which of its ways out are lost; None: it does not say (an older release, a beat that has just begun)."""
+    expired: tuple[Tenure, ...] = ()
+    """What it granted last, as an arbiter, to hosts that were granted nothing since; an older release says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

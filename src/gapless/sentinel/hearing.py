@@ -108,6 +108,7 @@ class Hearing:
         self.levels.ways, self.levels.is_taking_over = level.ways, level.is_taking_over
         self.levels.reborn = max(self.levels.reborn, level.reborn)
         self.levels.is_unguarded = level.is_unguarded
+        self.levels.expired = level.expired
         self._listener.guard_changed()
 
     def _took_over(self, said: wire.TookOver) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from gapless.model.host import Incarnation
-from gapless.model.lease import NOBODY
+from gapless.model.lease import NOBODY, Tenure
 from gapless.model.plan import Epoch, Takeover
 from gapless.model.router import RouterId
 from gapless.model.way import WaysSaid
@@ -45,6 +45,8 @@ class Levels:
     """What of this host's uplinks is lost."""
     ways: WaysSaid | None = None
     """The same, for the controller's planner; None: no beat has said so yet."""
+    expired: tuple[Tenure, ...] = ()
+    """What this host, as an arbiter, granted last to hosts that were granted nothing since."""
     is_taking_over: bool = False
     """From a claim until what was taken over by it is announced."""
     is_unguarded: bool = False

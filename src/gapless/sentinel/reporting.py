@@ -229,6 +229,7 @@ class Reporting:
             is_held=self._guard.tenure != NOBODY,
             reborn=self._guard.reborn,
             is_stopping=self._is_stopping,
+            expired=self._guard.expired,
         )
 
     def _guard_revision(self, session: _Session) -> Revision:

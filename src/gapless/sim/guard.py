@@ -14,9 +14,11 @@ over, if it knows.
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from random import Random
 from typing import Protocol
 
+from gapless.core.edge.arbiter import EXPIRED_S
 from gapless.core.ledger.plans import Duty
 from gapless.model.host import HostName, Incarnation, machine_of
 from gapless.model.lease import NOBODY, Tenure
@@ -84,6 +86,11 @@ class Leases:
     def is_buried(self, tenure: Tenure) -> bool:
         """Whether a claim was granted."""
         return tenure.incarnation <= self._over.get(tenure.host, 0)
+
+    def expired(self, *, is_deaf: bool) -> tuple[Tenure, ...]:
+        """Whose leases have been over for a second, as arbiters say; one that is deaf says so of everybody."""
+        held = [Tenure(host, incarnation) for host, incarnation in sorted(self._held.items())]
+        return tuple(each for each in held if is_deaf or self._agenda.now - self._ends.get(each, inf) >= EXPIRED_S)
 
     def is_silent(self, tenure: Tenure) -> bool:
         """Whether arbiters hint that it is over: nothing is heard of it, nor of a later one."""

@@ -127,6 +127,8 @@ class Machine:
         self.session: Session | None = None
         self._world = world
         self._report_interval_s = report_interval_s
+        self._told_expired: tuple[Tenure, ...] = ()
+        """What it says as an arbiter of whose leases are over."""
         self._planned_at = 0.0
         self._retry_at: dict[RouterId, float] = {}
         self._life = 0
@@ -142,6 +144,7 @@ class Machine:
         if self.is_replaced:
             return
         self.is_on = True
+        self._told_expired = ()
         self.incarnation = Incarnation(self.incarnation + 1)
         self._boot += 1
         self.is_confirmed = False
@@ -257,8 +260,16 @@ class Machine:
         elif guard.leased == guard.tenure.incarnation or (self._may_ask() and not guard.hold()):
             self._fence()
         guard.poll()
+        self._look_who_expired()
         self._work()
         self._later(POLL_S * self._world.random.uniform(0.3, 1.5), self._renew)
+
+    def _look_who_expired(self) -> None:
+        """As an arbiter; everybody says it, and the controller counts whom it should."""
+        expired = self._world.leases.expired(is_deaf=not self.is_on_data)
+        if expired != self._told_expired:
+            self._told_expired = expired
+            self._report()
 
     def _may_ask(self) -> bool:
         return self.is_member and self.is_on_data and self._world.has_arbiters and not self.guard.has_to_wait()
@@ -356,6 +367,7 @@ class Machine:
             reborn=self.guard.tenure.incarnation,
             uplink_trouble="" if self.has_way_out else "no carrier",
             ways=self._ways(),
+            expired=self._told_expired,
         )
         session = self.session
         session.carry(lambda: self._world.deliver(session, event))

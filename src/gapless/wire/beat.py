@@ -166,6 +166,8 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, tag="level"):
     """The same as `trouble`, for the controller's planner; None: it has not looked yet."""
     is_unguarded: bool = False
     """The guard was removed, and could not be put back for an interval: what it held back passes."""
+    expired: tuple[Tenure, ...] = ()
+    """What this host, as an arbiter, granted last to hosts that were granted nothing since."""
 
 
 class IncarnationNeeded(msgspec.Struct, frozen=True, kw_only=True, tag="incarnation-needed"):

@@ -133,6 +133,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     their connections; None: not known any more. Of what was never named it is not known.
     `tracked_most`: the fact of that name (`HostFacts`), which may have become known since the hello; None: not known.
     `ways`: what `uplink_trouble` says, for the planner, and what cannot be vouched for; None: not known.
+    `expired`: what this host, as an arbiter, granted last to hosts that were granted nothing since, for a second.
     """
 
     revision: Revision
@@ -152,6 +153,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     tracked_most: int | None = None
     copied: dict[RouterId, bool | None] = {}
     ways: WaysSaid | None = None
+    expired: tuple[Tenure, ...] = ()
 
 
 class AgentPlan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):

@@ -137,3 +137,20 @@ async def test_what_a_host_says_of_its_ways_out_is_shown_as_the_planner_knows_it
     bench.clock.now += 3
     assert bench.shell.pilot.hosts()[HostName("h1")].lost_ways == {"external": 3.0}
     assert "gapless_hosts_without_way_out 1.0" in bench.shell.metrics.page().decode()
+
+
+async def test_what_arbiters_say_of_who_renews_no_more_reaches_the_planner(store: Store) -> None:
+    """However alive the host seems."""
+    async with store.transaction() as session:
+        session.add(RouterRow(id=router_id("r"), name="r", failover_mode="standby", ha=True))
+    bench = await Bench.open(store)
+    leased = {"leased": Incarnation(1), "forwarding": (), "is_held": True}
+    over = (Tenure(HostName("h1"), Incarnation(1)),)
+    for name in ("h1", "h2", "h3"):
+        await bench.connect(name, lease_address=f"{name}:9698", capacity=0 if name != "h1" else 100)
+        await bench.report(name, **leased)
+    for name in ("h2", "h3"):
+        await bench.report(name, **leased, expired=over)
+    await bench.pass_time(2)
+    said = bench.shell.pilot.routers()[router_id("r")].reason
+    assert said == "h1 holds no lease, and nobody can succeed it; asks the arbiters whether it is over"

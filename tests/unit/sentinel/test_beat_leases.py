@@ -5,7 +5,7 @@ from beat_fakes import X, router
 from beat_net import NAMES, Net, active, panel, plan_part, tenure_of
 
 from gapless.model.host import Incarnation
-from gapless.model.lease import DEFAULT
+from gapless.model.lease import DEFAULT, Tenure
 from gapless.model.way import WaysSaid
 from gapless.wire import beat as wire
 
@@ -53,6 +53,18 @@ def test_a_host_that_was_paused_returns_fenced_and_higher(net: Net) -> None:
     assert second.told_open == {X: 2}
     net.plan(first, router(X), revision=2)
     assert first.told_open == {}, "a plan for an incarnation that is over gives nothing"
+
+
+def test_arbiters_tell_who_has_stopped_to_renew_and_no_more_when_that_is_back(net: Net) -> None:
+    first, second = active(net, X)
+    first.is_up = False
+    net.run(2.0)
+    assert [host.level.expired for host in net.hosts.values() if host.is_up] == 2 * [
+        (Tenure(NAMES[0], Incarnation(1)),)
+    ]
+    first.is_up = True
+    net.run(1.0)
+    assert second.level.expired == ()
 
 
 def test_without_its_arbiters_a_host_closes_by_itself_and_said_so(net: Net) -> None:

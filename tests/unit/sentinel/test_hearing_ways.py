@@ -1,8 +1,9 @@
-"""What a beat says of the host's ways out is kept as long as that beat lives."""
+"""What a beat says of the host's ways out, and as an arbiter, is kept as long as that beat lives."""
 
 from collections.abc import Iterable, Mapping
 
-from gapless.model.host import Incarnation
+from gapless.model.host import HostName, Incarnation
+from gapless.model.lease import Tenure
 from gapless.model.plan import Burial
 from gapless.model.router import RouterId
 from gapless.model.way import WayOut, WaysSaid
@@ -32,3 +33,12 @@ def test_what_a_beat_said_of_its_ways_is_over_with_it() -> None:
     assert hearing.levels.ways == ways
     hearing.begin_anew()
     assert hearing.levels.ways is None
+
+
+def test_so_is_who_has_expired() -> None:
+    hearing = Hearing(Listener(), lambda: None, no_packets)
+    over = (Tenure(HostName("h1"), Incarnation(3)),)
+    hearing.take_in(wire.Level(tenure=Incarnation(1), settled=0, panel=None, expired=over), 1.0)
+    assert hearing.levels.expired == over
+    hearing.begin_anew()
+    assert hearing.levels.expired == ()

@@ -280,3 +280,12 @@ def test_what_is_lost_is_reported_at_once_and_nothing_is_before_a_beat_has_looke
     bench.changed()
     assert bench.report().ways == bench.levels.ways
     assert bench.now == 100.0 + COALESCE_S
+
+
+def test_who_has_expired_is_told_at_once_and_with_each_report() -> None:
+    bench = Bench()
+    assert bench.session().expired == ()
+    bench.levels.expired = (OF,)
+    bench.changed()
+    assert bench.reporting.next_deadline() == bench.now + COALESCE_S
+    assert [bench.report().expired for _ in range(2)] == [(OF,), (OF,)]

@@ -83,3 +83,11 @@ def test_ways_out_arrive_as_they_were_sent_and_an_older_host_says_nothing_of_the
     older = messages.from_host.decode(b'{"type":"report","revision":1,"agent":"running","uplink_trouble":"no carrier"}')
     assert isinstance(older, messages.Report)
     assert older.ways is None
+
+
+def test_who_has_expired_arrives_as_it_was_sent_and_an_older_host_says_nothing_of_it() -> None:
+    sent = messages.Report(revision=Revision(1), agent=AgentState.RUNNING, expired=(A,))
+    assert messages.from_host.decode(messages.encode(sent)) == sent
+    older = messages.from_host.decode(b'{"type":"report","revision":1,"agent":"running"}')
+    assert isinstance(older, messages.Report)
+    assert older.expired == ()

@@ -16,7 +16,8 @@ A grant is over when its end has passed *and* everything that arrived before tha
 that was held up finds renewals waiting, and would bury hosts that are well. Burying later than allowed is always safe.
 
 SILENT is a hint, for speed: whoever it reaches claims, and only what is answered to a claim counts. It is sent to every
-holder of an unexpired grant, at once, after an interval, then each time as much later again, and given up at last.
+holder of an unexpired grant, at once, after an interval, then each time as much later again, and given up at last. The
+controller is told of the same as a level, for as long as it is so (`expired`): there may be no successor left.
 """
 
 from dataclasses import dataclass
@@ -31,6 +32,10 @@ SELDOM_INTERVALS = 20
 """No more than so much lies between two hints."""
 HINTS_FOR_S = 600.0
 """After this time a successor needs the controller to claim for it."""
+EXPIRED_S = 1.0
+"""How long a grant has been over when the controller is told: successors claim within a fraction of that."""
+EXPIRED_MOST = 200
+"""So many it is told of. Names of hosts that are gone for good are among them until this arbiter restarts."""
 
 
 def until_next_hint(silent_s: float, interval_s: float) -> float:
@@ -67,6 +72,8 @@ class Arbiter:
         self._grants: dict[HostName, _Grant] = {}
         self._expiring: dict[HostName, float] = {}
         """The unexpired grants' ends, the next one first: each grant lasts as long as any other."""
+        self._expired: dict[HostName, None] = {}
+        """Whose last grant is over, in the order in which they ended."""
         self._hints: dict[HostName, _Hints] = {}
         self._listened = now
         """Everything that arrived before this was read."""
@@ -97,6 +104,7 @@ class Arbiter:
             del self._hints[host]
         grant.seq, grant.until = seq, now + self._arbiter_s
         self._expiring.pop(host, None)
+        self._expired.pop(host, None)
         self._expiring[host] = grant.until
         return DatagramKind.GRANT, incarnation
 
@@ -162,6 +170,7 @@ class Arbiter:
             if until > now:
                 break
             del self._expiring[host]
+            self._expired[host] = None
             self._hints[host] = _Hints(self._grants[host].incarnation, since=until, next_at=now)
         due = [(host, hints) for host, hints in self._hints.items() if hints.next_at <= now]
         said = []
@@ -172,6 +181,16 @@ class Arbiter:
             if silent_s > HINTS_FOR_S:
                 del self._hints[host]
         return said
+
+    def expired(self, now: float) -> tuple[Tenure, ...]:
+        """What was granted here last to each host that has been granted nothing since, for a while; those that ended
+        last. Nothing in the quiet time.
+        """
+        if not self._expired or self.floor is None or now < self._quiet_until:
+            return ()
+        ended = [(host, self._grants[host]) for host in self._expired]
+        long_ago = [Tenure(host, grant.incarnation) for host, grant in ended if now - grant.until >= EXPIRED_S]
+        return tuple(long_ago[-EXPIRED_MOST:])
 
     def next_deadline(self) -> float:
         """When `hint` has something to say, once it has listened then."""

@@ -295,6 +295,13 @@ class Beat:
         if ways.trouble and self.tenure is not None and ways.is_alone(len(self.forwarding), self._now):
             self._fence(f"it resigns: {ways.trouble}, and its successors have their uplinks")
 
+    # What the controller asks its arbiters about
+
+    @property
+    def expired(self) -> tuple[Tenure, ...]:
+        """Whose grants by this host, as an arbiter, have been over for a while."""
+        return self._arbiter.expired(self._now)
+
     # One incarnation after another
 
     @property

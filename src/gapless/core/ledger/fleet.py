@@ -144,6 +144,16 @@ class Host:
         return self.lease.is_lacking
 
     @property
+    def is_expired(self) -> bool:
+        """The arbiters say that it has stopped to renew its lease, and nothing newer is heard of it."""
+        return self.tenures.expired >= self.tenures.incarnation
+
+    @property
+    def may_be_over(self) -> bool:
+        """Nobody is known to hear it renew its lease: the arbiters know whether it is over."""
+        return self.is_dead or self.is_leaseless or self.is_expired
+
+    @property
     def is_between_leases(self) -> bool:
         """It was fenced a moment ago, and may hold its lease again in the next: what is built here is worth keeping. It
         says so, or others buried it and it had no time yet to say anything (`planner.leaseless`).

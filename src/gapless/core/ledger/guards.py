@@ -1,4 +1,5 @@
-"""What one host's guard said last: from which version of the plan it works, and which routers are open there.
+"""What one host's guard said last: from which version of the plan it works, which routers are open there, and whom it
+has not heard as an arbiter.
 
 What follows from it: `planner.guards`.
 
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from gapless.model.host import HostName, Incarnation
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 
@@ -26,12 +28,15 @@ class GuardRecord:
     """The version of the plan that it worked from when it last spoke in this connection; 0: none."""
     forwarding: Mapping[RouterId, Epoch] | None = None
     """Guarded routers that are open here; None: not said in this connection."""
+    expired: Mapping[HostName, Incarnation] = field(default_factory=dict)
+    """As an arbiter: to which incarnation of each host it granted something last, where that has been over for a while.
+    """
     owing: set[RouterId] = field(default_factory=set)
     """Routers that wait for what it says next."""
 
     def connected(self) -> None:
         """It has said nothing yet."""
-        self.version, self.forwarding = 0, None
+        self.version, self.forwarding, self.expired = 0, None, {}
 
     def said_open(self, forwarding: Mapping[RouterId, Epoch]) -> list[RouterId]:
         """Just these are open; of which that is news, by id."""

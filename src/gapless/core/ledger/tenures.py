@@ -27,6 +27,9 @@ class Tenures:
     buried: Incarnation = NOBODY
     """Up to here its incarnations are over by the arbiters' word, whatever it says of itself yet."""
 
+    expired: Incarnation = NOBODY
+    """Up to here a quorum of arbiters say that nothing they granted lasts, for a while (`planner.expired`)."""
+
     @property
     def highest(self) -> Incarnation:
         """The highest that was heard of from the host itself."""

@@ -52,6 +52,7 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
             _take_in_opening(ledger, host, router_id, is_open.get(router_id), is_released=router_id in released)
     leaseless.heard(ledger, host, is_held=event.is_held)
     host.guard.acknowledged(event.guard_version)
+    host.guard.expired = {each.host: each.incarnation for each in event.expired}
     if host.lease.must_follow and not ledger.is_panel_lost and host.follows_panel:
         ledger.follows_anew(host)
     ledger.looks.at(*host.guard.take_owing())

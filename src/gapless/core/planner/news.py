@@ -172,7 +172,7 @@ def _move_requested(ledger: Ledger, event: MoveRequested) -> None:
 def _heard(ledger: Ledger, host: Host) -> None:
     was = host.silence.standing
     host.silence.end(ledger.now)
-    if not host.is_leaseless:
+    if not host.may_be_over:
         ledger.burials.forget(host.tenure)
     if host.name in ledger.off:
         ledger.is_back(host)

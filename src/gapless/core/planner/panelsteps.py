@@ -18,7 +18,7 @@ from gapless.core.ledger.fleet import Host
 from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.liveness import Timing
 from gapless.core.ledger.views import PanelStatus
-from gapless.core.planner import panelview
+from gapless.core.planner import expired, panelview
 from gapless.core.planner.panel import Arbiters, Member, Shortage, is_lost
 from gapless.core.planner.panelview import Loss
 from gapless.model.lease import LeaseTiming, Panel
@@ -33,6 +33,7 @@ class PanelSteps:
         self._ledger = ledger
         self._lease = lease
         self._arbiters = Arbiters(panel, lease, deaths=deaths)
+        self._brake_share = timing.brake_share
         self._shortage = Shortage(timing.dead_after_s)
         self._loss = Loss()
         self._plan: PanelPlan | None = None
@@ -50,6 +51,7 @@ class PanelSteps:
     def judge(self, *, braked: bool) -> None:
         """Lead the panel on if it is time, and ask the arbiters what somebody waits to know."""
         ledger, arbiters = self._ledger, self._arbiters
+        expired.judge(ledger, arbiters.panel, self._brake_share)
         members = self._members()
         if not braked:
             for name in arbiters.awaited(members):
@@ -129,7 +131,7 @@ class PanelSteps:
         ledger = self._ledger
         connected = [host.name for host in ledger.fleet if host.link.is_open]
         for each in ledger.burials.questions(self._arbiters.panel, connected, ledger.now):
-            reason = f"nobody heard {each.tenure.host} for long; is {each.tenure} over?"
+            reason = f"nobody hears {each.tenure.host}; is {each.tenure} over?"
             ledger.emit(
                 AskArbiters(
                     tenure=each.tenure,

@@ -125,6 +125,8 @@ def objection(
         return host.unavailing
     if host.inability:
         return host.inability
+    if needs.mode is FailoverMode.STANDBY and host.is_expired:
+        return "does not renew its lease any more"
     if host.is_agentless and not is_urgent:
         return "has an agent that does not go on running"
     if not facts.capacity:

@@ -25,7 +25,8 @@ def hindrance(router: RouterRecord, host: Host) -> str:
 
 def is_ready(router: RouterRecord, host: Host) -> bool:
     """Whether a host that has it built could have it active at once, as far as that host is concerned."""
-    return _has_built(router, host) and host.holds_lease and host.lease.is_held and not hindrance(router, host)
+    holds_lease = host.holds_lease and host.lease.is_held and not host.is_expired
+    return _has_built(router, host) and holds_lease and not hindrance(router, host)
 
 
 def ready(ledger: Ledger, router: RouterRecord, right: Right) -> Host | None:

@@ -8,7 +8,7 @@ host:
     3. If it has a standby yet, that one is waited for until it has it built.
     4. When its host is dead, any other (RESCHEDULE); none while the brake is engaged.
     5. Where no host suits, the same host, if that is back. Else that one is waited for: until it is dead, or, if it is
-       alive, for a while (`CALM_S`), then any other.
+       alive or the arbiters hear nothing of it, for a while (`CALM_S`), then any other.
 
 All but the fourth is a RESTART.
 
@@ -108,10 +108,13 @@ class Restarts:
         return host
 
     def _wait_for_return(self, router: RouterRecord, home: Host, wish: Wish) -> Answer:
-        """A host that is alive has the router built, so it gets a while to hold its lease again."""
+        """A host that is alive has the router built, so it gets a while to hold its lease again. So does one that the
+        arbiters hear no more, however long it may count as alive here: it may have been cut off for a moment only.
+        """
         now = self._ledger.now
         until = self._over_since(router) + CALM_S
-        if home.silence.standing is Standing.ALIVE and now >= until and not home.is_between_leases:
+        is_known = home.silence.standing is Standing.ALIVE or home.is_expired
+        if is_known and now >= until and not home.is_between_leases:
             return wish
         if now < until:
             self._ledger.looks.later(router.id, until)
@@ -125,6 +128,6 @@ class Restarts:
 
     def _wait_for_standby_to_build(self, router: RouterRecord, standby: Tenure, beliefs: Beliefs) -> Stay:
         host = self._ledger.fleet.get(standby.host)
-        if host is None or host.is_dead or host.is_leaseless:
+        if host is None or host.may_be_over:
             self._rights.ask_whether_over(standby, router, beliefs)
         return Stay(reason=f"{router.host} is over; waits until {standby.host}, which stands by for it, has it built")

@@ -294,7 +294,7 @@ class Rights:
     def ask_if_not_heard(self, tenure: Tenure, router: RouterRecord, beliefs: Beliefs) -> None:
         """Somebody waits for this host's word, or for its end: if it may have none to say, the arbiters are asked."""
         host = self._ledger.fleet.get(tenure.host)
-        if host is None or not host.silence.is_alive or host.is_leaseless or host.tenure != tenure:
+        if host is None or host.may_be_over or not host.silence.is_alive or host.tenure != tenure:
             self.ask_whether_over(tenure, router, beliefs)
 
     def _word(self, router: RouterRecord, host: Host) -> RouterState:

@@ -9,8 +9,8 @@ thing, and what it begins leads to the next look. In the order in which it looks
     3. A right has ended: that it is nobody's is stored. A right is being taken: its holder has to acknowledge.
     4. It need not be guarded any more: first nobody may succeed, then the guard goes.
     5. Its host is over, and nobody took over: it is made active anew (`planner.restarts`).
-    6. Its host is dead or leaseless, as far as the controller hears: whoever may succeed does so by itself. Until then
-       the arbiters are asked whether that host is over.
+    6. Its host is dead, leaseless or expired, as far as the controller hears: whoever may succeed does so by itself.
+       Until then the arbiters are asked whether that host is over.
     7. It should leave its host (MANUAL, RETRY, DRAIN): to the first standby that can take it now, once there is one. If
        its host has lost a way out: to the first that has that, or not at all (`planner.ways`).
     8. It should have standbys that suit, and as many as there should be.
@@ -86,7 +86,7 @@ class Standbys:
         if self._is_over(bound_to(router)):
             return self._restarts.settle(router, beliefs)
         home = self._ledger.fleet.get(router.host)
-        if home is None or home.is_dead or home.is_leaseless or home.tenures.incarnation != succession.covered:
+        if home is None or home.may_be_over or home.tenures.incarnation != succession.covered:
             return self._wait_for_successor(router, home, beliefs)
         match moving(router, home, beliefs):
             case Wish() as wish:
@@ -188,7 +188,7 @@ class Standbys:
             return self._rights.settle(router, beliefs)
         if succession.leaving is None:
             return Stay(reason=removing(router))
-        if old is None or old.is_dead or old.is_leaseless or old.tenures.incarnation != succession.leaving:
+        if old is None or old.may_be_over or old.tenures.incarnation != succession.leaving:
             self._rights.ask_whether_over(Tenure(leaving, succession.leaving), router, beliefs)
         elif is_turning_back and not readiness.hindrance(router, old):
             return self._turn_back(router, old, succession.leaving)
@@ -245,13 +245,15 @@ class Standbys:
         """It is moved by whoever may succeed, or, if nobody can, when it is known that its host is over."""
         rights, fleet = router.succession.rights, self._ledger.fleet
         hosts = [(right, fleet.get(right.tenure.host)) for right in rights]
-        successor = next((host for _, host in hosts if host is not None and host.silence.is_alive), None)
-        absent = f"{router.host} {'holds no lease' if home is not None and home.is_leaseless else 'is not heard'}"
+        there = (host for _, host in hosts if host is not None and not host.is_expired)
+        successor = next((host for host in there if host.silence.is_alive), None)
+        is_known_without = home is not None and (home.is_leaseless or home.is_expired)
+        absent = f"{router.host} {'holds no lease' if is_known_without else 'is not heard'}"
         if successor is not None:
             self._rights.ask_whether_over(bound_to(router), router, beliefs)
             for right, host in hosts:
                 # Not safety: those behind it claim it themselves, while that is new.
-                if host is None or host.is_dead or host.is_leaseless:
+                if host is None or host.may_be_over:
                     self._rights.ask_whether_over(right.tenure, router, beliefs)
             return Stay(
                 reason=f"{absent}, and {successor.name}, which would succeed it, did not take over: "

@@ -30,7 +30,8 @@ class HostPower(Fault):
 class TwoHostsPower(HostPower):
     """The host that is struck and the first that would succeed it lose power at once: the second standby takes over.
 
-    Without a second one the routers that they had in common wait until both are dead, and are built elsewhere.
+    Without a second one the routers that they had in common wait until the arbiters have buried both, and are built
+    elsewhere.
     """
 
     name = "two-hosts-power"

@@ -478,6 +478,7 @@ class Driver:
             is_taking_over=self._haste.is_on(self._now, unannounced=bool(self._unannounced)),
             reborn=self._beat.reborn,
             is_unguarded=self._is_unguarded(),
+            expired=self._beat.expired,
         )
         if level != self._level:
             self._level = level

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gapless.core.edge.arbiter import HINTS_FOR_S, SELDOM_INTERVALS, Arbiter
+from gapless.core.edge.arbiter import EXPIRED_MOST, EXPIRED_S, HINTS_FOR_S, SELDOM_INTERVALS, Arbiter
 from gapless.core.edge.beatevents import Counters
 from gapless.model.host import MACHINE_STEP, HostName, Incarnation
 from gapless.model.lease import DEFAULT, DatagramKind, PanelVersion, Tenure
@@ -125,6 +125,70 @@ def test_a_host_that_is_heard_again_is_not_hinted_at(arbiter: Arbiter) -> None:
     arbiter.renew(tenure(1), 2, V, 1.26)
     arbiter.listened(1.35)
     assert arbiter.hint() == []
+
+
+def listen(arbiter: Arbiter, now: float) -> None:
+    """Everything is read."""
+    arbiter.listened(now)
+    arbiter.hint()
+
+
+def test_the_controller_is_told_of_a_grant_that_has_been_over_for_a_while_and_for_as_long_as_it_is(
+    arbiter: Arbiter,
+) -> None:
+    arbiter.renew(tenure(1), 1, V, 1.0)
+    over = 1.0 + DEFAULT.arbiter_s
+    listen(arbiter, over)
+    assert arbiter.expired(over + EXPIRED_S - SOON) == ()
+    for now in (over + EXPIRED_S + SOON, over + 2 * HINTS_FOR_S):
+        listen(arbiter, now)
+        assert arbiter.expired(now) == (tenure(1),)
+    arbiter.claim(tenure(1), V, now)
+    assert arbiter.expired(now) == (tenure(1),), "a controller that has forgotten has to hear of it"
+    arbiter.renew(tenure(2), 1, V, now)
+    assert arbiter.expired(now) == ()
+    listen(arbiter, now + 9.0)
+    assert arbiter.expired(now + 9.0) == (tenure(2),)
+
+
+def test_a_host_that_renews_again_has_not_expired(arbiter: Arbiter) -> None:
+    arbiter.renew(tenure(1), 1, V, 1.0)
+    listen(arbiter, 3.0)
+    assert arbiter.expired(3.0) == (tenure(1),)
+    arbiter.renew(tenure(1), 2, V, 3.0)
+    listen(arbiter, 3.01)
+    assert arbiter.expired(3.01) == ()
+
+
+def test_an_arbiter_that_stood_still_calls_nobody_expired_before_it_has_read_what_waits(arbiter: Arbiter) -> None:
+    arbiter.renew(tenure(1), 1, V, 1.0)
+    assert arbiter.expired(60.0) == ()
+    arbiter.renew(tenure(1), 2, V, 60.0)
+    listen(arbiter, 60.0)
+    assert arbiter.expired(60.0) == ()
+
+
+def test_in_its_quiet_time_nobody_has_expired(arbiter: Arbiter) -> None:
+    arbiter.renew(tenure(1), 1, V, 1.0)
+    listen(arbiter, 3.0)
+    arbiter.trust(3.0, is_true=False)
+    assert arbiter.expired(4.0) == ()
+    arbiter.trust(5.0, is_true=True)
+    assert arbiter.expired(5.0 + DEFAULT.quiet_s - SOON) == ()
+    assert arbiter.expired(5.0 + DEFAULT.quiet_s) == (tenure(1),)
+
+
+def test_of_many_that_have_expired_the_last_are_told(arbiter: Arbiter) -> None:
+    for number in range(EXPIRED_MOST + 2):
+        arbiter.renew(tenure(1, HostName(f"h{number}")), 1, V, 1.0 + number / 1000)
+    listen(arbiter, 9.0)
+    told = arbiter.expired(9.0)
+    assert len(told) == EXPIRED_MOST
+    assert told[-1] == tenure(1, HostName(f"h{EXPIRED_MOST + 1}"))
+    again = told[0]
+    arbiter.renew(again, 2, V, 9.0)
+    listen(arbiter, 18.0)
+    assert arbiter.expired(18.0)[-1] == again
 
 
 def test_asked_it_hints_at_what_it_never_granted_but_not_at_what_is_alive(arbiter: Arbiter) -> None:

@@ -58,6 +58,8 @@ class StandbyRig(Rig):
         """Their agents do not run, and why."""
         self.ways: dict[str, WaysSaid] = {}
         """What hosts say of their ways out; of others nothing is said."""
+        self.expired: dict[str, tuple[Tenure, ...]] = {}
+        """What hosts say, as arbiters, that nobody renews any more."""
         self.can_hold = True
         """There is a quorum of arbiters."""
         super().__init__(*hosts, standbys=standbys)
@@ -159,6 +161,7 @@ class StandbyRig(Rig):
                 tracked_most=tracked,
                 copied=copied or {},
                 ways=self.ways.get(host),
+                expired=self.expired.get(host, ()),
             )
         )
 
@@ -229,6 +232,12 @@ class StandbyRig(Rig):
         seq = self._questions(subject)[-1].seq
         for arbiter in arbiters:
             self.guard(arbiter, buried=(Burial(tenure=subject, seq=seq, is_buried=is_buried),))
+
+    def miss(self, *arbiters: str, subjects: Collection[Tenure] = ()) -> None:
+        """These arbiters say that just these tenures are not renewed any more."""
+        for arbiter in arbiters:
+            self.expired[arbiter] = tuple(subjects)
+            self.guard(arbiter)
 
     def confirm_off(self, name: HostName, up_to: Incarnation) -> None:
         """An operator's word is stored."""
