@@ -5,10 +5,8 @@ Those of every day share labs: an experiment begins when everything is well agai
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import datetime
 
 import pytest
 from chaos_lab import (
@@ -30,16 +28,14 @@ from chaos_lab import (
     without_power,
     without_routers,
 )
+from chaos_takeovers import BOUNDS, FENCED, HOLD_S, HOLDS, taken_over, without_double_active_frames
 
 from gapless.core.dataplane.gateways import MISSES_MORE, ROUND_S
 from gapless.core.ledger.ways import SETTLED_S
-from gapless.lab.api import Item
 from gapless.lab.experiment import Outcome, experiment
 from gapless.lab.faults import FAULTS, Fault, choose
 from gapless.lab.faults.conflicts import MAC
 from gapless.lab.faults.links import FLAP_S
-from gapless.lab.faults.machines import HostPower
-from gapless.lab.faults.successor import ENDED, SuccessorDies
 from gapless.lab.findings.expect import Bounds, Gap
 from gapless.lab.lab import Lab
 from gapless.lab.machines import layout
@@ -48,76 +44,16 @@ from gapless.model.lease import DEFAULT
 
 pytestmark = pytest.mark.lab
 
-TAKEOVER_MS = 4_000
-"""A machine under load may be slow; but the controller, which calls nobody dead before 10 s, was not asked by then."""
-BOUNDS = Bounds(
-    gap_ms={
-        Gap.TAKEOVER: TAKEOVER_MS,
-        Gap.DRAIN: TAKEOVER_MS,
-        Gap.LASTS: 60_000,
-        Gap.REPAIR: 60_000,
-        Gap.SWITCHOVER: 60_000,
-    }
-)
-HOLD_S = 4.0
-"""Of faults that heal: they are over long before the controller would have seen a reason to do anything."""
 STOPPED_S = 5.0
 """Of a sentinel that hangs."""
-TOOK_OVER = re.compile(r"took over (\d+) routers? of (\S+)")
-TAKEN = ("missed", "silent", "buried", "opened", "confirmed")
 RESIGNED = "it resigns: no answer from gateway"
 MISSED = "this host has lost its way out: no answer from gateway"
-FENCED, HOLDS = "this host is fenced: its lease lapsed", "this host holds its lease"
 STANDS_S = 2 * SETTLED_S
 """Of a way out that all have lost: each host has said so for so long that its routers would leave, were it alone."""
 MISSING = Bounds(gap_ms={Gap.TAKEOVER: STANDS_S * 1000})
 """To miss a gateway takes two to three seconds, and longer on a busy machine; it is over before anything is healed."""
 SOON_S = 1.5
 """While the kernel still keeps what was sent when nobody could hear it: it would leave now (`sentinel.unsent`)."""
-assert max(TAKEOVER_MS / 1000, HOLD_S) < PATIENT_S * 2
-CLASSIC_S = 75.0
-BURIED_S = 45.0
-"""Ten seconds of patience after the burial, and a machine under load that builds."""
-
-
-def without_double_active_frames(lab: Lab, fault: Fault, outcome: Outcome) -> None:
-    found = outcome.result
-    assert (found.double_active_frames, found.wire.missed) == (0, 0)
-    assert found.wire.frames > 0
-
-
-def taken_over(lab: Lab, fault: Fault, outcome: Outcome) -> None:
-    """Nobody but the standbys did it: before anything was healed, and before the controller would have."""
-    without_double_active_frames(lab, fault, outcome)
-    found = outcome.result
-    assert len(outcome.moves) == found.moved == found.affected > 0
-    struck = datetime.fromisoformat(found.at)
-    by_then = struck + timedelta(seconds=HOLD_S)
-    logged = [
-        (at, int(match[1]))
-        for host in lab.hosts.values()
-        for at, line in said_since(host.sentinel, struck)
-        if (match := TOOK_OVER.search(line)) and match[2] in fault.names
-    ]
-    assert sum(routers for _, routers in logged) == found.affected
-    assert all(at < by_then for at, _ in logged)
-    kinds = set()
-    for move in outcome.moves:
-        assert (move["from_host"] in fault.names, move["outcome"]) == (True, "confirmed")
-        kinds.add(move["kind"])
-        if move["kind"] == "takeover":
-            whole_and_in_order(move, by_then)
-    # Of two standbys, one may be heard before the other: then the controller only sees that the host is over.
-    assert {"takeover"} <= kinds <= {"takeover", "restart"}
-
-
-def whole_and_in_order(move: Item, by_then: datetime) -> None:
-    """The record of a takeover."""
-    steps = {step["step"]: datetime.fromisoformat(step["at"]) for step in move["timeline"]}
-    assert steps.keys() >= set(TAKEN)
-    times = [steps[step] for step in TAKEN]
-    assert times == sorted(times)
-    assert steps["opened"] < by_then
 
 
 def moved_by_themselves(lab: Lab, fault: Fault, outcome: Outcome) -> None:
@@ -263,115 +199,6 @@ async def test_what_faults_cost_one_after_another(down_time_s: float, turns: Map
 async def test_standbys_need_no_control_plane(name: str) -> None:
     async with running_lab(hosts=3, routers=6, mode=STANDBY, down_time_s=PATIENT_S) as lab:
         await strike(lab, name, bounds=BOUNDS, hold_s=HOLD_S, shows=taken_over)
-
-
-@pytest.mark.parametrize("name", some_thorough(["two-hosts-power", "controller-then-two-hosts"], [TWO_AT_ONCE[1]]))
-async def test_the_second_standby_takes_over_when_host_and_first_die_together(name: str) -> None:
-    async with running_lab(hosts=5, routers=10, standbys=2, mode=STANDBY, down_time_s=PATIENT_S) as lab:
-        hosts = {host["name"]: host for host in await lab.api.hosts()}
-        assert sum(host["arbiter"] for host in hosts.values()) == 5
-        pair = {host.name for host in await lab.fatal_pair()}
-        ranked = {router["router_id"]: router for router in await lab.api.routers()}
-        both = {each for each, router in ranked.items() if {router["host"], router["standby"]} == pair}
-        outcome = await strike(lab, name, *sorted(pair), bounds=BOUNDS, hold_s=HOLD_S, shows=taken_over)
-        moved = {move["router_id"]: move for move in outcome.moves}
-        assert both
-        for each in both:
-            assert moved[each]["to_host"] == ranked[each]["standbys"][1]["host"]
-            assert moved[each]["epoch"] > ranked[each]["epoch"] + 1, "above the first standby's, which came before it"
-
-
-@pytest.mark.parametrize("hosts", [pytest.param(4, marks=pytest.mark.thorough), 5])
-async def test_two_hosts_that_are_cut_off_together_are_succeeded_beyond_the_cut(hosts: int) -> None:
-    """They hear each other, and have rights on each other's routers. Of five hosts they are fewer; of four they are as
-    many as the others, of whom two are arbiters, and of them one."""
-    async with running_lab(hosts=hosts, routers=10, standbys=2, mode=STANDBY, down_time_s=PATIENT_S) as lab:
-        pair = await a_pair_without_a_quorum(lab)
-        ranked = {router["router_id"]: router for router in await lab.api.routers()}
-        outcome = await strike(lab, "partition", *pair, bounds=BOUNDS, hold_s=HOLD_S, shows=taken_over)
-        moved = {move["router_id"]: move["to_host"] for move in outcome.moves}
-        assert moved.keys() == {each for each, router in ranked.items() if router["host"] in pair}
-        for each, host in moved.items():
-            beyond = [standby["host"] for standby in ranked[each]["standbys"] if standby["host"] not in pair]
-            assert host == beyond[0]
-        after = await lab.placement()
-        assert {each: after[each] for each in moved} == {each: [host] for each, host in moved.items()}
-
-
-async def a_pair_without_a_quorum(lab: Lab) -> list[str]:
-    """Two hosts of which each is the first standby of a router of the other, and that are not a quorum with nobody."""
-    arbiters = {host["name"] for host in await lab.api.hosts() if host["arbiter"]}
-    ways = Counter((router["host"], router["standby"]) for router in await lab.api.routers())
-    mutual = [
-        (one, other) for one, other in ways if (other, one) in ways and 2 * len(arbiters & {one, other}) < len(arbiters)
-    ]
-    return sorted(max(mutual, key=lambda way: ways[way]))
-
-
-async def test_a_host_and_its_only_standby_die_together_and_a_third_builds_what_they_had_in_seconds() -> None:
-    """Nobody else may succeed that host and would claim it; and by its own ears the controller would wait a minute."""
-    async with running_lab(hosts=5, routers=4, mode=STANDBY, down_time_s=CLASSIC_S) as lab:
-        arbiters = {host["name"] for host in await lab.api.hosts() if host["arbiter"]}
-        heirs: dict[str, set[str]] = {}
-        for each in (routers := await lab.api.routers()):
-            heirs.setdefault(each["host"], set()).add(each["standby"])
-        home, pair = next(
-            (name, {name, *heir}) for name, heir in heirs.items() if len(heir) == 1 and not {name, *heir} <= arbiters
-        )
-        lost = {each["router_id"] for each in routers if each["host"] == home}
-        await HostPower([lab.hosts[name] for name in sorted(pair)]).strike(lab)
-
-        async def are_active_elsewhere() -> bool:
-            found = [each for each in await lab.api.routers() if each["router_id"] in lost]
-            return all(each["host"] not in pair and each["state"] == "active" for each in found)
-
-        await until(are_active_elsewhere, f"what {home} had runs elsewhere", BURIED_S)
-
-
-async def test_a_successor_dies_in_the_middle_of_its_takeover() -> None:
-    async with running_lab(hosts=3, routers=6, mode=STANDBY) as lab:
-        await strike(lab, "successor-dies", bounds=BOUNDS, shows=the_successor_died_of_its_claim)
-
-
-def the_successor_died_of_its_claim(lab: Lab, fault: Fault, outcome: Outcome) -> None:
-    without_double_active_frames(lab, fault, outcome)
-    assert isinstance(fault, SuccessorDies)
-    assert fault.successor is not None
-    struck = datetime.fromisoformat(outcome.result.at)
-    claimed = datetime.fromtimestamp(fault.claimed_at, struck.tzinfo)
-    logged = said_since(fault.successor.sentinel, struck)
-    ended = next(at for at, line in logged if ENDED in line)
-    # Its own claim, in vain, then its death.
-    assert struck < claimed <= ended + timedelta(milliseconds=1)
-    assert not [line for at, line in logged if at <= ended and TOOK_OVER.search(line)]
-    assert any(HOLDS in line for at, line in logged if at > ended)
-    assert outcome.result.moved >= outcome.result.affected > 0
-
-
-async def test_the_second_standby_takes_over_when_the_first_dies_in_the_middle_of_its_takeover() -> None:
-    async with running_lab(hosts=5, routers=10, standbys=2, mode=STANDBY, down_time_s=PATIENT_S) as lab:
-        ranked = {router["router_id"]: router for router in await lab.api.routers()}
-        shows = partial(the_second_took_over, ranked)
-        await strike(lab, "successor-dies", bounds=BOUNDS, hold_s=HOLD_S, shows=shows)
-
-
-def the_second_took_over(ranked: Mapping[str, Item], lab: Lab, fault: Fault, outcome: Outcome) -> None:
-    """Before the first was started again; and what was active on the first, its own successors."""
-    the_successor_died_of_its_claim(lab, fault, outcome)
-    assert isinstance(fault, SuccessorDies)
-    assert fault.successor is not None
-    (struck,), first = fault.names, fault.successor.name
-    moved = {move["router_id"]: move for move in outcome.moves}
-    its = [each for each, router in ranked.items() if (router["host"], router["standby"]) == (struck, first)]
-    assert its
-    for each in its:
-        assert moved[each]["to_host"] == ranked[each]["standbys"][1]["host"]
-        assert moved[each]["epoch"] > ranked[each]["epoch"] + 1, "above the first standby's, which came before it"
-    since = datetime.fromisoformat(outcome.result.at)
-    healed = datetime.fromtimestamp(fault.claimed_at, since.tzinfo) + timedelta(seconds=HOLD_S)
-    logged = [line for host in lab.hosts.values() for at, line in said_since(host.sentinel, since) if at < healed]
-    counts = [int(match[1]) for line in logged if (match := TOOK_OVER.search(line)) and match[2] in (struck, first)]
-    assert sum(counts) == sum(router["host"] in (struck, first) for router in ranked.values())
 
 
 @pytest.mark.thorough
