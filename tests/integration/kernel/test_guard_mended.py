@@ -161,3 +161,57 @@ def test_one_who_changes_the_ruleset_all_the_time_is_told_of(guard: Guard, monke
     monkeypatch.undo()
     guard.install()
     hold(guard)
+
+
+def test_of_a_guard_that_may_be_gone_and_cannot_be_read_nobody_knows(
+    unowned: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts as gone: whoever took it for shut would let others forward beside it."""
+    hold(unowned)
+    assert nft("flush ruleset").returncode == 0
+
+    def cannot() -> int:
+        raise Unavailable("Cannot allocate memory")
+
+    monkeypatch.setattr(unowned._transactions, "generation", cannot)
+    with pytest.raises(Conflict, match="nobody knows whether the guard is what it was"):
+        hold(unowned)
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EINVAL])
+def test_a_guard_of_its_own_that_is_refused_for_want_of_memory_is_not_read_at_each_try(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    looked = list[bool]()
+
+    def refuse(*_: object) -> None:
+        raise Refusal(number, "renew")
+
+    monkeypatch.setattr(guard._transactions, "commit", refuse)
+    monkeypatch.setattr(guard, "check", lambda: looked.append(True))
+    with pytest.raises(Refusal):
+        hold(guard)
+    assert bool(looked) is (number != errno.ENOMEM)
+
+
+def test_a_withdrawal_that_is_refused_halfway_leaves_the_guard_for_what_it_is(
+    unowned: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(unowned)
+    unowned.activate(["tap0"])
+    commit, asked = unowned._transactions.commit, list[str]()
+
+    def refuse_the_second(messages: list[nftables.Message], generation: int, about: str) -> None:
+        asked.append(about)
+        if len(asked) > 1:
+            raise Refusal(errno.ENOMEM, about)
+        commit(messages, generation, about)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(unowned._transactions, "commit", refuse_the_second)
+        with pytest.raises(Refusal):
+            unowned.withdraw()
+    unowned.check()
+    unowned.withdraw()
+    unowned.check()
+    assert not unowned.active

@@ -55,6 +55,18 @@ def test_a_host_that_can_neither_renew_nor_withdraw_is_succeeded_and_asks_for_no
     assert (first.guard.active, tenure_of(first)) == (set(), 2)
 
 
+def test_what_a_kernel_refuses_is_tried_each_interval_however_much_others_ask(net: Net) -> None:
+    first, second = active(net, X)
+    for each in ("extend", "withdraw"):
+        first.guard.fails(each, *no_memory())
+    net.run(until=lambda: bool(second.told_open))
+    first.guard.calls.clear()
+    intervals = 20
+    net.run(intervals * DEFAULT.interval_s)
+    assert second.guard.passes(net.now) == {"tap-x"}, "it grants, as an arbiter"
+    assert intervals / 2 < first.guard.calls.count("withdraw") < 2 * intervals, "and no more with each datagram"
+
+
 def test_a_host_that_opens_nothing_is_succeeded_and_stands_back_for_longer_each_time(net: Net) -> None:
     first, second = net.hosts[NAMES[0]], net.hosts[NAMES[1]]
     first.guard.fails("activate", *no_memory())

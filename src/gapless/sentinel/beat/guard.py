@@ -44,6 +44,8 @@ _ACTIVE_ID, _LEASE_ID = 1, 2
 _MOST_ACTIVE = 32768
 """Names that may be active: room for a hash table of fixed size, which costs least per frame and per name."""
 _NAME_BYTES = 16
+_OF_MEMORY = frozenset({errno.ENOMEM, errno.ENOBUFS})
+"""Refusals that say nothing of the guard: nobody has to read all of it then, at each try, when memory is short."""
 _ATTEMPTS = 3
 """A transaction of others on this machine came in between as often: then the beat has other things to do first."""
 _TOO_FAST = "others change the nftables ruleset faster than it can be done"
@@ -166,8 +168,8 @@ class Guard:
         """Let nothing pass, and make nothing active. The lease goes first: that takes no longer for a thousand."""
         self._until_s = -math.inf
         self._commit(self._lease_messages, "end the lease in the kernel")
-        self._active.clear()
         self._commit(lambda: [nftables.clear_set(TABLE, _ACTIVE)], "withdraw what is active")
+        self._active.clear()
 
     def check(self) -> None:
         """Raise Conflict unless the guard is as it was made, with the active set as it was set. For now and then."""
@@ -256,16 +258,28 @@ class Guard:
                 self._generation += 1
                 return
             except Conflict:
-                generation = self._transactions.generation()
+                self._generation = self._generation_now(about)
+            except Refusal as error:
                 if not self._is_owned:
+                    self._generation_now(about)
+                elif error.number not in _OF_MEMORY:
                     self.check()
-                self._generation = generation
-            except Refusal:
-                self.check()
                 raise
             except Unavailable as error:
                 raise Conflict(f"{about}: nobody knows whether that was done ({error})") from error
         raise Unavailable(f"{about}: {_TOO_FAST}")
+
+    def _generation_now(self, about: str) -> int:
+        """The ruleset's generation, where the guard is what it was. Raises Conflict where it is not or nobody knows."""
+        try:
+            generation = self._transactions.generation()
+            if not self._is_owned:
+                self.check()
+        except Unavailable as error:
+            if self._is_owned:
+                raise
+            raise Conflict(f"{about}: nobody knows whether the guard is what it was ({error})") from error
+        return generation
 
 
 def lease_element(held: Span) -> list[Message]:

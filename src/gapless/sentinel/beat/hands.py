@@ -121,7 +121,7 @@ class Witness(Protocol):
         """Something could not be done and is tried again; or could (`reason` empty)."""
 
     def restored(self) -> None:
-        """The guard, which somebody else had changed, is as it should be again."""
+        """The guard, which somebody else may have removed, is as it should be again."""
 
 
 _KEEP, _PUT_BACK, _RENEW = "keep the guard", "put the guard back", "renew the lease in the kernel"
@@ -154,11 +154,6 @@ class Hands:
         """Somebody else changed the guard: frames may pass that must not."""
         self.has_more = False
         """There is something to close, after the beat if that is due."""
-
-    @property
-    def is_held_up(self) -> bool:
-        """Something is to be tried again."""
-        return bool(self._queue or self._closings or self._unfit or self._is_broken)
 
     @property
     def is_unguarded(self) -> bool:
@@ -391,7 +386,8 @@ class Hands:
         self._is_broken = False
         self._witness.trouble(_PUT_BACK, "")
         self._witness.trouble(_KEEP, "")
-        self._witness.restored()
+        if not self._guard.is_exclusive:
+            self._witness.restored()
 
 
 def _taps(router: BeatRouter) -> frozenset[str]:
