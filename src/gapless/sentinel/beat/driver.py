@@ -158,8 +158,8 @@ class Driver:
         self._healed.heard(datagram.sender, now)
         self._now = now
         kernel = self._send_off(self._turn(Received(datagram=datagram), now))
-        # Most datagrams ask nothing of the kernel, and so change nothing that the sentinel is told. What it refused waits
-        # for the next beat: tried with every datagram it would keep this host from granting others their leases.
+        # Most datagrams ask nothing of the kernel, and so change nothing that the sentinel is told. What the kernel
+        # refused waits for the next beat: tried with every datagram it would keep this host from granting leases.
         if kernel:
             self._follow(self._hands.carry_out(kernel))
 
