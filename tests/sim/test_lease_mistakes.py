@@ -228,7 +228,7 @@ def nobody_stands_by_again(patch: Patch) -> None:
 
 def a_lease_is_kept_that_the_kernel_refuses(patch: Patch) -> None:
     """A host renews at the arbiters whatever its kernel takes."""
-    patch.setattr(Refusals, "is_unheld", lambda *_: False)
+    patch.setattr(Refusals, "is_unheld", lambda *_, **__: False)
 
 
 @pytest.mark.parametrize(

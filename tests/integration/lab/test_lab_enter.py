@@ -171,7 +171,7 @@ def _when_there(file: Path) -> str:
 def test_of_two_labs_that_begin_at_once_under_one_name_one_refuses(tmp_path: Path) -> None:
     """And leaves the other one's file alone, which is gone with that one."""
     file = tmp_path / "private" / "lab.json"
-    argv = enter.command(["sleep", "1000"], register=file)
+    argv = enter.command(["sh", "-c", "echo runs; exec sleep 1000"], register=file)
     both = [subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     try:
         supervisor = json.loads(_when_there(file))["supervisor"]
@@ -183,6 +183,8 @@ def test_of_two_labs_that_begin_at_once_under_one_name_one_refuses(tmp_path: Pat
             "gapless lab: a lab 'lab' is running; end it with `gapless lab down`, or choose another --name\n",
         )
         assert json.loads(file.read_text())["supervisor"] == lab.pid
+        assert lab.stdout is not None
+        assert lab.stdout.readline() == "runs\n"
         lab.send_signal(signal.SIGTERM)
         assert lab.wait(PATIENCE_S) == 128 + signal.SIGTERM
         assert not file.exists()

@@ -2,7 +2,10 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -14,12 +17,7 @@ SIGNALS = pytest.mark.parametrize("number", ENDING)
 Labs = Callable[[str], list[str]]
 
 
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in ENDING}
-    yield
-    for number, handler in before.items():
-        assert signal.signal(number, handler) is handler
+pytestmark = pytest.mark.usefixtures("unignored")
 
 
 @pytest.fixture(autouse=True)
@@ -49,9 +47,21 @@ def test_a_signal_is_passed_on_to_the_lab_that_runs(name: str) -> None:
         assert front.run([f"kill -{name} $PPID; exec sleep 1000"]) == 128 + signal.SIGTERM
 
 
-def test_a_ctrl_c_reaches_the_lab_from_the_terminal_and_is_waited_for() -> None:
+def test_a_ctrl_c_reaches_the_lab_from_the_terminal_and_is_waited_for(tmp_path: Path) -> None:
+    """Who presses it sees a lab that runs."""
+    is_over = tmp_path / "over"
+
+    def press() -> None:
+        while front._lab is None:
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGINT)
+        is_over.touch()
+
     with Front() as front:
-        assert front.run(["trap 'exit 7' TERM; kill -INT $PPID; exit 3"]) == 3
+        pressing = Thread(target=press)
+        pressing.start()
+        assert front.run([f"trap 'exit 7' TERM; until [ -e {is_over} ]; do sleep 0.01; done; exit 3"]) == 3
+        pressing.join()
         assert front.run(["exit 0"]) == INTERRUPTED
 
 

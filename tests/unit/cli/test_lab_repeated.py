@@ -73,6 +73,7 @@ def test_where_none_is_over_no_file_is_left(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("unignored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("when", ["result is read", "lab is begun"])
 def test_a_signal_around_a_lab_ends_the_runs_and_keeps_those_that_are_over(

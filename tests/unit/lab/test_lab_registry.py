@@ -17,7 +17,7 @@ DEAD = Registered(supervisor=os.getpid(), started=registry.start_time(os.getpid(
 """Of a supervisor whose pid is another process's by now."""
 ALSO_DEAD = Registered(supervisor=os.getpid(), started=registry.start_time(os.getpid()) - 2, pid=1, since=0.0)
 LIVING = Registered(supervisor=os.getpid(), started=registry.start_time(os.getpid()), pid=1, since=0.0)
-ANOTHER = Registered(supervisor=os.getppid(), started=registry.start_time(os.getppid()), pid=1, since=0.0)
+ANOTHER = Registered(supervisor=os.getpid(), started=registry.start_time(os.getpid()), pid=2, since=0.0)
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ could have them, and only this host can know.
 The rules:
 
 1. A lease that the kernel does not take ends the tenure as soon as the one that it took is over: by then nothing
-   forwards here. The first lease of a tenure has until its own end.
+   forwards here. The first lease of a tenure has until its own end. Where nobody takes over what is open here, it ends
+   some seconds later: a moment without memory is over by then, and what is given up waits for the controller.
 2. Openings that the kernel refuses for as long as a lease lasts end the tenure if nothing is open here. What is open
    forwards, and may be refused wherever it goes: a cause that all hosts share would close it on one after another.
 3. Then no lease is asked for for a while, longer each time. A host that holds none for long loses its part to others
@@ -23,6 +24,8 @@ from gapless.core.backoff import Backoff, Pace
 
 PACE = Pace(first_s=1.0, most_s=60.0, settled_s=60.0)
 """A moment without memory is over within a second; a tenure of a minute shows that the kernel takes the guard."""
+ALONE_S = 5.0
+"""As long as a host may be without a lease before others get its part (`planner.leaseless`)."""
 
 
 class Refusals:
@@ -42,9 +45,11 @@ class Refusals:
         """The first lease of a tenure, which lasts until then."""
         self._held_at, self._first_until, self._refused_since = now, until, None
 
-    def is_unheld(self, ends: float, now: float) -> bool:
-        """The kernel did not take a lease; the last that it took ends then. Whether none is alive there any more."""
-        return now >= max(ends, self._first_until)
+    def is_unheld(self, ends: float, now: float, *, others_can: bool) -> bool:
+        """The kernel did not take a lease; the last that it took ends then. Whether none is alive there any more, nor
+        was for some seconds unless others can take over.
+        """
+        return now >= max(ends, self._first_until) + (0.0 if others_can else ALONE_S)
 
     def opened(self) -> None:
         """An opening was carried out."""

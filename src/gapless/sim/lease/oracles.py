@@ -15,6 +15,7 @@
 from collections.abc import Mapping
 
 from gapless.core.edge.beatevents import Activate, BeatEffect, Deactivate, Fenced, HoldLease, Tell, TookOver
+from gapless.core.edge.refusals import ALONE_S
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import LeaseTiming, Tenure
 from gapless.model.plan import Epoch
@@ -58,8 +59,9 @@ class Oracles:
         self._incarnations: dict[HostName, Incarnation] = {}
         self._dark: dict[tuple[RouterId, HostName], float] = {}
         """Since when a router forwards nowhere, although that successor could take it."""
-        self._mute: dict[HostName, float] = {}
-        """Since when a host's kernel refuses its lease, and has none that is alive."""
+        self._mute: dict[tuple[HostName, bool], float] = {}
+        """Since when a host's kernel refuses its lease, and has none that is alive; and whether others told that host
+        that they can take what is open there."""
         self._taken: dict[tuple[Tenure, RouterId], int] = {}
         """The number of the takeover by which a tenure got a router."""
         self.takeovers = 0
@@ -142,9 +144,16 @@ class Oracles:
         before, self._mute = self._mute, {}
         for machine in self._machines.values():
             if self._is_mute(machine):
-                since = self._mute[machine.name] = before.get(machine.name, now)
-                if now - since > 1.02 * machine.timing.lease_s + 2.5 * machine.timing.interval_s:
+                can_leave = self._can_leave(machine)
+                since = self._mute[machine.name, can_leave] = before.get((machine.name, can_leave), now)
+                bound = 1.02 * machine.timing.lease_s + 2.5 * machine.timing.interval_s
+                if now - since > bound + (0.0 if can_leave else 1.02 * ALONE_S):
                     raise Violated(f"oracle 6: {machine.name} holds a lease that its kernel does not take")
+
+    def _can_leave(self, machine: Machine) -> bool:
+        assert machine.sentinel is not None
+        beat = machine.sentinel.beat
+        return beat._ways_out.can_all_be_succeeded(len(beat.forwarding), machine.now)
 
     def _is_mute(self, machine: Machine) -> bool:
         sentinel, kernel = machine.sentinel, machine.kernel

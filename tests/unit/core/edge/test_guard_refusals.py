@@ -18,7 +18,7 @@ from gapless.core.edge.beatevents import (
     Withdraw,
     Withdrawn,
 )
-from gapless.core.edge.refusals import PACE
+from gapless.core.edge.refusals import ALONE_S, PACE
 from gapless.model.host import Incarnation
 from gapless.model.lease import DEFAULT, DatagramKind, Tenure
 from gapless.model.plan import Epoch, Revision
@@ -84,10 +84,24 @@ def test_a_lease_that_the_kernel_does_not_take_is_given_up_when_the_last_one_it_
     ends = rig.now + DEFAULT.lease_s
     rig.stay(DEFAULT.lease_s - DEFAULT.interval_s)
     assert not gives_up(untaken(rig, ends)), "it forwards still"
+    rig.say(DatagramKind.HEIR, B, rig.me, seq=1)
     rig.stay(DEFAULT.interval_s)
     said = "the kernel does not take its lease (Cannot allocate memory); it asks for no lease for 1 s"
     assert gives_up(untaken(rig, ends)) == said
     assert (rig.beat.tenure, rig.beat.forwarding) == (None, {})
+
+
+def test_what_nobody_takes_over_waits_for_the_kernel_for_some_seconds(rig: Rig) -> None:
+    """One heir of two routers can take one."""
+    rig.plan(active={R1: Epoch(1), R2: Epoch(1)})
+    rig.do(Activated(routers=(R1, R2)))
+    rig.say(DatagramKind.HEIR, B, rig.me, seq=1)
+    rig.stay(1.0)
+    ends = rig.now + DEFAULT.interval_s
+    rig.stay(ALONE_S)
+    assert not gives_up(untaken(rig, ends))
+    rig.stay(2 * DEFAULT.interval_s)
+    assert gives_up(untaken(rig, ends))
 
 
 def test_the_first_lease_of_a_tenure_has_until_its_end(rig: Rig) -> None:
