@@ -203,6 +203,17 @@ def test_a_right_that_was_being_taken_from_the_dead_standby_is_asked_about_too(r
     assert rig.host("r1") in LIVING
 
 
+def test_a_router_that_leaves_does_not_wait_for_a_standby_that_has_just_died(rig: StandbyRig) -> None:
+    rig.miss(*ARBITERS, subjects=DEAD[1:])
+    rig.pass_time(1)
+    rig.failed("h4", "r1")
+    rig.pass_time(SOON_S)
+    assert asked(rig) == {tenure("h5")}
+    rig.bury("h1", "h2", subject=tenure("h5"))
+    wait(rig, 1)
+    assert rig.host("r1") in LIVING
+
+
 def test_a_host_that_reports_and_does_not_renew_is_asked_about_until_that_is_known(rig: StandbyRig) -> None:
     """Its beat hangs."""
     rig.miss(*ARBITERS, subjects=DEAD)
