@@ -32,7 +32,7 @@ class HostView:
     takes_routers: bool
     """It is heard, in service, connected, and its agent runs."""
     holds_lease: bool
-    """Guarded routers can be planned for it: it said that it holds its lease, and was heard lately."""
+    """Guarded routers can be planned for it: it says that it holds its lease, is heard, and arbiters hear it renew."""
     arbiter: bool
     """Leases are granted, and dead hosts buried, by its word among others."""
     without_lease_s: float | None = None

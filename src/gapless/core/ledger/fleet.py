@@ -154,14 +154,19 @@ class Host:
         return self.is_dead or self.is_leaseless or self.is_expired
 
     @property
+    def is_missed(self) -> bool:
+        """The arbiters say that it is over as it is, or that nobody renews it, and nothing newer is heard of it."""
+        return self.tenures.is_buried or self.is_expired
+
+    @property
     def is_between_leases(self) -> bool:
         """It was fenced a moment ago, and may hold its lease again in the next: what is built here is worth keeping. It
         says so, or others buried it and it had no time yet to say anything (`planner.leaseless`).
         """
         if self.facts.lease_address is None or self.lease.is_lacking or not self.silence.is_alive:
             return False
-        is_missed = self.tenures.is_buried and self.lease.buried_at is not None
-        return is_missed or (self.is_heard and not self.lease.is_held)
+        was_just_buried = self.tenures.is_buried and self.lease.buried_at is not None
+        return was_just_buried or (self.is_heard and not self.lease.is_held)
 
     @property
     def follows_panel(self) -> bool:

@@ -42,8 +42,10 @@ class Rights:
 
     # As many as there should be
 
-    def keep(self, router: RouterRecord, home: Host, beliefs: Beliefs) -> Stay | None:
-        """All rights are given, and its host is alive. None: something was begun, and says itself what."""
+    def keep(self, router: RouterRecord, home: Host, beliefs: Beliefs, *, is_leaving: bool = False) -> Stay | None:
+        """All rights are given, and its host is alive. None: something was begun, and says itself what. `is_leaving`:
+        it cannot leave its host before somebody else has it built.
+        """
         for right in router.succession.rights:
             if (answer := self._keep_one(router, right, home, beliefs)) is not None:
                 return answer
@@ -54,7 +56,7 @@ class Rights:
             if router.succession.former is not None and not router.open_move:
                 successors.drop_former(self._ledger, router)
             return Stay(reason=router.refused)
-        return self._add(router, home)
+        return self._add(router, home, is_leaving=is_leaving)
 
     def are_full(self, router: RouterRecord) -> bool:
         """It has as many as it should."""
@@ -86,12 +88,13 @@ class Rights:
         there = [host for host in hosts if host is not None and not (host.is_dead or host.is_between_leases)]
         return any(not self.why_unsuitable(router, host) for host in there)
 
-    def _add(self, router: RouterRecord, home: Host) -> Stay | None:
+    def _add(self, router: RouterRecord, home: Host, *, is_leaving: bool) -> Stay | None:
         succession = router.succession
         if home.absence:
             return Stay(reason=router.refused)
         what = "no other standby" if succession.rights else "no standby"
-        if (former := self._former(router)) is not None:
+        former = self._former(router)
+        if former is not None and not (is_leaving and former.is_missed):
             if former.is_between_leases:
                 self._look_again(router, waits=False)
                 return Stay(reason=f"{what}: waits for {former.name} to hold its lease again")
@@ -185,6 +188,12 @@ class Rights:
             if host := self._ledger.fleet.get(right.tenure.host):
                 host.guard.owing.add(router.id)
         return _waits_for(router, rights)
+
+    def do_without(self, router: RouterRecord, right: Right, beliefs: Beliefs) -> Stay | None:
+        """Its host is missed, and not waited for: it loses the right at once if it is over, else that is asked."""
+        self.take(router, right)
+        self.note_what_ended(router)
+        return self.settle(router, beliefs)
 
     def settle(self, router: RouterRecord, beliefs: Beliefs) -> Stay | None:
         """Wait for what was taken; have stored what has ended. None: nothing is under way, or it says itself what."""

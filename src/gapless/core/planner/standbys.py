@@ -290,13 +290,17 @@ class Standbys:
         return replace(stay, is_stuck=kept.is_stuck)
 
     def _move(self, router: RouterRecord, home: Host, wish: Wish, beliefs: Beliefs) -> Answer:
-        """Have it built where it should go, then change hosts; a drain takes its turn."""
+        """Have it built where it should go, then change hosts; a drain takes its turn. A standby that is missed is not
+        waited for: what leaves may have seconds, or be dark.
+        """
         if wish.kind is MoveKind.DRAIN and router.id not in home.drains and (turn := waits_for_its_turn(home)):
             return Stay(reason=turn)
         if (right := readiness.first_able(self._ledger, router, wish.only)) is not None:
             return self._move_now(router, home, wish, right)
         first = next(iter(router.succession.rights), None)
         host = None if first is None else self._ledger.fleet.get(first.tenure.host)
+        if first is not None and host is not None and host.is_missed:
+            return self._rights.do_without(router, first, beliefs)
         suits = host is not None and not (host.is_dead or self._rights.why_unsuitable(router, host))
         if host is not None and wish.only in (None, host.name) and suits:
             if self._rights.keep(router, home, beliefs) is None:
@@ -304,7 +308,7 @@ class Standbys:
             return Stay(reason=f"{wish.reason}, as soon as {host.name} has it built")
         if wish.only is not None:
             return self._move_to(router, wish, wish.only)
-        answer = self._rights.keep(router, home, beliefs)
+        answer = self._rights.keep(router, home, beliefs, is_leaving=True)
         if isinstance(answer, Stay) and wish.kind is MoveKind.MANUAL and answer.is_stuck:
             return self._refuse(router, f"{wish.reason_unmet}: {answer.reason}")
         if isinstance(answer, Stay):

@@ -108,7 +108,7 @@ def of_host(host: Host, timing: Timing, now: float, arbiters: Collection[HostNam
         silent_s=None if host.silence.heard_at is None else now - host.silence.heard_at,
         routers=len(host.bound),
         takes_routers=not (host.unavailing or host.inability or host.is_agentless),
-        holds_lease=host.holds_lease and host.lease.is_held and host.silence.is_alive,
+        holds_lease=host.holds_lease and host.lease.is_held and host.silence.is_alive and not host.is_expired,
         without_lease_s=host.lease.lasts_s(now),
         without_agent_s=host.agent.lasts_s(now),
         lost_ways={str(way): now - since for way, since in host.ways.lost.items()},
@@ -148,7 +148,7 @@ def _standby_word(router: RouterRecord, right: Right, standby: Host | None) -> s
         return "silent"
     if right.state is RightState.CHOSEN:
         return "building"
-    if right.state is not RightState.GIVEN or standby.is_between_leases:
+    if right.state is not RightState.GIVEN or standby.is_between_leases or standby.is_expired:
         return "changing"
     words = {RouterState.ACTIVE: "ready", RouterState.FAILED: "failed"}
     return words.get(router.succession.word_of(standby.name, right.epoch), "building")

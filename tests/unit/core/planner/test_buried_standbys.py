@@ -152,6 +152,54 @@ def test_a_router_whose_own_host_is_over_as_well_does_not_wait(rig: StandbyRig) 
     assert {rig.host(each) for each in THEIRS} == {"h3"}
 
 
+def test_a_router_that_leaves_a_host_which_is_stopped_does_not_wait(rig: StandbyRig) -> None:
+    take_over_all(rig)
+    rig.guard("h3", stopping=True)
+    pass_on(rig, 2)
+    assert {(rig.host(each), rig.state(each)) for each in THEIRS} == {("h4", "active")}
+
+
+def test_a_router_that_its_host_cannot_run_does_not_wait(rig: StandbyRig) -> None:
+    take_over_all(rig)
+    rig.failed("h3", "r21")
+    pass_on(rig, 2, ("h2", "h4"))
+    assert rig.host("r21") == "h4"
+    assert {rig.standby(each) for each in THEIRS[1:]} == {("h1", "changing")}
+
+
+def test_a_router_that_leaves_a_host_without_an_agent_does_not_wait(rig: StandbyRig) -> None:
+    rig.agentless["h3"] = "it ends again and again"
+    rig.guard("h3")
+    rig.pass_time(rig.timing.agent_patience_s - 1, heard=ALL)
+    take_over_all(rig)
+    pass_on(rig, 4)
+    assert {(rig.host(each), rig.state(each)) for each in THEIRS} == {("h4", "active")}
+
+
+def test_a_router_that_leaves_and_has_nowhere_else_to_go_waits_for_it_all_the_same(rig: StandbyRig) -> None:
+    rig.set_admin_up("h4", admin_up=False)
+    take_over_all(rig)
+    rig.guard("h3", stopping=True)
+    pass_on(rig, 2)
+    assert {(rig.host(each), rig.state(each)) for each in THEIRS} == {("h3", "active")}
+    rig.fence("h1")
+    rig.hold("h1")
+    rig.settle(*ALL)
+    pass_on(rig, 2, ALL)
+    assert {(rig.host(each), rig.state(each)) for each in THEIRS} == {("h1", "active")}
+
+
+def test_a_router_that_leaves_waits_for_a_standby_that_says_itself_that_it_was_fenced(rig: StandbyRig) -> None:
+    """It is there, and back in a moment."""
+    rig.fence("h1")
+    rig.set_admin_up("h3", admin_up=False)
+    pass_on(rig, 2, ALL)
+    assert not rig.plan("h4").keys() & set(THEIRS)
+    rig.hold("h1")
+    pass_on(rig, 2, ALL)
+    assert {rig.host(each) for each in THEIRS} == {"h1"}
+
+
 def test_a_new_controller_that_is_told_of_the_takeover_waits_as_well(rig: StandbyRig) -> None:
     """h1 was not heard by it."""
     rig.restart()

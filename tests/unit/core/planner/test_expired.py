@@ -49,6 +49,10 @@ def rig() -> StandbyRig:
     return protected(*ALL)
 
 
+def holds_lease(rig: StandbyRig, host: str) -> bool:
+    return rig.planner.host_views(rig.now)[HostName(host)].holds_lease
+
+
 def bury_both(rig: StandbyRig) -> None:
     for subject in DEAD:
         rig.bury("h1", "h2", subject=subject)
@@ -100,6 +104,15 @@ def test_where_the_standby_lives_it_keeps_its_right_and_a_dead_standby_alone_is_
     rig.pass_time(20, heard=(*LIVING, "h4"))
     assert not asked(rig)
     assert rig.role("h5", "r1") == "may succeed h4@1"
+
+
+def test_a_standby_that_is_expired_is_not_said_to_be_ready_nor_to_hold_its_lease(rig: StandbyRig) -> None:
+    rig.miss(*ARBITERS, subjects=DEAD[1:])
+    rig.pass_time(SOON_S, heard=(*LIVING, "h4"))
+    assert (rig.standby("r1"), holds_lease(rig, "h5")) == (("h5", "changing"), False)
+    rig.miss(*ARBITERS)
+    rig.pass_time(SOON_S, heard=(*LIVING, "h4"))
+    assert (rig.standby("r1"), holds_lease(rig, "h5")) == (("h5", "ready"), True)
 
 
 def test_a_host_that_is_back_in_time_gets_its_router_back(rig: StandbyRig) -> None:
@@ -199,6 +212,17 @@ def test_a_right_that_was_being_taken_from_the_dead_standby_is_asked_about_too(r
     rig.bury("h1", "h2", subject=tenure("h5"))
     rig.bury("h1", "h2", subject=tenure("h4"))
     wait(rig, CALM_S + 1)
+    wait(rig, 1)
+    assert rig.host("r1") in LIVING
+
+
+def test_a_router_that_leaves_does_not_wait_for_a_standby_that_has_just_died(rig: StandbyRig) -> None:
+    rig.miss(*ARBITERS, subjects=DEAD[1:])
+    rig.pass_time(1)
+    rig.failed("h4", "r1")
+    rig.pass_time(SOON_S)
+    assert asked(rig) == {tenure("h5")}
+    rig.bury("h1", "h2", subject=tenure("h5"))
     wait(rig, 1)
     assert rig.host("r1") in LIVING
 
