@@ -6,8 +6,8 @@ at once, and say in each report whose grants have been over for a second.
 
 The rule: a host is *expired* if a quorum of the arbiters that are heard say so of the newest incarnation that is known
 of it. Its word that it holds its lease counts no more then: where a router waits for it, the arbiters are asked, and
-nothing new is placed there. One arbiter's word does nothing, since a claim has its price: an arbiter that hears nothing
-of a host that is well would bury it, and the host would go on with one arbiter less.
+no guarded router is placed there anew. One arbiter's word does nothing, since a claim has its price: an arbiter that
+hears nothing of a host that is well would bury it, and the host would go on with one arbiter less.
 
 While more than `brake_share` of the hosts that are not dead are expired at once, nobody is: the controller goes by what
 it hears itself, with its patience and its brake.
