@@ -6,7 +6,7 @@ from standby_rig import StandbyRig, binds, tenure
 
 from gapless.core.effects import AskArbiters, Bind, StoreSuccession
 from gapless.core.events import HostDisconnected
-from gapless.core.planner.restarts import CALM_S
+from gapless.core.planner.restarts import CALM_S, NEWS_S
 from gapless.model.host import HostName
 from gapless.model.lease import Tenure
 from gapless.model.plan import MoveKind
@@ -127,6 +127,47 @@ def test_a_host_that_is_back_in_time_gets_its_router_back(rig: StandbyRig) -> No
     assert binds(rig) == [("h4", MoveKind.RESTART)]
     assert rig.role("h4", "r1") == "active at 2"
     assert asked(rig) == set(DEAD), "of what it is now nothing was said"
+
+
+def test_a_standby_that_is_back_first_gets_the_router_that_it_has_built(rig: StandbyRig) -> None:
+    rig.miss(*ARBITERS, subjects=DEAD)
+    bury_both(rig)
+    wait(rig, 1)
+    assert (rig.host("r1"), rig.role("h5", "r1")) == ("h4", "built")
+    rig.miss(*ARBITERS, subjects=DEAD[:1])
+    rig.restart_host("h5")
+    rig.settle("h5")
+    rig.pass_time(2 * NEWS_S, heard=(*LIVING, "h5"))
+    assert binds(rig) == [("h5", MoveKind.RESTART)]
+    assert rig.role("h5", "r1") == "active at 2"
+
+
+def test_so_does_one_that_hung_and_says_nothing_of_the_router_when_it_holds_its_lease_again(rig: StandbyRig) -> None:
+    rig.miss(*ARBITERS, subjects=DEAD)
+    bury_both(rig)
+    wait(rig, 1)
+    rig.miss(*ARBITERS, subjects=DEAD[:1])
+    rig.fence("h5")
+    rig.pass_time(2 * NEWS_S, heard=(*LIVING, "h5"))
+    assert not binds(rig)
+    rig.hold("h5")
+    rig.pass_time(2 * NEWS_S, heard=(*LIVING, "h5"))
+    assert binds(rig) == [("h5", MoveKind.RESTART)]
+
+
+def test_a_host_that_is_fenced_by_its_own_word_is_waited_for_and_not_the_standby_that_was(rig: StandbyRig) -> None:
+    rig.miss(*ARBITERS, subjects=DEAD[1:])
+    rig.fence("h4")
+    rig.bury("h1", "h2", subject=tenure("h5"))
+    assert (rig.host("r1"), rig.role("h5", "r1")) == ("h4", "built")
+    rig.miss(*ARBITERS)
+    rig.restart_host("h5")
+    rig.settle("h5")
+    rig.pass_time(2 * NEWS_S, heard=(*LIVING, "h4", "h5"))
+    assert not binds(rig)
+    rig.hold("h4")
+    rig.settle("h4")
+    assert binds(rig) == [("h4", MoveKind.RESTART)]
 
 
 def test_a_host_that_says_itself_that_it_was_fenced_is_not_expired_any_more(rig: StandbyRig) -> None:
