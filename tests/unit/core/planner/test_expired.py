@@ -5,11 +5,12 @@ from planner_rig import facts
 from standby_rig import StandbyRig, binds, tenure
 
 from gapless.core.effects import AskArbiters, Bind, StoreSuccession
-from gapless.core.events import HostDisconnected
+from gapless.core.events import BrakeReleased, HostDisconnected
 from gapless.core.planner.restarts import CALM_S, NEWS_S
 from gapless.model.host import HostName
 from gapless.model.lease import Tenure
 from gapless.model.plan import MoveKind
+from gapless.model.router import FailoverMode
 
 ALL = ("h1", "h2", "h3", "h4", "h5")
 ARBITERS = ("h1", "h2", "h3")
@@ -198,6 +199,23 @@ def test_while_most_hosts_are_said_to_be_expired_the_controller_goes_by_what_it_
     rig.miss(*ARBITERS, subjects=DEAD)
     rig.pass_time(SOON_S)
     assert asked(rig) == set(DEAD)
+
+
+def test_while_the_brake_is_engaged_nobody_is_asked_and_that_is_said(rig: StandbyRig) -> None:
+    for host in ("h6", "h7", "h8", "h9", "h10", "h11"):
+        rig.join(facts(host))
+        rig.set_mode(f"classic-of-{host}", FailoverMode.RESCHEDULE)
+    rig.pass_time(rig.timing.dead_after_s + 2, heard=ALL)
+    assert rig.planner.brake_view().engaged
+    rig.miss(*ARBITERS, subjects=DEAD)
+    rig.pass_time(SOON_S, heard=ALL)
+    assert not asked(rig) & set(DEAD)
+    absent = "h4 holds no lease, and nobody can succeed it"
+    assert rig.reason("r1") == f"{absent}; the brake is engaged, so nobody is asked whether it is over"
+    rig.handle(BrakeReleased(id="release"))
+    rig.pass_time(SOON_S, heard=ALL)
+    assert asked(rig) >= set(DEAD)
+    assert rig.reason("r1") == f"{absent}; asks the arbiters whether it is over"
 
 
 def test_a_controller_that_begins_meanwhile_goes_on_where_it_was(rig: StandbyRig) -> None:
