@@ -83,6 +83,10 @@ class Burials:
         arbiter, at = self._denied.get(host, (None, since))
         return arbiter if at >= since else None
 
+    def is_wanted(self, tenure: Tenure) -> bool:
+        """Whether the arbiters are asked about it."""
+        return tenure in self._claims
+
     def forget(self, tenure: Tenure) -> None:
         """Nobody wants to know of this tenure any more: it was heard."""
         self._claims.pop(tenure, None)

@@ -204,7 +204,7 @@ class Planner:
     # 2. The brake
 
     def _judge_brake(self) -> None:
-        """Engage or end the brake; either way, everything that belongs to a dead host is looked at again."""
+        """Engage or end the brake; either way, all that belongs to a host that may be over is looked at again."""
         brake, cause = self._brake, self._ledger.cause
         if not self._ledger.census_due:
             return
@@ -216,7 +216,7 @@ class Planner:
         else:
             self._ledger.emit(ReleaseBrake(reason=brake.reason, cause=cause))
         for host in self._ledger.fleet:
-            if host.is_dead:
+            if host.may_be_over:
                 self._ledger.looks.at(*host.concerned)
 
     def _census(self) -> Census:

@@ -4,7 +4,8 @@ The rule: as in `planner.standbys`, which asks, one look does at most one thing.
 host:
 
     1. The first standby that has it built, once those before that one have lost their rights.
-    2. The same host in its new incarnation, or the one that it came from.
+    2. The same host in its new incarnation, or one that has it built without a right: it came from there, or that was
+       its standby and is back first.
     3. If it has a standby yet, that one is waited for until it has it built.
     4. When its host is dead, any other (RESCHEDULE); none while the brake is engaged.
     5. Where no host suits, the same host, if that is back. Else that one is waited for: until it is dead, or, if it is
@@ -60,7 +61,7 @@ class Restarts:
                 return self._rights.take(router, *succession.rights)
             choice = f"{home.name} is back, and has it built or builds it"
             return self._rebinding.bind(router, wish, home, home.tenures.leased, choice)
-        if (former := self._former(router)) is not None:
+        if (former := self._former(router, home)) is not None:
             if succession.rights:
                 return self._rights.take(router, *succession.rights)
             return self._rebinding.bind(
@@ -98,14 +99,16 @@ class Restarts:
         others = (host for host in self._ledger.fleet if host is not home)
         return all(objection(host, router.needs, is_urgent=True) for host in others)
 
-    def _former(self, router: RouterRecord) -> Host | None:
-        """The host that had it before and has it built still, if that could have it active at once, and the new one was
-        never heard to have it. It runs nowhere, so that host may be out of service: it leaves as it would have.
+    def _former(self, router: RouterRecord, home: Host | None) -> Host | None:
+        """A host that had it, or stood by for it, and has it built still, if that could have it active at once. Not
+        while its own host had it and is back in a moment, by that one's word. It runs nowhere, so the former may be
+        out of service: it leaves as it would have.
         """
         host = self._ledger.fleet.get(router.succession.former)
-        if host is None or not router.open_move or misfit(host, router.needs) or not readiness.is_ready(router, host):
+        is_coming = home is not None and home.is_between_leases and not home.is_missed
+        if host is None or (is_coming and not router.open_move) or misfit(host, router.needs):
             return None
-        return host
+        return host if readiness.is_ready(router, host) else None
 
     def _wait_for_return(self, router: RouterRecord, home: Host, wish: Wish) -> Answer:
         """A host that is alive has the router built, so it gets a while to hold its lease again. So does one that the
@@ -118,6 +121,8 @@ class Restarts:
             return wish
         if now < until:
             self._ledger.looks.later(router.id, until)
+        if router.succession.former is not None:  # What becomes of that host looks at no router that is not its own.
+            self._ledger.looks.later(router.id, now + NEWS_S)
         return Stay(reason=f"{bound_to(router)} is over; waits for {home.name} to hold its lease again, or to be dead")
 
     def _over_since(self, router: RouterRecord) -> float:

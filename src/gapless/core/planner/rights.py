@@ -66,8 +66,8 @@ class Rights:
         """What is to be done about this one; None: nothing, it suits."""
         host = self._ledger.fleet.get(right.tenure.host)
         if host is None or host.is_dead:
-            self.ask_whether_over(right.tenure, router, beliefs)
-            return Stay(reason=f"its standby {right.tenure.host} is not heard; asks the arbiters whether it is over")
+            is_asked = self.ask_whether_over(right.tenure, router, beliefs)
+            return Stay(reason=f"its standby {right.tenure.host} is not heard; {asks('whether it is over', is_asked)}")
         if host.silence.standing is Standing.EXPECTED:
             return None  # This controller has just begun, and what that host can do is not known yet.
         why = self.why_unsuitable(router, host)
@@ -295,10 +295,11 @@ class Rights:
         """
         return host.tenures.is_of(incarnation) and host.guard.has_closed(router.id, version)
 
-    def ask_whether_over(self, tenure: Tenure, router: RouterRecord, beliefs: Beliefs) -> None:
-        """Have the arbiters asked, unless the controller doubts its own eyes."""
+    def ask_whether_over(self, tenure: Tenure, router: RouterRecord, beliefs: Beliefs) -> bool:
+        """Have the arbiters asked, unless the controller doubts its own eyes; whether they are, be it from before."""
         if not beliefs.braked:
             self._ledger.burials.want(tenure, router.id)
+        return self._ledger.burials.is_wanted(tenure)
 
     def ask_if_not_heard(self, tenure: Tenure, router: RouterRecord, beliefs: Beliefs) -> None:
         """Somebody waits for this host's word, or for its end: if it may have none to say, the arbiters are asked."""
@@ -310,6 +311,11 @@ class Rights:
         """What it says of the router that it stands by for."""
         right = router.succession.right_of(host.name)
         return RouterState.REMOVED if right is None else router.succession.word_of(host.name, right.epoch)
+
+
+def asks(what: str, is_asked: bool) -> str:
+    """What is done to find that out, as a clause."""
+    return f"asks the arbiters {what}" if is_asked else f"the brake is engaged, so nobody is asked {what}"
 
 
 def _waits_for(router: RouterRecord, rights: tuple[Right, ...] | list[Right]) -> Stay:

@@ -36,7 +36,7 @@ from gapless.core.planner.leaseless import CALM_S
 from gapless.core.planner.placement import objection
 from gapless.core.planner.rebinding import Answer, Rebinding, bound_to
 from gapless.core.planner.restarts import Restarts
-from gapless.core.planner.rights import Rights
+from gapless.core.planner.rights import Rights, asks
 from gapless.core.planner.wishes import (
     Beliefs,
     Stay,
@@ -159,8 +159,9 @@ class Standbys:
         if self._is_over(by):
             successors.forget_takeover(self._ledger, router)
             return self.settle(router, beliefs)
-        self._rights.ask_whether_over(by, router, beliefs)
-        return Stay(reason=f"{by.host} took over, and was deleted by an operator; asks the arbiters whether it is over")
+        is_asked = self._rights.ask_whether_over(by, router, beliefs)
+        clause = asks("whether it is over", is_asked)
+        return Stay(reason=f"{by.host} took over, and was deleted by an operator; {clause}")
 
     def _what_is_over(self, router: RouterRecord, took: TookOver) -> str:
         before = [each.tenure for each in router.succession.rights if each.epoch < took.epoch]
@@ -250,21 +251,21 @@ class Standbys:
         is_known_without = home is not None and (home.is_leaseless or home.is_expired)
         absent = f"{router.host} {'holds no lease' if is_known_without else 'is not heard'}"
         if successor is not None:
-            self._rights.ask_whether_over(bound_to(router), router, beliefs)
+            is_asked = self._rights.ask_whether_over(bound_to(router), router, beliefs)
             for right, host in hosts:
                 # Not safety: those behind it claim it themselves, while that is new.
                 if host is None or host.may_be_over:
                     self._rights.ask_whether_over(right.tenure, router, beliefs)
             return Stay(
                 reason=f"{absent}, and {successor.name}, which would succeed it, did not take over: "
-                "it may still hold its lease; asks the arbiters whether it does"
+                f"it may still hold its lease; {asks('whether it does', is_asked)}"
             )
         if home is not None and is_doubted(home, beliefs):
             return Stay(reason=f"{home.name} looks dead, but the brake is engaged: nothing moves for silence")
-        self._rights.ask_whether_over(bound_to(router), router, beliefs)
+        is_asked = self._rights.ask_whether_over(bound_to(router), router, beliefs)
         for right in rights:
             self._rights.ask_whether_over(right.tenure, router, beliefs)
-        return Stay(reason=f"{absent}, and nobody can succeed it; asks the arbiters whether it is over")
+        return Stay(reason=f"{absent}, and nobody can succeed it; {asks('whether it is over', is_asked)}")
 
     def _ask_if_mute(self, router: RouterRecord, home: Host, beliefs: Beliefs) -> None:
         """A host that was handed the router by one that lives, and does not answer: should it be over, nobody may be

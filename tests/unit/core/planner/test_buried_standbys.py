@@ -194,6 +194,7 @@ def test_a_router_that_leaves_waits_for_a_standby_that_says_itself_that_it_was_f
     rig.fence("h1")
     rig.set_admin_up("h3", admin_up=False)
     pass_on(rig, 2, ALL)
+    assert not any(stored(rig, each) for each in THEIRS)
     assert not rig.plan("h4").keys() & set(THEIRS)
     rig.hold("h1")
     pass_on(rig, 2, ALL)

@@ -5,11 +5,12 @@ from planner_rig import facts
 from standby_rig import StandbyRig, binds, tenure
 
 from gapless.core.effects import AskArbiters, Bind, StoreSuccession
-from gapless.core.events import HostDisconnected
-from gapless.core.planner.restarts import CALM_S
+from gapless.core.events import BrakeReleased, HostDisconnected
+from gapless.core.planner.restarts import CALM_S, NEWS_S
 from gapless.model.host import HostName
 from gapless.model.lease import Tenure
 from gapless.model.plan import MoveKind
+from gapless.model.router import FailoverMode
 
 ALL = ("h1", "h2", "h3", "h4", "h5")
 ARBITERS = ("h1", "h2", "h3")
@@ -129,6 +130,47 @@ def test_a_host_that_is_back_in_time_gets_its_router_back(rig: StandbyRig) -> No
     assert asked(rig) == set(DEAD), "of what it is now nothing was said"
 
 
+def test_a_standby_that_is_back_first_gets_the_router_that_it_has_built(rig: StandbyRig) -> None:
+    rig.miss(*ARBITERS, subjects=DEAD)
+    bury_both(rig)
+    wait(rig, 1)
+    assert (rig.host("r1"), rig.role("h5", "r1")) == ("h4", "built")
+    rig.miss(*ARBITERS, subjects=DEAD[:1])
+    rig.restart_host("h5")
+    rig.settle("h5")
+    rig.pass_time(2 * NEWS_S, heard=(*LIVING, "h5"))
+    assert binds(rig) == [("h5", MoveKind.RESTART)]
+    assert rig.role("h5", "r1") == "active at 2"
+
+
+def test_so_does_one_that_hung_and_says_nothing_of_the_router_when_it_holds_its_lease_again(rig: StandbyRig) -> None:
+    rig.miss(*ARBITERS, subjects=DEAD)
+    bury_both(rig)
+    wait(rig, 1)
+    rig.miss(*ARBITERS, subjects=DEAD[:1])
+    rig.fence("h5")
+    rig.pass_time(2 * NEWS_S, heard=(*LIVING, "h5"))
+    assert not binds(rig)
+    rig.hold("h5")
+    rig.pass_time(2 * NEWS_S, heard=(*LIVING, "h5"))
+    assert binds(rig) == [("h5", MoveKind.RESTART)]
+
+
+def test_a_host_that_is_fenced_by_its_own_word_is_waited_for_and_not_the_standby_that_was(rig: StandbyRig) -> None:
+    rig.miss(*ARBITERS, subjects=DEAD[1:])
+    rig.fence("h4")
+    rig.bury("h1", "h2", subject=tenure("h5"))
+    assert (rig.host("r1"), rig.role("h5", "r1")) == ("h4", "built")
+    rig.miss(*ARBITERS)
+    rig.restart_host("h5")
+    rig.settle("h5")
+    rig.pass_time(2 * NEWS_S, heard=(*LIVING, "h4", "h5"))
+    assert not binds(rig)
+    rig.hold("h4")
+    rig.settle("h4")
+    assert binds(rig) == [("h4", MoveKind.RESTART)]
+
+
 def test_a_host_that_says_itself_that_it_was_fenced_is_not_expired_any_more(rig: StandbyRig) -> None:
     rig.miss(*ARBITERS, subjects=DEAD)
     rig.fence("h4", "h5")
@@ -157,6 +199,23 @@ def test_while_most_hosts_are_said_to_be_expired_the_controller_goes_by_what_it_
     rig.miss(*ARBITERS, subjects=DEAD)
     rig.pass_time(SOON_S)
     assert asked(rig) == set(DEAD)
+
+
+def test_while_the_brake_is_engaged_nobody_is_asked_and_that_is_said(rig: StandbyRig) -> None:
+    for host in ("h6", "h7", "h8", "h9", "h10", "h11"):
+        rig.join(facts(host))
+        rig.set_mode(f"classic-of-{host}", FailoverMode.RESCHEDULE)
+    rig.pass_time(rig.timing.dead_after_s + 2, heard=ALL)
+    assert rig.planner.brake_view().engaged
+    rig.miss(*ARBITERS, subjects=DEAD)
+    rig.pass_time(SOON_S, heard=ALL)
+    assert not asked(rig) & set(DEAD)
+    absent = "h4 holds no lease, and nobody can succeed it"
+    assert rig.reason("r1") == f"{absent}; the brake is engaged, so nobody is asked whether it is over"
+    rig.handle(BrakeReleased(id="release"))
+    rig.pass_time(SOON_S, heard=ALL)
+    assert asked(rig) >= set(DEAD)
+    assert rig.reason("r1") == f"{absent}; asks the arbiters whether it is over"
 
 
 def test_a_controller_that_begins_meanwhile_goes_on_where_it_was(rig: StandbyRig) -> None:
