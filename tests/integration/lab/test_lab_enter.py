@@ -168,10 +168,20 @@ def _when_there(file: Path) -> str:
     return file.read_text()
 
 
+def test_a_signal_that_came_before_pid_1_could_hear_it_ends_the_command() -> None:
+    def is_told_already() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    argv = [sys.executable, "-m", "gapless.lab.machines.first", "sleep", "1000"]
+    done = subprocess.run(argv, preexec_fn=is_told_already, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 128 + signal.SIGTERM
+
+
 def test_of_two_labs_that_begin_at_once_under_one_name_one_refuses(tmp_path: Path) -> None:
     """And leaves the other one's file alone, which is gone with that one."""
     file = tmp_path / "private" / "lab.json"
-    argv = enter.command(["sh", "-c", "echo runs; exec sleep 1000"], register=file)
+    argv = enter.command(["sleep", "1000"], register=file)
     both = [subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     try:
         supervisor = json.loads(_when_there(file))["supervisor"]
@@ -183,8 +193,6 @@ def test_of_two_labs_that_begin_at_once_under_one_name_one_refuses(tmp_path: Pat
             "gapless lab: a lab 'lab' is running; end it with `gapless lab down`, or choose another --name\n",
         )
         assert json.loads(file.read_text())["supervisor"] == lab.pid
-        assert lab.stdout is not None
-        assert lab.stdout.readline() == "runs\n"
         lab.send_signal(signal.SIGTERM)
         assert lab.wait(PATIENCE_S) == 128 + signal.SIGTERM
         assert not file.exists()

@@ -31,7 +31,7 @@ from types import FrameType
 
 from gapless.errors import GaplessError, InvariantError, Refused, Unavailable
 from gapless.lab import registry
-from gapless.lab.machines import linux
+from gapless.lab.machines import first, linux
 from gapless.lab.registry import Registered
 from gapless.observe import reader
 
@@ -160,6 +160,7 @@ def _become(argv: Sequence[str], told: int) -> None:
     """In the child: furnish, then exec. Whatever fails is told through the pipe `told`, in one line."""
     try:
         linux.die_with_parent()
+        signal.pthread_sigmask(signal.SIG_BLOCK, first.ENDING)
         _furnish()
         # Exec, not a call: what goes on from before the namespaces is not the lab's own, and proc(5) hides it from an
         # ordinary user who looks for /proc/PID/root.

@@ -13,15 +13,17 @@ ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run the command; its exit status, 128 + n for a signal n. SIGTERM and SIGHUP reach it as SIGTERM.
+    """Run the command; its exit status, 128 + n for a signal n. SIGTERM and SIGHUP reach it as SIGTERM, whenever they
+    came: they are blocked when this begins, since those that pid 1 has no handler for are lost otherwise (signal(7)).
 
     A terminal sends its SIGINT to the command itself.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     defaults = (signal.SIGINT, *ENDING)
-    command = os.posix_spawnp(argv[0], list(argv), os.environ, setsigdef=defaults)
+    command = os.posix_spawnp(argv[0], list(argv), os.environ, setsigdef=defaults, setsigmask=())
     for number in ENDING:
         signal.signal(number, lambda *_: os.kill(command, signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     _let_terminal_go()
     while True:
         ended, status = os.wait()
