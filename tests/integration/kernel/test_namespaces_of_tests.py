@@ -37,13 +37,7 @@ def test_a_child_that_hangs_is_ended() -> None:
     assert namespaces.run_isolated(work, timeout_s=0.5) == b""
 
 
-FORBIDDEN = """
-import pytest
-import inside_lab, namespaces
-
-namespaces.why_forbidden = lambda: "no namespaces here"
-inside_lab.why_forbidden = lambda: "no namespaces here"
-
+OF_EACH_KIND = """
 @pytest.mark.isolated
 def test_isolated(): raise AssertionError("it ran outside")
 
@@ -53,6 +47,16 @@ def test_netns(): raise AssertionError("it ran outside")
 @pytest.mark.lab
 def test_lab(): raise AssertionError("it ran outside")
 """
+
+
+FORBIDDEN = f"""
+import pytest
+import inside_lab, namespaces
+
+namespaces.why_forbidden = lambda: "no namespaces here"
+inside_lab.why_forbidden = lambda: "no namespaces here"
+
+{OF_EACH_KIND}"""
 
 
 SKIPPING = """
@@ -70,7 +74,7 @@ def test_known(): raise AssertionError("this is known")
 """
 
 
-BUSY = """
+BUSY = f"""
 import pytest
 import namespaces
 from gapless.lab.machines import enter
@@ -78,15 +82,7 @@ from gapless.lab.machines import enter
 calm = namespaces.HAD_WITHIN_S, enter.ENTERED_WITHIN_S, enter.command
 namespaces.HAD_WITHIN_S, enter.ENTERED_WITHIN_S, enter.command = 0.0, 0.01, lambda _: ["sleep", "60"]
 
-@pytest.mark.isolated
-def test_isolated(): raise AssertionError("it ran outside")
-
-@pytest.mark.netns
-def test_netns(): raise AssertionError("it ran outside")
-
-@pytest.mark.lab
-def test_lab(): raise AssertionError("it ran outside")
-
+{OF_EACH_KIND}
 def test_it_is_calm_now():
     namespaces.HAD_WITHIN_S, enter.ENTERED_WITHIN_S, enter.command = calm
 

@@ -511,7 +511,7 @@ class Beat:
     def _judge_opening(self, event: Activated) -> None:
         if not event.reason:
             self._refusals.opened()
-        elif event.is_refused and self._refusals.are_shut(self._now) and not self._openings.is_anything_open:
+        elif event.is_refused and self._refusals.refused(self._now) and not self._openings.is_anything_open:
             self._give_up(f"the kernel does not take the routers that are to be opened ({event.reason})")
 
     def check(self) -> None:

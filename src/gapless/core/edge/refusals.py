@@ -55,8 +55,8 @@ class Refusals:
         """An opening was carried out."""
         self._refused_since = None
 
-    def are_shut(self, now: float) -> bool:
-        """An opening was refused; each is tried again within a lease. Whether it was so for as long as one lasts."""
+    def refused(self, now: float) -> bool:
+        """An opening was refused; each is tried again within a lease. Whether they were for as long as one lasts."""
         if self._refused_since is None or now - self._refused_at >= self._lease_s:
             self._refused_since = now
         self._refused_at = now

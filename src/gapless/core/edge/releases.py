@@ -24,8 +24,8 @@ from gapless.model.plan import Epoch, Successor
 from gapless.model.router import RouterId
 
 AGAIN_AT_ONCE = 64
-"""Releases that are said again in one interval: each is sealed and sent in 30 to 40 µs, so these take a quarter of the
-fast timing's 10 ms at most, however many leave together."""
+"""Releases that are said again in one interval. To seal and send so many took 0.4 ms of processor time over loopback,
+of the fast timing's 10 ms; of a thousand it would be 6."""
 
 
 class Releases:
