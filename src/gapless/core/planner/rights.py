@@ -182,18 +182,15 @@ class Rights:
         return None
 
     def take(self, router: RouterRecord, *rights: Right) -> Stay:
-        """Plans give these rights no more; their hosts have to acknowledge that, or to be over."""
+        """Plans give these rights no more; their hosts have to acknowledge that, or to be over. The next event or tick
+        looks whether one is, or may have no word to say: a host that is missed is not waited for.
+        """
+        self._ledger.looks.at(router.id)
         for right in rights:
             successors.take(self._ledger, router, right)
             if host := self._ledger.fleet.get(right.tenure.host):
                 host.guard.owing.add(router.id)
         return _waits_for(router, rights)
-
-    def do_without(self, router: RouterRecord, right: Right, beliefs: Beliefs) -> Stay | None:
-        """Its host is missed, and not waited for: it loses the right at once if it is over, else that is asked."""
-        self.take(router, right)
-        self.note_what_ended(router)
-        return self.settle(router, beliefs)
 
     def settle(self, router: RouterRecord, beliefs: Beliefs) -> Stay | None:
         """Wait for what was taken; have stored what has ended. None: nothing is under way, or it says itself what."""
