@@ -293,8 +293,12 @@ class Rights:
         return host.tenures.is_of(incarnation) and host.guard.has_closed(router.id, version)
 
     def ask_whether_over(self, tenure: Tenure, router: RouterRecord, beliefs: Beliefs) -> bool:
-        """Have the arbiters asked, unless the controller doubts its own eyes; whether they are, be it from before."""
-        if not beliefs.braked:
+        """Have the arbiters asked, as soon as the controller does not doubt its own eyes; whether they are, be it from
+        before.
+        """
+        if beliefs.braked:
+            self._ledger.looks.wait_for_the_brake(router.id)
+        else:
             self._ledger.burials.want(tenure, router.id)
         return self._ledger.burials.is_wanted(tenure)
 
