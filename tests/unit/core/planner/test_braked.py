@@ -1,11 +1,13 @@
 """What a router waits for while the brake is engaged is looked at when that ends, whoever is known by then."""
 
 from planner_rig import facts
-from standby_rig import StandbyRig, tenure, three
+from standby_rig import StandbyRig, binds, tenure, three
 
 from gapless.core.effects import AskArbiters
 from gapless.core.events import BrakeReleased
+from gapless.core.planner.restarts import NEWS_S
 from gapless.model.lease import Tenure
+from gapless.model.plan import MoveKind
 from gapless.model.router import FailoverMode
 
 LIVING = ("h1", "h2", "h3")
@@ -79,3 +81,33 @@ def test_so_is_one_that_is_silent_and_not_dead_yet() -> None:
     assert tenure("h2") not in asked(rig)
     release(rig)
     assert tenure("h2") in asked(rig)
+
+
+def both_over() -> StandbyRig:
+    """r1 was active on h4, and h5 stood by; both hung, and were buried. Nobody else is in their zone."""
+    rig = StandbyRig(*LIVING)
+    for host in ("h4", "h5"):
+        rig.join(facts(host, lease_address=f"{host}:9698", availability_zone="apart"))
+    rig.protect("r1", availability_zone_hints=frozenset({"apart"}))
+    rig.settle("h4", "h5")
+    assert (rig.host("r1"), rig.standby("r1")) == ("h4", ("h5", "ready"))
+    dead = (tenure("h4"), tenure("h5"))
+    rig.miss(*LIVING, subjects=dead)
+    for subject in dead:
+        rig.bury("h1", "h2", subject=subject)
+    assert (rig.host("r1"), rig.role("h5", "r1")) == ("h4", "built")
+    return rig
+
+
+def test_a_router_whose_host_looks_dead_goes_to_who_stood_by_for_it_and_holds_a_lease_again() -> None:
+    """That is not for silence: both tenures are over."""
+    rig = both_over()
+    brake(rig, *LIVING)
+    assert rig.reason("r1") == "h4 looks dead, but the brake is engaged: nothing moves for silence"
+    rig.miss(*LIVING, subjects=[tenure("h4")])
+    rig.fence("h5")
+    rig.pass_time(SOON_S)
+    rig.hold("h5")
+    rig.pass_time(2 * NEWS_S)
+    assert rig.planner.brake_view().engaged
+    assert binds(rig) == [("h5", MoveKind.RESTART)]
