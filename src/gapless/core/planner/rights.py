@@ -85,7 +85,8 @@ class Rights:
         """Whether somebody else may succeed who suits: then one who does not is worse than none."""
         others = [each for each in router.succession.rights if each is not right]
         hosts = [self._ledger.fleet.get(each.tenure.host) for each in others]
-        there = [host for host in hosts if host is not None and not (host.is_dead or host.is_between_leases)]
+        known = [host for host in hosts if host is not None]
+        there = [host for host in known if not (host.is_dead or host.is_missed or host.is_between_leases)]
         return any(not self.why_unsuitable(router, host) for host in there)
 
     def _add(self, router: RouterRecord, home: Host, *, is_leaving: bool) -> Stay | None:
