@@ -5,16 +5,27 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gapless.lab.machines import enter
+from leftovers import Ground, nothing_left
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 300
+
+
+@pytest.fixture(autouse=True)
+def ground(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
+    """However a test here ends a demo, nothing of it is left."""
+    with nothing_left(tmp_path_factory.mktemp("on") / "ground") as ground:
+        for name, place in ground.environment.items():
+            monkeypatch.setenv(name, place)
+        yield ground
 
 
 def run(*argv: str) -> "subprocess.CompletedProcess[str]":
@@ -53,7 +64,8 @@ def test_the_demo_tells_the_story_and_writes_its_report(tmp_path: Path) -> None:
     assert "Their standbys took" in page.read_text()
 
 
-def test_a_demo_that_is_interrupted_leaves_no_empty_report(tmp_path: Path) -> None:
+def test_a_demo_that_is_interrupted_leaves_nothing(tmp_path: Path, ground: Ground) -> None:
+    """An empty report neither."""
     with subprocess.Popen(
         [sys.executable, "-m", "gapless", "demo", "--report", str(tmp_path / "story.html")],
         stdout=subprocess.PIPE,
@@ -66,6 +78,7 @@ def test_a_demo_that_is_interrupted_leaves_no_empty_report(tmp_path: Path) -> No
         while "switches" not in (line := process.stdout.readline()):
             assert line, "the demo ended by itself"
         assert (tmp_path / "story.html").exists()
+        assert len(ground.processes()) > 3, "the front, the lab's supervisor, its first process, and who builds"
         os.killpg(process.pid, signal.SIGINT)
         _, complaint = process.communicate(timeout=PATIENCE_S)
     assert complaint.startswith("gapless demo: interrupted by Ctrl-C (")
