@@ -11,7 +11,8 @@ from ipaddress import IPv4Address
 
 from gapless.agent.kernel import links, netns, routing, ruleset
 from gapless.agent.kernel.nft import Nft
-from gapless.agent.kernel.steering import FAMILY, TABLE, Steering
+from gapless.agent.kernel.steering import Steering
+from gapless.agent.kernel.steeringtable import FAMILY, TABLE
 from gapless.core.dataplane.desired import bridge_name, desired_router, vxlan_name
 from gapless.kernel.netlink import Netlink, Request
 from gapless.model.observed import KernelRouter, Vxlan

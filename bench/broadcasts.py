@@ -36,7 +36,8 @@ from typing import Any
 
 import measuring
 from gapless.agent.kernel import links
-from gapless.agent.kernel.steering import FAMILY, TABLE, Steering
+from gapless.agent.kernel.steering import Steering
+from gapless.agent.kernel.steeringtable import FAMILY, TABLE
 from gapless.core.dataplane.leaves import leaf_of, place
 from gapless.core.dataplane.steering import entries_of, steering_mac
 from gapless.kernel.netlink import Netlink

@@ -37,7 +37,7 @@ _isolated: list[int] = []
 
 
 def leave_out(reason: str) -> NoReturn:
-    """Skip the test that runs, as this machine forbids it namespaces; fail it where CI=true."""
+    """Skip the test that runs, as this machine forbids it what it needs; fail it where CI=true."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason}; CI=true, so this is no reason to skip a test", pytrace=False)
     pytest.skip(reason)

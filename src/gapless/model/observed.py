@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Final
 
 from gapless.model.leaf import Leaf
 from gapless.model.network import NetworkId
@@ -35,6 +36,8 @@ UNANNOUNCED_GROUP = int.from_bytes(b"gapn", "big")
 """The device group of a router's interfaces, inside its namespace, from their birth until they were announced."""
 GUARD_TABLE = "gapless"
 """The guard: a table of family bridge in the host's own namespace."""
+GUARD_MARKS: Final[Mapping[str, int]] = {"active": 41, "lease": 43}
+"""Sets by which it is known (`kernel.ownership`), with the types of their keys: an interface's name, a time."""
 GUARDED_GROUPS_MASK = 0xFFFFFFFE
 """The bits that the guard looks at. A tap that moves to the doomed ones stays guarded until it is gone."""
 

@@ -25,6 +25,7 @@ from kernel_fixtures import (
     router,
 )
 
+from gapless.agent.kernel import steeringtable
 from gapless.agent.kernel.steering import FRESH_S, Steering
 from gapless.agent.reconcile import Reconciler
 from gapless.core.dataplane.steering import steering_mac
@@ -283,9 +284,18 @@ def test_a_router_that_gives_up_what_another_took_gives_it_back(host: Reconciler
     assert macs[FLOATING] == steering_mac(OTHER_PORT.mac)
 
 
+UNDER_OUR_COMMENTS = "; ".join(
+    (
+        "flush chain bridge gapless_arp leaving",
+        *(f'add rule bridge gapless_arp leaving accept comment "{comment}"' for _, comment in steeringtable._RESTORED),
+    )
+)
+
+
 @pytest.mark.parametrize(
     "harm",
     [
+        UNDER_OUR_COMMENTS,
         "delete table bridge gapless_arp",
         "flush chain bridge gapless_arp questions",
         "delete element bridge gapless_arp addresses { 203.0.113.10 }",

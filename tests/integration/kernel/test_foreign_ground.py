@@ -20,7 +20,7 @@ from test_kernel_mending import agent, until
 from gapless.agent.driver import Rhythm
 from gapless.agent.kernel import netns
 from gapless.agent.kernel.links import OUR_MARK
-from gapless.agent.kernel.steering import TABLE
+from gapless.agent.kernel.steeringtable import TABLE
 from gapless.model.plan import RouterState
 from gapless.model.router import RouterId
 

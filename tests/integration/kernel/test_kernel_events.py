@@ -14,7 +14,7 @@ from kernel_fixtures import NAMESPACE, PATIENCE_S, QG, QR_A, ROUTER_ID, TAP_A, W
 from gapless.agent.hint import Hint
 from gapless.agent.kernel import links, netns
 from gapless.agent.kernel.events import RouterEvents
-from gapless.agent.kernel.steering import TABLE
+from gapless.agent.kernel.steeringtable import TABLE
 from gapless.agent.kernel.watch import DriftWatcher
 from gapless.agent.reconcile import Reconciler
 from gapless.kernel import comm

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import little_memory
 import namespaces
 
 ROOT = Path(__file__).parents[3]
@@ -76,6 +77,7 @@ def test_known(): raise AssertionError("this is known")
 
 BUSY = f"""
 import pytest
+import little_memory
 import namespaces
 from gapless.lab.machines import enter
 
@@ -159,3 +161,20 @@ def pytest_in(directory: Path, tests: str, ci: str) -> "subprocess.CompletedProc
     options = ["--rootdir", directory, directory]
     env = {**os.environ, "CI": ci, "PYTHONPATH": f"{ROOT}/tests:{ROOT}/src"}
     return subprocess.run([*argv, *options], env=env, capture_output=True, text=True, timeout=200, check=False)
+
+
+@pytest.mark.parametrize("ci", ["", "true"], ids=["person", "CI"])
+@pytest.mark.parametrize("user", [0, 1000], ids=["root", "user"])
+def test_where_memory_cannot_be_made_little_the_test_is_skipped_but_for_real_root_in_ci(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ci: str, user: int
+) -> None:
+    monkeypatch.setattr(little_memory, "_ROOT", tmp_path / "read-only")
+    monkeypatch.setattr(little_memory, "_V1", tmp_path / "none")
+    monkeypatch.setattr(little_memory, "_outer_user", lambda: user)
+    monkeypatch.setenv("CI", ci)
+    is_failure = ci == "true" and user == 0
+    with pytest.raises(pytest.fail.Exception if is_failure else pytest.skip.Exception, match="no group of processes"):
+        little_memory.group("test", kilobytes=1).__enter__()
+    (tmp_path / "read-only").mkdir()
+    with pytest.raises(pytest.fail.Exception if is_failure else pytest.skip.Exception, match="no controller"):
+        little_memory.group("test", kilobytes=1).__enter__()

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from gapless.agent.kernel import tables
 from gapless.errors import Unavailable
 from gapless.kernel.netlink import NETFILTER, Netlink
-from gapless.model.observed import GUARD_TABLE
+from gapless.kernel.ownership import Owner, owner
+from gapless.model.observed import GUARD_MARKS, GUARD_TABLE
 from gapless.model.operation import CreatePair, Operation, Plug, RaiseHostLink, RaiseLink
 
 _SETS_UP = CreatePair | Plug | RaiseHostLink | RaiseLink
@@ -27,6 +28,10 @@ def require_for(plan: Iterable[Operation]) -> None:
 
 
 def stands() -> bool:
-    """Whether there is a guard in the calling thread's namespace, the host's. Raises Unavailable."""
+    """Whether there is a guard in the calling thread's namespace, the host's. Raises Unavailable.
+
+    A stranger's table of that name is none, and the host's beat says what to do about it.
+    """
     with Netlink(NETFILTER) as host:
-        return tables.is_awake(host, tables.BRIDGE, GUARD_TABLE)
+        is_ours = owner(host, GUARD_TABLE, GUARD_MARKS) is Owner.GAPLESS
+        return is_ours and tables.is_awake(host, tables.BRIDGE, GUARD_TABLE)

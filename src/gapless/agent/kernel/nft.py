@@ -7,25 +7,23 @@ The rule: the library ends the process where it gets no socket for a context (`n
 exit(3)). So it is asked for a context only when there was room for several descriptors a moment before, as other
 threads may take some of them meanwhile.
 
-Source: nftables/libnftables.h (the ABI of libnftables.so.1), libnftables-json(5).
+Source: nftables/libnftables.h (the ABI of libnftables.so.1).
 """
 
 import contextlib
 import ctypes
 import ctypes.util
-import json
 import os
 import socket
 import threading
 from functools import cache
-from typing import Any, Self
+from typing import Self
 
 from gapless.config import NFTABLES_LIBRARY, NFTABLES_PACKAGE
 from gapless.errors import Unavailable
 from gapless.kernel import refusals
 from gapless.kernel.netlink import NETFILTER
 
-_OUTPUT_JSON, _OUTPUT_TERSE = 1 << 4, 1 << 11
 _ROOM = 8
 """Descriptors that must be free for a context, which takes one: more than the agent has threads."""
 _turn = threading.Lock()
@@ -45,10 +43,6 @@ def load(name: str = NFTABLES_LIBRARY) -> ctypes.CDLL:
     library.nft_ctx_buffer_error.argtypes, library.nft_ctx_buffer_error.restype = [context], ctypes.c_int
     library.nft_ctx_get_output_buffer.argtypes, library.nft_ctx_get_output_buffer.restype = [context], words
     library.nft_ctx_get_error_buffer.argtypes, library.nft_ctx_get_error_buffer.restype = [context], words
-    library.nft_ctx_output_set_flags.argtypes, library.nft_ctx_output_set_flags.restype = (
-        [context, ctypes.c_uint],
-        None,
-    )
     library.nft_run_cmd_from_buffer.argtypes, library.nft_run_cmd_from_buffer.restype = [context, words], ctypes.c_int
     return library
 
@@ -56,11 +50,8 @@ def load(name: str = NFTABLES_LIBRARY) -> ctypes.CDLL:
 class Nft:
     """An nftables context of the namespace in which it is made."""
 
-    def __init__(self, *, terse: bool = False) -> None:
-        """`terse`: listings leave out what is in sets and maps; it is not read then.
-
-        Raises Unavailable where the kernel gives no socket for it.
-        """
+    def __init__(self) -> None:
+        """Raises Unavailable where the kernel gives no socket for it."""
         self._library = load()
         with _turn:
             _see_to_room()
@@ -69,7 +60,6 @@ class Nft:
                 raise Unavailable("libnftables made no context")
             self._library.nft_ctx_buffer_output(self._context)
             self._library.nft_ctx_buffer_error(self._context)
-            self._library.nft_ctx_output_set_flags(self._context, _OUTPUT_JSON | (_OUTPUT_TERSE if terse else 0))
 
     def __enter__(self) -> Self:
         return self
@@ -86,26 +76,13 @@ class Nft:
 
     def transact(self, commands: str, about: str) -> None:
         """Run `commands` as one transaction: all of them or none. Raises Unavailable with the library's words."""
-        failed, _, said = self._run(commands)
-        if failed:
-            raise Unavailable(f"{about}: {said}")
-
-    def list_table(self, family: str, name: str) -> list[dict[str, Any]] | None:
-        """The objects of a table in the library's JSON form; None where there is no such table."""
-        failed, output, said = self._run(f"list table {family} {name}")
-        if failed:
-            if "No such file or directory" in said:
-                return None
-            raise Unavailable(f"list nftables table {family} {name}: {said}")
-        listed: list[dict[str, Any]] = json.loads(output)["nftables"]
-        return listed
-
-    def _run(self, commands: str) -> tuple[bool, str, str]:
         with _turn:
-            result = self._library.nft_run_cmd_from_buffer(self._context, commands.encode())
-            output: bytes = self._library.nft_ctx_get_output_buffer(self._context) or b""
-            error: bytes = self._library.nft_ctx_get_error_buffer(self._context) or b""
-        return result != 0, output.decode(), _in_one_line(error.decode(errors="replace"))
+            failed = self._library.nft_run_cmd_from_buffer(self._context, commands.encode())
+            said: bytes = self._library.nft_ctx_get_error_buffer(self._context) or b""
+            # What it says besides is read, too, so that it is not kept.
+            self._library.nft_ctx_get_output_buffer(self._context)
+        if failed:
+            raise Unavailable(f"{about}: {_in_one_line(said.decode(errors='replace'))}")
 
 
 def _see_to_room() -> None:

@@ -25,93 +25,43 @@ Why bridges are not named: `meta ibrname` is a module of its own, which kernels 
 networks with the same addresses, who is asked, is known by the uplink. Everything else is common: an address of one
 network that is another's next hop is flooded in both.
 
+A table of that name that is not ours (`kernel.ownership`) is left alone. Then nothing is steered, and no router is
+built here that has to be: so it is found when a host is set up, and not when a thousand routers are flooded.
+
 Sources: net/bridge/br_input.c and br_forward.c of Linux (prerouting comes before the destination is looked up), nft(8).
 """
 
 import contextlib
-import errno
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 from gapless.agent.kernel.nft import Nft
-from gapless.errors import Unavailable
-from gapless.kernel.netlink import (
-    CREATE,
-    NETFILTER,
-    Netlink,
-    as_text,
-    attribute,
-    attributes,
-    each_attribute,
-    nested,
-    text,
+from gapless.agent.kernel.steeringtable import (
+    DELSETELEM,
+    FAMILY,
+    MARKS,
+    NEWSETELEM,
+    TABLE,
+    TEXT,
+    AsMade,
+    Place,
+    elements_of,
+    messages,
 )
-from gapless.kernel.transactions import GENERAL, SUBSYSTEM, Message, Transactions
+from gapless.errors import Unavailable
+from gapless.kernel.netlink import NETFILTER, Netlink
+from gapless.kernel.ownership import Owner, collision, owner
+from gapless.kernel.transactions import Message, Transactions
 from gapless.model.router import RouterId
 from gapless.model.steering import Entry, Kind
 
-FAMILY, TABLE = "bridge", "gapless_arp"
-NO_ROUTERS: Final = "47:61:70:6c:65:73"
-_BROADCAST = "ff:ff:ff:ff:ff:ff"
 FRESH_S: Final = 60.0
 """How long a listing of the table is believed that nobody doubts. With a thousand routers it takes some 70 ms of
 processor time."""
 _AT_ONCE: Final = 1000
 """Elements in one transaction; several thousand are more than a socket takes."""
-
-_TYPES: Final[Mapping[Kind, str]] = {
-    Kind.ASKED: "ifname . ipv4_addr : ether_addr",
-    Kind.ADDRESSES: "ipv4_addr",
-    Kind.ANNOUNCED: "ipv4_addr . ipv4_addr",
-    Kind.NEXT_HOPS: "ipv4_addr . ipv4_addr",
-    Kind.INLETS: "ifname",
-    Kind.ONLY_ARP: "ifname",
-    Kind.STEERED: "ether_addr",
-}
-_PARTS: Final[Mapping[str, tuple[int, Callable[[bytes], str], Callable[[str], bytes]]]] = {
-    "ifname": (16, as_text, lambda name: name.encode().ljust(16, b"\0")),
-    "ipv4_addr": (4, socket.inet_ntoa, socket.inet_aton),
-    "ether_addr": (6, lambda packed: packed.hex(":"), lambda mac: bytes.fromhex(mac.replace(":", ""))),
-}
-_NEWSETELEM, _GETSETELEM, _DELSETELEM = 12, 13, 14
-
-_KEPT_AWAY = f"ether daddr set {NO_ROUTERS}"
-_RESTORED = (
-    ("meta pkttype != broadcast accept", "came as something else"),
-    (f"ether daddr {_BROADCAST} accept", "was not rewritten"),
-    (f"ether daddr {NO_ROUTERS} ether daddr set {_BROADCAST} accept", "a broadcast again"),
-    (f"ether daddr @{Kind.STEERED} ether daddr set {_BROADCAST}", "a request again"),
-)
-_CHAINS: Final[Mapping[str, tuple[tuple[str, int] | None, tuple[tuple[str, str], ...]]]] = {
-    "questions": (
-        None,
-        (
-            (f"arp saddr ip . arp daddr ip @{Kind.NEXT_HOPS} accept", "next hops announce to all"),
-            (f"arp saddr ip . arp daddr ip @{Kind.ANNOUNCED} {_KEPT_AWAY} accept", "routers announce to others"),
-            (f"ether daddr set iifname . arp daddr ip map @{Kind.ASKED} accept", "to who is asked"),
-            (f"arp daddr ip @{Kind.ADDRESSES} accept", "from inside: the router may be elsewhere"),
-            (_KEPT_AWAY, "about others"),
-        ),
-    ),
-    "arriving": (
-        ("prerouting", -300),
-        (
-            (f"ether daddr != {_BROADCAST} accept", "no broadcast"),
-            (f"iifname != @{Kind.INLETS} accept", "no inlet"),
-            ("ether type arp goto questions", "ARP"),
-            (f"iifname @{Kind.ONLY_ARP} accept", "a bridge that may snoop"),
-            (_KEPT_AWAY, "routers take no other broadcasts"),
-        ),
-    ),
-    "leaving": (("postrouting", 300), _RESTORED),
-    "delivered": (("input", -300), _RESTORED),
-}
-"""name -> (hook and priority, None for a chain that is gone to; rules with what they are for)."""
-
-_Place = tuple[Kind, tuple[str, ...]]
 
 
 class Steering:
@@ -127,13 +77,14 @@ class Steering:
             self._writing = undo.enter_context(Transactions())
             self._reading = Netlink(NETFILTER)
             undo.pop_all()
+        self._made = AsMade(now=now)
         self._lock = threading.Lock()
         self._wanted: dict[RouterId, frozenset[Entry]] = {}
         self._left: dict[RouterId, frozenset[Entry]] = {}
         """What a router needed before, as far as it is not taken out yet."""
-        self._claims: dict[_Place, dict[RouterId, str]] = {}
+        self._claims: dict[Place, dict[RouterId, str]] = {}
         self._unknown: set[RouterId] = set()
-        self._there: dict[_Place, str] | None = None
+        self._there: dict[Place, str] | None = None
         """What the table holds; None: it is not there, or not as it was made."""
         self._listed_at = -FRESH_S
         self._is_doubted = False
@@ -213,7 +164,8 @@ class Steering:
             if self._unknown:
                 return
             if not self._claims:
-                self._nft.transact(f"add table {FAMILY} {TABLE}\ndelete table {FAMILY} {TABLE}", "remove steering")
+                if self._owner() is Owner.GAPLESS:
+                    self._nft.transact(f"add table {FAMILY} {TABLE}\ndelete table {FAMILY} {TABLE}", "remove steering")
                 self._listed_at = -FRESH_S
             elif self._look() is not None:
                 self._take_out([place for place in self._there or () if place not in self._claims])
@@ -231,28 +183,32 @@ class Steering:
             if not claimants:
                 self._claims.pop((entry.kind, entry.key), None)
 
-    def _look(self) -> dict[_Place, str] | None:
+    def _look(self) -> dict[Place, str] | None:
         if self._is_doubted or self._now() - self._listed_at >= FRESH_S:
             self._is_doubted = False
-            # What is listed stays with a context and slows down what follows, so it is one of its own.
-            with Nft(terse=True) as nft:
-                listed = nft.list_table(FAMILY, TABLE)
-            self._there = self._elements() if listed is not None and _is_as_made(listed) else None
+            self._there = self._elements() if self._made.is_here(self._reading) else None
             self._listed_at = self._now()
         return self._there
 
-    def _elements(self) -> dict[_Place, str]:
+    def _owner(self) -> Owner | None:
+        return owner(self._reading, TABLE, MARKS)
+
+    def _elements(self) -> dict[Place, str]:
         """What is in the sets, each read for itself: the beat's transactions interrupt a reading that takes long."""
-        return {(kind, key): mac for kind in Kind for key, mac in _elements_of(self._reading, kind)}
+        return {(kind, key): mac for kind in Kind for key, mac in elements_of(self._reading, kind)}
 
     def _make(self) -> None:
-        """The table, with what all routers need as far as they have told, in place of what is there."""
-        anew = f"add table {FAMILY} {TABLE}\ndelete table {FAMILY} {TABLE}\n{_TEXT}"
-        self._nft.transact(anew, f"make nftables table {FAMILY} {TABLE}")
+        """The table, with what all routers need as far as they have told, in place of one that is ours or empty."""
+        whose = self._owner()
+        if whose is Owner.SOMEBODY_ELSE:
+            raise Unavailable(collision(TABLE))
+        # Where there is none, there may be a stranger's a moment later: then it is not this one that goes.
+        before = f"create table {FAMILY} {TABLE}" if whose is None else f"delete table {FAMILY} {TABLE}"
+        self._nft.transact(f"{before}\n{TEXT}", f"make nftables table {FAMILY} {TABLE}")
         self._there = {}
         self._put({place: next(reversed(claimants.values())) for place, claimants in self._claims.items()})
 
-    def _put(self, places: Mapping[_Place, str]) -> None:
+    def _put(self, places: Mapping[Place, str]) -> None:
         there = self._there if self._there is not None else {}
         wanted = {place: mac for place, mac in places.items() if there.get(place) != mac}
         names = sorted(wanted)
@@ -260,104 +216,26 @@ class Steering:
             part = names[start : start + _AT_ONCE]
             replaced = [place for place in part if place in there]
             self._change(
-                [*_messages(_DELSETELEM, replaced, {}), *_messages(_NEWSETELEM, part, wanted)], "steer to a router"
+                [*messages(DELSETELEM, replaced, {}), *messages(NEWSETELEM, part, wanted)], "steer to a router"
             )
             there |= {place: wanted[place] for place in part}
 
-    def _take_out(self, places: Sequence[_Place]) -> None:
+    def _take_out(self, places: Sequence[Place]) -> None:
         there = self._there if self._there is not None else {}
         unwanted = sorted(place for place in set(places) if place in there and place not in self._claims)
         for start in range(0, len(unwanted), _AT_ONCE):
             part = unwanted[start : start + _AT_ONCE]
-            self._change(_messages(_DELSETELEM, part, {}), "steer to a router no longer")
+            self._change(messages(DELSETELEM, part, {}), "steer to a router no longer")
             for place in part:
                 del there[place]
         # What another router needs under the same key was overwritten by the one that needs it no longer.
         self._put({it: next(reversed(self._claims[it].values())) for it in places if it in self._claims})
 
-    def _change(self, messages: Sequence[Message], about: str) -> None:
-        if not messages:
+    def _change(self, changes: Sequence[Message], about: str) -> None:
+        if not changes:
             return
         try:
-            self._writing.commit(messages, None, f"{about} (nftables table {FAMILY} {TABLE})")
+            self._writing.commit(changes, None, f"{about} (nftables table {FAMILY} {TABLE})")
         except Unavailable:
             self._listed_at = -FRESH_S  # somebody else changed it: look before the next try
             raise
-
-
-def _messages(verb: int, places: Sequence[_Place], macs: Mapping[_Place, str]) -> list[Message]:
-    """One message a set. Format: linux/netfilter/nf_tables.h."""
-    elements: dict[Kind, list[bytes]] = {}
-    for kind, key in places:
-        mac = macs.get((kind, key))
-        value = nested(2, attribute(1, _PARTS["ether_addr"][2](mac))) if mac else b""
-        elements.setdefault(kind, []).append(nested(1, nested(1, attribute(1, _encoded(kind, key))), value))
-    flags = CREATE if verb == _NEWSETELEM else 0
-    return [
-        Message(verb, flags, text(1, TABLE) + text(2, kind) + nested(3, *those)) for kind, those in elements.items()
-    ]
-
-
-def _text() -> str:
-    sets = [f"  {'map' if ':' in type_ else 'set'} {kind} {{ type {type_}; }}" for kind, type_ in _TYPES.items()]
-    chains = []
-    for name, (hook, rules) in _CHAINS.items():
-        head = [f"type filter hook {hook[0]} priority {hook[1]}; policy accept;"] if hook is not None else []
-        lines = [*head, *(f'{rule} comment "{comment}"' for rule, comment in rules)]
-        chains.append("\n    ".join((f"  chain {name} {{", *lines)) + "\n  }")
-    return "\n".join((f"table {FAMILY} {TABLE} {{", *sets, *chains, "}"))
-
-
-_TEXT: Final = _text()
-
-
-def _is_as_made(listed: Sequence[dict[str, Any]]) -> bool:
-    """Whether the chains, rules and sets in a listing of the table are as they were made."""
-    kinds: dict[str, list[dict[str, Any]]] = {}
-    for entry in listed:
-        for kind, thing in entry.items():
-            kinds.setdefault(kind, []).append(thing)
-    shape = {
-        chain["name"]: (chain.get("hook"), chain.get("prio"), chain.get("policy"), _comments(chain["name"], kinds))
-        for chain in kinds.get("chain", [])
-    }
-    made = {
-        name: (*(hook or (None, None)), "accept" if hook is not None else None, [comment for _, comment in rules])
-        for name, (hook, rules) in _CHAINS.items()
-    }
-    sets = {it["name"] for it in (*kinds.get("set", []), *kinds.get("map", []))}
-    is_asleep = any(table.get("flags") for table in kinds.get("table", []))
-    return shape == made and sets == {kind.value for kind in _TYPES} and not is_asleep
-
-
-def _comments(chain: str, kinds: Mapping[str, list[dict[str, Any]]]) -> list[str]:
-    return [rule.get("comment", "") for rule in kinds.get("rule", []) if rule["chain"] == chain]
-
-
-def _elements_of(netlink: Netlink, kind: Kind) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Each key in a set, and what it leads to. Format: linux/netfilter/nf_tables.h."""
-    body = GENERAL.pack(socket.AF_BRIDGE, 0, 0) + text(1, TABLE) + text(2, kind)
-    about, gone = f"list nftables set {kind}", frozenset({errno.ENOENT})
-    for message in netlink.dump(SUBSYSTEM | _GETSETELEM, body, about, empty=gone):
-        for _, each in each_attribute(attributes(message, GENERAL.size).get(3, b"")):
-            element = attributes(each)
-            key, data = (attributes(element.get(part, b"")).get(1, b"") for part in (1, 2))
-            yield _decoded(kind, key), data.hex(":")
-
-
-def _encoded(kind: Kind, key: Iterable[str]) -> bytes:
-    return b"".join(_PARTS[part][2](word) for part, word in zip(_parts_of(kind), key, strict=True))
-
-
-def _decoded(kind: Kind, key: bytes) -> tuple[str, ...]:
-    words = []
-    for part in _parts_of(kind):
-        length, decode, _ = _PARTS[part]
-        words.append(decode(key[:length]))
-        key = key[length:]
-    return tuple(words)
-
-
-def _parts_of(kind: Kind) -> list[str]:
-    """What a key is made of, each part whole words of 32 bits where there are several."""
-    return _TYPES[kind].partition(" : ")[0].split(" . ")

@@ -80,10 +80,10 @@ class Table:
     others: int
 
 
-def read(netlink: Netlink, family: int, name: str) -> Table | None:
+def read(netlink: Netlink, family: int, name: str, *, with_elements: bool = True) -> Table | None:
     """A table of the namespace of `netlink`, a socket of the family NETFILTER; None where there is none of that name.
 
-    Raises Unavailable.
+    Without elements, a set has none that anything is known of. Raises Unavailable.
     """
     head = _GENERAL.pack(family, 0, 0)
     named = head + text(1, name)
@@ -96,7 +96,7 @@ def read(netlink: Netlink, family: int, name: str) -> Table | None:
     return Table(
         flags=_number(found, 2),
         chains=tuple(_chain(it, rules.get(_text(it, 3), ())) for it in _dump(netlink, _GETCHAIN, head, name)),
-        sets=tuple(_set(netlink, it, named) for it in _dump(netlink, _GETSET, named, name)),
+        sets=tuple(_set(netlink if with_elements else None, it, named) for it in _dump(netlink, _GETSET, named, name)),
         others=sum(1 for kind in (_GETOBJ, _GETFLOWTABLE) for _ in _dump(netlink, kind, named, name)),
     )
 
@@ -149,15 +149,15 @@ def _chain(found: Mapping[int, bytes], rules: Sequence[Rule]) -> Chain:
     )
 
 
-def _set(netlink: Netlink, found: Mapping[int, bytes], named: bytes) -> Set:
+def _set(netlink: Netlink | None, found: Mapping[int, bytes], named: bytes) -> Set:
     name, flags = _text(found, 2), _number(found, 3)
-    elements = list(_elements(netlink, named + text(2, name))) if flags == MAP else []
+    elements = list(_elements(netlink, named + text(2, name))) if netlink is not None and flags == MAP else []
     return Set(
         name=name,
         flags=flags,
         key_type=_number(found, 4),
         data_type=_number(found, 6),
-        pairs=frozenset(map(_pair, elements)) if all(map(_is_plain, elements)) else None,
+        pairs=frozenset(map(_pair, elements)) if netlink is not None and all(map(_is_plain, elements)) else None,
     )
 
 

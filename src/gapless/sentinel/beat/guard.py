@@ -33,8 +33,9 @@ from typing import Final, Self
 
 from gapless.errors import Conflict, InvalidRequest, Unavailable
 from gapless.kernel.netlink import NETFILTER, Netlink
+from gapless.kernel.ownership import Owner, collision, owner
 from gapless.kernel.transactions import Message, Refusal, Transactions
-from gapless.model.observed import GUARD_TABLE, GUARDED_GROUP, GUARDED_GROUPS_MASK
+from gapless.model.observed import GUARD_MARKS, GUARD_TABLE, GUARDED_GROUP, GUARDED_GROUPS_MASK
 from gapless.sentinel.beat import clock, nftables
 from gapless.sentinel.beat.nftables import Chain, Shape
 
@@ -53,9 +54,9 @@ _SHORTEST_S = 0.001
 """Shorter leases are over: the kernel counts timeouts in milliseconds."""
 _FIRST, _LAST = -400, 400
 """Priorities: before and after whatever else looks at frames."""
-_IFNAME_TYPE, _IFNAME_NOTE = 41, bytes.fromhex("000401000000")
-_TIME_TYPE, _TIME_NOTE = 43, bytes.fromhex("000401000000030e000409000000010600041e000000")
-"""nft's own: the type of a set's key, and (`typeof meta time`) how it is shown."""
+_IFNAME_NOTE = bytes.fromhex("000401000000")
+_TIME_NOTE = bytes.fromhex("000401000000030e000409000000010600041e000000")
+"""nft's own: how a set's key is shown (`typeof meta time`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,10 @@ class Guard:
         return self._is_owned
 
     def install(self) -> None:
-        """Make the guard, in place of whatever an earlier process left, in one transaction: nothing is active."""
+        """Make the guard, in place of whatever an earlier process left, in one transaction: nothing is active.
+
+        A table of the guard's name that somebody else made stays, and there is no guard: Unavailable.
+        """
         self._active.clear()
         self._until_s = -math.inf
         self._make()
@@ -199,7 +203,9 @@ class Guard:
         raise Unavailable(f"make the guard: {_TOO_FAST}")
 
     def _make_once(self) -> None:
-        generation = self._transactions.generation()
+        generation = self._transactions.generation()  # before it is looked whose the table is: nobody comes between
+        if owner(self._reading, TABLE, GUARD_MARKS) is Owner.SOMEBODY_ELSE:
+            raise Unavailable(collision(TABLE))
         about = f"make the guard (nftables table bridge {TABLE})"
         try:
             self._transactions.commit(self._table_messages(), generation, about)
@@ -221,7 +227,7 @@ class Guard:
                 TABLE,
                 _ACTIVE,
                 identity=_ACTIVE_ID,
-                key_type=_IFNAME_TYPE,
+                key_type=GUARD_MARKS[_ACTIVE],
                 key_bytes=_NAME_BYTES,
                 flags=0,
                 size=_MOST_ACTIVE,
@@ -231,7 +237,7 @@ class Guard:
                 TABLE,
                 _LEASE,
                 identity=_LEASE_ID,
-                key_type=_TIME_TYPE,
+                key_type=GUARD_MARKS[_LEASE],
                 key_bytes=8,
                 flags=nftables.INTERVAL | nftables.TIMEOUT,
                 size=0,
