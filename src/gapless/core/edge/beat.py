@@ -250,8 +250,8 @@ class Beat:
         """The arbiters grant what the kernel does not take: by and by nothing forwards here, and nobody may succeed."""
         if self.tenure is None:
             return
-        others_can = self._ways_out.can_all_be_succeeded(len(self.forwarding), self._now)
-        if self._refusals.is_unheld(event.ends, self._now, others_can=others_can):
+        open_here, others_can = len(self.forwarding), self._ways_out.others_can(self._now)
+        if self._refusals.is_unheld(event.ends, self._now, open_here=open_here, others_can=others_can):
             self._give_up(f"the kernel does not take its lease ({event.reason})")
 
     def _judge_clock(self, fault: str) -> None:
