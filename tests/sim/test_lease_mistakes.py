@@ -6,9 +6,11 @@ A test that fails here says which rule the simulation would not miss.
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf
+from random import Random
 
 import pytest
 
+from gapless.core.edge import refusals
 from gapless.core.edge.arbiter import Arbiter
 from gapless.core.edge.beat import Beat
 from gapless.core.edge.claim import Claim
@@ -21,18 +23,22 @@ from gapless.model.host import Incarnation
 from gapless.model.lease import DatagramKind, LeaseTiming, Panel, PanelVersion, Tenure
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
+from gapless.sim.lease import faults
 from gapless.sim.lease.controller import Controller
+from gapless.sim.lease.faults import Fault
 from gapless.sim.lease.kernel import Kernel
 from gapless.sim.lease.run import run
+from gapless.sim.lease.world import fleet
 
 SEEDS = 1000
 FIRST = {
     "no_quiet_time": 150,
     "no_window": 650,
-    "planned_before_its_first_lease": 150,
+    "planned_before_its_first_lease": 320,
     "planned_by_a_lost_panel": 1700,
-    "released_before_closed": 580,
-    "released_to_any_right": 580,
+    "released_before_closed": 760,
+    "released_means_over": 150,
+    "released_to_any_right": 1500,
 }
 """Where to begin, if not at 1: some mistakes need a coincidence that few fleets have."""
 Patch = pytest.MonkeyPatch
@@ -231,6 +237,27 @@ def a_lease_is_kept_that_the_kernel_refuses(patch: Patch) -> None:
     patch.setattr(Refusals, "is_unheld", lambda *_, **__: False)
 
 
+def what_others_can_have_waits_for_the_rest(patch: Patch) -> None:
+    """A host waits for its kernel unless others can take over all that is open there."""
+    is_unheld = Refusals.is_unheld
+
+    def is_unheld_by_all(self: Refusals, ends: float, now: float, *, open_here: int, others_can: int) -> bool:
+        return is_unheld(self, ends, now, open_here=open_here, others_can=others_can if others_can >= open_here else -1)
+
+    patch.setattr(Refusals, "is_unheld", is_unheld_by_all)
+
+
+def each_lease_makes_up_for_what_was(patch: Patch) -> None:
+    """A host whose kernel takes a lease now and then counts from the last one."""
+    is_unheld = Refusals.is_unheld
+
+    def is_unheld_anew(self: Refusals, ends: float, now: float, *, open_here: int, others_can: int) -> bool:
+        self._dark_at = -inf
+        return is_unheld(self, ends, now, open_here=open_here, others_can=others_can)
+
+    patch.setattr(Refusals, "is_unheld", is_unheld_anew)
+
+
 @pytest.mark.parametrize(
     "mistake",
     [
@@ -274,6 +301,7 @@ def test_a_mistake_is_caught(mistake: Callable[[Patch], None], monkeypatch: Patc
         (hints_are_not_heeded, 25, "oracle 2"),
         (nobody_stands_by_again, 1, "oracle 4"),
         (a_lease_is_kept_that_the_kernel_refuses, 10, "oracle 6"),
+        (what_others_can_have_waits_for_the_rest, 218, "oracle 6"),
     ],
 )
 def test_that_nobody_takes_over_is_caught(
@@ -281,3 +309,20 @@ def test_that_nobody_takes_over_is_caught(
 ) -> None:
     mistake(monkeypatch)
     assert run(seed).violation.startswith(oracle)
+
+
+@pytest.mark.parametrize("mistake", [None, each_lease_makes_up_for_what_was])
+def test_that_a_kernel_takes_a_lease_now_and_then_is_caught(
+    mistake: Callable[[Patch], None] | None, monkeypatch: Patch
+) -> None:
+    """Nobody takes over, and patience is shorter than in life, since fleets do not live as long."""
+    monkeypatch.setattr(refusals, "ALONE_S", 0.6)
+    monkeypatch.setattr(WaysOut, "others_can", lambda *_: 0)
+    if mistake is not None:
+        mistake(monkeypatch)
+    seed = 4
+    active = f"{sorted(fleet(Random(seed), seed).routers)[0]}:0"
+    bouts = [Fault(faults.BEGIN_S + 0.45 * number, faults.REFUSE, (active, 0.41)) for number in range(5)]
+    outcome = run(seed, only=bouts, is_telling=True)
+    assert outcome.violation.startswith("oracle 6") if mistake is not None else not outcome.violation
+    assert ("does not take its lease" in "\n".join(outcome.story)) is (mistake is None)

@@ -47,11 +47,15 @@ class Message:
 
 
 class Refusal(Unavailable):
-    """The kernel refused a transaction; `number` is its error."""
+    """The kernel refused a transaction; `number` is its error.
 
-    def __init__(self, number: int, about: str) -> None:
+    `is_at_generation`: the ruleset is known to have been at the generation that was expected, so nobody had changed it.
+    """
+
+    def __init__(self, number: int, about: str, *, is_at_generation: bool = False) -> None:
         super().__init__(f"{about}: {os.strerror(number)}")
         self.number = number
+        self.is_at_generation = is_at_generation
 
 
 class Transactions:
@@ -107,20 +111,24 @@ class Transactions:
             packed.append(_pack(SUBSYSTEM | message.type, flags, sequence, head + message.body))
         packed.append(_pack(_BATCH_END, REQUEST, self._sequence, begin))
         self._send(b"".join(packed))
-        self._read_outcome(first, about)
+        self._read_outcome(first, about, is_expecting=generation is not None)
 
-    def _read_outcome(self, first: int, about: str) -> None:
-        numbers = [
-            -struct.unpack_from("=i", answer)[0]
+    def _read_outcome(self, first: int, about: str, *, is_expecting: bool) -> None:
+        """The kernel compares generations before it looks at any message (nfnetlink_rcv_batch in nfnetlink.c): what it
+        refuses before that it answers to the transaction's beginning.
+        """
+        errors = [
+            (sequence, -struct.unpack_from("=i", answer)[0])
             for kind, sequence, answer in self._answers()
             if kind == _NETLINK_ERROR and sequence >= first
         ]
-        if not numbers:
+        if not errors:
             raise Unavailable(f"{about}: the kernel did not answer")
-        if errno.ERESTART in numbers:
+        if any(number == errno.ERESTART for _, number in errors):
             raise Conflict(f"{about}: the nftables ruleset was changed by somebody else")
-        for number in filter(None, numbers):
-            raise Refusal(number, about)
+        for sequence, number in errors:
+            if number:
+                raise Refusal(number, about, is_at_generation=is_expecting and sequence > first)
 
     def _send(self, packed: bytes) -> None:
         try:

@@ -125,7 +125,7 @@ class DatagramKind(IntEnum):
     RELEASED = 11
     """`sender` has closed `router`, and opens it no more below an epoch above `seq`, at which `subject` may open it."""
     UNGUARDED = 12
-    """A hint, unasked: what `sender` has built of `subject`'s routers was heard; that is over."""
+    """A hint, unasked: what `sender` has built of `subject`'s routers was heard; that is over, for the `seq`th time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

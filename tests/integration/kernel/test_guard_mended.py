@@ -178,6 +178,41 @@ def test_of_a_guard_that_may_be_gone_and_cannot_be_read_nobody_knows(
         hold(unowned)
 
 
+def test_what_the_kernel_refuses_on_a_ruleset_that_nobody_changed_leaves_the_guard_standing(
+    yard: Yard, unowned: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without having read it: memory that is short for renewals may be short for that, too."""
+
+    def cannot(*_: object) -> None:
+        raise Unavailable("Cannot allocate memory")
+
+    hold(unowned)
+    monkeypatch.setattr(unowned, "_lease_messages", lambda: [nftables.clear_set(TABLE, "nowhere")])
+    monkeypatch.setattr(unowned._transactions, "generation", cannot)
+    monkeypatch.setattr(unowned, "check", cannot)
+    with pytest.raises(Refusal):
+        hold(unowned)
+    monkeypatch.undo()
+    hold(unowned)
+    assert yard.is_mute()
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_a_guard_that_may_be_gone_is_read_where_the_kernel_refused_before_it_looked(
+    unowned: Guard, monkeypatch: pytest.MonkeyPatch, *, is_gone: bool
+) -> None:
+    hold(unowned)
+    if is_gone:
+        assert nft("flush ruleset").returncode == 0
+
+    def refuse(*_: object) -> None:
+        raise Refusal(errno.ENOMEM, "renew", is_at_generation=False)
+
+    monkeypatch.setattr(unowned._transactions, "commit", refuse)
+    with pytest.raises(Conflict if is_gone else Refusal):
+        hold(unowned)
+
+
 @pytest.mark.parametrize("number", [errno.ENOMEM, errno.EINVAL])
 def test_a_guard_of_its_own_that_is_refused_for_want_of_memory_is_not_read_at_each_try(
     guard: Guard, monkeypatch: pytest.MonkeyPatch, number: int

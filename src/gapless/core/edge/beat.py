@@ -2,9 +2,10 @@
 
 Each of these is in a file of its own; here they meet. What a host does, in the order of this file: it renews its lease
 (`edge.lease`), is fenced when its kernel refuses that, or to open routers (`edge.refusals`), resigns when it alone has
-lost its way out (`edge.uplinks`), goes from a fenced incarnation to the next (`edge.incarnations`), hears others and
-answers as an arbiter (`edge.answering`), claims whom it may succeed (`edge.takeover`), follows its plan, and opens and
-closes routers (`edge.openings`). What a turn comes to is collected in `edge.outgoing`.
+lost its way out (`edge.uplinks`), says when its guard was away (`edge.unguarded`), goes from a fenced incarnation to
+the next (`edge.incarnations`), hears others and answers as an arbiter (`edge.answering`), claims whom it may succeed
+(`edge.takeover`), follows its plan, and opens and closes routers (`edge.openings`). What a turn comes to is collected
+in `edge.outgoing`.
 
 The rule: whatever is active, and every right, belongs to one incarnation, and to the lease that it holds. When that
 lapses, or cannot be renewed any more, the host is fenced: it withdraws everything, takes a higher incarnation and asks
@@ -55,6 +56,7 @@ from gapless.core.edge.openings import Openings
 from gapless.core.edge.outgoing import Outgoing
 from gapless.core.edge.refusals import Refusals
 from gapless.core.edge.takeover import Takeover
+from gapless.core.edge.unguarded import Unguarded
 from gapless.core.edge.uplinks import TELL_INTERVALS, WaysOut
 from gapless.errors import InvariantError
 from gapless.model.host import HostName, Incarnation
@@ -100,8 +102,7 @@ class Beat:
         """Why this machine's clock measures no lease; "" if it does."""
         self._must_tell = False
         """What was said of the ways out was said once: a datagram may be lost."""
-        self._must_own_up = False
-        """The same of the guard."""
+        self._unguarded = Unguarded()
         if panel is not None:
             self._follow(panel)
 
@@ -139,8 +140,8 @@ class Beat:
             case ClockJudged():
                 self._judge_clock(event.fault)
             case GuardRestored():
+                self._unguarded.restored()
                 self._own_up()
-                self._must_own_up = True
             case _:
                 assert_never(event)
         return self._end()
@@ -222,8 +223,7 @@ class Beat:
         if self._renewals % TELL_INTERVALS == 0 or self._must_tell:
             self._must_tell = False
             self._tell_whom_it_may_succeed()
-        if self._must_own_up:
-            self._must_own_up = False
+        if self._unguarded.take_repeat():
             self._own_up()
         self._resign_if_alone()
 
@@ -250,8 +250,8 @@ class Beat:
         """The arbiters grant what the kernel does not take: by and by nothing forwards here, and nobody may succeed."""
         if self.tenure is None:
             return
-        others_can = self._ways_out.can_all_be_succeeded(len(self.forwarding), self._now)
-        if self._refusals.is_unheld(event.ends, self._now, others_can=others_can):
+        open_here, others_can = len(self.forwarding), self._ways_out.others_can(self._now)
+        if self._refusals.is_unheld(event.ends, self._now, open_here=open_here, others_can=others_can):
             self._give_up(f"the kernel does not take its lease ({event.reason})")
 
     def _judge_clock(self, fault: str) -> None:
@@ -290,7 +290,8 @@ class Beat:
         """Whoever may have been misheard, because this host had no guard, can put that right."""
         if self.panel is not None:
             for tenure in self._takeover.awaited():
-                self._out.send(tenure.host, self._out.datagram(DatagramKind.UNGUARDED, tenure))
+                word = self._out.datagram(DatagramKind.UNGUARDED, tenure, seq=self._unguarded.number)
+                self._out.send(tenure.host, word)
 
     def _resign_if_alone(self) -> None:
         """Whoever takes everything over has a way out that this host has lost."""
@@ -368,7 +369,7 @@ class Beat:
             if datagram.subject == self._me:
                 self._ways_out.tell(datagram.sender.host, datagram.seq, datagram.lost, self._now)
         elif datagram.kind is DatagramKind.UNGUARDED:
-            if datagram.subject == self._me:
+            if datagram.subject == self._me and self._unguarded.hear(datagram.sender, datagram.seq):
                 self._out.tell(Misheard(of=datagram.sender.host))
         elif datagram.kind is DatagramKind.RELEASED:
             self._hear_release(datagram)

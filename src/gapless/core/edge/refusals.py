@@ -7,11 +7,14 @@ could have them, and only this host can know.
 The rules:
 
 1. A lease that the kernel does not take ends the tenure as soon as the one that it took is over: by then nothing
-   forwards here. The first lease of a tenure has until its own end. Where nobody takes over what is open here, it ends
-   some seconds later: a moment without memory is over by then, and what is given up waits for the controller.
-2. Openings that the kernel refuses for as long as a lease lasts end the tenure if nothing is open here. What is open
+   forwards here. The first lease of a tenure has until its own end. Where others can take over less than half of what
+   is open here, it ends some seconds later: a moment without memory is over by then. Going spares those seconds what
+   others take over, and may cost the rest as many, which waits for the controller: so the larger part decides.
+2. Those seconds begin with the first moment without a lease. They begin anew only after the kernel has missed no lease
+   for as long: one that takes a lease now and then keeps its host dark, and nobody could succeed that.
+3. Openings that the kernel refuses for as long as a lease lasts end the tenure if nothing is open here. What is open
    forwards, and may be refused wherever it goes: a cause that all hosts share would close it on one after another.
-3. Then no lease is asked for for a while, longer each time. A host that holds none for long loses its part to others
+4. Then no lease is asked for for a while, longer each time. A host that holds none for long loses its part to others
    (`planner.leaseless`), and is given nothing that it could not open.
 
 What is refused for what was asked (more ports than one host can have active) is not judged here. Nothing here is needed
@@ -36,6 +39,8 @@ class Refusals:
         self._backoff = Backoff(PACE)
         self._held_at = 0.0
         self._first_until = inf
+        self._dark_since, self._dark_at = inf, -inf
+        """When the kernel first had no lease that was alive, and when it was last known to have none."""
         self._refused_since: float | None = None
         """Openings; None: the last one was carried out, or none was asked for."""
         self._refused_at = -inf
@@ -43,13 +48,19 @@ class Refusals:
 
     def held(self, until: float, now: float) -> None:
         """The first lease of a tenure, which lasts until then."""
-        self._held_at, self._first_until, self._refused_since = now, until, None
+        self._held_at, self._first_until, self._refused_since, self._dark_at = now, until, None, -inf
 
-    def is_unheld(self, ends: float, now: float, *, others_can: bool) -> bool:
-        """The kernel did not take a lease; the last that it took ends then. Whether none is alive there any more, nor
-        was for some seconds unless others can take over.
+    def is_unheld(self, ends: float, now: float, *, open_here: int, others_can: int) -> bool:
+        """The kernel did not take a lease; the last that it took ends then. Whether that is to end the tenure, of whose
+        `open_here` routers others can take over so many.
         """
-        return now >= max(ends, self._first_until) + (0.0 if others_can else ALONE_S)
+        dark_from = max(ends, self._first_until)
+        if now < dark_from:
+            return False
+        if dark_from - self._dark_at >= ALONE_S:
+            self._dark_since = dark_from
+        self._dark_at = now
+        return 2 * others_can >= open_here or now - self._dark_since >= ALONE_S
 
     def opened(self) -> None:
         """An opening was carried out."""

@@ -111,9 +111,9 @@ class WaysOut:
         """Whether those may take over so many routers together (at least one) who are better off than this host."""
         return 0 < routers <= sum(each.routers for each in self._heirs.values() if self._is_better_off(each, now))
 
-    def can_all_be_succeeded(self, routers: int, now: float) -> bool:
-        """Whether others may take over so many routers together."""
-        return routers <= sum(each.routers for each in self._heirs.values() if self._counts(each, now))
+    def others_can(self, now: float) -> int:
+        """How many routers others may take over together."""
+        return sum(each.routers for each in self._heirs.values() if self._counts(each, now))
 
     def _counts(self, heir: _Heir, now: float) -> bool:
         return now - heir.heard_at < _COUNTS_FOR_INTERVALS * self._interval_s

@@ -266,14 +266,22 @@ class Guard:
             except Conflict:
                 self._generation = self._generation_now(about)
             except Refusal as error:
-                if not self._is_owned:
-                    self._generation_now(about)
-                elif error.number not in _OF_MEMORY:
-                    self.check()
+                self._look_after(error, about)
                 raise
             except Unavailable as error:
                 raise Conflict(f"{about}: nobody knows whether that was done ({error})") from error
         raise Unavailable(f"{about}: {_TOO_FAST}")
+
+    def _look_after(self, refusal: Refusal, about: str) -> None:
+        """Raise Conflict where the guard may not be what it was, which is read only where the refusal leaves it open: a
+        kernel without memory for the one may have none for the other. (A guard that others can change was looked at
+        whenever the expected generation was another one; one of its own was not.)
+        """
+        if self._is_owned:
+            if refusal.number not in _OF_MEMORY:
+                self.check()
+        elif not refusal.is_at_generation:
+            self._generation_now(about)
 
     def _generation_now(self, about: str) -> int:
         """The ruleset's generation, where the guard is what it was. Raises Conflict where it is not or nobody knows."""

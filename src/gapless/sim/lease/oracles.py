@@ -13,9 +13,11 @@
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import inf
 
+from gapless.core.edge import refusals
 from gapless.core.edge.beatevents import Activate, BeatEffect, Deactivate, Fenced, HoldLease, Tell, TookOver
-from gapless.core.edge.refusals import ALONE_S
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import LeaseTiming, Tenure
 from gapless.model.plan import Epoch
@@ -31,6 +33,18 @@ QUICK_INTERVALS = 8
 
 class Violated(Exception):
     """An oracle was violated: a bug, in the protocol or here."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mute:
+    """One tenure's: its kernel refuses its lease, and has none that is alive; or was so a short time ago."""
+
+    since: float
+    until: float
+    is_best_left: bool
+    """Others told that host that they can take the larger part of what is open there."""
+    as_now_since: float
+    """Without a lease in between, and with the same to be had of others."""
 
 
 def bound_s(timing: LeaseTiming, longest_delay_s: float) -> float:
@@ -59,9 +73,7 @@ class Oracles:
         self._incarnations: dict[HostName, Incarnation] = {}
         self._dark: dict[tuple[RouterId, HostName], float] = {}
         """Since when a router forwards nowhere, although that successor could take it."""
-        self._mute: dict[tuple[HostName, bool], float] = {}
-        """Since when a host's kernel refuses its lease, and has none that is alive; and whether others told that host
-        that they can take what is open there."""
+        self._mute: dict[Tenure, _Mute] = {}
         self._taken: dict[tuple[Tenure, RouterId], int] = {}
         """The number of the takeover by which a tenure got a router."""
         self.takeovers = 0
@@ -143,17 +155,33 @@ class Oracles:
         """Judged by each answer of the kernel: after a grant, which comes in time, or else the lease lapses."""
         before, self._mute = self._mute, {}
         for machine in self._machines.values():
-            if self._is_mute(machine):
-                can_leave = self._can_leave(machine)
-                since = self._mute[machine.name, can_leave] = before.get((machine.name, can_leave), now)
-                bound = 1.02 * machine.timing.lease_s + 2.5 * machine.timing.interval_s
-                if now - since > bound + (0.0 if can_leave else 1.02 * ALONE_S):
-                    raise Violated(f"oracle 6: {machine.name} holds a lease that its kernel does not take")
+            tenure = machine.sentinel.beat.tenure if machine.sentinel is not None else None
+            if tenure is None:
+                continue
+            bound = 1.02 * machine.timing.lease_s + 2.5 * machine.timing.interval_s
+            known = before.get(tenure)
+            if known is not None and now - known.until >= refusals.ALONE_S - bound:
+                known = None
+            if not self._is_mute(machine):
+                if known is not None:
+                    self._mute[tenure] = replace(known, as_now_since=inf)
+                continue
+            mute = self._mute[tenure] = self._still_mute(machine, known, now)
+            patience_s = 0.0 if mute.is_best_left else 1.02 * refusals.ALONE_S
+            if now - mute.as_now_since > bound and now - mute.since > bound + patience_s:
+                raise Violated(f"oracle 6: {machine.name} holds a lease that its kernel does not take")
 
-    def _can_leave(self, machine: Machine) -> bool:
+    def _still_mute(self, machine: Machine, known: _Mute | None, now: float) -> _Mute:
+        is_best_left = self._is_best_left(machine)
+        if known is None:
+            return _Mute(now, now, is_best_left, now)
+        is_as_before = known.is_best_left is is_best_left
+        return _Mute(known.since, now, is_best_left, min(known.as_now_since, now) if is_as_before else now)
+
+    def _is_best_left(self, machine: Machine) -> bool:
         assert machine.sentinel is not None
         beat = machine.sentinel.beat
-        return beat._ways_out.can_all_be_succeeded(len(beat.forwarding), machine.now)
+        return 2 * beat._ways_out.others_can(machine.now) >= len(beat.forwarding)
 
     def _is_mute(self, machine: Machine) -> bool:
         sentinel, kernel = machine.sentinel, machine.kernel

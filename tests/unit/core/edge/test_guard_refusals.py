@@ -91,17 +91,60 @@ def test_a_lease_that_the_kernel_does_not_take_is_given_up_when_the_last_one_it_
     assert (rig.beat.tenure, rig.beat.forwarding) == (None, {})
 
 
-def test_what_nobody_takes_over_waits_for_the_kernel_for_some_seconds(rig: Rig) -> None:
-    """One heir of two routers can take one."""
-    rig.plan(active={R1: Epoch(1), R2: Epoch(1)})
-    rig.do(Activated(routers=(R1, R2)))
-    rig.say(DatagramKind.HEIR, B, rig.me, seq=1)
+def forwarding(rig: Rig, count: int) -> None:
+    """So many routers are open."""
+    routers = [RouterId(f"r{number}") for number in range(count)]
+    rig.plan(active=dict.fromkeys(routers, Epoch(1)))
+    rig.do(Activated(routers=tuple(routers)))
+
+
+@pytest.mark.parametrize(("others_can", "is_soon"), [(4, False), (5, True), (9, True)])
+def test_what_others_cannot_take_over_waits_for_the_kernel_for_some_seconds_if_it_is_the_larger_part(
+    rig: Rig, others_can: int, *, is_soon: bool
+) -> None:
+    """Of ten routers, by two heirs."""
+    forwarding(rig, 10)
+    rig.stay(1.0)
+    for heir, routers in ((A, 1), (B, others_can - 1)):
+        rig.say(DatagramKind.HEIR, heir, rig.me, seq=routers)
+    assert bool(gives_up(untaken(rig, rig.now))) is is_soon
+
+
+def untaken_until(rig: Rig, end: float, ends: float) -> str:
+    """Why it gives up while the kernel takes nothing until then; "" if it does not."""
+    while not (why := gives_up(untaken(rig, ends))) and rig.now < end:
+        rig.stay(DEFAULT.interval_s)
+    return why
+
+
+def test_it_waits_for_five_seconds_and_no_longer(rig: Rig) -> None:
+    forwarding(rig, 1)
     rig.stay(1.0)
     ends = rig.now + DEFAULT.interval_s
-    rig.stay(ALONE_S)
-    assert not gives_up(untaken(rig, ends))
-    rig.stay(2 * DEFAULT.interval_s)
-    assert gives_up(untaken(rig, ends))
+    assert not untaken_until(rig, ends + ALONE_S - 2 * DEFAULT.interval_s, ends)
+    assert untaken_until(rig, ends + ALONE_S + DEFAULT.interval_s, ends)
+
+
+def test_a_lease_that_the_kernel_takes_now_and_then_prolongs_nothing(rig: Rig) -> None:
+    """One in 2.5 s: dark for nearly all of that."""
+    forwarding(rig, 1)
+    rig.stay(1.0)
+    dark_at = ends = rig.now
+    for _ in range(2):
+        assert not untaken_until(rig, ends + 2.2, ends)
+        ends = rig.now + DEFAULT.lease_s
+    assert untaken_until(rig, ends + 2.2, ends)
+    assert rig.now - dark_at < ALONE_S + DEFAULT.lease_s + 2 * DEFAULT.interval_s
+
+
+def test_leases_that_the_kernel_takes_without_a_gap_for_some_seconds_make_up_for_what_was(rig: Rig) -> None:
+    forwarding(rig, 1)
+    rig.stay(1.0)
+    for _ in range(3):
+        assert not untaken_until(rig, rig.now + ALONE_S - 1.0, rig.now)
+        rig.stay(ALONE_S)
+        assert not gives_up(untaken(rig, rig.now + DEFAULT.interval_s)), "once, and before the last one was over"
+        rig.stay(2 * DEFAULT.interval_s)
 
 
 def test_the_first_lease_of_a_tenure_has_until_its_end(rig: Rig) -> None:

@@ -1,0 +1,46 @@
+"""What the kernel's refusal of an nftables transaction says of the ruleset that it was made for."""
+
+import errno
+from collections.abc import Iterator
+
+import pytest
+
+from gapless.errors import Conflict
+from gapless.kernel import transactions
+from gapless.kernel.netlink import attribute
+from gapless.kernel.transactions import Refusal, Transactions
+from gapless.sentinel.beat import nftables
+
+pytestmark = pytest.mark.isolated
+
+BAD = [nftables.new_table("good", None), nftables.clear_set("nowhere", "nothing")]
+
+
+@pytest.fixture
+def kernel() -> Iterator[Transactions]:
+    with Transactions() as made:
+        made.commit([nftables.new_table("good", None)], None, "begin")
+        yield made
+
+
+def test_a_message_is_refused_only_after_the_generation_was_found_to_be_the_expected_one(kernel: Transactions) -> None:
+    generation = kernel.generation()
+    with pytest.raises(Refusal) as refused:
+        kernel.commit(BAD, generation, "try")
+    assert (refused.value.number, refused.value.is_at_generation) == (errno.ENOENT, True)
+    assert kernel.generation() == generation
+    with pytest.raises(Conflict):
+        kernel.commit(BAD, generation + 1, "try")
+    with pytest.raises(Refusal) as refused:
+        kernel.commit(BAD, None, "try")
+    assert not refused.value.is_at_generation, "none was expected"
+
+
+def test_a_transaction_that_is_refused_as_such_says_nothing_of_the_generation(
+    kernel: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the kernel has no memory to look at it."""
+    monkeypatch.setattr(transactions, "attribute", lambda kind, _: attribute(kind, b"x"))
+    with pytest.raises(Refusal) as refused:
+        kernel.commit(BAD, 1, "try")
+    assert not refused.value.is_at_generation
