@@ -83,13 +83,19 @@ async def test_the_controller_is_killed_in_the_middle_of_a_reschedule() -> None:
         lab.controller.server.signal(signal.SIGKILL)
         await lab.controller.server.ended()
         await lab.start_controller()
-        assert {(move["kind"], move["outcome"]) for move in await of_victim()} == {("reschedule", "running")}
+        begun_before = await of_victim()
+        assert {(move["kind"], move["outcome"]) for move in begun_before} == {("reschedule", "running")}
+        server = lab.controller.server
+        number = len(begun_before)
+        assert said(server, f"Goes on with {number} move{'s' if number > 1 else ''} that had begun before: router ")
 
         for host in survivors:
             signal_agent(host, signal.SIGCONT)
             host.sentinel.signal(signal.SIGCONT)
         await lab.routers_active(on=lambda name: name != victim.name)
         await everything_works(lab)
+        for move in begun_before:
+            assert said(server, f"Move of router {move['router_id']} confirmed: active on ")
 
 
 def signal_agent(host: Host, number: signal.Signals) -> None:
