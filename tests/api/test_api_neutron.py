@@ -202,9 +202,39 @@ async def test_refusals_leave_everything_as_it_was(
     body: Any,
     expected: tuple[int, str],
 ) -> None:
+    await changes_nothing(api, controls, method, filled(path, world), filled(body, world), expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "more"),
+    [("POST", "floatingips", {"floating_network_id": "{public}"}), ("PUT", "floatingips/{fip}", {})],
+)
+async def test_a_floating_ip_is_not_pointed_at_a_port_that_no_router_reaches(
+    api: AsyncClient,
+    world: dict[str, dict[str, Any]],
+    controls: FakeControls,
+    method: str,
+    path: str,
+    more: dict[str, str],
+) -> None:
+    """Neither is one made, with a port outside of its own, nor does one leave the port that it points at."""
+    lone = await make(api, "network", name="lone")
+    await make(api, "subnet", network_id=lone["id"], ip_version=4, cidr="10.5.0.0/24")
+    vm = await make(api, "port", network_id=lone["id"], name="lone-vm")
+    body = {"floatingip": filled(more, world) | {"port_id": vm["id"]}}
+    expected = (404, "ExternalGatewayForFloatingIPNotFound")
+    await changes_nothing(api, controls, method, filled(path, world), body, expected)
+    (kept,) = (await api.get("/v2.0/floatingips")).json()["floatingips"]
+    assert (kept["port_id"], kept["router_id"]) == (world["vm"]["id"], world["router"]["id"])
+
+
+async def changes_nothing(
+    api: AsyncClient, controls: FakeControls, method: str, path: str, body: Any, expected: tuple[int, str]
+) -> None:
+    """The request is refused with this status and type; all that is shown is as it was, and no host hears of it."""
     before = await everything(api)
     controls.told.clear()
-    answer = await api.request(method, f"/v2.0/{filled(path, world)}", json=filled(body, world))
+    answer = await api.request(method, f"/v2.0/{path}", json=body)
     assert error_of(answer) == expected, answer.text
     assert await everything(api) == before
     assert not controls.told
