@@ -10,7 +10,7 @@ import signal
 from ipaddress import IPv4Address
 
 import pytest
-from chaos_lab import CLASSIC, PATIENCE_S, host_of, moves, reaches_outside, running_lab, said, strike
+from chaos_lab import CLASSIC, PATIENCE_S, everything_works, host_of, moves, reaches_outside, running_lab, said
 
 from gapless.lab.api import Item
 from gapless.lab.faults import choose
@@ -50,13 +50,6 @@ async def cut_a_build(lab: Lab, host: Host, begun: int) -> bool:
     await until(replaced, "there is a new agent", PATIENCE_S)
     await lab.one_host_each(PATIENCE_S)
     return is_cut
-
-
-async def everything_works(lab: Lab) -> None:
-    await lab.routers_active()
-    await lab.one_host_each(PATIENCE_S)
-    async with lab.traffic() as traffic:
-        await traffic.all_answered(for_s=1.0, timeout_s=PATIENCE_S)
 
 
 async def test_the_controller_is_killed_in_the_middle_of_a_reschedule() -> None:
@@ -102,13 +95,6 @@ def signal_agent(host: Host, number: signal.Signals) -> None:
     agent = host.agent()
     assert agent is not None
     os.kill(agent.pid, number)
-
-
-async def test_changes_resume_after_the_controller_was_killed() -> None:
-    async with running_lab(hosts=2, routers=1, mode=CLASSIC) as lab:
-        await strike(lab, "controller-kill")
-        await lab.add_tenants(1)
-        await everything_works(lab)
 
 
 async def test_an_agent_killed_in_the_middle_of_builds_ends_with_every_router_built() -> None:
