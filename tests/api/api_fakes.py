@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from httpx import AsyncClient
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gapless.controller.api import validators as v
@@ -251,3 +252,11 @@ class Things:
     async def list(self, session: AsyncSession, filters: Mapping[str, Any], page: Page | None = None) -> Any:
         self.seen_filters.append(filters)
         return list(self.kept.values())
+
+
+async def make(api: AsyncClient, kind: str, /, **values: Any) -> dict[str, Any]:
+    """One `kind` with these attributes, as the API answers."""
+    answer = await api.post(f"/v2.0/{kind}s", json={kind: values})
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()[kind]
+    return made

@@ -4,11 +4,12 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import uvicorn
-from api_fakes import THING, FakeControls, Things
+from api_fakes import THING, FakeControls, Things, make
 from fastapi import FastAPI
 
 from gapless.config import ServerSettings
@@ -56,6 +57,31 @@ async def api(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """The whole API, in process."""
     async with _client(app) as client:
         yield client
+
+
+@pytest.fixture
+async def world(api: httpx.AsyncClient) -> dict[str, dict[str, Any]]:
+    """A router between a network inside and one outside, a machine's port, a floating IP that points at it."""
+    outer = {"router:external": True, "provider:network_type": "flat", "provider:physical_network": "external"}
+    public = await make(api, "network", name="public", **outer)
+    public_v4 = await make(
+        api, "subnet", network_id=public["id"], ip_version=4, cidr="203.0.113.0/29", enable_dhcp=False
+    )
+    blue = await make(api, "network", name="blue")
+    blue_v4 = await make(api, "subnet", network_id=blue["id"], ip_version="4", cidr="10.0.0.0/24")
+    router = await make(api, "router", name="edge", external_gateway_info={"network_id": public["id"]})
+    await api.put(f"/v2.0/routers/{router['id']}/add_router_interface", json={"subnet_id": blue_v4["id"]})
+    vm = await make(api, "port", network_id=blue["id"], name="vm")
+    fip = await make(api, "floatingip", floating_network_id=public["id"], port_id=vm["id"])
+    return {
+        "public": public,
+        "public_v4": public_v4,
+        "blue": blue,
+        "blue_v4": blue_v4,
+        "router": router,
+        "vm": vm,
+        "fip": fip,
+    }
 
 
 @pytest.fixture

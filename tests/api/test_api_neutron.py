@@ -4,54 +4,17 @@ import asyncio
 from typing import Any
 
 import pytest
-from api_fakes import FakeControls, add_host, bind
+from api_fakes import FakeControls, make
 from httpx import AsyncClient, Response
 
 from gapless.controller.api import bodies
 from gapless.controller.api.attributes import FLOATING_IP, NETWORK, PORT, ROUTER, SUBNET, Resource
-from gapless.controller.store.engine import Store
-from gapless.core.ledger.views import RouterStatus
-from gapless.model.host import HostName
-from gapless.model.plan import Epoch
-from gapless.model.router import RouterId
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 def error_of(answer: Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["NeutronError"]["type"]
-
-
-async def make(api: AsyncClient, kind: str, /, **values: Any) -> dict[str, Any]:
-    answer = await api.post(f"/v2.0/{kind}s", json={kind: values})
-    assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json()[kind]
-    return made
-
-
-@pytest.fixture
-async def world(api: AsyncClient) -> dict[str, dict[str, Any]]:
-    """A router between a network inside and one outside, a machine's port, a floating IP that points at it."""
-    outer = {"router:external": True, "provider:network_type": "flat", "provider:physical_network": "external"}
-    public = await make(api, "network", name="public", **outer)
-    public_v4 = await make(
-        api, "subnet", network_id=public["id"], ip_version=4, cidr="203.0.113.0/29", enable_dhcp=False
-    )
-    blue = await make(api, "network", name="blue")
-    blue_v4 = await make(api, "subnet", network_id=blue["id"], ip_version="4", cidr="10.0.0.0/24")
-    router = await make(api, "router", name="edge", external_gateway_info={"network_id": public["id"]})
-    await api.put(f"/v2.0/routers/{router['id']}/add_router_interface", json={"subnet_id": blue_v4["id"]})
-    vm = await make(api, "port", network_id=blue["id"], name="vm")
-    fip = await make(api, "floatingip", floating_network_id=public["id"], port_id=vm["id"])
-    return {
-        "public": public,
-        "public_v4": public_v4,
-        "blue": blue,
-        "blue_v4": blue_v4,
-        "router": router,
-        "vm": vm,
-        "fip": fip,
-    }
 
 
 @pytest.mark.parametrize("resource", [NETWORK, SUBNET, PORT, ROUTER, FLOATING_IP], ids=lambda each: each.name)
@@ -202,9 +165,39 @@ async def test_refusals_leave_everything_as_it_was(
     body: Any,
     expected: tuple[int, str],
 ) -> None:
+    await changes_nothing(api, controls, method, filled(path, world), filled(body, world), expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "more"),
+    [("POST", "floatingips", {"floating_network_id": "{public}"}), ("PUT", "floatingips/{fip}", {})],
+)
+async def test_a_floating_ip_is_not_pointed_at_a_port_that_no_router_reaches(
+    api: AsyncClient,
+    world: dict[str, dict[str, Any]],
+    controls: FakeControls,
+    method: str,
+    path: str,
+    more: dict[str, str],
+) -> None:
+    """Neither is one made, with a port outside of its own, nor does one leave the port that it points at."""
+    lone = await make(api, "network", name="lone")
+    await make(api, "subnet", network_id=lone["id"], ip_version=4, cidr="10.5.0.0/24")
+    vm = await make(api, "port", network_id=lone["id"], name="lone-vm")
+    body = {"floatingip": filled(more, world) | {"port_id": vm["id"]}}
+    expected = (404, "ExternalGatewayForFloatingIPNotFound")
+    await changes_nothing(api, controls, method, filled(path, world), body, expected)
+    (kept,) = (await api.get("/v2.0/floatingips")).json()["floatingips"]
+    assert (kept["port_id"], kept["router_id"]) == (world["vm"]["id"], world["router"]["id"])
+
+
+async def changes_nothing(
+    api: AsyncClient, controls: FakeControls, method: str, path: str, body: Any, expected: tuple[int, str]
+) -> None:
+    """The request is refused with this status and type; all that is shown is as it was, and no host hears of it."""
     before = await everything(api)
     controls.told.clear()
-    answer = await api.request(method, f"/v2.0/{filled(path, world)}", json=filled(body, world))
+    answer = await api.request(method, f"/v2.0/{path}", json=body)
     assert error_of(answer) == expected, answer.text
     assert await everything(api) == before
     assert not controls.told
@@ -298,109 +291,3 @@ async def test_an_mtu_of_zero_asks_for_the_largest(api: AsyncClient, nothing: An
     path = f"/v2.0/networks/{network['id']}"
     assert (await api.put(path, json={"network": {"mtu": 1400}})).json()["network"]["mtu"] == 1400
     assert (await api.put(path, json={"network": {"mtu": nothing}})).json()["network"]["mtu"] == 1450
-
-
-class TestStatus:
-    """Of a router's ports and floating IPs: no better than the router."""
-
-    @pytest.fixture
-    async def bound(self, store: Store, world: dict[str, dict[str, Any]]) -> str:
-        """The router of the world, on host1."""
-        router_id: str = world["router"]["id"]
-        await add_host(store, "host1")
-        await bind(store, router_id, "host1")
-        return router_id
-
-    @staticmethod
-    def see(controls: FakeControls, router_id: str, state: str, health: str = "") -> None:
-        host = None if state == "unplaced" else HostName("host1")
-        controls.routers_known[RouterId(router_id)] = RouterStatus(
-            router_id=RouterId(router_id), host=host, epoch=Epoch(1), state=state, reason="", health=health
-        )
-
-    @staticmethod
-    async def of_ports(api: AsyncClient, **query: str) -> dict[str, str]:
-        """The status of each port, by its owner."""
-        ports = (await api.get("/v2.0/ports", params=query)).json()["ports"]
-        return {port["device_owner"]: port["status"] for port in ports}
-
-    @pytest.mark.parametrize(
-        ("state", "health", "expected"),
-        [
-            ("active", "healthy", "ACTIVE"),
-            ("active", "", "ACTIVE"),  # its host is silent, and not dead yet
-            ("building", "", "ACTIVE"),
-            ("unplaced", "", "DOWN"),
-            ("failed", "broken", "DOWN"),
-            ("waiting", "", "DOWN"),  # its host is dead
-            ("waiting", "healthy", "ACTIVE"),  # its host is drained
-            ("waiting", "degraded", "ACTIVE"),
-        ],
-    )
-    async def test_what_a_router_has_is_down_while_nothing_forwards_for_it(
-        self,
-        api: AsyncClient,
-        controls: FakeControls,
-        world: dict[str, dict[str, Any]],
-        bound: str,
-        state: str,
-        health: str,
-        expected: str,
-    ) -> None:
-        self.see(controls, bound, state, health)
-        routers_own = {"network:router_gateway": expected, "network:router_interface": expected}
-        others = {
-            "": "DOWN",
-            "network:floatingip": "N/A",
-        }  # a machine's that is on no host, and one that is plugged nowhere
-        assert await self.of_ports(api) == routers_own | others
-        assert await self.of_ports(api, device_id=bound, status=expected) == routers_own
-        assert await self.of_ports(api, device_id=bound, status="N/A") == {}
-
-        path = f"/v2.0/floatingips/{world['fip']['id']}"
-        assert (await api.get(path)).json()["floatingip"]["status"] == expected
-        answer = await api.put(path, json={"floatingip": {"description": "web"}})
-        assert answer.json()["floatingip"]["status"] == expected
-        (found,) = (await api.get(f"/v2.0/floatingips?status={expected}")).json()["floatingips"]
-        assert found["status"] == expected
-
-    async def test_a_machines_port_is_up_where_its_router_is_not(
-        self, api: AsyncClient, controls: FakeControls, world: dict[str, dict[str, Any]], bound: str
-    ) -> None:
-        await api.put(f"/v2.0/ports/{world['vm']['id']}", json={"port": {"binding:host_id": "compute1"}})
-        self.see(controls, bound, "failed")
-        assert (await self.of_ports(api))[""] == "ACTIVE"
-        shown = (await api.get(f"/v2.0/floatingips/{world['fip']['id']}")).json()["floatingip"]
-        assert (shown["status"], shown["port_details"]["status"]) == ("DOWN", "ACTIVE")
-
-    async def test_a_floating_ip_that_points_nowhere_is_down(
-        self, api: AsyncClient, world: dict[str, dict[str, Any]], bound: str
-    ) -> None:
-        path = f"/v2.0/floatingips/{world['fip']['id']}"
-        shown = (await api.put(path, json={"floatingip": {"port_id": None}})).json()["floatingip"]
-        assert (shown["status"], shown["router_id"], shown["port_details"]) == ("DOWN", None, None)
-
-    @pytest.mark.parametrize(("state", "expected"), [("active", "ACTIVE"), ("failed", "DOWN")])
-    async def test_a_floating_ip_shows_a_routers_port_as_the_port_shows_itself(
-        self,
-        api: AsyncClient,
-        store: Store,
-        controls: FakeControls,
-        world: dict[str, dict[str, Any]],
-        bound: str,
-        state: str,
-        expected: str,
-    ) -> None:
-        """The port of a second router inside, to which the first one carries the floating IP."""
-        inner = await make(api, "router", name="inner")
-        await bind(store, inner["id"], "host1")
-        port = await make(api, "port", network_id=world["blue"]["id"])
-        await api.put(f"/v2.0/routers/{inner['id']}/add_router_interface", json={"port_id": port["id"]})
-        path = f"/v2.0/floatingips/{world['fip']['id']}"
-        answer = await api.put(path, json={"floatingip": {"port_id": port["id"]}})
-        assert answer.json()["floatingip"]["port_details"]["status"] == "DOWN", "the planner does not know it yet"
-        self.see(controls, bound, "active")
-        self.see(controls, inner["id"], state)
-        shown = (await api.get(path)).json()["floatingip"]
-        assert (shown["router_id"], shown["status"], shown["port_details"]["status"]) == (bound, "ACTIVE", expected)
-        assert (await api.get(f"/v2.0/ports/{port['id']}")).json()["port"]["status"] == expected

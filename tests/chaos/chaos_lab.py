@@ -142,6 +142,14 @@ def some_thorough(names: Iterable[str], short: Collection[str]) -> list[Any]:
     return [pytest.param(name, marks=() if name in short else thorough, id=name) for name in names]
 
 
+async def everything_works(lab: Lab) -> None:
+    """Each router is active, on one host, and every probe is answered for a second."""
+    await lab.routers_active()
+    await lab.one_host_each(PATIENCE_S)
+    async with lab.traffic() as traffic:
+        await traffic.all_answered(for_s=1.0, timeout_s=PATIENCE_S)
+
+
 def said(service: Service, words: str) -> bool:
     """Whether a process has written these words to its log."""
     return words in service.log.read_text(errors="replace")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 import pytest
-from chaos_lab import CLASSIC, DOWN_TIME_S, Turn, a_fault, one_after_another, running_lab, strike
+from chaos_lab import CLASSIC, DOWN_TIME_S, Turn, a_fault, everything_works, one_after_another, running_lab, strike
 
 from gapless.errors import Unavailable
 from gapless.lab.experiment import Outcome, experiment
@@ -128,6 +128,12 @@ async def an_agent_that_hangs_is_replaced(lab: Lab) -> None:
     assert second.pid != first.pid
 
 
+async def changes_resume_after_the_controller_was_killed(lab: Lab) -> None:
+    await strike(lab, "controller-kill", shows=nothing_was_noticed)
+    await lab.add_tenants(1)
+    await everything_works(lab)
+
+
 async def a_database_that_is_gone_stores_nothing_until_it_is_back(lab: Lab) -> None:
     fault = await choose(lab, "database-gone")
     await fault.strike(lab)
@@ -160,7 +166,7 @@ async def a_capture_that_dies_leaves_the_measurement_and_makes_its_own_figure_un
 
 DAILY: Mapping[str, Turn] = {
     "agent-kill": a_fault("agent-kill", shows=nothing_was_noticed),
-    "controller-kill": a_fault("controller-kill", shows=nothing_was_noticed),
+    "controller-kill": changes_resume_after_the_controller_was_killed,
     "restart-all": a_fault("restart-all", shows=nothing_was_noticed),
     "half-hosts": a_fault("half-hosts", shows=nothing_was_noticed),
     "a database that is gone": a_database_that_is_gone_stores_nothing_until_it_is_back,

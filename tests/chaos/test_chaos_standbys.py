@@ -166,6 +166,7 @@ NOT_MOVED: Mapping[str, Turn] = {
     "agent-kill": a_fault("agent-kill", shows=nothing_was_noticed),
     "agent-stop": a_fault("agent-stop", shows=nothing_was_noticed),
     "state-gone": a_fault("state-gone", shows=nothing_was_noticed),
+    "controller-kill": a_fault("controller-kill", shows=nothing_was_noticed),
     "controller-stop": a_fault("controller-stop", shows=nothing_was_noticed),
     "mgmt-link": a_fault("mgmt-link", shows=nothing_was_noticed),
     "address-conflict": a_fault("address-conflict", shows=said_and_not_fought_over),

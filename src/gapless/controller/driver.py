@@ -234,9 +234,9 @@ class Driver:
                     say = self._log.warning if effect.is_short else self._log.info
                     say(f"Arbiters: {effect.reason}", cause=effect.cause)
                 case EngageBrake():
-                    self._log.error(effect.reason, hosts=",".join(effect.hosts), cause=effect.cause)
+                    self._log.error(effect.line, hosts=",".join(effect.hosts), cause=effect.cause)
                 case ReleaseBrake():
-                    self._log.warning(effect.reason, cause=effect.cause)
+                    self._log.warning(effect.line, cause=effect.cause)
                 case _:
                     assert_never(effect)
 

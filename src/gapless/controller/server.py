@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -24,7 +24,7 @@ from gapless import __version__
 from gapless.config import Address, Liveness, ServerSettings
 from gapless.controller import garbage, key
 from gapless.controller.api.app import create_app
-from gapless.controller.shell import Shell, assemble
+from gapless.controller.shell import OpenMove, Shell, assemble
 from gapless.controller.store.engine import Store, file_of
 from gapless.errors import GaplessError, InvariantError, Unavailable
 from gapless.kernel.limits import allow_descriptors
@@ -34,6 +34,8 @@ from gapless.observe.notify import Condition, ServiceManager
 LAST_WRITES_S = 3.0
 DATABASE = "gapless.db"
 LOCK = "controller.lock"
+NAMED_MOST = 5
+"""Moves that are named, of those that are taken up again; the records have them all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,7 @@ async def _run_on(
                         link=Address(host=settings.link.host, port=link_port),
                     )
                     _tell_start(settings, listening)
+                    _tell_open_moves(shell.open_moves)
                     ready(listening)
                     running.append(tasks.create_task(manager.follow(lambda: _condition(shell, listening))))
                     await stop.wait()
@@ -252,6 +255,15 @@ def _tell_start(settings: ServerSettings, listening: Listening) -> None:
     for what, address in (("API", listening.api), ("control link", listening.link)):
         if not _is_loopback(address.host):
             log.warning(f"The {what} listens on {address} without TLS: let only a trusted network reach it")
+
+
+def _tell_open_moves(moves: Sequence[OpenMove]) -> None:
+    """What the last controller left in the middle, and this one brings to its end: the end of each is a line, too."""
+    if moves:
+        named = [f"router {move.router_id} to {move.host} ({move.kind})" for move in moves[:NAMED_MOST]]
+        more = [f"and {len(moves) - NAMED_MOST} more"] if len(moves) > NAMED_MOST else []
+        count = f"{len(moves)} move{'s' if len(moves) > 1 else ''}"
+        get_logger().info(f"Goes on with {count} that had begun before: {', '.join(named + more)}", moves=len(moves))
 
 
 def _numbers(liveness: Liveness) -> dict[str, float]:

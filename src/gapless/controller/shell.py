@@ -35,6 +35,16 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenMove:
+    """A move that had begun when the last controller ended, and had not come to its end."""
+
+    router_id: RouterId
+    kind: MoveKind
+    host: HostName
+    """Where it goes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shell:
     """The parts of a controller that others talk to."""
 
@@ -45,6 +55,8 @@ class Shell:
     driver: Driver
     pilot: Pilot
     link: Link
+    open_moves: tuple[OpenMove, ...]
+    """What the planner takes up again, by router."""
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -125,6 +137,7 @@ async def assemble(
         driver=driver,
         pilot=pilot,
         link=link,
+        open_moves=levels.moves_taken_up(),
     )
 
 
@@ -158,6 +171,12 @@ class _Levels:
             for name, record in self.names.items()
             if record.confirmed
         ]
+
+    def moves_taken_up(self) -> tuple[OpenMove, ...]:
+        return tuple(
+            OpenMove(router_id=router_id, kind=kind, host=self.bindings[router_id].assignment.host)
+            for router_id, kind in sorted(self.open_moves.items())
+        )
 
     def planner_routers(self) -> list[StoredRouter]:
         return [self._planner_router(router_id, needs) for router_id, needs in self.needs.items()]

@@ -198,6 +198,11 @@ class EngageBrake:
     reason: str
     cause: str
 
+    @property
+    def line(self) -> str:
+        """What is told of it: one line."""
+        return f"The brake is engaged: {self.reason}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseBrake:
@@ -205,6 +210,11 @@ class ReleaseBrake:
 
     reason: str
     cause: str
+
+    @property
+    def line(self) -> str:
+        """What is told of it: one line."""
+        return f"The brake is released: {self.reason}"
 
 
 Effect = (

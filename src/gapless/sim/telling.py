@@ -56,10 +56,8 @@ def line(effect: Effect) -> str:
             return f"{effect.host} is {effect.standing}: {effect.reason}"
         case ReportPause() | ReportArbiters() | ReportCommonCause():
             return effect.reason
-        case EngageBrake():
-            return f"brake engaged: {effect.reason}"
-        case ReleaseBrake():
-            return f"brake released: {effect.reason}"
+        case EngageBrake() | ReleaseBrake():
+            return effect.line
     assert_never(effect)
 
 

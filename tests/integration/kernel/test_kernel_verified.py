@@ -6,13 +6,14 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
-from kernel_fixtures import ROUTER_ID, Wires, nft, router
+from kernel_fixtures import FLOATING_IP, OUTSIDE, ROUTER_ID, Wires, nft, router
 from whole_router import WHOLE, sysctl, works
 
 from gapless.agent.kernel import netns, ruleset
 from gapless.agent.reconcile import Reconciler
 from gapless.core.dataplane.desired import SETTINGS
 from gapless.errors import Unavailable
+from gapless.model.observed import Ruleset
 from gapless.model.router import Route
 
 pytestmark = pytest.mark.isolated
@@ -31,6 +32,30 @@ def test_what_cannot_be_brought_about_is_told(host: Reconciler, monkeypatch: pyt
     nft("flush ruleset")
     with pytest.raises(Unavailable, match="not as it should be after building: LoadRules"):
         host.reconcile(WHOLE)
+
+
+def test_while_the_kernel_refuses_one_new_rule_the_old_ones_hold(
+    wires: Wires, host: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Source NAT in a chain that filters is good nftables text, and no kernel takes it (nft_chain_validate_dependency,
+    net/netfilter/nf_tables_api.c). It comes last: all that stands before it was taken by then.
+    """
+    host.reconcile(WHOLE)
+    load, before = ruleset.load, nft("list ruleset")
+    without_snat = router((FLOATING_IP, "10.0.0.5"), snat=False)
+    refused = f"add rule {ruleset.FAMILY} {ruleset.TABLE} forward snat to 203.0.113.10\n"
+
+    def load_with_it(context: Any, rules: Ruleset, **options: Any) -> None:
+        load(context, replace(rules, text=f"{rules.text}\n{refused}"), **options)
+
+    monkeypatch.setattr(ruleset, "load", load_with_it)
+    with pytest.raises(Unavailable, match=r"load the router's rules: .*Operation not supported"):
+        host.reconcile(without_snat)
+    assert nft("list ruleset") == before
+    assert works(wires)
+    monkeypatch.undo()
+    assert host.reconcile(without_snat).changed
+    assert wires.ping("vm2", OUTSIDE).returncode != 0, "the new rules hold, once they are taken"
 
 
 def test_a_setting_that_the_kernel_did_not_take_is_told(host: Reconciler, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from gapless.wire.messages import (
 )
 from limits_met import no_thread_more
 
-RHYTHM = Rhythm(workers=4, alive_interval_s=0.02, listing_interval_s=0.05, audit_period_s=3600)
+RHYTHM = Rhythm(alive_interval_s=0.02, listing_interval_s=0.05, audit_period_s=3600)
 
 
 class FakeHints:
@@ -214,16 +214,19 @@ async def test_a_bug_met_by_one_router_is_told_and_stops_nothing(log_lines: list
 
 
 async def test_different_routers_are_built_in_parallel_and_one_in_sequence() -> None:
+    """As many at once as the product itself has workers."""
     kernel = FakeKernel()
-    gates = [kernel.hold(f"reconcile r{number}") for number in range(4)]
+    workers = Rhythm().workers
+    assert workers > 1
+    gates = [kernel.hold(f"reconcile r{number}") for number in range(workers)]
     async with agent(kernel) as bench:
-        await bench.plan(*(planned(f"r{number}", name="old") for number in range(5)))
-        for number in range(4):
+        await bench.plan(*(planned(f"r{number}", name="old") for number in range(workers + 1)))
+        for number in range(workers):
             await bench.wait_for(f"reconcile r{number}")
-        assert "reconcile r4" not in kernel.record, "four workers, and no more"
+        assert f"reconcile r{workers}" not in kernel.record, "no more than there are workers"
         await bench.change(planned("r0", epoch=2, name="new"))
         gates[1].set()
-        await bench.hear_state("r4", RouterState.ACTIVE)
+        await bench.hear_state(f"r{workers}", RouterState.ACTIVE)
         assert kernel.record.count("reconcile r0") == 1, "one router's work runs in sequence"
         for gate in gates:
             gate.set()

@@ -125,12 +125,32 @@ async def test_the_brake_holds_and_an_operator_releases_it(store: Store, log: Lo
     assert pilot.brake().engaged
     assert bench.host_of(router_id("r")) == ONE
     assert b"gapless_brake_engaged 1.0" in bench.shell.metrics.page()
+    (engaged,) = lines(log, "The brake is engaged: 2 of 3 hosts look dead at once, more than 50%: nothing moves for")
+    assert (engaged["log_level"], engaged["hosts"]) == ("error", "h1,h2")
+    assert lines(log, "The brake is released") == []
 
     pilot.release_brake()
     await bench.pass_time(2, "h3")
 
     assert bench.host_of(router_id("r")) == THREE
     assert not pilot.brake().engaged
+    (released,) = lines(log, "The brake is released: an operator says that these hosts are dead: h1, h2")
+    assert released["log_level"] == "warning"
+    assert released["cause"]
+
+
+async def test_a_brake_that_ends_by_itself_says_that_it_is_the_brake(store: Store, log: Log) -> None:
+    bench = await a_router_on_one(store, "r")
+    await add_routers(store, "on-two")
+    bench.shell.pilot.routers_changed([router_id("on-two")])
+    await bench.pass_time(2, "h1", "h2", "h3")
+    await bench.pass_time(160, "h3")
+    for name in ("h1", "h2"):
+        await bench.connect(name)
+    await bench.pass_time(2, "h1", "h2", "h3")
+
+    (released,) = lines(log, "The brake is released: 0 of 3 hosts look dead, not more than 50%")
+    assert released["log_level"] == "warning"
 
 
 async def test_a_drained_hosts_router_is_given_away_only_when_it_has_let_go(store: Store) -> None:

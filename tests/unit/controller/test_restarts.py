@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from driver_rig import ONE, TWO, a_router_on_one
+from driver_rig import ONE, TWO, Log, a_router_on_one, lines
 from shell_fakes import Bench, router_id
 
 from gapless.config import ServerSettings
@@ -15,7 +15,7 @@ from gapless.controller.store.engine import Store
 from gapless.controller.store.tables import RouterRow
 
 
-async def test_killed_between_the_binding_and_the_plan_it_goes_on_from_the_store(store: Store) -> None:
+async def test_killed_between_the_binding_and_the_plan_it_goes_on_from_the_store(store: Store, log: Log) -> None:
     before = await a_router_on_one(store, "r")
     await before.pass_time(149, "h2", "h3")
     before.clock.now += 2
@@ -23,7 +23,12 @@ async def test_killed_between_the_binding_and_the_plan_it_goes_on_from_the_store
     await before.shell.driver.recorder.flush()  # ... stored, and killed here: no plan was ever sent
     assert router_id("r") not in before.plan("h2")
 
+    assert lines(log, f"Move of router {router_id('r')} confirmed") == lines(log, "confirmed: active on h1")
+
     after = await Bench.open(store, before.clock)
+    assert before.shell.open_moves == ()
+    (taken_up,) = after.shell.open_moves
+    assert (taken_up.router_id, taken_up.kind, taken_up.host) == (router_id("r"), "reschedule", TWO)
     await after.connect("h2")
     await after.connect("h3")
     await after.settle()
@@ -35,6 +40,9 @@ async def test_killed_between_the_binding_and_the_plan_it_goes_on_from_the_store
     async with store.reading() as session:
         move = await moverows.move(session, router_id("r"), 2)
     assert move.outcome == "confirmed", "the move that was begun before is ended after"
+    (end,) = lines(log, f"Move of router {router_id('r')} confirmed: active on h2")
+    assert (end["log_level"], end["epoch"]) == ("info", 2)
+    assert (await Bench.open(store, before.clock)).shell.open_moves == (), "there is nothing to go on with any more"
 
 
 async def test_killed_before_the_binding_is_stored_it_decides_again(store: Store) -> None:

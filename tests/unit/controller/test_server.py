@@ -25,8 +25,12 @@ import disks
 from gapless.config import Address, ServerSettings
 from gapless.controller import key, server
 from gapless.controller.server import Listening
+from gapless.controller.shell import OpenMove
 from gapless.core.planner.planner import Planner
 from gapless.errors import InvariantError, StoreUnavailable, Unavailable
+from gapless.model.host import HostName
+from gapless.model.plan import MoveKind
+from gapless.model.router import RouterId
 
 NOBODY = 65534
 ANY = Address(host="127.0.0.1", port=0)
@@ -77,6 +81,36 @@ async def test_it_serves_the_api_and_the_link_and_goes_on_after_a_restart(
     (start, _) = [line for line in log if line["event"].endswith("is ready")]
     assert (start["cluster"], start["key_file"], start["dead_after_s"]) == (first.cluster, state / "cluster.key", 150)
     assert not [line for line in log if "without TLS" in line["event"]]
+
+
+async def test_it_says_which_moves_it_goes_on_with(tmp_path: Path, log: Any) -> None:
+    """The last controller ended when a host had been given a router, and had not said that it has it."""
+    async with running(settings(tmp_path)) as first:
+        secret = key.load_or_create(tmp_path / "cluster.key")
+        async with (
+            httpx.AsyncClient(base_url=f"http://{first.api}") as api,
+            fake_host(first.link.port, "h1", key=secret) as host,
+        ):
+            await host.report()
+            router_id = (await api.post("/v2.0/routers", json={"router": {"ha": False}})).json()["router"]["id"]
+            await host.until(lambda routers: router_id in routers)
+    assert not [line for line in log if line["event"].startswith("Goes on")]
+    async with running(settings(tmp_path)):
+        (line,) = [line for line in log if line["event"].startswith("Goes on")]
+    assert line["event"] == f"Goes on with 1 move that had begun before: router {router_id} to h1 (schedule)"
+    assert (line["log_level"], line["moves"]) == ("info", 1)
+
+
+@pytest.mark.parametrize(("count", "rest"), [(5, ""), (205, ", and 200 more")])
+def test_of_many_moves_few_are_named(log: Any, count: int, rest: str) -> None:
+    moves = [
+        OpenMove(router_id=RouterId(f"r{number}"), kind=MoveKind.RESCHEDULE, host=HostName("h2"))
+        for number in range(count)
+    ]
+    server._tell_open_moves(moves)
+    named = ", ".join(f"router r{number} to h2 (reschedule)" for number in range(5))
+    (line,) = log
+    assert line["event"] == f"Goes on with {count} moves that had begun before: {named}{rest}"
 
 
 async def test_it_warns_when_others_can_reach_it(tmp_path: Path, log: Any) -> None:

@@ -7,10 +7,10 @@ import pytest
 from driver_rig import ONE, THREE, TWO, Log, a_router_on_one, lines
 from shell_fakes import Bench, facts_of, router_id
 
-from gapless.controller.store import hostrows
+from gapless.controller.store import hostrows, moverows
 from gapless.controller.store.engine import Store
 from gapless.model.host import AgentState, Incarnation
-from gapless.model.plan import RouterReport, RouterState
+from gapless.model.plan import Epoch, RouterReport, RouterState
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -114,3 +114,50 @@ async def test_a_common_cause_is_told_counted_and_shown(store: Store, log: Log) 
     assert 'gapless_routers_damped{why="reason"} 4.0' in page
     views = bench.shell.pilot.routers()
     assert all(views[each].damped_s == pytest.approx(600, abs=10) for each in routers)
+
+
+class TestTheEndOfAMove:
+    """A reschedule to h2, at epoch 2, that comes to each of its ends."""
+
+    @staticmethod
+    async def begun(store: Store, log: Log) -> Bench:
+        """It is under way: h2 has its plan, and has not said that it is active."""
+        bench = await a_router_on_one(store, "r")
+        await bench.pass_time(149, "h2", "h3")
+        bench.clock.now += 2
+        await bench.settle()
+        assert bench.host_of(router_id("r")) == TWO
+        log.clear()
+        return bench
+
+    async def test_confirmed(self, store: Store, log: Log) -> None:
+        bench = await self.begun(store, log)
+        await bench.pass_time(2, "h2", "h3")
+        (line,) = lines(log, "Move of router")
+        assert line["event"] == f"Move of router {router_id('r')} confirmed: active on h2"
+        assert (line["log_level"], line["router"], line["epoch"]) == ("info", router_id("r"), 2)
+        assert line["cause"]
+
+    async def test_failed(self, store: Store, log: Log) -> None:
+        bench = await self.begun(store, log)
+        failed = RouterState.FAILED
+        await bench.report(
+            "h2", RouterReport(router_id=router_id("r"), epoch=Epoch(2), state=failed, reason="no such device")
+        )
+        await bench.settle()
+        (line,) = lines(log, "Move of router")
+        assert line["event"] == f"Move of router {router_id('r')} failed: no such device"
+        assert (line["log_level"], line["router"], line["epoch"]) == ("warning", router_id("r"), 2)
+        assert line["cause"]
+
+    async def test_superseded(self, store: Store, log: Log) -> None:
+        """Its new host dies, too: the line that tells of it is that of the move which follows."""
+        bench = await self.begun(store, log)
+        await bench.pass_time(155, "h3")
+        (follows,) = lines(log, "Rescheduling router")
+        assert (follows["from"], follows["to"], follows["epoch"]) == (TWO, THREE, 3)
+        (line,) = lines(log, "Move of router")
+        assert (line["event"], line["epoch"]) == (f"Move of router {router_id('r')} confirmed: active on h3", 3)
+        async with store.reading() as session:
+            outcomes = {move.epoch: move.outcome for move in await moverows.moves(session)}
+        assert (outcomes[Epoch(2)], outcomes[Epoch(3)]) == ("superseded", "confirmed")

@@ -1,5 +1,6 @@
 """The page and the story, from recordings made by hand: one router, one probe a direction, silent from 2 s to 3 s."""
 
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -46,6 +47,10 @@ def page(*tracks: Track, log: tuple[str, ...] = ()) -> report.Page:
     )
 
 
+FETCHING = {"src", "srcset", "href", "xlink:href", "data", "poster", "background", "action", "formaction", "ping"}
+"""Attributes whose value is an address."""
+
+
 class Reader(HTMLParser):
     """What a browser would fetch, and the text that it would show."""
 
@@ -53,12 +58,30 @@ class Reader(HTMLParser):
         super().__init__()
         self.fetched: list[str] = []
         self.text = ""
+        self._tag = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.fetched += [value for name, value in attrs if name in ("src", "href") and value]
+        self._tag = tag
+        self.fetched += [value for name, value in attrs if name in FETCHING and value]
+        for _, value in attrs:
+            self._take_css(value or "")  # of `style`, and of what SVG takes a `url()` in: `fill`, `filter`, ...
+
+    def handle_endtag(self, tag: str) -> None:
+        self._tag = ""
 
     def handle_data(self, data: str) -> None:
+        if self._tag == "style":
+            self._take_css(data)
         self.text += data
+
+    def _take_css(self, text: str) -> None:
+        self.fetched += re.findall(r"url\([^)]*\)?|@import[^;]*|image-set\([^)]*\)?", text, re.IGNORECASE)
+
+
+def fetched(text: str) -> list[str]:
+    reader = Reader()
+    reader.feed(text)
+    return reader.fetched
 
 
 def test_neighbours_of_one_fate_are_one_stretch() -> None:
@@ -77,6 +100,22 @@ def test_a_request_that_was_never_sent_is_neither_answered_nor_lost() -> None:
     found = report.stretches(Track(skipped.flow, sent, skipped.replied), STRUCK_NS, 5 * S)
 
     assert [(each.answered, each.requests) for each in found] == [(True, 49)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<img src=a.png>",
+        "<a href=https://example.org>",
+        "<style>p { background: URL('a.png') }</style>",
+        "<style>@import 'a.css';</style>",
+        "<p style='background: url(a.png)'>",
+        "<svg><rect fill='url(a.svg#b)'/></svg>",
+    ],
+)
+def test_what_a_page_would_fetch_is_seen(text: str) -> None:
+    assert fetched(text)
+    assert not fetched("<style>p { color: red }</style><p>see url(a.png)</p>")
 
 
 def test_the_page_needs_nothing_but_itself_and_shows_foreign_text_as_text() -> None:
