@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from build_routers import key, measured_apart
+from gapless.model.router import FailoverMode
 from measuring import commit, measured, spread, write
 
 HERE = Path(__file__).parent
@@ -35,7 +36,7 @@ def main() -> int:
         for size in sizes:
             print(f"run {turn + 1} of {options.runs}: {size} routers", flush=True)
             found[size].append(_lab_run(size))
-    builds = measured_apart(max(sizes), options.runs)
+    builds = measured_apart(max(sizes), options.runs, FailoverMode.RESCHEDULE)
     text = _table(found, builds)
     print(f"\n{text}")
     write(options.out, "reschedule", text, {"host_power": found, "build": builds})

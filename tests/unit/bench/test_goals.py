@@ -59,6 +59,7 @@ def test_a_fleet_that_misses_it_fails_who_is_strict(
 def host_of(alone: list[float], at_once: list[float]) -> dict[str, Any]:
     return {
         "routers": 10,
+        "mode": "standby",
         "struck": 10,
         "steady": {"core_percent": 0.2},
         "rss_mb": 40,
