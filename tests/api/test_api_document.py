@@ -3,9 +3,10 @@
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from api_fakes import HEARD_AT, FakeControls, add_host, bind
@@ -16,7 +17,7 @@ from sqlalchemy import select
 
 from gapless.controller.api.gapless import DEFAULT_FAILOVERS, MOST_FAILOVERS
 from gapless.controller.store.engine import Store
-from gapless.controller.store.tables import BindingRow, MoveRow
+from gapless.controller.store.tables import BindingRow, MoveRow, RouterRow
 from gapless.lab import running
 from gapless.model.plan import Epoch
 
@@ -42,11 +43,13 @@ async def test_against_the_api(served: str, store: Store, controls: FakeControls
                 await place_new_routers(store, controls)
     assert "edge is on host1" in said["Where is it?"]
     assert "XXX" in said["Where did it go?"]
-    assert "reschedule from host1 to host2: host1 is dead" in said["Where did it go?"]
+    assert said["Where did it go?"].count("reschedule from host1 to host2: host1 is dead") == 2
     assert [event[0] for event in controls.told if event[0] != "routers_changed"] == [
+        "move_requested",
         "move_requested",
         "host_admin_changed",
         "host_admin_changed",
+        "router_deleted",
         "router_deleted",
     ]
     assert host1 in said["Where is it?"]
@@ -71,6 +74,7 @@ async def play_reschedule(store: Store, controls: FakeControls) -> None:
     """host1 is dead, and what it had is on host2."""
     controls.know("host1", alive=False, standing="dead")
     async with store.transaction() as session:
+        names = {router.id: router.name for router in await session.scalars(select(RouterRow))}
         for binding in await session.scalars(select(BindingRow)):
             binding.host, binding.epoch = "host2", Epoch(2)
             decided = HEARD_AT + timedelta(seconds=150)
@@ -78,7 +82,7 @@ async def play_reschedule(store: Store, controls: FakeControls) -> None:
                 MoveRow(
                     router_id=binding.router_id,
                     epoch=2,
-                    router_name="edge",
+                    router_name=names[binding.router_id],
                     from_host="host1",
                     to_host="host2",
                     kind="reschedule",
@@ -94,7 +98,9 @@ async def play_reschedule(store: Store, controls: FakeControls) -> None:
 @pytest.mark.netns
 @pytest.mark.timeout(600)
 class TestInALab:
-    """The same, with real hosts, real packets, and a host that really loses power."""
+    """The same, with real hosts, real packets, and a host that really loses power: one router is taken over, the other
+    rescheduled.
+    """
 
     @pytest.fixture
     def lab(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -124,8 +130,11 @@ class TestInALab:
                     assert "3 received" in await node.run(f"{known}\n{block.commands}")
             case "lab: fault":
                 host = (await controller.run("echo $HOST")).strip()
+                await active_on(controller, "workshop", host)
                 await here.run(f"HOST={host}\n{block.commands}")
-                assert await moved_from(controller, host) != host
+                for name, kind in (("edge", "takeover"), ("workshop", "reschedule")):
+                    move = await move_from(controller, name, host)
+                    assert (move["kind"], move["to_host"] == host) == (kind, False), move
             case "lab: down":
                 await here.run(block.commands)
             case _:
@@ -136,11 +145,28 @@ def in_lab(node: str) -> tuple[str, ...]:
     return (*GAPLESS, "lab", "exec", node, "--")
 
 
-async def moved_from(controller: Shell, host: str) -> str:
-    """The router's new host, once it is active there."""
+async def active_on(controller: Shell, name: str, host: str) -> None:
+    """Return when this host says that the router forwards there."""
+
+    def here(found: dict[str, Any]) -> list[Any]:
+        return [it for it in found["routers"] if (it["name"], it["host"], it["state"]) == (name, host, "active")]
+
+    await shown(controller, "gapless status --json", here)
+
+
+async def move_from(controller: Shell, name: str, host: str) -> dict[str, Any]:
+    """The router's last move away from there, once it is active elsewhere."""
+
+    def over(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [it for it in found if (it["router_name"], it["from_host"], it["outcome"]) == (name, host, "confirmed")]
+
+    return (await shown(controller, "gapless failovers list --limit 20 --json", over))[0]
+
+
+async def shown(controller: Shell, command: str, wanted: Callable[[Any], list[Any]]) -> list[Any]:
+    """What is wanted of the JSON that this command prints, once there is any."""
     async with asyncio.timeout(120):
         while True:
-            for move in json.loads(await controller.run("gapless failovers list --limit 20 --json")):
-                if (move["router_name"], move["from_host"], move["outcome"]) == ("edge", host, "confirmed"):
-                    return str(move["to_host"])
+            if found := wanted(json.loads(await controller.run(command))):
+                return found
             await asyncio.sleep(POLL_S)  # between two looks at another process, which tells nobody when it is done

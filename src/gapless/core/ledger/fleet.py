@@ -124,9 +124,11 @@ class Host:
         return self.load >= self.facts.capacity
 
     @property
-    def concerned(self) -> tuple[RouterId, ...]:
-        """Routers for which it matters what becomes of the host: those that it carries, and those that leave it."""
-        return (*self.bound, *self.letting_go, *self.standbys)
+    def concerned(self) -> set[RouterId]:
+        """Routers for which it matters what becomes of the host: those that it carries, those that leave it, and those
+        that it has built still without a right.
+        """
+        return self.plan.duties.keys() | self.bound | self.letting_go | self.standbys
 
     @property
     def tenure(self) -> Tenure:

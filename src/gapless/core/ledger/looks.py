@@ -2,13 +2,14 @@
 
 The planner does not go over all routers with each event: there may be tens of thousands. Whoever changes something
 about a router says so (`at`), and it is looked at before the event is over. What is not to be had now is waited for: a
-time (`later`), a host that can take the router, or its turn, since to look for a standby is to look at every host.
+time (`later`), the end of the brake, a host that can take the router, or its turn, since to look for a standby is to
+look at every host.
 
 The rule: to be looked at says nothing of what there is to see. A look without need finds nothing new; so whoever is in
 doubt asks for one.
 
-The invariant: what waits for a host is looked at again when one can take more (`again`), and what waits for a turn gets
-it, longest first.
+The invariant: what waits for a host is looked at again when one can take more (`again`), what waits for the brake when
+that ends, and what waits for a turn gets it, longest first.
 """
 
 from collections.abc import Iterable
@@ -34,6 +35,8 @@ class Looks:
         """Routers that wait for a turn to get a standby, longest first."""
         self._without: dict[RouterId, None] = {}
         """Routers that run, and wait for a host that can stand by for them."""
+        self._braked: set[RouterId] = set()
+        """Something would have been asked for them, were the brake not engaged."""
         self._is_again_due = False
         self._turns_left = STANDBY_TURNS
         self._alarms: list[tuple[float, RouterId]] = []
@@ -83,6 +86,18 @@ class Looks:
         self._waiting.discard(router_id)
         self._queue.pop(router_id, None)
         self._without.pop(router_id, None)
+        self._braked.discard(router_id)
+
+    # For the end of the brake
+
+    def wait_for_the_brake(self, router_id: RouterId) -> None:
+        """Whoever it waits for may be over, and is not asked about now."""
+        self._braked.add(router_id)
+
+    def brake_ended(self) -> None:
+        """Whoever waited for that is looked at, whichever hosts are known by now."""
+        self._unsettled |= self._braked
+        self._braked = set()
 
     # For a turn
 

@@ -35,7 +35,7 @@ for which the host before stands by: a host whose guard only hiccuped is back by
 def heard(ledger: Ledger, host: Host, *, is_held: bool) -> None:
     """A host says whether it holds its lease."""
     if host.lease.heard(ledger.now, is_held=is_held):
-        ledger.looks.at(*host.bound, *host.standbys)
+        ledger.looks.at(*host.concerned)
     if is_held and host.lease.is_lacking:
         host.lease.is_lacking = False
         _tell(ledger, host, "it holds its lease again")

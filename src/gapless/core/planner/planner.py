@@ -204,7 +204,9 @@ class Planner:
     # 2. The brake
 
     def _judge_brake(self) -> None:
-        """Engage or end the brake; either way, all that belongs to a host that may be over is looked at again."""
+        """Engage or end the brake. Either way, all that belongs to a host that may be over is looked at again; when it
+        ends, so is what waits for one that could not be asked about, and may not be known any more.
+        """
         brake, cause = self._brake, self._ledger.cause
         if not self._ledger.census_due:
             return
@@ -215,6 +217,7 @@ class Planner:
             self._ledger.emit(EngageBrake(hosts=brake.hosts, reason=brake.reason, cause=cause))
         else:
             self._ledger.emit(ReleaseBrake(reason=brake.reason, cause=cause))
+            self._ledger.looks.brake_ended()
         for host in self._ledger.fleet:
             if host.may_be_over:
                 self._ledger.looks.at(*host.concerned)

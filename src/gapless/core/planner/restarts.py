@@ -121,8 +121,6 @@ class Restarts:
             return wish
         if now < until:
             self._ledger.looks.later(router.id, until)
-        if router.succession.former is not None:  # What becomes of that host looks at no router that is not its own.
-            self._ledger.looks.later(router.id, now + NEWS_S)
         return Stay(reason=f"{bound_to(router)} is over; waits for {home.name} to hold its lease again, or to be dead")
 
     def _over_since(self, router: RouterRecord) -> float:

@@ -85,7 +85,8 @@ class Rights:
         """Whether somebody else may succeed who suits: then one who does not is worse than none."""
         others = [each for each in router.succession.rights if each is not right]
         hosts = [self._ledger.fleet.get(each.tenure.host) for each in others]
-        there = [host for host in hosts if host is not None and not (host.is_dead or host.is_between_leases)]
+        known = [host for host in hosts if host is not None]
+        there = [host for host in known if not (host.is_dead or host.is_missed or host.is_between_leases)]
         return any(not self.why_unsuitable(router, host) for host in there)
 
     def _add(self, router: RouterRecord, home: Host, *, is_leaving: bool) -> Stay | None:
@@ -182,18 +183,15 @@ class Rights:
         return None
 
     def take(self, router: RouterRecord, *rights: Right) -> Stay:
-        """Plans give these rights no more; their hosts have to acknowledge that, or to be over."""
+        """Plans give these rights no more; their hosts have to acknowledge that, or to be over. The next event or tick
+        looks whether one is, or may have no word to say: a host that is missed is not waited for.
+        """
+        self._ledger.looks.at(router.id)
         for right in rights:
             successors.take(self._ledger, router, right)
             if host := self._ledger.fleet.get(right.tenure.host):
                 host.guard.owing.add(router.id)
         return _waits_for(router, rights)
-
-    def do_without(self, router: RouterRecord, right: Right, beliefs: Beliefs) -> Stay | None:
-        """Its host is missed, and not waited for: it loses the right at once if it is over, else that is asked."""
-        self.take(router, right)
-        self.note_what_ended(router)
-        return self.settle(router, beliefs)
 
     def settle(self, router: RouterRecord, beliefs: Beliefs) -> Stay | None:
         """Wait for what was taken; have stored what has ended. None: nothing is under way, or it says itself what."""
@@ -296,8 +294,12 @@ class Rights:
         return host.tenures.is_of(incarnation) and host.guard.has_closed(router.id, version)
 
     def ask_whether_over(self, tenure: Tenure, router: RouterRecord, beliefs: Beliefs) -> bool:
-        """Have the arbiters asked, unless the controller doubts its own eyes; whether they are, be it from before."""
-        if not beliefs.braked:
+        """Have the arbiters asked, as soon as the controller does not doubt its own eyes; whether they are, be it from
+        before.
+        """
+        if beliefs.braked:
+            self._ledger.looks.wait_for_the_brake(router.id)
+        else:
             self._ledger.burials.want(tenure, router.id)
         return self._ledger.burials.is_wanted(tenure)
 

@@ -301,7 +301,7 @@ class Standbys:
         first = next(iter(router.succession.rights), None)
         host = None if first is None else self._ledger.fleet.get(first.tenure.host)
         if first is not None and host is not None and host.is_missed:
-            return self._rights.do_without(router, first, beliefs)
+            return self._rights.take(router, first)
         suits = host is not None and not (host.is_dead or self._rights.why_unsuitable(router, host))
         if host is not None and wish.only in (None, host.name) and suits:
             if self._rights.keep(router, home, beliefs) is None:

@@ -6,9 +6,9 @@ another way.
 
 The rule: a router leaves a host that has said for `SETTLED_S` that a way is lost which the router uses, for a host that
 has said for as long that it has all of them: a guarded one for a standby that is ready, a classic one for a host that
-can take it, as in a drain, a few at a time. Where no standby is known to have them, a host that is takes a standby's
-place first. Everything else stays: what does not use that way, what is not to move
-(failover mode `off`), what nobody else has a way for. So what all hosts have lost moves nothing; nor do hosts that do
+can take it, as in a drain, a few at a time. Where no standby that is there is known to have them, another host that is
+takes a standby's place first. Everything else stays: what does not use that way, what is not to move (failover mode
+`off`), what nobody else has a way for. So what all hosts have lost moves nothing; nor do hosts that do
 not say how their ways are, neither from them nor to them. Nothing moves back.
 
 While the brake is engaged the controller doubts what it hears, and nothing moves for this either.
@@ -90,16 +90,30 @@ def _able(ledger: Ledger, router: RouterRecord, ways: list[WayOut]) -> Right | N
 
 
 def _has_suitable(ledger: Ledger, rights: Rights, router: RouterRecord, ways: list[WayOut]) -> bool:
-    """Whether a standby of it will do as soon as it is ready."""
-    hosts = [ledger.fleet.get(right.tenure.host) for right in router.succession.rights]
-    having = [host for host in hosts if host is not None and host.ways.has(router.needs.ways, ways, ledger.now)]
+    """Whether a standby of it will do as soon as it is ready. One that is missed is not waited for."""
+    hosts = [host for right in router.succession.rights if (host := _there(ledger, right)) is not None]
+    having = [host for host in hosts if host.ways.has(router.needs.ways, ways, ledger.now)]
     return any(not rights.why_unsuitable(router, host) for host in having)
+
+
+def _there(ledger: Ledger, right: Right) -> Host | None:
+    """The host of a right; None if that is not there any more, as far as is known."""
+    host = ledger.fleet.get(right.tenure.host)
+    return None if host is None or host.is_dead or host.is_missed else host
+
+
+def _to_replace(ledger: Ledger, router: RouterRecord) -> Right:
+    """Whose place another gets: that of one who is not there, or that of the last."""
+    rights = router.succession.rights
+    return next((right for right in rights if _there(ledger, right) is None), rights[-1])
 
 
 def _choose(
     ledger: Ledger, rights: Rights, router: RouterRecord, home: Host, ways: list[WayOut], beliefs: Beliefs
 ) -> Stay | None:
-    """No standby is known to have what its host lacks: one that is becomes the last of them, or instead of the last."""
+    """No standby that is there is known to have what its host lacks: one that is becomes the last of them; if they are
+    as many as they should be, instead of one.
+    """
     if _somebody_has_them(ledger, router, ways) and not ledger.looks.take_turn():
         ledger.looks.wait_for_a_turn(router.id)
         return Stay(reason=f"{has_lost(home, ways)}; a host that has it is looked for when it is its turn")
@@ -110,7 +124,7 @@ def _choose(
         ledger.looks.wait_for_a_turn(router.id)
         return Stay(reason=f"{has_lost(home, ways)}; hosts that have it build others first")
     if rights.are_full(router):
-        return rights.take(router, router.succession.rights[-1])
+        return rights.take(router, _to_replace(ledger, router))
     return rights.choose(router, chosen, f"{chosen.name} has the way out that {home.name} has lost")
 
 

@@ -8,6 +8,7 @@ from gapless.core.effects import AskArbiters, Bind, StorePanel, StoreWithdrawal
 from gapless.core.events import (
     Event,
     HostConnected,
+    HostForgotten,
     HostReported,
     PanelStored,
     RouterWanted,
@@ -202,6 +203,11 @@ class StandbyRig(Rig):
     def restart_host(self, host: str) -> None:
         """The host comes back at the next incarnation, with nothing open."""
         self.join(host, self.incarnations[host] + 1)
+
+    def delete(self, host: str) -> None:
+        """An operator deletes the host's agent."""
+        del self.store.hosts[HostName(host)]
+        self.handle(HostForgotten(id="delete", host=HostName(host)))
 
     def fence(self, *hosts: str) -> None:
         """Their leases lapsed: they withdrew everything, are at the next incarnation, and say so."""

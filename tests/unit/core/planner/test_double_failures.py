@@ -4,19 +4,13 @@ from planner_rig import facts
 from standby_rig import TIMES, StandbyRig, binds, tenure, three, two
 
 from gapless.core.effects import AskArbiters, StoreWithdrawal
-from gapless.core.events import HostConfirmedOff, HostForgotten
+from gapless.core.events import HostConfirmedOff
 from gapless.core.planner.standbys import MUTE_S
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch, MoveKind, Successor, Takeover
 from gapless.model.router import RouterId
 
 R1 = RouterId("r1")
-
-
-def forget(rig: StandbyRig, host: str) -> None:
-    """An operator deletes the host's agent."""
-    del rig.store.hosts[HostName(host)]
-    rig.handle(HostForgotten(id="forget", host=HostName(host)))
 
 
 # A takeover by a host that is deleted before that is stored
@@ -34,7 +28,7 @@ def unrecorded() -> StandbyRig:
         rig.set_admin_up(idle, admin_up=True)
     rig.store.is_failing = True
     rig.take_over("h2", "r1", tenure("h1"))
-    forget(rig, "h2")
+    rig.delete("h2")
     rig.store.is_failing = False
     rig.forget()
     return rig

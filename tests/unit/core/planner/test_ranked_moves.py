@@ -4,11 +4,14 @@ from collections.abc import Callable
 
 import pytest
 from ranked_rig import binds, four, rig_of, three
-from standby_rig import StandbyRig, tenure
+from standby_rig import TIMES, StandbyRig, tenure
 
 from gapless.core.effects import AskArbiters, Bind
+from gapless.core.planner.restarts import NEWS_S
 from gapless.model.host import HostName
-from gapless.model.plan import MoveKind
+from gapless.model.lease import Tenure
+from gapless.model.plan import Epoch, MoveKind, Takeover
+from gapless.model.router import RouterId
 
 
 def test_a_drain_goes_to_the_first_and_the_second_keeps_its_right_throughout() -> None:
@@ -187,3 +190,74 @@ def test_only_the_last_of_several_standbys_is_left_and_that_one_is_fenced() -> N
     rig.hold("h2")
     rig.settle("h1", "h2", "h3")
     assert (rig.host("r1"), rig.state("r1")) == ("h2", "active")
+
+
+# A first that is over, or that nobody hears
+
+FIVE = ("h1", "h2", "h3", "h4", "h5")
+LIVING = ("h1", "h3", "h4", "h5")
+"""All but h2, the first."""
+
+
+def missed() -> StandbyRig:
+    """r1 active on h1, then h2 and h3 ready to succeed. The arbiters do not hear h2 any more."""
+    rig = rig_of(*FIVE)
+    rig.miss(*LIVING, subjects=[tenure("h2")])
+    rig.pass_time(1, heard=LIVING)
+    rig.forget()
+    return rig
+
+
+def buried() -> StandbyRig:
+    """As `missed`; others have buried h2, and it has its time to come back."""
+    rig = missed()
+    died = Takeover(router_id=RouterId("another"), epoch=Epoch(2), of=tenure("h2"), times=TIMES)
+    rig.guard("h4", took=(died,))
+    assert rig.role("h2", "r1") == "may succeed h1@1"
+    return rig
+
+
+def asked(rig: StandbyRig) -> set[Tenure]:
+    return {each.tenure for each in rig.all_said(AskArbiters)}
+
+
+def test_what_leaves_a_host_that_stops_does_not_wait_for_a_first_that_is_buried() -> None:
+    rig = buried()
+    rig.guard("h1", stopping=True)
+    rig.pass_time(2)
+    assert binds(rig) == [("h3", MoveKind.DRAIN, 3)]
+    assert not asked(rig), "it is known"
+
+
+def test_what_its_host_cannot_run_has_a_first_asked_about_that_nobody_hears_and_goes_to_the_second() -> None:
+    rig = missed()
+    rig.failed("h1", "r1")
+    rig.pass_time(2)
+    assert asked(rig) == {tenure("h2")}
+    rig.bury("h1", "h3", "h4", subject=tenure("h2"))
+    rig.pass_time(1)
+    assert binds(rig) == [("h3", MoveKind.RETRY, 3)]
+
+
+def test_so_has_what_is_made_active_on_the_second() -> None:
+    rig = missed()
+    rig.fence("h1")
+    rig.pass_time(NEWS_S + 2)
+    assert asked(rig) == {tenure("h2")}
+    rig.bury("h1", "h3", "h4", subject=tenure("h2"))
+    rig.pass_time(1)
+    assert binds(rig) == [("h3", MoveKind.RESTART, 3)]
+
+
+def test_so_has_what_goes_on_to_the_third_since_the_host_that_it_went_to_is_over() -> None:
+    rig = rig_of(*FIVE, standbys=3)
+    rig.set_admin_up("h1", admin_up=False)
+    rig.miss("h1", "h4", "h5", subjects=[tenure("h3")])
+    rig.pass_time(1, heard=("h1", "h2", "h4", "h5"))
+    rig.forget()
+    rig.fence("h2")
+    rig.pass_time(2)
+    assert asked(rig) == {tenure("h3")}
+    rig.bury("h1", "h4", "h5", subject=tenure("h3"))
+    rig.pass_time(1)
+    assert binds(rig) == [("h4", MoveKind.DRAIN, 4)]

@@ -100,3 +100,17 @@ def test_there_are_as_many_again_when_things_are_calm() -> None:
     rig.settle("h2", "h3", "h4")
     assert [host for host, _ in rig.standbys_of("r1")][:1] == ["h3"]
     assert len(rig.standbys_of("r1")) == 2
+
+
+def test_one_that_does_not_suit_any_more_stays_where_the_other_is_not_heard_by_the_arbiters() -> None:
+    """It is the only one that could take over."""
+    rig = three()
+    rig.miss("h1", "h3", subjects=[tenure("h2")])
+    rig.pass_time(1)
+    rig.set_admin_up("h3", admin_up=False)
+    rig.pass_time(5, heard=("h1", "h3"))
+    assert rig.role("h3", "r1") == "may succeed h1@1 and h2@1"
+    assert rig.reason("r1") == "its standby h3 is taken out of service, and there is no other yet"
+    rig.miss("h1", "h3")
+    rig.pass_time(2, heard=("h1", "h2", "h3"))
+    assert rig.role("h3", "r1") == "built"

@@ -5,32 +5,19 @@ from ipaddress import IPv4Address
 from itertools import pairwise
 
 import pytest
-from planner_rig import ACTIVE, REMOVED, facts, needs
+from planner_rig import ACTIVE, REMOVED, needs
 from standby_rig import StandbyRig, tenure
+from ways_rig import OUTSIDE, fleet, moves, plugged, settle
 
 from gapless.core.effects import Bind, EngageBrake, ReportHost
 from gapless.core.events import DrainPaced, HostDisconnected, RouterWanted
 from gapless.core.ledger.ways import SETTLED_S, WaysRecord
-from gapless.model.host import HostFacts, HostName
+from gapless.model.host import HostName
 from gapless.model.plan import MoveKind
 from gapless.model.router import FailoverMode
 from gapless.model.way import WayOut, WaysSaid
 
-NETWORKS = ("external", "other")
-OUTSIDE = frozenset({"external"})
 ALL = ("h1", "h2", "h3")
-
-
-def plugged(name: str) -> HostFacts:
-    return facts(name, lease_address=f"{name}:9698", physical_networks=NETWORKS)
-
-
-def fleet(*hosts: str, standbys: int = 1) -> StandbyRig:
-    """Hosts that say that they have all their ways, and have said so for long."""
-    rig = StandbyRig(*map(plugged, hosts), standbys=standbys)
-    rig.say_ways(*hosts)
-    rig.pass_time(20, heard=hosts)
-    return rig
 
 
 @pytest.fixture
@@ -46,18 +33,6 @@ def rig() -> StandbyRig:
     assert made.standby("r1") == made.standby("r2") == ("h2", "ready")
     made.forget()
     return made
-
-
-def settle(rig: StandbyRig, seconds: float) -> None:
-    """Everybody obeys each second."""
-    end = rig.now + seconds
-    while rig.now < end:
-        rig.pass_time(min(1.0, end - rig.now), heard=rig.incarnations)
-        rig.settle(*rig.incarnations)
-
-
-def moves(rig: StandbyRig) -> list[tuple[str, str | None, str]]:
-    return [(each.router_id, each.previous_host, each.host) for each in rig.all_said(Bind)]
 
 
 # Guarded routers
