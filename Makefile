@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 RUN := .venv/bin
 
-.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-fleet bench-guard bench-build bench-adopt bench-survivals bench-entries bench-flow-sync lock clean
+.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-fleet bench-guard bench-build bench-adopt bench-repair bench-broadcasts bench-survivals bench-entries bench-flow-sync lock clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,14 @@ bench-build: setup  ## building and deleting routers, beside the bare kernel (AR
 bench-adopt: setup  ## what the end of an agent costs a host (ARGS= for bench/adopt.py; short without)
 	@scripts/prerequisites
 	$(PY) bench/adopt.py $(or $(ARGS),--routers 100 --rounds 2)
+
+bench-repair: setup  ## what each way to break a router costs it (ARGS= for bench/repair.py; short without)
+	@scripts/prerequisites
+	$(PY) bench/repair.py $(or $(ARGS),--routers 100 --times 5)
+
+bench-broadcasts: setup  ## what a broadcast on an external network costs a host (ARGS= for bench/broadcasts.py; short without)
+	@scripts/prerequisites
+	$(PY) bench/broadcasts.py $(or $(ARGS),--routers 100 --rounds 2)
 
 bench-survivals: setup  ## which connections survive, beside keepalived and conntrackd (ARGS= for bench/survivals.py; short without)
 	@scripts/prerequisites bench

@@ -1,6 +1,7 @@
 """What the end of an agent costs a host with many routers: how long until the next one has looked at all of them.
 
-    python bench/adopt.py [--routers 100,1000] [--rounds 5] [--raise-neighbour-limits] [--out DIRECTORY]
+    python bench/adopt.py [--routers 100,1000] [--rounds 5] [--mode standby|reschedule] [--raise-neighbour-limits]
+                          [--out DIRECTORY]
 
 One host in namespaces of its own, with the real agent under the sentinel's own supervision, and no controller. Some of
 its routers have a machine that sends probes to the world outside. In each round the agent ends in two ways: killed
@@ -26,7 +27,7 @@ from gapless.agent.kernel.events import RouterEvents
 from gapless.kernel.netlink import Netlink
 from gapless.lab.measuring.traffic import Traffic
 from gapless.model.plan import RouterState
-from gapless.model.router import Router, RouterId
+from gapless.model.router import FailoverMode, Router, RouterId
 from gapless.observe.words import counted
 from gapless.sentinel.supervise import RESTART
 from measuring import by_what, spread
@@ -41,12 +42,12 @@ AFTER_S = 1.0
 """How long probes go on after the host is in sync."""
 
 
-async def measure(count: int, rounds: int, state_dir: Path) -> list[dict[str, Any]]:
+async def measure(count: int, rounds: int, mode: FailoverMode, state_dir: Path) -> list[dict[str, Any]]:
     """What each end of an agent cost."""
     settings = replace(prepare_outside(), state_dir=state_dir)
     routers = [router(number) for number in range(count)]
     found = []
-    async with agent_of(settings) as agent:
+    async with agent_of(settings, mode) as agent:
         agent.plan(routers)
         await agent.says(RouterState.ACTIVE, routers)
         for number, it in enumerate(routers[:PROBED]):
@@ -75,6 +76,7 @@ async def one_end(agent: Agent, way: str, routers: Sequence[Router]) -> dict[str
                 await agent.stop()
                 agent.start()
             in_sync = await agent.says(RouterState.ACTIVE, routers, all_anew=True) - began
+            peak_mb = agent.peak_mb
             await asyncio.sleep(AFTER_S)
         with tempfile.TemporaryDirectory() as directory:
             recording = await traffic.end(Path(directory) / "recording")
@@ -86,6 +88,7 @@ async def one_end(agent: Agent, way: str, routers: Sequence[Router]) -> dict[str
         "lost": recording.lost,
         "worst_gap_ms": round(max(gap.ms for gap in recording.gaps().values()), 1),
         "changed": len(changed),
+        "peak_mb": peak_mb,
     }
 
 
@@ -125,7 +128,7 @@ def words(it: Mapping[str, Any]) -> str:
     """One end of an agent in a line."""
     return (
         f"{WAYS[it['way']]}: in sync after {it['in_sync_s']:.2f} s, {it['lost']} of {it['probes']} probes lost, "
-        f"{counted(it['changed'], 'router')} changed"
+        f"{counted(it['changed'], 'router')} changed, {it['peak_mb']:g} MiB of memory at most"
     )
 
 
@@ -135,10 +138,12 @@ def table(found: Mapping[int, Sequence[Mapping[str, Any]]]) -> str:
         "# The end of an agent, and the next one",
         "",
         f"Median over the rounds (least to most). Probes go each {PROBES_MS:g} ms, through {PROBED} routers. "
-        f"Goals: in sync within {GOAL_S:g} s, no probe lost, no router changed.",
+        f"Goals: in sync within {GOAL_S:g} s, no probe lost, no router changed. Memory: the most (VmHWM) that the next "
+        "agent had until the host was in sync.",
         "",
-        "| routers | the agent was | rounds | s until in sync | probes lost | longest gap, ms | routers changed |",
-        "|---|---|---|---|---|---|---|",
+        "| routers | the agent was | rounds | s until in sync | probes lost | longest gap, ms | routers changed "
+        "| memory, MiB |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for count, ends in found.items():
         for way, told in WAYS.items():
@@ -151,6 +156,7 @@ def table(found: Mapping[int, Sequence[Mapping[str, Any]]]) -> str:
                 f"{sum(end['lost'] for end in these):,} of {sum(end['probes'] for end in these):,}",
                 spread(end["worst_gap_ms"] for end in these),
                 str(sum(end["changed"] for end in these)),
+                spread(end["peak_mb"] for end in these),
             ]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join((*lines, "", by_what(), ""))

@@ -15,7 +15,7 @@ from gapless.agent.kernel.steering import Steering
 from gapless.agent.kernel.steeringtable import FAMILY, TABLE
 from gapless.core.dataplane.desired import bridge_name, desired_router, vxlan_name
 from gapless.kernel.netlink import Netlink, Request
-from gapless.model.observed import KernelRouter, Vxlan
+from gapless.model.observed import GUARDED_GROUP, KernelRouter, Vxlan
 from gapless.model.router import Router
 from gapless.model.steering import Outside
 from one_host import bridges_of
@@ -40,7 +40,7 @@ class Plan:
         return f"{links.OUR_MARK}{self.router.ports[0].network.id}", f"{links.OUR_MARK}{self.router.id}"
 
 
-def plan_of(it: Router) -> Plan:
+def plan_of(it: Router, *, guarded: bool) -> Plan:
     """What is known of a router before anything is asked of the kernel."""
     network = it.ports[0].network
     vni = network.segmentation_id or 0
@@ -53,15 +53,15 @@ def plan_of(it: Router) -> Plan:
         group=IPv4Address("239.77.0.1"),
     )
     outside = Outside(uplink=UPLINK, inlets=frozenset({UPLINK}))
-    desired = desired_router(it, ruleset.render(it), bridges_of(it), outside=outside)
+    desired = desired_router(it, ruleset.render(it), bridges_of(it), guarded, outside)
     return Plan(it, desired, bridge_name(network.id), vxlan)
 
 
 class Floor:
     """Builds and deletes many routers, all on one external network, which is not there before or after."""
 
-    def __init__(self, routers: Sequence[Router]) -> None:
-        self._plans = [plan_of(it) for it in routers]
+    def __init__(self, routers: Sequence[Router], *, guarded: bool) -> None:
+        self._plans = [plan_of(it, guarded=guarded) for it in routers]
         gateway = routers[0].gateway
         assert gateway is not None
         self._network = gateway.port.network.id
@@ -137,6 +137,7 @@ def _pairs(plan: Plan, tenant: int, outside: int, namespace: int) -> list[Reques
             mac=link.mac,
             mtu=link.mtu,
             namespace=namespace,
+            group=GUARDED_GROUP if taps[link.name].guarded else 0,
         )
         for link in plan.desired.links.values()
     )

@@ -1,6 +1,7 @@
 """What building and deleting many routers on one host costs, beside what the kernel takes for the same: ratios.
 
-    python bench/build_routers.py [--routers 100,1000] [--rounds 5] [--raise-neighbour-limits] [--out DIRECTORY]
+    python bench/build_routers.py [--routers 100,1000] [--rounds 5] [--mode standby|reschedule]
+                                  [--raise-neighbour-limits] [--out DIRECTORY]
 
 Each router has one tenant port (on a VXLAN network of its own), a gateway on one shared flat network, SNAT and one
 floating IP. The agent is the real one, as a process: a build begins when its sentinel has the plan, and ends when it
@@ -25,19 +26,21 @@ from gapless.agent.reconcile import Reconciler
 from gapless.config import HostSettings
 from gapless.core.dataplane.desired import bridge_name
 from gapless.model.plan import RouterState
-from gapless.model.router import Router
+from gapless.model.router import FailoverMode, Router
 from measuring import by_what, spread
-from one_host import agent_of, prepare_host, quiet, router, until_gone
+from one_host import agent_of, is_guarded, prepare_host, quiet, router, until_gone
 
 GOAL = 1.6
 WORK = ("build", "delete")
+PEAK = "peak_mb"
+"""By which a round tells the most memory that the agent had."""
 ADOPTED = 3
 """Of what was built blindly, so many are looked at by the agent's own code, which must find nothing to do."""
 
 
-def measured_apart(count: int, rounds: int) -> list[dict[str, float]]:
+def measured_apart(count: int, rounds: int, mode: FailoverMode) -> list[dict[str, float]]:
     """The rounds of one size, milliseconds a router by `key`, from a process in namespaces of its own."""
-    return by_size.measured_apart(__file__, count, rounds)
+    return by_size.measured_apart(__file__, count, rounds, mode)
 
 
 def key(work: str, whose: str) -> str:
@@ -45,24 +48,27 @@ def key(work: str, whose: str) -> str:
     return f"{work}_{whose}_ms"
 
 
-async def measure(count: int, rounds: int, state_dir: Path) -> list[dict[str, float]]:
-    """Milliseconds a router, for each round."""
+async def measure(count: int, rounds: int, mode: FailoverMode, state_dir: Path) -> list[dict[str, float]]:
+    """Milliseconds a router, and the agent's peak of memory (`PEAK`), for each round."""
     settings = replace(prepare_host(), state_dir=state_dir)
     routers = [router(number) for number in range(count)]
     found = []
     for turn in range(rounds):
         taken: dict[str, float] = {}
         for whose in ("floor", "gapless") if turn % 2 else ("gapless", "floor"):
-            times = await (by_agent(settings, routers) if whose == "gapless" else blindly(settings, routers))
+            if whose == "gapless":
+                *times, taken[PEAK] = await by_agent(settings, routers, mode)
+            else:
+                times = [*await blindly(settings, routers, guarded=is_guarded(mode))]
             taken |= {key(work, whose): round(s * 1000 / count, 3) for work, s in zip(WORK, times, strict=True)}
         found.append(taken)
         print(f"{count} routers, round {turn + 1}: {words(taken)}", flush=True)
     return found
 
 
-async def by_agent(settings: HostSettings, routers: Sequence[Router]) -> tuple[float, float]:
-    """Seconds for building and for deleting."""
-    async with agent_of(settings) as agent:
+async def by_agent(settings: HostSettings, routers: Sequence[Router], mode: FailoverMode) -> tuple[float, float, float]:
+    """Seconds for building and for deleting, and the most memory in MiB that the agent had by the end of building."""
+    async with agent_of(settings, mode) as agent:
         agent.plan(())
         await agent.says(RouterState.ACTIVE, (), all_anew=True)
         await quiet()
@@ -70,24 +76,25 @@ async def by_agent(settings: HostSettings, routers: Sequence[Router]) -> tuple[f
         agent.plan(routers)
         built = await agent.says(RouterState.ACTIVE, routers) - began
         await quiet()
+        peak_mb = agent.peak_mb
         began = time.monotonic()
         agent.plan(())
         await agent.says(RouterState.REMOVED, routers)
         await asyncio.to_thread(until_gone, [bridge_name(it.ports[0].network.id) for it in routers])
         deleted = time.monotonic() - began
     await quiet()
-    return built, deleted
+    return built, deleted, peak_mb
 
 
-async def blindly(settings: HostSettings, routers: Sequence[Router]) -> tuple[float, float]:
+async def blindly(settings: HostSettings, routers: Sequence[Router], *, guarded: bool) -> tuple[float, float]:
     """Seconds for building and for deleting. Ends the program when what was built is not what the agent builds."""
-    floor = Floor(routers)
+    floor = Floor(routers, guarded=guarded)
     await quiet()
     began = time.monotonic()
     floor.build()
     built = time.monotonic() - began
     reconciler = Reconciler(settings)
-    outcomes = [reconciler.reconcile(it) for it in routers[:ADOPTED]]
+    outcomes = [reconciler.reconcile(it, guarded=guarded) for it in routers[:ADOPTED]]
     reconciler.close()
     if any(outcome.changed for outcome in outcomes):
         raise SystemExit(f"what was built blindly is not the same: {next(filter(None, (it.what for it in outcomes)))}")
@@ -130,6 +137,8 @@ def table(found: Mapping[int, Sequence[Mapping[str, Any]]]) -> str:
             times = [spread((taken[key(work, whose)] for taken in rounds), 2) for whose in ("gapless", "floor")]
             cells = [f"{count:,}", str(len(rounds)), work, *times, spread(ratios(rounds, work), 2)]
             lines.append(f"| {' | '.join(cells)} |")
+    peaks = (f"{spread(taken[PEAK] for taken in rounds)} with {count:,} routers" for count, rounds in found.items())
+    lines += ["", f"Most memory of the agent until all were built, in MiB (VmHWM): {', '.join(peaks)}."]
     return "\n".join((*lines, "", by_what(), ""))
 
 

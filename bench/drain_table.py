@@ -1,4 +1,5 @@
-"""What a drain under load cost, as a table, and whether it may: figures of a router, and of connections. Pure.
+"""What it cost that routers left a host under load, which was drained or has no agent that works, as a table, and
+whether it may: figures of a router, and of connections. Pure.
 
 How long a router was without traffic is told twice, and neither way is exact:
 
@@ -51,7 +52,8 @@ def lines(found: Mapping[str, tuple[Case, Sequence[Document]]]) -> Iterator[str]
     yield "# Drains"
     yield ""
     yield (
-        "A host that has all routers is taken out of service while connections go through them. Each cell: median "
+        "A host that has all routers is taken out of service while connections go through them, or has no agent that "
+        "works (`agent-unable`: what it took includes the controller's patience with that). Each cell: median "
         "over the rounds (least to most), milliseconds but where it says otherwise; counts are sums. `closed → "
         "announced`: by the hosts' clocks, of all routers. `wait`: of the routers that are probed, from a request that "
         "was lost or held up to the next reply; the true time without traffic is up to one distance of probes longer "
@@ -110,7 +112,7 @@ def _connections(results: Sequence[Document]) -> list[str]:
 
 
 def wrong(case: Case, result: Document) -> Iterator[str]:
-    """What does not hold of a drain, a sentence each, beside what the lab has judged: connections among it."""
+    """What does not hold, a sentence each, beside what the lab has judged: connections among it."""
     if case.most_dark_ms is None:
         return
     wait, most = result["gap_ms"]["waits"]["max"], f"{case.most_dark_ms:g} ms"

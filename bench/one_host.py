@@ -1,8 +1,10 @@
 """One host in namespaces of its own: its routers, its wires, and its agent, kept running by the sentinel's supervisor.
 
-The agent is the real one, as a process. Nobody else is there: no controller, no beat.
+The agent is the real one, as a process. Nobody else is there: no controller, no beat. In mode `standby` its routers are
+guarded and active: the guard is the real one, and stands open for them (`open_guard`).
 """
 
+import argparse
 import asyncio
 import os
 import signal
@@ -11,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from uuid import UUID
@@ -22,15 +24,26 @@ from gapless.core.dataplane.desired import bridge_name, tap_name
 from gapless.core.hostplan import HostPlan
 from gapless.kernel.netlink import Netlink
 from gapless.lab.measuring.probes import Direction, Flow
-from gapless.model.host import AgentState
+from gapless.model.host import AgentState, Incarnation
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
-from gapless.model.plan import Epoch, PlannedRouter, Revision, RouterState
-from gapless.model.router import FloatingIp, Gateway, Router, RouterId, RouterPort
+from gapless.model.plan import Epoch, Guarded, PlannedRouter, Revision, Role, RouterState
+from gapless.model.router import (
+    DEFAULT_FAILOVER_MODE,
+    FailoverMode,
+    FloatingIp,
+    Gateway,
+    Router,
+    RouterId,
+    RouterPort,
+)
 from gapless.sentinel.desired import Desired
 from gapless.sentinel.supervise import Supervisor
 from gapless.wire.local import AgentStart, encode_start
 from gapless.wire.messages import AgentReport
+from open_guard import OpenGuard
 
+MODES = (FailoverMode.STANDBY, FailoverMode.RESCHEDULE)
+"""In which a host's routers are guarded, and are not."""
 INSIDE = "GAPLESS_BENCH_INSIDE"
 AGENT_LOG = "GAPLESS_BENCH_AGENT_LOG"
 """A file for what the agent says; without it that is dropped."""
@@ -38,6 +51,22 @@ OUTSIDE = "10.0.0.1"
 WITHIN_S = 300.0
 QUIET_SHARE, QUIET_FOR_S, QUIET_WITHIN_S = 0.1, 1.5, 15.0
 """Quiet is who uses less than a tenth of a core for so long."""
+
+
+def add_mode(parser: argparse.ArgumentParser) -> None:
+    """The option that says of which mode a host's routers are, as `mode`."""
+    words = f"failover mode of the routers (default: {DEFAULT_FAILOVER_MODE})"
+    parser.add_argument("--mode", type=FailoverMode, choices=MODES, default=DEFAULT_FAILOVER_MODE, help=words)
+
+
+def of_mode(mode: FailoverMode) -> str:
+    """A line below a table."""
+    return f"Routers of mode {mode}: {'behind an open guard' if is_guarded(mode) else 'there is no guard'}."
+
+
+def is_guarded(mode: FailoverMode) -> bool:
+    """Whether routers of this mode forward only while their host has a lease."""
+    return mode is FailoverMode.STANDBY
 
 
 def enter_namespaces() -> None:
@@ -177,8 +206,10 @@ def _busy_s() -> float:
 class Agent:
     """An agent, and what it says. An `AgentListener`."""
 
-    def __init__(self, settings: HostSettings) -> None:
+    def __init__(self, settings: HostSettings, guard: OpenGuard | None = None) -> None:
+        """`guard`: what its routers are behind; None: they are classic."""
         self._settings = settings
+        self._guard = guard
         self._desired = Desired()
         self._missing: set[RouterId] = set()
         self._awaited = RouterState.ACTIVE
@@ -206,9 +237,19 @@ class Agent:
         (found,) = (it for it in Path("/proc").glob("[0-9]*/cmdline") if b"\0gapless.agent\0" in it.read_bytes())
         return int(found.parent.name)
 
+    @property
+    def peak_mb(self) -> float:
+        """The most memory that it had at once since it was started (VmHWM), in MiB."""
+        return memory_mb(self.pid, "VmHWM")
+
     def plan(self, routers: Iterable[Router]) -> None:
         """These, and no others, from now on."""
-        planned = [PlannedRouter(router=it, epoch=Epoch(1)) for it in routers]
+        wanted = list(routers)
+        guarded = None
+        if self._guard is not None:
+            guarded = Guarded(role=Role.ACTIVE, incarnation=Incarnation(1))
+            self._guard.open_only(tap for it in wanted for tap in bridges_of(it))
+        planned = [PlannedRouter(router=it, epoch=Epoch(1), guarded=guarded) for it in wanted]
         self._desired.follow(HostPlan.of(Revision(self._desired.version + 1), planned))
 
     async def says(self, state: RouterState, of: Iterable[Router], *, all_anew: bool = False) -> float:
@@ -237,12 +278,21 @@ class Agent:
         return ["sh", "-c", 'exec "$@" 2>> "$0"', log, sys.executable, "-m", "gapless.agent", start]
 
 
+def memory_mb(pid: int, what: str) -> float:
+    """Of a process, in MiB: VmRSS, what it has; VmHWM, the most that it ever had (proc_pid_status(5))."""
+    words = Path(f"/proc/{pid}/status").read_text().partition(f"{what}:")[2].split()
+    return round(int(words[0]) / 1024, 1)
+
+
 @asynccontextmanager
-async def agent_of(settings: HostSettings) -> AsyncIterator[Agent]:
-    """A host's agent, for as long as the block lasts."""
-    agent = Agent(settings)
-    agent.start()
-    try:
-        yield agent
-    finally:
-        await agent.stop()
+async def agent_of(settings: HostSettings, mode: FailoverMode) -> AsyncIterator[Agent]:
+    """A host's agent, for as long as the block lasts, and the guard that its routers of this mode are behind. Raises
+    GaplessError when the block ends where that guard did not stand open all the time.
+    """
+    with ExitStack() as held:
+        agent = Agent(settings, held.enter_context(OpenGuard()) if is_guarded(mode) else None)
+        agent.start()
+        try:
+            yield agent
+        finally:
+            await agent.stop()

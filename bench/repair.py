@@ -1,13 +1,14 @@
 """What each kind of breakage costs a router: traffic lost until it is repaired, as distributions, with the machine.
 
     python bench/repair.py [--routers 1,100,1000] [--times 20] [--at-once 100] [--kinds link-down,...]
-                           [--raise-neighbour-limits] [--strict]
+                           [--mode standby|reschedule] [--seconds 30] [--raise-neighbour-limits] [--strict]
 
 One host in namespaces of its own, with the real agent and the real kernel, without a controller. Some of its routers
-have a VM that sends probes to the world outside (the lab's prober). Each breakage strikes one of these after
-another; then, where the host has so many, all at once. A gap is the longest stretch without a reply from the strike on,
-and never shorter than the probes' interval. Before that nothing is broken for a while: what the agent takes then is its
-steady state.
+have a VM that sends probes to the world outside (the lab's prober), in mode `standby` through an open guard. Each
+breakage (`breakages.py`) strikes one of these after another; then, where the host has so many, all at once. A gap is
+the longest stretch without a reply from the strike on, and never shorter than the probes' interval. A router whose tap
+is not guarded any more loses nothing: of that breakage it is told how long the tap was not. Before anything is broken
+nothing is, for a while: what the agent takes then is its steady state.
 """
 
 import argparse
@@ -17,50 +18,54 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from gapless.agent.kernel import links, netns, routing, ruleset
-from gapless.agent.kernel.nft import Nft
+from breakages import BREAKAGES, GUARD_ALTERED, Breakage, inner_tap, kinds_of
+from gapless.agent.kernel import links, ruleset
 from gapless.agent.worklist import REST
-from gapless.core.dataplane.desired import ROUTING_RULES, bridge_name, desired_router, tap_of
+from gapless.core.dataplane.desired import desired_router
 from gapless.errors import InvalidRequest
-from gapless.kernel.netlink import Netlink, Request
+from gapless.kernel.netlink import Netlink
 from gapless.lab.measuring.probes import Recording, gap
 from gapless.lab.measuring.traffic import Traffic
-from gapless.model.observed import KernelRouter
+from gapless.model.observed import GUARDED_GROUP, KernelRouter
 from gapless.model.plan import RouterState
-from gapless.model.router import Router
+from gapless.model.router import FailoverMode, Router
 from measuring import HERE, commit, measured, spread, write
 from neighbours import add_flag, fullness, raised_if, times_full
-from one_host import agent_of, bridges_of, enter_namespaces, plug_vm, prepare_outside, probe, router
+from one_host import (
+    add_mode,
+    agent_of,
+    bridges_of,
+    enter_namespaces,
+    is_guarded,
+    memory_mb,
+    of_mode,
+    plug_vm,
+    prepare_outside,
+    probe,
+    router,
+)
 
 PROBED = 10
 """Routers with a VM, where they are struck one at a time."""
 MEDIAN_MS, MOST_MS = 50.0, 250.0
 """Goals of what one router loses, and of what each of many that are struck at once does."""
-_DELRULE = 33
-STEADY_S = 30.0
+SETTLES_S = 5.0
+"""After it was built, until the agent does nothing but watch."""
 PATIENCE_S = 60.0
+LOOK_AGAIN_S = 0.001
 
 
 def main() -> int:
     """Measure each size in a process of its own, print the table, write both files. Exit 1, with `--strict`, when a
     goal was missed.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--routers", default="1,100,1000", help="routers on the host (default: 1,100,1000)")
-    parser.add_argument("--times", type=int, default=20, help="how often each kind strikes one router (default: 20)")
-    parser.add_argument("--at-once", type=int, default=100, help="routers struck at once, 0: none (default: 100)")
-    parser.add_argument("--kinds", default=",".join(KINDS), help=f"breakages (default: {','.join(KINDS)})")
-    add_flag(parser)
-    parser.add_argument("--strict", action="store_true", help="exit 1 when a goal is missed")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="directory for the results")
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = _options()
     if options.measure is not None:
         return _inside(options)
     try:
@@ -75,10 +80,31 @@ def main() -> int:
     return 1 if options.strict and any(map(_misses, _all_gaps(found))) else 0
 
 
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--routers", default="1,100,1000", help="routers on the host (default: 1,100,1000)")
+    parser.add_argument("--times", type=int, default=20, help="how often each kind strikes one router (default: 20)")
+    parser.add_argument("--at-once", type=int, default=100, help="routers struck at once, 0: none (default: 100)")
+    parser.add_argument("--kinds", help=f"breakages (default: all that the mode has, of {','.join(BREAKAGES)})")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of steady state, 0: none (default: 30)")
+    add_mode(parser)
+    add_flag(parser)
+    parser.add_argument("--strict", action="store_true", help="exit 1 when a goal is missed")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="directory for the results")
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    there = kinds_of(options.mode)
+    options.kinds = options.kinds or ",".join(there)
+    if unknown := [kind for kind in options.kinds.split(",") if kind not in there]:
+        parser.error(f"mode {options.mode} has no breakage {', '.join(unknown)}: {', '.join(there)}")
+    return options
+
+
 def _apart(size: str, options: argparse.Namespace) -> dict[str, Any]:
     argv = [__file__, "--routers", size, "--times", str(options.times), "--at-once", str(options.at_once)]
+    argv += ["--mode", options.mode, "--seconds", str(options.seconds), "--kinds", options.kinds]
     before = times_full()
-    figures: dict[str, Any] = measured([sys.executable, *argv, "--kinds", options.kinds, "--measure"])
+    figures: dict[str, Any] = measured([sys.executable, *argv, "--measure"])
     return figures | {"neighbours_full": times_full() - before}
 
 
@@ -90,119 +116,6 @@ def _inside(options: argparse.Namespace) -> int:
     return 0
 
 
-# The kinds of breakage. Each is given a router and what its kernel state should be, and breaks it as fast as it can be.
-
-
-def _namespace_deleted(it: Router, _: KernelRouter) -> None:
-    netns.delete(netns.path_of(it.id))
-
-
-def _link_down(it: Router, desired: KernelRouter) -> None:
-    name = _inner(desired)
-    _in_router(it, lambda inside: inside.carry_out([_set_down(name)]))
-
-
-def _link_deleted(it: Router, desired: KernelRouter) -> None:
-    name = _inner(desired)
-    _in_router(it, lambda inside: inside.carry_out([links.delete(name)]))
-
-
-def _tap_down(_: Router, desired: KernelRouter) -> None:
-    _on_host(_set_down(tap_of(_inner(desired))))
-
-
-def _tap_deleted(_: Router, desired: KernelRouter) -> None:
-    _on_host(links.delete(tap_of(_inner(desired))))
-
-
-def _tap_unplugged(_: Router, desired: KernelRouter) -> None:
-    _on_host(links.set_master(tap_of(_inner(desired)), 0))
-
-
-def _bridge_down(it: Router, _: KernelRouter) -> None:
-    _on_host(_set_down(bridge_name(it.ports[0].network.id)))
-
-
-def _address_removed(it: Router, desired: KernelRouter) -> None:
-    name = _inner(desired)
-
-    def damage(inside: Netlink) -> None:
-        (index,) = (link.index for link in links.all_links(inside) if link.name == name)
-        inside.carry_out([routing.remove_address(name, index, held) for held in desired.links[name].addresses])
-
-    _in_router(it, damage)
-
-
-def _route_removed(it: Router, desired: KernelRouter) -> None:
-    def damage(inside: Netlink) -> None:
-        indices = {link.name: link.index for link in links.all_links(inside)}
-        inside.carry_out([routing.remove_route(route, indices.__getitem__) for route in desired.routes])
-
-    _in_router(it, damage)
-
-
-def _forwarding_off(it: Router, _: KernelRouter) -> None:
-    netns.enter(netns.path_of(it.id), lambda: netns.write_settings({"ipv4/ip_forward": "0"}))
-
-
-def _rules_flushed(it: Router, _: KernelRouter) -> None:
-    with netns.enter(netns.path_of(it.id), Nft) as nft:
-        nft.transact("flush ruleset", "flush")
-
-
-def _rules_asleep(it: Router, _: KernelRouter) -> None:
-    with netns.enter(netns.path_of(it.id), Nft) as nft:
-        nft.transact(f"add table ip {ruleset.TABLE} {{ flags dormant; }}", "put to sleep")
-
-
-def _rules_altered(it: Router, _: KernelRouter) -> None:
-    with netns.enter(netns.path_of(it.id), Nft) as nft:
-        nft.transact(f"insert rule ip {ruleset.TABLE} forward drop", "drop whatever is forwarded")
-
-
-def _routing_rules_flushed(it: Router, _: KernelRouter) -> None:
-    flushed = [replace(routing.restore_rule(rule), type=_DELRULE, flags=0) for rule in ROUTING_RULES if rule.priority]
-    _in_router(it, lambda inside: inside.carry_out(flushed))
-
-
-KINDS: dict[str, Callable[[Router, KernelRouter], None]] = {
-    "namespace-deleted": _namespace_deleted,
-    "link-down": _link_down,
-    "link-deleted": _link_deleted,
-    "address-removed": _address_removed,
-    "route-removed": _route_removed,
-    "forwarding-off": _forwarding_off,
-    "rules-flushed": _rules_flushed,
-    "rules-asleep": _rules_asleep,
-    "rules-altered": _rules_altered,
-    "routing-rules-flushed": _routing_rules_flushed,
-    "tap-down": _tap_down,
-    "tap-deleted": _tap_deleted,
-    "tap-unplugged": _tap_unplugged,
-    "bridge-down": _bridge_down,
-}
-
-
-def _inner(desired: KernelRouter) -> str:
-    return next(name for name in desired.links if name.startswith("qr-"))
-
-
-def _set_down(name: str) -> Request:
-    raised = links.raise_link(name)
-    family_and_index, flags_and_mask, rest = raised.body[:8], raised.body[8:16], raised.body[16:]
-    return replace(raised, body=family_and_index + bytes(4) + flags_and_mask[4:] + rest)
-
-
-def _in_router(it: Router, work: Callable[[Netlink], object]) -> None:
-    with netns.enter(netns.path_of(it.id), Netlink) as inside:
-        work(inside)
-
-
-def _on_host(request: Request) -> None:
-    with Netlink() as host:
-        host.carry_out([request])
-
-
 # The host, its agent, and what is around.
 
 
@@ -211,27 +124,28 @@ async def _measure(options: argparse.Namespace, state_dir: Path) -> dict[str, An
     routers = [router(number) for number in range(int(options.routers))]
     everyone = min(options.at_once, len(routers))
     probed = routers[: max(min(PROBED, len(routers)), everyone)]
-    async with agent_of(settings) as agent:
+    async with agent_of(settings, options.mode) as agent:
         agent.plan(routers)
         await agent.says(RouterState.ACTIVE, routers)
         for number, it in enumerate(probed):
             plug_vm(number, it)
-        await asyncio.sleep(5)
-        steady = await _steady(agent.pid)
         figures: dict[str, Any] = {
             "routers": len(routers),
-            "steady": steady,
+            "mode": options.mode,
+            "steady": await _steady(agent.pid, options.seconds),
             "alone": {},
             "at_once": {},
             "struck": everyone,
         }
         for kind in options.kinds.split(","):
             alone = [[it] for it, _ in zip(_again(probed[:PROBED]), range(options.times), strict=False)]
-            figures["alone"][kind] = await _strike(kind, probed[:PROBED], alone)
+            strike = _unguarded if kind == GUARD_ALTERED else _strike
+            guarded = is_guarded(options.mode)
+            figures["alone"][kind] = await strike(BREAKAGES[kind], probed[:PROBED], alone, guarded)
             if everyone > 1:
-                figures["at_once"][kind] = await _strike(kind, probed, [probed])
+                figures["at_once"][kind] = await strike(BREAKAGES[kind], probed, [probed], guarded)
             print(len(routers), kind, _words(figures["alone"][kind]), _words(figures["at_once"].get(kind)), flush=True)
-        figures["rss_mb"] = _rss_mb(agent.pid)
+        figures["rss_mb"] = memory_mb(agent.pid, "VmRSS")
     return figures
 
 
@@ -240,11 +154,14 @@ def _again(routers: list[Router]) -> Iterable[Router]:
         yield from routers
 
 
-async def _steady(pid: int) -> dict[str, float]:
+async def _steady(pid: int, seconds: float) -> dict[str, float] | None:
+    if not seconds:
+        return None
+    await asyncio.sleep(SETTLES_S)
     before, began = _cpu_s(pid), time.monotonic()
-    await asyncio.sleep(STEADY_S)
+    await asyncio.sleep(seconds)
     share = (_cpu_s(pid) - before) / (time.monotonic() - began)
-    return {"core_percent": round(100 * share, 2), "rss_mb": _rss_mb(pid)}
+    return {"core_percent": round(100 * share, 2), "rss_mb": memory_mb(pid, "VmRSS")}
 
 
 def _cpu_s(pid: int) -> float:
@@ -252,15 +169,14 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _rss_mb(pid: int) -> float:
-    words = Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()
-    return round(int(words[0]) / 1024, 1)
-
-
 # Striking.
 
 
-async def _strike(kind: str, probed: list[Router], victims: list[list[Router]]) -> list[float]:
+Plan = tuple[Router, KernelRouter]
+"""A router that is to be struck, and what its kernel state should be."""
+
+
+async def _strike(kind: Breakage, probed: list[Router], victims: list[list[Router]], guarded: bool) -> list[float]:
     """The gaps of all victims of all strikes, in milliseconds, least first."""
     flows = [probe(number, it) for number, it in enumerate(probed)]
     strikes: list[tuple[int, list[Router]]] = []
@@ -271,11 +187,10 @@ async def _strike(kind: str, probed: list[Router], victims: list[list[Router]]) 
         await traffic.begin()
         for place, struck in enumerate(victims):
             if place >= len(probed):
-                # Who strikes one router again and again is answered slowly, on purpose.
-                await asyncio.sleep(max(0.0, REST.settled_s - (time.monotonic_ns() - strikes[-len(probed)][0]) / 1e9))
-            plans = [(it, desired_router(it, ruleset.render(it), bridges_of(it))) for it in struck]
+                await _rest_since(strikes[-len(probed)][0])
+            plans = _plans(struck, guarded)
             strikes.append((time.monotonic_ns(), struck))
-            await asyncio.to_thread(_break, KINDS[kind], plans)
+            await asyncio.to_thread(_break, kind, plans)
             await asyncio.sleep(0.1)
             await traffic.all_answered(for_s=0.2, timeout_s=PATIENCE_S)
         with tempfile.TemporaryDirectory() as directory:
@@ -285,9 +200,50 @@ async def _strike(kind: str, probed: list[Router], victims: list[list[Router]]) 
     return sorted(_gaps(recording, strikes))
 
 
-def _break(damage: Callable[[Router, KernelRouter], None], plans: list[tuple[Router, KernelRouter]]) -> None:
+async def _unguarded(kind: Breakage, probed: list[Router], victims: list[list[Router]], guarded: bool) -> list[float]:
+    """For how long the tap that was struck was not guarded, of all victims of all strikes, in ms, least first."""
+    times: list[int] = []
+    found: list[float] = []
+    for place, struck in enumerate(victims):
+        if place >= len(probed):
+            await _rest_since(times[-len(probed)])
+        plans = _plans(struck, guarded)
+        times.append(time.monotonic_ns())
+        await asyncio.to_thread(_break, kind, plans)
+        ends = await asyncio.to_thread(until_guarded, [inner_tap(desired) for _, desired in plans])
+        found += (round((end - times[-1]) / 1e6, 1) for end in ends)
+    return sorted(found)
+
+
+async def _rest_since(struck_ns: int) -> None:
+    """Who strikes one router again and again is answered slowly, on purpose."""
+    await asyncio.sleep(max(0.0, REST.settled_s - (time.monotonic_ns() - struck_ns) / 1e9))
+
+
+def _plans(struck: Sequence[Router], guarded: bool) -> list[Plan]:
+    return [(it, desired_router(it, ruleset.render(it), bridges_of(it), guarded)) for it in struck]
+
+
+def _break(kind: Breakage, plans: Sequence[Plan]) -> None:
     for it, desired in plans:
-        damage(it, desired)
+        kind(it, desired)
+
+
+def until_guarded(taps: Iterable[str], patience_s: float = PATIENCE_S) -> list[int]:
+    """The moment at which each of these was seen to be guarded, in monotonic nanoseconds. Raises TimeoutError."""
+    left, ends = set(taps), []
+    deadline = time.monotonic() + patience_s
+    with Netlink() as host:
+        while True:
+            found = links.find(host, sorted(left))
+            right = {name for name, link in found.items() if link.group == GUARDED_GROUP}
+            ends += [time.monotonic_ns()] * len(right)
+            left -= right
+            if not left:
+                return ends
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{', '.join(sorted(left))} did not become guarded again")
+            time.sleep(LOOK_AGAIN_S)
 
 
 def _gaps(recording: Recording, strikes: list[tuple[int, list[Router]]]) -> Iterable[float]:
@@ -308,7 +264,8 @@ def _table(found: list[dict[str, Any]]) -> str:
         "# Repairs",
         "",
         "Lost traffic in milliseconds, median (least to most). Probes go each 10 ms; each 50 ms where many routers are "
-        f"struck at once. The goals: {MEDIAN_MS:g} in the median, {MOST_MS:g} at most; what misses one is **bold**.",
+        f"struck at once. Of {GUARD_ALTERED}, which costs no traffic: for how long the tap was not guarded. The goals: "
+        f"{MEDIAN_MS:g} in the median, {MOST_MS:g} at most; what misses one is **bold**.",
         "",
         f"| breakage | {' | '.join(_heads(found))} |",
         f"|---|{'---|' * len(_heads(found))}",
@@ -322,11 +279,12 @@ def _table(found: list[dict[str, Any]]) -> str:
         f"| steady state | {' | '.join(f'{size} routers' for size in sizes)} |",
         f"|---|{'---|' * len(sizes)}",
     ]
-    lines.append(f"| % of a core | {' | '.join(str(it['steady']['core_percent']) for it in found)} |")
+    shares = (str(it["steady"]["core_percent"]) if it["steady"] else "–" for it in found)
+    lines.append(f"| % of a core | {' | '.join(shares)} |")
     lines.append(f"| MB, at the end | {' | '.join(str(it['rss_mb']) for it in found)} |")
     full = fullness({it["routers"]: it["neighbours_full"] for it in found})
     version = f"{os.cpu_count()} cores, Linux {os.uname().release}, Gapless at {commit()}"
-    return "\n".join((*lines, "", full, "", f"{version}.", ""))
+    return "\n".join((*lines, "", f"{of_mode(FailoverMode(found[0]['mode']))} {full}", "", f"{version}.", ""))
 
 
 def _misses(gaps: list[float]) -> bool:

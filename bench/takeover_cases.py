@@ -19,8 +19,8 @@ class Case:
     `interval_ms`: between probes; 0: as finely as that many allow. `most_ms`: how long the longest gap may be; None:
     that is not judged. `loses_none`: not one probe may be lost. `minutes`: when they are over, the lab is told to end,
     and what was found by then counts. `probed`: probes go through this many routers; 0: as many as usual. `flows`:
-    connections; `at_once`: routers that a drain has leave at a time, 0: as `gapless drain` does. `most_dark_ms`: of a
-    drain, how long a router may be without traffic (`drain_table`).
+    connections; `at_once`: routers that a drain has leave at a time, 0: as `gapless drain` does. `most_dark_ms`: where
+    routers leave a host that closes them, how long one may be without traffic (`drain_table`).
     """
 
     faults: tuple[str, ...]
@@ -41,7 +41,7 @@ class Case:
 
     @property
     def is_drain(self) -> bool:
-        """Whether routers leave on purpose."""
+        """Whether routers leave a host that is well enough to close them."""
         return self.most_dark_ms is not None
 
     @property
@@ -168,6 +168,32 @@ def _drains() -> dict[str, Case]:
     }
 
 
-CASES: Mapping[str, Case] = {**_power(), **_cut(), **_harmless(), **_hogs(), **_unrepairable(), **_drains()}
+def _agentless() -> dict[str, Case]:
+    """No agent works any more on the host that has all routers: they forward on, and leave when patience is over."""
+    return {
+        "agent-unable": Case(
+            faults=("agent-unable",),
+            hosts=2,
+            packed=True,
+            routers=30,
+            flows=240,
+            rounds=3,
+            minutes=10.0,
+            interval_ms=2.0,
+            probed=10,
+            most_dark_ms=5.0,
+        )
+    }
+
+
+CASES: Mapping[str, Case] = {
+    **_power(),
+    **_cut(),
+    **_harmless(),
+    **_hogs(),
+    **_unrepairable(),
+    **_drains(),
+    **_agentless(),
+}
 USUAL = ("power-1", "power-1-fast", "power-100", "power-100-fast")
 """What `make bench` measures."""

@@ -39,11 +39,14 @@ from gapless.lab.faults.links import FLAP_S
 from gapless.lab.findings.expect import Bounds, Gap
 from gapless.lab.lab import Lab
 from gapless.lab.machines import layout
+from gapless.lab.measuring.connections import Kind
 from gapless.lab.waiting import until
 from gapless.model.lease import DEFAULT
 
 pytestmark = pytest.mark.lab
 
+CONNECTIONS = 48
+"""Through six routers: of each kind through each."""
 STOPPED_S = 5.0
 """Of a sentinel that hangs."""
 RESIGNED = "it resigns: no answer from gateway"
@@ -288,7 +291,8 @@ def gone_to_their_standbys(lab: Lab, fault: Fault, outcome: Outcome) -> None:
 
 
 async def test_guarded_routers_leave_a_host_whose_agent_does_not_work_and_the_host_says_so() -> None:
-    async with running_lab(hosts=3, routers=6, mode=STANDBY, down_time_s=PATIENT_S, agent_patience_s=3.0) as lab:
+    settings = {"mode": STANDBY, "down_time_s": PATIENT_S, "agent_patience_s": 3.0, "flows": CONNECTIONS}
+    async with running_lab(hosts=3, routers=6, **settings) as lab:
         await strike(lab, "agent-unable", "host-1", bounds=BOUNDS, shows=gone_for_want_of_an_agent)
 
         async def is_in_service() -> bool:
@@ -305,6 +309,13 @@ def gone_for_want_of_an_agent(lab: Lab, fault: Fault, outcome: Outcome) -> None:
     assert {(move["from_host"], move["kind"], move["outcome"]) for move in outcome.moves} == {
         ("host-1", "drain", "confirmed")
     }
+    found = outcome.result
+    assert found.connections is not None
+    kinds = found.connections.struck.items()
+    assert {kind: each.lost for kind, each in kinds if each.connections} == dict.fromkeys(Kind, 0)
+    # They are closed and open again. What a takeover costs is a lease without an answer, in both directions.
+    of_a_lease = 2 * DEFAULT.lease_s * 1000 / found.probes.interval_ms
+    assert max(found.probes.lost_of_routers.values(), default=0) < of_a_lease
     marks = [line for _, line in said_since(lab.controller.server, datetime.fromisoformat(outcome.result.at))]
     said_of_it = [line for line in marks if "its agent has not worked for long" in line]
     assert all("Host host-1 is alive" in line for line in said_of_it)

@@ -5,9 +5,15 @@ import pytest
 from build_routers import key, ratios, table, words
 
 ROUNDS = [
-    {"build_gapless_ms": 9.0, "build_floor_ms": 6.0, "delete_gapless_ms": 2.0, "delete_floor_ms": 1.0},
-    {"build_gapless_ms": 24.0, "build_floor_ms": 12.0, "delete_gapless_ms": 1.0, "delete_floor_ms": 1.0},
-    {"build_gapless_ms": 6.0, "build_floor_ms": 6.0, "delete_gapless_ms": 3.0, "delete_floor_ms": 1.0},
+    {"build_gapless_ms": 9.0, "build_floor_ms": 6.0, "delete_gapless_ms": 2.0, "delete_floor_ms": 1.0, "peak_mb": 60.0},
+    {
+        "build_gapless_ms": 24.0,
+        "build_floor_ms": 12.0,
+        "delete_gapless_ms": 1.0,
+        "delete_floor_ms": 1.0,
+        "peak_mb": 62.0,
+    },
+    {"build_gapless_ms": 6.0, "build_floor_ms": 6.0, "delete_gapless_ms": 3.0, "delete_floor_ms": 1.0, "peak_mb": 64.0},
 ]
 """The second is twice as slow in all: a slow moment of the machine."""
 
@@ -25,3 +31,4 @@ def test_the_table_has_a_line_for_each_size_and_work() -> None:
     assert "| 100 | 3 | delete | 2.00 (1.00 to 3.00) | 1 | 2.00 (1.00 to 3.00) |" in said
     assert "| 1,000 | 1 | delete | 2 | 1 | 2 |" in said
     assert "Goal: 1.6 at most." in said
+    assert "in MiB (VmHWM): 62.0 (60.0 to 64.0) with 100 routers, 60 with 1,000 routers." in said

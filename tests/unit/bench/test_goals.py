@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import broadcasts
 import fleet
 import repair
 from fleet_table import table
@@ -59,6 +60,7 @@ def test_a_fleet_that_misses_it_fails_who_is_strict(
 def host_of(alone: list[float], at_once: list[float]) -> dict[str, Any]:
     return {
         "routers": 10,
+        "mode": "standby",
         "struck": 10,
         "steady": {"core_percent": 0.2},
         "rss_mb": 40,
@@ -87,3 +89,24 @@ def test_repairs_that_miss_theirs_fail_who_is_strict(
     monkeypatch.setattr(sys, "argv", ["repair.py", "--routers", "10", "--out", str(tmp_path), *words])
     monkeypatch.setattr(repair, "measured", lambda _: host_of(alone, at_once))
     assert repair.main() == status
+
+
+@pytest.mark.parametrize(
+    ("share", "words", "status"), [(10.0, ["--strict"], 0), (10.1, ["--strict"], 1), (10.1, [], 0)]
+)
+def test_broadcasts_that_take_too_much_fail_who_is_strict(
+    share: float,
+    words: list[str],
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    frames = {kind: {"plain": [16.0], "steered": [17.0]} for kind in broadcasts.KINDS}
+    lasting = {"plain": [(700.0, 99.0)], "steered": [(999.0, 2.0), (999.0, share), (999.0, share)]}
+    monkeypatch.setattr(sys, "argv", ["broadcasts.py", "--routers", "1000", *words])
+    monkeypatch.setenv(broadcasts.INSIDE, "1")
+    monkeypatch.setattr(broadcasts, "measured", lambda _: {"1000": {**frames, "lasting": lasting}})
+    assert broadcasts.main() == status
+    said = capsys.readouterr().out
+    assert "| 1,000 | request to a router here | 16 | 17 | 0.941176 |" in said
+    assert ("| **999, 10.1 (2.0 to 10.1) %** |" in said) is (share > broadcasts.GOAL_PERCENT)

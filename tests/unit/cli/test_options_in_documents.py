@@ -20,6 +20,7 @@ OF_OTHERS = {
     "--no-ha": "openstack",
     "--provider-physical-network": "openstack",
     "--raise-neighbour-limits": "benchmarks",
+    "--strict": "benchmarks",
 }
 TEXTS = [
     path

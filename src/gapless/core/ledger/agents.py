@@ -12,9 +12,10 @@ from math import inf
 
 from gapless.model.host import AgentState
 
-STEADY_S = 10.0
+STEADY_S = 15.0
 """An agent that has run for so long works. One that ends again before that is as good as none. (Or for half of the
-patience, if that is less.)"""
+patience, if that is less.) It is longer than a sentinel waits for a word from an agent that hangs (11 s,
+`sentinel.supervise`): one that hangs as soon as it has begun is running until then, and does not work."""
 
 
 @dataclass(slots=True, kw_only=True)

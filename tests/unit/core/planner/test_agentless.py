@@ -11,8 +11,10 @@ from gapless.core.planner.agentless import STEADY_S
 from gapless.model.host import HostName
 from gapless.model.plan import MoveKind
 from gapless.model.router import FailoverMode
+from gapless.sentinel.supervise import Patience
 
 ALL = ("h1", "h2", "h3", "h4")
+HUNG = "it hung: nothing was heard from it"
 WHY = "it cannot be started: No such file or directory"
 PATIENCE_S = TIMING.agent_patience_s
 GUARDED = ("r1", "r2", "r3", "r4", "r5", "r6")
@@ -134,6 +136,20 @@ def test_an_agent_that_ends_again_and_again_is_as_good_as_none(rig: StandbyRig) 
     assert view(rig, "h1").without_agent_s is not None
     assert not view(rig, "h1").takes_routers
     assert rig.all_said(Bind)
+
+
+def test_an_agent_that_hangs_again_and_again_is_as_good_as_none(rig: StandbyRig) -> None:
+    """Each is running until its sentinel has lost patience with its silence, and killed it."""
+    silent_s = Patience().tick_s * (Patience().silent_ticks + 1)
+    for _ in range(int(PATIENCE_S // silent_s) + 1):
+        rig.lose_agents(HUNG, "h1")
+        settle(rig, 1)
+        rig.mend_agents("h1")
+        settle(rig, silent_s)
+    rig.lose_agents(HUNG, "h1")
+    settle(rig, 5)
+    assert view(rig, "h1").without_agent_s is not None
+    assert ("h1", MoveKind.DRAIN) in left(rig)
 
 
 def test_a_classic_router_stays_since_only_an_agent_could_remove_it(rig: StandbyRig) -> None:
