@@ -20,7 +20,8 @@ import struct
 from collections.abc import Callable
 
 from gapless.kernel.netlink import NETFILTER, Netlink, Request, as_text, as_u32, attributes, u32
-from gapless.model.observed import DOOMED_GROUP, GUARDED_GROUP
+from gapless.kernel.ownership import Owner, owner
+from gapless.model.observed import DOOMED_GROUP, GUARD_MARKS, GUARDED_GROUP
 from gapless.sentinel.beat.guard import TABLE
 from gapless.sentinel.beat.nftables import counted
 
@@ -88,6 +89,8 @@ def _guarded_taps_up(links: Netlink) -> list[tuple[int, str]]:
 
 
 def muted_frames() -> int:
-    """Frames that the guard dropped since it was made; waits for the kernel, raises Unavailable."""
+    """Frames that the guard dropped since it was made, none where there is none; waits for the kernel, raises
+    Unavailable.
+    """
     with Netlink(NETFILTER) as reading:
-        return counted(reading, TABLE)
+        return counted(reading, TABLE) if owner(reading, TABLE, GUARD_MARKS) is Owner.GAPLESS else 0

@@ -9,6 +9,7 @@ from guard_yard import ROUTER_MAC, Yard, guard, hold, nft, until, yard
 from kernel_fixtures import ip, ip_json
 
 from gapless.errors import Conflict, Unavailable
+from gapless.kernel.netlink import Netlink
 from gapless.kernel.transactions import Refusal
 from gapless.sentinel.beat import nftables
 from gapless.sentinel.beat.guard import TABLE, Guard
@@ -55,6 +56,26 @@ def test_tampering_is_noticed_by_the_next_renewal_and_mended(yard: Yard, unowned
     assert not yard.is_mute()
     hold(unowned)
     unowned.deactivate(["tap0"])
+    assert yard.is_mute()
+
+
+@pytest.mark.parametrize("tampering", [f"delete table bridge {TABLE}", f"flush chain bridge {TABLE} arriving"])
+def test_a_guard_that_is_altered_before_it_is_read_is_put_back_again(
+    yard: Yard, unowned: Guard, tampering: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as by a firewall that flushes twice: what was read would be what the guard is held against for ever."""
+    shape, waiting = nftables.shape, [tampering]
+
+    def look_late(reading: Netlink, table: str) -> nftables.Shape | None:
+        if waiting:
+            assert nft(waiting.pop()).returncode == 0
+        return shape(reading, table)
+
+    monkeypatch.setattr(nftables, "shape", look_late)
+    unowned.restore()
+    assert not waiting
+    unowned.check()
+    assert nft(f"list chain bridge {TABLE} arriving").stdout.count("drop") == 1
     assert yard.is_mute()
 
 

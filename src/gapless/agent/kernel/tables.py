@@ -120,10 +120,8 @@ def is_awake(netlink: Netlink, family: int, name: str) -> bool:
 
 def _find(netlink: Netlink, family: int, name: str) -> Mapping[int, bytes] | None:
     body = _GENERAL.pack(family, 0, 0) + text(1, name)
-    answer = netlink.ask([Request(_SUBSYSTEM | _GETTABLE, 0, body, f"look for nftables table {name}", _GONE)])[0]
-    if answer.error or not answer.messages:
-        return None
-    return attributes(answer.messages[0], _GENERAL.size)
+    (answer,) = netlink.carry_out([Request(_SUBSYSTEM | _GETTABLE, 0, body, f"look for nftables table {name}", _GONE)])
+    return attributes(answer.messages[0], _GENERAL.size) if answer.messages else None
 
 
 def _dump(netlink: Netlink, kind: int, body: bytes, table: str) -> Iterator[Mapping[int, bytes]]:

@@ -10,8 +10,8 @@ The rules:
    forwards here. The first lease of a tenure has until its own end. Where others can take over less than half of what
    is open here, it ends some seconds later: a moment without memory is over by then. Going spares those seconds what
    others take over, and may cost the rest as many, which waits for the controller: so the larger part decides.
-2. Those seconds begin with the first moment without a lease. They begin anew only after the kernel has missed no lease
-   for as long: one that takes a lease now and then keeps its host dark, and nobody could succeed that.
+2. Those are seconds without a lease, added up: a kernel that takes one now and then keeps its host dark for most of
+   the time, and nobody could succeed that. They are forgotten after as long in which the kernel missed none.
 3. Openings that the kernel refuses for as long as a lease lasts end the tenure if nothing is open here. What is open
    forwards, and may be refused wherever it goes: a cause that all hosts share would close it on one after another.
 4. Then no lease is asked for for a while, longer each time. A host that holds none for long loses its part to others
@@ -39,8 +39,8 @@ class Refusals:
         self._backoff = Backoff(PACE)
         self._held_at = 0.0
         self._first_until = inf
-        self._dark_since, self._dark_at = inf, -inf
-        """When the kernel first had no lease that was alive, and when it was last known to have none."""
+        self._dark_s, self._dark_at = 0.0, -inf
+        """For how long together the kernel had no lease that was alive, and when it was last known to have none."""
         self._refused_since: float | None = None
         """Openings; None: the last one was carried out, or none was asked for."""
         self._refused_at = -inf
@@ -58,9 +58,10 @@ class Refusals:
         if now < dark_from:
             return False
         if dark_from - self._dark_at >= ALONE_S:
-            self._dark_since = dark_from
+            self._dark_s = 0.0
+        self._dark_s += now - max(dark_from, self._dark_at)
         self._dark_at = now
-        return 2 * others_can >= open_here or now - self._dark_since >= ALONE_S
+        return 2 * others_can >= open_here or self._dark_s >= ALONE_S
 
     def opened(self) -> None:
         """An opening was carried out."""

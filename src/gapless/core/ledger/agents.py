@@ -15,7 +15,8 @@ from gapless.model.host import AgentState
 STEADY_S = 15.0
 """An agent that has run for so long works. One that ends again before that is as good as none. (Or for half of the
 patience, if that is less.) It is longer than a sentinel waits for a word from an agent that hangs (11 s,
-`sentinel.supervise`): one that hangs as soon as it has begun is running until then, and does not work."""
+`sentinel.supervise`): one that falls silent as soon as it has begun is running until then, and does not work. One that
+says that it is alive while a job of it hangs in the kernel runs for two minutes, and is taken for one that works."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -138,11 +138,15 @@ class Guard:
         """
         self._active.clear()
         self._until_s = -math.inf
-        self._make()
+        self._make(spares_strangers=True)
 
     def restore(self) -> None:
-        """Put the guard back as it should be, in one transaction: with what is active, and the lease if it lasts."""
-        self._make()
+        """Put the guard back as it should be, in one transaction: with what is active, and the lease if it lasts.
+
+        A table that has its name by now goes, whoever made it: the name was the guard's, frames pass that must not, and
+        no host could succeed this one as long as it waited for an operator.
+        """
+        self._make(spares_strangers=False)
 
     def extend(self, until_s: float) -> None:
         """Let the lease end at `until_s`, by the beat's clock. It may be earlier than before; past: it ends now."""
@@ -194,17 +198,17 @@ class Guard:
         self._transactions.close()
         self._reading.close()
 
-    def _make(self) -> None:
+    def _make(self, *, spares_strangers: bool) -> None:
         self._shape = None
         for _ in range(_ATTEMPTS):
             with suppress(Conflict):
-                self._make_once()
+                self._make_once(spares_strangers=spares_strangers)
                 return
         raise Unavailable(f"make the guard: {_TOO_FAST}")
 
-    def _make_once(self) -> None:
+    def _make_once(self, *, spares_strangers: bool) -> None:
         generation = self._transactions.generation()  # before it is looked whose the table is: nobody comes between
-        if owner(self._reading, TABLE, GUARD_MARKS) is Owner.SOMEBODY_ELSE:
+        if spares_strangers and owner(self._reading, TABLE, GUARD_MARKS) is Owner.SOMEBODY_ELSE:
             raise Unavailable(collision(TABLE))
         about = f"make the guard (nftables table bridge {TABLE})"
         try:
@@ -214,8 +218,10 @@ class Guard:
                 raise
             self._is_owned = False
             self._transactions.commit(self._table_messages(), generation, about)
-        self._generation = generation + 1
-        self._shape = nftables.shape(self._reading, TABLE)
+        made = nftables.shape(self._reading, TABLE)
+        if made is None or (not self._is_owned and self._transactions.generation() != generation + 1):
+            raise Conflict(f"{about}: somebody else changed the ruleset before it was read")
+        self._generation, self._shape = generation + 1, made
 
     def _table_messages(self) -> list[Message]:
         flags = nftables.OWNER | nftables.PERSIST if self._is_owned else 0

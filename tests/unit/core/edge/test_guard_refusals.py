@@ -134,7 +134,15 @@ def test_a_lease_that_the_kernel_takes_now_and_then_prolongs_nothing(rig: Rig) -
         assert not untaken_until(rig, ends + 2.2, ends)
         ends = rig.now + DEFAULT.lease_s
     assert untaken_until(rig, ends + 2.2, ends)
-    assert rig.now - dark_at < ALONE_S + DEFAULT.lease_s + 2 * DEFAULT.interval_s
+    assert rig.now - dark_at < ALONE_S + 2 * DEFAULT.lease_s + 4 * DEFAULT.interval_s
+
+
+def test_a_kernel_that_misses_a_lease_now_and_then_keeps_its_host_for_long(rig: Rig) -> None:
+    """A fifth of a second in four, where nobody takes over: to give up would be dark for longer."""
+    forwarding(rig, 1)
+    for _ in range(10):
+        rig.stay(3.8)
+        assert not untaken_until(rig, rig.now + 0.2, rig.now)
 
 
 def test_leases_that_the_kernel_takes_without_a_gap_for_some_seconds_make_up_for_what_was(rig: Rig) -> None:
