@@ -13,8 +13,8 @@ import socket
 import sys
 
 from gapless.agent.driver import Driver
-from gapless.agent.kernel import guarding
 from gapless.agent.kernel.events import RouterEvents
+from gapless.agent.kernel.guarding import GuardWatch
 from gapless.agent.kernel.watch import DriftWatcher
 from gapless.agent.reconcile import Reconciler
 from gapless.errors import GaplessError
@@ -61,7 +61,7 @@ async def _serve(start: AgentStart) -> None:
     def open_kernel() -> Reconciler:
         _held.append(HostLock("agent", LOCK_WAIT_S))
         events.append(RouterEvents())
-        return Reconciler(settings, events[0], require_guard=guarding.require_for)
+        return Reconciler(settings, events[0], require_guard=GuardWatch().require_for)
 
     await Driver(link, open_kernel, lambda: DriftWatcher(events[0], uplinks=uplinks)).run()
 

@@ -38,7 +38,7 @@ from gapless.core.dataplane.diff import diff
 from gapless.core.dataplane.leaves import ROOM, leaf_of
 from gapless.core.dataplane.segments import diff_segment
 from gapless.errors import InvalidRequest, InvariantError, Unavailable
-from gapless.kernel.netlink import Netlink
+from gapless.kernel.netlink import Lent, Netlink
 from gapless.model.leaf import Leaf, Room
 from gapless.model.neighbour import Neighbour, WayOut
 from gapless.model.network import Network, NetworkId, NetworkType
@@ -107,7 +107,7 @@ class Reconciler:
     ) -> None:
         """`events` is told which namespaces to listen to; None: nobody listens. `room`: of the bridges of a network.
         `require_guard` is shown each plan for a guarded router, and raises Unavailable where it must not be carried out
-        (`kernel.guarding`).
+        (`kernel.guarding.GuardWatch`).
 
         Raises Unavailable or InvalidRequest, in an operator's words, when this host cannot do the job.
         """
@@ -121,6 +121,7 @@ class Reconciler:
         if self._vxlan_group is not None and not self._vxlan_group.is_multicast:
             raise InvalidRequest(f"vxlan_group {self._vxlan_group} is not a multicast address (224.0.0.0/4)")
         netns.prepare_directory()
+        self._hosts = Lent()
         self._turns = NetworkTurns()
         self._announcer = arp.Announcer()
         self._steering = Steering()
@@ -180,7 +181,7 @@ class Reconciler:
         started_s = time.monotonic()
         self._steering.expect(router.id)
         try:
-            with Netlink() as host:
+            with self._hosts.one() as host:
                 desired, what = self._desired(host, router, guarded)
                 self._steering.want(router.id, desired.steering)
                 outcome = self._converge(host, router.id, desired, started_s, guarded=guarded)
@@ -317,6 +318,7 @@ class Reconciler:
         self._announcer.close()
         self._steering.close()
         self._senders.close()
+        self._hosts.close()
 
     def _desired(self, host: Netlink, router: Router, guarded: bool) -> tuple[KernelRouter, list[str]]:
         """What a router should look like on its networks, which are made; and what that took, in short."""

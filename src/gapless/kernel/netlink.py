@@ -10,6 +10,7 @@ go of Python's global lock, and beside another thread at work it costs more to g
 The rule: a request may wait `TIMEOUT_S` for its answer and no longer. Formats: linux/netlink.h, RFC 3549.
 """
 
+import contextlib
 import errno
 import socket
 import struct
@@ -253,6 +254,37 @@ class Netlink:
             length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
             yield kind, flags, sequence, data[offset + 16 : offset + length]
             offset += (length + 3) & ~3
+
+
+class Lent:
+    """Sockets of the namespace of the threads that borrow them, used again and again. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._free: list[Netlink] = []
+        self._is_closed = False
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[Netlink]:
+        """One for as long as the block lasts; after an error in the block it is not used again."""
+        try:
+            lent = self._free.pop()
+        except IndexError:
+            lent = Netlink()
+        try:
+            yield lent
+        except BaseException:
+            lent.close()
+            raise
+        self._free.append(lent)
+        if self._is_closed:
+            self.close()
+
+    def close(self) -> None:
+        """Close those that nobody has, and the others when they are given back."""
+        self._is_closed = True
+        with contextlib.suppress(IndexError):
+            while True:
+                self._free.pop().close()
 
 
 def _failure(flags: int, body: bytes) -> tuple[int, str]:

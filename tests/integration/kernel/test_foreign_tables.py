@@ -9,7 +9,8 @@ from guard_yard import Yard, hold, nft, yard
 from kernel_fixtures import Wires, router
 from test_guard_mended import unowned
 
-from gapless.agent.kernel import guarding, steering, steeringtable
+from gapless.agent.kernel import steering, steeringtable
+from gapless.agent.kernel.guarding import GuardWatch
 from gapless.agent.reconcile import Reconciler
 from gapless.errors import Conflict, Unavailable
 from gapless.kernel import ownership
@@ -90,7 +91,11 @@ def test_a_steering_table_of_ours_is_taken_over_whatever_became_of_it(wires: Wir
 @STRANGERS
 def test_a_strangers_table_of_the_guards_name_stays_and_nothing_guarded_is_built(wires: Wires, content: str) -> None:
     before = make(GUARD, content)
-    with Guard() as made, closing(Reconciler(wires.settings, require_guard=guarding.require_for)) as host:
+    with (
+        Guard() as made,
+        closing(GuardWatch()) as watch,
+        closing(Reconciler(wires.settings, require_guard=watch.require_for)) as host,
+    ):
         with pytest.raises(Unavailable, match=rf"table {GUARD} exists .* not made by Gapless.*nft delete table"):
             made.install()
         with pytest.raises(Unavailable, match="not made yet"):

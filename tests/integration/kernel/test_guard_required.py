@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from kernel_fixtures import NAMESPACE, ROUTER_ID, TAP_A, Wires, ip_json, router
 
-from gapless.agent.kernel import guarding
+from gapless.agent.kernel.guarding import GuardWatch
 from gapless.agent.reconcile import Reconciler
 from gapless.errors import Unavailable
 from gapless.model.host import Incarnation
@@ -29,7 +29,7 @@ LENGTH = struct.Struct(">I")
 @pytest.fixture
 def careful(wires: Wires) -> Iterator[Reconciler]:
     """The reconciler as an agent has it."""
-    with closing(Reconciler(wires.settings, require_guard=guarding.require_for)) as made:
+    with closing(GuardWatch()) as guard, closing(Reconciler(wires.settings, require_guard=guard.require_for)) as made:
         yield made
 
 

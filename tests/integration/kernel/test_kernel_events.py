@@ -83,7 +83,7 @@ def test_damage_inside_is_heard_of_before_it_is_over(wires: Wires, what: str) ->
 
 
 def readable(events: RouterEvents) -> bool:
-    return bool(select.select(events.sockets, [], [], 0)[0])
+    return bool(select.select([events], [], [], 0)[0])
 
 
 @contextmanager

@@ -63,9 +63,9 @@ def outside_breaks() -> None:
 STORMS = {
     "in a namespace": Storm(heard_by_all, "storm", (inside_breaks,), inside="theirs", deafens_watch=False),
     "of VMs' taps": Storm(
-        lambda: ip("link add tap-of-a-vm type bridge"), "tap-of-a-vm", (outside_breaks,), deafens_events=False
+        lambda: ip("link add tap-of-a-vm up type bridge"), "tap-of-a-vm", (outside_breaks,), deafens_events=False
     ),
-    "on the host": Storm(lambda: ip("link add storm type bridge"), "storm", (inside_breaks, outside_breaks)),
+    "on the host": Storm(lambda: ip("link add storm up type bridge"), "storm", (inside_breaks, outside_breaks)),
 }
 
 

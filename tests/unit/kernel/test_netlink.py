@@ -6,7 +6,7 @@ import pytest
 
 from gapless.errors import Unavailable
 from gapless.kernel import netlink
-from gapless.kernel.netlink import Netlink, Request
+from gapless.kernel.netlink import Lent, Netlink, Request
 
 
 def test_attributes_are_padded_and_found_again() -> None:
@@ -83,3 +83,19 @@ def test_of_requests_that_travel_together_only_the_last_asks_for_an_answer(monke
     (packed,) = sent
     flags = [int.from_bytes(packed[at + 6 : at + 8], "little") for at in range(0, len(packed), 16)]
     assert flags == [netlink.REQUEST, netlink.REQUEST, netlink.REQUEST | netlink.ACK]
+
+
+def test_a_socket_is_lent_again_but_for_one_that_met_an_error() -> None:
+    lent = Lent()
+    with lent.one() as first, lent.one() as second:
+        assert first is not second
+    with lent.one() as again:
+        assert again in (first, second)
+        with pytest.raises(ZeroDivisionError), lent.one() as spoilt:
+            raise ZeroDivisionError
+    with lent.one() as kept, lent.one() as new:
+        assert spoilt not in (kept, new)
+        lent.close()
+        kept.ask([Request(18, 0, b"\0" * 16, "who has one keeps it")])
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        kept._socket.getsockname()

@@ -17,6 +17,7 @@ Formats: rtnetlink(7), netlink(7), linux/netconf.h, linux/net_namespace.h, linux
 """
 
 import errno
+import select
 import socket
 import struct
 import threading
@@ -99,6 +100,9 @@ class RouterEvents:
                 (NETFILTER, (_RULES,), filters.all_but(_NEWGEN, _NEWSETELEM, _DELSETELEM), False),
             ):
                 opened.append(_listen(family, groups, program, is_everywhere=is_everywhere))
+            self._any = select.epoll()
+            for each in opened:
+                self._any.register(each, select.EPOLLIN)
         except OSError as error:
             for each in opened:
                 each.close()
@@ -107,9 +111,13 @@ class RouterEvents:
             raise Unavailable(f"{what}: {refusals.why(error)}") from error
         self._links, self._rules, self._tables = opened
 
+    def fileno(self) -> int:
+        """To wait for; when it is readable, call `read`. One for all: who waits now and then adds and removes one."""
+        return self._any.fileno()
+
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
-        """To wait for; when one is readable, call `read`."""
+        """Those that are read."""
         return self._links, self._rules, self._tables
 
     def follow(self, host: Netlink, router_id: RouterId, path: Path) -> None:
@@ -157,6 +165,7 @@ class RouterEvents:
         """Listen no more."""
         with self._lock:
             self._is_closed = True
+            self._any.close()
             for each in self.sockets:
                 each.close()
             self._host.close()

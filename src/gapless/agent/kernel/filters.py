@@ -17,7 +17,11 @@ _FAMILY, _FIRST_ATTRIBUTE, _FIRST_WORD = 16, 34, 36
 _GENERATION_COMM: Final = 40
 """Where a NEWGEN says who changed the ruleset: after its headers (16 and 4 bytes), NFTA_GEN_ID and _PROC_PID (8 each)
 and the head of NFTA_GEN_PROC_NAME (4). Zero-terminated and padded to words."""
+_FLAGS, _CHANGE = 24, 28
+"""There, too: its flags, and those that changed: all ones for a link that is told of for the first time."""
 _NEWLINK, _DELLINK, _IFNAME = 16, 17, 3
+_UP: Final = socket.htonl(0x1)
+_ALL_ONES: Final = 0xFFFFFFFF
 
 
 def only(kind: int, *, by_others_than: str) -> bytes:
@@ -48,7 +52,7 @@ def _but_links(*names: str) -> bytes:
         (JUMP_EQUAL, 0, 3 * len(heads), socket.htons(_IFNAME)),
     ]
     for place, (head, letters) in enumerate(heads):
-        mask = 0xFFFFFFFF if letters >= 4 else 0xFFFFFFFF << 8 * (4 - letters) & 0xFFFFFFFF
+        mask = _ALL_ONES if letters >= 4 else _ALL_ONES << 8 * (4 - letters) & _ALL_ONES
         to_nothing = 3 * (len(heads) - place) - 2
         by_name += [(LOAD_WORD, 0, 0, _FIRST_WORD), (AND, 0, 0, mask), (JUMP_EQUAL, to_nothing, 0, head)]
     return packed(
@@ -63,11 +67,35 @@ def _but_links(*names: str) -> bytes:
     )
 
 
+def _of_links_that_pass() -> bytes:
+    """Of links: that one went, is up, or went down. All else that is said of one that is down is of no interest to who
+    knows which ones were up: a third of what a new router has the kernel say. And as above, of ports.
+    """
+    return packed(
+        (LOAD_HALF, 0, 0, _TYPE),
+        (JUMP_EQUAL, 3, 0, socket.htons(_NEWLINK)),
+        (JUMP_EQUAL, 0, 11, socket.htons(_DELLINK)),
+        (LOAD_BYTE, 0, 0, _FAMILY),
+        (JUMP_EQUAL, 9, 10, socket.AF_UNSPEC),
+        (LOAD_BYTE, 0, 0, _FAMILY),
+        (JUMP_EQUAL, 0, 8, socket.AF_UNSPEC),
+        (LOAD_WORD, 0, 0, _FLAGS),
+        (AND, 0, 0, _UP),
+        (JUMP_EQUAL, 4, 0, _UP),
+        (LOAD_WORD, 0, 0, _CHANGE),
+        (JUMP_EQUAL, 3, 0, _ALL_ONES),
+        (AND, 0, 0, _UP),
+        (JUMP_EQUAL, 0, 1, _UP),
+        WHOLE,
+        NOTHING,
+    )
+
+
 def _words(name: str) -> list[int]:
     letters = name.encode()
     return [int.from_bytes(letters[at : at + 4], "big") for at in range(0, len(letters), 4)]
 
 
-NO_PORTS: Final = _but_links()
+OF_LINKS_THAT_PASS: Final = _of_links_that_pass()
 NO_HOSTS_ENDS: Final = _but_links(TAP_PREFIX, BRIDGE_PREFIX, VXLAN_PREFIX, JOINT_PREFIX)
 """For a socket that is to hear of routers' namespaces, and hears the host's too: what is ours there has these names."""

@@ -5,6 +5,7 @@ answer ARP, beside the host that has the router active. A guard that somebody re
 where it cannot, the sentinel sets down what is not open (`sentinel.keeper`), and here that is set up when it could.
 """
 
+import threading
 from collections.abc import Iterable
 
 from gapless.agent.kernel import tables
@@ -18,20 +19,31 @@ _SETS_UP = CreatePair | Plug | RaiseHostLink | RaiseLink
 """What may be what lets the first frame out."""
 
 
-def require_for(plan: Iterable[Operation]) -> None:
-    """Raise Unavailable where a plan for a guarded router sets something up, and the guard does not stand."""
-    if any(isinstance(operation, _SETS_UP) for operation in plan) and not stands():
-        raise Unavailable(
-            f"the guard (nftables table bridge {GUARD_TABLE}) does not stand on this host, so no guarded router is set "
-            "up here: its frames would pass beside those of the host that has it active"
-        )
+class GuardWatch:
+    """Looks whether the guard of the namespace in which it is made stands: the host's. Thread-safe. Raises Unavailable
+    where the kernel gives no socket, or does not answer.
 
-
-def stands() -> bool:
-    """Whether there is a guard in the calling thread's namespace, the host's. Raises Unavailable.
-
-    A stranger's table of that name is none, and the host's beat says what to do about it.
+    It keeps its socket: to close one of this family waits for what the host's last transactions threw away.
     """
-    with Netlink(NETFILTER) as host:
-        is_ours = owner(host, GUARD_TABLE, GUARD_MARKS) is Owner.GAPLESS
-        return is_ours and tables.is_awake(host, tables.BRIDGE, GUARD_TABLE)
+
+    def __init__(self) -> None:
+        self._host = Netlink(NETFILTER)
+        self._turn = threading.Lock()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._host.close()
+
+    def require_for(self, plan: Iterable[Operation]) -> None:
+        """Raise Unavailable where a plan for a guarded router sets something up, and the guard does not stand."""
+        if any(isinstance(operation, _SETS_UP) for operation in plan) and not self._stands():
+            raise Unavailable(
+                f"the guard (nftables table bridge {GUARD_TABLE}) does not stand on this host, so no guarded router is "
+                "set up here: its frames would pass beside those of the host that has it active"
+            )
+
+    def _stands(self) -> bool:
+        """Whether there is a guard. A stranger's table of that name is none; the beat says what to do about it."""
+        with self._turn:
+            is_ours = owner(self._host, GUARD_TABLE, GUARD_MARKS) is Owner.GAPLESS
+            return is_ours and tables.is_awake(self._host, tables.BRIDGE, GUARD_TABLE)

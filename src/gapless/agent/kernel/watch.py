@@ -100,7 +100,7 @@ class DriftWatcher:
             return
         self._is_closed = True
         self._events.on_hint = lambda _: None
-        for descriptor in (self._link_socket.fileno(), self._names, *(it.fileno() for it in self._events.sockets)):
+        for descriptor in (self._link_socket.fileno(), self._names, self._events.fileno()):
             self._loop.remove_reader(descriptor)
         self._link_socket.close()
         self._lister.shutdown(wait=False)
@@ -121,14 +121,12 @@ class DriftWatcher:
 
     def _hear_events(self) -> None:
         if not self._is_closed:
-            for each in self._events.sockets:
-                self._loop.add_reader(each.fileno(), self._read_events)
+            self._loop.add_reader(self._events.fileno(), self._read_events)
 
     def _read_events(self) -> None:
         """A turn's worth; then they wait. A storm, and a build, of which much is told, leave others their time."""
         self._events.read()
-        for each in self._events.sockets:
-            self._loop.remove_reader(each.fileno())
+        self._loop.remove_reader(self._events.fileno())
         self._loop.call_later(_REST_S, self._hear_events)
 
     def _hear_links(self) -> None:
@@ -272,7 +270,7 @@ def _open_link_socket() -> socket.socket:
         opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
     opened.setblocking(False)
     limits.allow_unread(opened, _BUFFER_BYTES)
-    bpf.attach(opened, filters.NO_PORTS)
+    bpf.attach(opened, filters.OF_LINKS_THAT_PASS)
     opened.bind((0, _LINK_CHANGES))
     return opened
 
