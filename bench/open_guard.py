@@ -1,8 +1,9 @@
 """A guard that stands open, as on a host that holds its lease: what a beat does for its routers' taps, without one.
 
-The guard is the real one, in the namespace of whoever makes this. A thread renews its lease as often as a beat does.
-The lease itself is long, so that a busy machine does not end it: what is measured through the guard is not to depend
-on how fast this thread is.
+The guard is the real one, in the namespace of whoever makes this. A thread renews its lease as often as a beat does,
+and under a beat's name: the kernel tells an agent of everybody else's transactions, and each would wake it. The lease
+itself is long, so that a busy machine does not end it: what is measured through the guard is not to depend on how fast
+this thread is.
 """
 
 import time
@@ -11,6 +12,7 @@ from threading import Event, Lock, Thread
 from typing import Self
 
 from gapless.errors import GaplessError
+from gapless.kernel import comm
 from gapless.model.lease import DEFAULT
 from gapless.sentinel.beat import clock
 from gapless.sentinel.beat.guard import Guard
@@ -61,6 +63,7 @@ class OpenGuard:
             self._guard.check()
 
     def _renew(self) -> None:
+        comm.take(comm.BEAT)
         due = time.monotonic()
         try:
             while not self._ends.wait(max(0.0, due - time.monotonic())):

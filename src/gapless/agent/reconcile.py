@@ -32,8 +32,9 @@ from gapless.agent.kernel.senders import Senders
 from gapless.agent.kernel.steering import Steering
 from gapless.agent.networkturns import NetworkTurns
 from gapless.agent.places import Places
+from gapless.agent.wanted import Wanted
 from gapless.config import HostSettings
-from gapless.core.dataplane.desired import bridge_name, desired_router, tap_name, vxlan_name
+from gapless.core.dataplane.desired import bridge_name, tap_name, vxlan_name
 from gapless.core.dataplane.diff import diff
 from gapless.core.dataplane.leaves import ROOM, leaf_of
 from gapless.core.dataplane.segments import diff_segment
@@ -128,7 +129,7 @@ class Reconciler:
         self._places = Places(room)
         self._senders = Senders(self._physical)
         self._rules = ruleset.Seen()
-        self._reference = Reference()
+        self._wanted = Wanted(Reference().of)
         if events is not None:
             events.on_steering = self._steering.doubt
         self._ports: dict[str, tuple[float, frozenset[str]]] = {}
@@ -296,6 +297,7 @@ class Reconciler:
             netns.delete(netns.path_of(router_id))
         self._steering.forget(router_ids)
         self._places.forget(router_ids)
+        self._wanted.forget(router_ids)
         self._rules.forget(router_ids)
 
     def sweep(self, keep: Iterable[Network]) -> bool:
@@ -337,8 +339,7 @@ class Reconciler:
             leaves |= {tap: leaf_of(network_id, numbers[tap]) for tap in taps[network_id] if numbers[tap]}
             bridges |= {tap: leaves[tap].bridge if tap in leaves else segment.bridge for tap in taps[network_id]}
         outside = self._outside(host, router, segments, leaves)
-        rules = replace(ruleset.render(router), listed=self._reference.of(router))
-        return desired_router(router, rules, bridges, guarded, outside), what
+        return self._wanted.of(router, bridges, guarded, outside), what
 
     def _ensure_bridges(self, host: Netlink, segment: Segment, needed: set[int]) -> list[str]:
         """Make a network with the leaves that a router needs; returns what had to be done, in short.

@@ -10,6 +10,7 @@ import pytest
 import open_guard
 from gapless.config import HostSettings
 from gapless.errors import Conflict, Unavailable
+from gapless.kernel import comm
 from gapless.model.plan import Role
 from gapless.model.router import FailoverMode
 from one_host import Agent, bridges_of, is_guarded, of_mode, router
@@ -25,6 +26,7 @@ class FakeGuard:
         self.failure: Exception | None = None
         self.wrong: Exception | None = None
         self.told: list[str] = []
+        self.extended_by = ""
         self.extended = Event()
         self.refused = Event()
 
@@ -36,6 +38,7 @@ class FakeGuard:
             self.refused.set()
             raise self.failure
         self.told.append("extend")
+        self.extended_by = Path("/proc/thread-self/comm").read_text().strip()
         if self.told.count("extend") > 2:
             self.extended.set()
 
@@ -65,6 +68,12 @@ def test_it_is_renewed_until_the_block_ends(guard: FakeGuard) -> None:
         assert guard.extended.wait(PATIENCE_S)
     assert guard.told[:2] == ["install", "extend"]
     assert guard.told[-1] == "close"
+
+
+def test_it_is_renewed_under_the_name_of_a_beat_so_that_no_agent_is_woken(guard: FakeGuard) -> None:
+    with OpenGuard():
+        assert guard.extended.wait(PATIENCE_S)
+    assert guard.extended_by == comm.BEAT
 
 
 def test_only_what_is_named_is_open(guard: FakeGuard) -> None:

@@ -1,0 +1,38 @@
+"""Settings as a look at a router reads them."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gapless.agent.kernel import settings
+from gapless.core.dataplane.desired import SETTINGS
+
+
+def test_they_are_what_the_files_hold() -> None:
+    there = [key for key in SETTINGS if (Path("/proc/sys/net") / key).exists()]
+    assert there
+    held = {key: (Path("/proc/sys/net") / key).read_text().strip() for key in there}
+    assert settings.read(SETTINGS) == dict(SETTINGS) | held
+
+
+def test_what_a_kernel_lacks_reads_as_what_is_wanted() -> None:
+    lacked = {"ipv4/no_such_setting": "1", "no_such_family/conf/all/setting": "2", "no_such_family/other": "3"}
+    assert settings.read(lacked) == lacked
+
+
+def test_each_directory_is_looked_for_once_and_nothing_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths: list[str] = []
+    opened: Callable[..., int] = os.open
+
+    def noted(path: str, flags: int, *, dir_fd: int | None = None) -> int:
+        if dir_fd is None:
+            paths.append(path)
+        return opened(path, flags, dir_fd=dir_fd)
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    monkeypatch.setattr(os, "open", noted)
+    settings.read({"ipv4/ip_forward": "1", "ipv4/conf/all/rp_filter": "2", "ipv4/no_such_setting": "3"})
+    assert paths == ["/proc/sys/net/ipv4"]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
