@@ -252,7 +252,7 @@ def each_lease_makes_up_for_what_was(patch: Patch) -> None:
     is_unheld = Refusals.is_unheld
 
     def is_unheld_anew(self: Refusals, ends: float, now: float, *, open_here: int, others_can: int) -> bool:
-        self._dark_at = -inf
+        self._dark_until = -inf
         return is_unheld(self, ends, now, open_here=open_here, others_can=others_can)
 
     patch.setattr(Refusals, "is_unheld", is_unheld_anew)

@@ -23,7 +23,7 @@ from gapless.kernel import refusals
 
 TIMEOUT_S = 10.0
 
-REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
+REQUEST, ACK, ECHO, DUMP = 0x1, 0x4, 0x8, 0x300
 REPLACE, EXCLUSIVE, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
 
 ROUTE, NETFILTER = 0, 12

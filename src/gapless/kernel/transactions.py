@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from gapless.errors import Conflict, Unavailable
-from gapless.kernel.netlink import ACK, NETFILTER, REQUEST, attribute, attributes
+from gapless.kernel.netlink import ACK, ECHO, NETFILTER, REQUEST, attribute, attributes
 
 SUBSYSTEM: Final = 10 << 8
 """Of nftables, in the types of messages."""
@@ -31,6 +31,7 @@ _GETGEN = 16
 _GENERATION_ID = 1
 _BATCH_BEGIN, _BATCH_END, _BATCH_GENERATION = 16, 17, 1
 _NETLINK_ERROR = 2
+_TYPE_MASK = 0xFF
 _HEADER = struct.Struct("=IHHII")
 _SO_SNDBUFFORCE = 32
 _SEND_BUFFER_BYTES = 4 << 20
@@ -94,10 +95,14 @@ class Transactions:
                 return int.from_bytes(attributes(answer, GENERAL.size)[_GENERATION_ID], "big")
         raise Unavailable("the kernel told no generation of its nftables ruleset")
 
-    def commit(self, messages: Sequence[Message], generation: int | None, about: str) -> None:
+    def commit(self, messages: Sequence[Message], generation: int | None, about: str) -> list[tuple[int, bytes]]:
         """Carry `messages` out as one transaction, on a ruleset that is still at `generation`; None: whatever it is at.
 
-        Raises Conflict when it is not, Refusal with the kernel's reason otherwise; then nothing was done.
+        Returns (type within nftables, body) of what the kernel made of each message with the flag ECHO, in their order:
+        it tells that while it carries out, so nobody else comes in between (nf_tables_commit in nf_tables_api.c).
+
+        Raises Conflict when it is not, Refusal with the kernel's reason otherwise; then nothing was done. Unavailable
+        of another kind: nobody knows whether it was.
         """
         first = self._sequence + 1
         self._sequence = first + len(messages) + 1
@@ -111,16 +116,20 @@ class Transactions:
             packed.append(_pack(SUBSYSTEM | message.type, flags, sequence, head + message.body))
         packed.append(_pack(_BATCH_END, REQUEST, self._sequence, begin))
         self._send(b"".join(packed))
-        self._read_outcome(first, about, is_expecting=generation is not None)
+        echoed = self._read_outcome(first, about, is_expecting=generation is not None)
+        if len(echoed) != sum(bool(message.flags & ECHO) for message in messages):
+            raise Unavailable(f"{about}: the kernel did not tell all that it made")
+        return echoed
 
-    def _read_outcome(self, first: int, about: str, *, is_expecting: bool) -> None:
+    def _read_outcome(self, first: int, about: str, *, is_expecting: bool) -> list[tuple[int, bytes]]:
         """The kernel compares generations before it looks at any message (nfnetlink_rcv_batch in nfnetlink.c): what it
         refuses before that it answers to the transaction's beginning.
         """
+        answers = [each for each in self._answers() if each[1] >= first]
         errors = [
             (sequence, -struct.unpack_from("=i", answer)[0])
-            for kind, sequence, answer in self._answers()
-            if kind == _NETLINK_ERROR and sequence >= first
+            for kind, sequence, answer in answers
+            if kind == _NETLINK_ERROR
         ]
         if not errors:
             raise Unavailable(f"{about}: the kernel did not answer")
@@ -129,6 +138,7 @@ class Transactions:
         for sequence, number in errors:
             if number:
                 raise Refusal(number, about, is_at_generation=is_expecting and sequence > first)
+        return [(kind & _TYPE_MASK, answer) for kind, _, answer in answers if kind != _NETLINK_ERROR]
 
     def _send(self, packed: bytes) -> None:
         try:

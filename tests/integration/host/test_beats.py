@@ -208,13 +208,13 @@ class Site:
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     """Three hosts that hold their leases; the router is active on the first, and the second has the right."""
     with kept("sentinel") as lines:
-        async with _running(tmp_path, lines) as it:
+        async with running(tmp_path, lines) as it:
             yield it
     it.check()
 
 
 @asynccontextmanager
-async def _running(tmp_path: Path, lines: list[str], *beat: str) -> AsyncIterator[Site]:
+async def running(tmp_path: Path, lines: list[str], *beat: str) -> AsyncIterator[Site]:
     """`lines`: what their sentinels log; `beat`: what Python is to run in place of the beat."""
     require()
     netns.DIRECTORY.mkdir(parents=True, exist_ok=True)
@@ -361,7 +361,7 @@ async def test_a_flush_after_an_orderly_stop_opens_nothing(tmp_path: Path) -> No
 async def test_without_a_guard_a_standby_is_shut_until_there_is_one_and_then_takes_over(tmp_path: Path) -> None:
     """On a kernel that keeps no tables for one process. Here somebody else's table stands where the guard should."""
     with kept("sentinel") as lines:
-        async with _running(tmp_path, lines, "-c", UNOWNED) as it:
+        async with running(tmp_path, lines, "-c", UNOWNED) as it:
             first, second, _ = it.hosts
             place = netns.DIRECTORY / second.name
             with netns.enter(place, Transactions) as other:

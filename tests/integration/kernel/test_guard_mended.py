@@ -2,17 +2,20 @@
 
 import errno
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from guard_yard import ROUTER_MAC, Yard, guard, hold, nft, until, yard
+from guard_yard import LONG_S, ROUTER_MAC, Yard, guard, hold, nft, until, yard
 from kernel_fixtures import ip, ip_json
 
+from gapless.core.edge.beatevents import HoldFailed, HoldLease
 from gapless.errors import Conflict, Unavailable
-from gapless.kernel.netlink import Netlink
-from gapless.kernel.transactions import Refusal
-from gapless.sentinel.beat import nftables
+from gapless.kernel.transactions import Refusal, Transactions
+from gapless.sentinel.beat import clock, nftables
 from gapless.sentinel.beat.guard import TABLE, Guard
+from gapless.sentinel.beat.hands import Hands
 from gapless.sentinel.keeper import GuardKeeper
 
 __all__ = ["guard", "yard"]
@@ -60,23 +63,69 @@ def test_tampering_is_noticed_by_the_next_renewal_and_mended(yard: Yard, unowned
 
 
 @pytest.mark.parametrize("tampering", [f"delete table bridge {TABLE}", f"flush chain bridge {TABLE} arriving"])
-def test_a_guard_that_is_altered_before_it_is_read_is_put_back_again(
+def test_a_guard_that_is_altered_as_soon_as_it_is_made_is_found_out_by_the_next_renewal(
     yard: Yard, unowned: Guard, tampering: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as by a firewall that flushes twice: what was read would be what the guard is held against for ever."""
-    shape, waiting = nftables.shape, [tampering]
+    """Such as by a firewall that flushes twice: what is known of the guard is what was made, and not what is there."""
+    commit = unowned._transactions.commit
 
-    def look_late(reading: Netlink, table: str) -> nftables.Shape | None:
-        if waiting:
-            assert nft(waiting.pop()).returncode == 0
-        return shape(reading, table)
+    def commit_before_others(*asked: Any) -> list[tuple[int, bytes]]:
+        told = commit(*asked)
+        assert nft(tampering).returncode == 0
+        return told
 
-    monkeypatch.setattr(nftables, "shape", look_late)
+    with monkeypatch.context() as patched:
+        patched.setattr(unowned._transactions, "commit", commit_before_others)
+        unowned.restore()
+    with pytest.raises(Conflict, match="by somebody else"):
+        hold(unowned)
     unowned.restore()
-    assert not waiting
     unowned.check()
     assert nft(f"list chain bridge {TABLE} arriving").stdout.count("drop") == 1
     assert yard.is_mute()
+
+
+@contextmanager
+def beside_others(guard: Guard) -> Iterator[None]:
+    """Others commit without a pause: there is always a transaction of theirs before and after the guard's own."""
+    commit = guard._transactions.commit
+    theirs = [nftables.new_table("theirs", None), nftables.delete_table("theirs")]
+    with Transactions() as others, pytest.MonkeyPatch.context() as patched:
+
+        def commit_between_others(*asked: Any) -> list[tuple[int, bytes]]:
+            others.commit(theirs, None, "be in between")
+            try:
+                return commit(*asked)
+            finally:
+                others.commit(theirs, None, "be in between")
+
+        patched.setattr(guard._transactions, "commit", commit_between_others)
+        yield
+
+
+def test_a_guard_is_put_back_with_its_lease_whatever_others_commit_meanwhile(yard: Yard, unowned: Guard) -> None:
+    hold(unowned)
+    unowned.activate(["tap0"])
+    assert nft("flush ruleset").returncode == 0
+    with beside_others(unowned):
+        unowned.restore()
+        unowned.check()
+        assert not yard.is_mute()
+    unowned.deactivate(["tap0"])
+    assert yard.is_mute()
+
+
+def test_that_no_lease_can_be_renewed_beside_others_is_answered_as_soon_as_the_guard_is_back(unowned: Guard) -> None:
+    """So its beat gives up what others can have. A guard that stands passes nothing without a lease."""
+    nobody: Any = SimpleNamespace(trouble=lambda *_: None, restored=lambda: None)
+    hands = Hands(unowned, nobody, nobody)
+    assert nft("flush ruleset").returncode == 0
+    with beside_others(unowned):
+        (failed,) = hands.carry_out([HoldLease(until=clock.now() + LONG_S)])
+        unowned.check()
+    assert isinstance(failed, HoldFailed)
+    assert "faster" in failed.reason
+    assert not hands.is_unguarded
 
 
 def test_while_the_guard_cannot_be_put_back_a_tap_that_may_pass_nothing_is_set_down(
@@ -178,7 +227,7 @@ def test_one_who_changes_the_ruleset_all_the_time_is_told_of(guard: Guard, monke
     with pytest.raises(Unavailable, match="faster"):
         hold(guard)
     with pytest.raises(Unavailable, match="faster"):
-        guard.restore()
+        guard.install()
     monkeypatch.undo()
     guard.install()
     hold(guard)

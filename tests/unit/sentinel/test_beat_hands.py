@@ -311,6 +311,18 @@ def test_a_guard_that_cannot_be_put_back_is_tried_before_anything_else() -> None
     assert bench.guard.is_there
 
 
+def test_a_guard_that_is_removed_again_as_soon_as_it_is_back_is_not_said_to_be_shut() -> None:
+    bench = Bench()
+    bench.guard.is_exclusive = False
+    bench.guard.fails("extend", Conflict("removed"), Conflict("removed"))
+    assert bench.do(HoldLease(until=1.0)) == []
+    assert bench.hands.is_unguarded
+    bench.guard.calls.clear()
+    bench.do()
+    assert bench.guard.calls == ["restore"]
+    assert not bench.hands.is_unguarded
+
+
 def test_a_guard_that_nobody_uses_is_looked_after() -> None:
     bench = Bench()
     bench.do(WITHDRAW)

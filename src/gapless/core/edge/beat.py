@@ -97,7 +97,7 @@ class Beat:
         self._stale_told: set[HostName] = set()
         self._renewals = 0
         self._ways_out = WaysOut(timing.interval_s)
-        self._refusals = Refusals(timing.lease_s)
+        self._refusals = Refusals(timing)
         self._clock_fault = ""
         """Why this machine's clock measures no lease; "" if it does."""
         self._must_tell = False

@@ -138,15 +138,23 @@ class Guard:
         """
         self._active.clear()
         self._until_s = -math.inf
-        self._make(spares_strangers=True)
+        for _ in range(_ATTEMPTS):
+            generation = self._transactions.generation()  # before it is looked whose the table is: nobody comes between
+            if owner(self._reading, TABLE, GUARD_MARKS) is Owner.SOMEBODY_ELSE:
+                raise Unavailable(collision(TABLE))
+            with suppress(Conflict):
+                self._make(generation, is_expected=True)
+                return
+        raise Unavailable(f"make the guard: {_TOO_FAST}")
 
     def restore(self) -> None:
         """Put the guard back as it should be, in one transaction: with what is active, and the lease if it lasts.
 
         A table that has its name by now goes, whoever made it: the name was the guard's, frames pass that must not, and
-        no host could succeed this one as long as it waited for an operator.
+        no host could succeed this one as long as it waited for an operator. So it does not matter either what others do
+        meanwhile to any table: they can hold up renewals, and not this.
         """
-        self._make(spares_strangers=False)
+        self._make(self._transactions.generation(), is_expected=False)
 
     def extend(self, until_s: float) -> None:
         """Let the lease end at `until_s`, by the beat's clock. It may be earlier than before; past: it ends now."""
@@ -198,30 +206,22 @@ class Guard:
         self._transactions.close()
         self._reading.close()
 
-    def _make(self, *, spares_strangers: bool) -> None:
-        self._shape = None
-        for _ in range(_ATTEMPTS):
-            with suppress(Conflict):
-                self._make_once(spares_strangers=spares_strangers)
-                return
-        raise Unavailable(f"make the guard: {_TOO_FAST}")
+    def _make(self, generation: int, *, is_expected: bool) -> None:
+        """All of it, known by what the kernel tells of it: what is read later may be others' already.
 
-    def _make_once(self, *, spares_strangers: bool) -> None:
-        generation = self._transactions.generation()  # before it is looked whose the table is: nobody comes between
-        if spares_strangers and owner(self._reading, TABLE, GUARD_MARKS) is Owner.SOMEBODY_ELSE:
-            raise Unavailable(collision(TABLE))
-        about = f"make the guard (nftables table bridge {TABLE})"
+        `generation`: read before. If others came in between, the ruleset is beyond the next one by now, and the next
+        transaction sees that. `is_expected`: then nothing is made. Raises Conflict.
+        """
+        self._shape = None
+        about, expected = f"make the guard (nftables table bridge {TABLE})", generation if is_expected else None
         try:
-            self._transactions.commit(self._table_messages(), generation, about)
+            told = self._transactions.commit(self._table_messages(), expected, about)
         except Refusal as error:
             if error.number != errno.EOPNOTSUPP or not self._is_owned:
                 raise
             self._is_owned = False
-            self._transactions.commit(self._table_messages(), generation, about)
-        made = nftables.shape(self._reading, TABLE)
-        if made is None or (not self._is_owned and self._transactions.generation() != generation + 1):
-            raise Conflict(f"{about}: somebody else changed the ruleset before it was read")
-        self._generation, self._shape = generation + 1, made
+            told = self._transactions.commit(self._table_messages(), expected, about)
+        self._generation, self._shape = generation + 1, nftables.made(told)
 
     def _table_messages(self) -> list[Message]:
         flags = nftables.OWNER | nftables.PERSIST if self._is_owned else 0
@@ -281,11 +281,13 @@ class Guard:
     def _look_after(self, refusal: Refusal, about: str) -> None:
         """Raise Conflict where the guard may not be what it was, which is read only where the refusal leaves it open: a
         kernel without memory for the one may have none for the other. (A guard that others can change was looked at
-        whenever the expected generation was another one; one of its own was not.)
+        whenever the expected generation was another one; one of its own was not. That stands also where it cannot be
+        read: nobody else may change it.)
         """
         if self._is_owned:
             if refusal.number not in _OF_MEMORY:
-                self.check()
+                with suppress(Unavailable):
+                    self.check()
         elif not refusal.is_at_generation:
             self._generation_now(about)
 

@@ -371,10 +371,17 @@ class Hands:
         try:
             action()
         except Conflict as error:
-            self._is_broken = True
-            self._witness.trouble(_KEEP, str(error))
+            self._broken(error)
             self._put_back()
-            action()
+            try:
+                action()
+            except Conflict as again:
+                self._broken(again)
+                raise
+
+    def _broken(self, error: Conflict) -> None:
+        self._is_broken = True
+        self._witness.trouble(_KEEP, str(error))
 
     def _put_back(self) -> None:
         """Frames may pass that must not: as long as this fails, it is tried before anything else."""

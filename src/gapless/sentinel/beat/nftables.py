@@ -1,6 +1,7 @@
 """What nftables is told and says, as bytes: tables, chains and sets to make, elements, expressions, and what is there.
 
-Messages for `transactions`, in tables of family bridge. Formats: linux/netfilter/nf_tables.h; what `nft` shows of a set
+Messages for `transactions`, in tables of family bridge. What is made is told back (ECHO), by which `made` knows it
+again. Formats: linux/netfilter/nf_tables.h; what `nft` shows of a set
 is its own note in it (libnftnl/udata.h).
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from gapless.kernel.netlink import APPEND, CREATE, Netlink, attribute, attributes, each_attribute, nested, text
+from gapless.kernel.netlink import APPEND, CREATE, ECHO, Netlink, attribute, attributes, each_attribute, nested, text
 from gapless.kernel.transactions import GENERAL, SUBSYSTEM, Message
 
 _NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _GETCHAIN, _NEWRULE, _GETRULE = 0, 1, 2, 3, 4, 6, 7
@@ -46,9 +47,10 @@ _ACCEPT, _DROP = 1, 0
 
 
 def new_table(table: str, flags: int | None) -> Message:
-    """Make a table; with `flags` None it is also fine when there is one."""
-    marked = number(2, flags) if flags is not None else b""
-    return Message(_NEWTABLE, CREATE, text(1, table) + marked)
+    """Make a table; with `flags` None it is also fine when there is one, and is not told back."""
+    if flags is None:
+        return Message(_NEWTABLE, CREATE, text(1, table))
+    return Message(_NEWTABLE, CREATE | ECHO, text(1, table) + number(2, flags))
 
 
 def delete_table(table: str) -> Message:
@@ -61,10 +63,10 @@ def new_chain(table: str, chain: Chain) -> list[Message]:
     hook = nested(4, number(1, chain.hook), attribute(2, struct.pack("!i", chain.priority)))
     head = text(1, table) + text(3, chain.name) + hook + number(5, _ACCEPT) + text(7, "filter")
     rules = [
-        Message(_NEWRULE, CREATE | APPEND, text(1, table) + text(2, chain.name) + nested(4, *expressions))
+        Message(_NEWRULE, CREATE | APPEND | ECHO, text(1, table) + text(2, chain.name) + nested(4, *expressions))
         for expressions in chain.rules
     ]
-    return [Message(_NEWCHAIN, CREATE, head), *rules]
+    return [Message(_NEWCHAIN, CREATE | ECHO, head), *rules]
 
 
 def new_set(
@@ -81,7 +83,7 @@ def new_set(
         + (nested(9, number(1, size)) if size else b"")
         + attribute(13, note)
     )
-    return Message(_NEWSET, CREATE, described)
+    return Message(_NEWSET, CREATE | ECHO, described)
 
 
 def clear_set(table: str, name: str) -> Message:
@@ -219,9 +221,27 @@ def shape(netlink: Netlink, table: str) -> Shape | None:
     chains = [it for it in _dump(netlink, _GETCHAIN, head, "chains") if it.get(1) == found[0][1]]
     rules = [it for it in _dump(netlink, _GETRULE, head + text(1, table), "rules") if it.get(1) == found[0][1]]
     sets = [it for it in _dump(netlink, _GETSET, head + text(1, table), "sets") if it.get(1) == found[0][1]]
+    return _shape(found[0], chains, rules, sets)
+
+
+def made(echoed: Iterable[tuple[int, bytes]]) -> Shape:
+    """The shape of the one table that a transaction made, as `Transactions.commit` returns it."""
+    told: dict[int, list[dict[int, bytes]]] = {_NEWTABLE: [], _NEWCHAIN: [], _NEWRULE: [], _NEWSET: []}
+    for kind, body in echoed:
+        told[kind].append(attributes(body, GENERAL.size))
+    (table,) = told[_NEWTABLE]
+    return _shape(table, told[_NEWCHAIN], told[_NEWRULE], told[_NEWSET])
+
+
+def _shape(
+    table: dict[int, bytes],
+    chains: Iterable[dict[int, bytes]],
+    rules: Iterable[dict[int, bytes]],
+    sets: Iterable[dict[int, bytes]],
+) -> Shape:
     return Shape(
-        flags=_value(found[0], 2),
-        table=_value(found[0], 4),
+        flags=_value(table, 2),
+        table=_value(table, 4),
         chains=frozenset((_name(it, 3), _value(it, 2), _value(it, 5)) for it in chains),
         rules=tuple((_name(it, 2), _value(it, 3)) for it in rules),
         sets=frozenset((_name(it, 2), _value(it, 16)) for it in sets),

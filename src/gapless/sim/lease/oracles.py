@@ -40,7 +40,7 @@ class _Mute:
     """One tenure's: its kernel refuses its lease, and has none that is alive; or was so a short time ago."""
 
     dark_s: float
-    """For how long together, less an interval for each time that it ended: so much the host may not have seen."""
+    """For how long together."""
     until: float
     is_best_left: bool
     """Others told that host that they can take the larger part of what is open there."""
@@ -165,7 +165,7 @@ class Oracles:
                 known = None
             if not self._is_mute(machine):
                 if known is not None:
-                    self._mute[tenure] = self._mute_no_more(machine, known)
+                    self._mute[tenure] = replace(known, as_now_since=inf)
                 continue
             mute = self._mute[tenure] = self._still_mute(machine, known, now)
             patience_s = 0.0 if mute.is_best_left else 1.02 * refusals.ALONE_S
@@ -179,11 +179,6 @@ class Oracles:
         is_as_before = known.is_best_left is is_best_left
         dark_s = known.dark_s + (now - known.until if known.as_now_since < inf else 0.0)
         return _Mute(dark_s, now, is_best_left, min(known.as_now_since, now) if is_as_before else now)
-
-    def _mute_no_more(self, machine: Machine, known: _Mute) -> _Mute:
-        if known.as_now_since == inf:
-            return known
-        return replace(known, as_now_since=inf, dark_s=max(0.0, known.dark_s - machine.timing.interval_s))
 
     def _is_best_left(self, machine: Machine) -> bool:
         assert machine.sentinel is not None

@@ -145,6 +145,27 @@ def test_a_kernel_that_misses_a_lease_now_and_then_keeps_its_host_for_long(rig: 
         assert not untaken_until(rig, rig.now + 0.2, rig.now)
 
 
+@pytest.mark.parametrize(("refusals", "is_for_ever"), [(3, True), (4, False), (5, False)])
+def test_a_gap_is_counted_until_the_next_lease_is_due_however_short_it_is(
+    rig: Rig, refusals: int, *, is_for_ever: bool
+) -> None:
+    """One lease is taken, then so many are refused, over and over: three cost a millisecond each time, four 51."""
+    forwarding(rig, 1)
+    rig.stay(1.0)
+    began, lasts_s, dark_s = rig.now, DEFAULT.lease_s - 0.001, 0.0
+    while rig.now < began + 60.0:
+        ends = rig.now + lasts_s
+        for _ in range(refusals):
+            rig.stay(DEFAULT.interval_s)
+            if gives_up(untaken(rig, ends)):
+                assert not is_for_ever
+                assert abs(dark_s + rig.now - ends - ALONE_S) < 3 * DEFAULT.interval_s
+                return
+        rig.stay(DEFAULT.interval_s)
+        dark_s += rig.now - ends
+    assert is_for_ever
+
+
 def test_leases_that_the_kernel_takes_without_a_gap_for_some_seconds_make_up_for_what_was(rig: Rig) -> None:
     forwarding(rig, 1)
     rig.stay(1.0)
