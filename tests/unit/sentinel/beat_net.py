@@ -50,10 +50,13 @@ class FakeUplinks:
         self.watched = set(gateways)
 
     missing: frozenset[Way] = frozenset()
+    found: Ways = field(default_factory=Ways)
 
     def look(self, now: float) -> Ways:
         trouble = ", ".join(sorted(f"{link} {address}" for link, address in self.missing))
-        return Ways(trouble=trouble, watched=self.missing, lost=self.missing)
+        if (found := Ways(trouble=trouble, watched=self.missing, lost=self.missing)) != self.found:
+            self.found = found
+        return self.found
 
 
 @dataclass

@@ -195,7 +195,7 @@ class Arbiter:
     def next_deadline(self) -> float:
         """When `hint` has something to say, once it has listened then."""
         expiry = next(iter(self._expiring.values()), inf)
-        return min(expiry, min((hints.next_at for hints in self._hints.values()), default=inf))
+        return min(expiry, *(hints.next_at for hints in self._hints.values())) if self._hints else expiry
 
     def check(self, now: float) -> None:
         """Raise InvariantError if a grant is unexpired to a tenure that may not be granted anything."""

@@ -165,10 +165,9 @@ class Beat:
 
     def next_deadline(self) -> float:
         """When to call `on_deadline`, in monotonic seconds."""
-        times = [self._next_renewal, self._takeover.next_deadline(), self._answering.next_deadline()]
-        if self._incarnations.is_renewing and self._lease.until is not None:
-            times.append(self._lease.until)
-        return min(times)
+        due = min(self._next_renewal, self._takeover.next_deadline(), self._answering.next_deadline())
+        until = self._lease.until
+        return due if until is None or until >= due or not self._incarnations.is_renewing else until
 
     @property
     def is_listening(self) -> bool:

@@ -163,6 +163,8 @@ class Takeover:
 
     def next_deadline(self) -> float:
         """When `due` has something to say."""
+        if not self._pursuits:
+            return inf  # as in nearly each turn of a host that stands by for nobody
         return min((each.next_at for pursuits in self._pursuits.values() for each in pursuits.values()), default=inf)
 
     def deny(self, arbiter: HostName, tenure: Tenure, seq: int, now: float) -> None:

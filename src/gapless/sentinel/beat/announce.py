@@ -121,7 +121,8 @@ class Announcer:
 
     def became_whole(self) -> list[RouterId]:
         """Routers that were made ready since this was asked last, with nothing missing."""
-        self._take_answers()
+        if self._under_way:
+            self._take_answers()
         whole, self._whole = self._whole, []
         return whole
 

@@ -231,12 +231,15 @@ class Driver:
 
     def _look_at_uplinks(self, now: float) -> None:
         found, before = self._uplinks.look(now), self._ways
+        if found is before and not found.lost:
+            return
+        self._ways = found
         used = self._hands.ways_used() & found.watched if found.lost else frozenset()
         if self._ways_said is None or found != before:
             self._ways_said = waysout.said(self._networks, watched=found.watched, lost=found.lost, unsure=found.unsure)
         if (found, used) == (before, self._ways_used):
             return
-        self._ways, self._ways_used = found, used
+        self._ways_used = used
         if found.trouble != before.trouble:
             self._chat(words.uplinks(found.trouble))
         seen = UplinksSeen(

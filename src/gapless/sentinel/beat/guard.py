@@ -54,6 +54,7 @@ _SHORTEST_S = 0.001
 """Shorter leases are over: the kernel counts timeouts in milliseconds."""
 _FIRST, _LAST = -400, 400
 """Priorities: before and after whatever else looks at frames."""
+_CLEAR_LEASE: Final = nftables.clear_set(TABLE, _LEASE)
 _IFNAME_NOTE = bytes.fromhex("000401000000")
 _TIME_NOTE = bytes.fromhex("000401000000030e000409000000010600041e000000")
 """nft's own: how a set's key is shown (`typeof meta time`)."""
@@ -258,7 +259,7 @@ class Guard:
     def _lease_messages(self) -> list[Message]:
         wall_ns = self._wall_ns()
         held = span(self._until_s, wall_ns, self._now_s())
-        return [nftables.clear_set(TABLE, _LEASE), *(lease_element(held) if held is not None else ())]
+        return [_CLEAR_LEASE, *(lease_element(held) if held is not None else ())]
 
     def _commit(self, messages: Callable[[], list[Message]], about: str) -> None:
         """Carry out; where the ruleset has changed otherwise, see first whether the guard is still what it was."""

@@ -320,6 +320,8 @@ class Hands:
 
     def _fit(self) -> None:
         """Open the ports that open routers gained, close those that they lost: each in one transaction."""
+        if not self._unfit:
+            return  # as in nearly each turn
         unfit = [router_id for router_id in self._unfit if router_id in self._open]
         if not unfit:
             self._unfit.clear()

@@ -102,11 +102,17 @@ def remove_elements(table: str, name: str, elements: Sequence[bytes]) -> list[Me
 
 
 def _of_elements(kind: int, flags: int, table: str, name: str, elements: Sequence[bytes]) -> list[Message]:
-    head = text(1, table) + text(2, name)
+    head = _set_of(table, name)
     return [
         Message(kind, flags, head + nested(3, *elements[start : start + _ELEMENTS_A_MESSAGE]))
         for start in range(0, len(elements), _ELEMENTS_A_MESSAGE)
     ]
+
+
+@cache
+def _set_of(table: str, name: str) -> bytes:
+    """Which set it is about: there are two, and each beat names one."""
+    return text(1, table) + text(2, name)
 
 
 def elements(keys_of_one_size: Sequence[bytes]) -> list[bytes]:

@@ -22,7 +22,8 @@ class Story:
 
     def did(self, effects: Sequence[object], now: float) -> None:
         """... and this is what it led to."""
-        self._moments.extend((now, "->", effect) for effect in effects)
+        for effect in effects:
+            self._moments.append((now, "->", effect))
 
     def __str__(self) -> str:
         """A line for each, the oldest first."""

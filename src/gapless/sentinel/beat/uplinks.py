@@ -51,6 +51,8 @@ class Uplinks:
         self._interfaces = tuple(interfaces)
         self._gateways = Gateways()
         self._macs: dict[IPv4Address, bytes] = {}
+        self._flags: dict[str, int | None] = {}
+        """Of each interface, as it was found last."""
         self._cut: frozenset[str] = frozenset()
         self._idle: frozenset[str] = frozenset()
         """Set down, and never up so far."""
@@ -76,7 +78,18 @@ class Uplinks:
 
     def look(self, now: float) -> Ways:
         """To be called at each beat. The same object as the last time where nothing may have changed."""
-        flags = {name: self._flags(name) for name in self._interfaces}
+        flags = {name: self._flags_of(name) for name in self._interfaces}
+        if flags != self._flags:
+            self._flags = flags
+            self._judge_carriers()
+        self._talk(now)
+        if self._is_news:
+            self._is_news = False
+            self._ways = self._judge()
+        return self._ways
+
+    def _judge_carriers(self) -> None:
+        flags = self._flags
         self._unraised = {name for name in self._unraised if not _has(flags[name], _IFF_UP)}
         idle = frozenset(name for name in self._unraised if flags[name] is not None)
         cut = frozenset(name for name in self._interfaces if not _has(flags[name], _IFF_UP | _IFF_RUNNING)) - idle
@@ -84,11 +97,6 @@ class Uplinks:
             self._is_news = True
             self._cut, self._idle = cut, idle
             self._gateways.cut(cut)
-        self._talk(now)
-        if self._is_news:
-            self._is_news = False
-            self._ways = self._judge()
-        return self._ways
 
     def _talk(self, now: float) -> None:
         is_due = self._gateways.is_due(now)
@@ -121,7 +129,7 @@ class Uplinks:
         self._existing.close()
         self._socket.close()
 
-    def _flags(self, name: str) -> int | None:
+    def _flags_of(self, name: str) -> int | None:
         """An interface's flags; None: there is none of that name."""
         if not self._existing.is_there(self._socket.fileno(), name):
             return None
