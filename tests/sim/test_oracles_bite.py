@@ -60,6 +60,10 @@ FIRST = {
     "nobody_leaves_a_host_without_a_way_out": 79,
     "what_is_not_said_to_be_lost_is_there": 120,
     "a_way_out_is_back_at_once": 207,
+    "goes_on_at_the_wrong_incarnation": 150,
+    "the_living_are_confirmed_off": 130,
+    "names_are_forgotten": 75,
+    "nobody_leaves_a_host_without_an_agent": 20,
 }
 """Where to begin, if not at 1: some mistakes need a coincidence that few fleets have."""
 PROVOKED = {"covered_before_guarded": (coincidences.guarding_cut_short, 20)}

@@ -96,6 +96,27 @@ def test_netns_then(): pass
 """
 
 
+INTERRUPTED = """
+import pytest
+import inside_lab
+
+def interrupted(item): raise KeyboardInterrupt
+inside_lab.run_inside = interrupted
+
+@pytest.mark.lab
+def test_lab(): pass
+
+def test_another(): pass
+"""
+
+
+def test_who_interrupts_a_test_in_a_lab_interrupts_all(tmp_path: Path) -> None:
+    done = pytest_in(tmp_path, INTERRUPTED, ci="")
+    assert done.returncode == pytest.ExitCode.INTERRUPTED, done.stdout + done.stderr
+    assert "passed" not in done.stdout
+    assert "failed" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("ci", "status", "outcome"), [("", 0, {"skipped": 3}), ("true", 1, {"failed": 2, "error": 1})], ids=["person", "CI"]
 )
