@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from gapless.agent.kernel import links, netns, routing, ruleset
+from gapless.agent.kernel import links, netns, routing, ruleset, sysctls
 from gapless.agent.kernel.nft import Nft
 from gapless.agent.kernel.steering import Steering
 from gapless.agent.kernel.steeringtable import FAMILY, TABLE
@@ -75,7 +75,7 @@ class Floor:
             found = links.find(host, [self._external, DATA])
             plug = links.set_master(UPLINK, found[self._external].index)
             host.carry_out([plug, links.raise_link(UPLINK), links.raise_bridge(self._external)])
-            netns.write_settings({IPV6_OFF.format(self._external): "1"})
+            sysctls.write({IPV6_OFF.format(self._external): "1"})
             steering = Steering()
             try:
                 for plan in self._plans:
@@ -110,7 +110,7 @@ def _build(host: Netlink, plan: Plan, outside: int, data: int) -> None:
     path = netns.path_of(plan.router.id)
 
     def inside_of_it(_: object) -> tuple[Netlink, Nft]:
-        netns.write_settings(plan.desired.settings)
+        sysctls.write(plan.desired.settings)
         return Netlink(), Nft()
 
     inside, nft = netns.create(path, {}, inside_of_it)
@@ -118,7 +118,7 @@ def _build(host: Netlink, plan: Plan, outside: int, data: int) -> None:
     ruleset.load(nft, plan.desired.ruleset, replace=False)
     namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     host.carry_out(_pairs(plan, tenant, outside, namespace))
-    netns.write_settings({IPV6_OFF.format(name): "1" for name in (plan.bridge, plan.vxlan.name, *plan.desired.taps)})
+    sysctls.write({IPV6_OFF.format(name): "1" for name in (plan.bridge, plan.vxlan.name, *plan.desired.taps)})
     host.carry_out(_ends(host, plan))
     inside.carry_out(_insides(inside, plan))
     os.close(namespace)

@@ -6,7 +6,7 @@ port.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from gapless.agent.kernel import links, netns, routing, ruleset
+from gapless.agent.kernel import links, netns, routing, ruleset, sysctls
 from gapless.agent.kernel.nft import Nft
 from gapless.core.dataplane.desired import ROUTING_RULES, bridge_name, tap_of
 from gapless.kernel.netlink import Netlink, Request
@@ -91,7 +91,7 @@ def _route_removed(it: Router, desired: KernelRouter) -> None:
 
 
 def _forwarding_off(it: Router, _: KernelRouter) -> None:
-    netns.enter(netns.path_of(it.id), lambda: netns.write_settings({"ipv4/ip_forward": "0"}))
+    netns.enter(netns.path_of(it.id), lambda: sysctls.write({"ipv4/ip_forward": "0"}))
 
 
 def _rules_flushed(it: Router, _: KernelRouter) -> None:

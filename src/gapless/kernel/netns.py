@@ -6,11 +6,11 @@ The rule: a thread that entered a namespace does nothing else and ends: were the
 land in the wrong one. Invariant: the threads of the rest of a program never leave the host's own namespace.
 """
 
+import _thread
 import contextlib
 import ctypes
 import errno
 import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
@@ -94,17 +94,23 @@ def in_own_thread(work: Callable[[], T], about: str) -> T:
     """What `work` returns in a thread that is used for nothing else. Raises what it raises; OSError as Unavailable."""
     results: list[T] = []
     failures: list[BaseException] = []
+    at_work = _thread.allocate_lock()
 
     def run() -> None:
         try:
             results.append(work())
         except BaseException as error:  # noqa: BLE001 - handed over to the caller below, unchanged
             failures.append(error)
+        finally:
+            at_work.release()
 
-    thread = threading.Thread(target=run, name="netns", daemon=True)
-    refusals.start(thread, about)
-    thread.join(_TIMEOUT_S)
-    if thread.is_alive():
+    # A `threading.Thread` is waited for twice, until it has begun and until it ends: one more change of threads a look.
+    at_work.acquire()
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError as refused:  # all that Python says of a thread that cannot be started
+        raise refusals.no_thread(about) from refused
+    if not at_work.acquire(timeout=_TIMEOUT_S):
         raise Unavailable(f"{about}: the kernel did not let go within {_TIMEOUT_S:g} s")
     if failures:
         error = failures[0]

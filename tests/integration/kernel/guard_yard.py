@@ -19,7 +19,7 @@ import pytest
 from kernel_fixtures import ip, ip_json
 
 import namespaces
-from gapless.agent.kernel.netns import write_settings
+from gapless.agent.kernel import sysctls
 from gapless.kernel import netns
 from gapless.kernel.netlink import NETFILTER, Netlink
 from gapless.model.observed import GUARDED_GROUP
@@ -114,12 +114,12 @@ class Yard:
 @pytest.fixture
 def yard() -> Iterator[Yard]:
     namespaces.require()
-    write_settings({"ipv6/conf/all/disable_ipv6": "1"})  # nobody speaks but those of the test
+    sysctls.write({"ipv6/conf/all/disable_ipv6": "1"})  # nobody speaks but those of the test
     ip("link add yard type bridge mcast_snooping 0 forward_delay 0")
     ip("link set yard up")
     for name, port, group in (("outside", "up0", 0), ("vm", "vm0", 0), ("router", "tap0", GUARDED_GROUP)):
         ip(f"netns add {name}")
-        netns.enter(Path("/run/netns") / name, lambda: write_settings({"ipv6/conf/all/disable_ipv6": "1"}))
+        netns.enter(Path("/run/netns") / name, lambda: sysctls.write({"ipv6/conf/all/disable_ipv6": "1"}))
         ip(f"link add {port} group {group} type veth peer name net0 netns {name}")
         ip(f"link set {port} master yard up")
     ip(f"link set net0 address {ROUTER_MAC.hex(':')}", inside="router")

@@ -9,7 +9,7 @@ import pytest
 from kernel_fixtures import FLOATING_IP, OUTSIDE, ROUTER_ID, Wires, nft, router
 from whole_router import WHOLE, sysctl, works
 
-from gapless.agent.kernel import netns, ruleset
+from gapless.agent.kernel import netns, ruleset, sysctls
 from gapless.agent.reconcile import Reconciler
 from gapless.core.dataplane.desired import SETTINGS
 from gapless.errors import Unavailable
@@ -62,7 +62,7 @@ def test_a_setting_that_the_kernel_did_not_take_is_told(host: Reconciler, monkey
     """Success is claimed for what was read back, not for what was written."""
     host.reconcile(WHOLE)
     sysctl("ipv4.ip_forward", "0")
-    monkeypatch.setattr(netns, "write_settings", lambda settings: None)
+    monkeypatch.setattr(sysctls, "write", lambda settings: None)
     with pytest.raises(Unavailable, match="not as it should be after building: ChangeSettings"):
         host.reconcile(WHOLE)
     monkeypatch.undo()
@@ -74,7 +74,7 @@ def test_settings_that_come_with_the_rules_are_written_after_them(
     host: Reconciler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a machine that tracks no connection yet, the first router's rules make the kernel load what does."""
-    written, suffix = netns.written_settings, ".not_there_yet"
+    written, suffix = sysctls.written, ".not_there_yet"
     asked: list[Mapping[str, str]] = []
 
     def before_tracking(settings: Mapping[str, str]) -> dict[str, str]:
@@ -82,10 +82,10 @@ def test_settings_that_come_with_the_rules_are_written_after_them(
         missing = {key + suffix if key.startswith("netfilter/") else key: it for key, it in settings.items()}
         return {key.removesuffix(suffix): it for key, it in written(missing).items()}
 
-    monkeypatch.setattr("gapless.agent.kernel.netns.written_settings", before_tracking)
+    monkeypatch.setattr("gapless.agent.kernel.sysctls.written", before_tracking)
     host.reconcile(router())
     assert asked
-    found = netns.enter(netns.path_of(ROUTER_ID), lambda: netns.read_settings(SETTINGS))
+    found = netns.enter(netns.path_of(ROUTER_ID), lambda: sysctls.read(SETTINGS))
     assert found == SETTINGS
     assert not host.reconcile(router()).changed
 

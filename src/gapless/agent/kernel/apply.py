@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, assert_never
 
-from gapless.agent.kernel import arp, conntrack, links, netns, routing, ruleset
+from gapless.agent.kernel import arp, conntrack, links, netns, routing, ruleset, sysctls
 from gapless.agent.kernel.nft import Nft
 from gapless.agent.kernel.observe import Inside
 from gapless.core.dataplane.desired import SETTINGS
@@ -81,7 +81,7 @@ class HostHands:
         self.netlink.carry_out(pending)
         # An address of its own would make a bridge port speak (duplicate detection, multicast reports) on its network.
         with refusals.told(f"keep {', '.join(without_ipv6)} without IPv6 addresses"):
-            netns.write_settings({f"ipv6/conf/{name}/disable_ipv6": "1" for name in without_ipv6})
+            sysctls.write({f"ipv6/conf/{name}/disable_ipv6": "1" for name in without_ipv6})
 
     def carry_out(
         self,
@@ -367,5 +367,5 @@ class RouterHands:
 
 def _changed(settings: Mapping[str, str]) -> dict[str, str]:
     """Write settings of the calling thread's namespace; returns what the kernel made of them, for the verification."""
-    netns.write_settings(settings)
-    return netns.read_settings(SETTINGS)
+    sysctls.write(settings)
+    return sysctls.read(SETTINGS)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
-from gapless.agent.kernel import links
+from gapless.agent.kernel import links, sysctls
 from gapless.errors import Unavailable
 from gapless.kernel import refusals
 from gapless.kernel.netlink import Netlink
@@ -41,14 +41,10 @@ __all__ = [
     "opened",
     "path_of",
     "prepare_directory",
-    "read_settings",
-    "write_settings",
-    "written_settings",
 ]
 
 MARK: Final = "gapless"
 
-_OF_TRACKING: Final = "netfilter/"
 _CLONE_NEWNET = 0x40000000
 _MS_BIND, _MS_REC, _MS_SHARED = 0x1000, 0x4000, 0x100000
 _MNT_DETACH = 0x2
@@ -119,7 +115,7 @@ def create(path: Path, settings: Mapping[str, str], inside: Callable[[dict[str, 
             check(_libc.unshare(_CLONE_NEWNET))
         with Netlink() as netlink:
             netlink.carry_out([links.mark_loopback(MARK)])
-        written = written_settings(settings)
+        written = sysctls.written(settings)
         _bind_name(path)
         return inside(written)
 
@@ -141,51 +137,6 @@ def delete(path: Path) -> None:
             raise Unavailable(f"cannot unmount {path}: {os.strerror(ctypes.get_errno())}")
     with refusals.told(f"remove {path}"):
         path.unlink(missing_ok=True)
-
-
-def write_settings(settings: Mapping[str, str]) -> None:
-    """Write sysctls below net/ of the calling thread's namespace; one that this kernel lacks is left out."""
-    for key, value in settings.items():
-        with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(f"/proc/sys/net/{key}", os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(descriptor, value.encode())
-            finally:
-                os.close(descriptor)
-
-
-def written_settings(settings: Mapping[str, str]) -> dict[str, str]:
-    """As above; what the kernel made of each, read where it was written. One that is left out reads as what is wanted;
-    but of those that come with connection tracking nothing is said then, since rules make the kernel load that.
-
-    To find each file anew would cost as much as to write and to read it.
-    """
-    values = {key: value for key, value in settings.items() if not key.startswith(_OF_TRACKING)}
-    for key, value in settings.items():
-        with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(f"/proc/sys/net/{key}", os.O_RDWR | os.O_CLOEXEC)
-            try:
-                os.write(descriptor, value.encode())
-                values[key] = os.pread(descriptor, 64, 0).decode().strip()
-            finally:
-                os.close(descriptor)
-    return values
-
-
-def read_settings(keys: Mapping[str, str]) -> dict[str, str]:
-    """The sysctls of the calling thread's namespace. One that this kernel lacks reads as what is wanted."""
-    values = {}
-    for key, wanted in keys.items():
-        try:
-            descriptor = os.open(f"/proc/sys/net/{key}", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            values[key] = wanted
-            continue
-        try:
-            values[key] = os.read(descriptor, 64).decode().strip()
-        finally:
-            os.close(descriptor)
-    return values
 
 
 def _bind_name(path: Path) -> None:

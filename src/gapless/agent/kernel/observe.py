@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final, Self
 
-from gapless.agent.kernel import arp, links, netns, routing, ruleset, settings
+from gapless.agent.kernel import arp, links, netns, routing, ruleset, sysctls
 from gapless.agent.kernel.links import KernelLink
 from gapless.agent.kernel.nft import Nft
 from gapless.core.dataplane.desired import ROUTING_RULES, SETTINGS, tap_of
@@ -59,7 +59,7 @@ class Inside:
     @classmethod
     def opened(cls) -> Self:
         """Those of the calling thread's namespace."""
-        return cls._opened(settings.read(SETTINGS))
+        return cls._opened(sysctls.read(SETTINGS))
 
     @classmethod
     def opened_to_build(cls, settings: dict[str, str], *, announces: bool) -> Self:

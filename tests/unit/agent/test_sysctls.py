@@ -1,4 +1,4 @@
-"""Settings as a look at a router reads them."""
+"""Settings as a new router gets them, and as a look at one reads them."""
 
 import os
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gapless.agent.kernel import settings
+from gapless.agent.kernel import sysctls
 from gapless.core.dataplane.desired import SETTINGS
 
 
@@ -14,12 +14,12 @@ def test_they_are_what_the_files_hold() -> None:
     there = [key for key in SETTINGS if (Path("/proc/sys/net") / key).exists()]
     assert there
     held = {key: (Path("/proc/sys/net") / key).read_text().strip() for key in there}
-    assert settings.read(SETTINGS) == dict(SETTINGS) | held
+    assert sysctls.read(SETTINGS) == dict(SETTINGS) | held
 
 
 def test_what_a_kernel_lacks_reads_as_what_is_wanted() -> None:
     lacked = {"ipv4/no_such_setting": "1", "no_such_family/conf/all/setting": "2", "no_such_family/other": "3"}
-    assert settings.read(lacked) == lacked
+    assert sysctls.read(lacked) == lacked
 
 
 def test_each_directory_is_looked_for_once_and_nothing_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,6 +33,16 @@ def test_each_directory_is_looked_for_once_and_nothing_stays_open(monkeypatch: p
 
     before = len(list(Path("/proc/self/fd").iterdir()))
     monkeypatch.setattr(os, "open", noted)
-    settings.read({"ipv4/ip_forward": "1", "ipv4/conf/all/rp_filter": "2", "ipv4/no_such_setting": "3"})
+    sysctls.read({"ipv4/ip_forward": "1", "ipv4/conf/all/rp_filter": "2", "ipv4/no_such_setting": "3"})
     assert paths == ["/proc/sys/net/ipv4"]
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_what_a_kernel_lacks_is_not_written_and_reads_as_what_is_wanted() -> None:
+    assert sysctls.written({"ipv6/conf/all/no_such_setting": "1"}) == {"ipv6/conf/all/no_such_setting": "1"}
+    sysctls.write({"ipv6/conf/all/no_such_setting": "1", "no_such_family/other": "3"})
+
+
+def test_what_comes_with_connection_tracking_may_come_after_a_namespace_and_is_not_said_to_be_written() -> None:
+    """The kernel loads that with the first router's rules: until then the settings are not there."""
+    assert sysctls.written({"netfilter/no_such_setting": "1"}) == {}
