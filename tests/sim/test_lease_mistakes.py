@@ -293,6 +293,8 @@ def test_a_mistake_is_caught(mistake: Callable[[Patch], None], monkeypatch: Patc
         violation = run(seed).violation
         if violation:
             assert violation.startswith(("oracle 1", "oracle 3", "oracle 5")), f"seed {seed}: {violation}"
+            monkeypatch.undo()
+            assert not run(seed).violation, "without the mistake all is well"
             return
     pytest.fail(f"{SEEDS} seeds went well although: {mistake.__doc__}")
 

@@ -405,19 +405,22 @@ def held_open_and_not_said(patch: Patch) -> None:
 def test_a_mistake_with_standbys_is_caught(
     mistake: Callable[[Patch], None], oracle: str | tuple[str, ...], monkeypatch: Patch
 ) -> None:
-    mistake(monkeypatch)
     first, standbys = FIRST.get(mistake.__name__, 1), 1 if mistake.__name__ in ONE_STANDBY else None
     if standbys == 1:
         left = tuple(each for each in schedule.LEASE_FAULTS if each[0] is not coincidences.successors_power_failure)
         monkeypatch.setattr(schedule, "LEASE_FAULTS", left)
     if (provoked := PROVOKED.get(mistake.__name__)) is not None:
         monkeypatch.setattr(schedule, "LEASE_FAULTS", (*schedule.LEASE_FAULTS, provoked))
-    for seed in range(first, first + SEEDS):
-        violation = run(seed, has_leases=True, standbys=standbys).violation
-        if violation:
-            assert violation.startswith(oracle), f"seed {seed}"
-            return
-    pytest.fail(f"{SEEDS} seeds went well although: {mistake.__doc__}")
+    with monkeypatch.context() as mistaken:
+        mistake(mistaken)
+        for seed in range(first, first + SEEDS):
+            violation = run(seed, has_leases=True, standbys=standbys).violation
+            if violation:
+                assert violation.startswith(oracle), f"seed {seed}"
+                break
+        else:
+            pytest.fail(f"{SEEDS} seeds went well although: {mistake.__doc__}")
+    assert not run(seed, has_leases=True, standbys=standbys).violation, f"seed {seed} goes well without the mistake"
 
 
 @pytest.mark.parametrize(
@@ -452,5 +455,7 @@ def test_a_mistake_is_caught(
         violation = run(seed).violation
         if violation:
             assert violation.startswith(oracle), f"seed {seed}"
+            monkeypatch.undo()
+            assert not run(seed).violation, f"seed {seed} goes well without the mistake"
             return
     pytest.fail(f"{SEEDS} seeds went well although: {mistake.__doc__}")

@@ -45,6 +45,7 @@ _BATCH = 64
 _ROOM_BYTES = 1 << 16
 """For what one `recv` brings. The kernel packs 32 KiB of a list at most."""
 _DUMP_ATTEMPTS = 5
+_LAST_SEQUENCE = 0xFFFFFFFF
 
 Attributes = Mapping[int, bytes]
 
@@ -150,6 +151,8 @@ class Netlink:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
         self._room = bytearray(_ROOM_BYTES)
         self._sequence = 0
+        self.is_answered = True
+        """Whether all that was asked so far was answered."""
 
     def __enter__(self) -> Self:
         return self
@@ -177,8 +180,8 @@ class Netlink:
         return answers
 
     def _ask_batch(self, requests: Sequence[Request]) -> list[Answer]:
-        first = self._sequence + 1
-        self._sequence = last = self._sequence + len(requests)
+        first = self._number(len(requests))
+        last = self._sequence
         packed = b"".join(
             _HEADER.pack(
                 16 + len(request.body),
@@ -219,7 +222,7 @@ class Netlink:
         raise Unavailable(f"{about}: it changed faster than it could be read")
 
     def _dump_once(self, kind: int, body: bytes, about: str, empty: frozenset[int]) -> tuple[list[bytes], bool]:
-        self._sequence += 1
+        self._number(1)
         self._send(_HEADER.pack(16 + len(body), kind, REQUEST | DUMP, self._sequence, 0) + body)
         messages: list[bytes] = []
         was_interrupted = False
@@ -235,6 +238,14 @@ class Netlink:
                     return messages, was_interrupted
                 messages.append(answer)
 
+    def _number(self, requests: int) -> int:
+        """Numbers for so many requests, up to `_sequence`; returns the first. In time they begin anew."""
+        if self._sequence + requests > _LAST_SEQUENCE:
+            self._sequence = 0
+        first = self._sequence + 1
+        self._sequence += requests
+        return first
+
     def _send(self, packed: bytes) -> None:
         try:
             self._socket.send(packed)
@@ -245,8 +256,10 @@ class Netlink:
         try:
             size = self._socket.recv_into(self._room)
         except BlockingIOError as error:
+            self.is_answered = False
             raise Unavailable(f"the kernel did not answer a netlink request within {TIMEOUT_S:g} s") from error
         except OSError as error:
+            self.is_answered = False
             raise Unavailable(f"a netlink answer was lost: {error.strerror or error}") from error
         data = bytes(memoryview(self._room)[:size])
         offset = 0
@@ -259,22 +272,28 @@ class Netlink:
 class Lent:
     """Sockets of the namespace of the threads that borrow them, used again and again. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, family: int = ROUTE) -> None:
+        self._family = family
         self._free: list[Netlink] = []
         self._is_closed = False
 
     @contextlib.contextmanager
     def one(self) -> Iterator[Netlink]:
-        """One for as long as the block lasts; after an error in the block it is not used again."""
+        """One for as long as the block lasts. After an error in the block, or an answer that did not come, it is not
+        used again: the kernel may be in the middle of a list, and would begin no other. Raises Unavailable.
+        """
         try:
             lent = self._free.pop()
         except IndexError:
-            lent = Netlink()
+            lent = Netlink(self._family)
         try:
             yield lent
         except BaseException:
             lent.close()
             raise
+        if not lent.is_answered:
+            lent.close()
+            return
         self._free.append(lent)
         if self._is_closed:
             self.close()

@@ -91,7 +91,11 @@ def opened(path: Path) -> Iterator[int]:
 
 
 def in_own_thread(work: Callable[[], T], about: str) -> T:
-    """What `work` returns in a thread that is used for nothing else. Raises what it raises; OSError as Unavailable."""
+    """What `work` returns in a thread that is used for nothing else. Raises what it raises; OSError as Unavailable.
+
+    The thread ends a moment later, some milliseconds beside threads at work, and with it its hold on the namespace. As
+    `threading` does not know of it, `work` asks nothing of that, and does not log.
+    """
     results: list[T] = []
     failures: list[BaseException] = []
     at_work = _thread.allocate_lock()

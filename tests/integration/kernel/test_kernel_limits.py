@@ -111,6 +111,7 @@ def test_no_descriptor_at_all(wires: Wires, host: Reconciler) -> None:
 
 def test_a_guarded_router_keeps_no_descriptor(host: Reconciler) -> None:
     """Its host's beat announces it. A socket for that would be closed later than the next routers are built."""
+    host.reconcile(router(id=RouterId("first"), ports=(), gateway=None), guarded=True)
     before = open_descriptors()
     host.reconcile(router(), guarded=True)
     assert open_descriptors() == before

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable
 
 import pytest
@@ -30,6 +31,7 @@ from limits_met import no_descriptor_left, no_thread_more
 from logged import kept
 
 pytestmark = pytest.mark.isolated
+SO_MEMINFO = 55
 
 
 async def next_hint(watcher: DriftWatcher) -> Hint:
@@ -97,6 +99,7 @@ def overrun(watcher: DriftWatcher, bridge: str) -> None:
     watcher._link_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # the least that the kernel allows
     for mtu in range(1300, 1320):
         ip(f"link set {bridge} mtu {mtu}")
+    assert struct.unpack("=9I", watcher._link_socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))[-1], "some are lost"
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -113,7 +116,7 @@ def deaf_while_built(host: Reconciler) -> DriftWatcher:
     """A router got a port during a storm, and nothing of that was heard."""
     host.reconcile(router(ports=()))
     watcher = DriftWatcher(RouterEvents())
-    ip("link add storm type bridge")
+    ip("link add storm up type bridge")
     overrun(watcher, "storm")
     host.reconcile(router())
     return watcher

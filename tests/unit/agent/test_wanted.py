@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 from kernel_in_memory import with_gateway
@@ -9,13 +10,17 @@ from kernel_in_memory import with_gateway
 from gapless.agent.kernel import ruleset
 from gapless.agent.wanted import Wanted
 from gapless.core.dataplane.desired import desired_router, tap_name
-from gapless.model.router import Router, RouterId
+from gapless.model.network import PortId
+from gapless.model.router import FloatingIp, Route, Router, RouterId
 from gapless.model.steering import Outside
 
 ROUTER = with_gateway("r1").router
 assert ROUTER.gateway is not None
 TAPS = [tap_name(port.id) for port in (*ROUTER.ports, ROUTER.gateway.port)]
 BRIDGES = dict.fromkeys(TAPS, "brq-one")
+PORT = replace(ROUTER.gateway.port, id=PortId("another"), addresses=(IPv4Interface("10.7.0.1/24"),))
+FLOATING_IP = FloatingIp(id="f1", address=IPv4Address("203.0.113.9"), fixed_address=IPv4Address("10.7.0.5"))
+ROUTE = Route(destination=IPv4Network("198.51.100.0/24"), next_hop=ROUTER.gateway.port.addresses[0].ip + 1)
 OUTSIDE = Outside(uplink="ext0", inlets=frozenset({"ext0"}))
 
 
@@ -55,6 +60,10 @@ def test_an_equal_router_is_not_worked_out_again() -> None:
         (ROUTER, BRIDGES, False, OUTSIDE),
         (ROUTER, BRIDGES, True, None),
         (ROUTER, BRIDGES, True, replace(OUTSIDE, uplink=None)),
+        (ROUTER, BRIDGES, True, replace(OUTSIDE, inlets=frozenset({"ext0", "ext1"}))),
+        (replace(ROUTER, floating_ips=(FLOATING_IP,)), BRIDGES, True, OUTSIDE),
+        (replace(ROUTER, ports=(PORT,)), BRIDGES | {tap_name(PORT.id): "brq-two"}, True, OUTSIDE),
+        (replace(ROUTER, routes=(ROUTE,)), BRIDGES, True, OUTSIDE),
     ],
 )
 def test_whatever_is_different_is_worked_out_and_so_is_the_way_back(
@@ -65,6 +74,8 @@ def test_whatever_is_different_is_worked_out_and_so_is_the_way_back(
     rules = replace(ruleset.render(router), listed={"forward": "digest"})
     after = wanted.of(router, bridges, guarded, outside)
     assert after == desired_router(router, rules, bridges, guarded, outside)
+    assert after.ruleset is not None
+    assert (after.ruleset.text, after.ruleset.listed) == (rules.text, rules.listed)
     assert after != before
     assert wanted.of(ROUTER, BRIDGES, True, OUTSIDE) == before
 

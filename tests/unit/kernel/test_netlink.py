@@ -99,3 +99,26 @@ def test_a_socket_is_lent_again_but_for_one_that_met_an_error() -> None:
         kept.ask([Request(18, 0, b"\0" * 16, "who has one keeps it")])
     with pytest.raises(OSError, match="Bad file descriptor"):
         kept._socket.getsockname()
+
+
+def test_a_socket_that_was_not_answered_is_not_lent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netlink, "TIMEOUT_S", 0.01)
+    lent = Lent()
+    with lent.one() as first:
+        monkeypatch.setattr(first, "_send", lambda packed: None)
+        with pytest.raises(Unavailable, match="did not answer"):
+            first.dump(18, b"\0" * 16, "what somebody else leaves at that")
+    with lent.one() as second:
+        assert second is not first
+        assert second.is_answered
+    lent.close()
+
+
+def test_numbers_of_requests_begin_anew_before_they_are_too_large() -> None:
+    with Netlink() as opened:
+        opened._sequence = 0xFFFFFFFF - 1
+        asked = Request(18, 0, b"\0" * 16, "no link")
+        assert len(opened.ask([asked])) == 1
+        assert opened._sequence == 0xFFFFFFFF
+        assert len(opened.ask([asked, asked])) == 2
+        assert opened._sequence == 2

@@ -87,6 +87,7 @@ class RouterEvents:
         self._lock = threading.Lock()
         self._is_closed = False
         self._host = Netlink()
+        self._any = select.epoll()
         opened: list[socket.socket] = []
         try:
             for family, groups, program, is_everywhere in (
@@ -100,12 +101,12 @@ class RouterEvents:
                 (NETFILTER, (_RULES,), filters.all_but(_NEWGEN, _NEWSETELEM, _DELSETELEM), False),
             ):
                 opened.append(_listen(family, groups, program, is_everywhere=is_everywhere))
-            self._any = select.epoll()
             for each in opened:
                 self._any.register(each, select.EPOLLIN)
         except OSError as error:
             for each in opened:
                 each.close()
+            self._any.close()
             self._host.close()
             what = "cannot listen to what happens in routers' namespaces"
             raise Unavailable(f"{what}: {refusals.why(error)}") from error

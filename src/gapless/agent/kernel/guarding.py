@@ -5,12 +5,11 @@ answer ARP, beside the host that has the router active. A guard that somebody re
 where it cannot, the sentinel sets down what is not open (`sentinel.keeper`), and here that is set up when it could.
 """
 
-import threading
 from collections.abc import Iterable
 
 from gapless.agent.kernel import tables
 from gapless.errors import Unavailable
-from gapless.kernel.netlink import NETFILTER, Netlink
+from gapless.kernel.netlink import NETFILTER, Lent
 from gapless.kernel.ownership import Owner, owner
 from gapless.model.observed import GUARD_MARKS, GUARD_TABLE
 from gapless.model.operation import CreatePair, Operation, Plug, RaiseHostLink, RaiseLink
@@ -20,19 +19,18 @@ _SETS_UP = CreatePair | Plug | RaiseHostLink | RaiseLink
 
 
 class GuardWatch:
-    """Looks whether the guard of the namespace in which it is made stands: the host's. Thread-safe. Raises Unavailable
+    """Looks whether the guard of the calling threads' namespace, the host's, stands. Thread-safe. Raises Unavailable
     where the kernel gives no socket, or does not answer.
 
-    It keeps its socket: to close one of this family waits for what the host's last transactions threw away.
+    It keeps its sockets: to close one of this family waits for what the host's last transactions threw away.
     """
 
     def __init__(self) -> None:
-        self._host = Netlink(NETFILTER)
-        self._turn = threading.Lock()
+        self._hosts = Lent(NETFILTER)
 
     def close(self) -> None:
         """Look no more."""
-        self._host.close()
+        self._hosts.close()
 
     def require_for(self, plan: Iterable[Operation]) -> None:
         """Raise Unavailable where a plan for a guarded router sets something up, and the guard does not stand."""
@@ -44,6 +42,6 @@ class GuardWatch:
 
     def _stands(self) -> bool:
         """Whether there is a guard. A stranger's table of that name is none; the beat says what to do about it."""
-        with self._turn:
-            is_ours = owner(self._host, GUARD_TABLE, GUARD_MARKS) is Owner.GAPLESS
-            return is_ours and tables.is_awake(self._host, tables.BRIDGE, GUARD_TABLE)
+        with self._hosts.one() as host:
+            is_ours = owner(host, GUARD_TABLE, GUARD_MARKS) is Owner.GAPLESS
+            return is_ours and tables.is_awake(host, tables.BRIDGE, GUARD_TABLE)

@@ -3,7 +3,8 @@ went, went down, was unplugged or changed its device group, which says whether i
 
 The rule: a hint says "look at this router sooner", never what is wrong; the reconcile observes for itself. Hints may
 be lost (the kernel drops notifications when a reader is slow, and says so); the periodic audit finds the rest. What
-passes frames is listed anew then: of a link that was never heard of, nothing would be heard later either.
+passes frames is listed anew then: of a link that was never heard of, nothing would be heard later either. Of links that
+are down and stay so nothing is heard at all (`filters`): which ones passed frames is remembered from when they did.
 Sources: rtnetlink(7) link notifications, inotify(7) on /run/netns.
 """
 
@@ -206,6 +207,7 @@ class DriftWatcher:
     def _note_link(self, link: KernelLink) -> None:
         """Remember what passes frames; a hint when one that did no longer does, or is elsewhere than it was."""
         if not link.is_ours and link.name not in self._uplinks:
+            self._note_gone(link)
             return
         if link.group == DOOMED_GROUP:
             self._passing.pop(link.index, None)  # it is about to be deleted by us
