@@ -109,9 +109,9 @@ def _build(host: Netlink, plan: Plan, outside: int, data: int) -> None:
     )
     path = netns.path_of(plan.router.id)
 
-    def inside_of_it(_: object) -> tuple[Netlink, Nft]:
+    def inside_of_it(inside: Netlink, _: object) -> tuple[Netlink, Nft]:
         sysctls.write(plan.desired.settings)
-        return Netlink(), Nft()
+        return inside, Nft()
 
     inside, nft = netns.create(path, {}, inside_of_it)
     assert plan.desired.ruleset is not None

@@ -3,9 +3,10 @@
 Why not a library's calls: one router is some fifteen requests. Sent in one `sendmsg` each direction they cost what the
 kernel costs; encoding and decoding with pyroute2 took 0.2 and 0.4 ms a message, more than the kernel's own work.
 
-Of requests that travel together the last one alone is acknowledged: the kernel works them off within the call that
-sends, in order, and answers those that failed unasked. And the kernel keeps the time of a wait. Each system call lets
-go of Python's global lock, and beside another thread at work it costs more to get that back than to make the call.
+Of requests that travel together the last one alone is acknowledged, unless it has an answer anyhow: the kernel works
+them off within the call that sends, in order, and answers those that failed unasked. And the kernel keeps the time of a
+wait. Each system call lets go of Python's global lock, and beside another thread at work it costs more to get that back
+than to make the call.
 
 The rule: a request may wait `TIMEOUT_S` for its answer and no longer. Formats: linux/netlink.h, RFC 3549.
 """
@@ -14,6 +15,7 @@ import contextlib
 import errno
 import socket
 import struct
+import threading
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -50,6 +52,16 @@ _LAST_SEQUENCE = 0xFFFFFFFF
 Attributes = Mapping[int, bytes]
 
 
+class _OfThread(threading.local):
+    """What each thread receives into: to clear so much memory for each socket takes longer than to open it."""
+
+    def __init__(self) -> None:
+        self.room = bytearray(_ROOM_BYTES)
+
+
+_mine = _OfThread()
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One message to the kernel: type, flags beside REQUEST and ACK, body, and what it is about, for errors."""
@@ -60,6 +72,8 @@ class Request:
     about: str
     forgives: frozenset[int] = frozenset()
     """Error numbers that mean that it is already so."""
+    is_question: bool = False
+    """The kernel answers it with one message, or with an error: no acknowledgement is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +163,6 @@ class Netlink:
         seconds = int(TIMEOUT_S)
         patience = _TIMEVAL.pack(seconds, int((TIMEOUT_S - seconds) * 1e6))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
-        self._room = bytearray(_ROOM_BYTES)
         self._sequence = 0
         self.is_answered = True
         """Whether all that was asked so far was answered."""
@@ -186,7 +199,7 @@ class Netlink:
             _HEADER.pack(
                 16 + len(request.body),
                 request.type,
-                request.flags | REQUEST | (ACK if sequence == last else 0),
+                request.flags | REQUEST | (ACK if sequence == last and not request.is_question else 0),
                 sequence,
                 0,
             )
@@ -197,7 +210,8 @@ class Netlink:
         self._send(packed)
         failures: dict[int, tuple[int, str]] = {}
         messages: dict[int, list[bytes]] = {}
-        while last not in failures:
+        ends_with_question = bool(requests) and requests[-1].is_question
+        while last not in failures and not (ends_with_question and last in messages):
             for kind, flags, sequence, body in self._receive():
                 if not first <= sequence <= last:
                     continue  # a late answer to a request that was given up
@@ -253,15 +267,16 @@ class Netlink:
             raise Unavailable(f"the kernel took no netlink request: {refusals.why(error)}") from error
 
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
+        room = _mine.room
         try:
-            size = self._socket.recv_into(self._room)
+            size = self._socket.recv_into(room)
         except BlockingIOError as error:
             self.is_answered = False
             raise Unavailable(f"the kernel did not answer a netlink request within {TIMEOUT_S:g} s") from error
         except OSError as error:
             self.is_answered = False
             raise Unavailable(f"a netlink answer was lost: {error.strerror or error}") from error
-        data = bytes(memoryview(self._room)[:size])
+        data = bytes(memoryview(room)[:size])
         offset = 0
         while offset + 16 <= len(data):
             length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)

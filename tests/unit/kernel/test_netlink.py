@@ -85,6 +85,23 @@ def test_of_requests_that_travel_together_only_the_last_asks_for_an_answer(monke
     assert flags == [netlink.REQUEST, netlink.REQUEST, netlink.REQUEST | netlink.ACK]
 
 
+@pytest.mark.parametrize(
+    ("said", "answer"), [((16, 0, 2, b"found"), (0, (b"found",))), (error(19, 2), (19, ())), (error(0, 2), (0, ()))]
+)
+def test_a_question_asks_for_no_acknowledgement_beside_its_answer(
+    said: tuple[int, int, int, bytes], answer: tuple[int, tuple[bytes, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+    with SilentKernel() as opened:
+        monkeypatch.setattr(opened, "_send", sent.append)
+        told = iter([(16, 0, 1, b"one before"), said])
+        monkeypatch.setattr(opened, "_receive", lambda: iter([next(told)]))
+        asked = [Request(18, 0, b"", "first"), Request(18, 0, b"", "question", is_question=True)]
+        _, last = opened.ask(asked)
+    assert (last.error, last.messages) == answer
+    assert not int.from_bytes(sent[0][22:24], "little") & netlink.ACK
+
+
 def test_a_socket_is_lent_again_but_for_one_that_met_an_error() -> None:
     lent = Lent()
     with lent.one() as first, lent.one() as second:

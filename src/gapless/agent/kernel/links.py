@@ -7,8 +7,9 @@ VXLAN device and both ends of a joint their network's), and device groups. Forma
 import errno
 import socket
 import struct
-from dataclasses import dataclass
 from ipaddress import IPv4Address
+
+import msgspec
 
 from gapless.kernel.neighbours import DELNEIGH, DST, GETNEIGH, NDMSG, NEWNEIGH
 from gapless.kernel.netlink import (
@@ -71,9 +72,8 @@ _EVERYWHERE = b"\0" * 6
 """The MAC address of a VXLAN device's forwarding entries for frames that are flooded."""
 
 
-@dataclass(frozen=True, slots=True)
-class KernelLink:
-    """One link as the kernel describes it in one namespace."""
+class KernelLink(msgspec.Struct, frozen=True):
+    """One link as the kernel describes it in one namespace. Of many that are read, most are forgotten at once."""
 
     index: int
     name: str
@@ -183,6 +183,7 @@ def _said_of(netlink: Netlink, names: list[str]) -> dict[str, bytes]:
             _IFINFO.pack(0, 0, 0, 0, 0) + text(_IFNAME, name) + u32(_EXT_MASK, _SKIP_STATISTICS),
             f"look for {name}",
             ALREADY_GONE,
+            is_question=True,
         )
         for name in names
     ]
@@ -211,7 +212,8 @@ def numbered_namespace(netlink: Netlink, descriptor: int) -> int | None:
 
 
 def _get_number(descriptor: int) -> Request:
-    return Request(_GETNSID, 0, _RTGEN + u32(_NSID_OF_DESCRIPTOR, descriptor), "look for a namespace's number")
+    body = _RTGEN + u32(_NSID_OF_DESCRIPTOR, descriptor)
+    return Request(_GETNSID, 0, body, "look for a namespace's number", is_question=True)
 
 
 def _number_in(answer: Answer) -> int | None:
@@ -433,6 +435,7 @@ def ports_sent_to(netlink: Netlink, wanted: list[tuple[int, str]]) -> frozenset[
             + attribute(_NDA_LLADDR, bytes.fromhex(mac.replace(":", ""))),
             f"look for {mac}",
             ALREADY_GONE,
+            is_question=True,
         )
         for index, mac in wanted
     ]

@@ -102,9 +102,9 @@ def number_here() -> int:
     return os.stat("/proc/thread-self/ns/net").st_ino  # noqa: PTH116 -- for each look at a router
 
 
-def create(path: Path, settings: Mapping[str, str], inside: Callable[[dict[str, str]], T]) -> T:
+def create(path: Path, settings: Mapping[str, str], inside: Callable[[Netlink, dict[str, str]], T]) -> T:
     """Make a namespace with our mark and `settings`, give it its name, and return what `inside` returned in it, which
-    is given what the kernel made of the settings.
+    is given a socket there, its own from then on, and what the kernel made of the settings.
 
     Raises Unavailable with the reason; then the name does not exist, or it was `inside` that failed.
     """
@@ -113,11 +113,14 @@ def create(path: Path, settings: Mapping[str, str], inside: Callable[[dict[str, 
     def make() -> T:
         with refusals.told(about, Trying.NAMESPACE):
             check(_libc.unshare(_CLONE_NEWNET))
-        with Netlink() as netlink:
+        with contextlib.ExitStack() as undo:
+            netlink = undo.enter_context(Netlink())
             netlink.carry_out([links.mark_loopback(MARK)])
-        written = sysctls.written(settings)
-        _bind_name(path)
-        return inside(written)
+            written = sysctls.written(settings)
+            _bind_name(path)
+            made = inside(netlink, written)
+            undo.pop_all()
+        return made
 
     return in_own_thread(make, about)
 

@@ -59,27 +59,30 @@ class Inside:
     @classmethod
     def opened(cls) -> Self:
         """Those of the calling thread's namespace."""
-        return cls._opened(sysctls.read(SETTINGS))
+        settings = sysctls.read(SETTINGS)
+        with contextlib.ExitStack() as undo:
+            inside = cls._opened(undo.enter_context(Netlink()), settings)
+            undo.pop_all()
+        return inside
 
     @classmethod
-    def opened_to_build(cls, settings: dict[str, str], *, announces: bool) -> Self:
-        """Those of the calling thread's namespace, which is new and has these settings, with what a new router needs:
-        rules, and announcements if it makes any.
+    def opened_to_build(cls, netlink: Netlink, settings: dict[str, str], *, announces: bool) -> Self:
+        """Those of the calling thread's namespace, which is new and has these settings and this socket, with what a new
+        router needs: rules, and announcements if it makes any. Where they cannot be opened the socket stays open.
         """
         with contextlib.ExitStack() as undo:
-            inside = undo.enter_context(contextlib.closing(cls._opened(settings)))
+            inside = cls._opened(netlink, settings)
+            undo.callback(inside.tables.close)
             inside.nft = Nft()
+            undo.callback(inside.nft.close)
             inside.packets = arp.open_socket() if announces else None
             undo.pop_all()
         return inside
 
     @classmethod
-    def _opened(cls, settings: dict[str, str]) -> Self:
+    def _opened(cls, netlink: Netlink, settings: dict[str, str]) -> Self:
         namespace = netns.number_here()
-        with contextlib.ExitStack() as undo:
-            netlink, tables = undo.enter_context(Netlink()), undo.enter_context(Netlink(NETFILTER))
-            undo.pop_all()
-        return cls(netlink=netlink, tables=tables, settings=settings, namespace=namespace)
+        return cls(netlink=netlink, tables=Netlink(NETFILTER), settings=settings, namespace=namespace)
 
     def close(self) -> None:
         """Let go of the namespace."""

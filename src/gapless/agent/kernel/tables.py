@@ -106,7 +106,8 @@ def generation(netlink: Netlink) -> int | None:
 
     As long as it is the same, so is all that can be read here. Raises Unavailable.
     """
-    asked = Request(_SUBSYSTEM | _GETGEN, 0, _GENERAL.pack(socket.AF_UNSPEC, 0, 0), "ask for the last transaction")
+    nothing = _GENERAL.pack(socket.AF_UNSPEC, 0, 0)
+    asked = Request(_SUBSYSTEM | _GETGEN, 0, nothing, "ask for the last transaction", is_question=True)
     answer = netlink.ask([asked])[0]
     found = attributes(answer.messages[0], _GENERAL.size) if answer.messages else {}
     return _number(found, _GENERATION) if _GENERATION in found else None
@@ -120,7 +121,8 @@ def is_awake(netlink: Netlink, family: int, name: str) -> bool:
 
 def _find(netlink: Netlink, family: int, name: str) -> Mapping[int, bytes] | None:
     body = _GENERAL.pack(family, 0, 0) + text(1, name)
-    (answer,) = netlink.carry_out([Request(_SUBSYSTEM | _GETTABLE, 0, body, f"look for nftables table {name}", _GONE)])
+    asked = Request(_SUBSYSTEM | _GETTABLE, 0, body, f"look for nftables table {name}", _GONE, is_question=True)
+    (answer,) = netlink.carry_out([asked])
     return attributes(answer.messages[0], _GENERAL.size) if answer.messages else None
 
 

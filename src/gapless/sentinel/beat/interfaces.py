@@ -39,7 +39,9 @@ def find(host: Netlink, names: Collection[str]) -> dict[str, Link]:
     """The interfaces of these names that exist. Raises Unavailable when the kernel does not tell."""
     head, tail = _IFINFO.pack(0, 0, 0, 0, 0), u32(_EXT_MASK, _SKIP_STATISTICS)
     asked = list(names)
-    requests = [Request(_GETLINK, 0, head + text(IFNAME, name) + tail, f"look for {name}") for name in asked]
+    requests = [
+        Request(_GETLINK, 0, head + text(IFNAME, name) + tail, f"look for {name}", is_question=True) for name in asked
+    ]
     portions = (requests[start : start + _FOUND_AT_ONCE] for start in range(0, len(requests), _FOUND_AT_ONCE))
     answers = [answer for portion in portions for answer in host.ask(portion)]
     return {
@@ -63,7 +65,7 @@ def is_bridge(link: dict[int, bytes]) -> bool:
 def name_at(host: Netlink, index: int) -> str | None:
     """What an interface is called; None: it is gone. Raises Unavailable when the kernel does not tell."""
     body = _IFINFO.pack(0, 0, index, 0, 0) + u32(_EXT_MASK, _SKIP_STATISTICS)
-    (answer,) = host.ask([Request(_GETLINK, 0, body, f"look for interface {index}")])
+    (answer,) = host.ask([Request(_GETLINK, 0, body, f"look for interface {index}", is_question=True)])
     if answer.error or not answer.messages:
         return None
     return as_text(_decode(answer.messages[0])[1][IFNAME])
