@@ -5,7 +5,9 @@ keeps its socket to itself. And a renewal of the lease is two messages, a router
 most, encoded in microseconds.
 
 The rule: a transaction takes effect as a whole or not at all, and only while the ruleset's generation is the one that
-was expected: whoever changed any table of this namespace in between is noticed by the next transaction.
+was expected: whoever changed any table of this namespace in between is noticed by the next transaction. One that
+changed nothing, such as the clearing of an empty set, leaves the generation as it is (nf_tables_commit in
+nf_tables_api.c).
 
 Formats: linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h. Numbers are in network order.
 """
@@ -29,6 +31,7 @@ GENERAL: Final = struct.Struct("!BBH")
 
 _GETGEN = 16
 _GENERATION_ID = 1
+_LAST_GENERATION = 0xFFFFFFFF
 _BATCH_BEGIN, _BATCH_END, _BATCH_GENERATION = 16, 17, 1
 _NETLINK_ERROR = 2
 _TYPE_MASK = 0xFF
@@ -59,6 +62,11 @@ class Refusal(Unavailable):
         self.is_at_generation = is_at_generation
 
 
+def following(generation: int) -> int:
+    """The generation after a transaction that changed something: 32 bits, and never 0."""
+    return generation % _LAST_GENERATION + 1
+
+
 class Transactions:
     """A socket of the namespace in which it is made, for tables of family bridge; what it owns only it changes.
 
@@ -87,7 +95,7 @@ class Transactions:
         self._socket.close()
 
     def generation(self) -> int:
-        """The number of the ruleset's present state; each transaction adds one. Raises Unavailable."""
+        """The number of the ruleset's present state; `following` is the next one's. Raises Unavailable."""
         self._sequence += 1
         self._send(_pack(SUBSYSTEM | _GETGEN, REQUEST, self._sequence, GENERAL.pack(0, 0, 0)))
         for kind, sequence, answer in self._answers():
