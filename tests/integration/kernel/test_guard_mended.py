@@ -165,15 +165,19 @@ def test_a_guard_is_put_back_with_its_lease_whatever_others_commit_meanwhile(yar
 
 
 def test_that_no_lease_can_be_renewed_beside_others_is_answered_as_soon_as_the_guard_is_back(unowned: Guard) -> None:
-    """So its beat gives up what others can have. A guard that stands passes nothing without a lease."""
+    """With the end of the lease that came with it: a guard that stands passes nothing after that, and its beat gives up
+    what others can have.
+    """
     nobody: Any = SimpleNamespace(trouble=lambda *_: None, restored=lambda: None)
     hands = Hands(unowned, nobody, nobody)
     assert nft("flush ruleset").returncode == 0
     with beside_others(unowned):
-        (failed,) = hands.carry_out([HoldLease(until=clock.now() + LONG_S)])
+        until_s = clock.now() + LONG_S
+        (failed,) = hands.carry_out([HoldLease(until=until_s)])
         unowned.check()
     assert isinstance(failed, HoldFailed)
     assert "faster" in failed.reason
+    assert failed.ends == until_s
     assert not hands.is_unguarded
 
 

@@ -256,6 +256,39 @@ def test_that_a_lease_was_not_written_is_said_with_the_end_of_the_last_one_that_
     assert bench.do(HoldLease(until=3.0)) == [HoldFailed(ends=-inf, reason="no")]
 
 
+def test_a_lease_that_came_with_the_guard_when_it_was_put_back_is_one_that_the_kernel_took() -> None:
+    bench = Bench()
+    bench.do(HoldLease(until=1.0))
+    bench.guard.fails("extend", Conflict("removed"), Unavailable("no"), Unavailable("no"))
+    assert bench.do(HoldLease(until=2.0)) == [HoldFailed(ends=2.0, reason="no")]
+    assert bench.guard.until == 2.0
+    assert bench.do(HoldLease(until=3.0)) == [HoldFailed(ends=2.0, reason="no")]
+
+
+def test_a_host_whose_guard_is_removed_at_each_beat_counts_no_darkness_that_never_was() -> None:
+    bench = Bench()
+    for beat in range(100):
+        bench.guard.is_taken_away()
+        bench.guard.fails("extend", *[Conflict("removed")] * 3)
+        assert bench.do(HoldLease(until=1.0 + beat)) == [], "nobody may succeed it"
+    bench.guard.fails("extend", Unavailable("no"))
+    (failed,) = bench.do(HoldLease(until=101.0))
+    assert isinstance(failed, HoldFailed)
+    assert failed.ends == bench.guard.until == 100.0
+
+
+def test_after_a_withdrawal_the_kernel_has_no_lease_even_where_the_guard_was_put_back_before_it() -> None:
+    bench = Bench()
+    bench.do(HoldLease(until=1.0))
+    bench.guard.is_taken_away()
+    bench.guard.fails("restore")
+    bench.do(HoldLease(until=2.0))
+    assert bench.do(WITHDRAW) == [Withdrawn()]
+    assert bench.guard.until == -inf
+    bench.guard.fails("extend")
+    assert bench.do(HoldLease(until=3.0)) == [HoldFailed(ends=-inf, reason="extend is not to be had")]
+
+
 @pytest.mark.parametrize("is_exclusive", [True, False])
 def test_of_a_guard_that_others_may_have_removed_nobody_says_that_it_is_shut(*, is_exclusive: bool) -> None:
     bench = Bench()

@@ -67,6 +67,10 @@ class Guarding(Protocol):
     def is_exclusive(self) -> bool:
         """Whether nobody else can change it: then it stands, whatever fails."""
 
+    @property
+    def until_s(self) -> float:
+        """When the lease ends that it was asked to hold last: right after `restore`, the one that the kernel has."""
+
     def extend(self, until_s: float) -> None:
         """Let the lease end then."""
 
@@ -147,7 +151,7 @@ class Hands:
         self._until = -inf
         self._is_renewal_due = False
         self._taken_until = -inf
-        """When the lease ends that the guard took last."""
+        """When the lease ends that the kernel took last, by a renewal or as a part of the guard that was put back."""
         self._was_seen = False
         """The guard was in use since `look_after`."""
         self._is_broken = False
@@ -259,7 +263,7 @@ class Hands:
             case HoldLease():
                 self._until, self._is_renewal_due = effect.until, True
             case Withdraw():
-                self._until, self._taken_until, self._is_renewal_due = -inf, -inf, False
+                self._until, self._is_renewal_due = -inf, False
                 self._unfit.clear()
                 self._announcer.silence(self._open)  # Whatever the kernel does: no announcement passes the guard.
                 self._queue = deque(waiting for waiting in self._queue if isinstance(waiting, Tell))
@@ -281,6 +285,7 @@ class Hands:
         match effect:
             case Withdraw():
                 self._change(self._guard.withdraw)
+                self._taken_until = -inf
                 self._closed(tuple(self._open))
                 return Withdrawn()
             case Activate():
@@ -392,7 +397,7 @@ class Hands:
         except GaplessError as error:
             self._witness.trouble(_PUT_BACK, str(error))
             raise
-        self._is_broken = False
+        self._is_broken, self._taken_until = False, self._guard.until_s
         self._witness.trouble(_PUT_BACK, "")
         self._witness.trouble(_KEEP, "")
         if not self._guard.is_exclusive:
