@@ -45,6 +45,7 @@ class Bench:
         self.told: set[RouterId] = set()
         self.done: list[RouterId] = []
         self.diary: list[str] = []
+        self.troubles: set[str] = set()
         self.hands = Hands(self.guard, self.announcements, self)
         self.hands.plan([router(each) for each in (X, Y, Z)], [])
 
@@ -70,6 +71,9 @@ class Bench:
     def trouble(self, what: str, reason: str) -> None:
         if reason:
             self.diary.append(f"cannot {what}")
+            self.troubles.add(what)
+        else:
+            self.troubles.discard(what)
 
     def restored(self) -> None:
         self.diary.append("restored")
@@ -356,6 +360,42 @@ def test_a_guard_that_is_removed_again_as_soon_as_it_is_back_is_not_said_to_be_s
     assert not bench.hands.is_unguarded
 
 
+def test_a_guard_that_is_changed_all_the_time_is_put_back_once_a_turn_and_said_at_first_and_when_that_is_over() -> None:
+    """And not at each beat: who hears it announces everything."""
+    bench = Bench()
+    bench.guard.is_exclusive = False
+    bench.guard.fails("extend", *[Conflict("removed")] * 6)
+    refused = Activated(routers=(X,), reason="removed")
+    for beat in range(5):
+        bench.guard.calls.clear()
+        assert bench.do(HoldLease(until=1.0 + beat), activate(X)) == [refused]
+        assert bench.guard.calls == (["restore", "extend"] if beat else ["extend", "restore", "extend"])
+        assert bench.troubles == {"keep the guard", "renew the lease in the kernel", "open routers"}
+    assert bench.diary.count("restored") == 1
+    assert bench.do() == []
+    assert "keep the guard" in bench.troubles, "nothing went through yet"
+    assert bench.diary.count("restored") == 1
+    assert bench.do(HoldLease(until=9.0), activate(X)) == [Activated(routers=(X,))]
+    assert (bench.diary.count("restored"), bench.troubles) == (2, set())
+    bench.do(HoldLease(until=10.0))
+    assert bench.diary.count("restored") == 2
+
+
+def test_a_guard_that_is_removed_again_after_something_went_through_is_put_back_at_once() -> None:
+    bench = Bench()
+    bench.guard.is_taken_away()
+    removals = iter(["activate"])
+
+    def remove_before_the_first(call: str) -> None:
+        if call == "activate" and next(removals, ""):
+            bench.guard.is_taken_away()
+
+    bench.guard.before = remove_before_the_first
+    assert bench.do(HoldLease(until=1.0), activate(X)) == [Activated(routers=(X,))]
+    assert bench.guard.calls == ["extend", "restore", "extend", "activate", "restore", "activate"]
+    assert bench.diary.count("restored") == 2
+
+
 def test_a_guard_that_nobody_uses_is_looked_after() -> None:
     bench = Bench()
     bench.do(WITHDRAW)
@@ -369,6 +409,15 @@ def test_a_guard_that_nobody_uses_is_looked_after() -> None:
     bench.guard.calls.clear()
     bench.hands.look_after()
     assert bench.guard.calls == [], "the beat has used it"
+    bench.guard.fails("extend", *[Unavailable("no")] * 2)
+    bench.do(HoldLease(until=6.0))
+    bench.hands.look_after()
+    assert bench.troubles == {"renew the lease in the kernel"}, "a look that is not needed says nothing"
+    bench.hands.look_after()
+    bench.guard.calls.clear()
+    bench.hands.look_after()
+    assert bench.guard.calls == ["extend"], "one that failed is tried again"
+    assert not bench.troubles
 
 
 def test_the_ways_out_that_are_used_are_those_of_open_routers() -> None:
