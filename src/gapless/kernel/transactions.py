@@ -29,7 +29,7 @@ SUBSYSTEM: Final = 10 << 8
 GENERAL: Final = struct.Struct("!BBH")
 """struct nfgenmsg: family, version, and what depends on the message."""
 
-_GETGEN = 16
+_NEWGEN, _GETGEN = 15, 16
 _GENERATION_ID = 1
 _LAST_GENERATION = 0xFFFFFFFF
 _BATCH_BEGIN, _BATCH_END, _BATCH_GENERATION = 16, 17, 1
@@ -108,6 +108,7 @@ class Transactions:
 
         Returns (type within nftables, body) of what the kernel made of each message with the flag ECHO, in their order:
         it tells that while it carries out, so nobody else comes in between (nf_tables_commit in nf_tables_api.c).
+        (Where the first message has it, the kernel tells the new generation, too: that is left out.)
 
         Raises Conflict when it is not, Refusal with the kernel's reason otherwise; then nothing was done. Unavailable
         of another kind: nobody knows whether it was.
@@ -146,7 +147,11 @@ class Transactions:
         for sequence, number in errors:
             if number:
                 raise Refusal(number, about, is_at_generation=is_expecting and sequence > first)
-        return [(kind & _TYPE_MASK, answer) for kind, _, answer in answers if kind != _NETLINK_ERROR]
+        return [
+            (kind & _TYPE_MASK, answer)
+            for kind, _, answer in answers
+            if kind not in (_NETLINK_ERROR, SUBSYSTEM | _NEWGEN)
+        ]
 
     def _send(self, packed: bytes) -> None:
         try:

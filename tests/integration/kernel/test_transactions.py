@@ -7,7 +7,7 @@ import pytest
 
 from gapless.errors import Conflict
 from gapless.kernel import transactions
-from gapless.kernel.netlink import attribute
+from gapless.kernel.netlink import attribute, attributes
 from gapless.kernel.transactions import Refusal, Transactions, following
 from gapless.sentinel.beat import nftables
 
@@ -42,6 +42,12 @@ def test_a_transaction_that_changes_nothing_leaves_the_generation_as_it_is(kerne
     assert kernel.generation() == before
     kernel.commit([nftables.new_table("better", None)], before, "something new")
     assert kernel.generation() == following(before)
+
+
+def test_what_was_made_is_told_also_where_the_first_message_asks_for_it(kernel: Transactions) -> None:
+    """Then the kernel tells the generation, too."""
+    told = kernel.commit([nftables.new_table(name, 0) for name in ("first", "second")], None, "make two")
+    assert [attributes(body, transactions.GENERAL.size)[1] for _, body in told] == [b"first\0", b"second\0"]
 
 
 def test_a_transaction_that_is_refused_as_such_says_nothing_of_the_generation(

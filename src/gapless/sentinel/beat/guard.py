@@ -91,7 +91,8 @@ class Guard:
 
     Every call raises Unavailable with the kernel's reason when it did nothing, and Conflict where somebody else changed
     or removed the guard, or where the kernel's answer was lost: then frames may pass that must not, until `install` or
-    `restore`.
+    `restore`. From these two Unavailable may also mean that the answer was lost: then the guard may have been replaced,
+    and nothing else is done until one of them succeeds.
     """
 
     def __init__(
