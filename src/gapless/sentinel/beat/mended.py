@@ -57,14 +57,14 @@ _KEEP, _PUT_BACK = "keep the guard", "put the guard back"
 
 
 class MendedGuard:
-    """One beat's. What changes it raises GaplessError where it could not be done, after it was put back, either."""
+    """One beat's. What changes it raises GaplessError where that cannot be done, nor after the guard was put back."""
 
     def __init__(self, guard: Guarding, told: Told) -> None:
         self._guard = guard
         self._told = told
         self._taken_until_s = -inf
-        self._broken_by = ""
-        """Why it may let pass what must not: somebody else changed it. "": it is as it should be."""
+        self._broken_by: str | None = None
+        """Why it may let pass what must not: somebody else changed it. None: it is as it should be."""
         self._was_put_back = False
         """In this turn, and nothing went through since."""
         self._returns = 0
@@ -75,7 +75,7 @@ class MendedGuard:
     @property
     def is_away(self) -> bool:
         """Somebody else may have removed it, and it is not put back: every guarded tap may pass frames."""
-        return bool(self._broken_by) and not self._guard.is_exclusive
+        return self._broken_by is not None and not self._guard.is_exclusive
 
     @property
     def taken_until_s(self) -> float:
@@ -85,7 +85,7 @@ class MendedGuard:
     def begin_turn(self) -> None:
         """Put it back if it is changed, whatever else is to be done."""
         self._was_put_back = False
-        if self._broken_by:
+        if self._broken_by is not None:
             with suppress(GaplessError):
                 self._put_back()
 
@@ -108,34 +108,34 @@ class MendedGuard:
         self._taken_until_s = -inf
 
     def _change(self, action: Callable[[], None]) -> None:
-        if self._broken_by:
+        if self._broken_by is not None:
             self._put_back()
         self.was_used = True
         try:
             action()
         except Conflict as error:
-            self._is_broken(error)
+            self._found_broken(error)
             self._put_back()
             try:
                 action()
             except Conflict as again:
-                self._is_broken(again)
+                self._found_broken(again)
                 raise
         self._went_through()
 
-    def _is_broken(self, error: Conflict) -> None:
+    def _found_broken(self, error: Conflict) -> None:
         self._broken_by = str(error)
-        self._told.trouble(_KEEP, self._broken_by)
+        self._told.trouble(_KEEP, str(error))
 
     def _put_back(self) -> None:
         if self._was_put_back:
-            raise Conflict(self._broken_by)
+            raise Conflict(f"{self._broken_by}")
         try:
             self._guard.restore()
         except GaplessError as error:
             self._told.trouble(_PUT_BACK, str(error))
             raise
-        self._broken_by, self._taken_until_s = "", self._guard.until_s
+        self._broken_by, self._taken_until_s = None, self._guard.until_s
         self._was_put_back = True
         self._returns += 1
         self._told.trouble(_PUT_BACK, "")
