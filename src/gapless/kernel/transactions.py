@@ -5,7 +5,9 @@ keeps its socket to itself. And a renewal of the lease is two messages, a router
 most, encoded in microseconds.
 
 The rule: a transaction takes effect as a whole or not at all, and only while the ruleset's generation is the one that
-was expected: whoever changed any table of this namespace in between is noticed by the next transaction.
+was expected: whoever changed any table of this namespace in between is noticed by the next transaction. One that
+changed nothing, such as the clearing of an empty set, leaves the generation as it is (nf_tables_commit in
+nf_tables_api.c).
 
 Formats: linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h. Numbers are in network order.
 """
@@ -27,8 +29,9 @@ SUBSYSTEM: Final = 10 << 8
 GENERAL: Final = struct.Struct("!BBH")
 """struct nfgenmsg: family, version, and what depends on the message."""
 
-_GETGEN = 16
+_NEWGEN, _GETGEN = 15, 16
 _GENERATION_ID = 1
+_LAST_GENERATION = 0xFFFFFFFF
 _BATCH_BEGIN, _BATCH_END, _BATCH_GENERATION = 16, 17, 1
 _NETLINK_ERROR = 2
 _TYPE_MASK = 0xFF
@@ -59,6 +62,11 @@ class Refusal(Unavailable):
         self.is_at_generation = is_at_generation
 
 
+def following(generation: int) -> int:
+    """The generation after a transaction that changed something: 32 bits, and never 0."""
+    return generation % _LAST_GENERATION + 1
+
+
 class Transactions:
     """A socket of the namespace in which it is made, for tables of family bridge; what it owns only it changes.
 
@@ -87,7 +95,7 @@ class Transactions:
         self._socket.close()
 
     def generation(self) -> int:
-        """The number of the ruleset's present state; each transaction adds one. Raises Unavailable."""
+        """The number of the ruleset's present state; `following` is the next one's. Raises Unavailable."""
         self._sequence += 1
         self._send(_pack(SUBSYSTEM | _GETGEN, REQUEST, self._sequence, GENERAL.pack(0, 0, 0)))
         for kind, sequence, answer in self._answers():
@@ -100,6 +108,7 @@ class Transactions:
 
         Returns (type within nftables, body) of what the kernel made of each message with the flag ECHO, in their order:
         it tells that while it carries out, so nobody else comes in between (nf_tables_commit in nf_tables_api.c).
+        (Where the first message has it, the kernel tells the new generation, too: that is left out.)
 
         Raises Conflict when it is not, Refusal with the kernel's reason otherwise; then nothing was done. Unavailable
         of another kind: nobody knows whether it was.
@@ -138,7 +147,11 @@ class Transactions:
         for sequence, number in errors:
             if number:
                 raise Refusal(number, about, is_at_generation=is_expecting and sequence > first)
-        return [(kind & _TYPE_MASK, answer) for kind, _, answer in answers if kind != _NETLINK_ERROR]
+        return [
+            (kind & _TYPE_MASK, answer)
+            for kind, _, answer in answers
+            if kind not in (_NETLINK_ERROR, SUBSYSTEM | _NEWGEN)
+        ]
 
     def _send(self, packed: bytes) -> None:
         try:

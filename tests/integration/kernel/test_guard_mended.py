@@ -1,6 +1,7 @@
 """A guard that is not what its beat thinks is noticed and mended: others' changes to it, and answers that were lost."""
 
 import errno
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from kernel_fixtures import ip, ip_json
 
 from gapless.core.edge.beatevents import HoldFailed, HoldLease
 from gapless.errors import Conflict, Unavailable
-from gapless.kernel.transactions import Refusal, Transactions
+from gapless.kernel.transactions import Refusal, Transactions, following
 from gapless.sentinel.beat import clock, nftables
 from gapless.sentinel.beat.guard import TABLE, Guard
 from gapless.sentinel.beat.hands import Hands
@@ -85,6 +86,54 @@ def test_a_guard_that_is_altered_as_soon_as_it_is_made_is_found_out_by_the_next_
     assert yard.is_mute()
 
 
+@pytest.mark.parametrize(
+    "tampering",
+    ["flush ruleset", f"flush chain bridge {TABLE} arriving", f"insert rule bridge {TABLE} arriving accept"],
+)
+@pytest.mark.parametrize("was_held", [True, False])
+@pytest.mark.parametrize("next_until_s", [-math.inf, LONG_S])
+def test_tampering_is_noticed_after_a_transaction_that_changed_nothing(
+    unowned: Guard, tampering: str, next_until_s: float, *, was_held: bool
+) -> None:
+    """The kernel does not count the clearing of an empty set; who does would take the next generation for its own."""
+    if was_held:
+        hold(unowned)
+    unowned.withdraw()
+    unowned.extend(-math.inf)
+    assert nft(tampering).returncode == 0
+    with pytest.raises(Conflict, match="by somebody else"):
+        unowned.extend(clock.now() + next_until_s)
+    unowned.restore()
+    unowned.check()
+
+
+def test_what_a_beat_does_all_the_time_is_counted_and_nobody_has_to_look(
+    unowned: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked(*_: object) -> int:
+        raise AssertionError("it was looked at")
+
+    monkeypatch.setattr(unowned._transactions, "generation", looked)
+    monkeypatch.setattr(unowned, "check", looked)
+    for _ in range(2):
+        hold(unowned)
+        unowned.activate(["tap0", "tap1"])
+        hold(unowned)
+        unowned.deactivate(["tap0", "tap1"])
+    unowned.extend(-math.inf)
+
+
+def test_what_the_kernel_refuses_on_a_generation_that_was_taken_for_the_guards_own_is_looked_into(
+    unowned: Guard,
+) -> None:
+    """Whatever went wrong in counting: a set that is not there says that the guard is not what it was."""
+    hold(unowned)
+    assert nft("flush ruleset").returncode == 0
+    unowned._generation = following(unowned._generation)
+    with pytest.raises(Conflict, match="removed by somebody else"):
+        hold(unowned)
+
+
 @contextmanager
 def beside_others(guard: Guard) -> Iterator[None]:
     """Others commit without a pause: there is always a transaction of theirs before and after the guard's own."""
@@ -116,15 +165,19 @@ def test_a_guard_is_put_back_with_its_lease_whatever_others_commit_meanwhile(yar
 
 
 def test_that_no_lease_can_be_renewed_beside_others_is_answered_as_soon_as_the_guard_is_back(unowned: Guard) -> None:
-    """So its beat gives up what others can have. A guard that stands passes nothing without a lease."""
+    """With the end of the lease that came with it: a guard that stands passes nothing after that, and its beat gives up
+    what others can have.
+    """
     nobody: Any = SimpleNamespace(trouble=lambda *_: None, restored=lambda: None)
     hands = Hands(unowned, nobody, nobody)
     assert nft("flush ruleset").returncode == 0
     with beside_others(unowned):
-        (failed,) = hands.carry_out([HoldLease(until=clock.now() + LONG_S)])
+        until_s = clock.now() + LONG_S
+        (failed,) = hands.carry_out([HoldLease(until=until_s)])
         unowned.check()
     assert isinstance(failed, HoldFailed)
     assert "faster" in failed.reason
+    assert failed.ends == until_s
     assert not hands.is_unguarded
 
 
@@ -248,16 +301,19 @@ def test_of_a_guard_that_may_be_gone_and_cannot_be_read_nobody_knows(
         hold(unowned)
 
 
-def test_what_the_kernel_refuses_on_a_ruleset_that_nobody_changed_leaves_the_guard_standing(
+def test_what_the_kernel_has_no_memory_for_on_a_ruleset_that_nobody_changed_leaves_the_guard_standing(
     yard: Yard, unowned: Guard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without having read it: memory that is short for renewals may be short for that, too."""
+    """Without having read it: there may be none for that, either."""
 
     def cannot(*_: object) -> None:
         raise Unavailable("Cannot allocate memory")
 
+    def refuse(*_: object) -> None:
+        raise Refusal(errno.ENOMEM, "renew", is_at_generation=True)
+
     hold(unowned)
-    monkeypatch.setattr(unowned, "_lease_messages", lambda: [nftables.clear_set(TABLE, "nowhere")])
+    monkeypatch.setattr(unowned._transactions, "commit", refuse)
     monkeypatch.setattr(unowned._transactions, "generation", cannot)
     monkeypatch.setattr(unowned, "check", cannot)
     with pytest.raises(Refusal):

@@ -7,8 +7,8 @@ import pytest
 
 from gapless.errors import Conflict
 from gapless.kernel import transactions
-from gapless.kernel.netlink import attribute
-from gapless.kernel.transactions import Refusal, Transactions
+from gapless.kernel.netlink import attribute, attributes
+from gapless.kernel.transactions import Refusal, Transactions, following
 from gapless.sentinel.beat import nftables
 
 pytestmark = pytest.mark.isolated
@@ -34,6 +34,20 @@ def test_a_message_is_refused_only_after_the_generation_was_found_to_be_the_expe
     with pytest.raises(Refusal) as refused:
         kernel.commit(BAD, None, "try")
     assert not refused.value.is_at_generation, "none was expected"
+
+
+def test_a_transaction_that_changes_nothing_leaves_the_generation_as_it_is(kernel: Transactions) -> None:
+    before = kernel.generation()
+    kernel.commit([nftables.new_table("good", None)], before, "nothing new")
+    assert kernel.generation() == before
+    kernel.commit([nftables.new_table("better", None)], before, "something new")
+    assert kernel.generation() == following(before)
+
+
+def test_what_was_made_is_told_also_where_the_first_message_asks_for_it(kernel: Transactions) -> None:
+    """Then the kernel tells the generation, too."""
+    told = kernel.commit([nftables.new_table(name, 0) for name in ("first", "second")], None, "make two")
+    assert [attributes(body, transactions.GENERAL.size)[1] for _, body in told] == [b"first\0", b"second\0"]
 
 
 def test_a_transaction_that_is_refused_as_such_says_nothing_of_the_generation(

@@ -37,6 +37,8 @@ class FakeGuard:
 
     active: set[str] = field(default_factory=set)
     until: float = -inf
+    until_s: float = -inf
+    """Of the lease that it was asked to hold last, which `restore` puts into the kernel."""
     is_there: bool = True
     """False: somebody else removed the guard, and everything passes."""
     is_exclusive: bool = True
@@ -46,6 +48,7 @@ class FakeGuard:
     before: Callable[[str], None] = lambda _: None
 
     def extend(self, until_s: float) -> None:
+        self.until_s = until_s
         self._call("extend")
         self.until = until_s
 
@@ -62,12 +65,13 @@ class FakeGuard:
         self.active -= unwanted
 
     def withdraw(self) -> None:
+        self.until_s = -inf
         self._call("withdraw")
         self.until, self.active = -inf, set()
 
     def restore(self) -> None:
         self._call("restore")
-        self.is_there = True
+        self.is_there, self.until = True, self.until_s
 
     def fails(self, name: str, *errors: GaplessError) -> None:
         self.fail_next[name] = list(errors) or [Unavailable(f"{name} is not to be had")]

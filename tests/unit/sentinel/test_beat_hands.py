@@ -45,6 +45,7 @@ class Bench:
         self.told: set[RouterId] = set()
         self.done: list[RouterId] = []
         self.diary: list[str] = []
+        self.troubles: set[str] = set()
         self.hands = Hands(self.guard, self.announcements, self)
         self.hands.plan([router(each) for each in (X, Y, Z)], [])
 
@@ -70,6 +71,9 @@ class Bench:
     def trouble(self, what: str, reason: str) -> None:
         if reason:
             self.diary.append(f"cannot {what}")
+            self.troubles.add(what)
+        else:
+            self.troubles.discard(what)
 
     def restored(self) -> None:
         self.diary.append("restored")
@@ -256,6 +260,39 @@ def test_that_a_lease_was_not_written_is_said_with_the_end_of_the_last_one_that_
     assert bench.do(HoldLease(until=3.0)) == [HoldFailed(ends=-inf, reason="no")]
 
 
+def test_a_lease_that_came_with_the_guard_when_it_was_put_back_is_one_that_the_kernel_took() -> None:
+    bench = Bench()
+    bench.do(HoldLease(until=1.0))
+    bench.guard.fails("extend", Conflict("removed"), Unavailable("no"), Unavailable("no"))
+    assert bench.do(HoldLease(until=2.0)) == [HoldFailed(ends=2.0, reason="no")]
+    assert bench.guard.until == 2.0
+    assert bench.do(HoldLease(until=3.0)) == [HoldFailed(ends=2.0, reason="no")]
+
+
+def test_a_host_whose_guard_is_removed_at_each_beat_counts_no_darkness_that_never_was() -> None:
+    bench = Bench()
+    for beat in range(100):
+        bench.guard.is_taken_away()
+        bench.guard.fails("extend", *[Conflict("removed")] * 3)
+        assert bench.do(HoldLease(until=1.0 + beat)) == [], "nobody may succeed it"
+    bench.guard.fails("extend", Unavailable("no"))
+    (failed,) = bench.do(HoldLease(until=101.0))
+    assert isinstance(failed, HoldFailed)
+    assert failed.ends == bench.guard.until == 100.0
+
+
+def test_after_a_withdrawal_the_kernel_has_no_lease_even_where_the_guard_was_put_back_before_it() -> None:
+    bench = Bench()
+    bench.do(HoldLease(until=1.0))
+    bench.guard.is_taken_away()
+    bench.guard.fails("restore")
+    bench.do(HoldLease(until=2.0))
+    assert bench.do(WITHDRAW) == [Withdrawn()]
+    assert bench.guard.until == -inf
+    bench.guard.fails("extend")
+    assert bench.do(HoldLease(until=3.0)) == [HoldFailed(ends=-inf, reason="extend is not to be had")]
+
+
 @pytest.mark.parametrize("is_exclusive", [True, False])
 def test_of_a_guard_that_others_may_have_removed_nobody_says_that_it_is_shut(*, is_exclusive: bool) -> None:
     bench = Bench()
@@ -323,6 +360,42 @@ def test_a_guard_that_is_removed_again_as_soon_as_it_is_back_is_not_said_to_be_s
     assert not bench.hands.is_unguarded
 
 
+def test_a_guard_that_is_changed_all_the_time_is_put_back_once_a_turn_and_said_at_first_and_when_that_is_over() -> None:
+    """And not at each beat: who hears it announces everything."""
+    bench = Bench()
+    bench.guard.is_exclusive = False
+    bench.guard.fails("extend", *[Conflict("removed")] * 6)
+    refused = Activated(routers=(X,), reason="removed")
+    for beat in range(5):
+        bench.guard.calls.clear()
+        assert bench.do(HoldLease(until=1.0 + beat), activate(X)) == [refused]
+        assert bench.guard.calls == (["restore", "extend"] if beat else ["extend", "restore", "extend"])
+        assert bench.troubles == {"keep the guard", "renew the lease in the kernel", "open routers"}
+    assert bench.diary.count("restored") == 1
+    assert bench.do() == []
+    assert "keep the guard" in bench.troubles, "nothing went through yet"
+    assert bench.diary.count("restored") == 1
+    assert bench.do(HoldLease(until=9.0), activate(X)) == [Activated(routers=(X,))]
+    assert (bench.diary.count("restored"), bench.troubles) == (2, set())
+    bench.do(HoldLease(until=10.0))
+    assert bench.diary.count("restored") == 2
+
+
+def test_a_guard_that_is_removed_again_after_something_went_through_is_put_back_at_once() -> None:
+    bench = Bench()
+    bench.guard.is_taken_away()
+    removals = iter(["activate"])
+
+    def remove_before_the_first(call: str) -> None:
+        if call == "activate" and next(removals, ""):
+            bench.guard.is_taken_away()
+
+    bench.guard.before = remove_before_the_first
+    assert bench.do(HoldLease(until=1.0), activate(X)) == [Activated(routers=(X,))]
+    assert bench.guard.calls == ["extend", "restore", "extend", "activate", "restore", "activate"]
+    assert bench.diary.count("restored") == 2
+
+
 def test_a_guard_that_nobody_uses_is_looked_after() -> None:
     bench = Bench()
     bench.do(WITHDRAW)
@@ -336,6 +409,15 @@ def test_a_guard_that_nobody_uses_is_looked_after() -> None:
     bench.guard.calls.clear()
     bench.hands.look_after()
     assert bench.guard.calls == [], "the beat has used it"
+    bench.guard.fails("extend", *[Unavailable("no")] * 2)
+    bench.do(HoldLease(until=6.0))
+    bench.hands.look_after()
+    assert bench.troubles == {"renew the lease in the kernel"}, "a look that is not needed says nothing"
+    bench.hands.look_after()
+    bench.guard.calls.clear()
+    bench.hands.look_after()
+    assert bench.guard.calls == ["extend"], "one that failed is tried again"
+    assert not bench.troubles
 
 
 def test_the_ways_out_that_are_used_are_those_of_open_routers() -> None:

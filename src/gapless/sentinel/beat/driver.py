@@ -48,10 +48,11 @@ from gapless.model.router import RouterId
 from gapless.model.way import WaysSaid
 from gapless.sentinel import waysout
 from gapless.sentinel.beat import clockrate, words
-from gapless.sentinel.beat.hands import Announcing, Guarding, Hands, KernelEffect
+from gapless.sentinel.beat.hands import Announcing, Hands, KernelEffect
 from gapless.sentinel.beat.haste import Haste
 from gapless.sentinel.beat.healed import Healed
 from gapless.sentinel.beat.lateness import Lateness
+from gapless.sentinel.beat.mended import Guarding
 from gapless.sentinel.beat.planning import Planning
 from gapless.sentinel.beat.story import Story
 from gapless.sentinel.beat.ways import Way, Ways

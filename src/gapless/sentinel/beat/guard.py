@@ -16,9 +16,12 @@ has a timeout, so a wall clock that is set back prolongs nothing; one that is se
 is read before the beat's, so a pause in between shortens it.
 
 The second rule: a guard that somebody tampered with is noticed by the next transaction, because each is made for one
-generation of the ruleset. Where the kernel can (6.9), the table is owned by one socket, and through no other it can be
-changed. The sentinel keeps that socket open and each beat inherits it, so the guard is owned while either of them
-lives; with the last of them the kernel forgets who owned it. Invariant: `install` begins with everything withdrawn.
+generation of the ruleset, and that is never one that the ruleset may not have reached: what may have changed nothing is
+not counted, as the kernel does not count it if so. A generation that is too low costs a look; with one that is too
+high, the next transaction of others would go unnoticed. Where the kernel can (6.9), the table is owned by one socket,
+and through no other it can be changed. The sentinel keeps that socket open and each beat inherits it, so the guard is
+owned while either of them lives; with the last of them the kernel forgets who owned it. Invariant: `install` begins
+with everything withdrawn.
 
 Not thread-safe. No call waits for anything but the kernel's nftables of this namespace; none takes RTNL.
 """
@@ -34,7 +37,7 @@ from typing import Final, Self
 from gapless.errors import Conflict, InvalidRequest, Unavailable
 from gapless.kernel.netlink import NETFILTER, Netlink
 from gapless.kernel.ownership import Owner, collision, owner
-from gapless.kernel.transactions import Message, Refusal, Transactions
+from gapless.kernel.transactions import Message, Refusal, Transactions, following
 from gapless.model.observed import GUARD_MARKS, GUARD_TABLE, GUARDED_GROUP, GUARDED_GROUPS_MASK
 from gapless.sentinel.beat import clock, nftables
 from gapless.sentinel.beat.nftables import Chain, Shape
@@ -55,6 +58,9 @@ _SHORTEST_S = 0.001
 _FIRST, _LAST = -400, 400
 """Priorities: before and after whatever else looks at frames."""
 _CLEAR_LEASE: Final = nftables.clear_set(TABLE, _LEASE)
+_CLEAR_ACTIVE: Final = nftables.clear_set(TABLE, _ACTIVE)
+_MAY_CHANGE_NOTHING: Final = frozenset({_CLEAR_LEASE, _CLEAR_ACTIVE})
+"""Clearings: the set may be empty. Everything else puts in or takes out what was not there, or was, by then."""
 _IFNAME_NOTE = bytes.fromhex("000401000000")
 _TIME_NOTE = bytes.fromhex("000401000000030e000409000000010600041e000000")
 """nft's own: how a set's key is shown (`typeof meta time`)."""
@@ -85,7 +91,8 @@ class Guard:
 
     Every call raises Unavailable with the kernel's reason when it did nothing, and Conflict where somebody else changed
     or removed the guard, or where the kernel's answer was lost: then frames may pass that must not, until `install` or
-    `restore`.
+    `restore`. From these two Unavailable may also mean that the answer was lost: then the guard may have been replaced,
+    and nothing else is done until one of them succeeds.
     """
 
     def __init__(
@@ -185,7 +192,7 @@ class Guard:
         """Let nothing pass, and make nothing active. The lease goes first: that takes no longer for a thousand."""
         self._until_s = -math.inf
         self._commit(self._lease_messages, "end the lease in the kernel")
-        self._commit(lambda: [nftables.clear_set(TABLE, _ACTIVE)], "withdraw what is active")
+        self._commit(lambda: [_CLEAR_ACTIVE], "withdraw what is active")
         self._active.clear()
 
     def check(self) -> None:
@@ -222,7 +229,7 @@ class Guard:
                 raise
             self._is_owned = False
             told = self._transactions.commit(self._table_messages(), expected, about)
-        self._generation, self._shape = generation + 1, nftables.made(told)
+        self._generation, self._shape = following(generation), nftables.made(told)
 
     def _table_messages(self) -> list[Message]:
         flags = nftables.OWNER | nftables.PERSIST if self._is_owned else 0
@@ -267,8 +274,10 @@ class Guard:
             raise Unavailable(f"{about}: the guard was not made yet")
         for _ in range(_ATTEMPTS):
             try:
-                self._transactions.commit(messages(), self._generation, about)
-                self._generation += 1
+                asked = messages()
+                self._transactions.commit(asked, self._generation, about)
+                if not _MAY_CHANGE_NOTHING.issuperset(asked):
+                    self._generation = following(self._generation)
                 return
             except Conflict:
                 self._generation = self._generation_now(about)
@@ -280,16 +289,16 @@ class Guard:
         raise Unavailable(f"{about}: {_TOO_FAST}")
 
     def _look_after(self, refusal: Refusal, about: str) -> None:
-        """Raise Conflict where the guard may not be what it was, which is read only where the refusal leaves it open: a
-        kernel without memory for the one may have none for the other. (A guard that others can change was looked at
-        whenever the expected generation was another one; one of its own was not. That stands also where it cannot be
-        read: nobody else may change it.)
+        """Raise Conflict where the guard may not be what it was. It is not read where memory is short and the guard is
+        known to be what it was: a kernel without memory for the one may have none for the other. (That is known of one
+        that nobody else may change, and of one whose generation was found to be the expected one. Other refusals say
+        that something is not what it was taken for.)
         """
         if self._is_owned:
             if refusal.number not in _OF_MEMORY:
                 with suppress(Unavailable):
                     self.check()
-        elif not refusal.is_at_generation:
+        elif refusal.number not in _OF_MEMORY or not refusal.is_at_generation:
             self._generation_now(about)
 
     def _generation_now(self, about: str) -> int:

@@ -5,7 +5,8 @@ again, with four exceptions: an Activate is answered as failed, and the core ask
 for nothing, since the other routers need their lease whatever holds up one, and is out of date by the next beat; a
 Withdraw makes moot what waits before it; and closings come after all else, since a router that waits to be closed
 forwards, and one that waits to be opened or announced is dark. (The core asks for nothing else of a router that is
-being closed.) A guard that somebody else changed is put back before anything else, and said.
+being closed.) A guard that somebody else changed is put back before anything else, and said
+(`mended`).
 
 The second rule: one turn is short. Routers are closed some at a time, since each name costs, and what is to be said of
 some is said before the next are closed; to withdraw is one transaction however many there are, as is to open, because a
@@ -17,7 +18,6 @@ told before the set grows, and taken back after it has shrunk.
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from math import inf
@@ -36,9 +36,10 @@ from gapless.core.edge.beatevents import (
     Withdraw,
     Withdrawn,
 )
-from gapless.errors import Conflict, GaplessError, InvalidRequest
+from gapless.errors import GaplessError, InvalidRequest
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
+from gapless.sentinel.beat.mended import Guarding, MendedGuard, Told
 from gapless.sentinel.beat.ways import Way, used_by
 from gapless.wire.beat import BeatRouter
 
@@ -60,29 +61,6 @@ class _Closing:
 _Waiting = Withdraw | Activate | Announce | Tell
 
 
-class Guarding(Protocol):
-    """`sentinel.beat.guard.Guard`, as far as it is used here. Each call raises Unavailable, or Conflict."""
-
-    @property
-    def is_exclusive(self) -> bool:
-        """Whether nobody else can change it: then it stands, whatever fails."""
-
-    def extend(self, until_s: float) -> None:
-        """Let the lease end then."""
-
-    def activate(self, names: Iterable[str]) -> None:
-        """Let these taps pass frames."""
-
-    def deactivate(self, names: Iterable[str]) -> None:
-        """Let these taps pass none."""
-
-    def withdraw(self) -> None:
-        """Let nothing pass."""
-
-    def restore(self) -> None:
-        """Put the guard back as it should be."""
-
-
 class Announcing(Protocol):
     """`sentinel.beat.announcements.Announcements`, as far as it is used here. Nothing here raises or waits."""
 
@@ -102,7 +80,7 @@ class Announcing(Protocol):
         """Announce these no more."""
 
 
-class Witness(Protocol):
+class Witness(Told, Protocol):
     """Who is told what was done."""
 
     def opened(self, routers: Mapping[RouterId, Epoch]) -> None:
@@ -117,14 +95,8 @@ class Witness(Protocol):
     def tell(self, news: Tell) -> None:
         """All that came before this news is done."""
 
-    def trouble(self, what: str, reason: str) -> None:
-        """Something could not be done and is tried again; or could (`reason` empty)."""
 
-    def restored(self) -> None:
-        """The guard, which somebody else may have removed, is as it should be again."""
-
-
-_KEEP, _PUT_BACK, _RENEW = "keep the guard", "put the guard back", "renew the lease in the kernel"
+_RENEW = "renew the lease in the kernel"
 _OPEN, _CLOSE, _FIT = "open routers", "close routers", "open or close ports of open routers"
 
 
@@ -132,7 +104,7 @@ class Hands:
     """One beat's."""
 
     def __init__(self, guard: Guarding, announcer: Announcing, witness: Witness) -> None:
-        self._guard = guard
+        self._guard = MendedGuard(guard, witness)
         self._announcer = announcer
         self._witness = witness
         self._queue: deque[_Waiting] = deque()
@@ -146,12 +118,6 @@ class Hands:
         """By what is open; None: to be found out."""
         self._until = -inf
         self._is_renewal_due = False
-        self._taken_until = -inf
-        """When the lease ends that the guard took last."""
-        self._was_seen = False
-        """The guard was in use since `look_after`."""
-        self._is_broken = False
-        """Somebody else changed the guard: frames may pass that must not."""
         self.has_more = False
         """There is something to close, after the beat if that is due."""
 
@@ -160,7 +126,7 @@ class Hands:
         """Somebody else may have removed the guard, and it is not put back: every guarded tap may pass frames. A host
         that is succeeded then would forward beside its successor.
         """
-        return self._is_broken and not self._guard.is_exclusive
+        return self._guard.is_away
 
     @property
     def open_routers(self) -> frozenset[RouterId]:
@@ -212,9 +178,9 @@ class Hands:
         """Now and then: a guard that nobody used since is used, which shows whether somebody else changed it. It holds
         no lease then: one that is held was renewed since.
         """
-        if not self._was_seen:
+        if not self._guard.was_used:
             self._try(_RENEW, lambda: self._guard.extend(self._until))
-        self._was_seen = False
+        self._guard.was_used = False
 
     def carry_out(self, effects: Iterable[KernelEffect]) -> Iterator[BeatEvent]:
         """Carry out these after what is held up, as far as possible; yields the answers. What is to be closed waits for
@@ -223,9 +189,7 @@ class Hands:
         for effect in effects:
             self._take_in(effect)
         self.has_more = bool(self._closings)
-        if self._is_broken:
-            with suppress(GaplessError):
-                self._put_back()
+        self._guard.begin_turn()
         if self._is_renewal_due:
             self._is_renewal_due = False
             if (failed := self._renew()) is not None:
@@ -259,7 +223,7 @@ class Hands:
             case HoldLease():
                 self._until, self._is_renewal_due = effect.until, True
             case Withdraw():
-                self._until, self._taken_until, self._is_renewal_due = -inf, -inf, False
+                self._until, self._is_renewal_due = -inf, False
                 self._unfit.clear()
                 self._announcer.silence(self._open)  # Whatever the kernel does: no announcement passes the guard.
                 self._queue = deque(waiting for waiting in self._queue if isinstance(waiting, Tell))
@@ -273,14 +237,13 @@ class Hands:
     def _renew(self) -> HoldFailed | None:
         """The answer if the lease could not be written, and nothing passes without one."""
         if reason := self._try(_RENEW, lambda: self._guard.extend(self._until)):
-            return HoldFailed(ends=self._taken_until, reason=reason) if not self.is_unguarded else None
-        self._taken_until = self._until
+            return HoldFailed(ends=self._guard.taken_until_s, reason=reason) if not self.is_unguarded else None
         return None
 
     def _do(self, effect: _Waiting) -> BeatEvent | None:
         match effect:
             case Withdraw():
-                self._change(self._guard.withdraw)
+                self._guard.withdraw()
                 self._closed(tuple(self._open))
                 return Withdrawn()
             case Activate():
@@ -297,7 +260,7 @@ class Hands:
         taps = {router_id: self._wanted(router_id) for router_id in routers}
         self._witness.opened(routers)
         try:
-            self._change(lambda: self._guard.activate(frozenset().union(*taps.values())))
+            self._guard.activate(frozenset().union(*taps.values()))
         except GaplessError as error:
             self._witness.closed([router_id for router_id in routers if router_id not in self._open])
             self._witness.trouble(_OPEN, str(error))
@@ -353,50 +316,15 @@ class Hands:
     def _taps_of(self, routers: Iterable[RouterId]) -> frozenset[str]:
         return frozenset().union(*(self._open.get(router_id, frozenset()) for router_id in routers))
 
-    # The guard, which others may change
-
     def _try(self, what: str, action: Callable[[], None]) -> str:
         """Why it could not be done, which is said; "" if it could."""
         try:
-            self._change(action)
+            action()
         except GaplessError as error:
             self._witness.trouble(what, str(error))
             return str(error)
         self._witness.trouble(what, "")
         return ""
-
-    def _change(self, action: Callable[[], None]) -> None:
-        """Do this to the guard; where somebody else changed that, put it back first. Raises GaplessError."""
-        if self._is_broken:
-            self._put_back()
-        self._was_seen = True
-        try:
-            action()
-        except Conflict as error:
-            self._broken(error)
-            self._put_back()
-            try:
-                action()
-            except Conflict as again:
-                self._broken(again)
-                raise
-
-    def _broken(self, error: Conflict) -> None:
-        self._is_broken = True
-        self._witness.trouble(_KEEP, str(error))
-
-    def _put_back(self) -> None:
-        """Frames may pass that must not: as long as this fails, it is tried before anything else."""
-        try:
-            self._guard.restore()
-        except GaplessError as error:
-            self._witness.trouble(_PUT_BACK, str(error))
-            raise
-        self._is_broken = False
-        self._witness.trouble(_PUT_BACK, "")
-        self._witness.trouble(_KEEP, "")
-        if not self._guard.is_exclusive:
-            self._witness.restored()
 
 
 def _taps(router: BeatRouter) -> frozenset[str]:

@@ -231,10 +231,13 @@ def shape(netlink: Netlink, table: str) -> Shape | None:
 
 
 def made(echoed: Iterable[tuple[int, bytes]]) -> Shape:
-    """The shape of the one table that a transaction made, as `Transactions.commit` returns it."""
+    """The shape of the one table that a transaction made, as `Transactions.commit` returns it; whatever else it made is
+    no part of that.
+    """
     told: dict[int, list[dict[int, bytes]]] = {_NEWTABLE: [], _NEWCHAIN: [], _NEWRULE: [], _NEWSET: []}
     for kind, body in echoed:
-        told[kind].append(attributes(body, GENERAL.size))
+        if kind in told:
+            told[kind].append(attributes(body, GENERAL.size))
     (table,) = told[_NEWTABLE]
     return _shape(table, told[_NEWCHAIN], told[_NEWRULE], told[_NEWSET])
 
