@@ -31,7 +31,7 @@ GENERAL: Final = struct.Struct("!BBH")
 
 _NEWGEN, _GETGEN = 15, 16
 _GENERATION_ID = 1
-_LAST_GENERATION = 0xFFFFFFFF
+_LAST_GENERATION = _LAST_SEQUENCE = 0xFFFFFFFF
 _BATCH_BEGIN, _BATCH_END, _BATCH_GENERATION = 16, 17, 1
 _NETLINK_ERROR = 2
 _TYPE_MASK = 0xFF
@@ -96,7 +96,7 @@ class Transactions:
 
     def generation(self) -> int:
         """The number of the ruleset's present state; `following` is the next one's. Raises Unavailable."""
-        self._sequence += 1
+        self._number(1)
         self._send(_pack(SUBSYSTEM | _GETGEN, REQUEST, self._sequence, GENERAL.pack(0, 0, 0)))
         for kind, sequence, answer in self._answers():
             if sequence == self._sequence and kind != _NETLINK_ERROR:
@@ -113,8 +113,7 @@ class Transactions:
         Raises Conflict when it is not, Refusal with the kernel's reason otherwise; then nothing was done. Unavailable
         of another kind: nobody knows whether it was.
         """
-        first = self._sequence + 1
-        self._sequence = first + len(messages) + 1
+        first = self._number(len(messages) + 2)
         begin = GENERAL.pack(socket.AF_UNSPEC, 0, SUBSYSTEM >> 8)
         expected = attribute(_BATCH_GENERATION, struct.pack("!I", generation)) if generation is not None else b""
         head = GENERAL.pack(socket.AF_BRIDGE, 0, 0)
@@ -129,6 +128,16 @@ class Transactions:
         if len(echoed) != sum(bool(message.flags & ECHO) for message in messages):
             raise Unavailable(f"{about}: the kernel did not tell all that it made")
         return echoed
+
+    def _number(self, messages: int) -> int:
+        """Numbers for so many messages, up to `_sequence`; returns the first. They begin anew before 32 bits are full:
+        a beat that renews each 10 ms comes there in four months.
+        """
+        if self._sequence + messages > _LAST_SEQUENCE:
+            self._sequence = 0
+        first = self._sequence + 1
+        self._sequence += messages
+        return first
 
     def _read_outcome(self, first: int, about: str, *, is_expecting: bool) -> list[tuple[int, bytes]]:
         """The kernel compares generations before it looks at any message (nfnetlink_rcv_batch in nfnetlink.c): what it

@@ -58,3 +58,13 @@ def test_a_transaction_that_is_refused_as_such_says_nothing_of_the_generation(
     with pytest.raises(Refusal) as refused:
         kernel.commit(BAD, 1, "try")
     assert not refused.value.is_at_generation
+
+
+def test_numbers_of_messages_begin_anew_before_they_are_too_large(kernel: Transactions) -> None:
+    for left in range(4):
+        kernel._sequence = 0xFFFFFFFF - left
+        generation = kernel.generation()
+        kernel._sequence = 0xFFFFFFFF - left
+        (told,) = kernel.commit([nftables.new_table(f"after-{left}", 0)], generation, "make one")
+        assert attributes(told[1], transactions.GENERAL.size)[1] == f"after-{left}\0".encode()
+        assert (kernel._sequence == 3) is (left < 3)

@@ -381,6 +381,34 @@ def test_a_guard_that_is_changed_all_the_time_is_put_back_once_a_turn_and_said_a
     assert bench.diary.count("restored") == 2
 
 
+def test_a_guard_that_was_removed_twice_in_a_row_is_said_to_be_back_twice() -> None:
+    bench = Bench()
+    bench.guard.is_exclusive = False
+    bench.guard.fails("extend", *[Conflict("removed")] * 2)
+    bench.do(HoldLease(until=1.0))
+    assert bench.diary.count("restored") == 1
+    bench.do(HoldLease(until=2.0))
+    assert bench.diary.count("restored") == 2
+
+
+def test_a_lease_that_came_back_with_the_guard_ends_in_the_turn_in_which_it_is_to_end() -> None:
+    bench = Bench()
+    bench.do(HoldLease(until=60.0))
+    bench.guard.is_taken_away()
+    bench.guard.fails("restore", Unavailable("memory is short"))
+    bench.do(HoldLease(until=61.0))
+    removals = iter([True])
+
+    def remove_once_more(call: str) -> None:
+        if call == "withdraw" and next(removals, False):
+            bench.guard.is_taken_away()
+
+    bench.guard.before = remove_once_more
+    bench.do(WITHDRAW)
+    assert bench.guard.calls[-4:] == ["restore", "withdraw", "restore", "withdraw"]
+    assert (bench.guard.until, bench.guard.is_there) == (-inf, True)
+
+
 def test_a_guard_that_is_removed_again_after_something_went_through_is_put_back_at_once() -> None:
     bench = Bench()
     bench.guard.is_taken_away()

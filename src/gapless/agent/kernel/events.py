@@ -22,7 +22,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -87,7 +87,6 @@ class RouterEvents:
         self._lock = threading.Lock()
         self._is_closed = False
         self._host = Netlink()
-        self._any = select.epoll()
         opened: list[socket.socket] = []
         try:
             for family, groups, program, is_everywhere in (
@@ -101,12 +100,10 @@ class RouterEvents:
                 (NETFILTER, (_RULES,), filters.all_but(_NEWGEN, _NEWSETELEM, _DELSETELEM), False),
             ):
                 opened.append(_listen(family, groups, program, is_everywhere=is_everywhere))
-            for each in opened:
-                self._any.register(each, select.EPOLLIN)
+            self._any = _any_of(opened)
         except OSError as error:
             for each in opened:
                 each.close()
-            self._any.close()
             self._host.close()
             what = "cannot listen to what happens in routers' namespaces"
             raise Unavailable(f"{what}: {refusals.why(error)}") from error
@@ -252,6 +249,18 @@ def _most_unread(opened: socket.socket) -> int:
     """
     held_bytes: int = _HELD.unpack(opened.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _HELD.size))[0]
     return 2 + held_bytes // _LEAST_BYTES
+
+
+def _any_of(sockets: Iterable[socket.socket]) -> select.epoll:
+    """What is readable as soon as one of these is. Raises OSError."""
+    made = select.epoll()
+    try:
+        for each in sockets:
+            made.register(each, select.EPOLLIN)
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def _listen(family: int, groups: tuple[int, ...], program: bytes, *, is_everywhere: bool) -> socket.socket:

@@ -1,7 +1,8 @@
 """A guard that others may change, as its beat uses it: where it was changed it is put back, and what was asked is done.
 
 The rule: as long as it is changed and not put back, that is tried before anything else is done to it. Once a turn: who
-changes it again at once may do so all the time, and a turn is short.
+changes it again at once may do so all the time, and a turn is short. But a lease that came back with it, and is to end
+now, is not left to the next turn.
 
 That it was away is said when it is put back, since frames passed that must not. Where it is changed again before
 anything went through, it is said once more when something did, and not each time: whoever hears that announces
@@ -128,7 +129,7 @@ class MendedGuard:
         self._told.trouble(_KEEP, str(error))
 
     def _put_back(self) -> None:
-        if self._was_put_back:
+        if self._was_put_back and self._guard.until_s >= self._taken_until_s:
             raise Conflict(f"{self._broken_by}")
         try:
             self._guard.restore()
