@@ -13,7 +13,7 @@ import socket
 import time
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
 from gapless.core.backoff import Backoff, Pace
@@ -55,6 +55,8 @@ class Patience:
     """For one piece of kernel work. The longest known, RTNL held by a mass deletion, is 20 s."""
     farewell_s: float = 5.0
     """For ending in an orderly way when asked to."""
+    last_words_s: float = 1.0
+    """For reading what an agent that ended had said: often that is why."""
 
 
 class AgentListener(Protocol):
@@ -81,6 +83,8 @@ class _Life:
     """Why it had to be killed, or why it gave up, in words for an operator."""
     is_given_up: bool = False
     """It was killed, and that was told."""
+    was_heard_out: asyncio.Event = field(default_factory=asyncio.Event)
+    """All that it said was read, and it can say no more."""
 
     def kill(self, trouble: str) -> None:
         self.trouble = self.trouble or trouble
@@ -186,8 +190,9 @@ class Supervisor:
             watching = tasks.create_task(self._watch(life))
             listening = tasks.create_task(self._listen(life))
             status = await life.process.wait()
-            # Its last words are still in the socket: often they say why it ended.
-            await asyncio.wait([listening], timeout=1.0)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._patience.last_words_s):
+                    await life.was_heard_out.wait()
             for task in (feeding, holding, watching, listening):
                 task.cancel()
         return status
@@ -241,6 +246,8 @@ class Supervisor:
         except Unavailable as error:
             self._give_up(life, str(error))
             return
+        finally:
+            life.was_heard_out.set()
         await asyncio.sleep(self._patience.farewell_s)
         self._give_up(life, "it closed its end of the local link and went on")
 

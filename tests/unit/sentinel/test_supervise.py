@@ -8,7 +8,7 @@ import sys
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -146,7 +146,8 @@ async def test_an_agent_hears_that_its_host_takes_over_and_the_next_one_as_well(
 
 
 async def test_a_killed_agent_is_started_again_and_told_everything(tmp_path: Path, log_lines: list[str]) -> None:
-    async with supervised(tmp_path, "good") as bench:
+    """At once: what a dead agent had said is read as soon as it is dead, and there is nothing more to wait for."""
+    async with supervised(tmp_path, "good", patience=replace(PATIENT, last_words_s=3600)) as bench:
         bench.desired.follow(plan(1, "a"))
         first = await bench.works()
         os.kill(first, signal.SIGKILL)
@@ -158,6 +159,21 @@ async def test_a_killed_agent_is_started_again_and_told_everything(tmp_path: Pat
         "agent ended (killed by SIGKILL) after" in line and "routers go on forwarding" in line for line in log_lines
     )
     assert any("agent works again" in line for line in log_lines)
+
+
+async def test_an_agent_that_leaves_somebody_with_its_end_of_the_link_is_replaced_as_well(tmp_path: Path) -> None:
+    heirs = tmp_path / "heirs"
+
+    def leaves_an_heir(_: int) -> list[str]:
+        return ["sh", "-c", 'sleep 600 & echo $! >> "$0"; exit 3', str(heirs)]
+
+    try:
+        async with supervised(tmp_path, command=leaves_an_heir, patience=replace(PATIENT, last_words_s=0.05)) as bench:
+            await bench.until(lambda: len(bench.endings()) >= 2)
+        assert set(bench.endings()) == {"exit status 3"}
+    finally:
+        for heir in heirs.read_text().split():
+            os.kill(int(heir), signal.SIGKILL)
 
 
 async def test_a_stopped_agent_is_noticed_killed_and_replaced(tmp_path: Path) -> None:
