@@ -161,8 +161,6 @@ def _lost_ways(host: Host, needs: RouterNeeds) -> str:
 
 STANDBYS_AT_ONCE = 4
 """Standbys that a host builds at a time: they must not get in the way of what runs there."""
-LEAST_ELSEWHERE = 4
-"""One in so many hosts has to be in another zone for a router's only standby to wait for these."""
 
 
 class StandbyPlacing:
@@ -196,8 +194,7 @@ class StandbyPlacing:
         with it which they would fall to first, each that is left gets as many of those. So of the hosts that can take
         it, those in another zone than `home` come first, then those to which the fewest of its routers fall that way,
         then those with the fewest routers of all kinds. The first standby does not wait until the best of them has
-        time, those after it do; but it waits for another zone than `home`'s, or a zone that dies would take routers
-        with their only standbys, for good. Not where few hosts are in others: it would wait for too long.
+        time; those after it do.
         """
         kind = _kind(needs)
         if kind not in self._able:
@@ -214,10 +211,9 @@ class StandbyPlacing:
         def suits(host: Host) -> bool:
             return host.name not in excluded and not host.is_full
 
-        able, zone, shares = self._able[kind], home.facts.availability_zone, home.shares
-        elsewhere = sum(host.facts.availability_zone != zone and suits(host) for host in able)
-        awaits_zone = elsewhere * LEAST_ELSEWHERE >= len(able)
+        able = self._able[kind]
         if chosen := [host for host in (able if ranked else ready) if suits(host)]:
+            zone, shares = home.facts.availability_zone, home.shares
             best = min(
                 chosen,
                 key=lambda each: (
@@ -227,7 +223,7 @@ class StandbyPlacing:
                     each.name,
                 ),
             )
-            if _is_among(best, ready) and (best.facts.availability_zone != zone or not awaits_zone):
+            if _is_among(best, ready):
                 praise = _praise(best, len(able) - _is_among(home, able))
                 return Placement(host=best, reason=praise), False
         if any(suits(host) for host in able):
