@@ -22,6 +22,7 @@ from typing import Self
 
 from gapless.errors import Unavailable
 from gapless.kernel import refusals
+from gapless.kernel.numbering import Numbers
 
 TIMEOUT_S = 10.0
 
@@ -47,7 +48,6 @@ _BATCH = 64
 _ROOM_BYTES = 1 << 16
 """For what one `recv` brings. The kernel packs 32 KiB of a list at most."""
 _DUMP_ATTEMPTS = 5
-_LAST_SEQUENCE = 0xFFFFFFFF
 
 Attributes = Mapping[int, bytes]
 
@@ -163,7 +163,7 @@ class Netlink:
         seconds = int(TIMEOUT_S)
         patience = _TIMEVAL.pack(seconds, int((TIMEOUT_S - seconds) * 1e6))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
-        self._sequence = 0
+        self._numbers = Numbers()
         self.is_answered = True
         """Whether all that was asked so far was answered."""
 
@@ -193,8 +193,8 @@ class Netlink:
         return answers
 
     def _ask_batch(self, requests: Sequence[Request]) -> list[Answer]:
-        first = self._number(len(requests))
-        last = self._sequence
+        first = self._numbers.take(len(requests))
+        last = self._numbers.last
         packed = b"".join(
             _HEADER.pack(
                 16 + len(request.body),
@@ -236,13 +236,13 @@ class Netlink:
         raise Unavailable(f"{about}: it changed faster than it could be read")
 
     def _dump_once(self, kind: int, body: bytes, about: str, empty: frozenset[int]) -> tuple[list[bytes], bool]:
-        self._number(1)
-        self._send(_HEADER.pack(16 + len(body), kind, REQUEST | DUMP, self._sequence, 0) + body)
+        number = self._numbers.take(1)
+        self._send(_HEADER.pack(16 + len(body), kind, REQUEST | DUMP, number, 0) + body)
         messages: list[bytes] = []
         was_interrupted = False
         while True:
             for answer_kind, flags, sequence, answer in self._receive():
-                if sequence != self._sequence:
+                if sequence != number:
                     continue
                 was_interrupted |= bool(flags & _DUMP_INTERRUPTED)
                 if answer_kind in (_ERROR, _DONE):
@@ -251,14 +251,6 @@ class Netlink:
                         raise Unavailable(f"{about}: {refusals.words(error)}")
                     return messages, was_interrupted
                 messages.append(answer)
-
-    def _number(self, requests: int) -> int:
-        """Numbers for so many requests, up to `_sequence`; returns the first. In time they begin anew."""
-        if self._sequence + requests > _LAST_SEQUENCE:
-            self._sequence = 0
-        first = self._sequence + 1
-        self._sequence += requests
-        return first
 
     def _send(self, packed: bytes) -> None:
         try:

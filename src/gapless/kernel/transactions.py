@@ -23,6 +23,7 @@ from typing import Final, Self
 
 from gapless.errors import Conflict, Unavailable
 from gapless.kernel.netlink import ACK, ECHO, NETFILTER, REQUEST, attribute, attributes
+from gapless.kernel.numbering import Numbers
 
 SUBSYSTEM: Final = 10 << 8
 """Of nftables, in the types of messages."""
@@ -31,7 +32,7 @@ GENERAL: Final = struct.Struct("!BBH")
 
 _NEWGEN, _GETGEN = 15, 16
 _GENERATION_ID = 1
-_LAST_GENERATION = _LAST_SEQUENCE = 0xFFFFFFFF
+_LAST_GENERATION = 0xFFFFFFFF
 _BATCH_BEGIN, _BATCH_END, _BATCH_GENERATION = 16, 17, 1
 _NETLINK_ERROR = 2
 _TYPE_MASK = 0xFF
@@ -82,7 +83,7 @@ class Transactions:
         self._forget_answers()
         with suppress(PermissionError):  # a transaction is one send; without it, some thousand names fit
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND_BUFFER_BYTES)
-        self._sequence = 0
+        self._numbers = Numbers()
 
     def __enter__(self) -> Self:
         return self
@@ -96,10 +97,10 @@ class Transactions:
 
     def generation(self) -> int:
         """The number of the ruleset's present state; `following` is the next one's. Raises Unavailable."""
-        self._number(1)
-        self._send(_pack(SUBSYSTEM | _GETGEN, REQUEST, self._sequence, GENERAL.pack(0, 0, 0)))
+        number = self._numbers.take(1)
+        self._send(_pack(SUBSYSTEM | _GETGEN, REQUEST, number, GENERAL.pack(0, 0, 0)))
         for kind, sequence, answer in self._answers():
-            if sequence == self._sequence and kind != _NETLINK_ERROR:
+            if sequence == number and kind != _NETLINK_ERROR:
                 return int.from_bytes(attributes(answer, GENERAL.size)[_GENERATION_ID], "big")
         raise Unavailable("the kernel told no generation of its nftables ruleset")
 
@@ -113,31 +114,22 @@ class Transactions:
         Raises Conflict when it is not, Refusal with the kernel's reason otherwise; then nothing was done. Unavailable
         of another kind: nobody knows whether it was.
         """
-        first = self._number(len(messages) + 2)
+        first = self._numbers.take(len(messages) + 2)
+        last = self._numbers.last
         begin = GENERAL.pack(socket.AF_UNSPEC, 0, SUBSYSTEM >> 8)
         expected = attribute(_BATCH_GENERATION, struct.pack("!I", generation)) if generation is not None else b""
         head = GENERAL.pack(socket.AF_BRIDGE, 0, 0)
         packed = [_pack(_BATCH_BEGIN, REQUEST, first, begin + expected)]
         for sequence, message in enumerate(messages, first + 1):
             # Errors are answered for each message; the last one's answer says that all went well.
-            flags = message.flags | REQUEST | (ACK if sequence == self._sequence - 1 else 0)
+            flags = message.flags | REQUEST | (ACK if sequence == last - 1 else 0)
             packed.append(_pack(SUBSYSTEM | message.type, flags, sequence, head + message.body))
-        packed.append(_pack(_BATCH_END, REQUEST, self._sequence, begin))
+        packed.append(_pack(_BATCH_END, REQUEST, last, begin))
         self._send(b"".join(packed))
         echoed = self._read_outcome(first, about, is_expecting=generation is not None)
         if len(echoed) != sum(bool(message.flags & ECHO) for message in messages):
             raise Unavailable(f"{about}: the kernel did not tell all that it made")
         return echoed
-
-    def _number(self, messages: int) -> int:
-        """Numbers for so many messages, up to `_sequence`; returns the first. They begin anew before 32 bits are full:
-        a beat that renews each 10 ms comes there in four months.
-        """
-        if self._sequence + messages > _LAST_SEQUENCE:
-            self._sequence = 0
-        first = self._sequence + 1
-        self._sequence += messages
-        return first
 
     def _read_outcome(self, first: int, about: str, *, is_expecting: bool) -> list[tuple[int, bytes]]:
         """The kernel compares generations before it looks at any message (nfnetlink_rcv_batch in nfnetlink.c): what it

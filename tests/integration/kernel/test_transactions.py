@@ -62,9 +62,9 @@ def test_a_transaction_that_is_refused_as_such_says_nothing_of_the_generation(
 
 def test_numbers_of_messages_begin_anew_before_they_are_too_large(kernel: Transactions) -> None:
     for left in range(4):
-        kernel._sequence = 0xFFFFFFFF - left
+        kernel._numbers.last = 0xFFFFFFFF - left
         generation = kernel.generation()
-        kernel._sequence = 0xFFFFFFFF - left
+        kernel._numbers.last = 0xFFFFFFFF - left
         (told,) = kernel.commit([nftables.new_table(f"after-{left}", 0)], generation, "make one")
         assert attributes(told[1], transactions.GENERAL.size)[1] == f"after-{left}\0".encode()
-        assert (kernel._sequence == 3) is (left < 3)
+        assert (kernel._numbers.last == 3) is (left < 3)

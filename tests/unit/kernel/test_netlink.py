@@ -53,7 +53,9 @@ def test_a_dump_that_keeps_changing_is_given_up(monkeypatch: pytest.MonkeyPatch)
     with SilentKernel() as opened:
         interrupted = [(3, 0x10, 0, b"\0\0\0\0")]
         monkeypatch.setattr(
-            opened, "_receive", lambda: ((kind, flags, opened._sequence, body) for kind, flags, _, body in interrupted)
+            opened,
+            "_receive",
+            lambda: ((kind, flags, opened._numbers.last, body) for kind, flags, _, body in interrupted),
         )
         with pytest.raises(Unavailable, match="list: it changed faster than it could be read"):
             opened.dump(18, b"", "list")
@@ -61,7 +63,7 @@ def test_a_dump_that_keeps_changing_is_given_up(monkeypatch: pytest.MonkeyPatch)
 
 def test_answers_to_requests_that_were_given_up_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     with SilentKernel() as opened:
-        opened._sequence = 7
+        opened._numbers.last = 7
         late, own = (2, 0, 5, b"\xff\xff\xff\xff" + b"\0" * 16), (2, 0, 8, b"\0" * 20)
         monkeypatch.setattr(opened, "_receive", lambda: iter([late, own]))
         assert [answer.error for answer in opened.ask([Request(18, 0, b"", "mine")])] == [0]
@@ -133,9 +135,9 @@ def test_a_socket_that_was_not_answered_is_not_lent_again(monkeypatch: pytest.Mo
 
 def test_numbers_of_requests_begin_anew_before_they_are_too_large() -> None:
     with Netlink() as opened:
-        opened._sequence = 0xFFFFFFFF - 1
+        opened._numbers.last = 0xFFFFFFFF - 1
         asked = Request(18, 0, b"\0" * 16, "no link")
         assert len(opened.ask([asked])) == 1
-        assert opened._sequence == 0xFFFFFFFF
+        assert opened._numbers.last == 0xFFFFFFFF
         assert len(opened.ask([asked, asked])) == 2
-        assert opened._sequence == 2
+        assert opened._numbers.last == 2

@@ -5,8 +5,7 @@ again, with four exceptions: an Activate is answered as failed, and the core ask
 for nothing, since the other routers need their lease whatever holds up one, and is out of date by the next beat; a
 Withdraw makes moot what waits before it; and closings come after all else, since a router that waits to be closed
 forwards, and one that waits to be opened or announced is dark. (The core asks for nothing else of a router that is
-being closed.) A guard that somebody else changed is put back before anything else, and said
-(`mended`).
+being closed.) A guard that somebody else changed is put back before anything else, and said (`mended`).
 
 The second rule: one turn is short. Routers are closed some at a time, since each name costs, and what is to be said of
 some is said before the next are closed; to withdraw is one transaction however many there are, as is to open, because a

@@ -9,6 +9,7 @@ at once, or what is in the socket decides something, poll(2) does not wait.
 import select
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 from gapless.config import Address
 from gapless.errors import Unavailable
@@ -135,7 +136,5 @@ class Loop:
             self._driver.told(message, self._clock())
 
     def _send(self, to: Endpoint, raw: bytes) -> None:
-        try:
+        with suppress(OSError):  # No route, a full queue: a datagram that is lost, and the next one is due soon.
             self._datagrams.sendto(raw, to)
-        except OSError:
-            return  # No route, a full queue: a datagram that is lost, and the next one is due soon.

@@ -1,8 +1,7 @@
 """What nftables is told and says, as bytes: tables, chains and sets to make, elements, expressions, and what is there.
 
 Messages for `transactions`, in tables of family bridge. What is made is told back (ECHO), by which `made` knows it
-again. Formats: linux/netfilter/nf_tables.h; what `nft` shows of a set
-is its own note in it (libnftnl/udata.h).
+again. Formats: linux/netfilter/nf_tables.h; what `nft` shows of a set is its own note in it (libnftnl/udata.h).
 """
 
 import errno

@@ -22,8 +22,7 @@ class Story:
 
     def did(self, effects: Sequence[object], now: float) -> None:
         """... and this is what it led to."""
-        for effect in effects:
-            self._moments.append((now, "->", effect))
+        self._moments.extend((now, "->", effect) for effect in effects)
 
     def __str__(self) -> str:
         """A line for each, the oldest first."""
