@@ -15,7 +15,7 @@ from gapless.lab.machines.enter import LAB_DIR
 from gapless.lab.measuring.connections import Kind
 from gapless.lab.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.leases]
+pytestmark = pytest.mark.lab
 
 CONNECTIONS = 48
 BOUNDS = Bounds(gap_ms={Gap.TAKEOVER: 4_000})

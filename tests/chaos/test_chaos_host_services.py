@@ -11,7 +11,7 @@ from gapless.lab.machines.enter import LAB_DIR
 from gapless.lab.machines.nodes import Host
 from gapless.lab.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.leases]
+pytestmark = pytest.mark.lab
 
 _ASK = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9699/metrics', timeout=20).read().decode())"
 

@@ -11,7 +11,7 @@ from gapless.lab.findings.expect import Bounds, Gap
 from gapless.lab.lab import Lab
 from gapless.lab.machines.nodes import STATE
 
-pytestmark = [pytest.mark.lab, pytest.mark.leases]
+pytestmark = pytest.mark.lab
 
 BOUNDS = Bounds(gap_ms={Gap.TAKEOVER: 4_000, Gap.LASTS: 60_000, Gap.REPAIR: 60_000})
 """As in `chaos_takeovers`: a machine under load may be slow."""

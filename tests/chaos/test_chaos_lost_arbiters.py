@@ -12,7 +12,7 @@ from gapless.lab.machines import shell
 from gapless.lab.machines.nodes import GAPLESS
 from gapless.lab.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.leases]
+pytestmark = pytest.mark.lab
 
 LEFT, GONE = "host-1", ("host-2", "host-3")
 

@@ -17,7 +17,7 @@ from gapless.lab.machines.enter import LAB_DIR
 from gapless.lab.machines.nodes import GAPLESS
 from gapless.lab.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.leases]
+pytestmark = pytest.mark.lab
 
 MOVED_MS = 4_000
 """A machine under load may be slow; but a router that nobody has open, or that two have, stays that way for longer."""

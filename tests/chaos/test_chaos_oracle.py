@@ -17,7 +17,7 @@ from gapless.lab.machines.nodes import Host
 from gapless.lab.waiting import until
 from gapless.model.observed import GUARDED_GROUP
 
-pytestmark = [pytest.mark.lab, pytest.mark.leases]
+pytestmark = pytest.mark.lab
 
 TOO_LONG_S = 0.1
 

@@ -43,7 +43,7 @@ from gapless.lab.measuring.connections import Kind
 from gapless.lab.waiting import until
 from gapless.model.lease import DEFAULT
 
-pytestmark = [pytest.mark.lab, pytest.mark.leases]
+pytestmark = pytest.mark.lab
 
 CONNECTIONS = 48
 """Through six routers: of each kind through each."""

@@ -19,7 +19,7 @@ from gapless.lab.faults.successor import ENDED, SuccessorDies
 from gapless.lab.lab import Lab
 from gapless.lab.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.leases]
+pytestmark = pytest.mark.lab
 
 TWO_AT_ONCE = ("two-hosts-power", "controller-then-two-hosts")
 CLASSIC_S = 75.0
