@@ -1,15 +1,18 @@
 """What the kernel takes for routers when nobody observes, decides, announces or verifies: requests, sent by one thread.
 
 The floor for building and deleting. What is built is what the agent builds: it adopts such routers as they are, which
-`bench/build_routers.py` makes sure of. Everything that can be known before is worked out before, and not timed.
+`bench/build_routers.py` makes sure of. Everything that can be known before is worked out before, and not timed. sysctls
+are written below /proc/sys/net, as anybody would who finds each directory once: the agent knows of a better way
+(`agent/kernel/sysnet.py`), and what that saves is not taken off the floor.
 """
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from gapless.agent.kernel import links, netns, routing, ruleset, sysctls
+from gapless.agent.kernel import links, netns, routing, ruleset
 from gapless.agent.kernel.nft import Nft
 from gapless.agent.kernel.steering import Steering
 from gapless.agent.kernel.steeringtable import FAMILY, TABLE
@@ -75,7 +78,7 @@ class Floor:
             found = links.find(host, [self._external, DATA])
             plug = links.set_master(UPLINK, found[self._external].index)
             host.carry_out([plug, links.raise_link(UPLINK), links.raise_bridge(self._external)])
-            sysctls.write({IPV6_OFF.format(self._external): "1"})
+            _write({IPV6_OFF.format(self._external): "1"})
             steering = Steering()
             try:
                 for plan in self._plans:
@@ -110,7 +113,7 @@ def _build(host: Netlink, plan: Plan, outside: int, data: int) -> None:
     path = netns.path_of(plan.router.id)
 
     def inside_of_it(inside: Netlink, _: object) -> tuple[Netlink, Nft]:
-        sysctls.write(plan.desired.settings)
+        _write(plan.desired.settings)
         return inside, Nft()
 
     inside, nft = netns.create(path, {}, inside_of_it)
@@ -118,12 +121,28 @@ def _build(host: Netlink, plan: Plan, outside: int, data: int) -> None:
     ruleset.load(nft, plan.desired.ruleset, replace=False)
     namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     host.carry_out(_pairs(plan, tenant, outside, namespace))
-    sysctls.write({IPV6_OFF.format(name): "1" for name in (plan.bridge, plan.vxlan.name, *plan.desired.taps)})
+    _write({IPV6_OFF.format(name): "1" for name in (plan.bridge, plan.vxlan.name, *plan.desired.taps)})
     host.carry_out(_ends(host, plan))
     inside.carry_out(_insides(inside, plan))
     os.close(namespace)
     inside.close()
     nft.close()
+
+
+def _write(settings: Mapping[str, str]) -> None:
+    """Of the calling thread's namespace; one that this kernel lacks is left out."""
+    with contextlib.ExitStack() as held:
+        directories: dict[str, int] = {}
+        for key, value in settings.items():
+            family, _, name = key.partition("/")
+            with contextlib.suppress(FileNotFoundError):
+                if family not in directories:
+                    found = os.open(f"/proc/sys/net/{family}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                    held.callback(os.close, found)
+                    directories[family] = found
+                descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directories[family])
+                os.write(descriptor, value.encode())
+                os.close(descriptor)
 
 
 def _pairs(plan: Plan, tenant: int, outside: int, namespace: int) -> list[Request]:

@@ -126,7 +126,8 @@ def table(found: Mapping[int, Sequence[Mapping[str, Any]]]) -> str:
         "# Building and deleting routers",
         "",
         "Milliseconds a router: median over the rounds (least to most). The floor is what the kernel takes for the "
-        "same end by bare requests of one thread, in the same round; a ratio is that of one round. "
+        "same end by bare requests of one thread, in the same round, sysctls found below /proc; a ratio is that of one "
+        "round. "
         f"Goal: {GOAL:g} at most.",
         "",
         "| routers | rounds | what | Gapless | floor | ratio |",

@@ -57,7 +57,7 @@ def enter(path: Path, inside: Callable[[], T]) -> T:
     with opened(path) as descriptor:
 
         def visit() -> T:
-            check(_libc.setns(descriptor, _CLONE_NEWNET))
+            go_to(descriptor)
             return inside()
 
         return in_own_thread(visit, f"enter namespace {path.name}")
@@ -68,7 +68,12 @@ def go_into(path: Path) -> None:
     raises, and OSError.
     """
     with opened(path) as descriptor:
-        check(_libc.setns(descriptor, _CLONE_NEWNET))
+        go_to(descriptor)
+
+
+def go_to(descriptor: int) -> None:
+    """The same, into the namespace that is open as `descriptor`. Raises OSError."""
+    check(_libc.setns(descriptor, _CLONE_NEWNET))
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gapless.agent.kernel import sysctls
+from gapless.agent.kernel.sysnet import SysNet
 from gapless.core.dataplane.desired import SETTINGS
 
 
@@ -22,20 +23,25 @@ def test_what_a_kernel_lacks_reads_as_what_is_wanted() -> None:
     assert sysctls.read(lacked) == lacked
 
 
-def test_each_directory_is_looked_for_once_and_nothing_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    paths: list[str] = []
+def test_each_directory_is_looked_for_once_and_only_what_others_are_found_from_stays_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sysctls, "_sysnet", SysNet())
+    directories: list[str] = []
     opened: Callable[..., int] = os.open
 
     def noted(path: str, flags: int, *, dir_fd: int | None = None) -> int:
-        if dir_fd is None:
-            paths.append(path)
+        if flags & os.O_DIRECTORY:
+            directories.append(path)
         return opened(path, flags, dir_fd=dir_fd)
 
     before = len(list(Path("/proc/self/fd").iterdir()))
     monkeypatch.setattr(os, "open", noted)
-    sysctls.read({"ipv4/ip_forward": "1", "ipv4/conf/all/rp_filter": "2", "ipv4/no_such_setting": "3"})
-    assert paths == ["/proc/sys/net/ipv4"]
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    for _ in range(2):
+        sysctls.read({"ipv4/ip_forward": "1", "ipv4/conf/all/rp_filter": "2", "ipv4/no_such_setting": "3"})
+    assert directories[0].endswith("sys/net")
+    assert directories[1:] == ["ipv4", "ipv4"]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before + 1
 
 
 def test_what_a_kernel_lacks_is_not_written_and_reads_as_what_is_wanted() -> None:

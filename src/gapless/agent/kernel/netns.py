@@ -18,7 +18,7 @@ from gapless.agent.kernel import links, sysctls
 from gapless.errors import Unavailable
 from gapless.kernel import refusals
 from gapless.kernel.netlink import Netlink
-from gapless.kernel.netns import DIRECTORY, check, enter, go_into, in_own_thread, is_namespace, opened, path_of
+from gapless.kernel.netns import DIRECTORY, check, enter, go_into, go_to, in_own_thread, is_namespace, opened, path_of
 from gapless.kernel.refusals import Trying
 from gapless.model.observed import NAMESPACE_PREFIX
 from gapless.model.router import RouterId
@@ -33,6 +33,7 @@ __all__ = [
     "enter",
     "go_into",
     "go_into_new",
+    "go_to",
     "in_own_thread",
     "is_namespace",
     "names",

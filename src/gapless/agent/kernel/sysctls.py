@@ -1,8 +1,7 @@
 """sysctls of a namespace, as they are written for a new router and read at every look at one.
 
-The kernel keeps what was found below /proc/sys/net of all namespaces under one name, and looks through it for that of
-the calling thread (`proc_sys_compare`, fs/proc/proc_sysctl.c): with a thousand namespaces that takes longer than all
-else. So the directories are found once each, and their files from there.
+To find a directory of sysctls takes longer than to write one (`sysnet`), so each is found once, and its files from
+there.
 """
 
 import contextlib
@@ -11,8 +10,11 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Final, Self
 
+from gapless.agent.kernel.sysnet import SysNet
+
 _ROOM_BYTES: Final = 64
 _OF_TRACKING: Final = "netfilter/"
+_sysnet = SysNet()
 
 
 def read(keys: Mapping[str, str]) -> dict[str, str]:
@@ -52,21 +54,25 @@ class _Net:
     """/proc/sys/net of the calling thread's namespace, for as long as the block lasts."""
 
     def __init__(self) -> None:
+        self._held = contextlib.ExitStack()
+        self._root: int | None = None
         self._directories: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        for descriptor in self._directories.values():
-            os.close(descriptor)
+        self._held.close()
 
     @contextlib.contextmanager
     def opened(self, key: str, flags: int) -> Iterator[int]:
         """A descriptor of a sysctl. Raises FileNotFoundError where this kernel has none of that name."""
         family, _, name = key.partition("/")
+        if self._root is None:
+            self._root = self._held.enter_context(_sysnet.one())
         if family not in self._directories:
-            found = os.open(f"/proc/sys/net/{family}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            found = os.open(family, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
+            self._held.callback(os.close, found)
             self._directories[family] = found
         descriptor = os.open(name, flags | os.O_CLOEXEC, dir_fd=self._directories[family])
         try:
