@@ -47,7 +47,11 @@ class Rhythm:
     """How much at once, and how often."""
 
     workers: int = 2
-    """The kernel serialises netlink (RTNL): more threads would only wait for each other."""
+    """Jobs at once."""
+    alone_s: float = 0.02
+    """The next one is begun beside others only when these have taken so long, unless traffic waits for it. Two threads
+    wait for each other, for the kernel's lock (RTNL) and for Python's: what takes some milliseconds is done sooner one
+    by one. What takes longer waits for something else, and is to hold up nobody."""
     alive_interval_s: float = 1.0
     listing_interval_s: float = 10.0
     """How often to look which routers there are at all; a namespace that is gone is found by that at the latest. With
@@ -226,17 +230,32 @@ class Driver:
     async def _give_work(self, kernel: Kernel) -> None:
         while True:
             self._work_is_due.clear()
-            while len(self._at_work) < self._rhythm.workers:
-                job = self._worklist.next_job(time.monotonic())
+            while (begins_in := self._begins_in()) is not None:
+                job = self._worklist.next_job(time.monotonic(), urgent_only=begins_in > 0.0)
                 if job is None:
                     break
                 self._start(kernel, job)
             self._news_is_due.set()
-            deadline = self._worklist.next_deadline()
-            wait_s = None if deadline is None else max(0.0, deadline - time.monotonic())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s if len(self._at_work) < self._rhythm.workers else None):
+                async with asyncio.timeout(self._asks_in()):
                     await self._work_is_due.wait()
+
+    def _begins_in(self) -> float | None:
+        """Seconds until any other job may be begun, and not just urgent ones; None: none before one ends."""
+        if len(self._at_work) >= self._rhythm.workers:
+            return None
+        if not self._at_work:
+            return 0.0
+        return max(0.0, max(self._at_work.values()) + self._rhythm.alone_s - time.monotonic())
+
+    def _asks_in(self) -> float | None:
+        """Seconds until there may be a job that can be begun, if nothing happens before; None: never."""
+        begins_in, deadline = self._begins_in(), self._worklist.next_deadline()
+        if begins_in is None:
+            return None
+        if begins_in > 0.0:  # what is due until then waits
+            return begins_in
+        return None if deadline is None else max(0.0, deadline - time.monotonic())
 
     def _start(self, kernel: Kernel, job: Job) -> None:
         began_at = time.monotonic()

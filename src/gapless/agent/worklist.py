@@ -178,8 +178,10 @@ class Worklist:
 
     # --- what goes out
 
-    def next_job(self, now: float) -> Job | None:
-        """The most urgent job that may start now. It is at work until `ended` is called with it."""
+    def next_job(self, now: float, *, urgent_only: bool = False) -> Job | None:
+        """The most urgent job that may start now, or None if traffic does not wait for it and `urgent_only`. It is at
+        work until `ended` is called with it.
+        """
         if self._sweep_is_running:
             return None
         self._queues.ripen(now)
@@ -188,6 +190,8 @@ class Worklist:
             job = self._queues.next_in_turn(start, self._cannot_wait)
             self._was_held |= job is None and self._queues.is_waiting
             return job
+        if urgent_only:
+            return self._queues.next_repair(start, self._is_repair)
         if self._queues.has_removals:
             return self._repair_or_remove(start, now)
         return self._queues.next_in_turn(start, self._is_free) or self._due_sweep() or self._due_audit(now)

@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -233,6 +233,35 @@ async def test_different_routers_are_built_in_parallel_and_one_in_sequence() -> 
         await bench.hear_state("r0", RouterState.ACTIVE, epoch=2)
         assert not any((each.router_id, each.epoch, each.state) == ("r0", 1, "active") for each in bench.said)
     assert kernel.routers[RouterId("r0")].name == "new"
+
+
+async def test_what_is_done_soon_is_done_alone() -> None:
+    kernel = FakeKernel()
+    gate = kernel.hold("reconcile first")
+    async with agent(kernel, replace(RHYTHM, alone_s=3600.0)) as bench:
+        await bench.plan(planned("first"), planned("second"))
+        await bench.wait_for("reconcile first")
+        alive = len(bench.alive)
+        await bench.hear_until(lambda: len(bench.alive) > alive + 3)
+        assert "reconcile second" not in kernel.record
+        gate.set()
+        await bench.hear_state("second", RouterState.ACTIVE)
+    assert kernel.record.index("reconciled first") < kernel.record.index("reconcile second")
+
+
+async def test_a_repair_that_traffic_waits_for_is_begun_beside_what_is_done_soon() -> None:
+    kernel = FakeKernel()
+    async with agent(kernel, replace(RHYTHM, alone_s=3600.0)) as bench:
+        await bench.plan(planned("forwards"))
+        await bench.hear_state("forwards", RouterState.ACTIVE)
+        gate = kernel.hold("reconcile new")
+        await bench.change(planned("new"))
+        await bench.wait_for("reconcile new")
+        await bench.hints.queue.put(Hint(heard_at=time.monotonic(), router_id=RouterId("forwards")))
+        await bench.wait_for("reconciled forwards", count=2)
+        assert "reconciled new" not in kernel.record
+        gate.set()
+        await bench.hear_state("new", RouterState.ACTIVE)
 
 
 async def test_changes_follow_on_each_other() -> None:
