@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Final
 
-from gapless.agent.kernel.observe import masters, plugged
+from gapless.agent.kernel.links import masters
+from gapless.agent.kernel.observe import plugged
 from gapless.core.dataplane.leaves import LEAVES_MOST, ROOM, leaf_of, place
 from gapless.errors import Unavailable
 from gapless.kernel.netlink import Netlink

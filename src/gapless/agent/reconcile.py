@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Final
 
+from gapless.agent.believed import Believed
 from gapless.agent.kernel import arp, gateways, links, netns, nft, ruleset, sweep
 from gapless.agent.kernel.apply import HostHands, RouterHands
 from gapless.agent.kernel.events import RouterEvents
@@ -73,6 +74,8 @@ from gapless.observe.log import get_logger
 
 _PORTS_FRESH_S: Final = 10.0
 """How long it is believed which ports an operator's bridge has."""
+_HOST_FRESH_S: Final = 0.1
+"""How long it is believed where tunnels end, and whether an uplink is an operator's bridge."""
 _ROUNDS: Final = 2
 """Plans applied before giving up. One does, unless somebody else changes the router at the same time."""
 
@@ -132,8 +135,11 @@ class Reconciler:
         self._wanted = Wanted(Reference().of)
         if events is not None:
             events.on_steering = self._steering.doubt
-        self._ports: dict[str, tuple[float, frozenset[str]]] = {}
-        """Of operators' bridges: when they were looked at, and their ports that are no taps of ours."""
+        self._is_bridge = Believed[str, bool](_HOST_FRESH_S)
+        """Of uplinks."""
+        self._ports = Believed[str, frozenset[str]](_PORTS_FRESH_S)
+        """Of operators' bridges: those that are no taps of ours."""
+        self._data_address = Believed[str, IPv4Address](_HOST_FRESH_S)
         self._unreadable: set[RouterId] = set()
         self._recognised: dict[RouterId, int] = {}
         """Routers whose namespaces were seen to be ours, with their inode numbers: each is looked into once."""
@@ -188,6 +194,8 @@ class Reconciler:
                 outcome = self._converge(host, router.id, desired, started_s, guarded=guarded)
         except Unavailable:
             self._places.forget((router.id,))
+            for believed in (self._is_bridge, self._ports, self._data_address):
+                believed.doubt()
             raise
         if not what:
             return outcome
@@ -385,8 +393,7 @@ class Reconciler:
                         f"this host is not plugged into physical network '{network.physical_network}' "
                         "(--physical-network NAME=INTERFACE)"
                     )
-                found = links.find(host, [interface]).get(interface)
-                if found is not None and found.kind == "bridge":
+                if self._is_bridge.of(interface, lambda: _is_bridge(host, interface)):
                     return Segment(network_id=network.id, bridge=interface, mtu=network.mtu)
                 return Segment(network_id=network.id, bridge=bridge, mtu=network.mtu, uplink=interface)
 
@@ -400,11 +407,7 @@ class Reconciler:
         if not segment.is_operators:
             uplink = segment.vxlan.name if segment.vxlan is not None else segment.uplink
             return Outside(uplink=uplink, inlets=frozenset(filter(None, (uplink,))), leaf=leaf)
-        looked_at, ports = self._ports.get(segment.bridge, (-_PORTS_FRESH_S, frozenset()))
-        now = time.monotonic()
-        if now - looked_at >= _PORTS_FRESH_S:
-            ports = others_ports(host, segment.bridge)
-            self._ports[segment.bridge] = now, ports
+        ports = self._ports.of(segment.bridge, lambda: others_ports(host, segment.bridge))
         uplink = next(iter(ports)) if len(ports) == 1 else None
         return Outside(uplink=uplink, inlets=ports, only_arp=True, leaf=leaf)
 
@@ -413,18 +416,25 @@ class Reconciler:
             raise Unavailable("this host has no data interface, so it carries no VXLAN networks (--data-interface)")
         if network.segmentation_id is None:
             raise InvariantError(f"VXLAN network {network.id} has no segmentation id")
-        local = data_address(host, self._settings.data_interface)
+        interface = self._settings.data_interface
+        local = self._data_address.of(interface, lambda: data_address(host, interface))
         return Vxlan(
             name=vxlan_name(network.segmentation_id),
             vni=network.segmentation_id,
             local=local,
             port=self._settings.vxlan_port,
-            device=self._settings.data_interface,
+            device=interface,
             group=self._vxlan_group,
             # Every host may be given the same list. What is flooded to this one itself comes back at once, and the
             # bridge takes whoever sent it to be elsewhere.
             peers=self._vxlan_peers - {local} if self._vxlan_group is None else frozenset(),
         )
+
+
+def _is_bridge(host: Netlink, interface: str) -> bool | None:
+    """None: there is no such interface."""
+    found = links.find(host, [interface]).get(interface)
+    return None if found is None else found.kind == "bridge"
 
 
 def _ports_of(router: Router) -> list[RouterPort]:

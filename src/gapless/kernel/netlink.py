@@ -16,7 +16,7 @@ import errno
 import socket
 import struct
 import threading
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -111,10 +111,12 @@ def nested(kind: int, *attributes: bytes) -> bytes:
     return attribute(kind | _NESTED, b"".join(attributes))
 
 
-def attributes(data: bytes, offset: int = 0, *, only: Container[int] | None = None) -> dict[int, bytes]:
-    """The attributes from `offset` on, by type, or `only` those of these types; of a type that repeats, the last.
+def attributes(data: bytes, offset: int = 0, *, only: frozenset[int] | None = None) -> dict[int, bytes]:
+    """The attributes from `offset` on, by type; of a type that repeats, the last. Or `only` those of these types, which
+    do not repeat.
 
-    A link has some fifty, most of which nobody asks for: they are passed over without being copied.
+    A link has some fifty, most of which nobody asks for: they are passed over without being copied, and those behind
+    the last one are not looked at.
     """
     found = {}
     last = len(data) - 4
@@ -125,6 +127,8 @@ def attributes(data: bytes, offset: int = 0, *, only: Container[int] | None = No
         kind &= _TYPE_MASK
         if only is None or kind in only:
             found[kind] = data[offset + 4 : offset + length]
+            if only is not None and len(found) == len(only):
+                break
         offset += (length + 3) & ~3
     return found
 

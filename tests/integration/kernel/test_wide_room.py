@@ -101,7 +101,7 @@ def test_leaves_of_an_operators_bridge_leave_it_as_it_was(wires: Wires) -> None:
     assert [bridge_of(it) for it in ROUTERS[:4]] == ["br-ex"] * 2 + [LEAF_A.bridge] * 2
     for it in ROUTERS[:4]:
         assert wires.reaches("outside", address(it))
-    agent._ports.clear()
+    agent._ports.doubt()
     assert not any(agent.reconcile(it).changed for it in ROUTERS[:4]), "a joint is no way out"
     agent.remove_together([it.id for it in ROUTERS[:4]])
     agent.sweep([])

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 from kernel_in_memory import with_gateway
@@ -15,7 +15,7 @@ from gapless.agent.kernel.tables import Chain, Rule
 from gapless.core.dataplane.desired import gateway_link
 from gapless.errors import Unavailable
 from gapless.model.network import PortId
-from gapless.model.router import FloatingIp, Router
+from gapless.model.router import FloatingIp, Route, Router, RouterId
 
 HANGS_S = 60.0
 """Nothing takes that long: who does not come back by then never does."""
@@ -76,6 +76,60 @@ def test_routers_that_differ_by_names_and_addresses_are_known_by_one_that_stands
     assert known.of(OTHER) == directly(OTHER) != directly(ROUTER)
     assert len(loaded) == 2, "a stand-in, and one that it is proved with"
     assert gateway_link(ROUTER.gateway.port.id) not in "".join(loaded)  # type: ignore[union-attr]
+
+
+def variants() -> list[Router]:
+    """Routers of all kinds that there may be."""
+    gateway = ROUTER.gateway
+    assert gateway is not None
+    without = replace(gateway, port=replace(gateway.port, addresses=()))
+    ways = [None, *(replace(it, snat=snat) for it in (gateway, without) for snat in (False, True))]
+    return [replace(OTHER, gateway=way, admin_up=is_up) for way in ways for is_up in (False, True)]
+
+
+@pytest.mark.parametrize("router", variants())
+def test_a_stand_in_has_the_same_rules_but_for_a_name_and_an_address(router: Router) -> None:
+    stand_in = reference._standing_in(router, *reference._STAND_INS[0])
+    text = without_seal(ruleset.render(stand_in).text)
+    for whose, becomes in zip(words_of(stand_in), words_of(router), strict=True):
+        assert whose in text
+        text = text.replace(whose, becomes)
+    assert text == without_seal(ruleset.render(replace(router, floating_ips=())).text)
+
+
+def words_of(router: Router) -> list[str]:
+    """The name and the address that are a router's own, as far as its rules have them."""
+    if router.gateway is None or not router.admin_up:
+        return []
+    port = router.gateway.port
+    return [gateway_link(port.id), *(str(held.ip) for held in port.addresses)]
+
+
+def without_seal(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if "chain text_" not in line)
+
+
+def test_there_are_five_kinds_of_rules() -> None:
+    stand_ins = {reference._standing_in(it, *reference._STAND_INS[0]) for it in variants()}
+    assert len(stand_ins) == len({ruleset.render(it).text for it in stand_ins}) == 5
+
+
+def test_rules_depend_on_nothing_that_a_stand_in_lacks() -> None:
+    """Ports, routes and names of a router, the network and the MAC address of its gateway, and where that sends to."""
+    gateway = ROUTER.gateway
+    assert gateway is not None
+    elsewhere = replace(gateway.port, network=replace(gateway.port.network, mtu=9000), mac="fa:16:3e:00:00:09")
+    inside = replace(elsewhere, id=PortId("inside"), addresses=(IPv4Interface("10.0.0.1/24"),))
+    changed = replace(
+        ROUTER,
+        id=RouterId("r9"),
+        name="nine",
+        ports=(*ROUTER.ports, inside),
+        gateway=replace(gateway, port=elsewhere, next_hop=IPv4Address("203.0.113.254")),
+        routes=(Route(destination=IPv4Network("10.9.0.0/16"), next_hop=IPv4Address("10.0.0.9")),),
+    )
+    assert ruleset.render(changed) == ruleset.render(ROUTER)
+    assert ruleset.render(changed).text == ruleset.render(ROUTER).text
 
 
 @pytest.mark.parametrize(

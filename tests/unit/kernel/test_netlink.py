@@ -19,8 +19,15 @@ def test_attributes_are_padded_and_found_again() -> None:
 
 
 def test_of_many_attributes_only_those_of_some_types_are_kept() -> None:
-    packed = netlink.u32(4, 1) + netlink.nested(18, netlink.u8(1, 7)) + netlink.u32(4, 2) + netlink.u32(5, 3)
-    assert netlink.attributes(packed, only={4, 18, 30}) == {4: b"\2\0\0\0", 18: netlink.u8(1, 7)}
+    packed = netlink.u32(4, 1) + netlink.u32(5, 3) + netlink.nested(18, netlink.u8(1, 7)) + netlink.u32(6, 2)
+    kept = {4: b"\1\0\0\0", 18: netlink.u8(1, 7)}
+    assert netlink.attributes(packed, only=frozenset({4, 18, 30})) == kept
+    assert netlink.attributes(packed, only=frozenset({4, 18})) == kept
+
+
+def test_behind_the_last_one_that_is_wanted_nothing_is_looked_at() -> None:
+    packed = netlink.u32(4, 1) + netlink.u32(5, 2)
+    assert netlink.attributes(packed + netlink.u32(4, 3), only=frozenset({4, 5})) == netlink.attributes(packed)
 
 
 @pytest.mark.parametrize("rest", [b"", b"\x01", b"\0\0\0\0", b"\x03\0\x01\0", b"\xff\xff\x01\0ab"])

@@ -164,8 +164,8 @@ class HostHands:
         waiting = sorted(set(names))
         deadline = time.monotonic() + _CARRIER_TIMEOUT_S
         while waiting:
-            found = links.find(self.netlink, waiting)
-            waiting = [name for name in waiting if name not in found or not found[name].operational]
+            passing = links.operational(self.netlink, waiting)
+            waiting = [name for name in waiting if name not in passing]
             if waiting and time.monotonic() > deadline:
                 raise Unavailable(f"{', '.join(waiting)} passes no frames: its other end or its bridge is down")
             if waiting:

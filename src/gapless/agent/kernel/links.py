@@ -19,6 +19,7 @@ from gapless.kernel.netlink import (
     EXCLUSIVE,
     REPLACE,
     Answer,
+    Attributes,
     Netlink,
     Request,
     as_text,
@@ -57,6 +58,8 @@ _FOUND_AT_ONCE = 16
 _READ = frozenset(
     (_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER, _OPERSTATE, _LINKINFO, _IFALIAS, _AF_SPEC, _GROUP, _LINK_NETNSID)
 )
+_READ_OF_OUTLINE = frozenset((_IFNAME, _MTU, _MASTER, _OPERSTATE, _IFALIAS, _GROUP))
+_READ_OF_MASTER, _READ_OF_STATE = frozenset((_MASTER,)), frozenset((_OPERSTATE,))
 _READ_OF_INFO = frozenset((_INFO_KIND, _INFO_DATA, _INFO_SLAVE_DATA))
 _READ_OF_PORT = frozenset((_PORT_FLOODS_MULTICASTS,))
 _READ_OF_FAMILIES = frozenset((int(socket.AF_INET),))
@@ -72,31 +75,18 @@ _EVERYWHERE = b"\0" * 6
 """The MAC address of a VXLAN device's forwarding entries for frames that are flooded."""
 
 
-class KernelLink(msgspec.Struct, frozen=True):
-    """One link as the kernel describes it in one namespace. Of many that are read, most are forgotten at once."""
+class Outline(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a link tells whose it is, and whether frames pass. The kernel says it first, so it is read sooner."""
 
     index: int
     name: str
-    kind: str
-    mac: str
     mtu: int
     up: bool
     operational: bool
     """Frames pass: its other end is up too, and the bridge that it is a port of has noticed."""
     master: int
-    peer_index: int
-    """Index of the other end of a pair, in the namespace where that is."""
-    peer_namespace: int | None
-    """That namespace's number as seen from here; None: this one."""
-    alias: str
-    forwarding: bool
     group: int = 0
-    speaks_arp: bool = True
-    """The host answers ARP there, for whatever address it has anywhere."""
-    takes_multicasts: bool = True
-    """Of a bridge port: multicasts that nobody asked for are flooded to it."""
-    data: bytes = b""
-    """What is particular to its kind, as attributes."""
+    alias: str
 
     @property
     def is_ours(self) -> bool:
@@ -109,8 +99,42 @@ class KernelLink(msgspec.Struct, frozen=True):
         return self.alias.removeprefix(OUR_MARK) if self.is_ours else ""
 
 
+class KernelLink(Outline, frozen=True, kw_only=True):
+    """One link as the kernel describes it in one namespace. Of many that are read, most are forgotten at once."""
+
+    kind: str
+    mac: str
+    peer_index: int
+    """Index of the other end of a pair, in the namespace where that is."""
+    peer_namespace: int | None
+    """That namespace's number as seen from here; None: this one."""
+    forwarding: bool
+    speaks_arp: bool = True
+    """The host answers ARP there, for whatever address it has anywhere."""
+    takes_multicasts: bool = True
+    """Of a bridge port: multicasts that nobody asked for are flooded to it."""
+    data: bytes = b""
+    """What is particular to its kind, as attributes."""
+
+
+def outline(body: bytes) -> Outline:
+    """What a RTM_NEWLINK or RTM_DELLINK message says, in short."""
+    _, _, index, flags, _ = _IFINFO.unpack_from(body)
+    found = attributes(body, _IFINFO.size, only=_READ_OF_OUTLINE)
+    return Outline(
+        index=index,
+        name=as_text(found.get(_IFNAME, b"")),
+        mtu=as_u32(found.get(_MTU, b"")),
+        up=bool(flags & _UP),
+        operational=_is_operational(found),
+        master=as_u32(found.get(_MASTER, b"")),
+        group=as_u32(found.get(_GROUP, b"")),
+        alias=as_text(found.get(_IFALIAS, b"")),
+    )
+
+
 def decode(body: bytes) -> KernelLink:
-    """What a RTM_NEWLINK or RTM_DELLINK message says."""
+    """All that is read of such a message."""
     _, _, index, flags, _ = _IFINFO.unpack_from(body)
     found = attributes(body, _IFINFO.size, only=_READ)
     info = attributes(found.get(_LINKINFO, b""), only=_READ_OF_INFO)
@@ -123,7 +147,7 @@ def decode(body: bytes) -> KernelLink:
         mac=found.get(_ADDRESS, b"").hex(":"),
         mtu=as_u32(found.get(_MTU, b"")),
         up=bool(flags & _UP),
-        operational=found.get(_OPERSTATE, b"\0")[0] == _OPERATIONAL,
+        operational=_is_operational(found),
         master=as_u32(found.get(_MASTER, b"")),
         peer_index=as_u32(found.get(_LINK, b"")),
         peer_namespace=as_u32(peer_namespace) if peer_namespace is not None else None,
@@ -134,6 +158,10 @@ def decode(body: bytes) -> KernelLink:
         takes_multicasts=port.get(_PORT_FLOODS_MULTICASTS, b"\1")[:1] != b"\0",
         data=info.get(_INFO_DATA, b""),
     )
+
+
+def _is_operational(found: Attributes) -> bool:
+    return found.get(_OPERSTATE, b"\0")[0] == _OPERATIONAL
 
 
 def index_in(body: bytes) -> int:
@@ -162,13 +190,42 @@ def all_links(netlink: Netlink, kind: str = "") -> list[KernelLink]:
     return [decode(message) for message in netlink.dump(GETLINK, body, "list links")]
 
 
+def outlines(netlink: Netlink) -> list[Outline]:
+    """Of every link of the socket's namespace."""
+    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(_EXT_MASK, _SKIP_STATISTICS)
+    return [outline(message) for message in netlink.dump(GETLINK, body, "list links")]
+
+
 def find(netlink: Netlink, names: list[str]) -> dict[str, KernelLink]:
     """The links of these names that exist."""
     return {name: decode(body) for name, body in _said_of(netlink, names).items()}
 
 
+def find_ports(netlink: Netlink, names: list[str], bridges: list[str]) -> tuple[dict[str, KernelLink], dict[str, int]]:
+    """The same, and the indices of bridges that exist, looked for together."""
+    found = _said_of(netlink, [*names, *bridges])
+    at = {name: index_in(found[name]) for name in bridges if name in found}
+    return {name: decode(found[name]) for name in names if name in found}, at
+
+
+def masters(netlink: Netlink, names: list[str], root: str) -> tuple[dict[str, int], int | None]:
+    """The index of the bridge that each of these links is a port of, as far as it is one; and that of a root."""
+    said = _said_of(netlink, [*names, root])
+    at = said.pop(root, None)
+    found = {name: attributes(body, _IFINFO.size, only=_READ_OF_MASTER) for name, body in said.items()}
+    ports = {name: as_u32(it[_MASTER]) for name, it in found.items() if _MASTER in it}
+    return ports, None if at is None else index_in(at)
+
+
+def operational(netlink: Netlink, names: list[str]) -> set[str]:
+    """Those of these links by which frames pass (`Outline.operational`)."""
+    said = _said_of(netlink, names)
+    of_each = {name: attributes(body, _IFINFO.size, only=_READ_OF_STATE) for name, body in said.items()}
+    return {name for name, found in of_each.items() if _is_operational(found)}
+
+
 def indices(netlink: Netlink, names: list[str]) -> dict[str, int]:
-    """The same, if nothing else is to be known of them.
+    """The indices of the links of these names that exist, if nothing else is to be known of them.
 
     Not by ioctl (SIOCGIFINDEX): that has the kernel look for a module of the name of a link that is not there.
     """

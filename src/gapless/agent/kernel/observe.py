@@ -5,7 +5,7 @@ Invariant: observing changes nothing, and sees only what is ours or what stands 
 
 import contextlib
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final, Self
@@ -148,8 +148,8 @@ def _taps(host: Netlink, inside: dict[str, KernelLink], desired: KernelRouter) -
     by_tap = {tap_of(name): link for name, link in inside.items()}
     bridges = {tap.bridge for tap in desired.taps.values() if tap.bridge is not None}
     names = sorted({*desired.taps, *by_tap})
-    found = links.find(host, [*names, *sorted(bridges)]) if names else {}
-    bridge_names = {found[name].index: name for name in bridges if name in found}
+    found, bridges_at = links.find_ports(host, names, sorted(bridges)) if names else ({}, {})
+    bridge_names = {index: name for name, index in bridges_at.items()}
     attached = _attached(host, found, desired)
     taps = {}
     for name in names:
@@ -216,13 +216,6 @@ def plugged(host: Netlink, root: str, leaves: Mapping[int, Leaf]) -> tuple[Plugg
         for index, number in numbers.items()
     }
     return Plugged(ports={0: frozenset[str]()} | ports, foreign=frozenset(foreign)), numbers
-
-
-def masters(host: Netlink, names: Collection[str], root: str) -> tuple[dict[str, int], int | None]:
-    """The index of the bridge that each of these links is a port of, as far as it is one; and that of a root."""
-    found = links.find(host, [*names, root])
-    at = found.pop(root, None)
-    return {name: link.master for name, link in found.items() if link.master}, None if at is None else at.index
 
 
 def observe_segment(host: Netlink, segment: Segment) -> ObservedSegment:

@@ -14,8 +14,8 @@ again when `AGAIN_S` are over; who is looked at after that is compared whole.
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
 from math import inf
 from typing import Final
@@ -26,8 +26,8 @@ from gapless.agent.kernel.tables import Chain
 from gapless.core.dataplane.desired import gateway_link
 from gapless.errors import Unavailable
 from gapless.kernel.netlink import NETFILTER, Netlink
-from gapless.model.network import PortId
-from gapless.model.router import Router
+from gapless.model.network import Network, NetworkId, NetworkType, PortId
+from gapless.model.router import Gateway, Router, RouterId, RouterPort
 from gapless.observe.log import get_logger
 
 _NAME_BYTES: Final = 16
@@ -37,10 +37,15 @@ _STAND_INS: Final = (
     (PortId("stand-in--b"), IPv4Address("198.51.100.253")),
 )
 """Ports and addresses that no other bytes of a rule look like."""
+_ROUTER: Final = RouterId("stand-in")
+_NETWORK: Final = Network(id=NetworkId("stand-in"), type=NetworkType.FLAT, mtu=1500, physical_network="")
 _OTHERWISE: Final = "the kernel lists rules that differ by a name and an address in some other way, too"
 
 AGAIN_S: Final = 60.0
 """After a failure to list rules; each try costs a thread, two namespaces and two transactions."""
+
+
+Parts = Mapping[str, tuple[bytes, ...]]
 
 
 @dataclass(slots=True)
@@ -50,7 +55,8 @@ class _Kind:
     turn: threading.Lock = field(default_factory=threading.Lock)
     """Of who finds out how they are listed. Who needs to know waits for that: some milliseconds, and its router is
     compared whole with the first look."""
-    chains: tuple[Chain, ...] | None = None
+    parts: Parts | None = None
+    """Of each chain, what its digest is of (`ruleset.listed_parts`)."""
     ask_at: float = -inf
     """Until then the kernel is not asked again."""
     is_told: bool = False
@@ -58,53 +64,55 @@ class _Kind:
 
 
 class Reference:
-    """What is known of rulesets, by the text of a router that stands in for others. Thread-safe."""
+    """What is known of rulesets, by the router that stands in for others. Thread-safe."""
 
     def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
-        self._kinds: dict[str, _Kind] = {}
+        self._kinds: dict[Router, _Kind] = {}
         self._now = now
         self._log = get_logger()
 
     def of(self, router: Router) -> Mapping[str, str]:
         """The digests of a router's chains as the kernel is to list them; none where that cannot be found out now."""
         stand_in = _standing_in(router, *_STAND_INS[0])
-        kind = self._kinds.setdefault(ruleset.render(stand_in).text, _Kind())
+        kind = self._kinds.setdefault(stand_in, _Kind())
         with kind.turn:
-            if kind.chains is None and self._now() >= kind.ask_at:
-                self._find_out(kind, stand_in)
-        if kind.chains is None:
+            if kind.parts is None and self._now() >= kind.ask_at:
+                self._find_out(kind, router)
+        if kind.parts is None:
             return {}
-        return ruleset.listed_digests(_of_another(kind.chains, stand_in, router))
+        return {name: ruleset.digest_of(parts) for name, parts in _of_another(kind.parts, stand_in, router).items()}
 
-    def _find_out(self, kind: _Kind, stand_in: Router) -> None:
+    def _find_out(self, kind: _Kind, router: Router) -> None:
         """Ask the kernel; a failure is told once of each kind."""
         try:
-            kind.chains = _proved(stand_in, _standing_in(stand_in, *_STAND_INS[1]))
+            kind.parts = _proved(*(_standing_in(router, *each) for each in _STAND_INS))
             kind.ask_at, reason = inf, _OTHERWISE
         except Unavailable as error:
             kind.ask_at, reason = self._now() + AGAIN_S, str(error)
-        if kind.chains is None and not kind.is_told:
+        if kind.parts is None and not kind.is_told:
             kind.is_told = True
             self._log.warning(
-                "rules of routers like this one are known by their comments alone", router=stand_in.id, reason=reason
+                "rules of routers like this one are known by their comments alone", router=router.id, reason=reason
             )
 
 
 def _standing_in(router: Router, port_id: PortId, address: IPv4Address) -> Router:
-    """A router with the same rules but for names and addresses."""
-    gateway = router.gateway
+    """A router with the same rules but for names and addresses, and with nothing that its rules do not depend on."""
+    gateway = router.gateway if router.admin_up else None
     if gateway is not None:
         addresses = tuple(IPv4Interface(address) for _ in gateway.port.addresses[:1])
-        gateway = replace(gateway, port=replace(gateway.port, id=port_id, addresses=addresses))
-    return replace(router, gateway=gateway, floating_ips=())
+        port = RouterPort(id=port_id, network=_NETWORK, mac="", addresses=addresses)
+        gateway = Gateway(port=port, next_hop=None, snat=gateway.snat and bool(addresses))
+    return Router(id=_ROUTER, name="", admin_up=router.admin_up, gateway=gateway)
 
 
-def _proved(stand_in: Router, other: Router) -> tuple[Chain, ...] | None:
+def _proved(stand_in: Router, other: Router) -> Parts | None:
     """How the kernel lists the rules of a stand-in; None: those of another are not listed alike. Raises Unavailable
     where it cannot be asked.
     """
     texts = [ruleset.render(it).text for it in (stand_in, other)]
-    first, second = netns.in_own_thread(lambda: [_listed(text) for text in texts], "list rules in a namespace apart")
+    listed = netns.in_own_thread(lambda: [_listed(text) for text in texts], "list rules in a namespace apart")
+    first, second = map(ruleset.listed_parts, listed)
     return first if _of_another(first, stand_in, other) == second else None
 
 
@@ -121,26 +129,21 @@ def _listed(text: str) -> tuple[Chain, ...]:
     return tuple(it for it in table.chains if it.hook)
 
 
-def _of_another(chains: Sequence[Chain], stand_in: Router, router: Router) -> tuple[Chain, ...]:
+def _of_another(parts: Parts, stand_in: Router, router: Router) -> Parts:
     """What is listed of a stand-in, as it is listed of another router with the same rules."""
     changes = list(zip(_own_words(stand_in), _own_words(router), strict=True))
-    if not changes:
-        return tuple(chains)
 
-    def changed(expressions: bytes) -> bytes:
+    def changed(part: bytes) -> bytes:
         for was, becomes in changes:
-            expressions = expressions.replace(was, becomes)
-        return expressions
+            part = part.replace(was, becomes)
+        return part
 
-    return tuple(
-        replace(it, rules=tuple(replace(rule, expressions=changed(rule.expressions)) for rule in it.rules))
-        for it in chains
-    )
+    return {name: (head, *map(changed, rules)) for name, (head, *rules) in parts.items()}
 
 
 def _own_words(router: Router) -> list[bytes]:
     """What of a router's rules is its own, as the kernel has it: the name of its gateway's link, and the address."""
-    if router.gateway is None:
+    if router.gateway is None or not router.admin_up:
         return []
     port = router.gateway.port
     name = gateway_link(port.id).encode().ljust(_NAME_BYTES, b"\0")

@@ -192,11 +192,18 @@ def judge(table: Table) -> Ruleset:
 
 def listed_digests(chains: Iterable[tables.Chain]) -> dict[str, str]:
     """Of chains that packets meet by themselves, as the kernel lists them: a digest each, by name."""
-    return {it.name: _listed(it) for it in chains if it.hook}
+    return {name: digest_of(parts) for name, parts in listed_parts(chains).items()}
 
 
-def _listed(chain: tables.Chain) -> str:
-    parts = [_observed_chain(chain).encode(), *(rule.expressions for rule in chain.rules)]
+def listed_parts(chains: Iterable[tables.Chain]) -> dict[str, tuple[bytes, ...]]:
+    """Of such chains, what the digest is of: what the chain is, and what each rule does."""
+    return {
+        it.name: (_observed_chain(it).encode(), *(rule.expressions for rule in it.rules)) for it in chains if it.hook
+    }
+
+
+def digest_of(parts: Iterable[bytes]) -> str:
+    """Of one chain."""
     return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()[:16]
 
 

@@ -24,7 +24,7 @@ from typing import Final
 from gapless.agent.hint import Hint
 from gapless.agent.kernel import filters, links, netns
 from gapless.agent.kernel.events import RouterEvents
-from gapless.agent.kernel.links import KernelLink
+from gapless.agent.kernel.links import Outline
 from gapless.errors import Unavailable
 from gapless.kernel import bpf, limits, refusals
 from gapless.kernel.netlink import Netlink
@@ -37,7 +37,7 @@ from gapless.observe.log import get_logger
 _LINK_CHANGES: Final = 0x1
 """RTMGRP_LINK."""
 _BUFFER_BYTES: Final = 8 << 20
-_REST_S: Final = 0.005
+_REST_S: Final = 0.01
 """Between two turns of reading."""
 _LIST_AGAIN_S: Final = 1.0
 """After a listing of links that failed."""
@@ -65,7 +65,7 @@ class DriftWatcher:
         self._news = asyncio.Event()
         self._is_closed = False
         self._events = events
-        self._passing: dict[int, KernelLink] = {}
+        self._passing: dict[int, Outline] = {}
         self._has_missed = False
         """The kernel drops notifications until all that it holds is read."""
         self._is_stale = False
@@ -158,7 +158,7 @@ class DriftWatcher:
         else:
             self._loop.call_later(_REST_S, self._read_links if self._has_missed or self._is_stale else self._hear_links)
 
-    def _start_lister(self) -> "Future[list[KernelLink]]":
+    def _start_lister(self) -> "Future[list[Outline]]":
         """Once it is there, it can be asked at any time."""
         try:
             return self._lister.submit(_listed)
@@ -172,7 +172,7 @@ class DriftWatcher:
         listing = self._loop.run_in_executor(self._lister, _listed)
         listing.add_done_callback(self._take_listing)
 
-    def _take_listing(self, listing: asyncio.Future[list[KernelLink]]) -> None:
+    def _take_listing(self, listing: asyncio.Future[list[Outline]]) -> None:
         if listing.cancelled() or self._is_closed:
             return
         try:
@@ -195,16 +195,16 @@ class DriftWatcher:
             body = data[offset + _NETLINK_HEADER.size : offset + length]
             offset += max(_NETLINK_HEADER.size, (length + 3) & ~3)
             if kind == links.DELLINK:
-                self._note_gone(links.decode(body))
+                self._note_gone(links.outline(body))
             elif kind == links.NEWLINK and (links.is_up(body) or links.index_in(body) in self._passing):
-                self._note_link(links.decode(body))
+                self._note_link(links.outline(body))
 
-    def _note_gone(self, link: KernelLink) -> None:
+    def _note_gone(self, link: Outline) -> None:
         was = self._passing.pop(link.index, None)
         if was is not None:
             self._hint_about(was)
 
-    def _note_link(self, link: KernelLink) -> None:
+    def _note_link(self, link: Outline) -> None:
         """Remember what passes frames; a hint when one that did no longer does, or is elsewhere than it was."""
         if not link.is_ours and link.name not in self._uplinks:
             self._note_gone(link)
@@ -219,13 +219,13 @@ class DriftWatcher:
         elif (was := self._passing.pop(link.index, None)) is not None:
             self._hint_about(was)
 
-    def _passes(self, link: KernelLink) -> bool:
+    def _passes(self, link: Outline) -> bool:
         """Whether a link does its part. An uplink that is no port is not in use; nobody can raise its wire."""
         if link.name in self._uplinks:
             return link.up and bool(link.master)
         return link.up and (not _is_tap(link) or (bool(link.master) and link.operational))
 
-    def _hint_about(self, link: KernelLink) -> None:
+    def _hint_about(self, link: Outline) -> None:
         """A tap concerns its router; a bridge, a VXLAN device and an uplink the routers of their network."""
         if _is_tap(link):
             self._hint(RouterId(link.marked_id))
@@ -249,7 +249,7 @@ class DriftWatcher:
                     self._hint(RouterId(name.removeprefix(NAMESPACE_PREFIX)))
 
 
-def _place(link: KernelLink) -> tuple[object, ...]:
+def _place(link: Outline) -> tuple[object, ...]:
     """Where a link is, and under which rules: a standby's tap that leaves its group forwards beside the active one.
 
     The agent moves taps, too, when a router becomes guarded or classic. Being heard of, that costs one look.
@@ -257,14 +257,14 @@ def _place(link: KernelLink) -> tuple[object, ...]:
     return link.name, link.master, link.mtu, link.group
 
 
-def _is_tap(link: KernelLink) -> bool:
+def _is_tap(link: Outline) -> bool:
     return link.is_ours and link.name.startswith(TAP_PREFIX)
 
 
-def _listed() -> list[KernelLink]:
+def _listed() -> list[Outline]:
     """The host's links."""
     with Netlink() as host:
-        return links.all_links(host)
+        return links.outlines(host)
 
 
 def _open_link_socket() -> socket.socket:
