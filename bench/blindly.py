@@ -2,13 +2,13 @@
 
 The floor for building and deleting. What is built is what the agent builds: it adopts such routers as they are, which
 `bench/build_routers.py` makes sure of. Everything that can be known before is worked out before, and not timed. sysctls
-are written below /proc/sys/net, as anybody would who finds each directory once: the agent knows of a better way
-(`agent/kernel/sysnet.py`), and what that saves is not taken off the floor.
+are found below /proc/sys/net, as anybody finds them (`below_proc`), or as the agent does, for which that takes less
+(`agent/kernel/sysnet.py`).
 """
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -25,6 +25,7 @@ from one_host import bridges_of
 
 UPLINK, DATA = "ext0", "data0"
 IPV6_OFF = "ipv6/conf/{}/disable_ipv6"
+Write = Callable[[Mapping[str, str]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,9 @@ def plan_of(it: Router, *, guarded: bool) -> Plan:
 class Floor:
     """Builds and deletes many routers, all on one external network, which is not there before or after."""
 
-    def __init__(self, routers: Sequence[Router], *, guarded: bool) -> None:
+    def __init__(self, routers: Sequence[Router], *, guarded: bool, write: Write) -> None:
+        """`write` writes sysctls."""
+        self._write = write
         self._plans = [plan_of(it, guarded=guarded) for it in routers]
         gateway = routers[0].gateway
         assert gateway is not None
@@ -78,11 +81,11 @@ class Floor:
             found = links.find(host, [self._external, DATA])
             plug = links.set_master(UPLINK, found[self._external].index)
             host.carry_out([plug, links.raise_link(UPLINK), links.raise_bridge(self._external)])
-            _write({IPV6_OFF.format(self._external): "1"})
+            self._write({IPV6_OFF.format(self._external): "1"})
             steering = Steering()
             try:
                 for plan in self._plans:
-                    _build(host, plan, found[self._external].index, found[DATA].index)
+                    _build(host, plan, found[self._external].index, found[DATA].index, self._write)
                     steering.want(plan.router.id, plan.desired.steering)
                     steering.put(plan.desired.steering)
             finally:
@@ -99,7 +102,7 @@ class Floor:
             nft.transact(f"delete table {FAMILY} {TABLE}", "remove steering")
 
 
-def _build(host: Netlink, plan: Plan, outside: int, data: int) -> None:
+def _build(host: Netlink, plan: Plan, outside: int, data: int, write: Write) -> None:
     of_network, _ = plan.marks
     host.carry_out(links.create_bridge(plan.bridge, of_network, 1450))
     tenant = links.find(host, [plan.bridge])[plan.bridge].index
@@ -113,7 +116,7 @@ def _build(host: Netlink, plan: Plan, outside: int, data: int) -> None:
     path = netns.path_of(plan.router.id)
 
     def inside_of_it(inside: Netlink, _: object) -> tuple[Netlink, Nft]:
-        _write(plan.desired.settings)
+        write(plan.desired.settings)
         return inside, Nft()
 
     inside, nft = netns.create(path, {}, inside_of_it)
@@ -121,7 +124,7 @@ def _build(host: Netlink, plan: Plan, outside: int, data: int) -> None:
     ruleset.load(nft, plan.desired.ruleset, replace=False)
     namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     host.carry_out(_pairs(plan, tenant, outside, namespace))
-    _write({IPV6_OFF.format(name): "1" for name in (plan.bridge, plan.vxlan.name, *plan.desired.taps)})
+    write({IPV6_OFF.format(name): "1" for name in (plan.bridge, plan.vxlan.name, *plan.desired.taps)})
     host.carry_out(_ends(host, plan))
     inside.carry_out(_insides(inside, plan))
     os.close(namespace)
@@ -129,8 +132,8 @@ def _build(host: Netlink, plan: Plan, outside: int, data: int) -> None:
     nft.close()
 
 
-def _write(settings: Mapping[str, str]) -> None:
-    """Of the calling thread's namespace; one that this kernel lacks is left out."""
+def below_proc(settings: Mapping[str, str]) -> None:
+    """Write sysctls of the calling thread's namespace; one that this kernel lacks is left out."""
     with contextlib.ExitStack() as held:
         directories: dict[str, int] = {}
         for key, value in settings.items():
