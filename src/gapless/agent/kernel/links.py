@@ -185,15 +185,18 @@ def _forwarding(af_spec: bytes) -> bool:
 
 def all_links(netlink: Netlink, kind: str = "") -> list[KernelLink]:
     """Every link of the socket's namespace, or those of one kind; a kernel that knows none of it tells of all."""
-    of_kind = nested(_LINKINFO, text(_INFO_KIND, kind)) if kind else b""
-    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(_EXT_MASK, _SKIP_STATISTICS) + of_kind
-    return [decode(message) for message in netlink.dump(GETLINK, body, "list links")]
+    return [decode(message) for message in _listed(netlink, kind)]
 
 
 def outlines(netlink: Netlink) -> list[Outline]:
     """Of every link of the socket's namespace."""
-    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(_EXT_MASK, _SKIP_STATISTICS)
-    return [outline(message) for message in netlink.dump(GETLINK, body, "list links")]
+    return [outline(message) for message in _listed(netlink)]
+
+
+def _listed(netlink: Netlink, kind: str = "") -> list[bytes]:
+    of_kind = nested(_LINKINFO, text(_INFO_KIND, kind)) if kind else b""
+    body = _IFINFO.pack(0, 0, 0, 0, 0) + u32(_EXT_MASK, _SKIP_STATISTICS) + of_kind
+    return netlink.dump(GETLINK, body, "list links")
 
 
 def find(netlink: Netlink, names: list[str]) -> dict[str, KernelLink]:
