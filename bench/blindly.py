@@ -2,8 +2,8 @@
 
 The floor for building and deleting. What is built is what the agent builds: it adopts such routers as they are, which
 `bench/build_routers.py` makes sure of. Everything that can be known before is worked out before, and not timed. sysctls
-are found below /proc/sys/net, as anybody finds them (`below_proc`), or as the agent does, for which that takes less
-(`agent/kernel/sysnet.py`).
+are found below /proc/sys/net, and rules are loaded by libnftables, as anybody does it; or both as the agent does, for
+which that takes less (`is_low`: `agent/kernel/sysnet.py`, `agent/kernel/rulecopies.py`).
 """
 
 import contextlib
@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from gapless.agent.kernel import links, netns, routing, ruleset
+from gapless.agent.kernel import links, netns, routing, rulecopies, ruleset, sysctls, tables
 from gapless.agent.kernel.nft import Nft
+from gapless.agent.kernel.reference import Reference
 from gapless.agent.kernel.steering import Steering
 from gapless.agent.kernel.steeringtable import FAMILY, TABLE
 from gapless.core.dataplane.desired import bridge_name, desired_router, vxlan_name
 from gapless.kernel.netlink import Netlink, Request
+from gapless.kernel.transactions import Message, Transactions
 from gapless.model.observed import GUARDED_GROUP, KernelRouter, Vxlan
 from gapless.model.router import Router
 from gapless.model.steering import Outside
@@ -26,6 +28,7 @@ from one_host import bridges_of
 UPLINK, DATA = "ext0", "data0"
 IPV6_OFF = "ipv6/conf/{}/disable_ipv6"
 Write = Callable[[Mapping[str, str]], None]
+"""Writes sysctls of the calling thread's namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Plan:
     bridge: str
     """Of its tenant network."""
     vxlan: Vxlan
+    messages: list[Message] | None
+    """That make its rules; None: they are loaded as text."""
 
     @property
     def marks(self) -> tuple[str, str]:
@@ -44,8 +49,8 @@ class Plan:
         return f"{links.OUR_MARK}{self.router.ports[0].network.id}", f"{links.OUR_MARK}{self.router.id}"
 
 
-def plan_of(it: Router, *, guarded: bool) -> Plan:
-    """What is known of a router before anything is asked of the kernel."""
+def plan_of(it: Router, *, guarded: bool, reference: Reference | None) -> Plan:
+    """What is known of a router before it is built."""
     network = it.ports[0].network
     vni = network.segmentation_id or 0
     vxlan = Vxlan(
@@ -58,16 +63,19 @@ def plan_of(it: Router, *, guarded: bool) -> Plan:
     )
     outside = Outside(uplink=UPLINK, inlets=frozenset({UPLINK}))
     desired = desired_router(it, ruleset.render(it), bridges_of(it), guarded, outside)
-    return Plan(it, desired, bridge_name(network.id), vxlan)
+    assert desired.ruleset is not None
+    messages = reference.copy(it, desired.ruleset) if reference is not None else None
+    return Plan(it, desired, bridge_name(network.id), vxlan, messages)
 
 
 class Floor:
     """Builds and deletes many routers, all on one external network, which is not there before or after."""
 
-    def __init__(self, routers: Sequence[Router], *, guarded: bool, write: Write) -> None:
-        """`write` writes sysctls."""
-        self._write = write
-        self._plans = [plan_of(it, guarded=guarded) for it in routers]
+    def __init__(self, routers: Sequence[Router], *, guarded: bool, is_low: bool) -> None:
+        """`is_low`: sysctls are found, and rules are loaded, as the agent does it. Raises Unavailable."""
+        self._write: Write = sysctls.write if is_low else below_proc
+        reference = Reference() if is_low else None
+        self._plans = [plan_of(it, guarded=guarded, reference=reference) for it in routers]
         gateway = routers[0].gateway
         assert gateway is not None
         self._network = gateway.port.network.id
@@ -115,13 +123,16 @@ def _build(host: Netlink, plan: Plan, outside: int, data: int, write: Write) -> 
     )
     path = netns.path_of(plan.router.id)
 
-    def inside_of_it(inside: Netlink, _: object) -> tuple[Netlink, Nft]:
+    def inside_of_it(inside: Netlink, _: object) -> tuple[Netlink, Nft | Transactions]:
         write(plan.desired.settings)
-        return inside, Nft()
+        return inside, Nft() if plan.messages is None else Transactions(family=tables.IPV4)
 
-    inside, nft = netns.create(path, {}, inside_of_it)
+    inside, rules = netns.create(path, {}, inside_of_it)
     assert plan.desired.ruleset is not None
-    ruleset.load(nft, plan.desired.ruleset, replace=False)
+    if isinstance(rules, Nft):
+        ruleset.load(rules, plan.desired.ruleset, replace=False)
+    else:
+        rulecopies.load(rules, plan.messages or (), is_there=False)
     namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     host.carry_out(_pairs(plan, tenant, outside, namespace))
     write({IPV6_OFF.format(name): "1" for name in (plan.bridge, plan.vxlan.name, *plan.desired.taps)})
@@ -129,7 +140,7 @@ def _build(host: Netlink, plan: Plan, outside: int, data: int, write: Write) -> 
     inside.carry_out(_insides(inside, plan))
     os.close(namespace)
     inside.close()
-    nft.close()
+    rules.close()
 
 
 def below_proc(settings: Mapping[str, str]) -> None:

@@ -7,8 +7,8 @@ Each router has one tenant port (on a VXLAN network of its own), a gateway on on
 floating IP. The agent is the real one, as a process: a build begins when its sentinel has the plan, and ends when it
 has said of the last router that it is active, observed in the kernel; a deletion ends when it has said of the last one
 that it is removed, and its network is gone. The floor is the same end by bare requests (`blindly.py`), and the lower
-floor the same again with sysctls found as the agent finds them. All are done in turn in each round, so that a slow
-moment of the machine strikes all, and a ratio is that of one round.
+floor the same again with sysctls found, and rules loaded, as the agent does it. All are done in turn in each round, so
+that a slow moment of the machine strikes all, and a ratio is that of one round.
 
 Re-executes itself in a user namespace of its own, so it needs no root and leaves nothing behind.
 """
@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import by_size
-from blindly import Floor, Write, below_proc
-from gapless.agent.kernel import sysctls
+from blindly import Floor
 from gapless.agent.reconcile import Reconciler
 from gapless.config import HostSettings
 from gapless.core.dataplane.desired import bridge_name
@@ -34,8 +33,8 @@ from one_host import agent_of, is_guarded, prepare_host, quiet, router, until_go
 
 GOAL = 1.6
 WORK = ("build", "delete")
-FLOORS: dict[str, Write] = {"floor": below_proc, "lower": sysctls.write}
-"""By how they write sysctls."""
+FLOORS = {"floor": False, "lower": True}
+"""Whether they save what the agent saves (`Floor`)."""
 PEAK = "peak_mb"
 """By which a round tells the most memory that the agent had."""
 ADOPTED = 3
@@ -63,7 +62,7 @@ async def measure(count: int, rounds: int, mode: FailoverMode, state_dir: Path) 
             if whose == "gapless":
                 *times, taken[PEAK] = await by_agent(settings, routers, mode)
             else:
-                times = [*await blindly(settings, routers, FLOORS[whose], guarded=is_guarded(mode))]
+                times = [*await blindly(settings, routers, is_low=FLOORS[whose], guarded=is_guarded(mode))]
             taken |= {key(work, whose): round(s * 1000 / count, 3) for work, s in zip(WORK, times, strict=True)}
         found.append(taken)
         print(f"{count} routers, round {turn + 1}: {words(taken)}", flush=True)
@@ -91,10 +90,10 @@ async def by_agent(settings: HostSettings, routers: Sequence[Router], mode: Fail
 
 
 async def blindly(
-    settings: HostSettings, routers: Sequence[Router], write: Write, *, guarded: bool
+    settings: HostSettings, routers: Sequence[Router], *, is_low: bool, guarded: bool
 ) -> tuple[float, float]:
     """Seconds for building and for deleting. Ends the program when what was built is not what the agent builds."""
-    floor = Floor(routers, guarded=guarded, write=write)
+    floor = Floor(routers, guarded=guarded, is_low=is_low)
     await quiet()
     began = time.monotonic()
     floor.build()
@@ -132,8 +131,9 @@ def table(found: Mapping[int, Sequence[Mapping[str, Any]]]) -> str:
         "# Building and deleting routers",
         "",
         "Milliseconds a router: median over the rounds (least to most). The floor is what the kernel takes for the "
-        "same end by bare requests of one thread, in the same round, sysctls found below /proc; for the lower floor "
-        f"they are found as Gapless finds them. A ratio is that of one round. Goal: {GOAL:g} at most.",
+        "same end by bare requests of one thread, in the same round, sysctls found below /proc and rules loaded by "
+        "libnftables; for the lower floor both as Gapless does it. A ratio is that of one round. "
+        f"Goal: {GOAL:g} at most.",
         "",
         "| routers | rounds | what | Gapless | floor | ratio | lower floor | ratio |",
         "|---|---|---|---|---|---|---|---|",

@@ -12,11 +12,13 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from ipaddress import IPv4Address
 from typing import Final
 
 from gapless.agent.believed import Believed
-from gapless.agent.kernel import arp, gateways, links, netns, nft, ruleset, sweep
+from gapless.agent.kernel import arp, gateways, links, netns, nft, sweep
+from gapless.agent.kernel.aftermath import Aftermath
 from gapless.agent.kernel.apply import HostHands, RouterHands
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.links import KernelLink
@@ -28,11 +30,11 @@ from gapless.agent.kernel.observe import (
     observe_segment,
     others_ports,
 )
-from gapless.agent.kernel.reference import Reference
 from gapless.agent.kernel.senders import Senders
 from gapless.agent.kernel.steering import Steering
 from gapless.agent.networkturns import NetworkTurns
 from gapless.agent.places import Places
+from gapless.agent.rules import Rules
 from gapless.agent.wanted import Wanted
 from gapless.config import HostSettings
 from gapless.core.dataplane.desired import bridge_name, tap_name, vxlan_name
@@ -131,8 +133,9 @@ class Reconciler:
         self._steering = Steering()
         self._places = Places(room)
         self._senders = Senders(self._physical)
-        self._rules = ruleset.Seen()
-        self._wanted = Wanted(Reference().of)
+        self._rules = Rules()
+        self._wanted = Wanted(self._rules.listed)
+        self._aftermath = Aftermath()
         if events is not None:
             events.on_steering = self._steering.doubt
         self._is_bridge = Believed[str, bool](_HOST_FRESH_S)
@@ -191,7 +194,7 @@ class Reconciler:
             with self._hosts.one() as host:
                 desired, what = self._desired(host, router, guarded)
                 self._steering.want(router.id, desired.steering)
-                outcome = self._converge(host, router.id, desired, started_s, guarded=guarded)
+                outcome = self._converge(host, router, desired, started_s, guarded=guarded)
         except Unavailable:
             self._places.forget((router.id,))
             for believed in (self._is_bridge, self._ports, self._data_address):
@@ -202,9 +205,9 @@ class Reconciler:
         return replace(outcome, changed=True, what=", ".join(filter(None, (*what, outcome.what))))
 
     def _converge(
-        self, host: Netlink, router_id: RouterId, desired: KernelRouter, started_s: float, *, guarded: bool
+        self, host: Netlink, router: Router, desired: KernelRouter, started_s: float, *, guarded: bool
     ) -> Outcome:
-        path = netns.path_of(router_id)
+        router_id, path = router.id, netns.path_of(router.id)
         built_s = announced_s = started_s
         changed = announced = False
         what = ""
@@ -217,7 +220,7 @@ class Reconciler:
                 self._announcer.announce(router_id, by, announcements)
 
         def rules(inside: Inside) -> Ruleset | None:
-            return self._rules.observe(router_id, inside.namespace, inside.tables)
+            return self._rules.observe(router_id, inside)
 
         def observed() -> KernelRouter:
             found = observe_router(host, hands.inside, desired, rules)
@@ -228,7 +231,17 @@ class Reconciler:
                 self._events.follow(host, router_id, path)
 
         looked_s = self._catch_up()  # before the namespace is entered: its settings are read there
-        with RouterHands(host, path, router_id, announce, self._steer, follow, announces=not guarded) as hands:
+        with RouterHands(
+            host,
+            path,
+            router_id,
+            announce,
+            self._steer,
+            follow,
+            load=partial(self._rules.load, router),
+            let_go=lambda inside, forgets: self._aftermath.take(router_id, inside, forgets_unanswered=forgets),
+            announces=not guarded,
+        ) as hands:
             for _ in range(_ROUNDS):
                 plan = diff(desired, observed())
                 if not plan:
@@ -326,6 +339,7 @@ class Reconciler:
     def close(self) -> None:
         """Stop what runs in the background. Routers go on running."""
         self._announcer.close()
+        self._aftermath.close()
         self._steering.close()
         self._senders.close()
         self._hosts.close()

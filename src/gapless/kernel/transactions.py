@@ -2,7 +2,7 @@
 
 Why not libnftables: a table can be *owned* by the socket that made it, and then nobody else changes it; the library
 keeps its socket to itself. And a renewal of the lease is two messages, a router's part in the steering table seven at
-most, encoded in microseconds.
+most, its rules some twenty that were copied, encoded in microseconds.
 
 The rule: a transaction takes effect as a whole or not at all, and only while the ruleset's generation is the one that
 was expected: whoever changed any table of this namespace in between is noticed by the next transaction. One that
@@ -69,12 +69,13 @@ def following(generation: int) -> int:
 
 
 class Transactions:
-    """A socket of the namespace in which it is made, for tables of family bridge; what it owns only it changes.
+    """A socket of the namespace in which it is made, for tables of one `family`; what it owns only it changes.
 
     `descriptor`: a socket that was inherited, in which answers to whoever had it before may wait; None: a new one.
     """
 
-    def __init__(self, descriptor: int | None = None) -> None:
+    def __init__(self, descriptor: int | None = None, *, family: int = socket.AF_BRIDGE) -> None:
+        self._head = GENERAL.pack(family, 0, 0)
         if descriptor is None:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER)
         else:
@@ -118,12 +119,11 @@ class Transactions:
         last = self._numbers.last
         begin = GENERAL.pack(socket.AF_UNSPEC, 0, SUBSYSTEM >> 8)
         expected = attribute(_BATCH_GENERATION, struct.pack("!I", generation)) if generation is not None else b""
-        head = GENERAL.pack(socket.AF_BRIDGE, 0, 0)
         packed = [_pack(_BATCH_BEGIN, REQUEST, first, begin + expected)]
         for sequence, message in enumerate(messages, first + 1):
             # Errors are answered for each message; the last one's answer says that all went well.
             flags = message.flags | REQUEST | (ACK if sequence == last - 1 else 0)
-            packed.append(_pack(SUBSYSTEM | message.type, flags, sequence, head + message.body))
+            packed.append(_pack(SUBSYSTEM | message.type, flags, sequence, self._head + message.body))
         packed.append(_pack(_BATCH_END, REQUEST, last, begin))
         self._send(b"".join(packed))
         echoed = self._read_outcome(first, about, is_expecting=generation is not None)

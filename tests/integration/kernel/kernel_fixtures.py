@@ -11,18 +11,21 @@ import json
 import socket
 import struct
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fcntl import ioctl
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
-from typing import Any, TypeVar
+from types import SimpleNamespace
+from typing import Any, TypeVar, cast
 
 import pytest
 
 import namespaces
 from gapless.agent.kernel import netns
+from gapless.agent.kernel.observe import Inside
 from gapless.agent.reconcile import Reconciler
 from gapless.config import HostSettings
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
@@ -113,6 +116,14 @@ def nft(commands: str, inside: str = NAMESPACE) -> str:
     """Run the `nft` program in a namespace, as an operator would."""
     command = ["ip", "netns", "exec", inside, "nft", commands]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PROGRAM_S).stdout
+
+
+def await_aftermath(host: Reconciler) -> None:
+    """Until all is done that follows repairs of rules."""
+    is_done = threading.Event()
+    last = SimpleNamespace(netlink=SimpleNamespace(close=lambda: None), close=is_done.set)
+    host._aftermath.take(ROUTER_ID, cast(Inside, last), forgets_unanswered=False)
+    assert is_done.wait(PATIENCE_S)
 
 
 @dataclass

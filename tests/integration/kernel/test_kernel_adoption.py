@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from kernel_fixtures import (
@@ -91,7 +92,7 @@ def test_routers_of_every_kind_are_listed_as_their_stand_ins_say_and_traffic_alt
         host.reconcile(kind)
         with Netlink() as netlink:
             desired, _ = host._desired(netlink, kind, guarded=False)
-            with RouterHands(netlink, netns.path_of(ROUTER_ID), ROUTER_ID, _close, host._steer, lambda: None) as hands:
+            with hands_of(host, netlink, kind) as hands:
                 observed = observe_router(netlink, hands.inside, desired)
         assert desired.ruleset is not None
         assert observed.ruleset is not None
@@ -108,8 +109,22 @@ def full_plan(host: Reconciler, wanted: Router) -> tuple[KernelRouter, tuple[Ope
         desired, _ = host._desired(netlink, wanted, guarded=False)
         host._steering.want(ROUTER_ID, desired.steering)
         steering = host._steering.observe(ROUTER_ID)
-        with RouterHands(netlink, netns.path_of(ROUTER_ID), ROUTER_ID, _close, host._steer, lambda: None) as hands:
+        with hands_of(host, netlink, wanted) as hands:
             return desired, diff(desired, replace(observe_router(netlink, hands.inside, desired), steering=steering))
+
+
+def hands_of(host: Reconciler, netlink: Netlink, wanted: Router) -> RouterHands:
+    """Those of the host, which announce nothing."""
+    return RouterHands(
+        netlink,
+        netns.path_of(ROUTER_ID),
+        ROUTER_ID,
+        _close,
+        host._steer,
+        lambda: None,
+        load=partial(host._rules.load, wanted),
+        let_go=lambda inside, forgets: host._aftermath.take(ROUTER_ID, inside, forgets_unanswered=forgets),
+    )
 
 
 def _close(by: "object", _: list[Announce]) -> None:
@@ -119,8 +134,7 @@ def _close(by: "object", _: list[Announce]) -> None:
 def apply_prefix(host: Reconciler, wanted: Router, length: int) -> None:
     """What an agent did that was killed after so many operations."""
     _, plan = full_plan(host, wanted)
-    path = netns.path_of(ROUTER_ID)
-    with Netlink() as netlink, RouterHands(netlink, path, ROUTER_ID, _close, host._steer, lambda: None) as hands:
+    with Netlink() as netlink, hands_of(host, netlink, wanted) as hands:
         hands.carry_out(plan[:length])
 
 

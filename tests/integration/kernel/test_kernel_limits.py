@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kernel_fixtures import BRIDGE_A, PORT_A, ROUTER_ID, TENANT_A, Wires, ip, ip_json, router
+from kernel_fixtures import BRIDGE_A, PORT_A, ROUTER_ID, TENANT_A, Wires, await_aftermath, ip, ip_json, router
 
 from gapless.agent.driver import Driver
 from gapless.agent.kernel.events import RouterEvents
@@ -94,6 +94,7 @@ def test_descriptors(host: Reconciler) -> None:
     free = 0
     while reason := refusal_with(free, host):
         assert "Too many open files: this process may have" in reason
+        await_aftermath(host)
         assert len(kept_descriptors()) == before
         free += 1
     assert free > 8

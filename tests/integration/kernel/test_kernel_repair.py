@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from kernel_fixtures import (
@@ -12,15 +13,21 @@ from kernel_fixtures import (
     OUTSIDE,
     QG,
     QR_A,
+    ROUTER_ID,
     TAP_A,
     TAP_OUT,
     Wires,
+    await_aftermath,
     ip,
     nft,
 )
 from whole_router import WHOLE, sysctl, works
 
+from gapless.agent.kernel import conntrack, netns, rulecopies
 from gapless.agent.reconcile import Reconciler
+from gapless.errors import Unavailable
+from gapless.kernel.netlink import NETFILTER, Netlink
+from logged import kept
 
 pytestmark = pytest.mark.isolated
 
@@ -80,6 +87,7 @@ DAMAGES: dict[str, Callable[[], object]] = {
     "map of another kind": lambda: nft(
         "add map ip gapless theirs { type inet_service : verdict; elements = { 22 : drop } }"
     ),
+    "named counter": lambda: nft("add counter ip gapless theirs"),
     "chain without a policy": lambda: nft("add chain ip gapless theirs { type filter hook input priority 5; }"),
     "forwarding off": lambda: sysctl("ipv4.ip_forward", "0"),
     "forwarding off on a link": lambda: sysctl(f"ipv4.conf.{QR_A}.forwarding", "0"),
@@ -110,7 +118,7 @@ def replace_under_its_comment(chain: str, position: int, rule: str) -> None:
 def test_damage_is_found_and_repaired(wires: Wires, host: Reconciler, damage: str) -> None:
     host.reconcile(WHOLE)
     DAMAGES[damage]()
-    host.reconcile(WHOLE)
+    assert host.reconcile(WHOLE).changed
     assert works(wires)
     assert not host.reconcile(WHOLE).changed
 
@@ -189,5 +197,60 @@ def test_a_flow_that_began_while_rules_were_broken_is_translated_after_the_repai
     asking.sendto(b"untranslated", (OUTSIDE, 7000))
     assert answering.recvfrom(100) == (b"untranslated", ("10.1.0.5", 40001))
     host.reconcile(WHOLE)
+    await_aftermath(host)
     asking.sendto(b"translated", (OUTSIDE, 7000))
     assert answering.recvfrom(100) == (b"translated", (GATEWAY_IP, 40001))
+
+
+def test_flows_that_cannot_be_forgotten_are_told_of_and_the_router_is_mended_all_the_same(
+    wires: Wires, host: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Netlink] = []
+
+    def refused(tracking: Netlink) -> int:
+        asked.append(tracking)
+        raise Unavailable("list tracked connections: no")
+
+    host.reconcile(WHOLE)
+    nft("insert rule ip gapless forward drop")
+    monkeypatch.setattr(conntrack, "forget_unanswered", refused)
+    with kept("agent") as lines:
+        assert host.reconcile(WHOLE).changed
+        await_aftermath(host)
+    (told,) = [line for line in lines if "list tracked connections: no" in line]
+    assert ROUTER_ID in told
+    assert [it._socket.fileno() for it in asked] == [-1], "it is closed"
+    assert works(wires)
+
+
+def test_flows_are_forgotten_too_where_rules_vanish_while_the_router_is_built(
+    host: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its namespace is new, and yet packets may have passed without rules."""
+    load, flushed, forgotten = rulecopies.load, list[str](), list[Netlink]()
+
+    def load_and_lose(*arguments: Any, **options: Any) -> None:
+        load(*arguments, **options)
+        if not flushed:
+            flushed.append(nft("flush ruleset"))
+
+    host.reconcile(WHOLE)  # from here on it is known how its rules are made
+    host.remove(ROUTER_ID)
+    monkeypatch.setattr(rulecopies, "load", load_and_lose)
+    monkeypatch.setattr(conntrack, "forget_unanswered", lambda tracking: forgotten.append(tracking) or 0)
+    assert host.reconcile(WHOLE).announced
+    await_aftermath(host)
+    assert len(flushed) == len(forgotten) == 1
+
+
+def test_of_a_router_without_connections_none_are_looked_for(host: Reconciler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel would go through those of the whole machine."""
+    host.reconcile(WHOLE)
+
+    def forgotten() -> int:
+        with Netlink(NETFILTER) as tracking:
+            return conntrack.forget_unanswered(tracking)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Netlink, "dump", lambda *_, **__: pytest.fail("a list was asked for"))
+        assert netns.enter(netns.path_of(ROUTER_ID), forgotten) == 0

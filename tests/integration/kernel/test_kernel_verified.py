@@ -9,7 +9,8 @@ import pytest
 from kernel_fixtures import FLOATING_IP, OUTSIDE, ROUTER_ID, Wires, nft, router
 from whole_router import WHOLE, sysctl, works
 
-from gapless.agent.kernel import netns, ruleset, sysctls
+from gapless.agent.kernel import netns, rulecopies, ruleset, sysctls
+from gapless.agent.kernel.reference import Reference
 from gapless.agent.reconcile import Reconciler
 from gapless.core.dataplane.desired import SETTINGS
 from gapless.errors import Unavailable
@@ -22,13 +23,13 @@ pytestmark = pytest.mark.isolated
 def test_what_cannot_be_brought_about_is_told(host: Reconciler, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody changes the rules as fast as we load them: no success is claimed that was not seen."""
     host.reconcile(WHOLE)
-    load = ruleset.load
+    load = rulecopies.load
 
     def load_and_lose(*arguments: Any, **options: Any) -> None:
         load(*arguments, **options)
         nft("flush chain ip gapless forward")
 
-    monkeypatch.setattr(ruleset, "load", load_and_lose)
+    monkeypatch.setattr(rulecopies, "load", load_and_lose)
     nft("flush ruleset")
     with pytest.raises(Unavailable, match="not as it should be after building: LoadRules"):
         host.reconcile(WHOLE)
@@ -48,6 +49,7 @@ def test_while_the_kernel_refuses_one_new_rule_the_old_ones_hold(
     def load_with_it(context: Any, rules: Ruleset, **options: Any) -> None:
         load(context, replace(rules, text=f"{rules.text}\n{refused}"), **options)
 
+    monkeypatch.setattr(Reference, "copy", lambda *_: None)
     monkeypatch.setattr(ruleset, "load", load_with_it)
     with pytest.raises(Unavailable, match=r"load the router's rules: .*Operation not supported"):
         host.reconcile(without_snat)

@@ -11,9 +11,11 @@ from kernel_in_memory import with_gateway
 
 from gapless.agent.kernel import reference, ruleset
 from gapless.agent.kernel.reference import AGAIN_S, Reference
+from gapless.agent.kernel.rulecopies import Copied
 from gapless.agent.kernel.tables import Chain, Rule
 from gapless.core.dataplane.desired import gateway_link
 from gapless.errors import Unavailable
+from gapless.kernel.transactions import Message
 from gapless.model.network import PortId
 from gapless.model.router import FloatingIp, Route, Router, RouterId
 
@@ -234,3 +236,71 @@ def test_who_finds_out_holds_up_those_alone_that_need_it(monkeypatch: pytest.Mon
             may_go_on.set()
         assert [it.result(HANGS_S) for it in two] == [directly(ROUTER), directly(OTHER)], "both are compared whole"
     assert len(loaded) == 2 + 2
+
+
+def copying(monkeypatch: pytest.MonkeyPatch, *found: Copied | Unavailable | None) -> list[Router]:
+    """What comes of each try to copy rules; the stand-ins that were tried."""
+    tried, left = list[Router](), list(found)
+
+    def copied(stand_in: Router, _: Router) -> Copied | None:
+        tried.append(stand_in)
+        outcome = left.pop(0)
+        if isinstance(outcome, Unavailable):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(reference, "_copied", copied)
+    return tried
+
+
+def copy_of(stand_in: Router) -> Copied:
+    """One rule with the words that are a router's own, and the seal."""
+    rules = ruleset.render(stand_in)
+    seal = Message(3, 0, f"text_{rules.fingerprint}".encode())
+    return Copied(rules.fingerprint, (seal,), (Message(6, 0, b"".join(reference._own_words(stand_in))),))
+
+
+def test_what_was_copied_of_a_stand_in_makes_the_rules_of_others_with_their_own_floating_ips(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stand_in = reference._standing_in(ROUTER, *reference._STAND_INS[0])
+    tried = copying(monkeypatch, copy_of(stand_in))
+    known = Reference()
+    for router, of_maps in ((ROUTER, 0), (OTHER, 2)):
+        rules = ruleset.render(router)
+        messages = known.copy(router, rules)
+        assert messages is not None
+        seal, *elements, rule = messages
+        assert seal.body.decode() == f"text_{rules.fingerprint}"
+        assert rule.body == b"".join(reference._own_words(router))
+        assert len(elements) == of_maps
+    assert tried == [stand_in], "once"
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [(None, "does not make the same rules"), (Unavailable("make a namespace without a name: no more"), "no more")],
+)
+def test_rules_that_cannot_be_copied_are_loaded_as_text_and_that_is_told_once_of_each_kind(
+    monkeypatch: pytest.MonkeyPatch, log_lines: list[str], found: Unavailable | None, reason: str
+) -> None:
+    tried = copying(monkeypatch, found, found)
+    known = Reference()
+    for router in (ROUTER, OTHER, replace(ROUTER, gateway=None)) * 3:
+        assert known.copy(router, ruleset.render(router)) is None
+    told = [line for line in log_lines if "are loaded as text" in line]
+    assert len(tried) == len(told) == 2
+    assert all(reason in line for line in told)
+
+
+def test_what_the_kernel_refused_once_it_is_not_told_again(
+    monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
+) -> None:
+    copying(monkeypatch, copy_of(reference._standing_in(ROUTER, *reference._STAND_INS[0])))
+    known = Reference()
+    assert known.copy(ROUTER, ruleset.render(ROUTER)) is not None
+    for router in (ROUTER, OTHER):
+        known.refused(router, Unavailable("load the router's rules: Operation not supported"))
+        assert known.copy(router, ruleset.render(router)) is None
+    (told,) = [line for line in log_lines if "are loaded as text" in line]
+    assert "Operation not supported" in told

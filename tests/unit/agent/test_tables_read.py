@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -10,7 +11,7 @@ from kernel_in_memory import with_gateway
 
 from gapless.agent.kernel import ruleset, tables
 from gapless.agent.kernel.tables import Chain, Rule, Set, Table
-from gapless.kernel.netlink import attribute, nested, text
+from gapless.kernel.netlink import Answer, Request, attribute, nested, text
 from gapless.model.router import FloatingIp
 
 PAIR = (IPv4Address("203.0.113.20"), IPv4Address("10.0.0.5"))
@@ -107,8 +108,13 @@ class Told:
 
     def __init__(self, messages: dict[int, list[bytes]]) -> None:
         self.messages = messages
+        self.asked: list[int] = []
+
+    def carry_out(self, requests: Sequence[Request]) -> list[Answer]:
+        return [Answer(0, "", tuple(self.dump(request.type))) for request in requests]
 
     def dump(self, kind: int, *_: object, **__: object) -> list[bytes]:
+        self.asked.append(kind & 0xFF)
         head = struct.pack("=BBH", socket.AF_INET, 0, 0)
         return [head + body for body in self.messages.get(kind & 0xFF, [])]
 
@@ -123,3 +129,27 @@ def test_what_is_another_tables_is_left_out() -> None:
         Chain(name="a", type="nat", hook="postrouting", priority=-100, policy="drop"),
         Chain(name="c"),
     ]
+
+
+def told_of_a_table(use: int) -> Told:
+    """One chain, one map, and what the kernel counts."""
+    ours = text(1, "gapless")
+    return Told(
+        {
+            1: [ours + attribute(2, bytes(4)) + attribute(3, struct.pack("!I", use))],
+            4: [ours + text(3, "input")],
+            10: [ours + text(2, "theirs")],
+            19: [ours + text(2, "a counter")],
+        }
+    )
+
+
+@pytest.mark.parametrize(("use", "others"), [(2, 0), (3, 1)])
+def test_other_things_are_asked_for_only_where_the_kernel_counts_more_than_chains_and_sets(
+    use: int, others: int
+) -> None:
+    told = told_of_a_table(use)
+    found = tables.read(told, tables.IPV4, "gapless")
+    assert found is not None
+    assert (len(found.chains), len(found.sets), found.others) == (1, 1, others)
+    assert ({19, 23} <= set(told.asked)) == bool(others)

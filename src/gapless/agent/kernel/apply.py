@@ -1,6 +1,7 @@
 """Carries operations out: requests to one socket travel together, in order; the first failure stops the plan.
 
-Invariant: operations take effect in the order given, whatever is batched.
+Invariant: operations take effect in the order given, whatever is batched; but flows without an answer are forgotten
+last, when whatever else there is was done and looked at.
 """
 
 import os
@@ -10,16 +11,17 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, assert_never
+from typing import Final, Protocol, Self, assert_never
 
-from gapless.agent.kernel import arp, conntrack, links, netns, routing, ruleset, sysctls
+from gapless.agent.kernel import arp, conntrack, links, netns, routing, sysctls, tables
 from gapless.agent.kernel.nft import Nft
 from gapless.agent.kernel.observe import Inside
 from gapless.core.dataplane.desired import SETTINGS
 from gapless.errors import InvariantError, Unavailable
 from gapless.kernel import refusals
 from gapless.kernel.netlink import Netlink, Request
-from gapless.model.observed import BRIDGE_PREFIX, GUARDED_GROUP, UNANNOUNCED_GROUP
+from gapless.kernel.transactions import Transactions
+from gapless.model.observed import BRIDGE_PREFIX, GUARDED_GROUP, UNANNOUNCED_GROUP, Ruleset
 from gapless.model.operation import (
     AddAddress,
     AddRoute,
@@ -61,6 +63,15 @@ from gapless.model.operation import (
 _CARRIER_TIMEOUT_S: Final = 2.0
 """A worker of the kernel tells of carriers, usually within some milliseconds; on a machine that is overloaded later."""
 _CARRIER_POLL_S: Final = 0.001
+
+
+class Load(Protocol):
+    """`agent.rules.Rules.load`, of one router."""
+
+    def __call__(
+        self, rules: Ruleset, opened: Callable[[], Transactions], opened_for_text: Callable[[], Nft], *, replace: bool
+    ) -> None:
+        """Load rules, in place of those that are there or where there are none. Raises Unavailable with the reason."""
 
 
 class HostHands:
@@ -184,13 +195,16 @@ class RouterHands:
         steer: Callable[[SteeringOperation], None],
         follow: Callable[[], None],
         *,
+        load: Load,
+        let_go: Callable[[Inside, bool], None],
         announces: bool = True,
     ) -> None:
         """`mark`: the id that its taps carry. `announce` is given a plan's announcements and, if it `announces` them, a
         socket, which takes a grace period of the kernel to close.
 
         `steer` changes the host's steering table. `follow` is called before a namespace is looked at, and when one was
-        made: from then on what happens in it is to be heard.
+        made: from then on what happens in it is to be heard. `load` loads its rules. `let_go` is given the sockets of
+        a router whose rules were mended, and whether flows without an answer are to be forgotten by them.
         """
         self.inside: Inside | None = None
         self._host = HostHands(host)
@@ -200,10 +214,13 @@ class RouterHands:
         self._announces = announces
         self._steer = steer
         self._follow = follow
+        self._load = load
+        self._let_go = let_go
         self._pending: list[Request] = []
         self._announcements: list[Announce] = []
         self._indices: dict[str, int] = {}
         self._namespace: int | None = None
+        self._is_new = self._closes_slowly = self._forgets_unanswered = False
 
     def __enter__(self) -> Self:
         self._follow()
@@ -216,7 +233,11 @@ class RouterHands:
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         if self._namespace is not None:
             os.close(self._namespace)
-        if self.inside is not None:
+        if self.inside is None:
+            return
+        if self._closes_slowly or self._forgets_unanswered:
+            self._let_go(self.inside, self._forgets_unanswered)
+        else:
             self.inside.close()
 
     def carry_out(self, operations: Iterable[Operation]) -> None:
@@ -228,6 +249,7 @@ class RouterHands:
                 case CreateNamespace(settings=settings):
                     opened = partial(Inside.opened_to_build, announces=self._announces)
                     self.inside = netns.create(self._path, settings, opened)
+                    self._is_new = True
                     self._follow()
                 case ClaimNamespace():
                     self._queue_inside(links.mark_loopback(netns.MARK))
@@ -263,15 +285,13 @@ class RouterHands:
                 self._inside().settings = netns.enter(self._path, lambda: _changed(settings))
             case LoadRules(ruleset=rules, replace=replace):
                 self._flush()
-                ruleset.load(self._nft(), rules, replace=replace)
+                self._closes_slowly |= replace or not self._is_new
+                self._load(rules, self._transactions, self._nft, replace=replace)
             case ForgetFlows(address=address):
                 self._flush()
-                with netns.enter(self._path, conntrack.open_socket) as tracking:
-                    conntrack.forget_address(tracking, address)
+                conntrack.forget_address(self._inside().tables, address)
             case ForgetUnansweredFlows():
-                self._flush()
-                with netns.enter(self._path, conntrack.open_socket) as tracking:
-                    conntrack.forget_unanswered(tracking)
+                self._forgets_unanswered = True
             case DeleteLink(link=link):
                 self._queue_inside(links.delete(link))
                 self._indices.pop(link, None)
@@ -352,6 +372,12 @@ class RouterHands:
         inside = self._inside()
         opened, inside.packets = inside.packets, None
         return opened if opened is not None else netns.enter(self._path, arp.open_socket)
+
+    def _transactions(self) -> Transactions:
+        inside = self._inside()
+        if inside.transactions is None:
+            inside.transactions = netns.enter(self._path, partial(Transactions, family=tables.IPV4))
+        return inside.transactions
 
     def _nft(self) -> Nft:
         inside = self._inside()

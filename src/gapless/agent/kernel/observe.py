@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final, Self
 
-from gapless.agent.kernel import arp, links, netns, routing, ruleset, sysctls
+from gapless.agent.kernel import arp, links, netns, routing, ruleset, sysctls, tables
 from gapless.agent.kernel.links import KernelLink
 from gapless.agent.kernel.nft import Nft
 from gapless.core.dataplane.desired import ROUTING_RULES, SETTINGS, tap_of
 from gapless.errors import Unavailable
 from gapless.kernel.netlink import NETFILTER, Netlink
+from gapless.kernel.transactions import Transactions
 from gapless.model.leaf import Leaf, Plugged
 from gapless.model.observed import (
     GATEWAY_PREFIX,
@@ -51,8 +52,10 @@ class Inside:
     settings: dict[str, str]
     namespace: int
     """The number of the namespace, which no other has while this one lives."""
+    transactions: Transactions | None = None
+    """To load rules by, where that was expected or needed."""
     nft: Nft | None = None
-    """To load rules with, where that was expected."""
+    """To load rules as text, where that was needed."""
     packets: socket.socket | None = None
     """To announce with; the announcer takes it."""
 
@@ -73,8 +76,8 @@ class Inside:
         with contextlib.ExitStack() as undo:
             inside = cls._opened(netlink, settings)
             undo.callback(inside.tables.close)
-            inside.nft = Nft()
-            undo.callback(inside.nft.close)
+            inside.transactions = Transactions(family=tables.IPV4)
+            undo.callback(inside.transactions.close)
             inside.packets = arp.open_socket() if announces else None
             undo.pop_all()
         return inside
@@ -90,6 +93,8 @@ class Inside:
             self.packets.close()
         self.netlink.close()
         self.tables.close()
+        if self.transactions is not None:
+            self.transactions.close()
         if self.nft is not None:
             self.nft.close()
 

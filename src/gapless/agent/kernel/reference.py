@@ -1,4 +1,5 @@
-"""How this kernel lists the rules that a router should have: what the rules that it has are held against (ADR 29).
+"""How this kernel lists the rules that a router should have: what the rules that it has are held against (ADR 29), and
+what its rules are copied from (ADR 32).
 
 What the kernel lists depends on the library that loads the rules, and a router's own table, which may be altered, is no
 witness for itself. So rules are loaded into a namespace that nobody else has, are listed there, and the namespace is
@@ -9,25 +10,29 @@ of it. Elements of maps are no part of it: they are compared one by one.
 The rule: no router is called altered for what was not proved. What one stand-in says of a second one has to be what the
 kernel lists of that, or nothing is known of these rules; then they are known by their comments alone, and that is told
 once. A kernel that lists otherwise does so for good. One that cannot be asked, for want of a namespace say, is asked
-again when `AGAIN_S` are over; who is looked at after that is compared whole.
+again when `AGAIN_S` are over; who is looked at after that is compared whole. Rules that cannot be copied are loaded as
+text, as long as the agent lives.
 """
 
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from math import inf
 from typing import Final
 
-from gapless.agent.kernel import netns, ruleset, tables
+from gapless.agent.kernel import netns, rulecopies, ruleset, tables
 from gapless.agent.kernel.nft import Nft
+from gapless.agent.kernel.rulecopies import Copied, Words, in_other_words
 from gapless.agent.kernel.tables import Chain
 from gapless.core.dataplane.desired import gateway_link
 from gapless.errors import Unavailable
 from gapless.kernel.netlink import NETFILTER, Netlink
+from gapless.kernel.transactions import Message
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
-from gapless.model.router import Gateway, Router, RouterId, RouterPort
+from gapless.model.observed import Ruleset
+from gapless.model.router import FloatingIp, Gateway, Router, RouterId, RouterPort
 from gapless.observe.log import get_logger
 
 _NAME_BYTES: Final = 16
@@ -39,6 +44,7 @@ _STAND_INS: Final = (
 """Ports and addresses that no other bytes of a rule look like."""
 _ROUTER: Final = RouterId("stand-in")
 _NETWORK: Final = Network(id=NetworkId("stand-in"), type=NetworkType.FLAT, mtu=1500, physical_network="")
+_FLOATING: Final = FloatingIp(id="", address=IPv4Address("203.0.113.1"), fixed_address=IPv4Address("198.51.100.1"))
 _OTHERWISE: Final = "the kernel lists rules that differ by a name and an address in some other way, too"
 
 AGAIN_S: Final = 60.0
@@ -61,6 +67,9 @@ class _Kind:
     """Until then the kernel is not asked again."""
     is_told: bool = False
     """That nothing is known of them."""
+    copied: Copied | None = None
+    was_copied: bool = False
+    """That was tried."""
 
 
 class Reference:
@@ -80,7 +89,40 @@ class Reference:
                 self._find_out(kind, router)
         if kind.parts is None:
             return {}
-        return {name: ruleset.digest_of(parts) for name, parts in _of_another(kind.parts, stand_in, router).items()}
+        words = _words(stand_in, router)
+        return {name: ruleset.digest_of(parts) for name, parts in _of_another(kind.parts, words).items()}
+
+    def copy(self, router: Router, rules: Ruleset) -> list[Message] | None:
+        """The messages that make the rules of a router; None where they are to be loaded as text."""
+        stand_in = _standing_in(router, *_STAND_INS[0])
+        kind = self._kinds.setdefault(stand_in, _Kind())
+        with kind.turn:
+            if not kind.was_copied:
+                kind.was_copied = True
+                self._try_to_copy(kind, router)
+        return None if kind.copied is None else kind.copied.of_another(rules, _words(stand_in, router))
+
+    def refused(self, router: Router, refusal: Unavailable) -> None:
+        """The kernel did not take the copied rules of a router: nor would it of others of its kind."""
+        kind = self._kinds[_standing_in(router, *_STAND_INS[0])]
+        with kind.turn:
+            if kind.copied is not None:
+                kind.copied = None
+                self._tell_of_text(router, str(refusal))
+
+    def _try_to_copy(self, kind: _Kind, router: Router) -> None:
+        try:
+            kind.copied = _copied(*(_standing_in(router, *each) for each in _STAND_INS))
+            reason = "what the kernel lists of them does not make the same rules"
+        except Unavailable as error:
+            reason = str(error)
+        if kind.copied is None:
+            self._tell_of_text(router, reason)
+
+    def _tell_of_text(self, router: Router, reason: str) -> None:
+        self._log.warning(
+            "rules of routers like this one are loaded as text, which takes longer", router=router.id, reason=reason
+        )
 
     def _find_out(self, kind: _Kind, router: Router) -> None:
         """Ask the kernel; a failure is told once of each kind."""
@@ -113,7 +155,16 @@ def _proved(stand_in: Router, other: Router) -> Parts | None:
     texts = [ruleset.render(it).text for it in (stand_in, other)]
     listed = netns.in_own_thread(lambda: [_listed(text) for text in texts], "list rules in a namespace apart")
     first, second = map(ruleset.listed_parts, listed)
-    return first if _of_another(first, stand_in, other) == second else None
+    return first if _of_another(first, _words(stand_in, other)) == second else None
+
+
+def _copied(stand_in: Router, other: Router) -> Copied | None:
+    """What makes the rules of a stand-in; None: it does not make those of another, with a floating IP. Raises
+    Unavailable where the kernel cannot be asked.
+    """
+    first, second = ruleset.render(stand_in), ruleset.render(replace(other, floating_ips=(_FLOATING,)))
+    words = _words(stand_in, other)
+    return netns.in_own_thread(lambda: rulecopies.proved(first, second, words), "copy rules in a namespace apart")
 
 
 def _listed(text: str) -> tuple[Chain, ...]:
@@ -129,16 +180,14 @@ def _listed(text: str) -> tuple[Chain, ...]:
     return tuple(it for it in table.chains if it.hook)
 
 
-def _of_another(parts: Parts, stand_in: Router, router: Router) -> Parts:
+def _of_another(parts: Parts, words: Words) -> Parts:
     """What is listed of a stand-in, as it is listed of another router with the same rules."""
-    changes = list(zip(_own_words(stand_in), _own_words(router), strict=True))
+    return {name: (head, *(in_other_words(rule, words) for rule in rules)) for name, (head, *rules) in parts.items()}
 
-    def changed(part: bytes) -> bytes:
-        for was, becomes in changes:
-            part = part.replace(was, becomes)
-        return part
 
-    return {name: (head, *map(changed, rules)) for name, (head, *rules) in parts.items()}
+def _words(stand_in: Router, router: Router) -> Words:
+    """What makes rules of a stand-in those of another router with the same rules."""
+    return list(zip(_own_words(stand_in), _own_words(router), strict=True))
 
 
 def _own_words(router: Router) -> list[bytes]:

@@ -67,7 +67,7 @@ def render(router: Router) -> Ruleset:
     chains = [_input(), _forward(router)]
     if router.gateway is not None and router.admin_up:
         chains += _translation(router)
-    maps = [_map(_FLOATING, pairs), _map(_FIXED, ((fixed, floating) for floating, fixed in pairs))]
+    maps = [_map(name, held) for name, held in translations(pairs).items()]
     body = "\n".join((*maps, *(chain.render() for chain in chains)))
     shape = _digest("\n".join(sorted(chain.shape for chain in chains)))
     fingerprint = f"{_digest(body)}_{shape}"
@@ -121,8 +121,16 @@ def _translation(router: Router) -> list[_Chain]:
     ]
 
 
+def translations(
+    floating: Iterable[tuple[IPv4Address, IPv4Address]],
+) -> dict[str, list[tuple[IPv4Address, IPv4Address]]]:
+    """What is in each map, given (floating address, fixed address) pairs."""
+    pairs = sorted(floating)
+    return {_FLOATING: pairs, _FIXED: sorted((fixed, outer) for outer, fixed in pairs)}
+
+
 def _map(name: str, pairs: Iterable[tuple[IPv4Address, IPv4Address]]) -> str:
-    elements = ", ".join(f"{key} : {value}" for key, value in sorted(pairs))
+    elements = ", ".join(f"{key} : {value}" for key, value in pairs)
     filled = f" elements = {{ {elements} }}" if elements else ""
     return f"  map {name} {{ type ipv4_addr : ipv4_addr;{filled} }}"
 

@@ -93,12 +93,13 @@ def read(netlink: Netlink, family: int, name: str, *, with_elements: bool = True
     rules: dict[str, list[Rule]] = {}
     for rule in _dump(netlink, _GETRULE, named, name):
         rules.setdefault(_text(rule, 2), []).append(Rule(_comment(rule.get(7, b"")), rule.get(4, b"")))
-    return Table(
-        flags=_number(found, 2),
-        chains=tuple(_chain(it, rules.get(_text(it, 3), ())) for it in _dump(netlink, _GETCHAIN, head, name)),
-        sets=tuple(_set(netlink if with_elements else None, it, named) for it in _dump(netlink, _GETSET, named, name)),
-        others=sum(1 for kind in (_GETOBJ, _GETFLOWTABLE) for _ in _dump(netlink, kind, named, name)),
-    )
+    chains = tuple(_chain(it, rules.get(_text(it, 3), ())) for it in _dump(netlink, _GETCHAIN, head, name))
+    sets = tuple(_set(netlink if with_elements else None, it, named) for it in _dump(netlink, _GETSET, named, name))
+    # The kernel counts all of them together (NFTA_TABLE_USE).
+    others = 0
+    if _number(found, 3) != len(chains) + len(sets):
+        others = sum(1 for kind in (_GETOBJ, _GETFLOWTABLE) for _ in _dump(netlink, kind, named, name))
+    return Table(flags=_number(found, 2), chains=chains, sets=sets, others=others)
 
 
 def generation(netlink: Netlink) -> int | None:
