@@ -142,6 +142,8 @@ class Datagram:
     seq: int = 0
     asker: Incarnation = NOBODY
     silent_for_s: float = 0.0
+    """In a SILENT: how long ago the last grant expired. In a RELEASED: for how long the router has been closed, which
+    earlier releases of Gapless do not say."""
     lost: int = 0
     """In an HEIR: what of its ways out the sender has lost, as 32 bits (`core.edge.uplinks.as_bits`)."""
     router: RouterId | None = None

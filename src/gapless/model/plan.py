@@ -150,7 +150,8 @@ class TakeoverTimes:
     """When the steps of a takeover were over, in milliseconds after the first beat that the arbiters missed.
 
     All by the successor's own monotonic clock; `told_ms` is the moment at which this report was made. Of a router that
-    was released they count from when that was heard, which is also what `buried_ms` stands for.
+    was released they count from when it was closed, which is also what `buried_ms` stands for: from the moment that
+    this was heard, less the time for which it had been so, as the host before said. The datagram's way is not in it.
     """
 
     buried_ms: float

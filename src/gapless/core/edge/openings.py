@@ -68,7 +68,7 @@ class Openings:
         self._taken: dict[RouterId, tuple[int, Epoch]] = {}
         """The routers that were taken over: by which takeover, at which epoch."""
         self._heard: dict[Tenure, tuple[float, dict[RouterId, Epoch]]] = {}
-        """By who released them: what is about to be opened, and when the first of it was heard."""
+        """By who released them: what is about to be opened, and when the first of it that was heard of was closed."""
         self._unsettled: Revision | None = None
         self._beyond: frozenset[RouterId] = frozenset()
         """What is wanted here and not given by the plan: whoever hears of that plan has to hear that these are open."""
@@ -91,13 +91,13 @@ class Openings:
             self._take(routers)
             self._open(Opening(routers, tenure, self.takeovers), f"{tenure} is buried")
 
-    def take_released(self, by: Tenure, router_id: RouterId, epoch: Epoch, now: float) -> bool:
+    def take_released(self, by: Tenure, router_id: RouterId, epoch: Epoch, closed_at: float) -> bool:
         """A host that lives has closed a router and hands it to this one: of it, as if that tenure were over. Whether
-        there is a right to it.
+        there is a right to it. `closed_at`: by this host's clock, as far as that host says how long ago it was.
         """
         if not self._takeover.release(by, router_id, epoch):
             return False
-        _, routers = self._heard.setdefault(by, (now, {}))
+        _, routers = self._heard.setdefault(by, (closed_at, {}))
         routers[router_id] = epoch
         if len(routers) >= HEARD_MOST:
             self.open_released()
@@ -178,12 +178,12 @@ class Openings:
             self._open(opening, "it failed before")
         self._releases.again()
 
-    def move(self) -> None:
+    def move(self, now: float) -> None:
         """Ask for what the active set needs; closing comes first. Most turns change nothing of that."""
         if self._active.is_at_rest and not self._releases.has_due and self._unsettled is None:
             return
         if self._releases.has_due:
-            self._release()
+            self._release(now)
         for closing in self._releases.apart(self._active.to_close(), RELEASED_AT_ONCE):
             self._out.ask(Deactivate(routers=closing, reason="its plan says so"))
         if opening := self._active.to_open():
@@ -225,11 +225,12 @@ class Openings:
         if (asked := self._active.open_now(opening)) is not None:
             self._out.ask(Activate(routers=asked.routers, cause=asked.cause, reason=reason))
 
-    def _release(self) -> None:
+    def _release(self, now: float) -> None:
         """Say what the kernel has closed to whom it is released."""
         for router_id, to in self._releases.due(self._active.forwarding):
             said = self._out.datagram(DatagramKind.RELEASED, to.tenure, seq=to.epoch)
-            self._out.send(to.tenure.host, replace(said, router=router_id))
+            closed_for_s = self._releases.closed_for_s(router_id, now)
+            self._out.send(to.tenure.host, replace(said, router=router_id, silent_for_s=closed_for_s))
 
     def check(self) -> None:
         """Raise InvariantError if something is open that was released."""

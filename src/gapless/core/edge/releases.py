@@ -9,10 +9,11 @@ a later epoch. That is all that a successor needs, and it takes one datagram, wh
 several and two writes of the store.
 
 The rule: nothing is said before the kernel has closed the router, and nothing after a plan has given it back. The word
-is for one tenure at one epoch: at no other does anybody heed it. It may be lost; so it is said again, until a plan asks
-for it no more, which is when it is stored that this host has let go. Of many, some are said again each interval, in
-turn: whoever says all of them reads no grants meanwhile. What was said binds this host for as long as its tenure lasts,
-whatever a plan says: one that gives the router back at that epoch or an earlier one is not believed.
+is for one tenure at one epoch: at no other does anybody heed it. It may be lost; so it is said again, with how long ago
+the router was closed, until a plan asks for it no more, which is when it is stored that this host has let go. Of many,
+some are said again each interval, in turn: whoever says all of them reads no grants meanwhile. What was said binds this
+host for as long as its tenure lasts, whatever a plan says: one that gives the router back at that epoch or an earlier
+one is not believed.
 
 The invariant: what was released is not open here, nor wanted to be.
 """
@@ -36,6 +37,8 @@ class Releases:
         self._due: set[RouterId] = set()
         self._said: dict[RouterId, None] = {}
         """What is given and not due: what was said longest ago comes first."""
+        self._closed_at: dict[RouterId, float] = {}
+        """Of what was said since the plan asked for it: when that was for the first time, right after it was closed."""
         self._promised: dict[RouterId, Epoch] = {}
         """The epoch at which each was released last."""
 
@@ -59,6 +62,7 @@ class Releases:
         stays = releases.keys() - is_new
         self._due = (self._due | is_new) & releases.keys()
         self._said = {router_id: None for router_id in self._said if router_id in stays}
+        self._closed_at = {router_id: at for router_id, at in self._closed_at.items() if router_id in stays}
         self._given = dict(releases)
 
     def apart(self, closing: Sequence[RouterId], at_once: int) -> Iterator[tuple[RouterId, ...]]:
@@ -82,3 +86,7 @@ class Releases:
         self._said.update(dict.fromkeys(ready))
         self._promised.update((router_id, self._given[router_id].epoch) for router_id in ready)
         return [(router_id, self._given[router_id]) for router_id in ready]
+
+    def closed_for_s(self, router_id: RouterId, now: float) -> float:
+        """For how long a router has been closed of which it is said now: a word that was lost counts as dark time."""
+        return now - self._closed_at.setdefault(router_id, now)

@@ -187,18 +187,26 @@ def _take_in_rest(ledger: Ledger, host: Host, router: RouterRecord, said: Takeov
     if succession.took is not None and succession.took.epoch == said.epoch:
         succession.took = _with_rest(succession.took, times, ledger.now)
     elif router.host == host.name and router.epoch == said.epoch:
-        # What was said before of the same may have come late: nothing is told to have been before it was open, or, of
-        # a release, before the host before let go.
-        since = router.let_go_at if said.is_released else succession.opened_at
-        since_s = inf if since is None else ledger.now - since
-        rest = _rest(times)
+        rest, begun_at = _rest(times), _begun_at(ledger, router, said)
+        # What was said before of the same may have come late: nothing is told to have been before it was open.
+        earliest = -inf if succession.opened_at is None else succession.opened_at
         if MoveStep.OPENED not in succession.told:
             rest = _steps(times, is_released=said.is_released)
-            succession.opened_at = ledger.now - (times.told_ms - times.opened_ms) / 1000
+            succession.opened_at = begun_at + times.opened_ms / 1000
         for step in [each for each in rest if each not in succession.told]:
-            ago_s = (times.told_ms - rest[step]) / 1000
-            ledger.record(router, step, ago_s=max(0.0, min(ago_s, since_s)))
+            at = max(begun_at + rest[step] / 1000, earliest)
+            ledger.record(router, step, ago_s=max(0.0, ledger.now - at))
         succession.told |= rest.keys()
+
+
+def _begun_at(ledger: Ledger, router: RouterRecord, said: Takeover) -> float:
+    """When that began from which a successor counts its steps. Of a release this is when the host before had closed the
+    router, as far as that is known already: the words of two hosts are on their way for different times, tens of
+    milliseconds where machines are busy, and what is between them would count as time without traffic.
+    """
+    if said.is_released and router.let_go_at is not None:
+        return router.let_go_at
+    return ledger.now - said.times.told_ms / 1000
 
 
 def _with_rest(took: TookOver, times: TakeoverTimes, now: float) -> TookOver:

@@ -39,7 +39,7 @@ class Rig:
 
     def turn(self) -> list[BeatEffect]:
         """What is asked for now; the kernel does all of it at once."""
-        self.openings.move()
+        self.openings.move(0.0)
         self.openings.check()
         asked = self.out.effects
         self.out.begin()

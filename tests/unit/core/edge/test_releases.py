@@ -71,10 +71,13 @@ def test_a_router_is_closed_and_only_then_released(rig: Rig) -> None:
 
 def test_it_is_said_again_each_interval_until_a_plan_asks_for_it_no_more(rig: Rig) -> None:
     hands_over(rig)
-    rig.do(Deactivated(routers=(R1,)))
+    closed_at = rig.now
+    ((_, said),) = released(rig.do(Deactivated(routers=(R1,))))
+    assert said.silent_for_s == 0
     for _ in range(3):
         rig.stay(DEFAULT.interval_s)
-        assert len(released(rig.tick(DEFAULT.interval_s))) == 1
+        ((_, said),) = released(rig.tick(DEFAULT.interval_s))
+        assert said.silent_for_s == pytest.approx(rig.now - closed_at), "a word that was lost is time without traffic"
     rig.plan(revision=Revision(3), active={R2: Epoch(4)})
     assert released(rig.tick(DEFAULT.interval_s)) == []
 
@@ -121,6 +124,7 @@ def hear(
     epoch: int = 2,
     to: Tenure | None = None,
     *,
+    closed_for_s: float = 0.0,
     is_all: bool = True,
 ) -> list[BeatEffect]:
     """`is_all`: nothing else is to be read."""
@@ -132,6 +136,7 @@ def hear(
         subject=to or rig.me,
         seq=epoch,
         router=router,
+        silent_for_s=closed_for_s,
     )
     return rig.do(Received(datagram=said)) + (rig.listen() if is_all else [])
 
@@ -146,6 +151,15 @@ def test_a_release_opens_a_router_by_its_right_at_once(rig: Rig) -> None:
     assert isinstance(told, TookOver)
     assert (told.number, told.of, told.routers, told.is_released) == (1, LIVES, {R1: 2}, True)
     assert rig.beat.forwarding == {R1: 2}, "r2 is that host's as before"
+
+
+def test_the_steps_of_a_release_count_from_when_the_host_before_closed_the_router(rig: Rig) -> None:
+    rig.plan(rights={R1: right(2)})
+    hear(rig, closed_for_s=0.05)
+    rig.now += 0.001
+    (told,) = news(rig.do(Activated(routers=(R1,))))
+    assert isinstance(told, TookOver)
+    assert told.times.opened - told.times.buried == pytest.approx(0.051)
 
 
 def test_a_second_copy_of_a_release_does_nothing(rig: Rig) -> None:

@@ -1,5 +1,6 @@
 """A planned move of a guarded router, whose old host releases it to the new one, as the planner hears of it."""
 
+import pytest
 from planner_rig import needs
 from standby_rig import StandbyRig, tenure
 
@@ -115,13 +116,18 @@ def test_the_steps_of_a_switchover_are_recorded_in_their_order() -> None:
     assert rig.steps("r1", 2) == {}, "told again, and recorded once"
 
 
-def test_where_the_old_host_s_word_came_first_nothing_is_told_to_have_been_before_it() -> None:
+@pytest.mark.parametrize("later_s", [0.002, 0.1])
+def test_where_the_old_host_s_word_came_first_the_new_one_s_steps_count_from_that(later_s: float) -> None:
+    """However long the second word was on its way: that is no time without traffic."""
     rig = two()
     rig.move("r1", "h2")
     rig.obey("h1")
-    rig.now += 0.002
+    rig.now += later_s
     released(rig, times=WHOLE)
-    assert round(rig.steps("r1", 2)[MoveStep.OPENED] * 1000, 1) == 2
+    steps = {step: round((later_s - ago_s) * 1000, 1) for step, ago_s in rig.steps("r1", 2).items()}
+    assert steps[MoveStep.OPENED] == 0.8
+    assert steps[MoveStep.ANNOUNCED] == 1.5
+    assert steps[MoveStep.FORWARDED] == min(3, later_s * 1000), "not in the future"
 
 
 def test_a_release_that_a_store_from_an_old_copy_knows_nothing_of_buries_nobody() -> None:
