@@ -284,7 +284,7 @@ class Driver:
             self._unsent[step.router_id] = (step.epoch, self._now)
             return
         epoch, late_s = self._late.get(step.router_id, (None, 0.0))
-        if step.step in (MoveStep.BUILT, MoveStep.ANNOUNCED) and epoch == step.epoch:
+        if step.counts_from_plan and epoch == step.epoch:
             step = replace(step, ago_s=max(0.0, step.ago_s - late_s))
         self.recorder.take(step, at)
 

@@ -135,6 +135,8 @@ class RecordStep:
     ago_s: float
     reason: str
     cause: str
+    counts_from_plan: bool = False
+    """Its host counted from when it had the plan, and `ago_s` takes that for when it was asked to be sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

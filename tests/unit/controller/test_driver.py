@@ -1,7 +1,8 @@
 """The planner's shell on a test's clock and a real store, turn by turn: from a dead host to a moved router."""
 
 import asyncio
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from driver_rig import ONE, THREE, TWO, Log, a_router_on_one, lines
@@ -10,7 +11,7 @@ from shell_fakes import Bench, add_routers, an_id, router_id
 from gapless.controller.driver import BUSY_S
 from gapless.controller.store import bindingrows, moverows
 from gapless.controller.store.engine import Store
-from gapless.core.effects import Effect
+from gapless.core.effects import Effect, RecordStep
 from gapless.core.events import BrakeReleased, Event
 from gapless.model.plan import BuildTimes, Epoch, MoveStep, PlannedRouter, RouterReport, RouterState
 from gapless.model.router import Router
@@ -192,3 +193,28 @@ async def test_a_hosts_own_times_count_from_when_its_plan_really_left(store: Sto
     assert at[MoveStep.ANNOUNCED] - at[MoveStep.BUILT] == timedelta(milliseconds=10)
     ago = at[MoveStep.CONFIRMED] - at[MoveStep.BUILT]
     assert ago == timedelta(milliseconds=200), "of the 4.5 s, 4 s were not the host's"
+
+
+async def test_steps_that_a_host_counts_from_something_else_are_when_it_says(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as those of a router that was taken over, or released, before its plan had left."""
+    bench = await a_router_on_one(store, "r")
+    router, driver = router_id("r"), bench.shell.driver
+    await bench.pass_time(150, "h2", "h3")
+    driver.plan_sent(TWO, [PlannedRouter(router=Router(id=router, name="r"), epoch=Epoch(2))], bench.clock.now + 4.0)
+    recorded: list[RecordStep] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(driver.recorder, "take", lambda effect, _: recorded.append(effect))
+        said = RecordStep(
+            router_id=router,
+            epoch=Epoch(2),
+            step=MoveStep.ANNOUNCED,
+            ago_s=4.3,
+            reason="",
+            cause="",
+            counts_from_plan=True,
+        )
+        for step in (said, replace(said, counts_from_plan=False)):
+            driver._take_step(step, datetime.now(UTC))
+    assert [round(each.ago_s, 3) for each in recorded] == [0.3, 4.3]

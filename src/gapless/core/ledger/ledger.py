@@ -159,7 +159,15 @@ class Ledger:
         """Ask the shell for something."""
         self.effects.append(effect)
 
-    def record(self, router: RouterRecord, step: MoveStep, *, ago_s: float = 0.0, reason: str = "") -> None:
+    def record(
+        self,
+        router: RouterRecord,
+        step: MoveStep,
+        *,
+        ago_s: float = 0.0,
+        reason: str = "",
+        counts_from_plan: bool = False,
+    ) -> None:
         """A step of the move that brought the router to its epoch is over."""
         self.emit(
             RecordStep(
@@ -169,6 +177,7 @@ class Ledger:
                 ago_s=ago_s,
                 reason=reason,
                 cause=router.cause or self.cause,
+                counts_from_plan=counts_from_plan,
             )
         )
 

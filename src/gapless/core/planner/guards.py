@@ -160,7 +160,9 @@ def _let_go(ledger: Ledger, router: RouterRecord, times: TakeoverTimes | None) -
     _has_arrived(ledger, router)
     if router.state is AssignmentState.WITHDRAWING:
         bindings.let_go(ledger, router, confirmed=True)
-    if times is not None:  # Of two hosts' words the earlier one: by the other, it would be open before it was closed.
+    # Of two hosts' words the earlier one, until the steps are recorded that count from there: a word that is told once
+    # more has a way of its own behind it.
+    if times is not None and MoveStep.OPENED not in router.succession.told:
         closed_at = ledger.now - times.told_ms / 1000
         router.let_go_at = min(router.let_go_at or closed_at, closed_at)
 

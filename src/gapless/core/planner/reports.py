@@ -120,7 +120,7 @@ def _confirm(ledger: Ledger, router: RouterRecord, times: BuildTimes | None) -> 
     if times is not None and router.sent_at is not None:
         for step, after_ms in ((MoveStep.BUILT, times.built_ms), (MoveStep.ANNOUNCED, times.announced_ms)):
             over_at = router.sent_at + after_ms / 1000
-            ledger.record(router, step, ago_s=max(0.0, ledger.now - over_at))
+            ledger.record(router, step, ago_s=max(0.0, ledger.now - over_at), counts_from_plan=True)
     ledger.record(router, MoveStep.CONFIRMED, reason=f"active on {router.host}")
     router.open_move = False
 

@@ -1,5 +1,7 @@
 """A planned move of a guarded router, whose old host releases it to the new one, as the planner hears of it."""
 
+from dataclasses import replace
+
 import pytest
 from planner_rig import needs
 from standby_rig import StandbyRig, tenure
@@ -128,6 +130,21 @@ def test_where_the_old_host_s_word_came_first_the_new_one_s_steps_count_from_tha
     assert steps[MoveStep.OPENED] == 0.8
     assert steps[MoveStep.ANNOUNCED] == 1.5
     assert steps[MoveStep.FORWARDED] == min(3, later_s * 1000), "not in the future"
+
+
+def test_a_story_that_is_told_again_and_was_quicker_changes_nothing() -> None:
+    """Hosts say it with each report until a plan says that it was heard; each has a way of its own behind it."""
+    rig = two()
+    rig.move("r1", "h2")
+    rig.answers = False
+    released(rig, times=replace(WHOLE, told_ms=6))
+    opened_at = rig.now - rig.steps("r1", 2)[MoveStep.OPENED]
+    rig.now += 0.02
+    released(rig, times=replace(WHOLE, told_ms=66))  # 40 ms less on its way than the first
+    rig.answers = True
+    rig.answer(rig.unanswered[0])
+    withdrawn_at = rig.now - rig.steps("r1", 2)[MoveStep.WITHDRAWN]
+    assert round((opened_at - withdrawn_at) * 1000, 3) == 0.8
 
 
 def test_a_release_that_a_store_from_an_old_copy_knows_nothing_of_buries_nobody() -> None:
