@@ -15,8 +15,9 @@ from gapless.kernel.transactions import Refusal, Transactions
 from gapless.model.observed import Ruleset
 from gapless.model.router import Router, RouterId
 
-_OTHERS_WERE_THERE: Final = frozenset({errno.EEXIST, errno.ENOENT})
-"""Why the kernel refuses to make a table that is there, or to replace one that is not: somebody came in between."""
+_OF_THE_MOMENT: Final = frozenset({errno.EEXIST, errno.ENOENT, errno.ENOMEM, errno.ENOBUFS, errno.EINTR})
+"""Refusals that say nothing of what was copied: somebody came in between, so that a table is there, or is not; or the
+kernel was short of something."""
 
 
 class Rules:
@@ -50,13 +51,15 @@ class Rules:
         """Load rules, in place of those that are there or where there are none. `opened` opens a socket in the router's
         namespace, `opened_for_text` a context of libnftables. Raises Unavailable with the reason.
         """
-        messages = self._reference.copy(router, rules)
+        messages, refusal = self._reference.copy(router, rules), None
         if messages is not None:
             try:
                 rulecopies.load(opened(), messages, is_there=replace)
-            except Refusal as refusal:
-                if refusal.number not in _OTHERS_WERE_THERE:
-                    self._reference.refused(router, refusal)
+            except Refusal as error:
+                refusal = error
             else:
                 return
-        ruleset.load(opened_for_text(), rules, replace=replace)
+        is_there = replace or (refusal is not None and refusal.number == errno.EEXIST)
+        ruleset.load(opened_for_text(), rules, replace=is_there)
+        if refusal is not None and refusal.number not in _OF_THE_MOMENT:
+            self._reference.refused(router, refusal)

@@ -30,7 +30,7 @@ class Sockets:
     """Stands for `Inside`."""
 
     def __init__(self, when_closed: Callable[[], object] = lambda: None) -> None:
-        self.netlink = Socket()
+        self.netlink, self.packets = Socket(), Socket()
         self.tables = self
         self._when_closed = when_closed
 
@@ -69,6 +69,7 @@ def test_who_gives_goes_on_and_all_is_done_in_turn(following: Aftermath) -> None
         give(following, each)
     assert done == []
     assert all(each.netlink.is_closed for each in sockets), "that takes no time"
+    assert all(each.packets.is_closed for each in sockets), "it is rare, and another kind of wait"
     held.may_go_on.set()
     following.close()
     assert done == list(range(ROOM))

@@ -43,6 +43,8 @@ class Aftermath:
         flows without an answer are forgotten (`operation.ForgetUnansweredFlows`), if they are to be.
         """
         inside.netlink.close()
+        if inside.packets is not None:
+            inside.packets.close()
         with self._change:
             if not self._is_closed and len(self._waiting) < ROOM:
                 self._waiting.append((router_id, inside, forgets_unanswered))
@@ -56,7 +58,8 @@ class Aftermath:
             self._is_closed = True
             self._change.notify()
         self._thread.join(_PATIENCE_S)
-        left = [router_id for router_id, _, forgets in tuple(self._waiting) if forgets]
+        with self._change:
+            left = [router_id for router_id, _, forgets in self._waiting if forgets]
         if left:
             self._log.warning("unanswered flows of routers could not be forgotten in time", routers=left)
 

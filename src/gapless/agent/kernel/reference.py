@@ -100,10 +100,11 @@ class Reference:
             if not kind.was_copied:
                 kind.was_copied = True
                 self._try_to_copy(kind, router)
-        return None if kind.copied is None else kind.copied.of_another(rules, _words(stand_in, router))
+            copied = kind.copied
+        return None if copied is None else copied.of_another(rules, _words(stand_in, router))
 
     def refused(self, router: Router, refusal: Unavailable) -> None:
-        """The kernel did not take the copied rules of a router: nor would it of others of its kind."""
+        """The kernel took the text of a router's rules, and not what was copied: nor would it of others of its kind."""
         kind = self._kinds[_standing_in(router, *_STAND_INS[0])]
         with kind.turn:
             if kind.copied is not None:

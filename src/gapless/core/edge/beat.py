@@ -435,8 +435,8 @@ class Beat:
     def _hear_release(self, datagram: Datagram) -> None:
         """A host that lives has closed a router and hands it to this one."""
         router_id = datagram.router if self.tenure == datagram.subject else None
-        by, epoch, closed_at = datagram.sender, Epoch(datagram.seq), self._now - datagram.silent_for_s
-        if router_id is None or not self._openings.take_released(by, router_id, epoch, closed_at):
+        by, epoch, closed_for_s = datagram.sender, Epoch(datagram.seq), datagram.silent_for_s
+        if router_id is None or not self._openings.take_released(by, router_id, epoch, self._now, closed_for_s):
             self.counters.useless_releases += 1
 
     # Plans

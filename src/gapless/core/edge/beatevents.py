@@ -264,7 +264,7 @@ class TakeoverTimes:
 class TookOver:
     """Routers of `of` are active here now. `number` counts this incarnation's takeovers, as they were decided.
 
-    `is_released`: that host lives, and released them; all times before `opened` are when the first of that was heard.
+    `is_released`: that host lives, and released them; all times before `opened` are when the first was closed.
     """
 
     number: int

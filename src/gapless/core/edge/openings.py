@@ -45,6 +45,9 @@ RELEASED_AT_ONCE = 8
 """Routers that are closed together to be released: each is dark until all of them are closed, and said to be."""
 HEARD_MOST = 64
 """Releases of one host that are collected at most, however much there is to read."""
+FRESH_S = 0.01
+"""What is said to have been closed longer ago was said before, and lost. It is opened and told of apart from the rest:
+what is opened together has one time for when that began."""
 
 
 class Openings:
@@ -67,8 +70,9 @@ class Openings:
         self._releases = Releases()
         self._taken: dict[RouterId, tuple[int, Epoch]] = {}
         """The routers that were taken over: by which takeover, at which epoch."""
-        self._heard: dict[Tenure, tuple[float, dict[RouterId, Epoch]]] = {}
-        """By who released them: what is about to be opened, and when the first of it that was heard of was closed."""
+        self._heard: dict[tuple[Tenure, bool], tuple[float, dict[RouterId, Epoch]]] = {}
+        """By who released them, and whether just now: what is about to be opened, and when the first of it that was
+        heard of was closed."""
         self._unsettled: Revision | None = None
         self._beyond: frozenset[RouterId] = frozenset()
         """What is wanted here and not given by the plan: whoever hears of that plan has to hear that these are open."""
@@ -91,13 +95,15 @@ class Openings:
             self._take(routers)
             self._open(Opening(routers, tenure, self.takeovers), f"{tenure} is buried")
 
-    def take_released(self, by: Tenure, router_id: RouterId, epoch: Epoch, closed_at: float) -> bool:
+    def take_released(
+        self, by: Tenure, router_id: RouterId, epoch: Epoch, now: float, closed_for_s: float = 0.0
+    ) -> bool:
         """A host that lives has closed a router and hands it to this one: of it, as if that tenure were over. Whether
-        there is a right to it. `closed_at`: by this host's clock, as far as that host says how long ago it was.
+        there is a right to it. `closed_for_s`: as far as that host says; 0.0 where it does not.
         """
         if not self._takeover.release(by, router_id, epoch):
             return False
-        _, routers = self._heard.setdefault(by, (closed_at, {}))
+        _, routers = self._heard.setdefault((by, closed_for_s <= FRESH_S), (now - closed_for_s, {}))
         routers[router_id] = epoch
         if len(routers) >= HEARD_MOST:
             self.open_released()
@@ -111,7 +117,7 @@ class Openings:
     def open_released(self) -> None:
         """All that was released to this host by now becomes active."""
         heard, self._heard = self._heard, {}
-        for by, (since, routers) in heard.items():
+        for (by, _), (since, routers) in heard.items():
             self._take(routers)
             self.released.update(routers)
             self._open(Opening(routers, by, self.takeovers, released=since), f"{by} released it")

@@ -38,7 +38,8 @@ class Releases:
         self._said: dict[RouterId, None] = {}
         """What is given and not due: what was said longest ago comes first."""
         self._closed_at: dict[RouterId, float] = {}
-        """Of what was said since the plan asked for it: when that was for the first time, right after it was closed."""
+        """Of what is given and was said, to whomever: when that was for the first time, which is right after it was
+        closed, unless it had been closed before it was to be released."""
         self._promised: dict[RouterId, Epoch] = {}
         """The epoch at which each was released last."""
 
@@ -62,7 +63,7 @@ class Releases:
         stays = releases.keys() - is_new
         self._due = (self._due | is_new) & releases.keys()
         self._said = {router_id: None for router_id in self._said if router_id in stays}
-        self._closed_at = {router_id: at for router_id, at in self._closed_at.items() if router_id in stays}
+        self._closed_at = {router_id: at for router_id, at in self._closed_at.items() if router_id in releases}
         self._given = dict(releases)
 
     def apart(self, closing: Sequence[RouterId], at_once: int) -> Iterator[tuple[RouterId, ...]]:

@@ -24,6 +24,9 @@ from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch, MoveStep, Takeover, TakeoverTimes
 from gapless.model.router import RouterId
 
+WAYS_DIFFER_S = 0.1
+"""So much longer than another a host's word is taken to be on its way to the controller, at most."""
+
 
 def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
     """Everything a report says of the guard; before what it says of routers."""
@@ -160,9 +163,9 @@ def _let_go(ledger: Ledger, router: RouterRecord, times: TakeoverTimes | None) -
     _has_arrived(ledger, router)
     if router.state is AssignmentState.WITHDRAWING:
         bindings.let_go(ledger, router, confirmed=True)
-    # Of two hosts' words the earlier one, until the steps are recorded that count from there: a word that is told once
-    # more has a way of its own behind it.
-    if times is not None and MoveStep.OPENED not in router.succession.told:
+    # Of two hosts' words the earlier one, until that is recorded, or steps that count from it: what is told again has a
+    # way of its own behind it.
+    if times is not None and router.state is AssignmentState.WITHDRAWN and _is_first(router):
         closed_at = ledger.now - times.told_ms / 1000
         router.let_go_at = min(router.let_go_at or closed_at, closed_at)
 
@@ -192,7 +195,7 @@ def _take_in_rest(ledger: Ledger, host: Host, router: RouterRecord, said: Takeov
         rest, begun_at = _rest(times), _begun_at(ledger, router, said)
         # What was said before of the same may have come late: nothing is told to have been before it was open.
         earliest = -inf if succession.opened_at is None else succession.opened_at
-        if MoveStep.OPENED not in succession.told:
+        if _is_first(router):
             rest = _steps(times, is_released=said.is_released)
             succession.opened_at = begun_at + times.opened_ms / 1000
         for step in [each for each in rest if each not in succession.told]:
@@ -204,11 +207,20 @@ def _take_in_rest(ledger: Ledger, host: Host, router: RouterRecord, said: Takeov
 def _begun_at(ledger: Ledger, router: RouterRecord, said: Takeover) -> float:
     """When that began from which a successor counts its steps. Of a release this is when the host before had closed the
     router, as far as that is known already: the words of two hosts are on their way for different times, tens of
-    milliseconds where machines are busy, and what is between them would count as time without traffic.
+    milliseconds where machines are busy, and what is between them would count as time without traffic. What is more
+    than `WAYS_DIFFER_S` was no way: the word of the one to the other came late. Later tellings count from the first.
     """
-    if said.is_released and router.let_go_at is not None:
-        return router.let_go_at
-    return ledger.now - said.times.told_ms / 1000
+    by_its_word = ledger.now - said.times.told_ms / 1000
+    if not said.is_released or router.let_go_at is None:
+        return by_its_word
+    if router.succession.opened_at is not None and not _is_first(router):
+        return router.succession.opened_at - said.times.opened_ms / 1000
+    return max(router.let_go_at, by_its_word - WAYS_DIFFER_S)
+
+
+def _is_first(router: RouterRecord) -> bool:
+    """Whether nothing was recorded yet of how its present host opened it."""
+    return MoveStep.OPENED not in router.succession.told
 
 
 def _with_rest(took: TookOver, times: TakeoverTimes, now: float) -> TookOver:

@@ -44,7 +44,7 @@ def line(news: Spoken) -> Said:
         case TookOver():
             routers = counted(len(news.routers), "router")
             if news.is_released:
-                after = f"{(news.times.opened - news.times.buried) * 1000:.1f} ms after that was heard"
+                after = f"{(news.times.opened - news.times.buried) * 1000:.1f} ms after it closed them"
                 return _said("info", f"opened {routers} that {news.of.host} released", tenure=news.of, after=after)
             what = f"took over {routers} of {news.of.host}"
             return _said("warning", what, tenure=news.of, after=_after(news.times))
@@ -77,7 +77,7 @@ def _after(times: TakeoverTimes) -> str:
 
 
 def steps(takeover: TookOver, timing: LeaseTiming, *, announced: float | None, told: float) -> plan.TakeoverTimes:
-    """The steps in milliseconds after the first beat that the arbiters missed; or after a release was heard."""
+    """The steps in milliseconds after the first beat that the arbiters missed; of a release, after what was closed."""
     if takeover.is_released:
         return _released(takeover.times, announced=announced, told=told)
     return since_missed(takeover.times, timing, announced=announced, told=told)

@@ -82,6 +82,18 @@ def test_it_is_said_again_each_interval_until_a_plan_asks_for_it_no_more(rig: Ri
     assert released(rig.tick(DEFAULT.interval_s)) == []
 
 
+def test_whoever_it_is_released_to_next_hears_since_when_it_is_dark(rig: Rig) -> None:
+    """The first successor died before it opened the router."""
+    hands_over(rig)
+    closed_at = rig.now
+    rig.do(Deactivated(routers=(R1,)))
+    rig.stay(2.0)
+    other = Successor(tenure=Tenure(C_HOST, Incarnation(3)), epoch=Epoch(6))
+    ((to, said),) = released(rig.plan(revision=Revision(3), active={R2: Epoch(4)}, releases={R1: other}))
+    assert (to, said.seq) == (C_HOST, 6)
+    assert said.silent_for_s == pytest.approx(rig.now - closed_at)
+
+
 def test_what_a_plan_gives_back_is_not_released_any_more(rig: Rig) -> None:
     hands_over(rig)
     rig.plan(revision=Revision(3), active={R1: Epoch(6), R2: Epoch(4)})
@@ -160,6 +172,19 @@ def test_the_steps_of_a_release_count_from_when_the_host_before_closed_the_route
     (told,) = news(rig.do(Activated(routers=(R1,))))
     assert isinstance(told, TookOver)
     assert told.times.opened - told.times.buried == pytest.approx(0.051)
+
+
+def test_what_was_dark_for_long_is_told_apart_from_what_was_closed_just_now(rig: Rig) -> None:
+    """The first word of one of them was lost."""
+    rig.plan(rights={R1: right(2), R2: right(2)})
+    hear(rig, closed_for_s=0.05, is_all=False)
+    hear(rig, router=R2, closed_for_s=0.0002)
+    old, fresh = news(rig.do(Activated(routers=(R1,))) + rig.do(Activated(routers=(R2,))))
+    assert isinstance(old, TookOver)
+    assert isinstance(fresh, TookOver)
+    assert (set(old.routers), set(fresh.routers)) == ({R1}, {R2})
+    assert old.times.opened - old.times.buried == pytest.approx(0.05)
+    assert fresh.times.opened - fresh.times.buried == pytest.approx(0.0002)
 
 
 def test_a_second_copy_of_a_release_does_nothing(rig: Rig) -> None:

@@ -8,6 +8,7 @@ from standby_rig import StandbyRig, tenure
 
 from gapless.core.effects import Bind, StoreWithdrawal
 from gapless.core.events import RouterWanted
+from gapless.core.planner.guards import WAYS_DIFFER_S
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch, MoveKind, MoveStep, Successor, Takeover, TakeoverTimes
 from gapless.model.router import FailoverMode, RouterId
@@ -130,6 +131,17 @@ def test_where_the_old_host_s_word_came_first_the_new_one_s_steps_count_from_tha
     assert steps[MoveStep.OPENED] == 0.8
     assert steps[MoveStep.ANNOUNCED] == 1.5
     assert steps[MoveStep.FORWARDED] == min(3, later_s * 1000), "not in the future"
+
+
+def test_what_took_longer_than_any_words_way_is_no_way() -> None:
+    """The datagram was lost, and said again by a host that does not say for how long the router had been closed."""
+    rig = two()
+    rig.move("r1", "h2")
+    rig.obey("h1")
+    rig.now += 1.0
+    released(rig, times=WHOLE)
+    closed_before_s = 1.0 - rig.steps("r1", 2)[MoveStep.OPENED]
+    assert round(closed_before_s * 1000, 1) == 1000 - WHOLE.told_ms - 1000 * WAYS_DIFFER_S + WHOLE.opened_ms
 
 
 def test_a_story_that_is_told_again_and_was_quicker_changes_nothing() -> None:
