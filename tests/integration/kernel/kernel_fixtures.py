@@ -121,7 +121,7 @@ def nft(commands: str, inside: str = NAMESPACE) -> str:
 def await_aftermath(host: Reconciler) -> None:
     """Until all is done that follows repairs of rules."""
     is_done = threading.Event()
-    last = SimpleNamespace(netlink=SimpleNamespace(close=lambda: None), close=is_done.set)
+    last = SimpleNamespace(netlink=SimpleNamespace(close=lambda: None), packets=None, close=is_done.set)
     host._aftermath.take(ROUTER_ID, cast(Inside, last), forgets_unanswered=False)
     assert is_done.wait(PATIENCE_S)
 
