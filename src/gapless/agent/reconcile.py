@@ -34,6 +34,7 @@ from gapless.agent.kernel.senders import Senders
 from gapless.agent.kernel.steering import Steering
 from gapless.agent.networkturns import NetworkTurns
 from gapless.agent.places import Places
+from gapless.agent.planwords import at_length, in_short
 from gapless.agent.rules import Rules
 from gapless.agent.wanted import Wanted
 from gapless.config import HostSettings
@@ -56,15 +57,9 @@ from gapless.model.observed import (
     Vxlan,
 )
 from gapless.model.operation import (
-    AddRoute,
     Announce,
-    ChangePeers,
-    CreateVxlan,
-    LoadRules,
     Operation,
     RaiseHostLink,
-    RemoveRoute,
-    RestoreRoutingRules,
     Steer,
     SteeringOperation,
     Unsteer,
@@ -251,13 +246,13 @@ class Reconciler:
                 self._rules.forget((router_id,))
                 hands.carry_out(plan)
                 looked_s = self._catch_up()
-                changed, what = True, what or _in_short(plan)
+                changed, what = True, what or in_short(plan)
                 announced_s = time.monotonic()
                 built_s = built_s if announced else announced_s
             else:
                 left = diff(desired, observed())
                 if left:
-                    raise Unavailable(f"the kernel is not as it should be after building: {_words(left)}")
+                    raise Unavailable(f"the kernel is not as it should be after building: {at_length(left)}")
         return Outcome(
             changed=changed,
             announced=announced,
@@ -387,10 +382,10 @@ class Reconciler:
                     hands.carry_out(operation)
                 hands.flush()
                 hands.await_carrier(_ends_of_joints(segment, plan))
-                what = what or _in_short(plan)
+                what = what or in_short(plan)
             left = diff_segment(segment, observe_segment(host, segment))
             if left:
-                reason = f"network {segment.network_id} is not as it should be after building: {_words(left)}"
+                reason = f"network {segment.network_id} is not as it should be after building: {at_length(left)}"
                 raise Unavailable(reason)
         return what
 
@@ -507,30 +502,3 @@ def _address(text: str, setting: str) -> IPv4Address:
         return IPv4Address(text)
     except ValueError as error:
         raise InvalidRequest(f"{setting}: '{text}' is not an IPv4 address") from error
-
-
-def _in_short(plan: Iterable[Operation]) -> str:
-    """The kinds of operations and what they are about: what a log line has room for."""
-    return ", ".join(f"{type(operation).__name__} {_subject_of(operation)}".strip() for operation in plan)
-
-
-def _subject_of(operation: Operation) -> str:
-    """The link that an operation is about, or the chains; "" for one that is about the namespace."""
-    match operation:
-        case CreateVxlan(vxlan=vxlan):
-            return vxlan.name
-        case ChangePeers(vxlan=name):
-            return name
-        case AddRoute(route=route) | RemoveRoute(route=route):
-            return route.hops[0].link
-        case LoadRules(altered=chains):
-            return " ".join(chains)
-        case RestoreRoutingRules(rules=rules):
-            return " ".join(str(rule.priority) for rule in sorted(rules))
-        case _:
-            named = getattr(operation, "link", None) or getattr(operation, "name", "")
-            return str(named)
-
-
-def _words(plan: Iterable[Operation]) -> str:
-    return "; ".join(str(operation) for operation in plan)
