@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from gapless.errors import Conflict, Unavailable
-from gapless.kernel.netlink import ACK, ECHO, NETFILTER, REQUEST, attribute, attributes
+from gapless.kernel.netlink import ACK, ECHO, NETFILTER, REQUEST, attribute, attributes, nested
 from gapless.kernel.numbering import Numbers
 
 SUBSYSTEM: Final = 10 << 8
@@ -61,6 +61,11 @@ class Refusal(Unavailable):
         super().__init__(f"{about}: {os.strerror(number)}")
         self.number = number
         self.is_at_generation = is_at_generation
+
+
+def element(key: bytes, value: bytes = b"") -> bytes:
+    """An element of a set, or of a map where it has a value, as it stands in messages about elements."""
+    return nested(1, nested(1, attribute(1, key)), nested(2, attribute(1, value)) if value else b"")
 
 
 def following(generation: int) -> int:

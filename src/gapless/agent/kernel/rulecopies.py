@@ -30,7 +30,7 @@ from gapless.kernel.netlink import (
     nested,
     text,
 )
-from gapless.kernel.transactions import GENERAL, SUBSYSTEM, Message, Transactions
+from gapless.kernel.transactions import GENERAL, SUBSYSTEM, Message, Transactions, element
 from gapless.model.observed import Ruleset
 
 Words = Sequence[tuple[bytes, bytes]]
@@ -141,8 +141,5 @@ def _elements(rules: Ruleset) -> Iterator[Message]:
     """What fills the maps of a router's floating IPs."""
     for name, pairs in ruleset.translations(rules.floating).items():
         for start in range(0, len(pairs), _ELEMENTS_AT_ONCE):
-            part = (
-                nested(1, nested(1, attribute(1, key.packed)), nested(2, attribute(1, value.packed)))
-                for key, value in pairs[start : start + _ELEMENTS_AT_ONCE]
-            )
+            part = (element(key.packed, value.packed) for key, value in pairs[start : start + _ELEMENTS_AT_ONCE])
             yield Message(_NEWSETELEM, CREATE, text(1, ruleset.TABLE) + text(2, name) + nested(3, *part))

@@ -22,13 +22,12 @@ from gapless.kernel.netlink import (
     NETFILTER,
     Netlink,
     as_text,
-    attribute,
     attributes,
     each_attribute,
     nested,
     text,
 )
-from gapless.kernel.transactions import GENERAL, SUBSYSTEM, Message
+from gapless.kernel.transactions import GENERAL, SUBSYSTEM, Message, element
 from gapless.model.steering import Kind
 from gapless.observe.log import get_logger
 
@@ -96,8 +95,8 @@ def messages(verb: int, places: Sequence[Place], macs: Mapping[Place, str]) -> l
     elements: dict[Kind, list[bytes]] = {}
     for kind, key in places:
         mac = macs.get((kind, key))
-        value = nested(2, attribute(1, _PARTS["ether_addr"][2](mac))) if mac else b""
-        elements.setdefault(kind, []).append(nested(1, nested(1, attribute(1, _encoded(kind, key))), value))
+        value = _PARTS["ether_addr"][2](mac) if mac else b""
+        elements.setdefault(kind, []).append(element(_encoded(kind, key), value))
     flags = CREATE if verb == NEWSETELEM else 0
     return [
         Message(verb, flags, text(1, TABLE) + text(2, kind) + nested(3, *those)) for kind, those in elements.items()
