@@ -146,6 +146,7 @@ class Driver:
         said_at, worst_ms, told = time.monotonic(), 0.0, dict[RouterId, bool]()
         while True:
             await asyncio.sleep(ALIVE_S)
+            self._source.measure(time.monotonic())
             figures, copied = self._figures.report(), self._copied()
             news = {
                 each: copied.get(each) for each in copied.keys() | told.keys() if copied.get(each) != told.get(each)

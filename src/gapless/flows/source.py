@@ -85,6 +85,11 @@ class Source:
         """Converge: copies may be due, and what is open, and where, may have changed; not so without `names`."""
         for session in self._sessions:
             session.look(now, names=names)
+        self.measure(now)
+
+    def measure(self, now: float) -> None:
+        """Count how far behind followers are now."""
+        for session in self._sessions:
             self._figures.lag_s = max(self._figures.lag_s, session.lag_s(now))
 
     def flushed(self, wanted: Mapping[RouterId, Asking]) -> list[RouterId]:

@@ -20,6 +20,7 @@ from gapless.flows import entries
 from gapless.flows.entries import BODY, Entry, messages_in
 from gapless.kernel.netlink import ACK, CREATE, DUMP, NETFILTER, REQUEST, TIMEOUT_S, attribute, attributes
 from gapless.kernel.netns import enter
+from gapless.kernel.numbering import Numbers
 
 BATCH = 100
 """Requests in one `sendmsg`: refusals of all of them fit a default receive buffer."""
@@ -52,7 +53,7 @@ class Table:
     def __init__(self, path: Path) -> None:
         """Of the namespace at `path`. Raises Unavailable, FileNotFoundError."""
         self._socket = enter(path, _open)
-        self._sequence = 0
+        self._numbers = Numbers()
 
     def __enter__(self) -> Self:
         return self
@@ -93,8 +94,8 @@ class Table:
 
     def _some(self, names: Sequence[bytes]) -> list[bytes]:
         """Each is answered once: by its entry, or by why there is none."""
-        first, last = self._sequence + 1, self._sequence + len(names)
-        self._sequence = last
+        first = self._numbers.take(len(names))
+        last = self._numbers.last
         self._send(
             b"".join(
                 _HEADER.pack(_FLOW + len(name), entries.GET, REQUEST, sequence, 0) + entries.NFGEN + name
@@ -105,7 +106,7 @@ class Table:
         while True:
             for message in messages_in(self._receive()):
                 _, kind, _, sequence, _ = _HEADER.unpack_from(message)
-                if kind == entries.NEW and first <= sequence:
+                if kind == entries.NEW and first <= sequence <= last:
                     said.append(message)
                 if sequence == last:
                     return said
@@ -117,9 +118,8 @@ class Table:
         """
         if self._is_empty():
             return
-        self._sequence += 1
         body = entries.NFGEN + _ONLY_ASSURED
-        self._send(_HEADER.pack(BODY + len(body), entries.GET, REQUEST | DUMP, self._sequence, 0) + body)
+        self._send(_HEADER.pack(BODY + len(body), entries.GET, REQUEST | DUMP, self._numbers.take(1), 0) + body)
         while True:
             listed = list(messages_in(self._receive()))
             yield [message for message in listed if message[4:6] == _LISTED]
@@ -130,13 +130,12 @@ class Table:
 
     def _is_empty(self) -> bool:
         """Whether the kernel counts no entry in this namespace, assured or not; False where it does not tell."""
-        self._sequence += 1
-        packed = _HEADER.pack(_FLOW, entries.GET_STATS, REQUEST, self._sequence, 0) + entries.NFGEN
-        self._send(packed)
+        asked = self._numbers.take(1)
+        self._send(_HEADER.pack(_FLOW, entries.GET_STATS, REQUEST, asked, 0) + entries.NFGEN)
         while True:
             for message in messages_in(self._receive()):
                 _, kind, _, sequence, _ = _HEADER.unpack_from(message)
-                if sequence == self._sequence:
+                if sequence == asked:
                     return kind == entries.GET_STATS and not any(_counted(message))
 
     def _ask(self, requests: Sequence[tuple[int, int, bytes]]) -> list[tuple[int, int]]:
@@ -147,8 +146,8 @@ class Table:
         return failed
 
     def _ask_batch(self, start: int, requests: Sequence[tuple[int, int, bytes]]) -> list[tuple[int, int]]:
-        first, last = self._sequence + 1, self._sequence + len(requests)
-        self._sequence = last
+        first = self._numbers.take(len(requests))
+        last = self._numbers.last
         packed = b"".join(
             _HEADER.pack(BODY + len(body), kind, flags | REQUEST | (ACK if sequence == last else 0), sequence, 0) + body
             for sequence, (kind, flags, body) in enumerate(requests, first)
@@ -157,7 +156,7 @@ class Table:
         failed = []
         while True:
             for sequence, number in _errors(self._receive()):
-                if number and first <= sequence:
+                if number and first <= sequence <= last:
                     failed.append((start + sequence - first, number))
                 if sequence == last:
                     return failed

@@ -310,7 +310,7 @@ class Telling:
         for section in ready:
             room -= SECTION_BYTES + len(section.messages)
             yield section
-        if changes := self._feed.take(room - SECTION_BYTES):
+        if changes := self._feed.take(room - SECTION_BYTES, now):
             yield Section(self.channel, Part.CHANGES, changes)
         if self._is_whole_news(now):
             self._told_whole = self.is_whole(now)

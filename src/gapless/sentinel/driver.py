@@ -160,7 +160,7 @@ class Sentinel:
         arrived, the controller cannot be told, or the time is over. Guarded routers that are left go on until the lease
         ends, and are taken over.
         """
-        if self._pulse is None or not self._pulse.levels.open or self._contact.is_lost(time.monotonic()):
+        if self._pulse is None or not self._is_being_left() or self._contact.is_lost(time.monotonic()):
             return
         self._reporting.stop(time.monotonic())
         self._report_is_sooner.set()

@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
+import struct
 import time
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -10,14 +12,19 @@ import pytest
 from flow_fixtures import CLIENT, FLOATING, PATIENCE_S, ROUTER, SERVER, Pair, at, sh, until
 from flow_messages import udp_entry
 
+from gapless.core.flows.feed import KEPT_S
 from gapless.flows.driver import FLUSH_LOOK_S
-from gapless.flows.entries import flow_of
+from gapless.flows.entries import entry_of, flow_of
 from gapless.flows.table import Table
+from gapless.kernel.netlink import attribute
 from gapless.kernel.netns import DIRECTORY
 from gapless.model.host import HostName
 from gapless.wire.flowlink import Asking
 
 pytestmark = pytest.mark.isolated
+
+TIMEOUT = 7
+"""CTA_TIMEOUT."""
 
 
 def has_flows(pair: Pair, name: str, count: int = 1) -> bool:
@@ -133,6 +140,41 @@ async def test_a_copy_of_what_is_there_changes_nothing(pair: Pair) -> None:
             await until("it was applied", lambda copies=copies: pair.figures["b"].applied == copies)
         assert has_flows(pair, "b")
     assert pair.figures["b"].refused == 0
+
+
+async def test_a_copy_that_is_about_to_time_out_lasts_as_long_again(pair: Pair) -> None:
+    """The next copy of it does that."""
+    pair.connected()
+    async with pair.following(pair.source(), pair.sink()):
+        await until("the flow is on b", lambda: has_flows(pair, "b"))
+    lasts_s = timeout_s(pair)
+    assert lasts_s > KEPT_S - PATIENCE_S
+    with Table(DIRECTORY / "b") as table:
+        (entry,) = [made for step in table.assured() for said in step if (made := entry_of(said)) is not None]
+        assert table.renew([replace(entry, state=attribute(TIMEOUT, struct.pack(">I", 60)))]) == []
+    assert timeout_s(pair) <= 60
+    async with pair.following(pair.source(), pair.sink()):
+        await until("it lasts", lambda: timeout_s(pair) > 60)
+    assert timeout_s(pair) > lasts_s - PATIENCE_S
+
+
+def timeout_s(pair: Pair) -> int:
+    """Of the one flow on b."""
+    (line,) = pair.tracked("b")
+    return int(line.split()[4])
+
+
+async def test_numbers_of_requests_begin_anew_before_they_are_too_large(pair: Pair) -> None:
+    with Table(DIRECTORY / "b") as table:
+        for left in range(4):
+            made = [udp_entry(2000 + 10 * left + each) for each in range(2)]
+            table._numbers.last = 0xFFFFFFFF - left
+            assert table.make(made) == []
+            table._numbers.last = 0xFFFFFFFF - left
+            assert len(table.some([entry.flow for entry in made])) == 2
+            table._numbers.last = 0xFFFFFFFF - left
+            assert sum(len(step) for step in table.assured()) == 2 * (left + 1)
+    assert has_flows(pair, "b", 8)
 
 
 async def test_a_standby_that_is_built_anew_has_the_flows_again(pair: Pair) -> None:

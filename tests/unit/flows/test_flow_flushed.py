@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import cast
 
 import msgspec
 import pytest
@@ -13,14 +14,25 @@ from test_flow_policy import following
 
 from gapless.core.backoff import Pace
 from gapless.core.flows import feed
+from gapless.flows import driver as driver_module
 from gapless.flows import hearing
 from gapless.flows.driver import Driver
 from gapless.flows.figures import Figures
+from gapless.flows.session import Session
 from gapless.flows.source import Source
 from gapless.model.host import HostName
 from gapless.model.router import RouterId
 from gapless.wire import flows as wire
-from gapless.wire.flowlink import Asking, FlowsBegin, FlowsDuties, FlowsFlushed, FromFlows, from_flows, to_flows
+from gapless.wire.flowlink import (
+    Asking,
+    FlowsAlive,
+    FlowsBegin,
+    FlowsDuties,
+    FlowsFlushed,
+    FromFlows,
+    from_flows,
+    to_flows,
+)
 from gapless.wire.flows import Kind
 from gapless.wire.local import LocalLink
 
@@ -106,6 +118,35 @@ async def test_a_process_answers_each_asking_with_its_host_and_number(
     await link.close()
     assert answers == [to_b.askings, to_c.askings]
     assert to_c.askings == {ROUTER: Asking(to=HostName("c"), number=8)}
+
+
+class Behind:
+    """A session of a follower that is."""
+
+    def lag_s(self, now: float) -> float:
+        return 5.0
+
+    def end(self) -> None:
+        """Nothing is open."""
+
+
+async def test_a_process_says_each_time_how_far_behind_its_followers_are(
+    kernel: Kernel, free_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else is looked at more rarely, as where there are many routers."""
+    monkeypatch.setattr(driver_module, "ALIVE_S", 0.01)
+    monkeypatch.setattr(driver_module, "LOOK_S", 1000.0)
+    monkeypatch.setattr(driver_module, "LOOK_MOST_S", 1000.0)
+    ours, its = socket.socketpair()
+    sentinel, link = await LocalLink.over(ours, from_flows), await LocalLink.over(its, to_flows)
+    begin = FlowsBegin(key="00", cluster="", name=HostName("a"), address="127.0.0.1", port=free_tcp_port, most=9)
+    driver = Driver(link, begin)
+    driver._source._sessions.add(cast("Session", Behind()))
+    async with running(driver.run()):
+        said = [await sentinel.receive() for _ in range(3)]
+        await sentinel.close()
+    await link.close()
+    assert [each.figures.lag_ms for each in said if isinstance(each, FlowsAlive)] == [5000.0] * 3
 
 
 async def said_by(sentinel: LocalLink[FromFlows], count: int) -> AsyncIterator[FlowsFlushed]:

@@ -73,7 +73,21 @@ async def test_a_host_that_stops_waits_until_what_it_released_has_arrived(tmp_pa
         leaving = asyncio.create_task(it.sentinel.leave(60.0))
         await session.heard(lambda report: report.is_stopping)
         await session.change(guarded("close:x"), released("x"))
-        await session.heard(lambda report: report.forwarding == ())
+        await eventually(lambda: not it.sentinel.figures().levels.open)
+        assert not leaving.done(), "the word that it is closed may have been lost"
+        await session.change(guarded("x"))
+        await leaving
+
+
+async def test_a_host_that_stops_when_its_last_router_has_just_left_waits_for_that(tmp_path: Path) -> None:
+    fake = FakeController(snapshot=(guarded("open:x"), guarded("x")))
+    async with controller(fake), with_beat(fake, tmp_path) as it:
+        session = await fake.session()
+        await session.heard(lambda report: bool(report.forwarding))
+        await session.change(guarded("close:x"), released("x"))
+        await eventually(lambda: not it.sentinel.figures().levels.open)
+        leaving = asyncio.create_task(it.sentinel.leave(60.0))
+        await session.heard(lambda report: report.is_stopping)
         assert not leaving.done(), "the word that it is closed may have been lost"
         await session.change(guarded("x"))
         await leaving

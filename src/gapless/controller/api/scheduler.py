@@ -16,8 +16,8 @@ refused.
 
 Both answer when the move is asked for, not when it is done. Whether a host can take the router is the planner's
 judgement at that moment; should it change before the move is decided, the planner keeps the wish until the router is
-added to the agent that it is on, and the router says what it waits for in /v2.0/gapless/routers. A move that was
-decided is in /v2.0/gapless/failovers.
+added to the agent that it is on, and the router says what it waits for in /v2.0/gapless/routers. A controller that is
+started anew has forgotten the wish. A move that was decided is in /v2.0/gapless/failovers.
 """
 
 from collections.abc import Iterable, Mapping

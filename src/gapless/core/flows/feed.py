@@ -83,7 +83,10 @@ class Feed:
         self.is_whole = False
         """All of it was told once, and nothing was lost since: a copy, with the changes after it."""
         self.oldest_at: float | None = None
-        """When the oldest change that waits was heard; None: nothing waits."""
+        """Not after the oldest change that waits was heard; None: nothing waits."""
+        self._older: set[bytes] = set()
+        """Flows of which a change waits since before `_older_until`."""
+        self._older_until = 0.0
         self.left_out = 0
         """How often a flow was not told because `most` are."""
 
@@ -190,7 +193,7 @@ class Feed:
         self._changes.pop(flow, None)
         self._changes[flow] = message
         if self.oldest_at is None:
-            self.oldest_at = now
+            self.oldest_at = self._older_until = now
         return True
 
     def lost(self, now: float) -> float:
@@ -208,7 +211,7 @@ class Feed:
         self._forget_all()
         self.state, self.is_whole = FeedState.WAITING, False
 
-    def take(self, room: int) -> bytes:
+    def take(self, room: int, now: float) -> bytes:
         """Changes, oldest first, as many as fit into `room` bytes; they do not wait any more."""
         taken: list[bytes] = []
         for message in self._changes.values():
@@ -222,6 +225,9 @@ class Feed:
             for flow in list(islice(self._changes, len(taken))):
                 del self._changes[flow]
                 self._marked.discard(flow)
+                self._older.discard(flow)
+            if taken and not self._older:
+                self.oldest_at, self._older_until, self._older = self._older_until, now, set(self._changes)
         return b"".join(taken)
 
     def _admit(self, flow: bytes) -> bool:
@@ -244,6 +250,7 @@ class Feed:
     def _forget(self) -> None:
         self._changes.clear()
         self._marked.clear()
+        self._older.clear()
         self.oldest_at = None
 
     def _forget_all(self) -> None:

@@ -56,7 +56,7 @@ def test_what_was_heard_since_a_piece_of_the_copy_was_made_is_newer_than_it() ->
     it.heard(b"over", b"is over", 1.0, is_over=True)
     it.heard(b"lives", b"has changed", 1.0)
     assert [it.listed(flow) for flow in (b"over", b"lives", b"other")] == [False, False, True]
-    assert (it.take(ROOM), it.told) == (b"has changed", 3)
+    assert (it.take(ROOM, 9.0), it.told) == (b"has changed", 3)
     it.went_on()
     assert it.listed(b"over"), "this piece was made after that: it has begun again"
     it.copied()
@@ -81,15 +81,42 @@ def test_changes_are_told_in_their_order_and_wait_no_more() -> None:
     it = following()
     for flow in (b"1", b"2", b"3"):
         assert it.heard(flow, b"m" + flow, 5.0)
-    assert (it.take(4), it.waiting, it.oldest_at) == (b"m1m2", 1, 5.0)
-    assert (it.take(ROOM), it.waiting, it.oldest_at) == (b"m3", 0, None)
+    assert (it.take(4, 9.0), it.waiting, it.oldest_at) == (b"m1m2", 1, 5.0)
+    assert (it.take(ROOM, 9.0), it.waiting, it.oldest_at) == (b"m3", 0, None)
+
+
+def test_where_changes_never_pause_it_is_known_how_old_those_are_that_wait() -> None:
+    it, ages = following(most_waiting=9), []
+    for flow in (b"a", b"b", b"c"):
+        it.heard(flow, b"m", 0.0)
+    for now in range(1, 20):
+        for number in range(3):
+            it.heard(b"%d/%d" % (now, number), b"m", float(now))
+        assert (it.take(3, now + 0.5), it.waiting) == (b"mmm", 3)
+        assert it.oldest_at is not None
+        assert it.oldest_at <= now
+        ages.append(now + 0.5 - it.oldest_at)
+    assert max(ages) < 3.0, "of what waits, all was heard a moment ago"
+    it.take(ROOM, 20.0)
+    assert it.oldest_at is None
+
+
+def test_what_changes_again_and_again_waits_since_it_changed_first() -> None:
+    it = following(most_waiting=9)
+    for flow in (b"2", b"1", b"1", b"1", b"3"):
+        it.heard(flow, b"m", 1.0)
+    it.take(1, 2.0)
+    for now in (3.0, 4.0, 5.0):
+        it.heard(b"1", b"m", now)
+        assert it.take(0, now) == b""
+        assert it.oldest_at == 1.0
 
 
 def test_of_a_flow_that_changes_again_only_the_last_change_is_told_and_where_it_happened() -> None:
     it = following()
     for flow, message in ((b"1", b"began"), (b"2", b"began"), (b"1", b"ended")):
         it.heard(flow, message, 1.0)
-    assert it.take(ROOM) == b"beganended"
+    assert it.take(ROOM, 9.0) == b"beganended"
 
 
 def test_too_many_changes_are_all_lost_and_a_copy_follows_after_a_pause() -> None:
@@ -98,7 +125,7 @@ def test_too_many_changes_are_all_lost_and_a_copy_follows_after_a_pause() -> Non
     assert it.heard(b"2", b"x", 10.0)
     assert it.heard(b"1", b"y", 10.0)
     assert not it.heard(b"3", b"x", 10.0)
-    assert (it.state, it.waiting, it.take(ROOM)) == (FeedState.WAITING, 0, b"")
+    assert (it.state, it.waiting, it.take(ROOM, 9.0)) == (FeedState.WAITING, 0, b"")
     assert not it.is_due(10.0)
     assert it.is_due(10.0 + PAUSE.first_s)
 
@@ -127,7 +154,7 @@ def test_what_goes_on_is_copied_again_before_its_copy_is_over() -> None:
     assert it.is_due(REFRESH_S)
     it.heard(b"1", b"x", REFRESH_S)
     it.begin(REFRESH_S)
-    assert it.take(ROOM) == b"x", "changes go on being told"
+    assert it.take(ROOM, 9.0) == b"x", "changes go on being told"
     assert KEPT_S > 2 * REFRESH_S
 
 
@@ -135,7 +162,7 @@ def test_a_router_that_is_not_open_any_more_is_told_of_no_more_and_copied_when_i
     it = following()
     it.heard(b"1", b"x", 1.0)
     it.stopped()
-    assert (it.state, it.take(ROOM)) == (FeedState.WAITING, b"")
+    assert (it.state, it.take(ROOM, 9.0)) == (FeedState.WAITING, b"")
     assert it.is_due(1.0)
 
 
@@ -152,20 +179,20 @@ def test_changes_pass_the_limit_no_more_than_a_copy_does() -> None:
     assert [it.listed(flow) for flow in (b"1", b"2", b"3")] == [True, True, False]
     it.copied()
     it.heard(b"4", b"began", 1.0)
-    assert (it.take(ROOM), it.told, it.left_out) == (b"", 2, 2)
+    assert (it.take(ROOM, 9.0), it.told, it.left_out) == (b"", 2, 2)
     it.heard(b"2", b"changed", 1.0)
     it.heard(b"1", b"ended", 1.0, is_over=True)
     it.heard(b"4", b"changed", 1.0)
-    assert (it.take(ROOM), it.told, it.left_out) == (b"changedendedchanged", 2, 2)
+    assert (it.take(ROOM, 9.0), it.told, it.left_out) == (b"changedendedchanged", 2, 2)
 
 
 def test_nobody_is_told_of_the_end_of_a_flow_that_was_left_out() -> None:
     it = following(most=1)
     it.heard(b"1", b"x", 1.0)
     it.heard(b"2", b"x", 1.0)
-    assert it.take(ROOM) == b"x"
+    assert it.take(ROOM, 9.0) == b"x"
     it.heard(b"2", b"ended", 1.0, is_over=True)
-    assert (it.take(ROOM), it.told, it.left_out) == (b"", 1, 1)
+    assert (it.take(ROOM, 9.0), it.told, it.left_out) == (b"", 1, 1)
 
 
 def test_a_copy_that_is_due_again_names_what_was_told_and_leaves_out_the_rest() -> None:
@@ -204,13 +231,13 @@ def test_what_is_too_young_is_told_neither_by_a_change_nor_by_a_copy_until_it_is
     assert not it.listed(b"1")
     it.copied()
     it.ripen(10.9)
-    assert (it.take(ROOM), it.told, it.held, it.left_out, it.is_whole) == (b"", 0, 1, 0, True)
+    assert (it.take(ROOM, 9.0), it.told, it.held, it.left_out, it.is_whole) == (b"", 0, 1, 0, True)
     it.ripen(11.0)
-    assert (it.oldest_at, it.take(ROOM), it.told, it.held) == (11.0, b"older", 1, 0)
+    assert (it.oldest_at, it.take(ROOM, 9.0), it.told, it.held) == (11.0, b"older", 1, 0)
     it.heard(b"1", b"changed", 12.0, hold_s=10.0)
     it.begin(13.0)
     assert it.listed(b"1")
-    assert it.take(ROOM) == b"changed"
+    assert it.take(ROOM, 9.0) == b"changed"
 
 
 def test_nobody_hears_of_what_was_over_before_it_was_worth_it() -> None:
@@ -218,7 +245,7 @@ def test_nobody_hears_of_what_was_over_before_it_was_worth_it() -> None:
     it.heard(b"1", b"began", 1.0, hold_s=10.0)
     it.heard(b"1", b"ended", 2.0, is_over=True, hold_s=10.0)
     it.ripen(100.0)
-    assert (it.take(ROOM), it.told, it.held) == (b"", 0, 0)
+    assert (it.take(ROOM, 9.0), it.told, it.held) == (b"", 0, 0)
     it.heard(b"1", b"again", 5.0, hold_s=10.0)
     it.ripen(14.0)
     assert it.held == 1, "it is another flow, and as young"
@@ -239,7 +266,7 @@ def test_no_more_is_held_than_may_wait_and_the_rest_is_told_at_once() -> None:
     it = following(most_waiting=2)
     for flow in (b"1", b"2", b"3"):
         assert it.heard(flow, b"m" + flow, 1.0, hold_s=10.0)
-    assert (it.held, it.take(ROOM)) == (2, b"m3")
+    assert (it.held, it.take(ROOM, 9.0)) == (2, b"m3")
 
 
 def test_what_is_old_enough_has_no_more_room_than_all_else() -> None:
@@ -247,7 +274,7 @@ def test_what_is_old_enough_has_no_more_room_than_all_else() -> None:
     for flow in (b"1", b"2"):
         it.heard(flow, b"m" + flow, 1.0, hold_s=10.0)
     it.ripen(20.0)
-    assert (it.take(ROOM), it.told, it.left_out) == (b"m1", 1, 1)
+    assert (it.take(ROOM, 9.0), it.told, it.left_out) == (b"m1", 1, 1)
     it = following(most_waiting=2)
     for flow in (b"1", b"2"):
         it.heard(flow, b"m", 1.0, hold_s=10.0)
@@ -278,7 +305,7 @@ def test_a_follower_that_does_as_it_is_told_never_has_more_than_the_most(happene
     it, there, unsaid = feed(most_waiting=MANY, most=3), set[bytes](), set[bytes]()
 
     def tell() -> None:
-        for flow, is_over in zip(*[iter(it.take(ROOM))] * 2, strict=True):
+        for flow, is_over in zip(*[iter(it.take(ROOM, 9.0))] * 2, strict=True):
             name = bytes((flow,))
             unsaid.discard(name)
             (there.discard if is_over else there.add)(name)
@@ -321,7 +348,7 @@ def test_what_waits_is_bounded_and_the_last_change_of_each_flow_is_never_left_ou
         else:
             last.clear()
         assert it.waiting <= 3
-    assert it.take(ROOM) == b"".join(last.values())
+    assert it.take(ROOM, 9.0) == b"".join(last.values())
 
 
 def test_a_mark_is_told_with_what_waited_then_whatever_happens_after_it() -> None:
@@ -330,9 +357,9 @@ def test_a_mark_is_told_with_what_waited_then_whatever_happens_after_it() -> Non
         it.heard(flow, b"m" + flow, 0.0)
     it.mark()
     it.heard(b"3", b"m3", 1.0)
-    assert (it.take(2), it.is_mark_told) == (b"m1", False)
+    assert (it.take(2, 9.0), it.is_mark_told) == (b"m1", False)
     it.heard(b"4", b"m4", 1.0)
-    assert (it.take(2), it.is_mark_told, it.waiting) == (b"m2", True, 2)
+    assert (it.take(2, 9.0), it.is_mark_told, it.waiting) == (b"m2", True, 2)
 
 
 def test_of_a_flow_that_changes_again_after_the_mark_the_change_that_waits_is_waited_for() -> None:
@@ -341,8 +368,8 @@ def test_of_a_flow_that_changes_again_after_the_mark_the_change_that_waits_is_wa
     it.mark()
     it.heard(b"2", b"m2", 1.0)
     it.heard(b"1", b"n1", 1.0)
-    assert (it.take(2), it.is_mark_told) == (b"m2", False), "its follower has not heard of it yet"
-    assert (it.take(ROOM), it.is_mark_told) == (b"n1", True)
+    assert (it.take(2, 9.0), it.is_mark_told) == (b"m2", False), "its follower has not heard of it yet"
+    assert (it.take(ROOM, 9.0), it.is_mark_told) == (b"n1", True)
 
 
 def test_a_mark_where_nothing_waits_is_told() -> None:
