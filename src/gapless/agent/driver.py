@@ -7,7 +7,6 @@ looks at the kernel and goes on. When the sentinel's end of the local link close
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from gapless.core.dataplane.conflicts import QUIET_S, Conflicts
 from gapless.core.dataplane.gateways import BATCH_S, Gateways
 from gapless.core.hostplan import EMPTY_PLAN, Difference, HostPlan
 from gapless.errors import GaplessError, Unavailable
-from gapless.kernel import refusals
+from gapless.kernel import threads
 from gapless.model.neighbour import Neighbour, WayOut
 from gapless.model.network import Network
 from gapless.model.plan import BuildTimes
@@ -123,8 +122,8 @@ class Driver:
         self._work_is_due = asyncio.Event()
         self._news_is_due = asyncio.Event()
         self._log = get_logger()
-        # One thread more than jobs: the listing never waits for one.
-        self._pool = ThreadPoolExecutor(self._rhythm.workers + 1, thread_name_prefix="job")
+        self._pool: ThreadPoolExecutor | None = None
+        """Has one thread more than jobs: the listing never waits for one."""
 
     async def run(self) -> None:
         """Work until the sentinel is gone. Raises a group with InvalidRequest or Unavailable if this host cannot."""
@@ -138,12 +137,13 @@ class Driver:
                     await asyncio.wait(self._at_work, timeout=FAREWELL_S)
                 self._write_lines()
             finally:
-                self._pool.shutdown(wait=False, cancel_futures=True)
+                if self._pool is not None:
+                    self._pool.shutdown(wait=False, cancel_futures=True)
                 await self._link.close()
 
     async def _serve(self, opened: contextlib.ExitStack) -> None:
         async with self._telling_why_not():
-            self._start_workers()
+            self._pool = threads.started(self._rhythm.workers + 1, "start the agent's workers", "job")
             kernel = opened.enter_context(contextlib.closing(await self._blocking(self._open_kernel)))
             hints = opened.enter_context(contextlib.closing(self._open_hints()))
             self._worklist.take_running(await self._blocking(kernel.running))
@@ -156,17 +156,6 @@ class Driver:
             tasks.create_task(self._follow_hints(hints))
             tasks.create_task(self._look_at_gateways(kernel))
             tasks.create_task(self._hear_senders(kernel))
-
-    def _start_workers(self) -> None:
-        """All of them now: one that cannot be started later would take a job with it."""
-        workers = self._rhythm.workers + 1
-        are_there = threading.Barrier(workers)
-        try:
-            for _ in range(workers):
-                self._pool.submit(are_there.wait)
-        except RuntimeError as error:  # all that Python says of it
-            are_there.abort()
-            raise refusals.no_thread("start the agent's workers") from error
 
     @contextlib.asynccontextmanager
     async def _telling_why_not(self) -> AsyncIterator[None]:

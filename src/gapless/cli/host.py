@@ -15,6 +15,7 @@ from gapless import __version__
 from gapless.cli.application import application
 from gapless.config import LINK_PORT, METRICS_PORT, Address, HostSettings
 from gapless.errors import InvalidRequest
+from gapless.kernel.threads import watch_children_without_threads
 from gapless.model.flow import FlowPolicy, FlowProtocol
 from gapless.model.host import HostFacts, HostName, InstanceId
 from gapless.observe.log import LogFormat, configure, get_logger
@@ -239,6 +240,7 @@ def run(settings: HostSettings, log_format: LogFormat) -> None:
         )
         facts = _facts(settings, identity.instance, tracked_most)
         sentinel = Sentinel(settings, state, identity, facts, key, commands=commands)
+        watch_children_without_threads()
         with contextlib.closing(manager):
             asyncio.run(_until_asked_to_end(sentinel, manager, settings.drain_within_s))
 

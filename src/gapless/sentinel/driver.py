@@ -20,6 +20,7 @@ from gapless.config import HostSettings
 from gapless.core.flows.duties import flow_duties
 from gapless.core.hostplan import HostPlan
 from gapless.errors import GaplessError, Refused
+from gapless.kernel import threads
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
 from gapless.model.plan import Burial, PanelPlan, RouterState
 from gapless.model.router import RouterId
@@ -55,6 +56,8 @@ DOUBT_AFTER_INTERVALS = 1
 intervals after its last report (agent_down_time is two or more of them, and dead is twice that). That report may be one
 interval old when the link breaks, and the break is noticed up to one and a half later: doubt comes before any move."""
 
+WORKERS = 8
+"""Threads for what waits for a disk or for the kernel."""
 GUARD_WITHIN_S = 5.0
 """Many times the longest lease."""
 
@@ -132,7 +135,9 @@ class Sentinel:
         self._log = get_logger()
 
     async def run(self) -> None:
-        """Until cancelled. Then the agent is ended; classic routers stay as they are, guarded ones are shut."""
+        """Until cancelled. Then the agent is ended; classic routers stay as they are, guarded ones are shut. Raises
+        Unavailable where this process may not have its threads.
+        """
         self._log.info(
             "sentinel started",
             instance=self._identity.instance,
@@ -140,6 +145,8 @@ class Sentinel:
             cluster=self._identity.cluster,
             routers_on_disk=len(self._desired.plan.routers),
         )
+        workers = threads.started(WORKERS, "start the sentinel's workers", "sentinel")
+        asyncio.get_running_loop().set_default_executor(workers)
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 if self._identity.cluster is not None:

@@ -14,6 +14,7 @@ import pytest
 from test_host_processes import command, controller, machine, planned, run
 
 from gapless.config import API_PORT, LINK_PORT
+from gapless.sentinel.driver import WORKERS
 
 __all__ = ["machine"]
 
@@ -96,6 +97,10 @@ def as_the_unit_limits_it(argv: list[str]) -> list[str]:
     return ["setpriv", f"--bounding-set={','.join(['-all', *names])}", "--no-new-privs", *argv]
 
 
+def threads_of(pid: int) -> int:
+    return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
+
+
 @pytest.mark.isolated
 async def test_a_host_is_ready_when_its_guard_stands_and_its_children_speak_for_nobody(machine: Path) -> None:
     run("ip", "address", "add", "10.0.0.1/24", "dev", "cable")
@@ -109,6 +114,7 @@ async def test_a_host_is_ready_when_its_guard_stands_and_its_children_speak_for_
             await manager.hears("WATCHDOG=1")
             children = children_of(process.pid)
             assert len(children) == 3, "beat, agent and flows"
+            assert threads_of(process.pid) == 1 + WORKERS, "all from the beginning: no limit can refuse one later"
             for child in children:
                 assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} & environment_of(child)
 

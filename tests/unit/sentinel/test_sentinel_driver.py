@@ -9,6 +9,7 @@ from fake_controller import CLUSTER, FakeController, controller, planned
 from sentinel_host import host, is_active
 
 from gapless.core.hostplan import HostPlan
+from gapless.errors import Unavailable
 from gapless.model.host import AgentState
 from gapless.model.plan import (
     Revision,
@@ -16,6 +17,7 @@ from gapless.model.plan import (
 )
 from gapless.wire import messages
 from gapless.wire.messages import AgentPlan, encode_plan
+from limits_met import no_thread_more
 from sizes import sizes
 
 
@@ -30,6 +32,12 @@ async def test_from_plan_to_report(tmp_path: Path) -> None:
         assert (report.revision, report.full, len(report.routers)) == (2, False, 1)
         await it.plan_on_disk("a", "b")
         assert session.hello.incarnation == 1
+
+
+async def test_a_host_that_may_start_no_threads_says_so_at_once(tmp_path: Path) -> None:
+    with no_thread_more(), pytest.raises(Unavailable, match=r"^start the sentinel's workers: .*TasksMax="):
+        async with controller(FakeController()) as fake, host(fake, tmp_path) as it:
+            await it.running
 
 
 async def test_what_left_unguarded_is_to_be_proven_as_long_as_the_disk_does_not_have_that(tmp_path: Path) -> None:

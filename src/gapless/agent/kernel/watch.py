@@ -17,7 +17,6 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +25,7 @@ from gapless.agent.kernel import filters, links, netns
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.links import Outline
 from gapless.errors import Unavailable
-from gapless.kernel import bpf, limits, refusals
+from gapless.kernel import bpf, limits, refusals, threads
 from gapless.kernel.netlink import Netlink
 from gapless.kernel.refusals import Trying
 from gapless.model.network import NetworkId
@@ -70,14 +69,14 @@ class DriftWatcher:
         """The kernel drops notifications until all that it holds is read."""
         self._is_stale = False
         """What passes frames is to be listed anew."""
-        self._lister = ThreadPoolExecutor(1, thread_name_prefix="links")
         self._log = get_logger()
         with contextlib.ExitStack() as undo:
             self._link_socket = undo.enter_context(_open_link_socket())
             self._names = _watch_directory(directory)
             undo.callback(os.close, self._names)
+            self._lister = threads.started(1, "watch this host's links", "links")
             undo.callback(self._lister.shutdown, wait=False)
-            for link in self._start_lister().result():
+            for link in self._lister.submit(_listed).result():
                 self._note_link(link)
             undo.pop_all()
         self._hear_links()
@@ -157,13 +156,6 @@ class DriftWatcher:
             self._list_anew()
         else:
             self._loop.call_later(_REST_S, self._read_links if self._has_missed or self._is_stale else self._hear_links)
-
-    def _start_lister(self) -> "Future[list[Outline]]":
-        """Once it is there, it can be asked at any time."""
-        try:
-            return self._lister.submit(_listed)
-        except RuntimeError as error:  # all that Python says of a thread that cannot be started
-            raise refusals.no_thread("watch this host's links") from error
 
     def _list_anew(self) -> None:
         """In a thread, for the kernel may take its time. Nothing is read meanwhile: what is said during the listing is

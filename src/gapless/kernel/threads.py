@@ -1,0 +1,37 @@
+"""Threads and children of a process that must go on where the kernel gives it no more threads.
+
+The rule: whatever needs a thread has it from the beginning, so that a limit is met at the start, and told, and not by a
+call that is lost later.
+"""
+
+import asyncio
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from gapless.kernel import refusals
+
+
+def started(workers: int, about: str, name: str = "") -> ThreadPoolExecutor:
+    """A pool of so many threads, all of which run. Raises Unavailable, with what was tried, where there may be no more.
+
+    An executor by itself starts a thread when it is given work; where that fails the work stays in its queue, and is
+    done at some later time.
+    """
+    pool, are_there = ThreadPoolExecutor(workers, name), threading.Barrier(workers)
+    try:
+        for _ in range(workers):
+            pool.submit(are_there.wait)
+    except RuntimeError as error:  # all that Python says of it
+        are_there.abort()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise refusals.no_thread(about) from error
+    return pool
+
+
+def watch_children_without_threads() -> None:
+    """The end of a child is noticed by a descriptor (pidfd_open(2)), as newer Pythons do it by themselves: with a
+    thread for each, one that cannot be started leaves a child that runs and that nobody knows.
+    """
+    if sys.version_info < (3, 12):
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
