@@ -214,6 +214,7 @@ class Pilot:
         self._metrics.show_agents(sum(each.without_agent_s is not None for each in hosts))
         self._metrics.show_ways_out(sum(bool(each.lost_ways) for each in hosts))
         self._metrics.show_damping(planner.router_dampings())
+        self._metrics.show_health(planner.router_healths())
         self._metrics.show_placement(
             (each.standing for each in hosts),
             planner.router_states(),

@@ -44,6 +44,12 @@ class Metrics:
             "gapless_hosts_without_way_out", "Hosts that say that they have lost a way out.", registry=registry
         )
         self.routers = Gauge("gapless_routers", "Routers by state.", ["state"], registry=registry)
+        self.health = Gauge(
+            "gapless_routers_health",
+            "Routers by how their hosts found them last: healthy, degraded, broken; unknown: nobody says.",
+            ["health"],
+            registry=registry,
+        )
         self.damped = Gauge(
             "gapless_routers_damped",
             "Routers that their hosts cannot run and that are not moved, by why: reason, moves, cause.",
@@ -121,6 +127,10 @@ class Metrics:
         _set_all(self.hosts, standings)
         _set_all(self.routers, states)
         self.brake_engaged.set(braked)
+
+    def show_health(self, healths: Iterable[str]) -> None:
+        """Set the gauge of how routers are."""
+        _set_all(self.health, healths)
 
     def show_damping(self, whys: Iterable[str]) -> None:
         """Set the gauge of routers that stay though their hosts cannot run them."""

@@ -112,6 +112,7 @@ async def test_a_common_cause_is_told_counted_and_shown(store: Store, log: Log) 
     page = bench.shell.metrics.page().decode()
     assert 'gapless_routers_damped{why="cause"} 2.0' in page
     assert 'gapless_routers_damped{why="reason"} 4.0' in page
+    assert 'gapless_routers_health{health="broken"} 6.0' in page
     views = bench.shell.pilot.routers()
     assert all(views[each].damped_s == pytest.approx(600, abs=10) for each in routers)
 

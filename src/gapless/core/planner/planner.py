@@ -412,6 +412,11 @@ class Planner:
         fleet = self._ledger.fleet
         return (status.word_of(router, fleet.get(router.host)) for router in self._ledger.routers.values())
 
+    def router_healths(self) -> Iterator[str]:
+        """How every router is that is known, in one word each."""
+        fleet = self._ledger.fleet
+        return (status.health_of(router, fleet) for router in self._ledger.routers.values())
+
     def router_dampings(self) -> Iterator[str]:
         """Of every router that its host cannot run and that is not moved all the same: why, in one word."""
         return (each.damping.why.value for each in self._ledger.routers.values() if each.damping is not None)

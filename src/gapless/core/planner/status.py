@@ -7,7 +7,7 @@ with every report.
 from collections.abc import Collection
 from typing import assert_never
 
-from gapless.core.dataplane.health import judge
+from gapless.core.dataplane.health import Health, judge
 from gapless.core.effects import Bind, ReportHost
 from gapless.core.ledger.fleet import Fleet, Host
 from gapless.core.ledger.ledger import Ledger
@@ -120,8 +120,7 @@ def of_host(host: Host, timing: Timing, now: float, arbiters: Collection[HostNam
 def of_router(router: RouterRecord, fleet: Fleet, now: float) -> RouterStatus:
     """A router as people may look at it."""
     home = fleet.get(router.host)
-    said = None if home is None or not home.silence.is_alive else router.succession.said.get(home.name)
-    health, ailment = judge(said if said is not None and said.epoch == router.epoch else None)
+    health, ailment = _health_of(router, home)
     return RouterStatus(
         router_id=router.id,
         host=router.host,
@@ -133,6 +132,23 @@ def of_router(router: RouterRecord, fleet: Fleet, now: float) -> RouterStatus:
         ailment=ailment,
         damped_s=None if router.damping is None else max(0.0, router.damping.until - now),
     )
+
+
+def _health_of(router: RouterRecord, home: Host | None) -> tuple[Health | None, str]:
+    """By its host's last word, as long as that host is heard; where no agent works, nobody has looked since."""
+    if home is None or not home.silence.is_alive:
+        return None, ""
+    said = router.succession.said.get(home.name)
+    health, ailment = judge(said if said is not None and said.epoch == router.epoch else None)
+    if health is Health.HEALTHY and home.is_agentless:
+        return Health.DEGRADED, f"nobody looks whether it is right: on {home.name} {_trouble(home)}"
+    return health, ailment
+
+
+def health_of(router: RouterRecord, fleet: Fleet) -> str:
+    """How a router is, in one word; "unknown" where there is nothing to say."""
+    health, _ = _health_of(router, fleet.get(router.host))
+    return health or "unknown"
 
 
 def _of_standby(router: RouterRecord, right: Right, standby: Host | None) -> StandbyStatus:

@@ -1,5 +1,7 @@
 """Hosts whose agents do not work: what leaves them, what stays, and when nothing moves."""
 
+from collections import Counter
+
 import pytest
 from planner_rig import TIMING, facts
 from standby_rig import StandbyRig
@@ -10,7 +12,7 @@ from gapless.core.ledger.views import HostStatus
 from gapless.core.planner.agentless import STEADY_S
 from gapless.model.host import HostName
 from gapless.model.plan import MoveKind
-from gapless.model.router import FailoverMode
+from gapless.model.router import FailoverMode, RouterId
 from gapless.sentinel.supervise import Patience
 
 ALL = ("h1", "h2", "h3", "h4")
@@ -95,6 +97,22 @@ def test_the_host_is_marked_alive_and_says_why(rig: StandbyRig) -> None:
     assert marked.reason == sentence
     told = rig.all_said(ReportHost)[-1]
     assert (told.host, told.reason, told.is_trouble) == ("h1", sentence, True)
+
+
+def test_of_what_stays_there_nobody_says_that_it_is_healthy(rig: StandbyRig) -> None:
+    def health() -> dict[str, int]:
+        return Counter(each.health for each in rig.planner.router_views().values())
+
+    assert health() == {"healthy": 6}
+    rig.lose_agents(WHY, "h1")
+    rig.pass_time(PATIENCE_S + 1, heard=ALL)
+    stays = rig.planner.router_views()[RouterId("r6")]
+    assert stays.health == "degraded"
+    trouble = f"its agent has not worked for long ({WHY})"
+    assert stays.ailment == f"nobody looks whether it is right: on h1 {trouble}"
+    rig.mend_agents("h1")
+    rig.pass_time(STEADY_S + 1, heard=ALL)
+    assert rig.planner.router_views()[RouterId("r6")].health == "healthy"
 
 
 def test_it_is_no_standby_and_gets_nothing_new(rig: StandbyRig) -> None:
