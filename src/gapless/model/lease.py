@@ -111,7 +111,9 @@ class DatagramKind(IntEnum):
     STALE = 4
     """To question `seq` (RENEW or CLAIM): the asker's panel is below this arbiter's floor."""
     SILENT = 5
-    """A hint, unasked: `subject`'s last grant (and any of a lower incarnation) expired `silent_for_s` ago."""
+    """A hint, unasked: `subject`'s last grant (and any of a lower incarnation) expired `silent_for_s` ago, or a higher
+    incarnation was heard first then.
+    """
     CLAIM = 6
     """`sender` asks whether `subject` is over, and wants it never to be granted anything again, with question `seq`."""
     BURIED = 7
@@ -142,8 +144,8 @@ class Datagram:
     seq: int = 0
     asker: Incarnation = NOBODY
     silent_for_s: float = 0.0
-    """In a SILENT: how long ago the last grant expired. In a RELEASED: for how long the router has been closed, which
-    earlier releases of Gapless do not say."""
+    """In a SILENT: how long ago the last grant expired, or a higher incarnation was heard. In a RELEASED: for how long
+    the router has been closed, which earlier releases of Gapless do not say."""
     lost: int = 0
     """In an HEIR: what of its ways out the sender has lost, as 32 bits (`core.edge.uplinks.as_bits`)."""
     router: RouterId | None = None

@@ -16,7 +16,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface
@@ -26,9 +26,10 @@ import pytest
 
 from gapless.config import HostSettings
 from gapless.core.backoff import Backoff, Pace
+from gapless.core.dataplane.desired import bridge_name, vxlan_name
 from gapless.core.hostplan import HostPlan
 from gapless.errors import GaplessError
-from gapless.kernel import netns
+from gapless.kernel import arp, netns
 from gapless.kernel.transactions import Transactions
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import LeaseTiming, Panel, PanelVersion, Tenure
@@ -47,6 +48,7 @@ from gapless.model.plan import (
 from gapless.model.router import Router, RouterId, RouterPort
 from gapless.sentinel.beat import nftables
 from gapless.sentinel.beat.guard import TABLE
+from gapless.sentinel.beat.healed import ABSENT_LEASES
 from gapless.sentinel.identity import StateDirectory
 from gapless.sentinel.keeper import GuardKeeper
 from gapless.sentinel.pulse import Pulse
@@ -61,6 +63,11 @@ WORD = struct.Struct("!Bd")
 ROUTER = RouterId("11111111-1111-4111-8111-111111111111")
 PORT = PortId("aaaaaaaa-bbbb-4aaa-8aaa-000000000001")
 TAP = f"tap{PORT[:11]}"
+MAC = "fa:16:3e:00:00:01"
+SOURCE = bytes.fromhex(MAC.replace(":", ""))
+NETWORK = Network(id=NetworkId("n"), type=NetworkType.VXLAN, mtu=1450, segmentation_id=1)
+YARD, UPLINK = bridge_name(NETWORK.id), vxlan_name(1)
+"""A host's bridge, and what leads away from it: announcements leave by that."""
 NAMES = tuple(HostName(f"h{number}") for number in (1, 2, 3))
 TIMING = LeaseTiming(interval_s=0.25, lease_s=1.0)
 """Slower than any that operators give: no plan is made anew here when a host loses its lease to a busy machine."""
@@ -72,20 +79,23 @@ nftables.PERSIST = 0x80  # The kernel knows no such flag.
 sys.exit(__main__.main())
 """
 """A beat as on a kernel before 6.9."""
-PANEL = PanelPlan(
-    timing=TIMING,
-    panel=Panel(version=PanelVersion(1), floor=PanelVersion(1), sets=(frozenset(NAMES),)),
-    addresses=tuple(LeaseAddress(host=name, address=f"10.0.0.{n}:9698") for n, name in enumerate(NAMES, 1)),
-)
+
+
+def panel(arbiters: Collection[HostName]) -> PanelPlan:
+    return PanelPlan(
+        timing=TIMING,
+        panel=Panel(version=PanelVersion(1), floor=PanelVersion(1), sets=(frozenset(arbiters),)),
+        addresses=tuple(LeaseAddress(host=name, address=f"10.0.0.{n}:9698") for n, name in enumerate(NAMES, 1)),
+    )
 
 
 def run(command: str) -> None:
     subprocess.run(command.split(), check=True, capture_output=True, timeout=PATIENCE_S)
 
 
-def packet_socket(link: str) -> socket.socket:
-    made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE))
-    made.bind((link, ETHERTYPE))
+def packet_socket(link: str, ethertype: int = ETHERTYPE) -> socket.socket:
+    made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype))
+    made.bind((link, ethertype))
     made.setblocking(False)
     return made
 
@@ -155,8 +165,7 @@ class Host:
 
 
 def router() -> Router:
-    network = Network(id=NetworkId("n"), type=NetworkType.VXLAN, mtu=1450, segmentation_id=1)
-    port = RouterPort(id=PORT, network=network, mac="fa:16:3e:00:00:01", addresses=(IPv4Interface("10.1.0.1/24"),))
+    port = RouterPort(id=PORT, network=NETWORK, mac=MAC, addresses=(IPv4Interface("10.1.0.1/24"),))
     return Router(id=ROUTER, name="r", ports=(port,))
 
 
@@ -179,7 +188,7 @@ class Site:
         for host in self.hosts:
             if host.speaks is not None:
                 word = WORD.pack(host.number, time.monotonic())
-                frame = b"\xff" * 6 + bytes.fromhex("fa163e000001") + ETHERTYPE.to_bytes(2, "big") + word
+                frame = b"\xff" * 6 + SOURCE + ETHERTYPE.to_bytes(2, "big") + word
                 with suppress(OSError):  # Its tap is down.
                     host.speaks.send(frame.ljust(60, b"\0"))
         while True:
@@ -205,16 +214,18 @@ class Site:
 
 
 @asynccontextmanager
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
+async def site(tmp_path: Path, arbiters: Collection[HostName] = NAMES) -> AsyncIterator[Site]:
     """Three hosts that hold their leases; the router is active on the first, and the second has the right."""
     with kept("sentinel") as lines:
-        async with running(tmp_path, lines) as it:
+        async with running(tmp_path, lines, arbiters=arbiters) as it:
             yield it
     it.check()
 
 
 @asynccontextmanager
-async def running(tmp_path: Path, lines: list[str], *beat: str) -> AsyncIterator[Site]:
+async def running(
+    tmp_path: Path, lines: list[str], *beat: str, arbiters: Collection[HostName] = NAMES
+) -> AsyncIterator[Site]:
     """`lines`: what their sentinels log; `beat`: what Python is to run in place of the beat."""
     require()
     netns.DIRECTORY.mkdir(parents=True, exist_ok=True)
@@ -250,7 +261,7 @@ async def running(tmp_path: Path, lines: list[str], *beat: str) -> AsyncIterator
             address=f"10.0.0.{host.number}:9698",
             key=b"k" * 32,
             keeper=KeeperThere(netns.DIRECTORY / host.name),
-            panel=PANEL,
+            panel=panel(arbiters),
             # The next beat begins when the lease of the one before is over, as it does where that lasts 200 ms.
             pace=Pace(first_s=TIMING.lease_s, most_s=TIMING.lease_s),
         )
@@ -260,7 +271,7 @@ async def running(tmp_path: Path, lines: list[str], *beat: str) -> AsyncIterator
     try:
         await until(lambda: all(host.tenure for host in hosts), "every host holds its lease")
         # An arbiter that has granted a host nothing yet could not say that it is silent.
-        await until(lambda: grants(lines) == len(hosts) ** 2, "every arbiter grants every host's lease")
+        await until(lambda: grants(lines) == len(hosts) * len(arbiters), "every arbiter grants every host's lease")
         tasks.append(asyncio.create_task(it.speak()))  # Guarded routers are built once there is a guard.
         first, second, _ = hosts
         first.plan(2, Role.ACTIVE, 1)
@@ -294,19 +305,19 @@ def plug_in(host: Host) -> None:
     name, number = host.name, host.number
     run(f"ip netns add {name}")
     run(f"ip netns add r-{name}")
-    run(f"ip link add port{number} type veth peer name up0 netns {name}")
+    run(f"ip link add port{number} type veth peer name {UPLINK} netns {name}")
     run(f"ip link set port{number} master switch up")
     for command in (
-        "link add yard type bridge mcast_snooping 0",
-        "link set up0 master yard up",
-        f"addr add 10.0.0.{number}/24 dev yard",
-        "link set yard up",
+        f"link add {YARD} type bridge mcast_snooping 0",
+        f"link set {UPLINK} master {YARD} up",
+        f"addr add 10.0.0.{number}/24 dev {YARD}",
+        f"link set {YARD} up",
         "link set lo up",
     ):
         run(f"ip -n {name} {command}")
     if number < 3:
         run(f"ip -n {name} link add {TAP} group {GUARDED_GROUP} type veth peer name inside netns r-{name}")
-        run(f"ip -n {name} link set {TAP} master yard up")
+        run(f"ip -n {name} link set {TAP} master {YARD} up")
         run(f"ip -n r-{name} link set inside up")
         host.speaks = netns.enter(netns.DIRECTORY / f"r-{name}", lambda: packet_socket("inside"))
 
@@ -421,6 +432,40 @@ async def test_a_host_that_is_cut_off_closes_by_itself_and_returns_fenced(tmp_pa
         first.plan(3, Role.STANDBY, 3, Tenure(second.name, second.tenure))
         await until(lambda: first.pulse.levels.settled == 3, "it may succeed in its turn")
         assert not first.is_open
+
+
+def announcements(ear: socket.socket) -> list[int]:
+    """Of each announcement of the router that has arrived since: whether it is a request or a reply."""
+    kinds = []
+    with suppress(BlockingIOError):
+        while True:
+            frame = ear.recv(2048)
+            if frame[6:12] == SOURCE:
+                kinds.append(int.from_bytes(frame[20:22], "big"))
+    return kinds
+
+
+@pytest.mark.parametrize("arbiters", [NAMES, NAMES[2:]], ids=["heard by its successor", "heard by an arbiter alone"])
+async def test_what_was_taken_over_from_a_host_is_announced_once_more_when_that_is_on_the_network_again(
+    tmp_path: Path, arbiters: tuple[HostName, ...]
+) -> None:
+    heard: list[int] = []
+
+    def hear() -> list[int]:
+        heard.extend(announcements(ear))
+        return heard
+
+    async with site(tmp_path, arbiters) as it:
+        run("ip link set port1 down")
+        with packet_socket("ear", arp.ETHERTYPE) as ear:  # From now on it hears the second host alone.
+            await taken_over(it)
+            await until(lambda: arp.REPLY in hear(), "the last repeat, in which alone there are replies")
+            before = len(heard)
+            long = time.monotonic() + (ABSENT_LEASES + 1) * TIMING.lease_s
+            await until(lambda: time.monotonic() > long, "it is away for longer than repeats go on")
+            assert len(hear()) == before, "a host that stays away has nothing announced"
+            run("ip link set port1 up")
+            await until(lambda: len(hear()) > before, "what is open is announced once more")
 
 
 async def test_nothing_moves_while_only_the_sentinel_is_away(tmp_path: Path) -> None:

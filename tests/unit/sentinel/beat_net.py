@@ -29,10 +29,12 @@ TICK_S = 1e-6
 SOON_S = 10 * DEFAULT.arbiter_s
 
 
-def panel(*, address: Callable[[int], str] = "10.0.0.{}:9698".format) -> PanelPlan:
+def panel(
+    *, address: Callable[[int], str] = "10.0.0.{}:9698".format, arbiters: Iterable[HostName] = NAMES
+) -> PanelPlan:
     return PanelPlan(
         timing=DEFAULT,
-        panel=Panel(version=PanelVersion(1), floor=PanelVersion(1), sets=(frozenset(NAMES),)),
+        panel=Panel(version=PanelVersion(1), floor=PanelVersion(1), sets=(frozenset(arbiters),)),
         addresses=tuple(LeaseAddress(host=name, address=address(n)) for n, name in enumerate(NAMES, 1)),
     )
 
@@ -97,13 +99,13 @@ class Host:
 class Net:
     """The network, the clock, and the rule that no router passes on two hosts."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: PanelPlan | None = None) -> None:
         self.now = 1000.0
         self.hosts = {name: Host(name) for name in NAMES}
         self._wire: list[tuple[float, int, Endpoint, bytes]] = []
         self._numbers = count()
         for host in self.hosts.values():
-            self.begin(host, panel())
+            self.begin(host, plan or panel())
 
     def begin(self, host: Host, panel: PanelPlan | None = None) -> None:
         """A new life of its beat. `panel`: as kept on the disk."""

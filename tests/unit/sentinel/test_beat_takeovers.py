@@ -1,7 +1,7 @@
 """Three beats on virtual time: a host dies, its successor opens, announces and tells that, and nothing undoes it."""
 
 from beat_fakes import X, Y, Z, router
-from beat_net import NAMES, Net, active, panel, tenure_of
+from beat_net import NAMES, Host, Net, active, panel, tenure_of
 
 from gapless.model.host import Incarnation
 from gapless.model.lease import DEFAULT, DRIFT, Tenure
@@ -11,6 +11,9 @@ from gapless.sentinel.beat.driver import ROUTERS_PER_MESSAGE
 from gapless.sentinel.beat.haste import ANNOUNCED_WITHIN_S, CLAIM_LEASES
 from gapless.sentinel.beat.healed import ABSENT_LEASES, APART_S
 from gapless.wire import beat as wire
+
+ELSEWHERE = panel(arbiters=NAMES[2:])
+"""Neither the active host nor its successor is an arbiter."""
 
 
 def test_a_dead_host_is_succeeded_and_the_sentinel_hears_of_each_step(net: Net) -> None:
@@ -161,6 +164,54 @@ def test_a_host_that_comes_back_has_what_was_taken_from_it_announced_once_more(n
     net.begin(first, panel())
     net.run(3.0)
     assert second.announcer.turns == [0, 2], "and the last repeat of the takeover"
+
+
+def taken_over_where_only_the_third_is_an_arbiter() -> tuple[Net, Host, Host]:
+    """As among many hosts: the first never says a word to the second. What was taken over is announced."""
+    net = Net(ELSEWHERE)
+    net.holds()
+    first, second = active(net, X)
+    first.is_up = False
+    net.run(until=lambda: second.announcer.turns == [0, 1, 2])
+    net.run(ABSENT_LEASES * DEFAULT.lease_s)
+    second.announcer.sent.clear()
+    return net, first, second
+
+
+def test_a_host_that_is_heard_by_an_arbiter_alone_has_what_was_taken_from_it_announced_once_more() -> None:
+    net, first, second = taken_over_where_only_the_third_is_an_arbiter()
+    net.begin(first, ELSEWHERE)
+    net.run(until=lambda: bool(tenure_of(first)))
+    net.run(DEFAULT.interval_s)
+    assert second.announcer.sent == [X]
+    net.run(2 * APART_S)
+    assert second.announcer.sent == [X], "the arbiter goes on saying that it was silent, and means before that"
+
+
+def test_a_host_that_stays_dead_has_nothing_announced_once_more() -> None:
+    net, _, second = taken_over_where_only_the_third_is_an_arbiter()
+    useless = second.heard(wire.Rhythm)[-1].counts["useless_hints"]
+    net.run(4 * APART_S)
+    assert second.heard(wire.Rhythm)[-1].counts["useless_hints"] > useless, "its silence is told of"
+    assert second.announcer.sent == []
+
+
+def test_arbiters_that_a_fenced_host_lost_and_that_come_back_leave_their_time_to_what_comes_next(net: Net) -> None:
+    first, *others = net.hosts.values()
+    for each in others:
+        each.is_up = False
+        net.run(ABSENT_LEASES * DEFAULT.lease_s)
+    assert not tenure_of(first)
+    for each in others:
+        each.is_up = True
+    net.holds()
+    net.run(2 * DEFAULT.interval_s)  # The last of them grants again.
+    net.plan(first, router(X, incarnation=first.incarnation), revision=1)
+    net.run(until=lambda: first.announcer.turns == [0, 1, 2])
+    first.announcer.sent.clear()
+    first.guard.is_taken_away()
+    net.run(until=lambda: bool(first.announcer.sent))
+    assert first.announcer.sent == [X]
 
 
 def test_an_arbiter_that_flaps_has_nothing_announced(net: Net) -> None:

@@ -17,7 +17,9 @@ that was held up finds renewals waiting, and would bury hosts that are well. Bur
 
 SILENT is a hint, for speed: whoever it reaches claims, and only what is answered to a claim counts. It is sent to every
 holder of an unexpired grant, at once, after an interval, then each time as much later again, and given up at last. The
-controller is told of the same as a level, for as long as it is so (`expired`): there may be no successor left.
+controller is told of the same as a level, for as long as it is so (`expired`): there may be no successor left. When a
+host is heard at a higher incarnation, SILENT of the one before begins anew: who took over from that hears that the host
+is back.
 """
 
 from dataclasses import dataclass

@@ -156,7 +156,7 @@ class Driver:
             if isinstance(error, Outrun):
                 self._handle(Belated(sender=error.sender, highest=error.highest), now)
             return
-        self._healed.heard(datagram.sender, now)
+        self._healed.heard(datagram, now)
         self._now = now
         kernel = self._send_off(self._turn(Received(datagram=datagram), now))
         # Most datagrams ask nothing of the kernel, and so change nothing that the sentinel is told. What the kernel
@@ -204,7 +204,7 @@ class Driver:
         if self._was_restored:
             self._was_restored = False
             self._handle(GuardRestored(), self._clock())
-        if self._healed.is_due(now):
+        if self._healed.is_due(now, is_anything_open=bool(self._told_open)):
             self._announcer.announce_again(self._hands.open_routers)
         if now >= self._rhythm_due:
             self._rhythm_due = now + RHYTHM_S
@@ -421,7 +421,7 @@ class Driver:
                 self._takeovers = max(self._takeovers, takeover.number)
                 self._unannounced |= dict.fromkeys(takeover.routers, takeover)
                 if not takeover.is_released:
-                    self._healed.over(takeover.of)
+                    self._healed.over(takeover.of, self._now)
                     self._haste.opened(self._now)
             case HostSilent() as silent:
                 self._chat(words.line(silent))

@@ -7,16 +7,25 @@ cover shorter absences. Of a host that is over, the first word at a higher incar
 and whatever a process sent that had been stopped in the middle of announcing came before. All is announced once in
 `APART_S` at most, since a network that flaps would be flooded, and frames by the thousand make beats late. A return
 that comes too soon waits for its time.
+
+A host that is back asks its arbiters for a lease, and may say nothing to anybody else. So their word counts, too: who
+hears a higher incarnation says SILENT of the one before anew, and means a silence that has just begun. Of a host that
+stays away the same is said again and again, of a silence that began before the takeover. So what counts is when a
+silence began, at the earliest that both clocks allow: `ABSENT_LEASES` after the takeover or later, since by then an
+arbiter that heard the host longer than others did has missed it, too. Each arbiter's word counts, not only the first
+one's: a network may heal bit by bit.
 """
 
 from collections.abc import Iterable
 from math import inf
 
 from gapless.model.host import HostName, Incarnation
-from gapless.model.lease import Tenure
+from gapless.model.lease import DRIFT, Datagram, DatagramKind, Tenure
 
 ABSENT_LEASES = 5
 APART_S = 5.0
+_FASTER = (1 + DRIFT) / (1 - DRIFT)
+"""How much more time may have passed here than on another host."""
 
 
 class Healed:
@@ -25,7 +34,8 @@ class Healed:
     def __init__(self, lease_s: float) -> None:
         self._absent_s = ABSENT_LEASES * lease_s
         self._lost: dict[HostName, float] = {}
-        self._over: dict[HostName, Incarnation] = {}
+        self._over: dict[HostName, tuple[Incarnation, float]] = {}
+        """Whose routers were taken over; and when that was, or when an arbiter's word that it is back counted last."""
         self._last = -inf
         self._due = inf
 
@@ -40,14 +50,23 @@ class Healed:
         if now - min(lost, default=now) >= self._absent_s:
             self._want(now)
 
-    def over(self, tenure: Tenure) -> None:
+    def over(self, tenure: Tenure, now: float) -> None:
         """Its routers were taken over, and are announced."""
-        self._over[tenure.host] = tenure.incarnation
+        self._over[tenure.host] = (tenure.incarnation, now)
 
-    def heard(self, tenure: Tenure, now: float) -> None:
-        """A datagram came from it."""
-        if tenure.incarnation > self._over.get(tenure.host, tenure.incarnation):
-            del self._over[tenure.host]
+    def heard(self, datagram: Datagram, now: float) -> None:
+        """A datagram came: of a host that is back, or an arbiter's word of one."""
+        sender, subject = datagram.sender, datagram.subject
+        if sender.host in self._over and sender.incarnation > self._over[sender.host][0]:
+            del self._over[sender.host]
+            self._want(now)
+        if datagram.kind is DatagramKind.SILENT and subject.host in self._over:
+            self._hinted(subject, now - datagram.silent_for_s * _FASTER, now)
+
+    def _hinted(self, subject: Tenure, since: float, now: float) -> None:
+        incarnation, counted = self._over[subject.host]
+        if subject.incarnation <= incarnation and since - counted >= self._absent_s:
+            self._over[subject.host] = (incarnation, now)
             self._want(now)
 
     def restored(self, now: float) -> bool:
@@ -61,9 +80,13 @@ class Healed:
     def _want(self, now: float) -> None:
         self._due = min(self._due, max(now, self._last + APART_S))
 
-    def is_due(self, now: float) -> bool:
-        """Whether everything is to be announced now; said once."""
+    def is_due(self, now: float, *, is_anything_open: bool) -> bool:
+        """Whether everything is to be announced now; said once. What opens later is announced then, so where nothing is
+        open there is nothing to do, and what comes next need not wait for that.
+        """
         if now < self._due:
             return False
-        self._last, self._due = now, inf
-        return True
+        self._due = inf
+        if is_anything_open:
+            self._last = now
+        return is_anything_open

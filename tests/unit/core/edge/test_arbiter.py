@@ -84,6 +84,21 @@ def test_a_higher_incarnation_says_itself_that_the_lower_is_over(arbiter: Arbite
     assert arbiter.hint() == [(S, tenure(1), pytest.approx(0.03))], "whoever may succeed the lower need not wait"
 
 
+def test_of_a_host_that_is_back_it_hints_at_a_silence_that_has_just_begun_however_long_it_was_away(
+    arbiter: Arbiter,
+) -> None:
+    arbiter.renew(tenure(1), 5, V, 1.0)
+    arbiter.claim(tenure(1), V, 1.0 + DEFAULT.arbiter_s)
+    for now in (100.0, 1.0 + HINTS_FOR_S, 5000.0):
+        arbiter.renew(tenure(1, S), int(now), V, now)
+        arbiter.listened(now)
+        arbiter.hint()
+    assert arbiter.hint() == [], "it has hinted for long enough"
+    arbiter.renew(tenure(2), 1, V, 5000.01)
+    arbiter.listened(5000.02)
+    assert arbiter.hint() == [(S, tenure(1), pytest.approx(0.01))], "who took over hears that it is back"
+
+
 def test_a_renewal_that_comes_late_or_twice_grants_nothing(arbiter: Arbiter) -> None:
     arbiter.renew(tenure(1), 5, V, 1.0)
     assert arbiter.renew(tenure(1), 5, V, 1.1) is None
