@@ -94,7 +94,7 @@ def _machine(found: Runs) -> Iterator[str]:
     for each in told:
         probed.setdefault(each["routers"], each["probes"]["interval_ms"])
     intervals = ", ".join(f"{of_routers(size)} each {ms:g} ms" for size, ms in probed.items())
-    yield f"Probes: {intervals}; of more than 100 routers, 100 are probed."
+    yield f"Probes: {intervals}; of more than 100 routers, 100 are probed, one direction each."
     yield ""
     yield (
         f"Gapless {versions['gapless']} at {commit()}; {_peers(told)}Python {versions['python']}, "

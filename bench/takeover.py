@@ -10,6 +10,7 @@ is told and ends nothing; a lab that takes longer than its case may is ended, an
 """
 
 import argparse
+import math
 import signal
 import sys
 import time
@@ -67,8 +68,10 @@ def _options() -> argparse.Namespace:
 
 
 def _adjusted(case: Case, options: argparse.Namespace) -> Case:
+    """As asked for. More rounds than are a case's own have more time, in proportion."""
     asked = {"rounds": options.rounds, "flows": options.flows, "at_once": options.at_once}
-    return replace(case, **{name: number for name, number in asked.items() if number is not None})
+    adjusted = replace(case, **{name: number for name, number in asked.items() if number is not None})
+    return replace(adjusted, minutes=math.ceil(case.minutes * max(1.0, adjusted.rounds / case.rounds)))
 
 
 def _measure(cases: dict[str, Case], out: Path) -> int:

@@ -6,10 +6,6 @@ from itertools import product
 
 HOSTS = 3
 """Of most cases."""
-PROBED_OF_100 = 99
-"""Where fewer than all are probed it is in one direction each, so these can be twice as fine for the same load. Both
-directions of 100 would be 20,000 probes a second: a machine with 2 cores that has other work skips half of them.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,9 +14,10 @@ class Case:
 
     `interval_ms`: between probes; 0: as finely as that many allow. `most_ms`: how long the longest gap may be; None:
     that is not judged. `loses_none`: not one probe may be lost. `minutes`: when they are over, the lab is told to end,
-    and what was found by then counts. `probed`: probes go through this many routers; 0: as many as usual. `flows`:
-    connections; `at_once`: routers that a drain has leave at a time, 0: as `gapless drain` does. `most_dark_ms`: where
-    routers leave a host that closes them, how long one may be without traffic (`drain_table`).
+    and what was found by then counts. `probed`: probes go through this many routers; 0: as many as usual. `one_way`:
+    through each in one direction only, also where all are probed. `flows`: connections; `at_once`: routers that a drain
+    has leave at a time, 0: as `gapless drain` does. `most_dark_ms`: where routers leave a host that closes them, how
+    long one may be without traffic (`drain_table`).
     """
 
     faults: tuple[str, ...]
@@ -35,6 +32,7 @@ class Case:
     loses_none: bool = False
     hosts: int = HOSTS
     probed: int = 0
+    one_way: bool = False
     flows: int = 0
     at_once: int = 0
     most_dark_ms: float | None = None
@@ -58,6 +56,7 @@ class Case:
         words = ["lab", "run", "--hosts", str(self.hosts), "--routers", str(self.routers), "--timing", self.timing]
         words += ["--rounds", str(self.rounds), "--hold", f"{self.hold_s:g}", "--interval-ms", f"{self.interval_ms:g}"]
         words += ["--packed"] if self.packed else []
+        words += ["--one-way"] if self.one_way else []
         numbers = {"--probed": self.probed, "--flows": self.flows, "--at-once": self.at_once}
         words += [word for option, number in numbers.items() if number for word in (option, str(number))]
         return [*words, *(word for fault in self.faults for word in ("--fault", fault)), "--json"]
@@ -77,7 +76,11 @@ def _most_ms(timing: str, routers: int) -> float:
 
 
 def _power() -> dict[str, Case]:
-    """A host loses power: alone, with the controller killed first, and while hosts build and delete other routers."""
+    """A host loses power: alone, with the controller killed first, and while hosts build and delete other routers.
+
+    More than one are probed in one direction each, so 100 can be each 10 ms: both directions would be 20,000 probes a
+    second, of which a machine with 2 cores that has other work skips half.
+    """
     minutes = {1: 3.0, 100: 5.0, 1000: 15.0}
     found = {}
     for routers, (timing, suffix) in product(minutes, SUFFIX.items()):
@@ -87,7 +90,7 @@ def _power() -> dict[str, Case]:
             timing=timing,
             minutes=minutes[routers],
             interval_ms=1.0 if routers == 1 else 10.0,
-            probed=PROBED_OF_100 if routers == 100 else 0,
+            one_way=routers > 1,
             most_ms=_most_ms(timing, routers),
         )
         found[f"power-{routers}{suffix}"] = alone
@@ -121,6 +124,32 @@ def _harmless() -> dict[str, Case]:
         )
         for timing, suffix in SUFFIX.items()
     }
+
+
+EVERY = (
+    "data-link-out",
+    "data-link-in",
+    "partition",
+    "uplink-lost",
+    "uplinks-lost",
+    "host-flap",
+    "sentinel-kill",
+    "agent-stop",
+    "controller-stop",
+    "database-gone",
+    "database-then-power",
+    "controller-then-power",
+    "two-arbiters-kill",
+    "restart-all",
+    "successor-dies",
+)
+
+
+def _every() -> dict[str, Case]:
+    """Many other faults, each for as long as it needs: was a frame ever double active? How long a gap was is not judged
+    here, as some of them stop all hosts, and others only the controller.
+    """
+    return {"every": Case(faults=EVERY, routers=12, rounds=2, minutes=20)}
 
 
 def _hogs() -> dict[str, Case]:
@@ -190,6 +219,7 @@ CASES: Mapping[str, Case] = {
     **_power(),
     **_cut(),
     **_harmless(),
+    **_every(),
     **_hogs(),
     **_unrepairable(),
     **_drains(),

@@ -28,9 +28,12 @@ _HEAD = (
     "announce",
     "in all",
     "recorded",
+    "in all, last router",
     "gap, others",
     "taken over unstruck",
+    "probed",
     "probes each",
+    "skipped, %",
     "lost",
     "double active frames",
     "ok",
@@ -54,10 +57,13 @@ def _takeovers(found: Mapping[str, tuple[Case, Document]]) -> Iterator[str]:
     yield ""
     yield (
         f"{HOSTS} hosts. Each cell: median over the rounds (least to most), milliseconds. A round's figure is its "
-        "median router, but for `worst router`. The steps count from one to the next; `in all` and `recorded` from the "
+        "median router, but for `worst router` and `last router`. Gaps are of routers that are probed, steps of all "
+        "that were taken over, by the hosts' clocks; they count from one to the next, `in all` and `recorded` from the "
         "first beat that was missed. `at most`: what the longest gap may be; `gap, others`: the longest of "
         "routers that were not struck; `taken over unstruck`: routers taken over while nothing was broken, as this "
-        "machine was too busy for the timing. `ok`: rounds of which nothing was wrong, that bound included."
+        "machine was too busy for the timing. `probed`: how many of all, each in one direction or both, of which the "
+        "longer gap counts; `skipped`: probes that were late by a whole distance, and not sent. `ok`: rounds of which "
+        "nothing was wrong, that bound included."
     )
     yield ""
     yield f"| {' | '.join(_HEAD)} |"
@@ -85,13 +91,27 @@ def _cells(case: Case, rounds: Sequence[Document]) -> list[str]:
         f"{case.most_ms:g}" if case.most_ms else "–",
         f"{max(worst):,g}" if worst else "–",
         *(spread([each[step]["median"] for each in taken]) if taken else "–" for step in STEPS),
+        spread(each["whole"]["max"] for each in taken),
         spread(one["gap_ms"]["bystanders"]["max"] for one in results),
         f"{sum(one['taken_over_before'] for one in results):,}",
+        _probed(results[0]["probes"]),
         f"{results[0]['probes']['interval_ms']:g}",
+        spread(_skipped_percent(one["probes"]) for one in results),
         f"{sum(one['probes']['lost'] for one in results):,}",
         ", ".join(sorted({str(one["double_active_frames"]) for one in results})),
         f"{sum(one['ok'] and not any(_missed(case, one)) for one in results)} of {len(rounds)}",
     ]
+
+
+def _probed(probes: Document) -> str:
+    """Through how many routers, and how many ways."""
+    return f"{probes['routers']:,}, {'one way' if probes['flows'] == probes['routers'] else 'both ways'}"
+
+
+def _skipped_percent(probes: Document) -> float | None:
+    """Of all that were due."""
+    due = probes["sent"] + probes["skipped"]
+    return 100 * probes["skipped"] / due if due else None
 
 
 def wrong(name: str, case: Case, document: Document) -> list[str]:

@@ -88,6 +88,9 @@ def run(
     kinds: Kinds = "all",
     flow_sync: FlowSync = True,
     probed: Annotated[int, typer.Option(min=1, help="Of more routers, probes go through this many.")] = MOST_PROBED,
+    one_way: Annotated[
+        bool, typer.Option("--one-way", help="Probe each router in one direction only, out and in by turns.")
+    ] = False,
     at_once: Annotated[
         int, typer.Option(min=0, help="Routers that a drain has leave at a time; 0: as `gapless drain` does.")
     ] = 0,
@@ -126,6 +129,7 @@ def run(
         kinds=kinds_of(kinds),
         flow_sync=flow_sync,
         probed=probed,
+        one_way=one_way,
         at_once=at_once,
     )
     room.check(settings)

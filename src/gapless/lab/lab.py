@@ -337,7 +337,7 @@ class Lab:
         return self.settings.interval_ms or probes.interval_ms_for(len(self._probed()))
 
     def _probed(self) -> list[Flow]:
-        return tenants.probed(self.tenants, self.settings.probed)
+        return tenants.probed(self.tenants, self.settings.probed, one_way=self.settings.one_way)
 
     @asynccontextmanager
     async def traffic(self) -> AsyncIterator[Traffic]:

@@ -59,6 +59,8 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether hosts copy connections to their successors."""
     probed: int = MOST_PROBED
     """Routers that probes go through at most."""
+    one_way: bool = False
+    """Whether each is probed in one direction only, also where all are probed."""
     at_once: int = 0
 
     def __post_init__(self) -> None:

@@ -73,13 +73,14 @@ class Tenant:
         return outward, inward
 
 
-def probed(tenants: Sequence[Tenant], most: int = MOST_PROBED) -> list[Flow]:
+def probed(tenants: Sequence[Tenant], most: int = MOST_PROBED, *, one_way: bool = False) -> list[Flow]:
     """Both flows of each tenant. Of more than `most`, a sample spread over all, out and in by turns: fine probes
-    through some routers say more than coarse ones through all.
+    through some routers say more than coarse ones through all. `one_way`: by turns also where all are probed.
     """
-    if len(tenants) <= most:
+    if len(tenants) <= most and not one_way:
         return [flow for tenant in tenants for flow in tenant.flows()]
-    chosen = [tenants[number * len(tenants) // most] for number in range(most)]
+    count = min(most, len(tenants))
+    chosen = [tenants[number * len(tenants) // count] for number in range(count)]
     return [tenant.flows()[number % 2] for number, tenant in enumerate(chosen)]
 
 

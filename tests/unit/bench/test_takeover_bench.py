@@ -13,10 +13,14 @@ import pytest
 import measuring
 import neighbours
 import takeover
+from gapless.cli import lab, main
 from gapless.errors import InvalidRequest
+from gapless.lab import faults
 from gapless.lab.faults import FAULTS
+from gapless.lab.findings.result import Spread, TakeoverTimeline
 from gapless.lab.measuring.probes import MAX_PROBES_PER_S
 from gapless.lab.rounds import Round, Rounds
+from gapless.lab.runner import RunRequest
 from gapless.lab.settings import MOST_PROBED, LabSettings
 from lab_results import measured
 from takeover_cases import CASES, USUAL, Case
@@ -38,7 +42,7 @@ def test_every_case_can_be_asked_for() -> None:
     assert set(USUAL) <= set(CASES)
     for name, case in CASES.items():
         assert set(case.faults) <= set(FAULTS), name
-        LabSettings(
+        settings = LabSettings(
             hosts=case.hosts,
             routers=case.routers,
             timing=case.timing,
@@ -46,18 +50,72 @@ def test_every_case_can_be_asked_for() -> None:
             flows=case.flows,
             at_once=case.at_once,
             probed=case.probed or MOST_PROBED,
+            one_way=case.one_way,
         )
         assert case.argv[-1] == "--json"
+        for fault in case.faults:
+            faults.check(settings, fault)
+
+
+def asked_of(case: Case, file: Path, monkeypatch: pytest.MonkeyPatch) -> RunRequest:
+    """What `gapless` makes of a case's words."""
+    asked: list[RunRequest] = []
+
+    def begun(_: object, request: RunRequest) -> tuple[int, None]:
+        asked.append(request)
+        return 1, None
+
+    monkeypatch.setattr(lab, "_run_once", begun)
+    monkeypatch.setattr(sys, "argv", ["gapless", *case.argv, str(file)])
+    with pytest.raises(SystemExit):
+        main.main()
+    return asked[0]
+
+
+@pytest.mark.parametrize("name", ["power-1", "power-100-fast", "drain-100", "every"])
+def test_what_is_asked_of_the_lab_is_the_case(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab.room, "check", lambda *_, **__: None)
+    case = CASES[name]
+    found = asked_of(case, tmp_path / "found.json", monkeypatch)
+    assert (found.faults, found.rounds, found.hold_s) == (case.faults, case.rounds, case.hold_s)
+    asked = found.settings
+    assert (asked.hosts, asked.routers, asked.timing) == (case.hosts, case.routers, case.timing)
+    assert (asked.probed, asked.one_way) == (case.probed or MOST_PROBED, case.one_way)
+    assert (asked.interval_ms, asked.flows, asked.packed) == (case.interval_ms, case.flows, case.packed)
 
 
 def test_gaps_of_a_host_without_power_are_known_to_10_ms_by_no_more_probes_than_are_bearable() -> None:
     cases = [case for case in CASES.values() if "power" in case.faults[0]]
     assert {case.routers for case in cases} == {1, 100, 1000}
     for case in cases:
-        most = case.probed or MOST_PROBED
-        flows = 2 * case.routers if case.routers <= most else most
+        probed = min(case.routers, case.probed or MOST_PROBED)
+        flows = probed if case.one_way or probed < case.routers else 2 * probed
+        assert probed == min(case.routers, 100)
         assert case.interval_ms <= 10
         assert flows * 1000 / case.interval_ms <= MAX_PROBES_PER_S
+
+
+def test_of_every_fault_only_what_the_lab_says_is_judged() -> None:
+    """Some stop all hosts, of others nobody may notice anything: the lab knows which."""
+    case = replace(CASES["every"], rounds=1)
+    found = [one(1, 0, 0, fault=fault) for fault in case.faults[:-1]]
+    long = document(*found, one(1, 30_000, 40_000, fault=case.faults[-1]))
+    assert wrong("every", case, long) == []
+    rows = [line for line in table({"every": (case, long)}, []).splitlines() if line.startswith("| every |")]
+    assert [row.split(" | ")[1] for row in rows] == list(case.faults)
+    bad = document(*found, one(1, 0, 0, ok=False, fault=case.faults[-1]))
+    assert wrong("every", case, bad) == [f"every, round 1, {case.faults[-1]}: it took too long"]
+
+
+@pytest.mark.parametrize(("rounds", "minutes"), [(None, 9), (13, 9), (5, 9), (25, 18), (50, 35)])
+def test_more_rounds_than_a_cases_own_have_more_time(
+    rounds: int | None, minutes: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (CASES["cut"].rounds, CASES["cut"].minutes) == (13, 9)
+    asked = [] if rounds is None else ["--rounds", str(rounds)]
+    monkeypatch.setattr(sys, "argv", ["takeover.py", "cut", *asked])
+    case = takeover._adjusted(CASES["cut"], takeover._options())
+    assert (case.rounds, case.minutes) == (rounds or 13, minutes)
 
 
 def test_rounds_connections_and_pace_may_be_others_than_a_cases_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,6 +266,31 @@ def test_limits_that_may_not_be_set_are_told_in_one_line(tmp_path: Path) -> None
     ):
         pass
     assert (tmp_path / "gc_thresh2").read_text() == "512"
+
+
+def cells_of(case: Case, found: dict[str, Any]) -> dict[str, str]:
+    """The only row, by the heads of its columns."""
+    head, row = (line for line in table({"power": (case, found)}, []).splitlines() if line.startswith(("| c", "| p")))
+    return dict(zip(*([cell.strip() for cell in line.split("|")[1:-1]] for line in (head, row)), strict=True))
+
+
+def test_how_long_the_last_router_took_is_told_of_all_rounds_by_the_hosts_clocks() -> None:
+    found = document(one(1, 200, 250), one(2, 200, 250))
+    for each, most in zip(found["rounds"], (176.0, 188.8), strict=True):
+        whole = Spread(median=171, p99=most - 1, max=most)
+        each["result"]["timeline"]["takeover"] = msgspec.to_builtins(TakeoverTimeline(whole=whole))
+    cells = cells_of(CASE, found)
+    assert (cells["in all"], cells["in all, last router"]) == ("171", "182.4 (176.0 to 188.8)")
+    assert cells_of(CASE, document(one(1, 200, 250), one(2, 200, 250)))["in all, last router"] == "–"
+
+
+def test_through_how_many_routers_probes_went_and_how_many_were_skipped_is_told() -> None:
+    found = document(one(1, 200, 250), one(2, 200, 250))
+    assert (cells_of(CASE, found)["probed"], cells_of(CASE, found)["skipped, %"]) == ("2, both ways", "0")
+    for each, skipped in zip(found["rounds"], (0, 250), strict=True):
+        each["result"]["probes"] |= {"routers": 100, "flows": 100, "sent": 1000 - skipped, "skipped": skipped}
+    cells = cells_of(CASE, found)
+    assert (cells["probed"], cells["skipped, %"]) == ("100, one way", "12.5 (0.0 to 25.0)")
 
 
 def test_takeovers_of_hosts_that_live_are_told_and_make_a_round_wrong() -> None:

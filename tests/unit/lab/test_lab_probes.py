@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from gapless.lab.lab import Lab
 from gapless.lab.measuring import probes
 from gapless.lab.measuring.probes import Direction, Flow, Header, Recording, Track
+from gapless.lab.settings import LabSettings
 from gapless.lab.tenants import Tenant, probed
 
 MS = 1_000_000
@@ -108,27 +110,45 @@ def test_a_recording_that_was_cut_short_is_refused(tmp_path: Path) -> None:
         probes.read(tmp_path / "recording")
 
 
-def test_of_many_routers_a_sample_is_probed_in_both_directions() -> None:
-    def tenant(number: int) -> Tenant:
-        address = IPv4Address(number)
-        return Tenant(
-            number=number,
-            router_id=f"r{number}",
-            router_name="",
-            network_id="",
-            vni=number,
-            mtu=1450,
-            vm_port_id="",
-            vm_mac="",
-            vm_addresses=(address, address),
-            subnet_gateway=address,
-            gateway_address=address,
-            floating_address=address,
-        )
+def tenant(number: int) -> Tenant:
+    address = IPv4Address(number)
+    return Tenant(
+        number=number,
+        router_id=f"r{number}",
+        router_name="",
+        network_id="",
+        vni=number,
+        mtu=1450,
+        vm_port_id="",
+        vm_mac="",
+        vm_addresses=(address, address),
+        subnet_gateway=address,
+        gateway_address=address,
+        floating_address=address,
+    )
 
+
+def test_of_many_routers_a_sample_is_probed_in_both_directions() -> None:
     few, many = [tenant(n) for n in range(100)], [tenant(n) for n in range(1000)]
     assert {(flow.router_id, flow.direction) for flow in probed(few)} == {
         (f"r{n}", direction) for n in range(100) for direction in Direction
     }
     assert [flow.router_id for flow in probed(many)] == [f"r{n}" for n in range(0, 1000, 10)]
     assert [flow.direction for flow in probed(many)] == [Direction.OUT, Direction.IN] * 50
+
+
+def test_all_of_a_hundred_can_be_probed_in_one_direction_each_so_that_each_10_ms_is_bearable() -> None:
+    flows = probed([tenant(n) for n in range(100)], one_way=True)
+    assert [flow.router_id for flow in flows] == [f"r{n}" for n in range(100)]
+    assert [flow.direction for flow in flows] == [Direction.OUT, Direction.IN] * 50
+    assert probes.interval_ms_for(len(flows)) == 10
+    assert [flow.router_id for flow in probed([tenant(n) for n in range(30)], 10, one_way=True)] == [
+        f"r{n}" for n in range(0, 30, 3)
+    ]
+
+
+@pytest.mark.parametrize(("one_way", "interval_ms"), [(False, 20), (True, 10)])
+def test_a_lab_probes_as_finely_as_its_directions_allow(one_way: bool, interval_ms: float) -> None:
+    lab = Lab(LabSettings(routers=100, one_way=one_way))
+    lab.tenants += [tenant(n) for n in range(100)]
+    assert lab.interval_ms == interval_ms
