@@ -37,6 +37,7 @@ from gapless.wire.messages import AgentReport, Bury, Report
 
 _AT_ONCE = BuildTimes(started_ms=0.0, built_ms=0.0, announced_ms=0.0, verified_ms=0.0)
 _TOOK = TakeoverTimes(
+    granted_ms=-50.0,
     silent_ms=155.0,
     claimed_ms=155.0,
     buried_ms=156.0,

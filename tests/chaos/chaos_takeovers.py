@@ -25,7 +25,10 @@ BOUNDS = Bounds(
 HOLD_S = 4.0
 """Of faults that heal: they are over before the controller would have called anybody dead."""
 TOOK_OVER = re.compile(r"took over (\d+) routers? of (\S+)")
-TAKEN = ("missed", "silent", "buried", "opened", "confirmed")
+BY_ITS_SUCCESSOR = ("granted", "missed", "silent", "decided", "buried", "opened", "announced")
+"""Steps of a takeover, in their order, by the clock of the host that took over."""
+ONCE_OPEN = ("forwarded", "bound", "confirmed")
+"""Steps that have no order among themselves: all routers here are probed, and so forward."""
 FENCED, HOLDS = "this host is fenced: its lease lapsed", "this host holds its lease"
 assert max(TAKEOVER_MS / 1000, HOLD_S) < PATIENT_S * 2
 
@@ -64,7 +67,9 @@ def taken_over(lab: Lab, fault: Fault, outcome: Outcome) -> None:
 def whole_and_in_order(move: Item, by_then: datetime) -> None:
     """The record of a takeover."""
     steps = {step["step"]: datetime.fromisoformat(step["at"]) for step in move["timeline"]}
-    assert steps.keys() >= set(TAKEN)
-    times = [steps[step] for step in TAKEN]
-    assert times == sorted(times)
+    assert steps.keys() >= {*BY_ITS_SUCCESSOR, *ONCE_OPEN}, move
+    times = [steps[step] for step in BY_ITS_SUCCESSOR]
+    assert times == sorted(times), move
+    assert steps["granted"] < steps["missed"], move
+    assert steps["opened"] <= min(steps[step] for step in ONCE_OPEN), move
     assert steps["opened"] < by_then

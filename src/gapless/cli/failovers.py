@@ -39,6 +39,7 @@ _COLOURS = {"confirmed": "green", "failed": "bold red", "superseded": "yellow", 
 
 _MEANINGS = {
     "last_heard": "the last report of the host that it leaves arrived",
+    "granted": "the arbiters granted the host that it leaves its lease for the last time",
     "missed": "the arbiters missed the first beat of the host that it leaves",
     "silent": "a quorum of arbiters had told the standby that this host is silent",
     "decided": "it was decided where it goes: by the controller, or in a takeover by the standby, which claims",
@@ -83,7 +84,10 @@ def show(
     api: Api = DEFAULT_API,
     json: AsJson = False,
 ) -> None:
-    """Show one move step by step, in time order, with the time between steps."""
+    """Show one move step by step, in time order, with the time between steps, and since the first beat that was missed.
+
+    Where none was missed, it is the time since the first step.
+    """
     router_id = routers.meant(api, router)
     move = _newest(api, router_id) if epoch is None else _one(api, router_id, epoch)
     if json:
@@ -146,8 +150,14 @@ def _one(api: str, router: str, epoch: int) -> dict[str, Any]:
 
 
 def _timeline(steps: list[dict[str, Any]]) -> Table:
-    table = Table("when", "after", "step", "what")
+    since = "since\nmissed" if any(step["step"] == "missed" for step in steps) else "since\nfirst"
+    table = Table("when", "after", since, "step", "what")
     for step in steps:
-        after = "" if step["after_ms"] is None else f"+{duration(step['after_ms'])}"
-        table.add_row(local_time(step["at"]), after, step["step"], _MEANINGS.get(step["step"], ""))
+        after = "" if step["after_ms"] is None else _signed(step["after_ms"])
+        what = _MEANINGS.get(step["step"], "")
+        table.add_row(local_time(step["at"]), after, _signed(step["since_ms"]), step["step"], what)
     return table
+
+
+def _signed(milliseconds: float) -> str:
+    return f"{'-' if milliseconds < 0 else '+'}{duration(abs(milliseconds))}"

@@ -19,8 +19,8 @@ class Bind:
     Holds only if the stored epoch is still `replaces` (0: never bound), or if this binding is stored already: then
     only its `leaving_host` is put right. Of those who may succeed, only successors of higher epochs stay. Answered by
     exactly one BindingStored or BindingFailed. The record's first steps are part of this: DECIDED is the moment of the
-    effect, LAST_HEARD lies `silent_s` before it (without that there is none), BOUND is the moment of the transaction,
-    and what was over before comes as `over`. Every later step comes as a RecordStep.
+    effect, unless `over` says when it was; LAST_HEARD lies `silent_s` before it (without that there is none), BOUND is
+    the moment of the transaction, and what was over before comes as `over`. Every later step comes as a RecordStep.
     """
 
     router_id: RouterId
@@ -43,10 +43,9 @@ class Bind:
     """That of `leaving_host`, where it is guarded there: then it has to close the router, or be over."""
     skipped: int = 0
     """Epochs between the stored one and this: of successors that are over, and may have been active unheard."""
-    decided_ago_s: float = 0.0
-    """DECIDED lies so long before the effect: a successor decides by itself, and the controller hears of it later."""
     over: tuple[tuple[MoveStep, float], ...] = ()
-    """Other steps that were over then, and how many seconds before the effect: what a successor did by itself."""
+    """Steps that were over then, and how many seconds before the effect: what a successor did by itself. It decides,
+    too, and the controller hears of that later."""
 
     @property
     def replaces(self) -> Epoch:

@@ -242,7 +242,8 @@ def _page(shown: _Shown) -> report.Page:
 def _marked(moment: story.Moment) -> str:
     if not moment.after_missed_ms:
         return moment.text
-    return f"{moment.text}: {moment.after_missed_ms:.1f} ms after the first beat missed"
+    ms, is_before = abs(moment.after_missed_ms), moment.after_missed_ms < 0
+    return f"{moment.text}: {ms:.1f} ms {'before' if is_before else 'after'} the first beat missed"
 
 
 def _summary(found: Result) -> str:

@@ -159,6 +159,9 @@ class TakeoverTimes:
     opened_ms: float
     """The router's frames pass here."""
     told_ms: float
+    granted_ms: float | None = None
+    """The arbiters had granted it its lease for the last time: before that beat, so this is negative. None: of a router
+    that was released there is nothing to say, and a host of an older release says nothing."""
     silent_ms: float | None = None
     """A quorum had said that it is silent. None, as is `claimed_ms`: it was buried long before."""
     claimed_ms: float | None = None
@@ -219,8 +222,11 @@ class MoveStep(StrEnum):
 
     LAST_HEARD = "last_heard"
     """The last report of the host it leaves reached the controller."""
+    GRANTED = "granted"
+    """The arbiters granted the host it leaves its lease for the last time (the steps from here to OPENED: takeovers
+    only)."""
     MISSED = "missed"
-    """The arbiters missed the first beat of the host it leaves (the steps from here to OPENED: takeovers only)."""
+    """The arbiters missed the first beat of that host."""
     SILENT = "silent"
     """A quorum of arbiters had told the successor that that host is silent."""
     DECIDED = "decided"

@@ -291,7 +291,7 @@ class Guard:
             is_ripe = tenure in after and all(map(self._leases.is_buried, after))
             if is_ripe and router_id not in self.active:
                 times = TakeoverTimes(
-                    silent_ms=200.0, claimed_ms=200.5, buried_ms=201.5, opened_ms=202.0, told_ms=205.0
+                    granted_ms=-50.0, silent_ms=200.0, claimed_ms=200.5, buried_ms=201.5, opened_ms=202.0, told_ms=205.0
                 )
                 self._use(Takeover(router_id=router_id, epoch=epoch, of=tenure, times=times))
         self.report()

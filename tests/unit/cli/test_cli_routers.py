@@ -83,6 +83,24 @@ def test_nothing_of_a_move_is_cut(lines: Console) -> None:
     assert whole <= words(found)
 
 
+def test_a_takeover_is_shown_from_the_first_beat_that_was_missed(lines: Console) -> None:
+    since_ms = {"granted": -50.0, "missed": 0.0, "silent": 155.4, "decided": 155.6, "opened": 1159.0}
+    steps = [{"step": step, "at": STEP, "after_ms": None, "since_ms": ms} for step, ms in since_ms.items()]
+    found = printed(lines, failovers._timeline(steps))
+    assert max(map(len, found)) <= lines.width
+    assert {"since", "missed"} <= words(found[:3])
+    rows = [[cell.strip() for cell in line.split("│")] for line in found if "│" in line]
+    shown = {row[4]: row[3] for row in rows if row[4]}
+    assert shown == {
+        "granted": "-50 ms",
+        "missed": "+0 ms",
+        "silent": "+155 ms",
+        "decided": "+156 ms",
+        "opened": "+1.16 s",
+    }
+    assert {"since", "first"} <= words(printed(lines, failovers._timeline(steps[2:]))[:3])
+
+
 def test_nothing_of_a_routers_place_is_cut(lines: Console) -> None:
     shown = [
         {"router_id": id_, "name": name, "host": "host-1", "epoch": 12, "state": "active", "health": "degraded"}

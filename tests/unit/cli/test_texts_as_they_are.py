@@ -13,7 +13,7 @@ from gapless.cli import main
 TEXTS = ["[bold]x", "[/]", "[x](y)[/red]", ":door:", "[link=z]", "\\[a]"]
 NAME = "a\u202eb\u2066c\u200dd\x1b[2Je\u2028"
 """Of a router: with what turns the direction of writing, joins letters, clears a terminal and ends a line."""
-STEP = {"step": "decided", "at": "2026-01-31T12:00:00Z", "after_ms": None}
+STEP = {"step": "decided", "at": "2026-01-31T12:00:00Z", "after_ms": None, "since_ms": 0.0}
 ID = "00000000-ab59-42d6-a4a5-5bd4b3b1b1a1"
 
 

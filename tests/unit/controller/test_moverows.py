@@ -23,17 +23,22 @@ async def test_a_timeline_is_in_time_order_with_the_time_between_steps(ready: St
     async with ready.reading() as session:
         move = await moverows.move(session, R, 1)
 
-    assert [(each.step.value, each.after_ms) for each in move.timeline] == [
-        ("last_heard", None),
-        ("decided", 150_000),
-        ("bound", 0),
-        ("sent", 10),
-        ("built", 50),
-        ("confirmed", 30),
+    assert [(each.step.value, each.after_ms, each.since_ms) for each in move.timeline] == [
+        ("last_heard", None, 0),
+        ("decided", 150_000, 150_000),
+        ("bound", 0, 150_000),
+        ("sent", 10, 150_010),
+        ("built", 50, 150_060),
+        ("confirmed", 30, 150_090),
     ]
     assert (move.outcome, move.total_ms, move.detail) == ("confirmed", 150_090, "the only host")
     shown = move.as_json()
-    assert shown["timeline"][0] == {"step": "last_heard", "at": "2026-01-01T11:57:30Z", "after_ms": None}
+    assert shown["timeline"][0] == {
+        "step": "last_heard",
+        "at": "2026-01-01T11:57:30Z",
+        "after_ms": None,
+        "since_ms": 0,
+    }
     assert shown["kind"] == "reschedule"
 
 
@@ -144,18 +149,51 @@ async def test_long_reasons_are_cut_not_refused(ready: Store) -> None:
 
 
 async def test_a_takeover_s_record_begins_before_the_controller_heard_of_it(ready: Store) -> None:
-    over = ((MoveStep.MISSED, 0.250), (MoveStep.SILENT, 0.050), (MoveStep.BURIED, 0.047), (MoveStep.OPENED, 0.046))
-    await bind(ready, bind_of("r", "h1", 1, kind=MoveKind.TAKEOVER, decided_ago_s=0.049, over=over))
+    ago_s = {"granted": 0.3, "missed": 0.25, "silent": 0.05, "decided": 0.049, "buried": 0.047, "opened": 0.046}
+    over = tuple((MoveStep(step), seconds) for step, seconds in ago_s.items())
+    await bind(ready, bind_of("r", "h1", 1, kind=MoveKind.TAKEOVER, over=over))
     assert await record(ready, 1, MoveStep.OPENED, ms(7)) is None, "the first time of a step counts"
+    assert await record(ready, 1, MoveStep.DECIDED, ms(7)) is None, "known for certain, and told once more"
     async with ready.reading() as session:
         move = await moverows.move(session, R, 1)
-    assert [each.step for each in move.timeline] == ["missed", "silent", "decided", "buried", "opened", "bound"]
+    assert [each.step for each in move.timeline] == [*ago_s, "bound"]
+    assert [each.since_ms for each in move.timeline] == [-50, 0, 200, 201, 203, 204, 250]
     assert move.total_ms == 250
 
 
+async def test_when_a_successor_decided_is_put_right_once_it_says_so(ready: Store) -> None:
+    """A report may name a router as open before it tells of the takeover."""
+    await bind(ready, bind_of("r", "h1", 1, kind=MoveKind.TAKEOVER, over=((MoveStep.DECIDED, 0.0),)))
+    told = {MoveStep.MISSED: -210, MoveStep.SILENT: -10, MoveStep.DECIDED: -9, MoveStep.BURIED: -7, MoveStep.OPENED: -6}
+    async with ready.transaction() as session:
+        await moverows.record_steps(session, [taken(step, ms(at)) for step, at in told.items()])
+    async with ready.reading() as session:
+        move = await moverows.move(session, R, 1)
+    assert [each.step for each in move.timeline] == [*told, "bound"]
+    assert [each.since_ms for each in move.timeline] == [0, 200, 201, 203, 204, 210]
+
+
+async def test_when_the_controller_decided_is_not_put_right(ready: Store) -> None:
+    """The host that it was to leave died, and its successor took it over at the epoch of the drain."""
+    await bind(ready, bind_of("r", "h1", 1, kind=MoveKind.DRAIN))
+    assert await record(ready, 1, MoveStep.DECIDED, ms(7)) is None
+
+
+@pytest.mark.parametrize("step", [MoveStep.ANNOUNCED, MoveStep.FORWARDED])
+async def test_nothing_is_announced_or_forwarded_before_it_is_open_however_the_clock_is_set(
+    ready: Store, step: MoveStep
+) -> None:
+    await bind(ready, bind_of("r", "h1", 1, kind=MoveKind.TAKEOVER))
+    await record(ready, 1, MoveStep.OPENED, ms(7))
+    await record(ready, 1, step, ms(6.999))
+    async with ready.reading() as session:
+        move = await moverows.move(session, R, 1)
+    assert [(each.step, each.at) for each in move.timeline][-2:] == [(MoveStep.OPENED, ms(7)), (step, ms(7))]
+
+
 async def test_a_host_s_own_times_break_no_calendar(ready: Store) -> None:
-    over = ((MoveStep.MISSED, 1e15), (MoveStep.OPENED, -1e15))
-    await bind(ready, bind_of("r", "h1", 1, kind=MoveKind.TAKEOVER, decided_ago_s=1e15, over=over))
+    over = ((MoveStep.MISSED, 1e15), (MoveStep.DECIDED, 1e15), (MoveStep.OPENED, -1e15))
+    await bind(ready, bind_of("r", "h1", 1, kind=MoveKind.TAKEOVER, over=over))
     async with ready.reading() as session:
         move = await moverows.move(session, R, 1)
     assert move.total_ms == timedelta(days=30) / timedelta(milliseconds=1)

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from gapless.lab import demo
 from gapless.lab.findings import report, story
 from gapless.lab.measuring.probes import Direction, Flow, Recording, Track
+from gapless.model.plan import MoveKind
 
 S = 1_000_000_000
 STRUCK_NS = 2 * S
@@ -29,9 +31,9 @@ def recording(*tracks: Track) -> Recording:
     return Recording(tracks=tracks, interval_ms=100.0, begin_ns=1, end_ns=5 * S, lateness_ms=0.5)
 
 
-def move(**seconds: float) -> dict[str, Any]:
+def move(kind: MoveKind, **seconds: float) -> dict[str, Any]:
     steps = [{"step": step, "at": (STRUCK + timedelta(seconds=at)).isoformat()} for step, at in seconds.items()]
-    return {"router_id": ROUTER, "from_host": "host-2", "to_host": "host-1", "timeline": steps}
+    return {"router_id": ROUTER, "from_host": "host-2", "to_host": "host-1", "kind": kind, "timeline": steps}
 
 
 def page(*tracks: Track, log: tuple[str, ...] = ()) -> report.Page:
@@ -141,7 +143,7 @@ def test_the_chart_has_a_bar_for_each_stretch_and_a_line_for_each_mark_inside() 
 
 
 def test_the_story_is_in_time_order_and_tells_each_step_once() -> None:
-    moves = [move(last_heard=-0.2, decided=0.4, built=0.6), move(last_heard=-0.2, decided=0.4, built=0.7)]
+    moves = [move(MoveKind.RESCHEDULE, last_heard=-0.2, decided=0.4, built=at) for at in (0.6, 0.7)]
 
     told = story.tell("host-2 dies", recording(track(Direction.OUT)), STRUCK_NS, STRUCK, moves)
 
@@ -162,16 +164,17 @@ def test_the_story_is_in_time_order_and_tells_each_step_once() -> None:
 def taken_over(late_s: float) -> list[dict[str, Any]]:
     """Two routers whose takeover took 160 ms; the first reply is 1.001 s after the fault."""
     steps = {
-        "last_heard": -0.2,
+        "granted": 0.792,
         "missed": 0.842,
         "silent": 0.98,
+        "decided": 0.981,
         "buried": 0.99,
         "opened": 1.0,
         "announced": 1.002,
         "forwarded": 1.0025,
     }
-    dated = {step: at + (0.0 if step == "last_heard" else late_s) for step, at in steps.items()}
-    return [move(**dated, decided=1.01, confirmed=1.03), move(**dated, decided=1.01, confirmed=1.04)]
+    dated = {step: at + late_s for step, at in steps.items()}
+    return [move(MoveKind.TAKEOVER, **dated, confirmed=at) for at in (1.03, 1.04)]
 
 
 @pytest.mark.parametrize("late_s", [0.0, 0.02])
@@ -179,11 +182,12 @@ def test_a_takeover_is_told_in_its_order_however_late_the_controller_heard_of_it
     told = story.tell("host-2 dies", recording(track(Direction.OUT)), STRUCK_NS, STRUCK, taken_over(late_s))
 
     assert [moment.text.split(":")[0].split(" (")[0] for moment in told] == [
-        "the controller hears from host-2 for the last time",
         "traffic stops",
         "host-2 dies",
+        "the arbiters grant host-2 its lease for the last time",
         "the arbiters miss the first beat of host-2",
         "its lease is over",
+        "claimed by host-1",
         "a quorum of arbiters has buried host-2",
         "the guards of host-1 let its routers pass",
         "traffic is back",
@@ -191,15 +195,27 @@ def test_a_takeover_is_told_in_its_order_however_late_the_controller_heard_of_it
         "their first packets are counted as forwarded by host-1",
         "the controller hears that they are active",
     ]
-    ms = {moment.text.split(" ")[0]: moment.after_missed_ms for moment in told}
-    assert [moment.after_missed_ms is not None for moment in told] == [False] * 3 + [True] * 4 + [
-        False,
-        True,
-        True,
-        False,
-    ]
-    assert ms["announced"] == pytest.approx(160.0)
-    assert [" (2 routers)" in moment.text for moment in told][3:] == [False] * 3 + [True, False, True, True, True]
+    ms = [moment.after_missed_ms for moment in told]
+    assert ms[:2] + ms[8:9] + ms[-1:] == [None] * 4, "of those there is no successor's word"
+    taken = [each for each in ms if each is not None]
+    assert taken == pytest.approx([-50.0, 0.0, 138.0, 139.0, 148.0, 158.0, 160.0, 160.5])
+    assert [" (2 routers)" in moment.text for moment in told][2:] == [False] * 5 + [True, False, True, True, True]
+
+
+def test_of_a_takeover_of_which_only_the_result_is_known_no_claim_is_told() -> None:
+    """Its successor died before it could tell of it."""
+    moves = [move(MoveKind.TAKEOVER, decided=1.01, bound=1.02)]
+    told = story.tell("host-2 dies", recording(track(Direction.OUT)), STRUCK_NS, STRUCK, moves)
+    assert [moment.text for moment in told if "claim" in moment.text or "decides" in moment.text] == []
+
+
+def test_a_step_is_told_with_when_it_was_by_the_first_missed_beat() -> None:
+    def marked(after_missed_ms: float | None) -> str:
+        return demo._marked(story.Moment(at_s=1.0, text="told", after_missed_ms=after_missed_ms))
+
+    assert marked(160.04) == "told: 160.0 ms after the first beat missed"
+    assert marked(-50.0) == "told: 50.0 ms before the first beat missed"
+    assert [marked(0.0), marked(None)] == ["told", "told"]
 
 
 def test_what_was_lost_is_told_however_late_requests_were_sent_at_some_time() -> None:

@@ -214,7 +214,7 @@ def test_without_a_takeover_there_is_no_such_timeline() -> None:
 
 
 def test_a_takeover_is_decided_by_the_successor_and_its_frames_are_right_once_the_host_is_buried() -> None:
-    taken = move(missed=10, silent=210, decided=211, buried=213, opened=214)
+    taken = move(granted=-40, missed=10, silent=210, decided=211, buried=213, opened=214)
     assert result.decided(taken) == STRUCK + timedelta(milliseconds=211)
     (given,) = result.handovers([{"router_id": "r1", "to_host": "b", "epoch": 3, **taken}])
     assert (given.from_ns, given.by_ns) == (at_ns(213) - LATE_NS, at_ns(213))

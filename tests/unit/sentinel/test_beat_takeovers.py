@@ -31,9 +31,12 @@ def test_a_dead_host_is_succeeded_and_the_sentinel_hears_of_each_step(net: Net) 
         assert [(each.router_id, each.epoch, each.of.host) for each in told.takeovers] == [(X, 2, "h1"), (Y, 2, "h1")]
     assert opened.takeovers[0].times.announced_ms is None
     times = announced.takeovers[0].times
+    assert times.granted_ms == -DEFAULT.interval_s * 1000
     assert times.silent_ms is not None
+    assert times.claimed_ms is not None
     assert times.announced_ms is not None
-    assert DEFAULT.lease_s * 1000 * (1 - DRIFT) - 60 < times.silent_ms <= times.buried_ms <= times.opened_ms
+    assert DEFAULT.lease_s * 1000 * (1 - DRIFT) - 60 < times.silent_ms <= times.claimed_ms
+    assert times.claimed_ms <= times.buried_ms <= times.opened_ms
     assert times.opened_ms <= times.announced_ms == times.told_ms < 300
     assert second.announcer.sent == [X, Y]
     assert second.level.takeovers == 1

@@ -76,6 +76,21 @@ def test_what_standbys_need_arrives_as_it_was_sent() -> None:
     assert messages.from_host.decode(messages.encode(report)) == report
 
 
+def test_when_a_host_was_granted_last_arrives_as_it_was_sent_and_an_older_host_says_nothing_of_it() -> None:
+    times = TakeoverTimes(granted_ms=-50.0, buried_ms=2.5, opened_ms=3.5, told_ms=9.5)
+    took = Takeover(router_id=R, epoch=Epoch(5), of=A, times=times)
+    raw = messages.encode(messages.Report(revision=Revision(1), agent=AgentState.RUNNING, takeovers=(took,)))
+    for said, granted_ms in (
+        (raw, -50.0),
+        (raw.replace(b'"granted_ms":-50.0,', b""), None),
+        (raw.replace(b'"granted_ms"', b'"what a newer host may say"'), None),
+    ):
+        heard = messages.from_host.decode(said)
+        assert isinstance(heard, messages.Report)
+        (told,) = heard.takeovers
+        assert (told.times.granted_ms, told.times.opened_ms) == (granted_ms, 3.5)
+
+
 def test_ways_out_arrive_as_they_were_sent_and_an_older_host_says_nothing_of_them() -> None:
     ways = WaysSaid(lost=(WayOut("external"), WayOut("external", IPv4Address("203.0.113.1"))))
     sent = messages.Report(revision=Revision(1), agent=AgentState.RUNNING, ways=ways)

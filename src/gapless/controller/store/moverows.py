@@ -33,6 +33,8 @@ _TELLING = (MoveStep.FAILED, MoveStep.SUPERSEDED)
 _NEXT = timedelta(microseconds=1)
 _LONGEST_AGO_S = 30 * 86_400.0
 _ORDER = {step: place for place, step in enumerate(MoveStep)}
+_WHEN_OPEN = (MoveStep.ANNOUNCED, MoveStep.FORWARDED)
+"""Steps of what is open; there are others of what is built."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +61,14 @@ class RecordedStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step of a move: when it was over, and how long after the step before it (None: the first)."""
+    """One step of a move: when it was over, how long after the step before it (None: the first), and how long after the
+    first beat that was missed; where none was, after the first step.
+    """
 
     step: MoveStep
     at: datetime
     after_ms: float | None
+    since_ms: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +89,7 @@ class Move:
     detail: str
     """Why this host was chosen; of a move that failed or was superseded, why that."""
     total_ms: float
-    """From its first step to its last so far."""
+    """From the first beat that was missed, or else its first step, to its last step so far."""
     timeline: tuple[Step, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -107,7 +112,7 @@ def begun(effect: Bind, router_name: str, taken_at: datetime, at: datetime) -> d
         "reason": effect.reason[:_REASON_LENGTH],
         "detail": effect.choice[:_REASON_LENGTH],
         "last_heard_at": None if effect.silent_s is None else taken_at - timedelta(seconds=effect.silent_s),
-        "decided_at": before(taken_at, effect.decided_ago_s),
+        "decided_at": taken_at,
         "bound_at": at,
         **{f"{step.value}_at": before(taken_at, ago_s) for step, ago_s in effect.over},
     }
@@ -121,14 +126,15 @@ def before(at: datetime, seconds: float) -> datetime:
 async def record_steps(session: AsyncSession, taken: Sequence[StepTaken]) -> list[RecordedStep | None]:
     """Store that steps of moves are over, of many moves with one read and few writes; what that means for each.
 
-    The first time of a step counts: None if it was recorded before, or for no move. Only BOUND is put right: `begun`
-    has to guess, since nobody knows inside a transaction when it will be on the disk.
+    The first time of a step counts: None if it was recorded before, or for no move. What `begun` has to guess is put
+    right: BOUND, since nobody knows inside a transaction when it will be on the disk; and of a takeover DECIDED, as
+    long as the controller has heard only that the router is open, and nothing of how that came.
     """
     # Of pairs, SQLite would look at every move that there ever was; so it finds a few more moves than are named.
     routers, epochs = {each.router_id for each in taken}, {each.epoch for each in taken}
-    needed = load_only(MoveRow.kind, MoveRow.sent_at, *map(_column, {each.step for each in taken} | {*_ENDS}))
+    columns = map(_column, {each.step for each in taken} | {MoveStep.SENT, MoveStep.OPENED, *_ENDS})
     named = select(MoveRow).where(MoveRow.router_id.in_(routers), MoveRow.epoch.in_(epochs))
-    rows = await session.scalars(named.options(needed))
+    rows = await session.scalars(named.options(load_only(MoveRow.kind, *columns)))
     moves_by_key = {(row.router_id, row.epoch): row for row in rows}
     recorded = [_recorded(moves_by_key.get((each.router_id, each.epoch)), each) for each in taken]
     await session.flush()
@@ -142,11 +148,15 @@ def _column(step: MoveStep) -> InstrumentedAttribute[datetime | None]:
 
 def _recorded(row: MoveRow | None, taken: StepTaken) -> RecordedStep | None:
     step = taken.step
-    if row is None or (getattr(row, f"{step.value}_at") is not None and step is not MoveStep.BOUND):
+    if row is None or (getattr(row, f"{step.value}_at") is not None and not _is_guessed(row, step)):
         return None
-    first_end = min(_ends(row), default=None)
-    # The wall clock may have been set back since a move ended: what it came to then stays its first end.
-    at = taken.at if first_end is None or step not in _ENDS else max(taken.at, first_end[0] + _NEXT)
+    first_end, at = min(_ends(row), default=None), taken.at
+    # The wall clock may have been set back meanwhile: what a move came to first stays its first end, and nothing was
+    # announced or forwarded before the router was open.
+    if first_end is not None and step in _ENDS:
+        at = max(at, first_end[0] + _NEXT)
+    if row.opened_at is not None and step in _WHEN_OPEN:
+        at = max(at, row.opened_at)
     setattr(row, f"{step.value}_at", at)
     if taken.reason and step in _TELLING:
         row.detail = taken.reason[:_REASON_LENGTH]
@@ -154,6 +164,12 @@ def _recorded(row: MoveRow | None, taken: StepTaken) -> RecordedStep | None:
         kind=MoveKind(row.kind),
         ended=first_end is None and step in _ENDS,
         since_sent_s=_seconds_since(row.sent_at, taken.at),
+    )
+
+
+def _is_guessed(row: MoveRow, step: MoveStep) -> bool:
+    return step is MoveStep.BOUND or (
+        step is MoveStep.DECIDED and row.kind == MoveKind.TAKEOVER and row.opened_at is None
     )
 
 
@@ -228,7 +244,7 @@ def _move(row: MoveRow) -> Move:
         cause=row.cause,
         reason=row.reason,
         detail=row.detail,
-        total_ms=_ms_between(timeline[0].at, timeline[-1].at),
+        total_ms=timeline[-1].since_ms,
         timeline=timeline,
     )
 
@@ -240,8 +256,14 @@ def _timeline(row: MoveRow) -> tuple[Step, ...]:
     ]
     times.sort(key=lambda timed: (timed[0], _ORDER[timed[1]]))
     before: Iterable[datetime | None] = [None, *(at for at, _ in times)]
+    since = row.missed_at or times[0][0]
     return tuple(
-        Step(step=step, at=at, after_ms=None if earlier is None else _ms_between(earlier, at))
+        Step(
+            step=step,
+            at=at,
+            after_ms=None if earlier is None else _ms_between(earlier, at),
+            since_ms=_ms_between(since, at),
+        )
         for (at, step), earlier in zip(times, before, strict=False)
     )
 

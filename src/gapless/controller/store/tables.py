@@ -339,6 +339,7 @@ class MoveRow(Table):
     cause: Mapped[str] = mapped_column(String(64))
     reason: Mapped[str] = mapped_column(String(1024))
     last_heard_at: Mapped[datetime | None]
+    granted_at: Mapped[datetime | None]
     missed_at: Mapped[datetime | None]
     silent_at: Mapped[datetime | None]
     decided_at: Mapped[datetime] = mapped_column(index=True)

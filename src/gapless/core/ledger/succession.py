@@ -149,7 +149,7 @@ class Succession:
     told: frozenset[MoveStep] = frozenset()
     """Steps in the record of its last takeover; without OPENED, it was only heard to be open so far."""
     opened_at: float | None = None
-    """When it was open, by that record."""
+    """When it was open, by that record; or, without OPENED in that, when it was heard to be."""
     calm_until: float = -inf
     """After a takeover, nothing is built elsewhere for a while."""
     lost_at: float | None = None

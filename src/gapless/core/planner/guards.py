@@ -193,11 +193,15 @@ def _take_in_rest(ledger: Ledger, host: Host, router: RouterRecord, said: Takeov
         succession.took = _with_rest(succession.took, times, ledger.now)
     elif router.host == host.name and router.epoch == said.epoch:
         rest, begun_at = _rest(times), _begun_at(ledger, router, said)
-        # What was said before of the same may have come late: nothing is told to have been before it was open.
-        earliest = -inf if succession.opened_at is None else succession.opened_at
+        earliest = -inf
         if _is_first(router):
             rest = _steps(times, is_released=said.is_released)
+            if succession.opened_at is not None:  # It was heard to be open before: this word was longer on its way.
+                begun_at = min(begun_at, succession.opened_at - times.opened_ms / 1000)
             succession.opened_at = begun_at + times.opened_ms / 1000
+        elif succession.opened_at is not None:
+            # What was said before of the same may have come late: nothing is told to have been before it was open.
+            earliest = succession.opened_at
         for step in [each for each in rest if each not in succession.told]:
             at = max(begun_at + rest[step] / 1000, earliest)
             ledger.record(router, step, ago_s=max(0.0, ledger.now - at))
@@ -225,10 +229,12 @@ def _is_first(router: RouterRecord) -> bool:
 
 def _with_rest(took: TookOver, times: TakeoverTimes, now: float) -> TookOver:
     """The same takeover, told once more before it is stored. All of it counts from when it was told first: the claim
-    does already, and another report may have been quicker on its way.
+    does already, and another report may have been quicker on its way. Or slower, where the first only named the router
+    as open: so it was by then.
     """
     if took.times is None:
-        return replace(took, times=times, heard_at=now)
+        latest = took.heard_at + (times.told_ms - times.opened_ms) / 1000
+        return replace(took, times=times, heard_at=min(now, latest))
     return replace(took, times=replace(times, told_ms=took.times.told_ms))
 
 
@@ -239,18 +245,28 @@ def _rest(times: TakeoverTimes) -> dict[MoveStep, float]:
 
 
 def _steps(times: TakeoverTimes, *, is_released: bool) -> dict[MoveStep, float]:
-    """All of them, in order, as far as they are over; what was released was not lost first."""
-    lost = {MoveStep.MISSED: 0.0, MoveStep.SILENT: times.silent_ms, MoveStep.BURIED: times.buried_ms}
+    """All of them, in order, as far as they are over; what was released was not lost first. A successor decides by its
+    claim.
+    """
+    lost = {
+        MoveStep.GRANTED: times.granted_ms,
+        MoveStep.MISSED: 0.0,
+        MoveStep.SILENT: times.silent_ms,
+        MoveStep.DECIDED: times.buried_ms if times.claimed_ms is None else times.claimed_ms,
+        MoveStep.BURIED: times.buried_ms,
+    }
     steps = ({} if is_released else lost) | {MoveStep.OPENED: times.opened_ms}
     return {step: after_ms for step, after_ms in steps.items() if after_ms is not None} | _rest(times)
 
 
 def record(ledger: Ledger, router: RouterRecord, took: TookOver, bind: Bind) -> None:
     """Tell the steps of a takeover that were not known when its binding was asked for, now that this is stored."""
-    router.succession.told, router.succession.opened_at = frozenset(), None
+    router.succession.told, router.succession.opened_at = frozenset(), took.heard_at
     if took.times is None:
         return
     steps, stored = dict(over(ledger, took)), dict(bind.over)
+    if MoveStep.OPENED not in stored:
+        stored = {}  # Nothing was known then but that it is open: when that was decided, was guessed.
     router.succession.told |= steps.keys()
     router.succession.opened_at = ledger.now - steps[MoveStep.OPENED]
     for step, step_ago_s in steps.items():
@@ -259,19 +275,14 @@ def record(ledger: Ledger, router: RouterRecord, took: TookOver, bind: Bind) -> 
 
 
 def over(ledger: Ledger, took: TookOver) -> tuple[tuple[MoveStep, float], ...]:
-    """The steps of a takeover as far as they are known, and how long ago each was."""
-    if took.times is None:
-        return ()
-    steps = _steps(took.times, is_released=took.is_released)
-    return tuple((step, ago_s(ledger, took, after_ms)) for step, after_ms in steps.items())
-
-
-def ago_s(ledger: Ledger, took: TookOver, after_ms: float) -> float:
-    """How long ago something was that happened so long after the first missed beat. The host's clock is not compared,
+    """The steps of a takeover as far as they are known, and how long ago each was. The host's clock is not compared,
     only durations.
     """
-    told_ms = after_ms if took.times is None else took.times.told_ms
-    return max(0.0, ledger.now - took.heard_at + (told_ms - after_ms) / 1000)
+    heard_ago_s = ledger.now - took.heard_at
+    if (times := took.times) is None:
+        return ((MoveStep.DECIDED, heard_ago_s),)
+    steps = {MoveStep.DECIDED: times.buried_ms} | _steps(times, is_released=took.is_released)
+    return tuple((step, max(0.0, heard_ago_s + (times.told_ms - after_ms) / 1000)) for step, after_ms in steps.items())
 
 
 def note_ahead(ledger: Ledger, host: Host, router_id: RouterId, epoch: Epoch) -> None:

@@ -132,7 +132,6 @@ class Standbys:
             return self._miss_successor(router, took.by, beliefs)
         router.cause = self._ledger.cause
         router.succession.calm_until = target.calm_until = self._ledger.now + CALM_S
-        decided_ms = 0.0 if took.times is None else (took.times.claimed_ms or took.times.buried_ms)
         bind = Bind(
             router_id=router.id,
             host=target.name,
@@ -146,7 +145,6 @@ class Standbys:
             reason=f"{target.name} took over router {router.id}: {self._what_is_over(router, took)}",
             cause=router.cause,
             incarnation=took.by.incarnation,
-            decided_ago_s=guards.ago_s(self._ledger, took, decided_ms),
             over=guards.over(self._ledger, took),
         )
         if home is not None:

@@ -21,7 +21,7 @@ from gapless.lab.measuring.sniffer import Seen
 from gapless.lab.measuring.survival import Survivals
 from gapless.model.plan import MoveKind, MoveStep
 
-HEARD = frozenset({MoveStep.LAST_HEARD, MoveStep.MISSED, MoveStep.SILENT})
+HEARD = frozenset({MoveStep.LAST_HEARD, MoveStep.GRANTED, MoveStep.MISSED, MoveStep.SILENT})
 """Steps that tell what was heard of the old host: nobody has decided anything by then."""
 SPANS = {
     ("last_heard", "decided"): "detection",

@@ -12,20 +12,23 @@ from datetime import datetime
 from typing import Any
 
 from gapless.lab.measuring.probes import Direction, Recording, gap, wait_ns
+from gapless.model.plan import MoveKind
 from gapless.observe.words import counted
 
 Move = Mapping[str, Any]
 """A move as the API shows it."""
 
-MISSED = "missed"
-_TAKEN = (MISSED, "silent", "buried", "opened", "announced", "forwarded")
+MISSED, CLAIMED = "missed", "claimed"
+_TAKEN = ("granted", MISSED, "silent", CLAIMED, "buried", "opened", "announced", "forwarded")
 """Steps of a takeover that its successor tells by its own clock."""
-_OF_HOSTS = ("last_heard", MISSED, "silent", "buried")
+_OF_HOSTS = ("last_heard", "granted", MISSED, "silent", CLAIMED, "buried")
 """Steps of the host, not of each of its routers."""
 _TOLD = {
     "last_heard": "the controller hears from {from_host} for the last time",
+    "granted": "the arbiters grant {from_host} its lease for the last time",
     "missed": "the arbiters miss the first beat of {from_host}",
     "silent": "its lease is over: a quorum of arbiters says so to {to_hosts}",
+    "claimed": "claimed by {to_hosts}: every arbiter is asked to bury {from_host}",
     "buried": "a quorum of arbiters has buried {from_host}: it can never forward again by that lease",
     "opened": "the guards of {to_hosts} let its routers pass",
     "decided": "the controller decides: {from_host} is dead, its routers move",
@@ -64,8 +67,6 @@ def _of_moves(moves: Sequence[Move], struck: datetime, back_s: float | None) -> 
         "to_hosts": _named(move["to_host"] for move in moves),
     }
     for step, words in _TOLD.items():
-        if step == "decided" and any(MISSED in _steps(move, struck) for move in moves):
-            continue  # Its successors decided that, by claiming.
         reached = [steps for move in moves if step in (steps := _steps(move, struck))]
         if not reached:
             continue
@@ -81,8 +82,13 @@ def _of_moves(moves: Sequence[Move], struck: datetime, back_s: float | None) -> 
 
 
 def _steps(move: Move, struck: datetime) -> dict[str, float]:
-    """Step -> seconds after the fault."""
-    return {each["step"]: (datetime.fromisoformat(each["at"]) - struck).total_seconds() for each in move["timeline"]}
+    """Step -> seconds after the fault. In a takeover its successor decides, by claiming; when, is known if it told."""
+    steps = {each["step"]: (datetime.fromisoformat(each["at"]) - struck).total_seconds() for each in move["timeline"]}
+    if move["kind"] == MoveKind.TAKEOVER:
+        claimed = steps.pop("decided")
+        if MISSED in steps:
+            steps[CLAIMED] = claimed
+    return steps
 
 
 def _late_s(moves: Sequence[Move], struck: datetime, back_s: float | None) -> float:

@@ -72,8 +72,7 @@ def _list(names: tuple[str, ...]) -> str:
 
 
 def _after(times: TakeoverTimes) -> str:
-    start = times.last_grant or times.silent or times.claimed or times.buried
-    return f"{(times.opened - start) * 1000:.1f} ms after its last grant ended"
+    return f"{(times.opened - times.last_grant) * 1000:.1f} ms after its last grant ended"
 
 
 def steps(takeover: TookOver, timing: LeaseTiming, *, announced: float | None, told: float) -> plan.TakeoverTimes:
@@ -102,15 +101,16 @@ def since_missed(
 
     That beat was due one interval after the last renewal, whose grant an arbiter counts for `timing.arbiter_s`.
     """
-    first = times.silent or times.claimed or times.buried
-    missed = first if times.last_grant is None else times.last_grant - timing.arbiter_s + timing.interval_s
+    granted = times.last_grant - timing.arbiter_s
+    missed = granted + timing.interval_s
 
     def ms(moment: float) -> float:
         return round((moment - missed) * 1000, 3)
 
     return plan.TakeoverTimes(
-        silent_ms=ms(first),
-        claimed_ms=ms(times.claimed or times.buried),
+        granted_ms=ms(granted),
+        silent_ms=ms(times.silent),
+        claimed_ms=ms(times.claimed),
         buried_ms=ms(times.buried),
         opened_ms=ms(times.opened),
         told_ms=ms(told),

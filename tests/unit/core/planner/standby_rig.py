@@ -33,7 +33,9 @@ from gapless.model.plan import (
 from gapless.model.router import FailoverMode, RouterId
 from gapless.model.way import WayOut, WaysSaid
 
-TIMES = TakeoverTimes(silent_ms=200, claimed_ms=201, buried_ms=203, opened_ms=204, announced_ms=230, told_ms=250)
+TIMES = TakeoverTimes(
+    granted_ms=-50, silent_ms=200, claimed_ms=201, buried_ms=203, opened_ms=204, announced_ms=230, told_ms=250
+)
 
 
 def tenure(host: str, incarnation: int = 1) -> Tenure:
