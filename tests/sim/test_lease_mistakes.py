@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 from gapless.core.edge import refusals
+from gapless.core.edge.activeset import ActiveSet
 from gapless.core.edge.arbiter import Arbiter
 from gapless.core.edge.beat import Beat
 from gapless.core.edge.claim import Claim
@@ -219,6 +220,12 @@ def released_means_over(patch: Patch) -> None:
     )
 
 
+def lost_answers_count_as_closed(patch: Patch) -> None:
+    """An opening whose answer was lost is taken for one that failed."""
+    opened = ActiveSet.opened
+    patch.setattr(ActiveSet, "opened", lambda self, *, failed, is_unsure: opened(self, failed=failed))
+
+
 def losses_count_at_once(patch: Patch) -> None:
     """A host that finds a gateway lost does not wait until the others must have found out."""
     patch.setattr(WaysOut, "_is_settled", lambda *_: True)
@@ -284,6 +291,7 @@ def each_lease_makes_up_for_what_was(patch: Patch) -> None:
         released_to_any_right,
         released_means_over,
         planned_by_a_lost_panel,
+        lost_answers_count_as_closed,
     ],
 )
 def test_a_mistake_is_caught(mistake: Callable[[Patch], None], monkeypatch: Patch) -> None:

@@ -36,6 +36,8 @@ class FakeGuard:
     """The kernel's active set and lease. `fail_next` says what the next calls of a name raise, one after another."""
 
     active: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
+    """What is active as far as the kernel has answered, which `restore` puts into the kernel."""
     until: float = -inf
     until_s: float = -inf
     """Of the lease that it was asked to hold last, which `restore` puts into the kernel."""
@@ -45,6 +47,8 @@ class FakeGuard:
     """False: somebody else may remove it."""
     calls: list[str] = field(default_factory=list)
     fail_next: dict[str, list[GaplessError]] = field(default_factory=dict)
+    unanswered: list[str] = field(default_factory=list)
+    """Calls whose next one the kernel carries out, and its answer is lost."""
     before: Callable[[str], None] = lambda _: None
 
     def extend(self, until_s: float) -> None:
@@ -53,28 +57,33 @@ class FakeGuard:
         self.until = until_s
 
     def activate(self, names: Iterable[str]) -> None:
-        wanted = set(names)
-        if wanted - self.active:
-            self._call("activate")
-        self.active |= wanted
+        wanted = set(names) - self.asked
+        if wanted:
+            self._call("activate", lambda: self.active.update(wanted))
+        self.asked |= wanted
 
     def deactivate(self, names: Iterable[str]) -> None:
-        unwanted = set(names)
-        if unwanted & self.active:
-            self._call("deactivate")
-        self.active -= unwanted
+        unwanted = set(names) & self.asked
+        if unwanted:
+            self._call("deactivate", lambda: self.active.difference_update(unwanted))
+        self.asked -= unwanted
 
     def withdraw(self) -> None:
         self.until_s = -inf
         self._call("withdraw")
-        self.until, self.active = -inf, set()
+        self.until = -inf
+        self.active.clear()
+        self.asked.clear()
 
     def restore(self) -> None:
         self._call("restore")
-        self.is_there, self.until = True, self.until_s
+        self.is_there, self.until, self.active = True, self.until_s, set(self.asked)
 
     def fails(self, name: str, *errors: GaplessError) -> None:
         self.fail_next[name] = list(errors) or [Unavailable(f"{name} is not to be had")]
+
+    def loses_answers(self, *calls: str) -> None:
+        self.unanswered += calls
 
     def is_taken_away(self) -> None:
         self.is_there = self.is_exclusive = False
@@ -83,13 +92,17 @@ class FakeGuard:
         """Taps whose frames pass."""
         return set(self.active) if now < self.until else set()
 
-    def _call(self, name: str) -> None:
+    def _call(self, name: str, carry_out: Callable[[], None] = lambda: None) -> None:
         self.before(name)
         self.calls.append(name)
         if errors := self.fail_next.get(name):
             raise errors.pop(0)
         if not self.is_there and name != "restore":
             raise Conflict("the guard was removed by somebody else")
+        carry_out()
+        if name in self.unanswered:
+            self.unanswered.remove(name)
+            raise Conflict("nobody knows whether that was done")
 
 
 @dataclass

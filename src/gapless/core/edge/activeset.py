@@ -2,10 +2,11 @@
 
 The rule: of each router, one request is under way at most. What is wanted otherwise meanwhile is asked for when the
 answer is there; so answers need no names, and the last wish wins. A router counts as forwarding from the decision to
-open it until it is known to be closed.
+open it until it is known to be closed. So one whose opening failed, and may have been carried out all the same, has a
+door: it may be opened again, and has to be closed.
 
-The invariant: a router that is wanted is open, opening, closing, or asked for in the next turn; one that is not wanted
-is closed, or on its way there.
+The invariant: a router that is wanted is open, opening, closing, or asked for in the next turn, or failed to open and
+is asked for again; one that is not wanted is closed, or on its way there.
 """
 
 from collections import deque
@@ -21,7 +22,14 @@ from gapless.model.router import RouterId
 class _Door(Enum):
     OPENING = 1
     OPEN = 2
-    CLOSING = 3
+    UNSURE = 3
+    """Its opening failed, and nobody knows whether the kernel has it in its active set."""
+    CLOSING = 4
+
+
+_TO_ASK_FOR = (None, _Door.UNSURE)
+"""What is opened if it is wanted."""
+_TO_CLOSE = (_Door.OPEN, _Door.UNSURE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +72,8 @@ class ActiveSet:
 
     @property
     def is_anything_open(self) -> bool:
-        """Whether something is in the kernel's active set for certain, or was and may be still."""
-        return any(door is not _Door.OPENING for door in self._doors.values())
+        """Whether something is in the kernel's active set for certain, or is being closed."""
+        return any(door in (_Door.OPEN, _Door.CLOSING) for door in self._doors.values())
 
     def are_open(self, routers: Collection[RouterId]) -> bool:
         """Whether all of these are known to be in the kernel's active set."""
@@ -86,7 +94,7 @@ class ActiveSet:
         ready = {
             router_id: self._wanted[router_id]
             for router_id in opening.routers
-            if router_id in self._wanted and router_id not in self._doors
+            if router_id in self._wanted and self._doors.get(router_id) in _TO_ASK_FOR
         }
         if not ready:
             return None
@@ -97,14 +105,16 @@ class ActiveSet:
         self._under_way.append(asked)
         return asked
 
-    def opened(self, *, failed: bool) -> Opening | None:
-        """The oldest opening under way was carried out, or failed; what is open now and still wanted. None: nothing."""
+    def opened(self, *, failed: bool, is_unsure: bool = False) -> Opening | None:
+        """The oldest opening under way was carried out, or failed; what is open now and still wanted. None: nothing.
+        `is_unsure`: it failed, and may have been carried out all the same.
+        """
         opening = self._under_way.popleft()
         for router_id in opening.routers:
-            if failed:
+            if failed and not is_unsure:
                 del self._doors[router_id], self._epochs[router_id]
             else:
-                self._doors[router_id] = _Door.OPEN
+                self._doors[router_id] = _Door.UNSURE if failed else _Door.OPEN
                 self._touched.add(router_id)
         if failed:
             self._failed.append(opening)
@@ -124,11 +134,11 @@ class ActiveSet:
         return failed
 
     def to_close(self) -> tuple[RouterId, ...]:
-        """What is open and not wanted. It counts as asked for."""
+        """What is open, or may be, and is not wanted. It counts as asked for."""
         unwanted = sorted(
             router_id
             for router_id in self._touched
-            if self._doors.get(router_id) is _Door.OPEN and router_id not in self._wanted
+            if self._doors.get(router_id) in _TO_CLOSE and router_id not in self._wanted
         )
         for router_id in unwanted:
             self._doors[router_id] = _Door.CLOSING

@@ -7,8 +7,8 @@ Events are facts, effects are imperative, news are for the log and the controlle
 - When a deadline has come it calls `Beat.on_deadline` before it reads the socket: a renewal waits for nothing. Then it
   reads all there is and says `Emptied` if the beat is listening: others' leases are judged by what was heard.
 - It answers each Activate, Deactivate, Withdraw and NeedIncarnation exactly once, in order. Deactivate, Withdraw and
-  NeedIncarnation are tried until they succeed; an Activate may fail, and is then asked for again. A HoldLease is
-  answered only if it failed.
+  NeedIncarnation are tried until they succeed; an Activate may fail, and is then asked for again, or its routers are
+  deactivated where they may be open all the same. A HoldLease is answered only if it failed.
 - It lets the controller know a *tenure* only after the `LeaseHeld` that names it: a tenure that never held a lease
   may be buried, forgotten, and then granted after all, so nothing may ever be planned for it, or after it. What it says
   earlier of an incarnation (`Beat.reborn`) is that those below are over.
@@ -107,10 +107,13 @@ class Outlived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activated:
-    """An `Activate` was carried out; with a `reason`, it failed and changed nothing."""
+    """An `Activate` was carried out; with a `reason`, it failed, and none of these is in the kernel's active set."""
 
     routers: tuple[RouterId, ...]
     reason: str = ""
+    is_unsure: bool = False
+    """It failed, and all of them may be there all the same: the kernel's answer to this one was lost, or to an earlier
+    one."""
     is_refused: bool = False
     """It failed as the kernel takes nothing, whatever these routers are; and nothing passes that is not to."""
 
@@ -126,7 +129,7 @@ class HoldFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deactivated:
-    """A `Deactivate` is done: these are not in the kernel's active set."""
+    """A `Deactivate` is done: these are not in the kernel's active set, for certain."""
 
     routers: tuple[RouterId, ...]
 

@@ -203,7 +203,7 @@ class Openings:
         if isinstance(event, Deactivated):
             self._active.closed(event.routers)
             return
-        opening = self._active.opened(failed=bool(event.reason))
+        opening = self._active.opened(failed=bool(event.reason), is_unsure=event.is_unsure)
         if opening is None:
             return
         self._out.ask(Announce(routers=tuple(sorted(opening.routers)), cause=opening.cause))

@@ -121,7 +121,7 @@ class Guard:
 
     @property
     def active(self) -> frozenset[str]:
-        """Names of the taps that pass frames while the lease is alive."""
+        """Names of the taps that pass frames while the lease is alive, as far as the kernel has answered."""
         return frozenset(self._active)
 
     @property

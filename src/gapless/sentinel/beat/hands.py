@@ -11,8 +11,8 @@ The second rule: one turn is short. Routers are closed some at a time, since eac
 some is said before the next are closed; to withdraw is one transaction however many there are, as is to open, because a
 takeover is one.
 
-Invariant: what the sentinel was told to be open (`open_routers`) covers what the kernel's active set lets pass: it is
-told before the set grows, and taken back after it has shrunk.
+Invariant: what the sentinel was told to be open (`open_routers`, and what may be open though that failed) covers what
+the kernel's active set lets pass: it is told before the set grows, and taken back after it has shrunk.
 """
 
 from collections import deque
@@ -111,6 +111,8 @@ class Hands:
         self._routers: dict[RouterId, BeatRouter] = {}
         self._open: dict[RouterId, frozenset[str]] = {}
         """Tap names that are, or may be, open for a router."""
+        self._unsure: dict[RouterId, frozenset[str]] = {}
+        """Of routers that failed to open, and may be open all the same: the taps that were to pass."""
         self._unfit: set[RouterId] = set()
         """Open routers whose ports are not those that are open."""
         self._ways_used: frozenset[Way] | None = None
@@ -129,7 +131,7 @@ class Hands:
 
     @property
     def open_routers(self) -> frozenset[RouterId]:
-        """Routers that the guard may let pass."""
+        """Routers that were opened, and not closed since: the guard may let them pass."""
         return frozenset(self._open)
 
     @property
@@ -243,7 +245,7 @@ class Hands:
         match effect:
             case Withdraw():
                 self._guard.withdraw()
-                self._closed(tuple(self._open))
+                self._closed((*self._open, *self._unsure))
                 return Withdrawn()
             case Activate():
                 return self._activate(effect)
@@ -259,18 +261,32 @@ class Hands:
         taps = {router_id: self._wanted(router_id) for router_id in routers}
         self._witness.opened(routers)
         try:
-            self._guard.activate(frozenset().union(*taps.values()))
+            self._guard.activate(_all(taps))
         except GaplessError as error:
-            self._witness.closed([router_id for router_id in routers if router_id not in self._open])
-            self._witness.trouble(_OPEN, str(error))
-            is_refused = not self.is_unguarded and not isinstance(error, InvalidRequest)
-            return Activated(routers=tuple(routers), reason=str(error), is_refused=is_refused)
+            return self._not_activated(taps, error)
         self._witness.trouble(_OPEN, "")
         self._open |= taps
+        self._are_known(routers)
         self._ways_used = None
         if effect.cause is None:  # In a takeover nobody waits for that word.
             self._witness.passing([each for each in routers if each in self._routers])
         return Activated(routers=tuple(routers))
+
+    def _not_activated(self, taps: Mapping[RouterId, frozenset[str]], error: GaplessError) -> Activated:
+        """The answer. Of what may be open all the same the sentinel is not told that it is closed."""
+        unsure = {router_id: names | self._unsure.get(router_id, frozenset()) for router_id, names in taps.items()}
+        if is_unsure := self._guard.may_pass(_all(unsure)):
+            self._unsure |= unsure
+        else:
+            self._are_known(taps)
+            self._witness.closed([router_id for router_id in taps if router_id not in self._open])
+        self._witness.trouble(_OPEN, str(error))
+        is_refused = not self.is_unguarded and not isinstance(error, InvalidRequest)
+        return Activated(routers=tuple(taps), reason=str(error), is_unsure=is_unsure, is_refused=is_refused)
+
+    def _are_known(self, routers: Iterable[RouterId]) -> None:
+        for router_id in routers:
+            self._unsure.pop(router_id, None)
 
     def _close(self, routers: tuple[RouterId, ...]) -> bool:
         """Whether they are closed; if not, that is said."""
@@ -290,7 +306,7 @@ class Hands:
             return
         wanted = {router_id: self._wanted(router_id) for router_id in unfit}
         there = self._taps_of(unfit)
-        needed: frozenset[str] = frozenset().union(*wanted.values())
+        needed = _all(wanted)
         for router_id in unfit:  # They are closed with their router also when one of these fails.
             self._open[router_id] |= wanted[router_id]
         if self._try(_FIT, lambda: self._guard.activate(needed)):
@@ -302,6 +318,7 @@ class Hands:
     def _closed(self, routers: Collection[RouterId]) -> None:
         self._announcer.silence(routers)
         self._ways_used = None
+        self._are_known(routers)
         for router_id in routers:
             self._open.pop(router_id, None)
             if router_id not in self._routers:
@@ -328,6 +345,10 @@ class Hands:
 
 def _taps(router: BeatRouter) -> frozenset[str]:
     return frozenset(router.taps)
+
+
+def _all(taps: Mapping[RouterId, frozenset[str]]) -> frozenset[str]:
+    return frozenset().union(*taps.values())
 
 
 def _parts(asked: Deactivate) -> Iterator[_Closing]:

@@ -4,12 +4,15 @@ The rule: as long as it is changed and not put back, that is tried before anythi
 changes it again at once may do so all the time, and a turn is short. But a lease that came back with it, and is to end
 now, is not left to the next turn.
 
+The second rule: taps that were to pass when it was found changed may pass, until it is put back without them. The
+kernel may have carried that out, and its answer was lost.
+
 That it was away is said when it is put back, since frames passed that must not. Where it is changed again before
 anything went through, it is said once more when something did, and not each time: whoever hears that announces
 everything.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from math import inf
 from typing import Protocol
@@ -65,7 +68,9 @@ class MendedGuard:
         self._told = told
         self._taken_until_s = -inf
         self._broken_by: str | None = None
-        """Why it may let pass what must not: somebody else changed it. None: it is as it should be."""
+        """Why it may let pass what must not: it was changed, or an answer was lost. None: it is as it should be."""
+        self._unsure: set[str] = set()
+        """Taps that were to pass when that was found."""
         self._was_put_back = False
         """In this turn, and nothing went through since."""
         self._returns = 0
@@ -83,6 +88,10 @@ class MendedGuard:
         """When the lease ends that the kernel took last, by a renewal or as a part of the guard that was put back."""
         return self._taken_until_s
 
+    def may_pass(self, names: Collection[str]) -> bool:
+        """Of taps that could not be activated: whether some may pass all the same."""
+        return not self._unsure.isdisjoint(names)
+
     def begin_turn(self) -> None:
         """Put it back if it is changed, whatever else is to be done."""
         self._was_put_back = False
@@ -97,7 +106,8 @@ class MendedGuard:
 
     def activate(self, names: Iterable[str]) -> None:
         """Let these taps pass frames."""
-        self._change(lambda: self._guard.activate(names))
+        opening = frozenset(names)
+        self._change(lambda: self._guard.activate(opening), opening)
 
     def deactivate(self, names: Iterable[str]) -> None:
         """Let these taps pass none."""
@@ -108,24 +118,25 @@ class MendedGuard:
         self._change(self._guard.withdraw)
         self._taken_until_s = -inf
 
-    def _change(self, action: Callable[[], None]) -> None:
+    def _change(self, action: Callable[[], None], opening: Collection[str] = ()) -> None:
         if self._broken_by is not None:
             self._put_back()
         self.was_used = True
         try:
             action()
         except Conflict as error:
-            self._found_broken(error)
+            self._found_broken(error, opening)
             self._put_back()
             try:
                 action()
             except Conflict as again:
-                self._found_broken(again)
+                self._found_broken(again, opening)
                 raise
         self._went_through()
 
-    def _found_broken(self, error: Conflict) -> None:
+    def _found_broken(self, error: Conflict, opening: Collection[str]) -> None:
         self._broken_by = str(error)
+        self._unsure.update(opening)
         self._told.trouble(_KEEP, str(error))
 
     def _put_back(self) -> None:
@@ -137,6 +148,7 @@ class MendedGuard:
             self._told.trouble(_PUT_BACK, str(error))
             raise
         self._broken_by, self._taken_until_s = None, self._guard.until_s
+        self._unsure.clear()
         self._was_put_back = True
         self._returns += 1
         self._told.trouble(_PUT_BACK, "")

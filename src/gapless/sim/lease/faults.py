@@ -27,6 +27,9 @@ REPLAYS_EACH = 3
 REFUSE = "kernel refuses"
 REFUSALS_EACH = 4
 """One fleet of so many has kernels that take nothing for a while."""
+LOSE_ANSWER = "lose answer"
+ANSWERS_EACH = 5
+"""One fleet of so many has kernels that open routers, whose answer is lost."""
 UPLINKS_EACH = 4
 """One fleet of so many loses uplinks, and another one the gateway of all, besides all else."""
 LOST_EACH = 5
@@ -55,9 +58,8 @@ def draw(random: Random, fleet: Fleet) -> list[Fault]:
         kind = random.choice(kinds)
         at = BEGIN_S + (LAST_S - BEGIN_S) * random.random() ** 1.5
         faults.append(Fault(at, kind, KINDS[kind][0](random, fleet)))
-    return sorted(
-        [*faults, *_uplinks(fleet), *_losses(fleet), *_replays(fleet), *_refusals(fleet)], key=lambda fault: fault.at
-    )
+    apart = [*_uplinks(fleet), *_losses(fleet), *_replays(fleet), *_refusals(fleet), *_lost_answers(fleet)]
+    return sorted([*faults, *apart], key=lambda fault: fault.at)
 
 
 def _losses(fleet: Fleet) -> list[Fault]:
@@ -97,6 +99,15 @@ def _refusals(fleet: Fleet) -> list[Fault]:
     return [Fault(random.uniform(BEGIN_S, LAST_S), REFUSE, _host_while(random, fleet)) for _ in range(3)]
 
 
+def _lost_answers(fleet: Fleet) -> list[Fault]:
+    """When routers are opened for the first time, and later. Drawn apart, too."""
+    random = Random(f"answers {fleet.seed}")
+    if fleet.seed % ANSWERS_EACH != ANSWERS_EACH - 1:
+        return []
+    times = [0.0, *(random.uniform(BEGIN_S, LAST_S) for _ in range(3))]
+    return [Fault(at, LOSE_ANSWER, (random.choice(sorted(fleet.routers)), _while(random))) for at in times]
+
+
 def schedule(world: World, faults: list[Fault]) -> None:
     """Put them down."""
     for fault in faults:
@@ -111,6 +122,7 @@ def _happen(world: World, fault: Fault) -> None:
         LOSE_ARBITERS: _lose_arbiters,
         REPLAY: _replay,
         REFUSE: _refuse,
+        LOSE_ANSWER: _lose_answer,
     }
     do = apart[fault.kind] if fault.kind in apart else KINDS[fault.kind][1]
     do(world, *fault.what)
@@ -120,6 +132,7 @@ def end_all(world: World) -> None:
     """Everything is mended."""
     world.note("no more faults")
     world.network.clear_up()
+    world.unanswered.clear()
     for machine in world.machines.values():
         machine.is_linked = True
         machine.activations_to_fail = 0
@@ -388,6 +401,10 @@ def _refuse(world: World, host: str, for_s: float) -> None:
     machine = world.machines[_named(world, host)]
     machine.refuse(is_refusing=True)
     world.agenda.after(for_s, partial(machine.refuse, is_refusing=False))
+
+
+def _lose_answer(world: World, router: RouterId, for_s: float) -> None:
+    world.unanswered[router] = for_s
 
 
 def _take(world: World, router: Any, index: int) -> None:

@@ -49,6 +49,7 @@ from gapless.sim.session import Session
 
 RECONNECT_S = 0.05
 NO_MEMORY = "no memory"
+NO_ANSWER = "the kernel's answer was lost"
 NO_CARRIER = UplinksSeen(trouble="no carrier", carriers=frozenset({"external"}), used=frozenset({"external"}))
 NO_GATEWAY = UplinksSeen(
     trouble="no answer from gateway",
@@ -94,6 +95,9 @@ class Surroundings(Protocol):
 
     def carried_out(self, machine: "Machine", effect: BeatEffect) -> None:
         """The kernel, or the log, has changed."""
+
+    def loses_answer(self, machine: "Machine", effect: Activate) -> bool:
+        """Whether nobody hears that the kernel has done that."""
 
 
 class Machine:
@@ -216,6 +220,8 @@ class Sentinel:
         self._effects: deque[tuple[float, BeatEffect]] = deque()
         self._held_up: list[tuple[float, BeatEffect]] = []
         """What the kernel refused, and has to take before it is answered."""
+        self._unsure: set[RouterId] = set()
+        """What the kernel may have opened: it goes with the next thing that the kernel takes."""
         self._wakes_at = 0.0
         self._told: Report | None = None
         self._takeovers = 0
@@ -292,9 +298,11 @@ class Sentinel:
 
     def _carry_out(self, effect: BeatEffect, decided_at: float) -> None:
         machine, kernel = self.machine, self.machine.kernel
-        if kernel.refuses and isinstance(effect, HoldLease | Withdraw | Activate | Deactivate):
-            self._refuse(effect, decided_at)
-            return
+        if isinstance(effect, HoldLease | Withdraw | Activate | Deactivate):
+            if kernel.refuses:
+                self._refuse(effect, decided_at)
+                return
+            self._put_back()
         match effect:
             case Send():
                 self._world.network.send(machine.name, effect.to, effect.datagram)
@@ -309,11 +317,7 @@ class Sentinel:
                 machine.incarnation = Incarnation(max(machine.incarnation, effect.after) + 1)
                 self._inbox.append(Reborn(incarnation=machine.incarnation))
             case Activate():
-                fails = machine.activations_to_fail > 0
-                machine.activations_to_fail -= fails
-                if not fails:
-                    kernel.active.update(effect.routers)
-                self._inbox.append(Activated(routers=tuple(effect.routers), reason=NO_MEMORY if fails else ""))
+                self._activate(effect)
             case Deactivate():
                 for router_id in effect.routers:
                     kernel.active.pop(router_id, None)
@@ -326,12 +330,32 @@ class Sentinel:
                 assert_never(effect)
         self._world.carried_out(machine, effect)
 
+    def _activate(self, effect: Activate) -> None:
+        machine, routers = self.machine, tuple(effect.routers)
+        if machine.activations_to_fail > 0:
+            machine.activations_to_fail -= 1
+            self._inbox.append(Activated(routers=routers, reason=NO_MEMORY))
+            return
+        machine.kernel.active.update(effect.routers)
+        if self._world.loses_answer(machine, effect):
+            self._unsure.update(routers)
+            self._inbox.append(Activated(routers=routers, reason=NO_ANSWER, is_unsure=True, is_refused=True))
+        else:
+            self._inbox.append(Activated(routers=routers))
+
+    def _put_back(self) -> None:
+        for router_id in self._unsure:
+            self.machine.kernel.active.pop(router_id, None)
+        self._unsure.clear()
+
     def _refuse(self, effect: HoldLease | Withdraw | Activate | Deactivate, decided_at: float) -> None:
         match effect:
             case HoldLease():
                 self._inbox.append(HoldFailed(ends=self.machine.kernel.ends, reason=NO_MEMORY))
             case Activate():
-                self._inbox.append(Activated(routers=tuple(effect.routers), reason=NO_MEMORY, is_refused=True))
+                routers, is_unsure = tuple(effect.routers), not self._unsure.isdisjoint(effect.routers)
+                refused = Activated(routers=routers, reason=NO_MEMORY, is_unsure=is_unsure, is_refused=True)
+                self._inbox.append(refused)
             case _:
                 self._held_up.append((decided_at, effect))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from gapless.core.edge.beatevents import BeatEffect, BurialAnswered, HoldLease, Tell, TookOver
+from gapless.core.edge.beatevents import Activate, BeatEffect, BurialAnswered, HoldLease, Tell, TookOver
 from gapless.model.host import HostName
 from gapless.model.lease import DEFAULT, FAST, LeaseTiming, Panel, PanelVersion
 from gapless.model.router import RouterId
@@ -84,6 +84,8 @@ class World:
         self.is_telling = is_telling
         self.snatched: set[RouterId] = set()
         """Routers that the controller takes from their successor at the very moment at which it takes them over."""
+        self.unanswered: dict[RouterId, float] = {}
+        """Routers that the next kernel opens unheard, and for how long it takes nothing then."""
         *rates, controllers_rate = fleet.rates
         panel = Panel(version=PanelVersion(1), floor=PanelVersion(1), sets=(fleet.arbiters,))
         self.machines = {
@@ -142,6 +144,16 @@ class World:
             for router_id in self.snatched & effect.news.routers.keys():
                 self.snatched.discard(router_id)
                 self.controller.take_from(router_id, machine.name)
+
+    def loses_answer(self, machine: Machine, effect: Activate) -> bool:
+        """A kernel has opened routers. If that is lost for one, the controller takes it back at that very moment."""
+        lost = [each for each in effect.routers if each in self.unanswered]
+        for router_id in lost:
+            self.note(f"{machine.name} has {router_id} open, and the answer is lost")
+            machine.refuse(is_refusing=True)
+            self.agenda.after(self.unanswered.pop(router_id), partial(machine.refuse, is_refusing=False))
+            self.controller.take_from(router_id, machine.name)
+        return bool(lost)
 
     def note(self, line: str) -> None:
         """A line of the story."""

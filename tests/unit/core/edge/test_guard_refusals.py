@@ -39,16 +39,16 @@ def untaken(rig: Rig, ends: float) -> list[BeatEffect]:
     return rig.do(HoldFailed(ends=ends, reason=NO_MEMORY))
 
 
-def refused(rig: Rig, *routers: RouterId) -> list[BeatEffect]:
-    return rig.do(Activated(routers=routers, reason=NO_MEMORY, is_refused=True))
+def refused(rig: Rig, *routers: RouterId, is_unsure: bool = False) -> list[BeatEffect]:
+    return rig.do(Activated(routers=routers, reason=NO_MEMORY, is_unsure=is_unsure, is_refused=True))
 
 
-def refused_for(rig: Rig, seconds: float, *routers: RouterId) -> list[BeatEffect]:
+def refused_for(rig: Rig, seconds: float, *routers: RouterId, is_unsure: bool = False) -> list[BeatEffect]:
     """It is asked for again each interval, and arbiters grant."""
-    end, effects = rig.now + seconds, refused(rig, *routers)
+    end, effects = rig.now + seconds, refused(rig, *routers, is_unsure=is_unsure)
     while rig.now < end and not gives_up(effects):
         rig.stay(DEFAULT.interval_s)
-        effects = refused(rig, *routers)
+        effects = refused(rig, *routers, is_unsure=is_unsure)
     return effects
 
 
@@ -193,11 +193,15 @@ def test_what_the_kernel_did_not_take_for_an_earlier_incarnation_ends_no_later_o
 # Openings
 
 
-def test_openings_that_the_kernel_refuses_for_a_lease_are_given_up_where_nothing_is_open(rig: Rig) -> None:
+@pytest.mark.parametrize("is_unsure", [False, True])
+def test_openings_that_the_kernel_refuses_for_a_lease_are_given_up_where_nothing_is_open(
+    rig: Rig, *, is_unsure: bool
+) -> None:
+    """But for what may be: the lease by which it would forward is over by then."""
     rig.plan(active={R1: Epoch(1)})
-    assert not gives_up(refused_for(rig, DEFAULT.lease_s - 2 * DEFAULT.interval_s, R1))
+    assert not gives_up(refused_for(rig, DEFAULT.lease_s - 2 * DEFAULT.interval_s, R1, is_unsure=is_unsure))
     rig.stay(DEFAULT.interval_s)
-    given_up = gives_up(refused_for(rig, 2 * DEFAULT.interval_s, R1))
+    given_up = gives_up(refused_for(rig, 2 * DEFAULT.interval_s, R1, is_unsure=is_unsure))
     assert given_up.startswith("the kernel does not take the routers that are to be opened (Cannot allocate memory); ")
     assert rig.beat.forwarding == {}
 

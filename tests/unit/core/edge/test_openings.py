@@ -1,5 +1,6 @@
 """What one incarnation has open, without the beat around it: by a plan, by a takeover, by a release."""
 
+import pytest
 from beat_rig import DEAD, ME, R1, R2, news, right
 
 from gapless.core.edge.beatevents import (
@@ -11,13 +12,14 @@ from gapless.core.edge.beatevents import (
     Deactivate,
     Deactivated,
     GuardPlan,
+    Send,
 )
 from gapless.core.edge.incarnations import Incarnations
 from gapless.core.edge.openings import Openings
 from gapless.core.edge.outgoing import Outgoing
 from gapless.core.edge.takeover import Takeover
 from gapless.model.host import HostName, Incarnation
-from gapless.model.lease import DEFAULT, PanelVersion, Tenure
+from gapless.model.lease import DEFAULT, DatagramKind, PanelVersion, Tenure
 from gapless.model.plan import Epoch, Revision, Successor
 
 OTHER = Successor(tenure=Tenure(HostName("b"), Incarnation(2)), epoch=Epoch(6))
@@ -92,3 +94,37 @@ def test_nothing_is_closed_for_a_host_that_is_over() -> None:
     asked = rig.plan(active={R2: Epoch(3)}, releases={R1: OTHER})
     assert not [each for each in asked if isinstance(each, Deactivate)]
     assert rig.openings.forwarding == {R1: 3, R2: 3}
+
+
+@pytest.mark.parametrize("is_answered_first", [True, False])
+def test_what_may_be_open_is_released_and_its_plan_settled_when_it_is_closed_for_certain(
+    *, is_answered_first: bool
+) -> None:
+    """Also where the plan comes before the answer that says so."""
+    rig = Rig()
+    rig.plan(active={R1: Epoch(3)})
+    lost = Activated(routers=(R1,), reason="nobody knows whether that was done", is_unsure=True)
+    asked = rig.done(lost) if is_answered_first else []
+    asked += rig.plan(releases={R1: OTHER})
+    asked += rig.done(lost) if not is_answered_first else []
+    assert asked == [Deactivate(routers=(R1,), reason="its plan says so")]
+    rig.openings.begin_interval()
+    assert (rig.turn(), rig.openings.forwarding) == ([], {R1: 3})
+    done = rig.done(Deactivated(routers=(R1,)))
+    assert [type(each).__name__ for each in news(done)] == ["PlanSettled"]
+    (said,) = [each.datagram for each in done if isinstance(each, Send)]
+    assert (said.kind, said.router) == (DatagramKind.RELEASED, R1)
+
+
+def test_what_was_taken_over_and_may_be_open_holds_up_a_plan_until_it_is_known_to_be() -> None:
+    rig = Rig()
+    rig.plan(rights={R1: right(5)})
+    rig.openings.take_released(DEAD, R1, Epoch(5), 1.0)
+    rig.openings.open_released()
+    rig.turn()
+    lost = Activated(routers=(R1,), reason="nobody knows whether that was done", is_unsure=True)
+    assert not news(rig.done(lost))
+    assert not news(rig.plan(heard=0)), "it may not be open"
+    rig.openings.begin_interval()
+    assert rig.turn() == [Activate(routers={R1: Epoch(5)}, cause=DEAD, reason="it failed before")]
+    assert [type(each).__name__ for each in news(rig.done(Activated(routers=(R1,))))] == ["TookOver", "PlanSettled"]
