@@ -1,6 +1,6 @@
 """One seed, from its first event to the end of its story."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
 from traceback import format_exc
 
 from gapless.errors import InvariantError
@@ -8,29 +8,22 @@ from gapless.sim.faults.ending import end_all
 from gapless.sim.faults.schedule import schedule
 from gapless.sim.fleets import fleet
 from gapless.sim.oracles.scene import Violated
+from gapless.sim.outcome import Outcome
 
 CHAOS_DEATHS = 6
 """Faults happen for as long as this many hosts need to be found dead one after another."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a seed went. `violation` is "" if every oracle held."""
-
-    seed: int
-    violation: str
-    story: list[str]
-    moves: int
-    """How many bindings were made."""
-    virtual_s: float
-
-
-def run(seed: int, *, has_leases: bool = False, standbys: int | None = None) -> Outcome:
-    """Live through one fleet, with leases and standbys (so many a router, or by the seed) or the classic way.
+def run(
+    seed: int, *, has_leases: bool = False, standbys: int | None = None, without: Collection[int] = frozenset()
+) -> Outcome:
+    """Live through one fleet, with leases and standbys (so many a router, or by the seed) or the classic way, and
+    `without` some of its faults.
 
     Never raises for what the planner does wrong: that is the outcome.
     """
     world = fleet(seed, has_leases=has_leases, standbys=standbys)
+    world.schedule.without = without
     violation = ""
     try:
         lasting_s = CHAOS_DEATHS * world.timing.dead_after_s
@@ -46,7 +39,8 @@ def run(seed: int, *, has_leases: bool = False, standbys: int | None = None) -> 
     return Outcome(
         seed=seed,
         violation=violation,
+        faults=world.schedule.faults,
         story=world.story,
-        moves=len(world.store.moves),
+        count=len(world.store.moves),
         virtual_s=world.agenda.now,
     )

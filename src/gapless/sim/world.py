@@ -19,6 +19,7 @@ from gapless.sim.guard import Leases
 from gapless.sim.machine import Machine
 from gapless.sim.oracles.oracles import Oracles
 from gapless.sim.oracles.scene import Violated
+from gapless.sim.schedule import Schedule
 from gapless.sim.session import Session
 from gapless.sim.store import FakeStore
 
@@ -52,6 +53,7 @@ class World:
         self.standbys = standbys
         self.timing = timing
         self.agenda = Agenda()
+        self.schedule = Schedule(self.agenda)
         self.store = FakeStore()
         self.leases = Leases(self.agenda)
         self.story: list[str] = []
@@ -62,8 +64,8 @@ class World:
         self._apart = Random("between guards")
         """So that it changes nothing else of a seed."""
         self.has_leases = False
-        self.seed = 0
         """Whether its hosts take part in leases, and routers may be guarded."""
+        self.seed = 0
         self.is_ending = False
         """No new faults: whatever crashes now comes back."""
         self.oracles = Oracles(self.agenda, self.store, self.machines, self.timing, self.leases, self.ghosts, standbys)
@@ -162,7 +164,7 @@ class World:
 
     def told(self, event: Event) -> None:
         """An operator's word."""
-        self.note(telling.news(event))
+        self.strike(telling.news(event))
         self.oracles.told(event)
 
     def heard(self, host: HostName) -> None:
@@ -220,6 +222,11 @@ class World:
     def note(self, line: str) -> None:
         """A line of the story."""
         self.story.append(f"{self.agenda.now:9.3f} {line}")
+
+    def strike(self, line: str) -> None:
+        """A line of the story that says what a fault does; the schedule says it of that fault, too."""
+        self.note(line)
+        self.schedule.struck(line)
 
     # The end
 

@@ -33,7 +33,7 @@ def arbiters_lost(world: World) -> None:
     for name in world.random.sample(arbiters, len(arbiters) // 2 + 1):
         machine = world.machines[name]
         if machine.is_on:
-            world.note(f"the arbiter {name} loses power")
+            world.strike(f"the arbiter {name} loses power")
             machine.power_off()
         if world.random.random() < 0.5:
             world.agenda.after(away_s, partial(switch_on, world, machine))
@@ -56,7 +56,7 @@ def switchover_cut_short(world: World, *, random: Random) -> None:
         world.tell(MoveRequested(id="operator", router_id=router_id, host=to))
     machine, is_off = world.machines[to], random.random() < 0.3
     end = partial(switch_off, world, machine) if is_off else machine.restart_sentinel
-    world.note(f"{to} is about to {'lose power' if is_off else 'be started anew'}, {router_id} moves there")
+    world.strike(f"{to} is about to {'lose power' if is_off else 'be started anew'}, {router_id} moves there")
     world.agenda.after(random.choice([0.0, 0.005, 0.02, 0.05, 0.1, 0.5]), end)
 
 
@@ -71,7 +71,7 @@ def guarding_cut_short(world: World) -> None:
         return
     router_id = world.random.choice(bound)
     machine = world.machines[world.store.bindings[router_id].host]
-    world.note(f"the agent of {machine.facts.name} hangs, {router_id} is to be guarded")
+    world.strike(f"the agent of {machine.facts.name} hangs, {router_id} is to be guarded")
     machine.hang_agent()
     changed = replace(world.store.needs[router_id], mode=FailoverMode.STANDBY)
     world.store.needs[router_id] = changed
@@ -82,7 +82,7 @@ def guarding_cut_short(world: World) -> None:
         if world.is_ending:
             machine.start_agent()
             return
-        world.note(f"{machine.facts.name} is cut off")
+        world.strike(f"{machine.facts.name} is cut off")
         machine.cut_data()
         machine.cut_link()
 

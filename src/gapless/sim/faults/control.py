@@ -9,6 +9,7 @@ def controller_crash(world: World) -> None:
     """The controller is killed between two effects."""
     if world.controller is not None:
         world.controller.crash_after = world.random.randint(0, 6)
+        world.strike(f"the controller is to be killed after {world.controller.crash_after} more effects")
 
 
 def controller_crash_at_once(world: World) -> None:
@@ -22,7 +23,7 @@ def controller_pause(world: World) -> None:
     controller = world.controller
     if controller is None or controller.is_stopped:
         return
-    world.note("the controller is stopped")
+    world.strike("the controller is stopped")
     controller.stop()
     timer_first = world.random.random() < 0.5
     pause_s = world.random.choice([0.5, 2.0, 5.0, 1.2 * world.timing.dead_after_s, 2.5 * world.timing.dead_after_s])
@@ -34,7 +35,7 @@ def controller_stalls(world: World) -> None:
     controller = world.controller
     if controller is None or controller.is_stopped:
         return
-    world.note("the controller begins to stall")
+    world.strike("the controller begins to stall")
     every_s = world.random.uniform(0.5, 1.0) * world.timing.dead_after_s
     pause_s = world.random.uniform(1.0, 2.0) * Attention(world.timing, 0.0).away_after_s
 
@@ -51,7 +52,7 @@ def store_failure(world: World) -> None:
     """The database cannot be written for a while, or says so although it was."""
     world.store.is_failing = True
     world.store.fails_after_writing = world.random.random() < 0.2
-    world.note(f"the store fails {'after' if world.store.fails_after_writing else 'before'} writing")
+    world.strike(f"the store fails {'after' if world.store.fails_after_writing else 'before'} writing")
 
     def end() -> None:
         world.store.is_failing = False
@@ -62,7 +63,7 @@ def store_failure(world: World) -> None:
 def slow_store(world: World) -> None:
     """The database takes its time to answer: much may happen between a decision and its being known to be stored."""
     world.store.answers_after_s = world.random.uniform(0.1, 2.0) * world.timing.agent_down_time_s
-    world.note(f"the store answers after {world.store.answers_after_s:.1f} s")
+    world.strike(f"the store answers after {world.store.answers_after_s:.1f} s")
 
     def end() -> None:
         world.store.answers_after_s = QUICK_S

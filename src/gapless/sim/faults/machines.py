@@ -26,7 +26,7 @@ def switch_off(world: World, machine: Machine) -> None:
     """It goes off, if it is on; most come back."""
     if not machine.is_on:
         return
-    world.note(f"{machine.facts.name} loses power")
+    world.strike(f"{machine.facts.name} loses power")
     machine.power_off()
     if world.random.random() < 0.7:
         away_s = world.random.uniform(0.5, 3 * world.timing.dead_after_s)
@@ -36,7 +36,7 @@ def switch_off(world: World, machine: Machine) -> None:
 def switch_on(world: World, machine: Machine) -> None:
     """It comes back, unless somebody was quicker."""
     if not machine.is_on:
-        world.note(f"{machine.facts.name} comes back")
+        world.strike(f"{machine.facts.name} comes back")
         machine.power_on()
 
 
@@ -46,7 +46,7 @@ def machine_replaced(world: World) -> None:
     name = machine.facts.name
     if world.random.random() < 0.5:
         machine.power_off()
-    world.note(f"another machine is to be {name}; the one before is {'still on' if machine.is_on else 'off'}")
+    world.strike(f"another machine is to be {name}; the one before is {'still on' if machine.is_on else 'off'}")
     another = world.replace_machine(name)
     world.agenda.after(world.random.uniform(0.5, 3 * world.timing.dead_after_s), lambda: switch_on(world, another))
 
@@ -54,7 +54,7 @@ def machine_replaced(world: World) -> None:
 def cut_link(world: World) -> None:
     """A management link is cut for a while; the host goes on forwarding."""
     machine = any_machine(world)
-    world.note(f"the management link of {machine.facts.name} is cut")
+    world.strike(f"the management link of {machine.facts.name} is cut")
     machine.cut_link()
     world.agenda.after(world.random.uniform(0.5, 2 * world.timing.dead_after_s), machine.mend_link)
 
@@ -62,14 +62,14 @@ def cut_link(world: World) -> None:
 def cut_data(world: World) -> None:
     """A host's lease datagrams are lost for a while."""
     machine = any_machine(world)
-    world.note(f"the data network of {machine.facts.name} is cut")
+    world.strike(f"the data network of {machine.facts.name} is cut")
     machine.cut_data()
     world.agenda.after(world.random.uniform(0.1, 2 * world.timing.dead_after_s), machine.mend_data)
 
 
 def loses_way_out(world: World, *, name: HostName, lasts_s: float) -> None:
     """A host's uplink to the outside is cut for a while; it is heard, and holds its lease."""
-    world.note(f"{name} loses its way out for {lasts_s:.1f} s")
+    world.strike(f"{name} loses its way out for {lasts_s:.1f} s")
     world.machines[name].lose_way_out()
     world.agenda.after(lasts_s, unless_ending(partial(_mend_way_out, name=name), world))
 
@@ -78,7 +78,7 @@ def all_lose_their_way_out(
     world: World, *, lasts_s: float, seen_after_s: Mapping[HostName, tuple[float, float]]
 ) -> None:
     """What is outside is gone for a while. Each host sees it in its own time, and also when it is back."""
-    world.note(f"the outside is gone for {lasts_s:.1f} s")
+    world.strike(f"the outside is gone for {lasts_s:.1f} s")
     world.oracles.outside_is_gone(is_gone=True)
     for name, (gone_s, back_s) in sorted(seen_after_s.items()):
         world.agenda.after(gone_s, unless_ending(partial(_lose_way_out, name=name), world))
@@ -99,7 +99,7 @@ def _mend_way_out(world: World, *, name: HostName) -> None:
 def cut_off(world: World) -> None:
     """A host is cut off from everything."""
     machine = any_machine(world)
-    world.note(f"{machine.facts.name} is cut off")
+    world.strike(f"{machine.facts.name} is cut off")
     machine.cut_data()
     machine.cut_link()
 
@@ -112,15 +112,19 @@ def cut_off(world: World) -> None:
 
 def sentinel_restart(world: World) -> None:
     """A host's sentinel is started anew."""
-    machine = any_machine(world)
-    world.note(f"the sentinel of {machine.facts.name} is started anew")
-    machine.restart_sentinel()
+    restart_sentinel_of(world, name=any_machine(world).facts.name)
+
+
+def restart_sentinel_of(world: World, *, name: HostName) -> None:
+    """As `sentinel_restart`."""
+    world.strike(f"the sentinel of {name} is started anew")
+    world.machines[name].restart_sentinel()
 
 
 def agent_death(world: World) -> None:
     """An agent dies; its sentinel starts it again."""
     machine = any_machine(world)
-    world.note(f"the agent of {machine.facts.name} dies")
+    world.strike(f"the agent of {machine.facts.name} dies")
     machine.stop_agent()
     world.agenda.after(world.random.uniform(0.2, 20), machine.start_agent)
 
@@ -129,7 +133,7 @@ def agents_break(world: World, *, names: list[HostName], lasts_s: float) -> None
     """On these hosts no agent can be started for a while; on several, as by a bad upgrade."""
     for name in names:
         machine = world.machines[name]
-        world.note(f"no agent can be started on {name} for {lasts_s:.0f} s")
+        world.strike(f"no agent can be started on {name} for {lasts_s:.0f} s")
         machine.break_agent()
         world.agenda.after(lasts_s, machine.mend_agent)
 
@@ -138,7 +142,7 @@ def sickness(world: World) -> None:
     """A host cannot build some routers for a while, or for good."""
     machine = any_machine(world)
     sick = {router_id for router_id in sorted(world.store.needs) if world.random.random() < 0.5}
-    world.note(f"{machine.facts.name} cannot build {sorted(sick)}")
+    world.strike(f"{machine.facts.name} cannot build {sorted(sick)}")
     machine.broken |= sick
     for router_id in sorted(sick):
         if machine.is_on and machine.agent_runs and world.random.random() < 0.5:
@@ -149,7 +153,7 @@ def sickness(world: World) -> None:
 
 def everything_breaks(world: World, *, lasts_s: float) -> None:
     """No host can run any router for a while, as by a plan that no kernel takes."""
-    world.note(f"no host can run any router for {lasts_s:.0f} s")
+    world.strike(f"no host can run any router for {lasts_s:.0f} s")
     routers = set(world.store.needs)
     for machine in world.machines.values():
         machine.broken |= routers
@@ -169,5 +173,5 @@ def breaks_again(world: World, *, router_id: RouterId) -> None:
     binding = world.store.bindings.get(router_id)
     machine = None if binding is None else world.machines[binding.host]
     if machine is not None and machine.is_on and machine.agent_runs:
-        world.note(f"{router_id} breaks on {machine.facts.name}")
+        world.strike(f"{router_id} breaks on {machine.facts.name}")
         machine.fail(router_id)

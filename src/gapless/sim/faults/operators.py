@@ -43,7 +43,7 @@ def confirm_off(world: World) -> None:
         if controller is None or not is_off(world, name):
             continue
         refused = controller.confirm_off(name)
-        world.note(f"an operator confirms that {name} is off{f'; refused: {refused}' if refused else ''}")
+        world.strike(f"an operator confirms that {name} is off{f'; refused: {refused}' if refused else ''}")
         if world.random.random() < 0.1:
             controller.crash()
 

@@ -40,7 +40,7 @@ def asks_otherwise(world: World, random: Random) -> None:
         router_id = random.choice(known)
         fresh = needs(random, 1, has_leases=world.has_leases)
         changed = replace(fresh, router_id=router_id, mode=world.store.needs[router_id].mode)
-        world.note(f"{router_id} asks otherwise")
+        world.strike(f"{router_id} asks otherwise")
         world.store.needs[router_id] = changed
         world.tell(RouterWanted(id="api", needs=changed))
 

@@ -5,7 +5,7 @@ from random import Random
 
 from gapless.core.ledger.tours import STEADY_S
 from gapless.sim.faults import coincidences, control, machines, operators, routers
-from gapless.sim.faults.base import Fault, unless_ending
+from gapless.sim.faults.base import Fault, put
 from gapless.sim.world import World
 
 FAULTS: tuple[tuple[Fault, int], ...] = (
@@ -64,7 +64,7 @@ def schedule(world: World, lasting_s: float) -> float:
     faults = [(fault, weight) for fault, weight in known if not (links_stay_clean and fault is machines.cut_link)]
     for _ in range(world.random.randint(2, 14)):
         (fault,) = world.random.choices([each for each, _ in faults], [weight for _, weight in faults])
-        world.agenda.at(world.random.uniform(5, lasting_s), unless_ending(fault, world))
+        put(world, world.random.uniform(5, lasting_s), fault)
     _schedule_broken_agents(world, lasting_s)
     _schedule_cut_short(world, lasting_s)
     _schedule_common_cause(world, lasting_s)
@@ -79,11 +79,11 @@ def _schedule_cut_short(world: World, lasting_s: float) -> None:
     if not world.has_leases or random.random() >= CUT_SHORT_SHARE:
         return
     for _ in range(random.randint(0, 3)):  # For incarnations to differ.
-        machine = world.machines[random.choice(sorted(world.machines))]
-        world.agenda.at(random.uniform(1, 5), machine.restart_sentinel)
+        restarts = partial(machines.restart_sentinel_of, name=random.choice(sorted(world.machines)))
+        put(world, random.uniform(1, 5), restarts)
     for _ in range(random.randint(1, 4)):
         cut_short = partial(coincidences.switchover_cut_short, random=random)
-        world.agenda.at(random.uniform(5, lasting_s), unless_ending(cut_short, world))
+        put(world, random.uniform(5, lasting_s), cut_short)
 
 
 def _schedule_broken_agents(world: World, lasting_s: float) -> None:
@@ -93,7 +93,7 @@ def _schedule_broken_agents(world: World, lasting_s: float) -> None:
         at_s, lasts_s = random.uniform(5, lasting_s), random.uniform(0.2, 4) * world.timing.agent_patience_s
         names = sorted(world.machines)
         struck = random.sample(names, 1 if random.random() < 0.7 else random.randint(1, len(names)))
-        world.agenda.at(at_s, unless_ending(partial(machines.agents_break, names=struck, lasts_s=lasts_s), world))
+        put(world, at_s, partial(machines.agents_break, names=struck, lasts_s=lasts_s))
 
 
 def _schedule_common_cause(world: World, lasting_s: float) -> None:
@@ -101,7 +101,7 @@ def _schedule_common_cause(world: World, lasting_s: float) -> None:
     random = Random(f"everything breaks {world.seed}")
     if random.random() < COMMON_SHARE:
         breaks = partial(machines.everything_breaks, lasts_s=random.uniform(20, 300))
-        world.agenda.at(random.uniform(5, lasting_s), unless_ending(breaks, world))
+        put(world, random.uniform(5, lasting_s), breaks)
 
 
 def _schedule_other_needs(world: World, lasting_s: float) -> None:
@@ -110,7 +110,7 @@ def _schedule_other_needs(world: World, lasting_s: float) -> None:
     if random.random() < ASKS_SHARE:
         for _ in range(random.randint(1, 4)):
             asks = partial(routers.asks_otherwise, random=random)
-            world.agenda.at(random.uniform(5, lasting_s), unless_ending(asks, world))
+            put(world, random.uniform(5, lasting_s), asks)
 
 
 def _schedule_lost_ways(world: World, lasting_s: float) -> None:
@@ -120,13 +120,13 @@ def _schedule_lost_ways(world: World, lasting_s: float) -> None:
     if drawn < OUTSIDE_GONE_SHARE:
         seen = {name: (random.uniform(0, SEEN_WITHIN_S), random.uniform(0, SEEN_WITHIN_S)) for name in names}
         gone = partial(machines.all_lose_their_way_out, lasts_s=random.uniform(3, 60), seen_after_s=seen)
-        world.agenda.at(random.uniform(5, lasting_s), unless_ending(gone, world))
+        put(world, random.uniform(5, lasting_s), gone)
     elif drawn < OUTSIDE_GONE_SHARE + LOST_WAYS_SHARE:
         for name in random.sample(names, random.randint(1, len(names))):
             at_s, every_s = random.uniform(5, lasting_s), random.choice([7.0, 15.0, 60.0, 200.0])
             for number in range(random.choice([1, 1, 4])):
                 lost = partial(machines.loses_way_out, name=name, lasts_s=random.uniform(0.1, every_s))
-                world.agenda.at(at_s + number * every_s, unless_ending(lost, world))
+                put(world, at_s + number * every_s, lost)
 
 
 def _schedule_wear(world: World, lasting_s: float) -> float:
@@ -136,5 +136,5 @@ def _schedule_wear(world: World, lasting_s: float) -> float:
         return lasting_s
     router_id, every_s = random.choice(sorted(world.store.needs)), random.uniform(STEADY_S, 5 * STEADY_S)
     for number in range(1, int(WORN_S / every_s)):
-        world.agenda.at(number * every_s, unless_ending(partial(machines.breaks_again, router_id=router_id), world))
+        put(world, number * every_s, partial(machines.breaks_again, router_id=router_id))
     return WORN_S

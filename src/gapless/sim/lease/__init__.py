@@ -1,5 +1,5 @@
 """Hosts and their leases in one thread, on virtual time, from a seed: the real beats, with everything around made up.
 
 A seed makes a fleet and a list of faults (`faults`). `run` lives through it and checks the oracles (`oracles`) whenever
-a kernel begins to forward. If one is violated, `shrink` leaves out the faults that are not needed for it.
+a kernel begins to forward.
 """

@@ -1,4 +1,4 @@
-"""Everything that is done to a fleet on purpose, drawn before anything happens: so a schedule can be shrunk.
+"""Everything that is done to a fleet on purpose, drawn before anything happens.
 
 A fault is a kind with what it hits and for how long; `KINDS` says how it is drawn and how it is done. Faults overlap in
 any way. A seed uses a few kinds, often, rather than all of them seldom: that is how coincidences are met with.
@@ -47,7 +47,13 @@ class Fault:
     what: tuple[Any, ...]
 
     def __str__(self) -> str:
-        return f"{self.kind} {' '.join(f'{each:.3f}' if isinstance(each, float) else str(each) for each in self.what)}"
+        return " ".join([self.kind, *map(_word, self.what)])
+
+
+def _word(each: Any) -> str:
+    if isinstance(each, float):
+        return f"{each:.3f}"
+    return "+".join(sorted(each)) if isinstance(each, frozenset) else str(each)
 
 
 def draw(random: Random, fleet: Fleet) -> list[Fault]:
@@ -111,7 +117,7 @@ def _lost_answers(fleet: Fleet) -> list[Fault]:
 def schedule(world: World, faults: list[Fault]) -> None:
     """Put them down."""
     for fault in faults:
-        world.agenda.at(fault.at, partial(_happen, world, fault))
+        world.schedule.put(fault.at, str(fault), partial(_happen, world, fault))
 
 
 def _happen(world: World, fault: Fault) -> None:
@@ -191,7 +197,8 @@ def _router(random: Random, fleet: Fleet) -> tuple[Any, ...]:
 
 
 def _arbiters(random: Random, fleet: Fleet) -> tuple[Any, ...]:
-    return (frozenset(random.sample(fleet.hosts, 3)),)
+    three = frozenset(random.sample(fleet.hosts, 3))
+    return (frozenset(fleet.hosts) if fleet.is_replaced_by_five else three,)
 
 
 def _several(random: Random, fleet: Fleet) -> tuple[Any, ...]:
@@ -218,7 +225,9 @@ def _named(world: World, host: str) -> HostName:
     if not place:
         return HostName(host)
     actors = world.controller.chains[RouterId(router_id)].actors
-    return actors[int(place)].tenure.host if int(place) < len(actors) else world.fleet.hosts[0]
+    name = actors[int(place)].tenure.host if int(place) < len(actors) else world.fleet.hosts[0]
+    world.strike(f"{host} is {name}")
+    return name
 
 
 def _kill(world: World, host: str, for_s: float) -> None:
@@ -304,13 +313,18 @@ def _others_of(world: World, host: HostName) -> list[HostName]:
 
 
 def _make_forget(world: World, router_id: str, every_s: float) -> None:
-    """The active host loses its control link and one arbiter; the others restart again and again, one at a time."""
+    """The active host loses its control link and one arbiter, or two of five; the others, each of which an active host
+    that is an arbiter then needs, restart again and again, one at a time.
+    """
     host = _named(world, f"{router_id}:0")
-    if len(world.controller.panel.arbiters) < 3:
+    panel, all_others = world.controller.panel, _others_of(world, host)
+    if len(panel.arbiters) < 3:
         return  # The panel began anew with one.
-    lost, *others = _others_of(world, host)
+    losing = max(1, len(panel.sets[0]) // 2)
+    lost, others = all_others[:losing], all_others[losing:]
     _cut_link(world, host, 2.0)
-    _cut_way(world, host, lost, 2.0)
+    for arbiter in lost:
+        _cut_way(world, host, arbiter, 2.0)
     for number in range(6):
         world.agenda.after(0.5 + number * (0.45 + every_s), partial(_kill, world, others[number % len(others)], 0.001))
 

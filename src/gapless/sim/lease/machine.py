@@ -74,6 +74,17 @@ class Report:
     takeovers: int
     panel: Panel | None
 
+    def __str__(self) -> str:
+        """With what has no order in one, so that it reads alike in each process."""
+        panel = "none"
+        if self.panel is not None:
+            sets = " and ".join("+".join(sorted(each)) for each in self.panel.sets)
+            panel = f"{self.panel.version} (floor {self.panel.floor}) {sets}"
+        return (
+            f"tenure={self.tenure} settled={self.settled} forwarding={dict(self.forwarding)} "
+            f"released={sorted(self.released)} takeovers={self.takeovers} panel={panel}"
+        )
+
 
 class Surroundings(Protocol):
     """What a machine finds around it."""

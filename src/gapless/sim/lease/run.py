@@ -1,6 +1,6 @@
-"""One seed, from its first event to the end of its story; of a schedule that fails, the part that is needed for it."""
+"""One seed, from its first event to the end of its story."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
 from random import Random
 from traceback import format_exc
 
@@ -9,26 +9,20 @@ from gapless.sim.lease import faults
 from gapless.sim.lease.faults import Fault
 from gapless.sim.lease.oracles import Violated
 from gapless.sim.lease.world import World, fleet
+from gapless.sim.outcome import Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a seed went. `violation` is "" if every oracle held."""
-
-    seed: int
-    violation: str
-    faults: list[Fault]
-    story: list[str]
-    takeovers: int
-    virtual_s: float
-
-
-def run(seed: int, *, only: list[Fault] | None = None, is_telling: bool = False) -> Outcome:
-    """Live through one fleet, with its own faults or `only` some. Never raises for what a beat does wrong."""
+def run(
+    seed: int, *, only: list[Fault] | None = None, without: Collection[int] = frozenset(), is_telling: bool = False
+) -> Outcome:
+    """Live through one fleet, with its own faults or `only` these, and `without` some of them. Never raises for what a
+    beat does wrong.
+    """
     random = Random(seed)
     about = fleet(random, seed)
     schedule = faults.draw(random, about) if only is None else only
     world = World(about, is_telling=is_telling)
+    world.schedule.without = without
     violation = ""
     try:
         world.begin()
@@ -45,19 +39,8 @@ def run(seed: int, *, only: list[Fault] | None = None, is_telling: bool = False)
     return Outcome(
         seed=seed,
         violation=violation,
-        faults=schedule,
+        faults=world.schedule.faults,
         story=world.story,
-        takeovers=world.oracles.takeovers,
+        count=world.oracles.takeovers,
         virtual_s=world.agenda.now,
     )
-
-
-def shrink(failed: Outcome) -> Outcome:
-    """Leave out, one after another, the faults without which the same oracle is violated still; with the story."""
-    oracle = failed.violation[:8]
-    schedule = failed.faults
-    for fault in reversed(failed.faults):
-        without = [each for each in schedule if each is not fault]
-        if run(failed.seed, only=without).violation.startswith(oracle):
-            schedule = without
-    return run(failed.seed, only=schedule, is_telling=True)

@@ -14,6 +14,7 @@ from gapless.sim.lease.controller import Controller
 from gapless.sim.lease.machine import Machine, Report
 from gapless.sim.lease.network import Network
 from gapless.sim.lease.oracles import Oracles, Violated, bound_s
+from gapless.sim.schedule import Schedule
 from gapless.sim.session import Session
 
 NOTICE_S = 0.2
@@ -23,6 +24,10 @@ LOOK_S = 0.05
 
 FAST_SHARE = 0.3
 """Of fleets, that have the fast timing."""
+FIVE_SHARE = 0.25
+"""Of fleets of five hosts, that have five arbiters, as with two standbys a router; and as many more get five when their
+panel is replaced. None that is replaced shrinks (`core.planner.panel`).
+"""
 
 DELAYS = ((0.00005, 0.0002), (0.0002, 0.003), (0.005, 0.025), (0.01, 0.09))
 """Of datagrams in good weather: a rack, a room, a city, and what no zone should span; for the fast timing a quarter."""
@@ -37,6 +42,8 @@ class Fleet:
     rates: tuple[float, ...]
     """Of each host's clock; the last one is the controller's."""
     arbiters: frozenset[HostName]
+    is_replaced_by_five: bool
+    """Whether a panel that replaces another one is all five hosts."""
     routers: dict[RouterId, int]
     """How many successors each has."""
     delay_s: tuple[float, float]
@@ -50,14 +57,14 @@ class Fleet:
 
 
 def fleet(random: Random, seed: int) -> Fleet:
-    """Three to five hosts, three of which are arbiters."""
+    """Three to five hosts, three of which are arbiters, or all five."""
     count = random.randint(3, 5)
     hosts = [HostName(f"host{number}") for number in range(1, count + 1)]
     apart = Random(f"shell {seed}")  # So that it changes nothing else of a seed.
-    deadlines_first, is_fast = apart.random() < 0.5, apart.random() < FAST_SHARE
+    deadlines_first, is_fast, drawn = apart.random() < 0.5, apart.random() < FAST_SHARE, apart.random()
     rates = tuple(random.choice([0.99, 1.01]) for _ in range(count + 1))
     timing = LeaseTiming(interval_s=random.choice([DEFAULT.interval_s, 0.066]), lease_s=DEFAULT.lease_s)
-    arbiters = frozenset(random.sample(hosts, 3))
+    three = frozenset(random.sample(hosts, 3))
     routers = {RouterId(f"r{number}"): random.randint(1, 2) for number in range(1, random.randint(2, 4))}
     shortest_s, longest_s = random.choice(DELAYS)
     pace = FAST.lease_s / DEFAULT.lease_s if is_fast else 1.0
@@ -65,7 +72,8 @@ def fleet(random: Random, seed: int) -> Fleet:
         seed=seed,
         timing=FAST if is_fast else timing,
         rates=rates,
-        arbiters=arbiters,
+        arbiters=frozenset(hosts) if count == 5 and drawn < FIVE_SHARE else three,
+        is_replaced_by_five=count == 5 and drawn < 2 * FIVE_SHARE,
         routers=routers,
         delay_s=(shortest_s * pace, longest_s * pace),
         deadlines_first=deadlines_first,
@@ -79,6 +87,7 @@ class World:
         self.fleet = fleet
         self.random = Random(f"network {fleet.seed}")
         self.agenda = Agenda()
+        self.schedule = Schedule(self.agenda)
         self.network = Network(self.agenda, self.random, fleet.delay_s)
         self.story: list[str] = []
         self.is_telling = is_telling
@@ -159,6 +168,11 @@ class World:
         """A line of the story."""
         if self.is_telling:
             self.story.append(f"{self.agenda.now:8.4f} {line}")
+
+    def strike(self, line: str) -> None:
+        """A line of the story that says whom a fault strikes; the schedule says it of that fault, too."""
+        self.note(line)
+        self.schedule.struck(line)
 
     # The end
 
