@@ -164,6 +164,7 @@ MACHINES: Mapping[str, Turn] = {
     "arbiter-kill": a_fault("arbiter-kill", on=without_routers, hold_s=HOLD_S, shows=nothing_was_noticed),
     "drain": a_fault("drain", bounds=BOUNDS, shows=moved_on_purpose),
     "host-stop": a_fault("host-stop", bounds=BOUNDS, shows=moved_on_purpose),
+    "reboot-all": a_fault("reboot-all", bounds=BOUNDS, shows=stopped_and_said_so),
     "database-then-power": taken("database-then-power"),
 }
 NOT_MOVED: Mapping[str, Turn] = {
