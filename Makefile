@@ -30,7 +30,7 @@ test: setup  ## the whole test suite with real namespaces, nftables and OpenStac
 	@scripts/test $(ARGS)
 
 chaos: setup  ## real processes killed, stopped and cut off, again and again (ROUNDS=5)
-	@scripts/prerequisites
+	@scripts/prerequisites test
 	@scripts/chaos $(ROUNDS)
 
 check: setup  ## format, lint, types and layer contracts

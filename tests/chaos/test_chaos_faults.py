@@ -179,6 +179,7 @@ MORE: Mapping[str, Turn] = {
     **{name: a_fault(name, shows=nothing_was_noticed) for name in HARMLESS if name not in {*DAILY, "agent-stop"}},
     "agent-stop": an_agent_that_hangs_is_replaced,
     "mgmt-link": a_fault("mgmt-link", hold_s=TWO_S, shows=two_were_active_until_it_was_back),
+    "reboot-all": a_fault("reboot-all"),
     "controller-then-power": a_fault("controller-then-power", shows=replaced_when_there_was_a_control_plane),
 }
 

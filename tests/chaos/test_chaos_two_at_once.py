@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import pytest
-from chaos_lab import PATIENT_S, STANDBY, running_lab, said_since, some_thorough, strike
+from chaos_lab import PATIENT_S, STANDBY, one_after_another, running_lab, said_since, some_thorough, strike
 from chaos_takeovers import BOUNDS, HOLD_S, HOLDS, TOOK_OVER, taken_over, without_double_active_frames
 
 from gapless.lab.api import Item
@@ -28,36 +28,46 @@ BURIED_S = 45.0
 
 
 @pytest.mark.parametrize("name", some_thorough(TWO_AT_ONCE, [TWO_AT_ONCE[1]]))
-async def test_the_second_standby_takes_over_when_host_and_first_die_together(name: str) -> None:
+async def test_of_five_hosts_two_are_cut_off_together_and_then_a_host_and_its_first_standby_die(name: str) -> None:
+    """In one lab: when those are back that were cut off, everything is well again."""
     async with running_lab(hosts=5, routers=10, standbys=2, mode=STANDBY, down_time_s=PATIENT_S) as lab:
         hosts = {host["name"]: host for host in await lab.api.hosts()}
         assert sum(host["arbiter"] for host in hosts.values()) == 5
-        pair = {host.name for host in await lab.fatal_pair()}
-        ranked = {router["router_id"]: router for router in await lab.api.routers()}
-        both = {each for each, router in ranked.items() if {router["host"], router["standby"]} == pair}
-        outcome = await strike(lab, name, *sorted(pair), bounds=BOUNDS, hold_s=HOLD_S, shows=taken_over)
-        moved = {move["router_id"]: move for move in outcome.moves}
-        assert both
-        for each in both:
-            assert moved[each]["to_host"] == ranked[each]["standbys"][1]["host"]
-            assert moved[each]["epoch"] > ranked[each]["epoch"] + 1, "above the first standby's, which came before it"
+        turns = {"partition": a_pair_is_succeeded_beyond_the_cut, name: partial(the_second_takes_over, name)}
+        await one_after_another(lab, turns)
 
 
-@pytest.mark.parametrize("hosts", [pytest.param(4, marks=pytest.mark.thorough), 5])
-async def test_two_hosts_that_are_cut_off_together_are_succeeded_beyond_the_cut(hosts: int) -> None:
-    """They hear each other, and have rights on each other's routers. Of five hosts they are fewer; of four they are as
-    many as the others, of whom two are arbiters, and of them one."""
-    async with running_lab(hosts=hosts, routers=10, standbys=2, mode=STANDBY, down_time_s=PATIENT_S) as lab:
-        pair = await a_pair_without_a_quorum(lab)
-        ranked = {router["router_id"]: router for router in await lab.api.routers()}
-        outcome = await strike(lab, "partition", *pair, bounds=BOUNDS, hold_s=HOLD_S, shows=taken_over)
-        moved = {move["router_id"]: move["to_host"] for move in outcome.moves}
-        assert moved.keys() == {each for each, router in ranked.items() if router["host"] in pair}
-        for each, host in moved.items():
-            beyond = [standby["host"] for standby in ranked[each]["standbys"] if standby["host"] not in pair]
-            assert host == beyond[0]
-        after = await lab.placement()
-        assert {each: after[each] for each in moved} == {each: [host] for each, host in moved.items()}
+async def the_second_takes_over(name: str, lab: Lab) -> None:
+    await lab.standbys_ready()
+    pair = {host.name for host in await lab.fatal_pair()}
+    ranked = {router["router_id"]: router for router in await lab.api.routers()}
+    both = {each for each, router in ranked.items() if {router["host"], router["standby"]} == pair}
+    outcome = await strike(lab, name, *sorted(pair), bounds=BOUNDS, hold_s=HOLD_S, shows=taken_over)
+    moved = {move["router_id"]: move for move in outcome.moves}
+    assert both
+    for each in both:
+        assert moved[each]["to_host"] == ranked[each]["standbys"][1]["host"]
+        assert moved[each]["epoch"] > ranked[each]["epoch"] + 1, "above the first standby's, which came before it"
+
+
+async def test_of_four_hosts_two_are_cut_off_together_and_succeeded_beyond_the_cut() -> None:
+    """They are as many as the others, of whom two are arbiters, and of them one."""
+    async with running_lab(hosts=4, routers=10, standbys=2, mode=STANDBY, down_time_s=PATIENT_S) as lab:
+        await a_pair_is_succeeded_beyond_the_cut(lab)
+
+
+async def a_pair_is_succeeded_beyond_the_cut(lab: Lab) -> None:
+    """The two hear each other, and have rights on each other's routers."""
+    pair = await a_pair_without_a_quorum(lab)
+    ranked = {router["router_id"]: router for router in await lab.api.routers()}
+    outcome = await strike(lab, "partition", *pair, bounds=BOUNDS, hold_s=HOLD_S, shows=taken_over)
+    moved = {move["router_id"]: move["to_host"] for move in outcome.moves}
+    assert moved.keys() == {each for each, router in ranked.items() if router["host"] in pair}
+    for each, host in moved.items():
+        beyond = [standby["host"] for standby in ranked[each]["standbys"] if standby["host"] not in pair]
+        assert host == beyond[0]
+    after = await lab.placement()
+    assert {each: after[each] for each in moved} == {each: [host] for each, host in moved.items()}
 
 
 async def a_pair_without_a_quorum(lab: Lab) -> list[str]:

@@ -1,19 +1,24 @@
-"""Both daemons as processes under a manager that listens: ready when they are, watched, and silent children."""
+"""Both daemons as processes under a manager that listens: ready when they are, watched, and silent children; and what
+is left of a host that the watchdog has ended.
+"""
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from test_host_processes import command, controller, machine, planned, run
+from test_host_processes import ALONE, command, controller, eventually, machine, planned, run
 
 from gapless.config import API_PORT, LINK_PORT
+from gapless.model.observed import GUARD_TABLE
+from gapless.model.plan import Guarded, Role
 from gapless.sentinel.driver import WORKERS
 
 __all__ = ["machine"]
@@ -28,6 +33,8 @@ class Manager:
 
     listening: socket.socket
     said: list[str] = field(default_factory=list)
+    log: str = ""
+    """What it wrote to its log, once it has ended."""
 
     async def hears(self, beginning: str) -> str:
         """The next line that begins so."""
@@ -47,10 +54,13 @@ class Manager:
 
 
 @asynccontextmanager
-async def under_a_manager(place: Path, argv: list[str]) -> AsyncIterator[tuple[Manager, asyncio.subprocess.Process]]:
-    """A daemon, which has ended in order when the block is over."""
+async def under_a_manager(
+    place: Path, argv: list[str], *, ends: int = 0
+) -> AsyncIterator[tuple[Manager, asyncio.subprocess.Process]]:
+    """A daemon, which has ended when the block is over: in order, or in it, and with this status."""
+    (address := place / "notify").unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
-        listening.bind(str(place / "notify"))
+        listening.bind(str(address))
         listening.setblocking(False)
         environment = os.environ | {"NOTIFY_SOCKET": listening.getsockname(), "WATCHDOG_USEC": "300000"}
         process = await asyncio.create_subprocess_exec(*argv, env=environment, stderr=subprocess.PIPE)
@@ -58,14 +68,16 @@ async def under_a_manager(place: Path, argv: list[str]) -> AsyncIterator[tuple[M
         try:
             yield manager, process
             manager.catch_up()
-            process.terminate()
-            await manager.hears("STOPPING=1")
+            if process.returncode is None:
+                process.terminate()
+                await manager.hears("STOPPING=1")
         finally:
             with suppress(ProcessLookupError):
                 process.terminate()
             _, log = await process.communicate()
-            sys.stderr.write(log.decode())
-        assert process.returncode == 0
+            manager.log = log.decode()
+            sys.stderr.write(manager.log)
+        assert process.returncode == ends
 
 
 def environment_of(pid: int) -> set[str]:
@@ -89,12 +101,30 @@ async def test_the_server_is_ready_when_the_api_listens_and_tells_that_its_loop_
         await manager.hears("WATCHDOG=1")
 
 
-def as_the_unit_limits_it(argv: list[str]) -> list[str]:
-    """With the capabilities that the unit file leaves a host."""
-    unit = (DEPLOY / "gapless-host.service").read_text().splitlines()
-    (line,) = [line for line in unit if line.startswith("CapabilityBoundingSet=")]
-    names = [f"+{name.removeprefix('CAP_').lower()}" for name in line.partition("=")[2].split()]
-    return ["setpriv", f"--bounding-set={','.join(['-all', *names])}", "--no-new-privs", *argv]
+def state_of(pid: int) -> str:
+    """Its letter in /proc: Z of a process that has ended, "" where nothing is left of it."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return ""
+
+
+def in_the_unit(setting: str) -> list[str]:
+    """The words of a setting in the host's unit file."""
+    lines = (DEPLOY / "gapless-host.service").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith(f"{setting}=")]
+    return line.partition("=")[2].split()
+
+
+def as_the_unit_runs_it(argv: list[str]) -> list[str]:
+    """With the environment that the unit file gives a host, and the capabilities that it leaves it."""
+    names = [f"+{name.removeprefix('CAP_').lower()}" for name in in_the_unit("CapabilityBoundingSet")]
+    limits = ["setpriv", f"--bounding-set={','.join(['-all', *names])}", "--no-new-privs"]
+    return ["env", *in_the_unit("Environment"), *limits, *argv]
+
+
+def in_the_guard(name: str) -> bool:
+    """Whether this set of the guard, which stands, has any element."""
+    return "elements" in run("nft", "list", "set", "bridge", GUARD_TABLE, name)
 
 
 def threads_of(pid: int) -> int:
@@ -105,7 +135,7 @@ def threads_of(pid: int) -> int:
 async def test_a_host_is_ready_when_its_guard_stands_and_its_children_speak_for_nobody(machine: Path) -> None:
     run("ip", "address", "add", "10.0.0.1/24", "dev", "cable")
     async with controller(planned(1)) as it:
-        argv = as_the_unit_limits_it(command(machine, it.port, "--data-interface", "cable"))
+        argv = as_the_unit_runs_it(command(machine, it.port, "--data-interface", "cable"))
         async with under_a_manager(machine, argv) as (manager, process):
             await manager.hears("READY=1")
             assert "table bridge gapless" in run("nft", "list", "tables")
@@ -117,6 +147,35 @@ async def test_a_host_is_ready_when_its_guard_stands_and_its_children_speak_for_
             assert threads_of(process.pid) == 1 + WORKERS, "all from the beginning: no limit can refuse one later"
             for child in children:
                 assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} & environment_of(child)
+
+
+@pytest.mark.isolated
+async def test_a_host_that_its_watchdog_ends_says_where_it_hung_stays_shut_and_begins_anew(machine: Path) -> None:
+    """By SIGABRT, as systemd does. The unit's environment is what has Python say where."""
+    run("ip", "address", "add", "10.0.0.1/24", "dev", "cable")
+    async with controller(planned(1), panel=ALONE) as it:
+        argv = as_the_unit_runs_it(command(machine, it.port, "--data-interface", "cable"))
+        without_core = ["prlimit", "--core=0", *argv]
+        async with under_a_manager(machine, without_core, ends=-signal.SIGABRT) as (manager, process):
+            await manager.hears("READY=1")
+            await it.all_active()
+            await it.until(lambda: it.reports[-1].is_held)
+            before = it.reports[-1].leased
+            await it.change(replace(planned(1), guarded=Guarded(role=Role.ACTIVE, incarnation=before)))
+            await eventually(lambda: in_the_guard("active") and in_the_guard("lease"))
+            children = children_of(process.pid)
+            process.send_signal(signal.SIGABRT)
+            async with asyncio.timeout(PATIENCE_S):
+                await process.wait()
+            assert len(children) == 3, "beat, agent and flows"
+            await eventually(lambda: {state_of(child) for child in children} <= {"", "Z"})
+            await eventually(lambda: not in_the_guard("lease"))
+        stack = manager.log.partition("Fatal Python error: Aborted")[2]
+        assert "gapless/cli/host.py" in stack
+        async with under_a_manager(machine, argv) as (manager, _):
+            await manager.hears("READY=1")
+            await it.until(lambda: it.reports[-1].is_held and it.reports[-1].leased > before)
+            assert not in_the_guard("active"), "what was planned for before is not for this one"
 
 
 @pytest.mark.isolated

@@ -375,6 +375,28 @@ async def test_a_restart_of_all_ends_sentinels_and_agents(sentinel: Host) -> Non
     await all_are(pids, "", "Z")
 
 
+async def test_a_reboot_of_all_begins_again_with_fresh_kernels_and_the_old_disks(sentinel: Host) -> None:
+    lab = without_controller()
+    lab.controller.key.parent.mkdir(parents=True)
+    lab.controller.key.write_text("key")
+    await sentinel.machine.run("ip", "link", "add", "left", "type", "dummy")
+    pids = [process.pid for process in sentinel.machine.processes()]
+    assert len(pids) >= 4
+    fault = FAULTS["reboot-all"]([sentinel])
+    await fault.strike(lab)
+    await all_are(pids, "", "Z")
+    for cable in sentinel.place.cables:
+        await until(partial(shows, "NO-CARRIER", cable), f"{cable.port} is cut", PATIENCE_S)
+    await fault.heal(lab)
+    await carrying(*sentinel.place.cables)
+    assert "left" not in await sentinel.machine.run("ip", "link")
+
+    async def runs() -> bool:
+        return len(sentinel.fast_path()) == 2 and sentinel.agent() is not None
+
+    await until(runs, "what is on its disk runs again", PATIENCE_S, sentinel.sentinel.last_words)
+
+
 @pytest.mark.parametrize(
     ("name", "struck"),
     [
@@ -384,6 +406,7 @@ async def test_a_restart_of_all_ends_sentinels_and_agents(sentinel: Host) -> Non
         ("partition", ("host-3", "host-4")),
         ("half-hosts", ("host-1", "host-2", "host-3")),
         ("restart-all", ("host-1", "host-2", "host-3", "host-4")),
+        ("reboot-all", ("host-1", "host-2", "host-3", "host-4")),
     ],
 )
 async def test_a_fault_takes_its_hosts_by_itself(name: str, struck: tuple[str, ...]) -> None:

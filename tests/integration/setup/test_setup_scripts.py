@@ -163,15 +163,25 @@ def test_a_venv_whose_python_is_gone_is_made_again(tree: Path, run: Run) -> None
     assert not kept.exists()
 
 
-@pytest.mark.parametrize(("behaviour", "rounds"), [("exit 0", 3), ('[ "$(wc -l < rounds)" -lt 2 ]', 2)])
-def test_chaos_goes_on_until_a_round_fails(tree: Path, run: Run, behaviour: str, rounds: int) -> None:
+@pytest.mark.parametrize(
+    ("behaviour", "runs", "complaint"),
+    [
+        ("exit 0", 4, ""),
+        ('[ "$(wc -l < runs)" -lt 3 ]', 3, "chaos: failed in round 2 of 3\n"),
+        ("exit 1", 1, "chaos: failed before the first round\n"),
+    ],
+)
+def test_chaos_begins_with_what_is_thorough_elsewhere_and_goes_on_until_a_round_fails(
+    tree: Path, run: Run, behaviour: str, runs: int, complaint: str
+) -> None:
     (tree / ".venv/bin").mkdir(parents=True)
-    stand_in(tree, "python", f"echo round >> rounds; {behaviour}")
+    stand_in(tree, "python", f'echo "$*" >> runs; {behaviour}')
     (tree / "bin/python").rename(tree / ".venv/bin/python")
     done = run("chaos", "3")
-    assert (tree / "rounds").read_text().count("round") == rounds
-    assert (done.returncode == 0) == (rounds == 3)
-    assert ("chaos: failed in round 2 of 3" in done.stderr) == (rounds == 2)
+    first, *rounds = (tree / "runs").read_text().splitlines()
+    assert "tests --ignore=tests/chaos -m thorough" in first
+    assert [" tests/chaos -x" in one for one in rounds] == [True] * (runs - 1)
+    assert (done.returncode == 0, done.stderr) == (not complaint, complaint)
 
 
 @pytest.mark.parametrize("rounds", ["0", "-1", "many"])

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -14,6 +15,8 @@ from gapless.observe.notify import Condition, ServiceManager
 
 STARTING = Condition(is_ready=False, status="the guard does not stand yet")
 READY = Condition(is_ready=True, status="holds its lease")
+PATIENCE_S = 10.0
+WATCHDOG_S = 0.06
 
 
 @pytest.fixture
@@ -132,3 +135,27 @@ async def test_signs_of_life_come_from_the_loop_and_only_to_a_watchdog_of_this_p
     said = told(hears)
     assert said[0] == ["STATUS=the guard does not stand yet"]
     assert set(map(tuple, said[1:])) == ({("WATCHDOG=1",)} if is_meant else set())
+
+
+def hang() -> None:
+    """For much longer than the watchdog waits."""
+    time.sleep(5 * WATCHDOG_S)
+
+
+async def next_said(hears: socket.socket) -> list[str]:
+    async with asyncio.timeout(PATIENCE_S):
+        return (await asyncio.get_running_loop().sock_recv(hears, 4096)).decode().split("\n")
+
+
+async def test_a_loop_that_hangs_gives_no_sign_of_life_until_it_turns_again(hears: socket.socket) -> None:
+    """Were the watchdog fed by a thread, a process that hangs would look alive."""
+    environment = {"NOTIFY_SOCKET": hears.getsockname(), "WATCHDOG_USEC": f"{WATCHDOG_S * 1e6:.0f}"}
+    with closing(ServiceManager.found_in(environment)) as manager:
+        following = asyncio.create_task(manager.follow(lambda: STARTING))
+        assert await next_said(hears) == ["STATUS=the guard does not stand yet"]
+        assert await next_said(hears) == ["WATCHDOG=1"]
+        told(hears)
+        hang()
+        assert told(hears) == [], "nobody else speaks for the loop"
+        assert await next_said(hears) == ["WATCHDOG=1"]
+        following.cancel()

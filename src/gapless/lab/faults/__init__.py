@@ -29,7 +29,7 @@ from gapless.lab.faults.links import (
     UplinksLost,
 )
 from gapless.lab.faults.load import BusyThenPower, CpuHogs
-from gapless.lab.faults.machines import AgentThenPower, HostPower, HostReturn, TwoHostsPower
+from gapless.lab.faults.machines import AgentThenPower, HostPower, HostReturn, RebootAll, TwoHostsPower
 from gapless.lab.faults.namespaces import (
     AddressRemoved,
     ForwardingOff,
@@ -78,6 +78,7 @@ FAULTS: dict[str, type[Fault]] = {
         StandbyCutThenPower,
         OldDisk,
         HostReturn,
+        RebootAll,
         Drain,
         HostStop,
         AgentKill,

@@ -1,13 +1,16 @@
 """Machines that lose power, and come back."""
 
 import asyncio
+from collections.abc import Sequence
 
 from gapless.config import Liveness
 from gapless.errors import InvalidRequest
 from gapless.lab.faults.base import HARMLESS, RESCHEDULED, TAKEN_OVER, Fault, Reach, in_mode
 from gapless.lab.faults.processes import AgentKill
+from gapless.lab.findings.expect import Expected, Gap
 from gapless.lab.lab import Lab
 from gapless.lab.machines import wiring
+from gapless.lab.machines.nodes import Host
 
 MOMENT_S = 0.2
 
@@ -80,8 +83,29 @@ class HostReturn(Fault):
         await lab.routers_active(on=lambda name: name not in self.names)
 
     async def strike(self, lab: Lab) -> None:
-        """Power on, boot, start `gapless host`, and be heard."""
-        for host in self.hosts:
-            await host.power_on()
-        await lab.start_hosts(self.hosts)
-        await lab.hosts_alive(*self.names)
+        """All that it takes until it is heard."""
+        await _started(lab, self.hosts)
+
+
+class RebootAll(HostPower):
+    """The power fails everywhere, and is back a moment later. Nothing is left in any kernel: no router, no guard, no
+    lease, and no arbiter that remembers what it granted. All that hosts know is on their disks.
+    """
+
+    name = "reboot-all"
+    summary = "all hosts lose power and start again, all at once"
+    reach = Reach.ALL_HOSTS
+    expected = in_mode(reschedule=Expected(gap=Gap.LASTS), standby=Expected(gap=Gap.LASTS))
+    heals = True
+
+    async def heal(self, lab: Lab) -> None:
+        """The power is back."""
+        await _started(lab, self.hosts)
+
+
+async def _started(lab: Lab, hosts: Sequence[Host]) -> None:
+    """Power on, boot, start `gapless host`, and be heard."""
+    for host in hosts:
+        await host.power_on()
+    await lab.start_hosts(hosts)
+    await lab.hosts_alive(*(host.name for host in hosts))
