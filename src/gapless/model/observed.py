@@ -47,10 +47,10 @@ class NamespaceState(StrEnum):
 
     ABSENT = "absent"
     EMPTY = "empty"
-    """There, without our mark and with nothing in it: it may be marked and used."""
+    """There, without our mark: it holds nothing, or an end of a tap that carries it. It may be marked and used."""
     OURS = "ours"
     FOREIGN = "foreign"
-    """There, without our mark, with somebody's links in it: hands off."""
+    """There, without our mark, with links in it of which none is known to be ours: hands off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

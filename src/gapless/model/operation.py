@@ -22,7 +22,7 @@ class CreateNamespace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimNamespace:
-    """Put our mark on an empty namespace of the router's name."""
+    """Put our mark on a namespace of the router's name that is empty, or has lost it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
