@@ -19,6 +19,7 @@ from gapless.kernel.netlink import NETFILTER, Netlink
 from gapless.kernel.transactions import Transactions
 from gapless.model.leaf import Leaf, Plugged
 from gapless.model.observed import (
+    DOOMED_GROUP,
     GATEWAY_PREFIX,
     GUARDED_GROUP,
     JOINT_PREFIX,
@@ -188,6 +189,8 @@ def _taps(host: Netlink, inside: dict[str, KernelLink], desired: KernelRouter) -
             up=link.up,
             ours=link.is_ours or is_pair,
             guarded=link.group == GUARDED_GROUP,
+            doomed=link.group == DOOMED_GROUP,
+            speaks_ipv6=link.speaks_ipv6,
             steering_mac=attached.get(name),
         )
     return taps
@@ -312,6 +315,7 @@ def _describe(host: Netlink, link: KernelLink, masters: dict[int, KernelLink], s
         vxlan=vxlan,
         has_addresses=is_free_uplink and routing.has_addresses(host, link.index),
         bridge_is_ours=master is not None and master.is_ours,
+        speaks_ipv6=link.speaks_ipv6,
     )
 
 
