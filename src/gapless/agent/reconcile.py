@@ -17,6 +17,7 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from gapless.agent.believed import Believed
+from gapless.agent.jobs import SWEPT_AT_ONCE
 from gapless.agent.kernel import arp, gateways, links, netns, nft, sweep
 from gapless.agent.kernel.aftermath import Aftermath
 from gapless.agent.kernel.apply import HostHands, RouterHands
@@ -321,16 +322,17 @@ class Reconciler:
         self._wanted.forget(router_ids)
         self._rules.forget(router_ids)
 
-    def sweep(self, keep: Iterable[Network]) -> bool:
-        """Remove our bridges and VXLAN devices of a few networks that are not in `keep`, leaves without a port, and
-        stray ends of ours. Returns whether more is left.
+    def sweep(self, keep: Iterable[Network], *, most: int = SWEPT_AT_ONCE, strays: bool = True) -> bool:
+        """Remove our bridges and VXLAN devices of so many networks that are not in `keep`, leaves without a port, and
+        `strays`: ends of ours whose other end is elsewhere. Returns whether more is left.
 
         An uplink is released with its bridge. A bridge that somebody else uses too stays.
         """
         kept = frozenset(name for network in keep for name in sweep.names_of(network))
         with Netlink() as host:
-            sweep.delete_stray_taps(host)
-            more_is_left = sweep.delete_networks(host, kept, uplinks=frozenset(self._physical.values()))
+            if strays:
+                sweep.delete_stray_taps(host)
+            more_is_left = sweep.delete_networks(host, kept, uplinks=frozenset(self._physical.values()), most=most)
         self._places.doubt()
         if not more_is_left:
             self._steering.sweep()

@@ -14,6 +14,7 @@ from kernel_fixtures import (
     BRIDGE_OUT,
     EXTERNAL,
     FLOATING_IP,
+    NAMESPACE,
     OUTSIDE,
     PORT_A,
     ROUTER_ID,
@@ -178,6 +179,24 @@ def test_a_sweep_takes_a_few_networks_at_a_time(host: Reconciler, tmp_path: Path
         left.append(len(names() - before) // 2)
     assert left == [42, 34, 26, 18, 10, 2]
     assert names() == before
+
+
+def test_a_portion_is_as_large_as_it_is_told(host: Reconciler) -> None:
+    host.reconcile(router())
+    host.remove(ROUTER_ID)
+    assert [host.sweep((), most=1) for _ in range(3)] == [True, True, False]
+
+
+def test_stray_ends_are_looked_for_where_that_is_asked_for(wires: Wires, host: Reconciler) -> None:
+    host.reconcile(router())
+    holding = wires.udp(NAMESPACE)  # keeps the namespace alive
+    ip(f"netns delete {NAMESPACE}")
+    ip(f"netns add {NAMESPACE}")
+    host.sweep((), strays=False)
+    assert TAP_A in names()
+    host.sweep((), strays=True)
+    assert TAP_A not in names()
+    holding.close()
 
 
 def test_a_sweep_does_not_hurt_routers_that_run(wires: Wires, host: Reconciler) -> None:

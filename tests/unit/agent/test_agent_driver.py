@@ -13,6 +13,7 @@ from kernel_in_memory import PATIENCE_S, FakeKernel, planned
 
 from gapless.agent.driver import Driver, Rhythm
 from gapless.agent.hint import Hint
+from gapless.agent.worklist import REMOVED_AT_ONCE
 from gapless.errors import Unavailable
 from gapless.model.plan import PlannedRouter, Revision, RouterReport, RouterState
 from gapless.model.router import Router, RouterId
@@ -262,6 +263,26 @@ async def test_a_repair_that_traffic_waits_for_is_begun_beside_what_is_done_soon
         assert "reconciled new" not in kernel.record
         gate.set()
         await bench.hear_state("new", RouterState.ACTIVE)
+
+
+async def test_a_removal_that_takes_long_holds_up_no_repair_that_traffic_waits_for() -> None:
+    """Whatever else is to be removed."""
+    kernel = FakeKernel(routers=strays(*(f"old{number:03}" for number in range(2 * REMOVED_AT_ONCE))))
+    gates = [kernel.hold(f"remove old{number:03}") for number in (0, REMOVED_AT_ONCE)]
+    kernel.routers[RouterId("forwards")] = planned("forwards").router
+    async with agent(kernel, replace(RHYTHM, alone_s=0.0)) as bench:
+        await bench.plan(planned("forwards"), confirmed=False)
+        await bench.hear_state("forwards", RouterState.ACTIVE)
+        await bench.plan(planned("forwards"))
+        await bench.wait_for("remove old000")
+        alive = len(bench.alive)
+        await bench.hear_until(lambda: len(bench.alive) > alive + 3)
+        await bench.hints.queue.put(Hint(heard_at=time.monotonic(), router_id=RouterId("forwards")))
+        await bench.wait_for("reconciled forwards", count=2)
+        for gate in gates:
+            gate.set()
+        await bench.hear_state("old000", RouterState.REMOVED, epoch=0)
+    assert RouterState.FAILED not in {each.state for each in bench.said}, "the repair waited until a removal gave up"
 
 
 async def test_changes_follow_on_each_other() -> None:
