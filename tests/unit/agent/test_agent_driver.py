@@ -30,6 +30,7 @@ from gapless.wire.messages import (
     to_agent,
 )
 from limits_met import no_thread_more
+from stopped_clock import stopped_clock
 
 RHYTHM = Rhythm(alive_interval_s=0.02, listing_interval_s=0.05, audit_period_s=3600)
 
@@ -319,6 +320,18 @@ async def test_a_hint_is_followed() -> None:
         await bench.hints.queue.put(Hint(heard_at=time.monotonic(), router_id=RouterId("a")))
         await bench.wait_for("reconciled a", count=2)
     assert kernel.routers[RouterId("a")] == planned("a").router
+
+
+async def test_a_hint_leads_to_a_look_at_once() -> None:
+    """It waits for no audit, no listing, and no other moment."""
+    kernel = FakeKernel()
+    async with agent(kernel) as bench:
+        await bench.plan(planned("a"))
+        await bench.hear_state("a", RouterState.ACTIVE)
+        await bench.wait_for("sweep but")
+        with stopped_clock():
+            await bench.hints.queue.put(Hint(heard_at=time.monotonic(), router_id=RouterId("a")))
+            await bench.wait_for("reconciled a", count=2)
 
 
 async def test_audits_find_what_no_hint_told() -> None:

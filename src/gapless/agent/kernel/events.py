@@ -11,12 +11,11 @@ it was: `catch_up` tells a job that all that it did has been heard, so what is h
 was there when it was called: a storm that goes on holds up no job.
 
 Invariant: a router is listened to before it is looked at. What happens later is heard, or the look has seen it; when
-the kernel had to drop messages (ENOBUFS), that is a hint about every router.
+the kernel had to drop messages (ENOBUFS), or could not make one, that is a hint about every router.
 
 Formats: rtnetlink(7), netlink(7), linux/netconf.h, linux/net_namespace.h, linux/netfilter/nf_tables.h.
 """
 
-import errno
 import select
 import socket
 import struct
@@ -175,10 +174,8 @@ class RouterEvents:
                 size, about, _, _ = opened.recvmsg_into([self._message], 64)
             except BlockingIOError:
                 return False
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                hints[None] = None  # the kernel dropped messages: anything may have happened
+            except OSError:
+                hints[None] = None  # something was not told: anything may have happened
                 continue
             if opened is self._tables:
                 hints |= dict.fromkeys(filter(None, (self.on_steering(),)))
