@@ -33,6 +33,7 @@ from gapless.model.operation import (
     RestoreConnected,
     RestoreRoutingRules,
     Steer,
+    TurnOffIpv6,
     Unsteer,
 )
 
@@ -99,6 +100,8 @@ class FakeKernel:
                 self.links[name] = replace(self._link(name), mac=mac, mtu=mtu)
             case ChangeHostMtu(name=name, mtu=mtu):
                 self.taps[name] = replace(self._tap(name), mtu=mtu)
+            case TurnOffIpv6(name=name):
+                self.taps[name] = replace(self._tap(name), speaks_ipv6=False)
             case Plug(name=name, bridge=bridge):
                 self.taps[name] = replace(self._tap(name), bridge=bridge, steering_mac=None)
             case AttachSteering(name=name, mac=mac):
@@ -110,7 +113,7 @@ class FakeKernel:
                 self._require(entries <= self.steering, "it is not in the table")
                 self.steering -= entries
             case ChangeGuard(name=name, guarded=guarded):
-                self.taps[name] = replace(self._tap(name), guarded=guarded)
+                self.taps[name] = replace(self._tap(name), guarded=guarded, doomed=False)
             case RaiseHostLink(name=name):
                 self.taps[name] = replace(self._tap(name), up=True)
             case AddAddress(link=name, address=address):

@@ -171,6 +171,19 @@ def switch_guard(kernel: FakeKernel, number: int) -> None:
         kernel.taps[name] = replace(kernel.taps[name], guarded=not kernel.taps[name].guarded)
 
 
+def doom(kernel: FakeKernel, number: int) -> None:
+    """Whoever gathered it to be deleted was stopped before that."""
+    name = _pick(kernel.taps, number)
+    if name is not None:
+        kernel.taps[name] = replace(kernel.taps[name], guarded=False, doomed=True)
+
+
+def let_speak(kernel: FakeKernel, number: int) -> None:
+    name = _pick(kernel.taps, number)
+    if name is not None:
+        kernel.taps[name] = replace(kernel.taps[name], speaks_ipv6=True)
+
+
 def lose_steering(kernel: FakeKernel, number: int) -> None:
     for entry in sorted(kernel.steering)[number % 3 :: 2]:
         kernel.steering.discard(entry)
@@ -286,6 +299,8 @@ DAMAGES: list[Callable[[FakeKernel, int], None]] = [
     take_tap_down,
     unplug,
     switch_guard,
+    doom,
+    let_speak,
     lose_steering,
     detach,
     leave_unannounced,

@@ -4,10 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
+from typing import Final
 
 from gapless.model.network import Network
 from gapless.model.plan import BuildTimes, PlannedRouter
 from gapless.model.router import RouterId
+
+SWEPT_AT_ONCE: Final = 8
+"""Networks in one portion of a sweep, where nobody waits for it."""
 
 
 class Why(StrEnum):
@@ -43,6 +47,10 @@ class Sweep:
     """Remove a few of the bridges and tunnels of ours that no router needs any more. Nothing else runs meanwhile."""
 
     keep: frozenset[Network]
+    most: int
+    """Networks, at most."""
+    strays: bool
+    """And taps whose other end is not in their router's namespace, for which each of these is looked up."""
 
 
 Job = Reconcile | Remove | Sweep

@@ -17,6 +17,7 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from gapless.agent.believed import Believed
+from gapless.agent.jobs import SWEPT_AT_ONCE
 from gapless.agent.kernel import arp, gateways, links, netns, nft, sweep
 from gapless.agent.kernel.aftermath import Aftermath
 from gapless.agent.kernel.apply import HostHands, RouterHands
@@ -25,6 +26,8 @@ from gapless.agent.kernel.links import KernelLink
 from gapless.agent.kernel.observe import (
     Inside,
     data_address,
+    ends,
+    has_lost_its_mark,
     namespace_state,
     observe_router,
     observe_segment,
@@ -48,8 +51,6 @@ from gapless.model.leaf import Leaf, Room
 from gapless.model.neighbour import Neighbour, WayOut
 from gapless.model.network import Network, NetworkId, NetworkType
 from gapless.model.observed import (
-    GATEWAY_PREFIX,
-    TENANT_PREFIX,
     KernelRouter,
     NamespaceState,
     Ruleset,
@@ -151,7 +152,7 @@ class Reconciler:
         with Netlink() as host:
             left_behind = sweep.routers_of_taps(host)
         named = frozenset(netns.names())
-        self._recognised = {each: number for each, number in self._recognised.items() if each in named}
+        self._recognised = {each: number for each, number in list(self._recognised.items()) if each in named}
         self._unreadable &= named
         return left_behind | frozenset(router_id for router_id in named if self._is_recognised(router_id))
 
@@ -218,7 +219,7 @@ class Reconciler:
             return self._rules.observe(router_id, inside)
 
         def observed() -> KernelRouter:
-            found = observe_router(host, hands.inside, desired, rules)
+            found = observe_router(host, router_id, hands.inside, desired, rules)
             return replace(found, steering=self._steering.observe(router_id))
 
         def follow() -> None:
@@ -301,14 +302,19 @@ class Reconciler:
         return left
 
     def _remove(self, router_ids: Sequence[RouterId]) -> None:
+        """A namespace that is not ours, or not for certain, stays; what carries the router's mark goes in any case."""
         for router_id in router_ids:
             self._announcer.forget(router_id)
+            self._recognised.pop(router_id, None)
         found = netns.in_own_thread(lambda: _links_inside(router_ids), "look into namespaces")
-        ours = {router_id: _ends(inside) for router_id, inside in found.items() if inside and _has_our_mark(inside)}
         nameless = [router_id for router_id, inside in found.items() if inside is None]
+        there = {router_id: inside for router_id, inside in found.items() if inside is not None}
+        unmarked = [router_id for router_id, inside in there.items() if not _has_our_mark(inside)]
         with Netlink() as host:
+            others = {each for each in unmarked if not has_lost_its_mark(host, each, there[each])}
+            ours = {router_id: ends(inside) for router_id, inside in there.items() if router_id not in others}
             sweep.delete_pairs(host, ours)
-            sweep.delete_taps_of(host, nameless)
+            sweep.delete_taps_of(host, [*nameless, *unmarked])
         for router_id in (*ours, *nameless):
             netns.delete(netns.path_of(router_id))
         self._steering.forget(router_ids)
@@ -316,16 +322,17 @@ class Reconciler:
         self._wanted.forget(router_ids)
         self._rules.forget(router_ids)
 
-    def sweep(self, keep: Iterable[Network]) -> bool:
-        """Remove our bridges and VXLAN devices of a few networks that are not in `keep`, leaves without a port, and
-        stray ends of ours. Returns whether more is left.
+    def sweep(self, keep: Iterable[Network], *, most: int = SWEPT_AT_ONCE, strays: bool = True) -> bool:
+        """Remove our bridges and VXLAN devices of so many networks that are not in `keep`, leaves without a port, and
+        `strays`: ends of ours whose other end is elsewhere. Returns whether more is left.
 
         An uplink is released with its bridge. A bridge that somebody else uses too stays.
         """
         kept = frozenset(name for network in keep for name in sweep.names_of(network))
         with Netlink() as host:
-            sweep.delete_stray_taps(host)
-            more_is_left = sweep.delete_networks(host, kept, uplinks=frozenset(self._physical.values()))
+            if strays:
+                sweep.delete_stray_taps(host)
+            more_is_left = sweep.delete_networks(host, kept, uplinks=frozenset(self._physical.values()), most=most)
         self._places.doubt()
         if not more_is_left:
             self._steering.sweep()
@@ -490,11 +497,6 @@ def _links_inside(router_ids: Iterable[RouterId]) -> dict[RouterId, list[KernelL
         with Netlink() as inside:
             found[router_id] = links.all_links(inside)
     return found
-
-
-def _ends(inside: Iterable[KernelLink]) -> list[KernelLink]:
-    """Of the links of a router's namespace, its interfaces."""
-    return [link for link in inside if link.name.startswith((TENANT_PREFIX, GATEWAY_PREFIX))]
 
 
 def _address(text: str, setting: str) -> IPv4Address:

@@ -48,6 +48,11 @@ class Turns:
             share, pace_s = HASTY_SHARE, 0.0
         self._not_before = now + max(pace_s, (now - began_at) * (1 / share - 1))
 
+    @property
+    def first(self) -> RouterId | None:
+        """The router whose turn comes next."""
+        return next(iter(self._hasty or self._looked_at), None)
+
     def next_deadline(self) -> float | None:
         """When the next audit is due; None: there is nothing to audit."""
         if self._hasty:
@@ -59,4 +64,4 @@ class Turns:
     def due(self, now: float) -> RouterId | None:
         """The router whose turn it is, if it is time."""
         deadline = self.next_deadline()
-        return next(iter(self._hasty or self._looked_at)) if deadline is not None and deadline <= now else None
+        return self.first if deadline is not None and deadline <= now else None

@@ -2,20 +2,19 @@
 
 Rule 1: with a confirmed plan, what is no longer this host's goes first. Nothing is built, and no standby repaired,
 before every removal was tried once; a removal that fails is tried again later and holds up nobody. Repairs of what
-forwards here take turns with removals, for traffic waits for them.
+forwards here take turns with removals, of which one is at work at a time, and go beside it, for traffic waits for them.
 Rule 2: an unconfirmed plan removes nothing and builds nothing that was not there: it may run elsewhere by now.
 Rule 3: one router's work runs in sequence. A newer plan waits for the job at hand, then the work is done anew, and
 what the older job achieved is told to nobody.
 Rule 4: removals, and repairs of what forwards here; then all else that is to be done with what forwards here, repairs
 and plans in turn; then the same for standbys, of which a few come in between (`agent.queues`); then a portion of the
-sweep, then audits. While this host takes over (`hold`) only that
-is begun which traffic waits for: an opened router that is not built, and repairs of what forwards.
+sweep, then audits. While this host takes over (`hold`) only that is begun which traffic waits for: an opened router
+that is not built, and repairs of what forwards.
 
 Rule 5: a router that forwards is not given up for one failure: FAILED makes the controller move it, which costs a gap,
 while most failures pass. It stays what it was said to be for `PATIENT_TRIES` tries more, which wait for no other repair
 (`agent.queues`), so that it moves within a second, however many broke with it; given up, it is tried again when the
-turn is its own, and holds up nobody. A first build that fails is told at
-once: nobody forwards for that router.
+turn is its own, and holds up nobody. A first build that fails is told at once: nobody forwards for that router.
 
 Rule 6: a hint that was heard before a router's last look began is answered (`hint`). Looks at one router that hints ask
 for keep a distance, which grows while they go on: who fights over a router with somebody fights slowly.
@@ -34,6 +33,7 @@ from gapless.agent.jobs import Done, Failed, Job, Reconcile, Remove, Removed, Re
 from gapless.agent.lines import Line, Lines, in_brief
 from gapless.agent.progress import Progress
 from gapless.agent.queues import Queues, Start
+from gapless.agent.sweeps import Sweeps
 from gapless.agent.told import Told
 from gapless.agent.turns import Turns
 from gapless.core.backoff import Backoff, Pace
@@ -74,9 +74,8 @@ class Worklist:
         self._audited: RouterId | None = None
         self._was_repair = True
         """It is the turn of removals."""
-        self._sweep_is_due = False
-        self._sweep_is_running = False
-        self._networks_kept: frozenset[Network] | None = None
+        self._removal_is_running = False
+        self._sweeps = Sweeps()
         self._full_report_is_due = False
         self._missing: Entry | None = None
         """Of which nothing was said yet when that was looked at last."""
@@ -95,9 +94,8 @@ class Worklist:
             self._want(planned, now)
         for entry in [each for each in self._entries.values() if each.id not in plan.routers]:
             self._unwant(entry)
-        networks = self._networks()
-        if confirmed and (self._queues.has_removals or self._networks_kept is None or self._networks_kept - networks):
-            self._sweep_is_due = True
+        if confirmed:
+            self._sweeps.take_networks(self._networks(), removes=self._queues.has_removals)
         self._tell_progress(now)
 
     def take_running(self, running: frozenset[RouterId]) -> None:
@@ -182,7 +180,7 @@ class Worklist:
         """The most urgent job that may start now, or None if traffic does not wait for it and `urgent_only`. It is at
         work until `ended` is called with it.
         """
-        if self._sweep_is_running:
+        if self._sweeps.is_running:
             return None
         self._queues.ripen(now)
         start = partial(self._start, now=now)
@@ -197,10 +195,14 @@ class Worklist:
         return self._queues.next_in_turn(start, self._is_free) or self._due_sweep() or self._due_audit(now)
 
     def next_deadline(self) -> float | None:
-        """When `next_job` may have a job without anything coming in; None: never. A hold puts off retries, too."""
+        """When `next_job`, which has none now, may have a job though nothing comes in and no job ends; None: never. A
+        hold puts off retries, too.
+        """
+        if self._sweeps.is_running:
+            return None
         if (hold_ends := self._hold.next_deadline()) is not None:
             return hold_ends
-        audit_at = self._turns.next_deadline() if self._audited is None else None
+        audit_at = self._turns.next_deadline() if self._may_audit() else None
         times = (self._queues.next_deadline(), audit_at)
         return min((at for at in times if at is not None), default=None)
 
@@ -230,24 +232,18 @@ class Worklist:
         """A job is over."""
         match job:
             case Sweep():
-                self._sweep_ended(job, result)
+                if why_not := self._sweeps.ended(job, result):
+                    # Harmless: what is left carries nothing. The next network that loses its last router sweeps again.
+                    text = f"bridges that no router needs were not all removed: {why_not}"
+                    self._lines.say(text, is_warning=True)
             case Remove():
+                self._removal_is_running = False
                 for router_id in job.router_ids:
                     self._remove_ended(self._entries[router_id], _why_left(router_id, result), now)
             case Reconcile():
                 assert not isinstance(result, Removed)
                 self._reconcile_ended(self._entries[job.planned.router.id], job, result, now)
                 self._tell_progress(now)
-
-    def _sweep_ended(self, sweep: Sweep, result: Result) -> None:
-        self._sweep_is_running = False
-        self._networks_kept = sweep.keep
-        if isinstance(result, Failed):
-            # Harmless: what is left carries nothing. The next network that loses its last router sweeps again.
-            text = f"bridges that no router needs were not all removed: {result.reason}"
-            self._lines.say(text, is_warning=True)
-        elif isinstance(result, Done) and result.more_is_left:
-            self._sweep_is_due = True  # what came up meanwhile goes first
 
     def _remove_ended(self, entry: Entry, why_left: str | None, now: float) -> None:
         self._busy.pop(entry.id)
@@ -418,7 +414,11 @@ class Worklist:
     # --- choosing
 
     def _is_free(self, router_id: RouterId, _: Why) -> bool:
-        return router_id not in self._busy
+        """Whether it is not at work; and one that is to be removed waits for the removal that is."""
+        if router_id in self._busy:
+            return False
+        entry = self._entries.get(router_id)
+        return not self._removal_is_running or entry is None or entry.wanted is not None
 
     def _forwards(self, entry: Entry) -> bool:
         """Whether this host forwards for it now: by its plan, or since it takes over."""
@@ -426,7 +426,7 @@ class Worklist:
 
     def _cannot_wait(self, router_id: RouterId, why: Why) -> bool:
         """Whether it is free, and people notice when this is done a little later."""
-        is_unbuilt = router_id in self._hold.unbuilt and router_id not in self._busy
+        is_unbuilt = router_id in self._hold.unbuilt and self._is_free(router_id, why)
         return is_unbuilt or self._is_repair(router_id, why)
 
     def _is_repair(self, router_id: RouterId, why: Why) -> bool:
@@ -449,6 +449,7 @@ class Worklist:
         if (entry := self._entries.get(router_id)) is None or (job := self._job_for(entry, why)) is None:
             return None
         self._busy[router_id] = now
+        self._removal_is_running |= isinstance(job, Remove)
         has_failed = self._told.has_said(router_id, entry.epoch, RouterState.FAILED)
         # A retry stays FAILED, with its reason, until it succeeds; what runs stays what it is while it is looked at.
         if isinstance(job, Reconcile) and not entry.has_run and not has_failed:
@@ -465,24 +466,29 @@ class Worklist:
     def _start_removals(self, now: float) -> Remove | None:
         """Begin to remove what a confirmed plan does not name, some at a time."""
         begun = self._queues.next_removals(self._is_free, REMOVED_AT_ONCE)
+        if not begun:
+            return None
         self._busy |= dict.fromkeys(begun, now)
-        return Remove(router_ids=begun) if begun else None
+        self._removal_is_running = True
+        return Remove(router_ids=begun)
 
     def _due_sweep(self) -> Sweep | None:
-        if not self._sweep_is_due or not self._is_confirmed or self._busy:
+        if not self._sweeps.is_due or not self._is_confirmed or self._busy:
             return None
-        self._sweep_is_due, self._sweep_is_running = False, True
-        return Sweep(keep=self._networks())
+        return self._sweeps.begin(self._networks(), forwards=any(map(self._forwards, self._entries.values())))
 
     def _due_audit(self, now: float) -> Job | None:
-        router_id = self._turns.due(now) if self._audited is None else None
-        # A router at work is looked at by that work.
-        if router_id is None or router_id in self._busy:
+        router_id = self._turns.due(now) if self._may_audit() else None
+        if router_id is None:
             return None
         job = self._start(router_id, Why.AUDIT, now)
         if job is not None:
             self._audited = router_id
         return job
+
+    def _may_audit(self) -> bool:
+        """Whether the next one may begin as soon as it is due. A router at work is looked at by that work."""
+        return self._audited is None and not self._queues.has_removals and self._turns.first not in self._busy
 
     def _networks(self) -> frozenset[Network]:
         wanted = (each.wanted.router for each in self._entries.values() if each.wanted is not None)

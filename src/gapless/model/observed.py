@@ -47,10 +47,10 @@ class NamespaceState(StrEnum):
 
     ABSENT = "absent"
     EMPTY = "empty"
-    """There, without our mark and with nothing in it: it may be marked and used."""
+    """There, without our mark: it holds nothing, or an end of a tap that carries it. It may be marked and used."""
     OURS = "ours"
     FOREIGN = "foreign"
-    """There, without our mark, with somebody's links in it: hands off."""
+    """There, without our mark, with links in it of which none is known to be ours: hands off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +84,10 @@ class Tap:
     """Made by Gapless: it carries our mark, or its other end is in a namespace of ours."""
     guarded: bool = False
     """In the device group GUARDED_GROUP: frames pass while the host's guard says so."""
+    doomed: bool = False
+    """In the device group DOOMED_GROUP: who gathered it for deletion was stopped. The next deletion would take it."""
+    speaks_ipv6: bool = False
+    """IPv6 is on there: the host itself may speak on the network."""
     steering_mac: str | None = None
     """The bridge sends frames to this address here, and floods no multicasts to it; None: a port like any other."""
 
@@ -181,6 +185,8 @@ class HostLink:
     has_addresses: bool = False
     """It carries an address of the host (link-local IPv6 does not count)."""
     bridge_is_ours: bool = False
+    speaks_ipv6: bool = False
+    """IPv6 is on there: the host itself may speak on the network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ class CreateNamespace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimNamespace:
-    """Put our mark on an empty namespace of the router's name."""
+    """Put our mark on a namespace of the router's name that is empty, or has lost it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +231,13 @@ class ChangeHostMtu:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TurnOffIpv6:
+    """Keep the host itself from speaking on a link of ours: duplicate address detection, multicast reports."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plug:
     """Make a link of the host a port of a bridge."""
 
@@ -283,6 +290,7 @@ HostOperation = (
     | ChangePeers
     | DeleteHostLink
     | ChangeHostMtu
+    | TurnOffIpv6
     | Plug
     | ChangeGuard
     | AttachSteering

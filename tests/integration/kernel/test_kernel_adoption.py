@@ -93,7 +93,7 @@ def test_routers_of_every_kind_are_listed_as_their_stand_ins_say_and_traffic_alt
         with Netlink() as netlink:
             desired, _ = host._desired(netlink, kind, guarded=False)
             with hands_of(host, netlink, kind) as hands:
-                observed = observe_router(netlink, hands.inside, desired)
+                observed = observe_router(netlink, ROUTER_ID, hands.inside, desired)
         assert desired.ruleset is not None
         assert observed.ruleset is not None
         assert desired.ruleset.listed == observed.ruleset.listed != {}
@@ -110,7 +110,8 @@ def full_plan(host: Reconciler, wanted: Router) -> tuple[KernelRouter, tuple[Ope
         host._steering.want(ROUTER_ID, desired.steering)
         steering = host._steering.observe(ROUTER_ID)
         with hands_of(host, netlink, wanted) as hands:
-            return desired, diff(desired, replace(observe_router(netlink, hands.inside, desired), steering=steering))
+            found = observe_router(netlink, ROUTER_ID, hands.inside, desired)
+            return desired, diff(desired, replace(found, steering=steering))
 
 
 def hands_of(host: Reconciler, netlink: Netlink, wanted: Router) -> RouterHands:

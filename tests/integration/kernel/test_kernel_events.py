@@ -67,6 +67,7 @@ DAMAGE: dict[str, Callable[[], object]] = {
     "forwarding off on one link": lambda: write(f"ipv4.conf.{QG}.forwarding", "0"),
     "routing rules flushed": lambda: ip("rule flush", inside=NAMESPACE),
     "rules flushed": lambda: nft("flush ruleset"),
+    "mark altered": lambda: ip("link set lo alias theirs", inside=NAMESPACE),
     "table asleep": lambda: nft("add table ip gapless { flags dormant; }"),
 }
 

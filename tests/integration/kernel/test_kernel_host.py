@@ -1,10 +1,12 @@
 """The host's side: uplinks, bridges, VXLAN devices, what is refused, what is swept."""
 
+import contextlib
 import json
 import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kernel_fixtures import (
@@ -12,6 +14,7 @@ from kernel_fixtures import (
     BRIDGE_OUT,
     EXTERNAL,
     FLOATING_IP,
+    NAMESPACE,
     OUTSIDE,
     PORT_A,
     ROUTER_ID,
@@ -26,6 +29,8 @@ from kernel_fixtures import (
 
 from gapless.agent import reconcile
 from gapless.agent.kernel import nft as nft_library
+from gapless.agent.kernel import sysctls
+from gapless.agent.kernel.links import OUR_MARK
 from gapless.agent.reconcile import Reconciler
 from gapless.config import HostSettings
 from gapless.errors import InvalidRequest, Unavailable
@@ -176,6 +181,24 @@ def test_a_sweep_takes_a_few_networks_at_a_time(host: Reconciler, tmp_path: Path
     assert names() == before
 
 
+def test_a_portion_is_as_large_as_it_is_told(host: Reconciler) -> None:
+    host.reconcile(router())
+    host.remove(ROUTER_ID)
+    assert [host.sweep((), most=1) for _ in range(3)] == [True, True, False]
+
+
+def test_stray_ends_are_looked_for_where_that_is_asked_for(wires: Wires, host: Reconciler) -> None:
+    host.reconcile(router())
+    holding = wires.udp(NAMESPACE)  # keeps the namespace alive
+    ip(f"netns delete {NAMESPACE}")
+    ip(f"netns add {NAMESPACE}")
+    host.sweep((), strays=False)
+    assert TAP_A in names()
+    host.sweep((), strays=True)
+    assert TAP_A not in names()
+    holding.close()
+
+
 def test_a_sweep_does_not_hurt_routers_that_run(wires: Wires, host: Reconciler) -> None:
     host.reconcile(router())
     host.sweep(())
@@ -246,6 +269,46 @@ def test_a_bridge_and_its_ports_keep_quiet(host: Reconciler) -> None:
         assert found["addr_info"] == []
         assert Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").read_text().strip() == "1"
     assert bridge["ifalias"] == f"gapless:{TENANT_A.id}"
+
+
+class Killed(BaseException):
+    """Nothing in an agent catches it."""
+
+
+def test_wherever_an_agent_is_killed_no_link_of_ours_speaks_for_the_host(
+    wires: Wires, host: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IPv6 is turned off by a file of each link, which can only be written when the link is there."""
+    write, killed_after = sysctls.write, 0
+
+    def write_some(settings: dict[str, str]) -> None:
+        nonlocal left
+        if not left:
+            raise Killed
+        left -= 1
+        write(settings)
+
+    while True:
+        left = killed_after
+        with monkeypatch.context() as patched, contextlib.suppress(Killed):
+            patched.setattr(sysctls, "write", write_some)
+            host.reconcile(router())
+            break
+        assert not [it for it in ours() if it["operstate"] != "DOWN" and speaks_ipv6(it["ifname"])], killed_after
+        host.reconcile(router())
+        assert not [it["ifname"] for it in ours() if speaks_ipv6(it["ifname"])], killed_after
+        host.remove(ROUTER_ID)
+        host.sweep(())
+        killed_after += 1
+    assert killed_after > 3
+
+
+def ours() -> list[dict[str, Any]]:
+    return [it for it in ip_json("link") if it.get("ifalias", "").startswith(OUR_MARK)]
+
+
+def speaks_ipv6(name: str) -> bool:
+    return Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").read_text().strip() == "0"
 
 
 def test_a_missing_library_is_named_with_its_package(wires: Wires, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,6 +158,8 @@ BREAKAGES: dict[str, Callable[[], object]] = {
     "rules asleep": lambda: nft("add table ip gapless { flags dormant; }"),
     "routing rules flushed": lambda: ip("rule flush", inside=NAMESPACE),
     "a chain emptied": lambda: nft("flush chain ip gapless postrouting"),
+    "mark altered": lambda: ip("link set lo alias theirs", inside=NAMESPACE),
+    "mark altered again": lambda: ip("link set lo alias theirs", inside=NAMESPACE),
     "tap down": lambda: ip(f"link set {TAP_A} down"),
     "tap deleted": lambda: ip(f"link delete {TAP_A}"),
     "tap unplugged": lambda: ip(f"link set {TAP_OUT} nomaster"),

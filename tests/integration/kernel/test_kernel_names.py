@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from kernel_fixtures import NAMESPACE, QG, ROUTER_ID, Wires, ip, ip_json
+from kernel_fixtures import NAMESPACE, QG, ROUTER_ID, Wires, ip, ip_json, router
 from whole_router import WHOLE, works
 
 from gapless.agent.reconcile import Reconciler
@@ -91,6 +91,65 @@ def test_an_empty_namespace_of_the_name_is_taken_over(wires: Wires, host: Reconc
     host.reconcile(WHOLE)
     assert works(wires)
     assert host.running() == {ROUTER_ID}
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_namespace_that_lost_its_mark_is_marked_again(wires: Wires, host: Reconciler, is_shared: bool) -> None:
+    """For certain it is ours: an end of a tap that has the router's mark is in it, whatever else is."""
+    host.reconcile(WHOLE)
+    take_mark()
+    if is_shared:
+        ip("link add theirs0 type veth peer name theirs1", inside=NAMESPACE)
+    outcome = host.reconcile(WHOLE)
+    assert (outcome.what, outcome.announced) == ("ClaimNamespace", False)
+    assert not host.reconcile(WHOLE).changed
+    assert works(wires)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_router_whose_namespace_lost_its_mark_is_removed(wires: Wires, host: Reconciler, is_known: bool) -> None:
+    before = {link["ifname"] for link in ip_json("link")}
+    host.reconcile(WHOLE)
+    assert host.running() == {ROUTER_ID}
+    take_mark()
+    agent = host if is_known else Reconciler(wires.settings)
+    assert agent.running() == {ROUTER_ID}
+    agent.remove(ROUTER_ID)
+    assert agent.running() == frozenset()
+    assert NAMESPACE not in ip("netns list")
+    while agent.sweep(()):
+        pass
+    assert {link["ifname"] for link in ip_json("link")} == before
+    if not is_known:
+        agent.close()
+
+
+def test_a_namespace_without_a_mark_or_links_of_ours_stays_and_is_not_removed_for_ever(host: Reconciler) -> None:
+    host.reconcile(router(ports=(), gateway=None))
+    assert host.running() == {ROUTER_ID}
+    take_mark()
+    host.remove(ROUTER_ID)
+    assert host.running() == frozenset()
+    assert NAMESPACE in ip("netns list")
+
+
+def test_taps_of_a_router_go_though_a_stranger_has_the_name_of_its_namespace(wires: Wires, host: Reconciler) -> None:
+    host.reconcile(WHOLE)
+    holding = wires.udp(NAMESPACE)  # keeps the namespace alive
+    ip(f"netns delete {NAMESPACE}")
+    ip(f"netns add {NAMESPACE}")
+    ip(f"link add {QG} type veth peer name theirs0", inside=NAMESPACE)
+    before = ip("-d address", inside=NAMESPACE)
+    assert host.running() == {ROUTER_ID}
+    host.remove(ROUTER_ID)
+    assert host.running() == frozenset()
+    assert not [link for link in ip_json("link") if link["ifname"].startswith("tap")]
+    assert ip("-d address", inside=NAMESPACE) == before
+    holding.close()
+
+
+def take_mark() -> None:
+    ip("link set lo alias theirs", inside=NAMESPACE)
 
 
 def test_a_foreign_namespace_of_the_name_is_refused_and_untouched(wires: Wires, host: Reconciler) -> None:

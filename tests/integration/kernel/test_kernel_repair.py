@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from gapless.agent.kernel import conntrack, netns, rulecopies
 from gapless.agent.reconcile import Reconciler
 from gapless.errors import Unavailable
 from gapless.kernel.netlink import NETFILTER, Netlink
+from gapless.model.observed import DOOMED_GROUP
 from logged import kept
 
 pytestmark = pytest.mark.isolated
@@ -42,6 +44,12 @@ DAMAGES: dict[str, Callable[[], object]] = {
     "tap unplugged": lambda: ip(f"link set {TAP_A} nomaster"),
     "tap in the wrong network": lambda: ip(f"link set {TAP_OUT} master {BRIDGE_A}"),
     "tap deleted": lambda: ip(f"link delete {TAP_A}"),
+    "tap left by an agent that was about to delete it": lambda: ip(f"link set {TAP_A} group {DOOMED_GROUP}"),
+    "tap with IPv6": lambda: allow_ipv6(TAP_A),
+    "bridge with IPv6": lambda: allow_ipv6(BRIDGE_A),
+    "VXLAN device with IPv6": lambda: allow_ipv6("vxlan-100"),
+    "IPv6 allowed everywhere on the host": lambda: allow_ipv6("all"),
+    "mark altered": lambda: ip("link set lo alias theirs", inside=NAMESPACE),
     "address removed": lambda: ip(f"address delete {GATEWAY_IP}/24 dev {QG}", inside=NAMESPACE),
     "floating address removed": lambda: ip(f"address delete {FLOATING_IP}/32 dev {QG}", inside=NAMESPACE),
     "address added": lambda: ip(f"address add 203.0.113.66/24 dev {QG}", inside=NAMESPACE),
@@ -98,6 +106,11 @@ DAMAGES: dict[str, Callable[[], object]] = {
     "uplink taken out": lambda: ip("link set ext0 nomaster"),
     "name deleted": lambda: ip(f"netns delete {NAMESPACE}"),
 }
+
+
+def allow_ipv6(link: str) -> None:
+    """On a link of the host, or on "all" of them."""
+    Path(f"/proc/sys/net/ipv6/conf/{link}/disable_ipv6").write_text("0")
 
 
 def handle(chain: str, position: int) -> str:

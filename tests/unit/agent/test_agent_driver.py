@@ -13,6 +13,7 @@ from kernel_in_memory import PATIENCE_S, FakeKernel, planned
 
 from gapless.agent.driver import Driver, Rhythm
 from gapless.agent.hint import Hint
+from gapless.agent.worklist import REMOVED_AT_ONCE
 from gapless.errors import Unavailable
 from gapless.model.plan import PlannedRouter, Revision, RouterReport, RouterState
 from gapless.model.router import Router, RouterId
@@ -29,6 +30,7 @@ from gapless.wire.messages import (
     to_agent,
 )
 from limits_met import no_thread_more
+from stopped_clock import stopped_clock
 
 RHYTHM = Rhythm(alive_interval_s=0.02, listing_interval_s=0.05, audit_period_s=3600)
 
@@ -264,6 +266,26 @@ async def test_a_repair_that_traffic_waits_for_is_begun_beside_what_is_done_soon
         await bench.hear_state("new", RouterState.ACTIVE)
 
 
+async def test_a_removal_that_takes_long_holds_up_no_repair_that_traffic_waits_for() -> None:
+    """Whatever else is to be removed."""
+    kernel = FakeKernel(routers=strays(*(f"old{number:03}" for number in range(2 * REMOVED_AT_ONCE))))
+    gates = [kernel.hold(f"remove old{number:03}") for number in (0, REMOVED_AT_ONCE)]
+    kernel.routers[RouterId("forwards")] = planned("forwards").router
+    async with agent(kernel, replace(RHYTHM, alone_s=0.0)) as bench:
+        await bench.plan(planned("forwards"), confirmed=False)
+        await bench.hear_state("forwards", RouterState.ACTIVE)
+        await bench.plan(planned("forwards"))
+        await bench.wait_for("remove old000")
+        alive = len(bench.alive)
+        await bench.hear_until(lambda: len(bench.alive) > alive + 3)
+        await bench.hints.queue.put(Hint(heard_at=time.monotonic(), router_id=RouterId("forwards")))
+        await bench.wait_for("reconciled forwards", count=2)
+        for gate in gates:
+            gate.set()
+        await bench.hear_state("old000", RouterState.REMOVED, epoch=0)
+    assert RouterState.FAILED not in {each.state for each in bench.said}, "the repair waited until a removal gave up"
+
+
 async def test_changes_follow_on_each_other() -> None:
     kernel = FakeKernel()
     async with agent(kernel) as bench:
@@ -298,6 +320,18 @@ async def test_a_hint_is_followed() -> None:
         await bench.hints.queue.put(Hint(heard_at=time.monotonic(), router_id=RouterId("a")))
         await bench.wait_for("reconciled a", count=2)
     assert kernel.routers[RouterId("a")] == planned("a").router
+
+
+async def test_a_hint_leads_to_a_look_at_once() -> None:
+    """It waits for no audit, no listing, and no other moment."""
+    kernel = FakeKernel()
+    async with agent(kernel) as bench:
+        await bench.plan(planned("a"))
+        await bench.hear_state("a", RouterState.ACTIVE)
+        await bench.wait_for("sweep but")
+        with stopped_clock():
+            await bench.hints.queue.put(Hint(heard_at=time.monotonic(), router_id=RouterId("a")))
+            await bench.wait_for("reconciled a", count=2)
 
 
 async def test_audits_find_what_no_hint_told() -> None:

@@ -1,24 +1,31 @@
 """What the agent works on next, told as transcripts: what came in, which jobs went out, what was said."""
 
+from dataclasses import replace
+
 import pytest
 from kernel_in_memory import planned
-from worklist_rig import RIGHT, TIMES, Bench, name
+from worklist_rig import BUILT, RIGHT, TIMES, Bench, name
 
-from gapless.agent.jobs import Done, Failed, Reconcile, Remove, Removed, Sweep, Why
+from gapless.agent.jobs import SWEPT_AT_ONCE, Done, Failed, Reconcile, Remove, Removed, Sweep, Why
+from gapless.agent.sweeps import SWEPT_BESIDE_TRAFFIC
 from gapless.agent.worklist import REMOVED_AT_ONCE
+from gapless.model.host import Incarnation
+from gapless.model.plan import Guarded, PlannedRouter, Role
 from gapless.model.router import RouterId
 
+STANDBY = Guarded(role=Role.STANDBY, incarnation=Incarnation(1))
 MORE_IS_LEFT = Done(changed=True, more_is_left=True)
 
 
 def test_removals_come_strictly_before_builds() -> None:
     bench = Bench(*(f"old{number:03}" for number in range(REMOVED_AT_ONCE + 2)))
     bench.plan(planned("new1"), planned("new2"))
-    first, second = bench.jobs()
+    (first,) = bench.jobs()
     assert isinstance(first, Remove)
     assert len(first.router_ids) == REMOVED_AT_ONCE
-    assert name(second) == "remove old032 old033"
     bench.end(first)
+    (second,) = bench.jobs()
+    assert name(second) == "remove old032 old033"
     assert bench.jobs() == [], "a build began while a removal was at work"
     bench.end(second)
     assert bench.work_off() == ["plan new1", "plan new2", "sweep"]
@@ -254,6 +261,43 @@ def test_a_takeover_stops_a_sweep_between_two_portions() -> None:
     assert bench.jobs() == []
     bench.worklist.hold(bench.now, unbuilt=None)
     assert bench.work_off() == ["sweep"]
+
+
+@pytest.mark.parametrize(
+    ("stays", "most"),
+    [
+        (planned("a"), SWEPT_BESIDE_TRAFFIC),
+        (replace(planned("a"), guarded=STANDBY), SWEPT_AT_ONCE),
+        (None, SWEPT_AT_ONCE),
+    ],
+)
+def test_where_a_router_forwards_a_portion_of_a_sweep_is_small(stays: PlannedRouter | None, most: int) -> None:
+    bench = Bench("old")
+    bench.plan(*([stays] if stays is not None else []))
+    sweeps = []
+    while jobs := bench.jobs(1):
+        sweeps += [job for job in jobs if isinstance(job, Sweep)]
+        bench.end(jobs[0])
+    assert [sweep.most for sweep in sweeps] == [most]
+
+
+def test_stray_ends_are_looked_for_once_a_sweep() -> None:
+    bench = Bench()
+    bench.plan(planned("a"), planned("b"))
+    for build in bench.jobs():
+        bench.end(build)
+    strays = []
+    for result in (MORE_IS_LEFT, MORE_IS_LEFT, BUILT):
+        (portion,) = bench.jobs()
+        assert isinstance(portion, Sweep)
+        strays.append(portion.strays)
+        bench.end(portion, result)
+    bench.plan(planned("a"))
+    (removal,) = bench.jobs()
+    bench.end(removal)
+    (portion,) = bench.jobs()
+    assert isinstance(portion, Sweep)
+    assert [*strays, portion.strays] == [True, False, False, True]
 
 
 def test_a_sweep_that_fails_is_one_line() -> None:

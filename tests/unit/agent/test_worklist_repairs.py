@@ -5,7 +5,7 @@ from dataclasses import replace
 from kernel_in_memory import planned
 from worklist_rig import BUILT, RIGHT, TIMES, Bench, name
 
-from gapless.agent.jobs import Done, Failed
+from gapless.agent.jobs import Done, Failed, Remove, Removed
 from gapless.agent.queues import IN_A_ROW
 from gapless.agent.worklist import PATIENT_TRIES, REMOVED_AT_ONCE, REST
 from gapless.model.host import Incarnation
@@ -77,14 +77,66 @@ def test_repairs_of_what_forwards_here_take_turns_with_removals_and_all_else_wai
     bench.plan(*mine, *map(planned, old))
     bench.work_off(RIGHT)
     bench.plan(*mine, planned("new"))
-    (portion,) = bench.jobs(1)
+    (portion,) = bench.jobs()
     for router_id in ("standby", "a", "b"):
         bench.hear(router_id)
-    names = [name(job).split()[:2] for job in bench.jobs()]
-    assert names[0] == ["drift", "a"], "beside the portion that is at work"
-    assert [verb for verb, _ in names] == ["drift", "remove", "drift", "remove"]
-    assert bench.jobs() == [], "neither the standby nor the new one"
+    (repair,) = bench.jobs(1)
+    assert name(repair) == "drift a", "beside the portion that is at work"
     bench.end(portion)
+    names = [name(job).split()[:2] for job in bench.jobs()]
+    assert names == [["remove", "old032"], ["drift", "b"]], "and neither the standby nor the new one"
+
+
+def test_a_removal_leaves_a_worker_to_repairs() -> None:
+    old = [f"old{number:03}" for number in range(3 * REMOVED_AT_ONCE)]
+    bench = Bench("a", *old)
+    bench.plan(planned("a"), *map(planned, old))
+    bench.work_off(RIGHT)
+    bench.plan(planned("a"))
+    (removal,) = bench.jobs()
+    assert isinstance(removal, Remove)
+    bench.hear("a")
+    assert [name(job) for job in bench.jobs()] == ["drift a"]
+
+
+def test_what_could_not_be_removed_is_tried_again_beside_no_other_removal() -> None:
+    bench = Bench("x", "y")
+    bench.plan(planned("a"), planned("b"))
+    (removal,) = bench.jobs()
+    bench.end(removal, Removed(left={RouterId("x"): "busy", RouterId("y"): "busy"}))
+    bench.work_off()
+    bench.now += 1
+    (again,) = bench.jobs()
+    assert name(again) == "remove x"
+    bench.plan(planned("a"))
+    assert bench.jobs() == []
+    bench.end(again, Removed())
+    assert bench.work_off() == ["remove y b", "sweep"]
+
+
+def test_while_only_an_end_can_bring_a_job_none_is_asked_for_before() -> None:
+    """Who is told to ask at once, and gets none, asks all the time."""
+    bench = Bench("old")
+    bench.plan(planned("a"), planned("old"))
+    bench.work_off(RIGHT)
+    bench.now += 1000
+    (audit,) = bench.jobs()
+    assert bench.worklist.next_deadline() is None
+    bench.end(audit, RIGHT)
+    bench.now += 1000
+    bench.plan(planned("a"))
+    (removal,) = bench.jobs()
+    assert bench.worklist.next_deadline() is None, "an audit is due, and waits for the removal"
+    bench.end(removal)
+    (sweep,) = bench.jobs()
+    assert bench.worklist.next_deadline() is None, "nothing runs beside a sweep"
+    bench.end(sweep)
+    bench.hear("a")
+    (repair,) = bench.jobs()
+    assert name(repair) == "drift a"
+    assert bench.worklist.next_deadline() is None, "the router whose turn it is is looked at"
+    bench.end(repair, RIGHT)
+    assert bench.worklist.next_deadline() is not None
 
 
 def test_a_storm_of_repairs_ends_before_a_sweep_begins_and_nothing_runs_beside_it() -> None:

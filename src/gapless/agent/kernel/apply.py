@@ -57,6 +57,7 @@ from gapless.model.operation import (
     RestoreRoutingRules,
     Steer,
     SteeringOperation,
+    TurnOffIpv6,
     Unsteer,
 )
 
@@ -85,7 +86,7 @@ class HostHands:
 
     def flush(self) -> None:
         """Send what is pending. Raises Unavailable with the first failure."""
-        if not self._pending:
+        if not self._pending and not self._without_ipv6:
             return
         pending, self._pending = self._pending, []
         without_ipv6, self._without_ipv6 = self._without_ipv6, []
@@ -120,6 +121,8 @@ class HostHands:
                 self._indices.pop(name, None)
             case ChangeHostMtu(name=name, mtu=mtu):
                 self._pending.append(links.set_mtu(name, mtu))
+            case TurnOffIpv6(name=name):
+                self._without_ipv6.append(name)
             case Plug(name=name, bridge=bridge):
                 index = self.index_of(bridge)
                 self._pending.append(links.set_master(name, index))
@@ -129,6 +132,8 @@ class HostHands:
                 index = self.index_of(name)
                 self._pending += [links.send_to_port(name, index, mac), links.keep_multicasts_from(name)]
             case RaiseHostLink(name=name):
+                if self._without_ipv6:
+                    self.flush()
                 raised = links.raise_bridge(name) if name.startswith(BRIDGE_PREFIX) else links.raise_link(name)
                 self._pending.append(raised)
             case _:
@@ -263,6 +268,7 @@ class RouterHands:
                     | ChangePeers()
                     | DeleteHostLink()
                     | ChangeHostMtu()
+                    | TurnOffIpv6()
                     | Plug()
                     | ChangeGuard()
                     | AttachSteering()

@@ -11,12 +11,11 @@ it was: `catch_up` tells a job that all that it did has been heard, so what is h
 was there when it was called: a storm that goes on holds up no job.
 
 Invariant: a router is listened to before it is looked at. What happens later is heard, or the look has seen it; when
-the kernel had to drop messages (ENOBUFS), that is a hint about every router.
+the kernel had to drop messages (ENOBUFS), or could not make one, that is a hint about every router.
 
 Formats: rtnetlink(7), netlink(7), linux/netconf.h, linux/net_namespace.h, linux/netfilter/nf_tables.h.
 """
 
-import errno
 import select
 import socket
 import struct
@@ -49,7 +48,7 @@ _NEWGEN, _NEWSETELEM, _DELSETELEM = 10 << 8 | 15, 10 << 8 | 12, 10 << 8 | 14
 _NSID_OF: Final = 1
 _PASSES: Final = 0x1 | 0x10000
 """IFF_UP and IFF_LOWER_UP."""
-_IFNAME, _ADDRESS, _MTU = 3, 1, 4
+_IFNAME, _ADDRESS, _MTU, _IFALIAS = 3, 1, 4, 20
 _BUFFER_BYTES: Final = 8 << 20
 _MESSAGE_BYTES: Final = 1 << 16
 _SO_MEMINFO: Final = 55
@@ -70,8 +69,8 @@ class _Room:
 
     router_id: RouterId
     path: Path
-    links: dict[int, tuple[bytes, bytes, bytes]] = field(default_factory=dict)
-    """Its links as they were last told: name, MAC address, MTU."""
+    links: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
+    """Its links as they were last told: name, MAC address, MTU, alias, by which a namespace is marked."""
 
 
 class RouterEvents:
@@ -175,10 +174,8 @@ class RouterEvents:
                 size, about, _, _ = opened.recvmsg_into([self._message], 64)
             except BlockingIOError:
                 return False
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                hints[None] = None  # the kernel dropped messages: anything may have happened
+            except OSError:
+                hints[None] = None  # something was not told: anything may have happened
                 continue
             if opened is self._tables:
                 hints |= dict.fromkeys(filter(None, (self.on_steering(),)))
@@ -236,7 +233,7 @@ def _is_news_of_a_link(room: _Room, kind: int, body: bytes) -> bool:
         room.links.pop(index, None)
         return True
     found = attributes(body, _IFINFO.size)
-    link = (found.get(_IFNAME, b""), found.get(_ADDRESS, b""), found.get(_MTU, b""))
+    link = tuple(found.get(attribute, b"") for attribute in (_IFNAME, _ADDRESS, _MTU, _IFALIAS))
     was, room.links[index] = room.links.get(index), link
     return was != link or flags & _PASSES != _PASSES
 

@@ -51,6 +51,7 @@ _BR_FORWARD_DELAY, _BR_STP_STATE, _BR_MCAST_SNOOPING, _BR_BOOLEANS = 1, 5, 23, 4
 _NO_LINK_LOCAL_LEARNING = struct.pack("=II", 1, 1)
 _VX_ID, _VX_GROUP, _VX_LINK, _VX_LOCAL, _VX_LEARNING, _VX_PORT = 1, 2, 3, 4, 7, 15
 _INET_CONF, _CONF_FORWARDING = 1, 1
+_INET6_CONF, _CONF_DISABLE_IPV6 = 2, 26
 _GROUP = 27
 _SKIP_STATISTICS = 1 << 3
 _FOUND_AT_ONCE = 16
@@ -63,6 +64,7 @@ _READ_OF_MASTER, _READ_OF_STATE = frozenset((_MASTER,)), frozenset((_OPERSTATE,)
 _READ_OF_INFO = frozenset((_INFO_KIND, _INFO_DATA, _INFO_SLAVE_DATA))
 _READ_OF_PORT = frozenset((_PORT_FLOODS_MULTICASTS,))
 _READ_OF_FAMILIES = frozenset((int(socket.AF_INET),))
+_READ_OF_IPV6, _READ_OF_CONF = frozenset((int(socket.AF_INET6),)), frozenset((_INET6_CONF,))
 """Of a link, of what is particular to it, of a bridge port, and of address families: what is looked at."""
 _UP, _NO_ARP = 0x1, 0x80
 _OPERATIONAL = 6
@@ -115,6 +117,15 @@ class KernelLink(Outline, frozen=True, kw_only=True):
     """Of a bridge port: multicasts that nobody asked for are flooded to it."""
     data: bytes = b""
     """What is particular to its kind, as attributes."""
+    families: bytes = b""
+    """What is particular to address families, as attributes."""
+
+    @property
+    def speaks_ipv6(self) -> bool:
+        """IPv6 is there, and not turned off."""
+        of_ipv6 = attributes(self.families, only=_READ_OF_IPV6).get(socket.AF_INET6, b"")
+        is_off = attributes(of_ipv6, only=_READ_OF_CONF).get(_INET6_CONF, b"")[4 * _CONF_DISABLE_IPV6 :]
+        return bool(is_off) and as_u32(is_off) == 0
 
 
 def outline(body: bytes) -> Outline:
@@ -157,6 +168,7 @@ def decode(body: bytes) -> KernelLink:
         speaks_arp=not flags & _NO_ARP,
         takes_multicasts=port.get(_PORT_FLOODS_MULTICASTS, b"\1")[:1] != b"\0",
         data=info.get(_INFO_DATA, b""),
+        families=found.get(_AF_SPEC, b""),
     )
 
 

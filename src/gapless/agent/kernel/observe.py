@@ -5,7 +5,7 @@ Invariant: observing changes nothing, and sees only what is ours or what stands 
 
 import contextlib
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final, Self
@@ -19,6 +19,7 @@ from gapless.kernel.netlink import NETFILTER, Netlink
 from gapless.kernel.transactions import Transactions
 from gapless.model.leaf import Leaf, Plugged
 from gapless.model.observed import (
+    DOOMED_GROUP,
     GATEWAY_PREFIX,
     GUARDED_GROUP,
     JOINT_PREFIX,
@@ -35,6 +36,7 @@ from gapless.model.observed import (
     Segment,
     Tap,
 )
+from gapless.model.router import RouterId
 
 _IN_EVERY_NAMESPACE: Final = frozenset(
     ("lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0")
@@ -101,19 +103,22 @@ class Inside:
 
 def observe_router(
     host: Netlink,
+    router_id: RouterId,
     inside: Inside | None,
     desired: KernelRouter,
     rules: Callable[[Inside], Ruleset | None] = lambda inside: ruleset.observe(inside.tables),
 ) -> KernelRouter:
     """What is there of a router. `inside` is None where its namespace does not exist; `rules` reads its rules."""
     found = links.all_links(inside.netlink) if inside is not None else []
-    ours = {link.name: link for link in found if link.name.startswith((TENANT_PREFIX, GATEWAY_PREFIX))}
+    ours = {link.name: link for link in ends(found)}
     taps = _taps(host, ours, desired)
     if inside is None:
         return KernelRouter(namespace=NamespaceState.ABSENT, taps=taps)
     state = namespace_state(found)
     if state is NamespaceState.FOREIGN:
-        return KernelRouter(namespace=state)
+        if not has_lost_its_mark(host, router_id, found):
+            return KernelRouter(namespace=state)
+        state = NamespaceState.EMPTY
     addresses = routing.addresses_by_link(inside.netlink)
     routes = routing.routes(inside.netlink, {link.index: name for name, link in ours.items()})
     return KernelRouter(
@@ -148,6 +153,20 @@ def namespace_state(found: list[KernelLink]) -> NamespaceState:
     return NamespaceState.FOREIGN
 
 
+def ends(found: Iterable[KernelLink]) -> list[KernelLink]:
+    """Of the links of a router's namespace, its interfaces."""
+    return [link for link in found if link.name.startswith((TENANT_PREFIX, GATEWAY_PREFIX))]
+
+
+def has_lost_its_mark(host: Netlink, router_id: RouterId, found: Iterable[KernelLink]) -> bool:
+    """Whether a namespace with these links, and without our mark, is ours for certain: one of them is the other end of
+    a tap that carries its router's mark.
+    """
+    by_tap = {tap_of(link.name): link for link in ends(found)}
+    taps = links.find(host, sorted(by_tap))
+    return any(tap.marked_id == router_id and links.are_a_pair(tap, by_tap[name]) for name, tap in taps.items())
+
+
 def _taps(host: Netlink, inside: dict[str, KernelLink], desired: KernelRouter) -> dict[str, Tap]:
     """The host's ends that we need or that belong to links inside, where they exist."""
     by_tap = {tap_of(name): link for name, link in inside.items()}
@@ -170,6 +189,8 @@ def _taps(host: Netlink, inside: dict[str, KernelLink], desired: KernelRouter) -
             up=link.up,
             ours=link.is_ours or is_pair,
             guarded=link.group == GUARDED_GROUP,
+            doomed=link.group == DOOMED_GROUP,
+            speaks_ipv6=link.speaks_ipv6,
             steering_mac=attached.get(name),
         )
     return taps
@@ -294,6 +315,7 @@ def _describe(host: Netlink, link: KernelLink, masters: dict[int, KernelLink], s
         vxlan=vxlan,
         has_addresses=is_free_uplink and routing.has_addresses(host, link.index),
         bridge_is_ours=master is not None and master.is_ours,
+        speaks_ipv6=link.speaks_ipv6,
     )
 
 

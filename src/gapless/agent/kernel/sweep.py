@@ -9,7 +9,6 @@ when only its joint is a port of it, whether its network is needed or not, and a
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from typing import Final
 
 from gapless.agent.kernel import links, netns
 from gapless.agent.kernel.links import KernelLink
@@ -19,9 +18,6 @@ from gapless.kernel.netlink import Netlink
 from gapless.model.network import Network
 from gapless.model.observed import BRIDGE_PREFIX, TAP_PREFIX, VXLAN_PREFIX
 from gapless.model.router import RouterId
-
-MOST_AT_ONCE: Final = 8
-"""Networks in one portion."""
 
 
 def names_of(network: Network) -> tuple[str, ...]:
@@ -80,9 +76,9 @@ def _namespace_number(host: Netlink, router_id: RouterId) -> int | None:
         return None
 
 
-def delete_networks(host: Netlink, kept: frozenset[str], uplinks: frozenset[str]) -> bool:
-    """Delete bridges and VXLAN devices of ours whose names are not in `kept`, and release uplinks from them: of
-    `MOST_AT_ONCE` networks. Returns whether there are more.
+def delete_networks(host: Netlink, kept: frozenset[str], uplinks: frozenset[str], *, most: int) -> bool:
+    """Delete bridges and VXLAN devices of ours whose names are not in `kept`, and release uplinks from them: of so many
+    networks. Returns whether there are more.
     """
     found = links.all_links(host)
     leaves = _empty_leaves(found)
@@ -104,7 +100,7 @@ def delete_networks(host: Netlink, kept: frozenset[str], uplinks: frozenset[str]
         *(link for index, link in stale_roots.items() if index not in in_use),
         *(link for link in stale_vxlans.values() if link.master not in stale_roots),
     ]
-    portion = doomed[:MOST_AT_ONCE]
+    portion = doomed[:most]
     masters = {link.index for link in portion}
     released = [link.name for link in found if link.name in uplinks and link.master in masters]
     host.carry_out([links.set_master(name, 0) for name in released])

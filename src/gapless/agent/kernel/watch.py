@@ -11,7 +11,6 @@ Sources: rtnetlink(7) link notifications, inotify(7) on /run/netns.
 import asyncio
 import contextlib
 import ctypes
-import errno
 import os
 import socket
 import struct
@@ -124,10 +123,15 @@ class DriftWatcher:
             self._loop.add_reader(self._events.fileno(), self._read_events)
 
     def _read_events(self) -> None:
-        """A turn's worth; then they wait. A storm, and a build, of which much is told, leave others their time."""
-        self._events.read()
-        self._loop.remove_reader(self._events.fileno())
-        self._loop.call_later(_REST_S, self._hear_events)
+        """A turn's worth; then they wait. A storm, and a build, of which much is told, leave others their time.
+
+        Whatever comes of it, the next turn comes.
+        """
+        try:
+            self._events.read()
+        finally:
+            self._loop.remove_reader(self._events.fileno())
+            self._loop.call_later(_REST_S, self._hear_events)
 
     def _hear_links(self) -> None:
         if not self._is_closed:
@@ -138,17 +142,26 @@ class DriftWatcher:
         if self._is_closed:
             return
         is_empty = False
+        try:
+            is_empty = self._read_turn()
+        finally:
+            self._loop.remove_reader(self._link_socket.fileno())
+            self._go_on(is_empty)
+
+    def _read_turn(self) -> bool:
+        """Whether all was read. An error, whichever, says that something was not told."""
         for _ in range(_TURN):
             try:
-                self._note(self._link_socket.recv(_MESSAGE_BYTES))
+                message = self._link_socket.recv(_MESSAGE_BYTES)
             except BlockingIOError:
-                is_empty = True
-                break
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
+                return True
+            except OSError:
                 self._has_missed = True
-        self._loop.remove_reader(self._link_socket.fileno())
+            else:
+                self._note(message)
+        return False
+
+    def _go_on(self, is_empty: bool) -> None:
         if is_empty and self._has_missed:
             self._has_missed, self._is_stale = False, True
             self._hint(None)  # anything may have happened
@@ -168,17 +181,23 @@ class DriftWatcher:
         if listing.cancelled() or self._is_closed:
             return
         try:
-            found = listing.result()
+            self._compare(listing.result())
+            self._is_stale = False
         except Unavailable as error:
             self._log.warning("links cannot be listed, so some are not watched; trying again", reason=str(error))
-            self._loop.call_later(_LIST_AGAIN_S, self._read_links)
-            return
-        self._is_stale = False
-        for index in self._passing.keys() - {link.index for link in found}:
+        finally:
+            if self._is_stale:
+                self._loop.call_later(_LIST_AGAIN_S, self._read_links)
+            else:
+                self._hear_links()
+
+    def _compare(self, found: Iterable[Outline]) -> None:
+        """What passes frames now, with what did."""
+        there = {link.index: link for link in found}
+        for index in self._passing.keys() - there.keys():
             self._note_gone(self._passing[index])
-        for link in found:
+        for link in there.values():
             self._note_link(link)
-        self._hear_links()
 
     def _note(self, data: bytes) -> None:
         offset = 0

@@ -49,6 +49,7 @@ from gapless.model.operation import (
     RestoreConnected,
     RestoreRoutingRules,
     Steer,
+    TurnOffIpv6,
     Unsteer,
 )
 
@@ -198,7 +199,9 @@ def _pairs(desired: KernelRouter, observed: KernelRouter, kept: frozenset[str]) 
 
 
 def _change_pair(link: Link, tap: Tap, was_link: Link, was_tap: Tap) -> Iterator[Operation]:
-    if tap.guarded != was_tap.guarded:
+    if was_tap.speaks_ipv6:
+        yield TurnOffIpv6(name=tap.name)
+    if was_tap.doomed or tap.guarded != was_tap.guarded:
         yield ChangeGuard(name=tap.name, guarded=tap.guarded)
     if (link.mac, link.mtu) != (was_link.mac, was_link.mtu):
         yield ChangeLink(link=link.name, mac=link.mac, mtu=link.mtu)

@@ -26,6 +26,7 @@ from gapless.model.operation import (
     HostOperation,
     Plug,
     RaiseHostLink,
+    TurnOffIpv6,
 )
 
 
@@ -56,8 +57,15 @@ def _bridge(name: str, desired: Segment, bridge: HostLink | None) -> Iterator[Ho
         yield CreateBridge(name=name, mtu=desired.mtu, network_id=desired.network_id)
         return
     _require_ours(bridge)
-    if bridge.mtu != desired.mtu:
-        yield ChangeHostMtu(name=bridge.name, mtu=desired.mtu)
+    yield from _settle(bridge, desired)
+
+
+def _settle(link: HostLink, desired: Segment) -> Iterator[HostOperation]:
+    """What every link of ours on a network has in common."""
+    if link.speaks_ipv6:
+        yield TurnOffIpv6(name=link.name)
+    if link.mtu != desired.mtu:
+        yield ChangeHostMtu(name=link.name, mtu=desired.mtu)
 
 
 def _vxlan(desired: Segment, observed: ObservedSegment) -> Iterator[HostOperation]:
@@ -75,8 +83,7 @@ def _vxlan(desired: Segment, observed: ObservedSegment) -> Iterator[HostOperatio
         if desired.vxlan.peers:
             yield ChangePeers(vxlan=desired.vxlan.name, add=desired.vxlan.peers, remove=frozenset())
         return
-    if there.mtu != desired.mtu:
-        yield ChangeHostMtu(name=there.name, mtu=desired.mtu)
+    yield from _settle(there, desired)
     if there.bridge != desired.bridge:
         yield Plug(name=there.name, bridge=desired.bridge)
     missing, extra = desired.vxlan.peers - there.vxlan.peers, there.vxlan.peers - desired.vxlan.peers
@@ -185,8 +192,7 @@ def _joint(
         (ends[0], leaf.bridge, leaf.root_end_mac, there.leaf_sends),
         (ends[1], desired.bridge, leaf.leaf_end_mac, there.root_sends),
     ):
-        if end.mtu != desired.mtu:
-            yield ChangeHostMtu(name=end.name, mtu=desired.mtu)
+        yield from _settle(end, desired)
         if end.bridge != bridge:
             yield Plug(name=end.name, bridge=bridge)
         if end.bridge != bridge or not sends:

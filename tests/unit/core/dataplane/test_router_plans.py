@@ -210,6 +210,24 @@ def test_an_end_that_belongs_to_nobody_makes_way() -> None:
     assert plan(ROUTER, half)[:2] == ["DeleteHostLink tapinside", "CreatePair qr-inside tapinside brqtenant"]
 
 
+@pytest.mark.parametrize(
+    ("found", "step"),
+    [({"doomed": True}, "ChangeGuard tapinside"), ({"speaks_ipv6": True}, "TurnOffIpv6 tapinside")],
+)
+def test_a_tap_that_an_agent_left_half_way_is_put_right(found: dict[str, bool], step: str) -> None:
+    """One that was gathered to be deleted goes with the next deletion; one with IPv6 speaks for the host itself."""
+    right = desired_of(ROUTER)
+    tap = replace(right.taps["tapinside"], **found)
+    assert plan(ROUTER, replace(right, taps={**right.taps, "tapinside": tap})) == [step]
+
+
+def test_a_tap_has_no_ipv6_before_it_comes_up() -> None:
+    right = desired_of(ROUTER)
+    tap = replace(right.taps["tapinside"], speaks_ipv6=True, up=False)
+    steps = plan(ROUTER, replace(right, taps={**right.taps, "tapinside": tap}))
+    assert [step for step in steps if "tapinside" in step][:2] == ["TurnOffIpv6 tapinside", "RaiseHostLink tapinside"]
+
+
 def test_a_foreign_namespace_is_refused() -> None:
     with pytest.raises(Unavailable, match="was not made by Gapless and is in use"):
         plan(ROUTER, replace(ABSENT, namespace=NamespaceState.FOREIGN))

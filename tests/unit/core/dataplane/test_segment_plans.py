@@ -89,6 +89,15 @@ def test_what_drifted_is_put_right_in_place() -> None:
     ]
 
 
+def test_a_link_of_ours_has_no_ipv6_before_it_comes_up_and_an_operators_is_left_alone() -> None:
+    loud = replace(WHOLE, bridge=replace(BRIDGE, speaks_ipv6=True), vxlan=replace(DEVICE, speaks_ipv6=True, up=False))
+    assert plan(TENANT, loud) == ["TurnOffIpv6 brqtenant", "TurnOffIpv6 vxlan-7", "RaiseHostLink vxlan-7"]
+    theirs = ObservedSegment(bridge=link("br-ex", ours=False, speaks_ipv6=True))
+    assert plan(OPERATORS, theirs) == []
+    uplink = replace(FREE_UPLINK, speaks_ipv6=True)
+    assert "TurnOffIpv6 eth2" not in plan(FLAT, ObservedSegment(uplink=uplink))
+
+
 def test_peers_take_the_place_of_a_group() -> None:
     peers = frozenset({IPv4Address("172.16.0.2"), IPv4Address("172.16.0.3")})
     unicast = replace(TENANT, vxlan=replace(VXLAN, group=None, peers=peers))
@@ -141,6 +150,10 @@ def test_each_end_of_a_joint_is_where_the_other_bridge_sends_what_is_for_it() ->
             ["RaiseHostLink jnrtenanta"],
         ),
         ({"leaf_end": link("jnltenanta", "veth", mtu=900, bridge="brqtenanta")}, ["ChangeHostMtu jnltenanta"]),
+        (
+            {"leaf_end": link("jnltenanta", "veth", mtu=1450, bridge="brqtenanta", speaks_ipv6=True)},
+            ["TurnOffIpv6 jnltenanta"],
+        ),
         ({"root_end": link("jnrtenanta", "veth", mtu=1450)}, ["Plug jnrtenanta", "AttachJoint jnrtenanta"]),
         ({"leaf_sends": False}, ["AttachJoint jnltenanta"]),
         ({"root_sends": False}, ["AttachJoint jnrtenanta"]),
