@@ -3,8 +3,9 @@
 In a user namespace only limits count, so a lab's beats get it where whoever starts the lab may raise limits
 (CAP_SYS_RESOURCE; see `gapless.lab.machines.enter`). Root in many containers may not, and yet has CAP_SYS_NICE. Then
 this does from outside what a beat would have done itself (`gapless.sentinel.beat.priority`): its main thread gets
-SCHED_FIFO 50, its other threads 49, and what it starts gets neither. A prober gets 10 (`lab.measuring.prober`). Only
-processes below this one are touched.
+SCHED_FIFO 50, its other threads 49, and what it starts gets neither. A prober gets 10 where that is asked for: where
+waits of a few milliseconds are judged, and nothing of ordinary priority is compared with them. Only processes below
+this one are touched.
 """
 
 import os
@@ -19,7 +20,7 @@ from gapless.lab.machines.enter import REAL_TIME_PRIORITY
 from gapless.lab.machines.nodes import BEAT_MODULE
 from gapless.lab.measuring import prober
 
-PRIORITIES = {BEAT_MODULE: REAL_TIME_PRIORITY, prober.__name__: prober.PRIORITY}
+PROBERS_PRIORITY = 10
 LOOK_EACH_S = 0.2
 LOOKS = 10
 """So often a process is looked at that is neither: between fork and exec it still has another one's command line."""
@@ -31,6 +32,7 @@ class RealTime:
 
     def __init__(self) -> None:
         self.got = BY_ITSELF if labs_take_it() else NONE
+        self.with_probers = False
         self._is_refused = False
         self._priorities: dict[int, int] = {}
         self._looked: Counter[int] = Counter()
@@ -54,10 +56,20 @@ class RealTime:
         for pid in sorted(there - self._priorities.keys()):
             if self._looked[pid] < LOOKS:
                 self._looked[pid] += 1
-                if (priority := _priority_of(pid)) and _is_below_us(pid):
+                if (priority := self._priority_of(pid)) and _is_below_us(pid):
                     self._priorities[pid] = priority
         for pid, priority in self._priorities.items():
             self._give(pid, priority)
+
+    def _priority_of(self, pid: int) -> int:
+        """0: that of everybody."""
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return 0
+        if BEAT_MODULE.encode() in words:
+            return REAL_TIME_PRIORITY
+        return PROBERS_PRIORITY if self.with_probers and prober.__name__.encode() in words else 0
 
     def _give(self, pid: int, of_first: int) -> None:
         try:
@@ -128,15 +140,6 @@ def why_not_from_outside() -> str | None:
         os._exit(0)
     _, status = os.waitpid(child, 0)
     return "SCHED_FIFO is not allowed here: CAP_SYS_NICE or RLIMIT_RTPRIO" if status else None
-
-
-def _priority_of(pid: int) -> int:
-    """0: that of everybody."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return 0
-    return next((priority for module, priority in PRIORITIES.items() if module.encode() in words), 0)
 
 
 def _is_below_us(pid: int) -> bool:

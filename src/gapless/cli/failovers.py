@@ -155,9 +155,11 @@ def _timeline(steps: list[dict[str, Any]]) -> Table:
     for step in steps:
         after = "" if step["after_ms"] is None else _signed(step["after_ms"])
         what = _MEANINGS.get(step["step"], "")
-        table.add_row(local_time(step["at"]), after, _signed(step["since_ms"]), step["step"], what)
+        table.add_row(local_time(step["at"]), after, _signed(step.get("since_ms")), step["step"], what)
     return table
 
 
-def _signed(milliseconds: float) -> str:
+def _signed(milliseconds: float | None) -> str:
+    if milliseconds is None:  # A controller of an earlier release does not say it.
+        return ""
     return f"{'-' if milliseconds < 0 else '+'}{duration(abs(milliseconds))}"

@@ -1,7 +1,7 @@
 """Threads and children of a process that must go on where the kernel gives it no more threads.
 
-The rule: whatever needs a thread has it from the beginning, so that a limit is met at the start, and told, and not by a
-call that is lost later.
+The rule: what a process cannot go on without has its threads from the beginning, so that a limit is met at the start,
+and told, and not by a call that is lost later. (A look into a namespace takes a thread of its own, and can be missed.)
 """
 
 import asyncio

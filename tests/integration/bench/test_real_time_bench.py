@@ -82,9 +82,12 @@ def test_a_beat_its_threads_and_nothing_else(capsys: pytest.CaptureFixture[str])
 
 
 @allowed
-def test_a_prober_comes_behind_every_beat() -> None:
+def test_a_prober_comes_behind_every_beat_where_that_is_asked_for() -> None:
     given = RealTime()
     with process("gapless.lab.measuring.prober") as prober:
+        given.look()
+        assert terms(prober.pid) == ORDINARY
+        given.with_probers = True
         given.look()
         assert terms(prober.pid) == (FIRST[0], 10)
 

@@ -125,6 +125,26 @@ def test_what_heals_bit_by_bit_counts_for_each_arbiter_and_no_more_often() -> No
     assert not is_due(healed, 100.0), "what came after it comes and goes"
 
 
+def test_another_arbiters_word_counts_soon_after_the_first_ones() -> None:
+    """As where two cables are plugged in again one after the other."""
+    healed = Healed(LEASE_S)
+    healed.over(tenure(A, 3), 10.0)
+    healed.heard(silent(tenure(A, 3), 0.0), 20.0)
+    assert is_due(healed, 20.0)
+    healed.heard(silent(tenure(A, 3), 0.6), 20.5)
+    assert not is_due(healed, 100.0), "the same silence"
+    healed.heard(silent(tenure(A, 3), 0.0, by=B), 20.5)
+    assert is_due(healed, 20.5 + APART_S)
+
+
+def test_of_two_incarnations_that_are_over_the_higher_one_is_watched() -> None:
+    healed = Healed(LEASE_S)
+    healed.over(tenure(A, 5), 10.0)
+    healed.over(tenure(A, 3), 10.0)
+    healed.heard(silent(tenure(A, 5), 0.0), 20.0)
+    assert is_due(healed, 20.0)
+
+
 def test_what_is_due_while_nothing_is_open_is_over_and_leaves_its_time_to_what_comes_next() -> None:
     healed = Healed(LEASE_S)
     healed.lost([A], 10.0)

@@ -43,7 +43,8 @@ from gapless.core.backoff import Backoff, Pace
 MOST_WAITING = 65_536
 REFRESH_S = 600.0
 BEHIND_S = 5.0
-"""A follower that has not heard for so long what happened, or has not said that it lives, may lack flows."""
+"""A follower that has not heard for so long what happened, or has not said that it lives, may lack flows. Where changes
+never pause, one that is behind by half of it may be taken for one, since ages are known to the time of one round."""
 KEPT_S = 1500
 """How long a copy lasts at least without being refreshed: two refreshes, and some more."""
 PAUSE = Pace(first_s=0.5, most_s=60.0, settled_s=120.0, jitter=0.2)

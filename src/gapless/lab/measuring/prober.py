@@ -3,14 +3,12 @@
 A process of its own, so that nothing else the lab does delays it. Ping sockets (icmp(7)): the kernel makes the
 checksums and hands each socket only the replies to its own requests. Requests of different probes are spread evenly
 over the interval. A request that cannot leave in time leaves late, and the lateness is recorded; one that is late by a
-whole interval is skipped, not sent in a burst, so the rate stays what was promised. Where the lab may, it has real-time
-priority, below the beats': what it measures must not be how long it waited for a processor itself.
+whole interval is skipped, not sent in a burst, so the rate stays what was promised.
 
 Standard input: one line of `Orders`, then the words `begin` (forget what was recorded; the measurement begins now) and
 `end FILE` (stop sending, wait for what is under way, write the recording, end). Standard output: a `Pulse` a line.
 """
 
-import contextlib
 import gc
 import os
 import select
@@ -34,8 +32,6 @@ _TIMESPEC = struct.Struct("@qq")
 _ECHO_REQUEST = 8
 _ECHO_REPLY = 0
 _SO_TIMESTAMPNS = 35
-PRIORITY = 10
-"""Of SCHED_FIFO."""
 LAST_REPLIES_S = 1.0
 """How long to wait, after the last request, for replies under way."""
 _BATCH = 64
@@ -205,8 +201,6 @@ def main() -> int:
     linux.die_with_parent()
     orders = msgspec.json.decode(_line(), type=Orders)
     prober = Prober(orders)
-    with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
     gc.freeze()
     gc.disable()  # nothing here makes cycles, and a collection would delay what is measured
     next_pulse = time.monotonic()

@@ -204,7 +204,7 @@ class Driver:
         if self._was_restored:
             self._was_restored = False
             self._handle(GuardRestored(), self._clock())
-        if self._healed.is_due(now, is_anything_open=bool(self._told_open)):
+        if self._healed.is_due(now, is_anything_open=bool(self._hands.open_routers)):
             self._announcer.announce_again(self._hands.open_routers)
         if now >= self._rhythm_due:
             self._rhythm_due = now + RHYTHM_S

@@ -13,10 +13,11 @@ hears a higher incarnation says SILENT of the one before anew, and means a silen
 stays away the same is said again and again, of a silence that began before the takeover. So what counts is when a
 silence began, at the earliest that both clocks allow: `ABSENT_LEASES` after the takeover or later, since by then an
 arbiter that heard the host longer than others did has missed it, too. Each arbiter's word counts, not only the first
-one's: a network may heal bit by bit.
+one's, where its silence began a lease later: a network may heal bit by bit.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from math import inf
 
 from gapless.model.host import HostName, Incarnation
@@ -28,14 +29,23 @@ _FASTER = (1 + DRIFT) / (1 - DRIFT)
 """How much more time may have passed here than on another host."""
 
 
+@dataclass(slots=True)
+class _Over:
+    """A host whose routers were taken over."""
+
+    incarnation: Incarnation
+    taken_over_at: float
+    last_silence: float = -inf
+    """When the last silence began that an arbiter has told of since it was back."""
+
+
 class Healed:
     """Of one beat. Times are monotonic seconds."""
 
     def __init__(self, lease_s: float) -> None:
-        self._absent_s = ABSENT_LEASES * lease_s
+        self._lease_s, self._absent_s = lease_s, ABSENT_LEASES * lease_s
         self._lost: dict[HostName, float] = {}
-        self._over: dict[HostName, tuple[Incarnation, float]] = {}
-        """Whose routers were taken over; and when that was, or when an arbiter's word that it is back counted last."""
+        self._over: dict[HostName, _Over] = {}
         self._last = -inf
         self._due = inf
 
@@ -52,21 +62,24 @@ class Healed:
 
     def over(self, tenure: Tenure, now: float) -> None:
         """Its routers were taken over, and are announced."""
-        self._over[tenure.host] = (tenure.incarnation, now)
+        known = self._over.get(tenure.host)
+        incarnation = tenure.incarnation if known is None else max(tenure.incarnation, known.incarnation)
+        self._over[tenure.host] = _Over(incarnation, now)
 
     def heard(self, datagram: Datagram, now: float) -> None:
         """A datagram came: of a host that is back, or an arbiter's word of one."""
         sender, subject = datagram.sender, datagram.subject
-        if sender.host in self._over and sender.incarnation > self._over[sender.host][0]:
+        if sender.host in self._over and sender.incarnation > self._over[sender.host].incarnation:
             del self._over[sender.host]
             self._want(now)
         if datagram.kind is DatagramKind.SILENT and subject.host in self._over:
             self._hinted(subject, now - datagram.silent_for_s * _FASTER, now)
 
     def _hinted(self, subject: Tenure, since: float, now: float) -> None:
-        incarnation, counted = self._over[subject.host]
-        if subject.incarnation <= incarnation and since - counted >= self._absent_s:
-            self._over[subject.host] = (incarnation, now)
+        over = self._over[subject.host]
+        is_back = subject.incarnation <= over.incarnation and since - over.taken_over_at >= self._absent_s
+        if is_back and since - over.last_silence >= self._lease_s:
+            over.last_silence = since
             self._want(now)
 
     def restored(self, now: float) -> bool:
