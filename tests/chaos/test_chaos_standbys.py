@@ -196,7 +196,7 @@ OTHERS = [name for name in FAULTS if name not in {*CABLES, *MACHINES, *NOT_MOVED
     ],
 )
 async def test_what_faults_cost_one_after_another(down_time_s: float, turns: Mapping[str, Turn]) -> None:
-    async with running_lab(hosts=3, routers=6, mode=STANDBY, down_time_s=down_time_s) as lab:
+    async with running_lab(hosts=3, routers=6, mode=STANDBY, down_time_s=down_time_s, flows=CONNECTIONS) as lab:
         await one_after_another(lab, turns)
 
 
