@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -63,7 +62,8 @@ async def under_a_manager(
         listening.bind(str(address))
         listening.setblocking(False)
         environment = os.environ | {"NOTIFY_SOCKET": listening.getsockname(), "WATCHDOG_USEC": "300000"}
-        process = await asyncio.create_subprocess_exec(*argv, env=environment, stderr=subprocess.PIPE)
+        with (place / "log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(*argv, env=environment, stderr=log)
         manager = Manager(listening)
         try:
             yield manager, process
@@ -74,8 +74,8 @@ async def under_a_manager(
         finally:
             with suppress(ProcessLookupError):
                 process.terminate()
-            _, log = await process.communicate()
-            manager.log = log.decode()
+            await process.wait()
+            manager.log = (place / "log").read_text()
             sys.stderr.write(manager.log)
         assert process.returncode == ends
 

@@ -379,7 +379,7 @@ async def test_a_reboot_of_all_begins_again_with_fresh_kernels_and_the_old_disks
     lab = without_controller()
     lab.controller.key.parent.mkdir(parents=True)
     lab.controller.key.write_text("key")
-    await sentinel.machine.run("ip", "link", "add", "left", "type", "dummy")
+    await sentinel.machine.run("ip", "link", "add", "left", "type", "bridge")
     pids = [process.pid for process in sentinel.machine.processes()]
     assert len(pids) >= 4
     fault = FAULTS["reboot-all"]([sentinel])
