@@ -21,9 +21,9 @@ from entries_lab import OTHERS, Found, Measurement
 from entries_table import paired, table, wrong
 from gapless.config import HostSettings
 from gapless.errors import GaplessError
+from gapless.kernel import tracked
 from gapless.lab.machines import enter, room
 from gapless.lab.settings import TIMINGS, LabSettings
-from gapless.sentinel.prerequisites import TRACKED
 from measuring import HERE, NothingMeasuredError, by_what, measured, write
 from paired import as_json
 from real_time import real_time
@@ -92,11 +92,7 @@ def why_impossible(orders: Measurement) -> str | None:
 
 def _short_of_room(most: int) -> str | None:
     """One line when the kernel keeps fewer than `most` connections in one namespace."""
-    try:
-        limit = int(TRACKED.read_text())
-    except OSError:
-        return None
-    if most + OTHERS <= limit:
+    if (limit := tracked.most()) is None or most + OTHERS <= limit:
         return None
     return (
         f"{most:,} connections of a router are more than this machine's kernel tracks ({limit:,}):  "

@@ -145,5 +145,7 @@ class HostSettings:
     """Connections of one router that are copied."""
     flows_policy: FlowPolicy = field(default_factory=FlowPolicy)
     """Which connections are worth copying."""
+    raise_conntrack_max: bool = True
+    """Whether this machine's kernel is made to track as many connections as those of hosts that it may succeed."""
     drain_within_s: float = 10.0
     """How long guarded routers have to leave this host when it is stopped by SIGTERM; 0: it stops at once."""

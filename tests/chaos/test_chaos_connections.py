@@ -3,10 +3,12 @@
 import os
 import signal
 from functools import partial
+from itertools import chain
 
 import pytest
-from chaos_lab import PATIENT_S, STANDBY, running_lab, strike, the_busiest
+from chaos_lab import PATIENCE_S, PATIENT_S, STANDBY, running_lab, said, strike, the_busiest
 
+from gapless.config import FLOWS_PORT
 from gapless.lab.experiment import Outcome
 from gapless.lab.faults import Fault
 from gapless.lab.findings.expect import Bounds, Gap
@@ -91,3 +93,38 @@ async def test_connections_survive_a_drain() -> None:
         await lab.routers_active(on=lambda name: name != drained)
         courses = await talking.end(LAB_DIR / "connections")
         assert [course for course in courses if course.broken or not course.is_heard] == []
+
+
+HELD = f"""table ip held {{
+ chain in {{ type filter hook input priority 0; tcp sport {FLOWS_PORT} drop; tcp dport {FLOWS_PORT} drop; }}
+}}
+"""
+
+
+async def test_a_router_that_is_to_move_waits_until_its_standby_has_its_connections() -> None:
+    """They begin while nothing of the flow stream arrives at the standby."""
+    settings = {"mode": STANDBY, "down_time_s": PATIENT_S, "flows": 16, "packed": True}
+    async with running_lab(2, 2, **settings) as lab:
+        await until(partial(standbys_say_so, lab), "every standby says that it has all connections", START_TIMEOUT_S)
+        standby = lab.host("host-2")
+        await standby.machine.run("nft", "-f", "-", given=HELD)
+        async with lab.talking() as talking:
+
+            async def standby_says_not() -> bool:
+                return not any(each["copied"] for router in await lab.api.routers() for each in router["standbys"])
+
+            await until(standby_says_not, "the standby says that it has not all connections", START_TIMEOUT_S)
+            (shift,) = await lab.api.rebalance(1)
+            assert (shift["from_host"], shift["to_host"]) == ("host-1", standby.name)
+
+            async def waits() -> bool:
+                reasons = {each["router_id"]: each["reason"] for each in await lab.api.routers()}
+                return f"waits until {standby.name} has all of its connections" in reasons[shift["router_id"]]
+
+            await until(waits, "the router waits for its connections", PATIENCE_S)
+            assert set(chain(*(await lab.placement()).values())) == {"host-1"}
+            await standby.machine.run("nft", "delete", "table", "ip", "held")
+            await lab.routers_at({shift["router_id"]: standby.name})
+            courses = await talking.end(LAB_DIR / "connections")
+        assert [course for course in courses if course.broken or not course.is_heard] == []
+        assert not said(lab.controller.server, "some may break")

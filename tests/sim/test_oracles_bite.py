@@ -27,7 +27,7 @@ from gapless.core.ledger.tours import Tour
 from gapless.core.ledger.trials import Trials
 from gapless.core.ledger.views import StoredRouter
 from gapless.core.ledger.ways import WaysRecord
-from gapless.core.planner import agentless, guards, leaseless, news, reports, ways, wishes
+from gapless.core.planner import agentless, copies, guards, leaseless, news, reports, ways, wishes
 from gapless.core.planner.binding import Binding
 from gapless.core.planner.brake import Brake
 from gapless.core.planner.panel import Arbiters
@@ -64,6 +64,7 @@ FIRST = {
     "the_living_are_confirmed_off": 130,
     "names_are_forgotten": 75,
     "nobody_leaves_a_host_without_an_agent": 20,
+    "connections_are_waited_for_for_ever": 160,
 }
 """Where to begin, if not at 1: some mistakes need a coincidence that few fleets have."""
 PROVOKED = {"covered_before_guarded": (coincidences.guarding_cut_short, 20)}
@@ -373,9 +374,27 @@ def held_open_and_not_said(patch: Patch) -> None:
     )
 
 
+def connections_are_not_waited_for(patch: Patch) -> None:
+    """A router moves to a standby that has not all of its connections."""
+    patch.setattr(copies, "_lacks_some", lambda router, home, host: False)
+
+
+def connections_are_waited_for_for_a_moment(patch: Patch) -> None:
+    """A router moves to a standby that does not get all of its connections at once."""
+    patch.setattr(copies, "PATIENCE_S", 5.0)
+
+
+def connections_are_waited_for_for_ever(patch: Patch) -> None:
+    """A router whose standby never has all of its connections stays."""
+    patch.setattr(copies, "PATIENCE_S", inf)
+
+
 @pytest.mark.parametrize(
     ("mistake", "oracle"),
     [
+        (connections_are_not_waited_for, "oracle 14"),
+        (connections_are_waited_for_for_a_moment, "oracle 14"),
+        (connections_are_waited_for_for_ever, "oracle 4"),
         (goes_on_at_the_wrong_incarnation, ("oracle 1", "oracle 3", "oracle 8")),
         (held_open_and_not_said, ("oracle 1", "oracle 3", "oracle 8")),
         (second_does_not_wait_for_the_first, "oracle 8"),

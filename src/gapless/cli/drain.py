@@ -11,6 +11,7 @@ from rich.text import Text
 from gapless.cli.application import application
 from gapless.cli.routers import present, short_ids, shown
 from gapless.cli.talk import DEFAULT_API, Api, AsJson, console, get, get_patiently, host_path, print_json, put
+from gapless.core.planner.copies import PATIENCE_S
 from gapless.observe.words import counted
 
 app = application()
@@ -146,5 +147,6 @@ def _show_prospects(api: str, host: str, *, json: bool) -> None:
     for kind, number in Counter(each["kind"] for each in found).most_common():
         console.print(f"{kind}: {counted(number, 'router')} ({_KINDS[kind]})", soft_wrap=True)
     if lacking := sum(each.get("copied") is False for each in found):
-        what = f"{counted(lacking, 'router')} would go to a standby that has not all connections now: some may break"
+        standby = f"{counted(lacking, 'router')} would go to a standby that has not all connections now"
+        what = f"{standby}: they are waited for, {PATIENCE_S:g} s at most, and then some may break"
         console.print(Text(what, style="yellow"), soft_wrap=True)

@@ -20,7 +20,7 @@ from gapless.model.flow import FlowPolicy, FlowProtocol
 from gapless.model.host import HostFacts, HostName, InstanceId
 from gapless.observe.log import LogFormat, configure, get_logger
 from gapless.observe.notify import ServiceManager
-from gapless.sentinel import prerequisites
+from gapless.sentinel import prerequisites, tracking
 from gapless.sentinel.commands import Commands, agent_command, beat_command, flows_command
 from gapless.sentinel.driver import Sentinel
 from gapless.sentinel.identity import StateDirectory
@@ -167,6 +167,14 @@ def host(
             help="UDP is copied from here once it has gone on for so long, in both directions; 2 at least.",
         ),
     ] = _DEFAULTS.flows_policy.udp_age_s,
+    raise_conntrack_max: Annotated[
+        bool,
+        typer.Option(
+            envvar="GAPLESS_RAISE_CONNTRACK_MAX",
+            help="Raise this machine's net.netfilter.nf_conntrack_max to the most of the hosts whose routers it may "
+            "take over, so that their connections have room here; it is never lowered.",
+        ),
+    ] = _DEFAULTS.raise_conntrack_max,
     drain_within: Annotated[
         float,
         typer.Option(
@@ -213,6 +221,7 @@ def host(
         flows_port=flows_port,
         flows_most=flows_most,
         flows_policy=_flow_policy(flows_protocol or [], flows_udp_age),
+        raise_conntrack_max=raise_conntrack_max,
         drain_within_s=drain_within,
     )
     run(settings, log_format)
@@ -226,9 +235,7 @@ def run(settings: HostSettings, log_format: LogFormat) -> None:
     configure("sentinel", log_format)
     if shortage := prerequisites.neighbours_short_of(settings.capacity):
         get_logger().warning(shortage)
-    tracked_most = prerequisites.tracked_most() if settings.sync_flows else None
-    if shortage := prerequisites.tracking_short_of(settings.flows_most, tracked_most):
-        get_logger().warning(shortage)
+    tracked_most = tracking.at_the_start(settings)
     with StateDirectory(settings.state_dir) as state, HostLock("sentinel", PREDECESSOR_S):
         identity = state.begin_incarnation()
         if filtered := prerequisites.bridges_filtered():
@@ -288,6 +295,7 @@ def _facts(settings: HostSettings, instance: InstanceId, tracked_most: int | Non
         lease_address=None if address is None else f"{address}:{settings.lease_port}",
         version=__version__,
         tracked_most=tracked_most,
+        copies_flows=settings.sync_flows and address is not None,
     )
 
 

@@ -11,6 +11,7 @@ from gapless.config import Address
 from gapless.errors import Unavailable
 from gapless.flows.figures import Figures
 from gapless.flows.names import Names
+from gapless.flows.room import Room
 from gapless.flows.sink import Sink
 from gapless.flows.source import Source
 from gapless.flows.turns import Turns
@@ -35,12 +36,13 @@ FLUSH_LOOK_S = 0.005
 class Driver:
     """One process's."""
 
-    def __init__(self, link: LocalLink[ToFlows], begin: FlowsBegin) -> None:
+    def __init__(self, link: LocalLink[ToFlows], begin: FlowsBegin, room: Room | None = None) -> None:
         self._link, self._begin = link, begin
         self._me = Identity(name=begin.name, cluster=begin.cluster, key=bytes.fromhex(begin.key))
         self._figures = Figures()
         self._told: frozenset[RouterId] = frozenset()
         self._turns = Turns()
+        self._room = Room(may_raise=begin.raises_most) if room is None else room
         self._source = Source(
             self._me,
             self._figures,
@@ -48,6 +50,7 @@ class Driver:
             most=begin.most,
             policy=begin.policy,
             turns=self._turns,
+            room=self._room,
         )
         self._flush: dict[RouterId, Asking] = {}
         self._has_to_flush = asyncio.Event()
@@ -89,11 +92,12 @@ class Driver:
                 by_host.setdefault(host, set()).add(router_id)
         for host in self._sinks.keys() - (by_host.keys() & duties.addresses.keys()):
             self._sinks.pop(host)[1].cancel()
+            self._room.forget(host)
         for host, routers in by_host.items():
             if (address := duties.addresses.get(host)) is None:
                 continue
             if host not in self._sinks:
-                sink = Sink(self._me, host, self._figures, turns=self._turns)
+                sink = Sink(self._me, host, self._figures, turns=self._turns, room=self._room)
                 sink.address = self._at(address)
                 self._sinks[host] = sink, tasks.create_task(sink.run())
             self._sinks[host][0].follow(frozenset(routers), self._at(address))
@@ -114,6 +118,7 @@ class Driver:
             self._source.look(now, names=may_differ)
             for sink, _ in self._sinks.values():
                 sink.look(names=may_differ)
+            self._room.look()
             took_s = time.thread_time() - began_s
 
     async def _flush_all(self) -> None:

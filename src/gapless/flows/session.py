@@ -64,6 +64,11 @@ class Session:
         """A step of a copy may be possible that was not."""
         self._may_be_due = True
         """A copy may be due that was not."""
+        self._hears_most = False
+        """The follower wants to know how many connections this kernel tracks."""
+        self._most: int | None = None
+        """How many it is; None: not known."""
+        self._told_most: int | None = None
 
     async def run(self) -> None:
         """Until it ends; raises why."""
@@ -77,6 +82,12 @@ class Session:
         self._look_for_copies()
         while sum(telling.waiting for telling in self._channels.values()) > MOST_WAITING:
             max(self._channels.values(), key=lambda telling: telling.waiting).give_up(now)
+
+    def tracks(self, most: int | None) -> None:
+        """How many connections of a router this kernel tracks at most; None: none yet."""
+        if most != self._most:
+            self._most = most
+            self._woken.set()
 
     def hurry(self, routers: Mapping[RouterId, int]) -> None:
         """Those whose copies come first from now on, until their follower has all. Another number asks anew."""
@@ -112,12 +123,13 @@ class Session:
                     self._window.applied(wire.unpack_number(body), time.monotonic())
                 case Kind.WANTED:
                     self._want(wire.wanted.decode(body))
-                case Kind.DATA:
-                    raise Malformed("a follower sent flows")
+                case _:
+                    raise Malformed("a follower said what a source says")
             self._woken.set()
             self._may_list.set()
 
     def _want(self, wanted: wire.Wanted) -> None:
+        self._hears_most |= wanted.hears_most
         for channel in wanted.drop:
             if (telling := self._channels.pop(channel, None)) is not None:
                 telling.close()
@@ -196,6 +208,7 @@ class Session:
         alive_at = time.monotonic() + ALIVE_S
         while True:
             self._woken.clear()
+            await self._tell_most()
             body, since = self._frame()
             if body:
                 await self._send(body, since)
@@ -208,6 +221,11 @@ class Session:
             except TimeoutError:
                 await self._stream.send(Kind.DATA, b"")
                 alive_at = time.monotonic() + ALIVE_S
+
+    async def _tell_most(self) -> None:
+        if self._hears_most and self._most is not None and self._most != self._told_most:
+            self._told_most = self._most
+            await self._stream.send(Kind.MOST, wire.pack_number(self._most))
 
     async def _send(self, body: bytes, since: float) -> None:
         try:

@@ -20,6 +20,7 @@ from gapless.core.flows.feed import BEHIND_S
 from gapless.errors import GaplessError, Unavailable
 from gapless.flows.figures import Figures
 from gapless.flows.follower import Follower, read
+from gapless.flows.room import Room
 from gapless.flows.session import ALIVE_S, SILENCE_S, first_to_end
 from gapless.flows.table import namespace_of
 from gapless.flows.turns import Turns
@@ -60,9 +61,12 @@ class Sink:
         *,
         path_of: Callable[[RouterId], Path] = path_of,
         turns: Turns | None = None,
+        room: Room | None = None,
     ) -> None:
-        """`path_of`: where a router's namespace is; `turns`: those of this process, at the kernel's table."""
-        self._turns = turns or Turns()
+        """`path_of`: where a router's namespace is; `turns`: those of this process, at the kernel's table; `room`: what
+        there is in that, for as many connections as the source's kernel tracks.
+        """
+        self._turns, self._room = turns or Turns(), room
         self._lacking: set[RouterId] = set()
         """Routers of which something was refused since it was said last that flows are copied again."""
         self._lacked_at = -inf
@@ -207,12 +211,19 @@ class Sink:
     async def _listen(self, stream: Stream) -> None:
         while True:
             kind, body = await stream.receive(SILENCE_S)
-            if kind is not Kind.DATA:
-                raise Malformed("a source asked for flows")
-            if body:
-                await self._apply(body)
+            match kind:
+                case Kind.DATA:
+                    await self._apply(body)
+                case Kind.MOST:
+                    self._take_in_most(wire.unpack_number(body))
+                case _:
+                    raise Malformed("a source asked for flows")
             self._applied, self._dealt_at = stream.received, time.monotonic()
             await stream.send(Kind.APPLIED, wire.pack_number(self._applied))
+
+    def _take_in_most(self, most: int) -> None:
+        if self._room is not None:
+            self._room.source_has(self._source, most)
 
     async def _apply(self, body: bytes) -> None:
         """All sections of a frame, if all can be read."""
@@ -270,4 +281,4 @@ def _parts(words: wire.Wanted) -> Iterator[wire.Wanted]:
     numbers = sorted(words.add)
     for start in range(0, len(numbers), AT_ONCE):
         some = {number: words.add[number] for number in numbers[start : start + AT_ONCE]}
-        yield wire.Wanted(add=some, hears_whole=True)
+        yield wire.Wanted(add=some, hears_whole=True, hears_most=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from gapless.errors import GaplessError, Refused, Unavailable
 from gapless.flows.figures import Figures
 from gapless.flows.hearing import Ears
+from gapless.flows.room import Room
 from gapless.flows.session import Session
 from gapless.flows.telling import Telling
 from gapless.flows.turns import Turns
@@ -52,10 +53,13 @@ class Source:
         policy: FlowPolicy | None = None,
         path_of: Callable[[RouterId], Path] = path_of,
         turns: Turns | None = None,
+        room: Room | None = None,
     ) -> None:
         """`most`: flows of one router that are copied; `policy`: which are worth it (None: the default); `path_of`:
-        where a router's namespace is; `turns`: those of this process, at the kernel's table.
+        where a router's namespace is; `turns`: those of this process, at the kernel's table; `room`: what there is in
+        that, for followers to have as much.
         """
+        self._room = room
         self._turns = turns or Turns()
         self._me, self._figures, self._is_open, self._most, self._path_of = me, figures, is_open, most, path_of
         self._policy = policy or FlowPolicy()
@@ -83,7 +87,9 @@ class Source:
 
     def look(self, now: float, *, names: bool = True) -> None:
         """Converge: copies may be due, and what is open, and where, may have changed; not so without `names`."""
+        most = None if self._room is None else self._room.most
         for session in self._sessions:
+            session.tracks(most)
             session.look(now, names=names)
         self.measure(now)
 

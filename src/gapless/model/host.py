@@ -57,3 +57,5 @@ class HostFacts:
     """The most connections that its kernel tracks of a router (nf_conntrack_max); None: it tracks none yet, or
     copies none.
     """
+    copies_flows: bool | None = None
+    """Whether connections are copied from here, and to here; None: it is of an older release, which does not say."""

@@ -20,14 +20,14 @@ from gapless.config import HostSettings
 from gapless.core.flows.duties import flow_duties
 from gapless.core.hostplan import HostPlan
 from gapless.errors import GaplessError, Refused
-from gapless.kernel import threads
+from gapless.kernel import threads, tracked
 from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
 from gapless.model.plan import Burial, PanelPlan, RouterState
 from gapless.model.router import RouterId
 from gapless.observe.log import get_logger
 from gapless.observe.notify import Condition
 from gapless.observe.words import counted
-from gapless.sentinel import covering, prerequisites
+from gapless.sentinel import covering
 from gapless.sentinel.commands import Commands
 from gapless.sentinel.contact import Contact
 from gapless.sentinel.desired import Desired, keep_on_disk, load_plan
@@ -69,7 +69,7 @@ class Knobs:
     tempo: Tempo | None = None
     patience: Patience | None = None
     keeper: Callable[[], Keeper] = GuardKeeper
-    tracked: Path = prerequisites.TRACKED
+    tracked: Path = tracked.FILE
 
 
 class Sentinel:
@@ -430,8 +430,8 @@ class Sentinel:
             self._report_is_sooner.clear()
             now = time.monotonic()
             if report := self._reporting.on_deadline(now):
-                tracked = None if self._tracking is None else self._tracking.look()
-                return msgspec.structs.replace(report, tracked_most=tracked)
+                most = None if self._tracking is None else self._tracking.look()
+                return msgspec.structs.replace(report, tracked_most=most)
             due_at = self._reporting.next_deadline()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if due_at is None else due_at - now):
@@ -532,4 +532,5 @@ def _flows_begin(settings: HostSettings, facts: HostFacts, key: bytes) -> FlowsB
         port=settings.flows_port,
         most=settings.flows_most,
         policy=settings.flows_policy,
+        raises_most=settings.raise_conntrack_max,
     )

@@ -19,8 +19,6 @@ IFNAMSIZ = 16  # linux/if.h, the final zero included
 NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
 """The most neighbours (ARP) that this machine remembers, in all namespaces together (arp(7)). Only the machine's own
 network namespace has the file."""
-TRACKED = Path("/proc/sys/net/netfilter/nf_conntrack_max")
-"""The most connections that the kernel tracks in one namespace; it has the file once it tracks any."""
 BRIDGED = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 """Whether what bridges carry meets the rules for IPv4 of their namespace, too; there with the module br_netfilter."""
 NEIGHBOURS_A_ROUTER = 2
@@ -55,14 +53,6 @@ def neighbours_short_of(capacity: int, limit_file: Path = NEIGHBOURS) -> str | N
         f"and this machine's has {limit}; beyond that routers stop answering:  sudo sysctl -w "
         f"net.ipv4.neigh.default.gc_thresh3={4 * needed} net.ipv4.neigh.default.gc_thresh2={2 * needed}"
     )
-
-
-def tracked_most(limit_file: Path = TRACKED) -> int | None:
-    """The most connections that this machine's kernel tracks of a router; None: it tracks none yet."""
-    try:
-        return int(limit_file.read_text())
-    except (OSError, ValueError):
-        return None
 
 
 def tracking_short_of(flows_most: int, limit: int | None) -> str | None:

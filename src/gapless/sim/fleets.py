@@ -10,7 +10,9 @@ from gapless.sim.world import Pace, World
 
 LEASE_PORT = 9698
 OLDER = 0.15
-"""Of the hosts are of a release that does not say which ways out it has lost."""
+"""Of the hosts are of a release that does not say which ways out it has lost, or whether it copies connections."""
+COPYING = 0.5
+"""Of the fleets copy connections."""
 
 
 def fleet(seed: int, *, has_leases: bool = False, standbys: int | None = None) -> World:
@@ -28,6 +30,10 @@ def fleet(seed: int, *, has_leases: bool = False, standbys: int | None = None) -
     apart = Random(f"releases of {seed}")
     for machine in world.machines.values():
         machine.says_ways = apart.random() >= OLDER
+    copying = Random(f"copies of {seed}")
+    if has_leases and copying.random() < COPYING:
+        for machine in world.machines.values():
+            machine.facts = replace(machine.facts, copies_flows=copying.random() >= OLDER or None)
     for number in range(1, random.randint(1, 8) + 1):
         world.want(needs(random, number, has_leases=has_leases))
     world.begin()

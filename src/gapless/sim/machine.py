@@ -29,6 +29,7 @@ from gapless.model.plan import BuildTimes, Burial, Epoch, RouterReport, RouterSt
 from gapless.model.router import RouterId
 from gapless.model.way import WayOut, WaysSaid
 from gapless.sim.agenda import Agenda
+from gapless.sim.copies import Copies
 from gapless.sim.guard import POLL_S, Guard, Leases
 from gapless.sim.session import Session
 
@@ -115,6 +116,7 @@ class Machine:
         """On disk."""
         self.guard = Guard(world.agenda, world.random, world.leases, world, facts.name)
         self.guard.report = self._report
+        self.copies = Copies(world.agenda, facts.name, self._report)
         self.is_on_data = True
         """Its lease datagrams arrive."""
         self.says_ways = True
@@ -160,6 +162,7 @@ class Machine:
         """Everything in memory is gone, the namespaces first of all. Nobody is told."""
         self.is_on = self.is_known = False
         self.guard.reborn(NOBODY)
+        self.copies.lost()
         for router_id in list(self.kernel):
             del self.kernel[router_id]
             self._world.vanished(self, router_id)
@@ -309,6 +312,7 @@ class Machine:
                 self.session, self.connected_at = session, self._world.agenda.now
                 self.plan_version = 0
                 self.guard.session_began()
+                self.copies.session_began()
                 return
         if self.session is None:
             self._later(RECONNECT_S * self._world.random.uniform(0.5, 1.5), self._connect)
@@ -368,6 +372,7 @@ class Machine:
             uplink_trouble="" if self.has_way_out else "no carrier",
             ways=self._ways(),
             expired=self._told_expired,
+            copied=self.copies.news(self.guard.rights) if self.facts.copies_flows else {},
         )
         session = self.session
         session.carry(lambda: self._world.deliver(session, event))

@@ -27,6 +27,8 @@ class FlowsBegin(msgspec.Struct, frozen=True, kw_only=True, tag="flows-begin"):
     """Flows of one router that are copied."""
     policy: FlowPolicy = FlowPolicy()
     """Which of them."""
+    raises_most: bool = False
+    """Whether this kernel is to track as many connections as those of the hosts that are followed."""
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,6 +68,9 @@ class Kind(IntEnum):
     """The follower: all frames up to this number (8 bytes; the first is 1) are dealt with; also, it lives."""
     DATA = 3
     """The source: sections. Without any: it lives."""
+    MOST = 4
+    """The source, where its follower hears that: its kernel tracks so many connections of a router at most (8 bytes).
+    """
 
 
 class Part(IntEnum):
@@ -127,12 +130,14 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """The body of a WANTED frame, as JSON. `hears_whole`: of what is added the follower wants to hear WHOLE and BEHIND;
-    an older one knows neither, and an older source says neither.
+    an older one knows neither, and an older source says neither. `hears_most`: from now on it wants to hear MOST; the
+    same of older ones.
     """
 
     add: dict[int, RouterId] = {}
     drop: tuple[int, ...] = ()
     hears_whole: bool = False
+    hears_most: bool = False
 
 
 class _Versioned(msgspec.Struct, frozen=True):
@@ -168,12 +173,12 @@ def unpack(body: bytes) -> Iterator[Section]:
 
 
 def pack_number(number: int) -> bytes:
-    """The body of an APPLIED frame."""
+    """The body of a frame that says one: APPLIED, MOST."""
     return _NUMBER.pack(number)
 
 
 def unpack_number(body: bytes) -> int:
-    """The number in an APPLIED frame. Raises Malformed."""
+    """The number in such a frame. Raises Malformed."""
     if len(body) != _NUMBER.size:
         raise Malformed("a number of eight bytes was expected")
     return int(_NUMBER.unpack(body)[0])

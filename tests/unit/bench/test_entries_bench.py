@@ -113,11 +113,9 @@ def orders(count: int, routers: int = 2) -> Measurement:
 
 
 def test_more_than_hosts_copy_or_kernels_keep_is_refused_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    limit = tmp_path / "nf_conntrack_max"
-    limit.write_text("1000\n")
-    monkeypatch.setattr(entries, "TRACKED", limit)
+    monkeypatch.setattr(entries.tracked, "most", lambda: 1000)
     monkeypatch.setattr(entries.enter, "why_forbidden", lambda: "no namespaces here")
     assert entries.why_impossible(orders(140_000)) == (
         "140,000 connections through 2 routers are more than the 65,536 of each that are copied: take more routers"

@@ -148,8 +148,8 @@ def test_routers_whose_standbys_have_not_all_connections_are_counted_before_a_dr
     monkeypatch.setattr(drain, "present", lambda _: {})
     with lines.capture() as capture:
         drain._show_prospects("", "host-1", json=False)
-    said = "2 routers would go to a standby that has not all connections now: some may break"
-    assert said in capture.get()
+    said = "would go to a standby that has not all connections now: they are waited for, 30 s at most, and then some"
+    assert f"2 routers {said} may break" in capture.get()
 
 
 def test_a_standby_whose_table_is_smaller_than_its_active_hosts_is_named_once() -> None:

@@ -7,6 +7,7 @@ from gapless.cli import host
 from gapless.config import HostSettings
 from gapless.errors import InvalidRequest
 from gapless.model.flow import FlowPolicy, FlowProtocol
+from gapless.model.host import InstanceId
 
 TCP, UDP, SCTP = FlowProtocol
 NEEDED = ("--name", "net1", "--state-dir", "state", "--key-file", "key", "--server", "10.0.0.1")
@@ -55,3 +56,33 @@ def test_a_policy_that_cannot_be_is_refused_with_what_helps(
     assert isinstance(done.exception, InvalidRequest)
     assert complaint in str(done.exception)
     assert not ran
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "may"),
+    [
+        ("", {}, True),
+        ("--no-raise-conntrack-max", {}, False),
+        ("", {"GAPLESS_RAISE_CONNTRACK_MAX": "false"}, False),
+    ],
+)
+def test_whether_the_machines_table_of_connections_may_be_made_larger(
+    ran: list[HostSettings], options: str, environment: dict[str, str], may: bool
+) -> None:
+    done = CliRunner().invoke(host.app, [*NEEDED, *options.split()], env=environment)
+    assert done.exit_code == 0, done.output
+    assert [each.raise_conntrack_max for each in ran] == [may]
+
+
+@pytest.mark.parametrize(
+    ("options", "copies"),
+    [("--data-interface lo", True), ("--data-interface lo --no-sync-flows", False), ("", False)],
+)
+def test_a_host_says_whether_connections_are_copied_from_and_to_it(
+    ran: list[HostSettings], options: str, copies: bool
+) -> None:
+    """They go over the data network."""
+    done = CliRunner().invoke(host.app, [*NEEDED, *options.split()])
+    assert done.exit_code == 0, done.output
+    (settings,) = ran
+    assert host._facts(settings, InstanceId("instance"), None).copies_flows is copies

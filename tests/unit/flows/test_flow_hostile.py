@@ -94,6 +94,7 @@ PROVEN = {
     "a tag that does not fit": struct.pack(">IB", 9, Kind.APPLIED) + b"\0" * 24,
     "a kind that is none": sealed(9, b""),
     "flows, to their source": sealed(Kind.DATA, wire.pack([Section(0, Part.END)])),
+    "how many it tracks, to its source": sealed(Kind.MOST, b"\0" * 8),
     "a number of seven bytes": sealed(Kind.APPLIED, b"\0" * 7),
     "a wish that is no JSON": sealed(Kind.WANTED, b"\xff"),
     "a channel that is none": sealed(Kind.WANTED, encode(wire.Wanted(add={-1: ROUTER}))),
@@ -173,6 +174,21 @@ async def test_of_a_frame_with_one_bad_section_nothing_is_applied(
         while (await stream.receive(PATIENCE_S))[0] is not Kind.APPLIED:
             pass
         assert set(table.there) == flows([1])
+        stream.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"), [(Kind.APPLIED, b"\0" * 8), (Kind.MOST, b"\0" * 7)], ids=["a follower's word", "seven bytes"]
+)
+async def test_a_source_that_says_what_is_none_of_its_words_is_closed_upon(
+    kernel: Kernel, free_tcp_port: int, log_lines: list[str], kind: Kind, body: bytes
+) -> None:
+    sink, _ = following(kernel, free_tcp_port)
+    async with listening(free_tcp_port) as accepted, running(sink.run()):
+        stream = await accepted.get()
+        await stream.send(kind, body)
+        await until_ended(stream)
+        assert len(about(log_lines, "no flow stream: flows of this host are not copied")) == 1
         stream.close()
 
 

@@ -80,16 +80,6 @@ def test_a_machine_that_filters_what_its_bridges_carry_is_named_with_what_helps(
     assert said is None or "sysctl -w net.bridge.bridge-nf-call-iptables=0" in said
 
 
-@pytest.mark.parametrize(("content", "most"), [("65536\n", 65_536), ("many", None), (None, None)])
-def test_how_many_connections_are_tracked_is_known_once_any_are(
-    tmp_path: Path, content: str | None, most: int | None
-) -> None:
-    limit = tmp_path / "nf_conntrack_max"
-    if content is not None:
-        limit.write_text(content)
-    assert prerequisites.tracked_most(limit) == most
-
-
 def test_a_table_of_connections_that_holds_less_than_may_be_copied_is_named_with_what_helps() -> None:
     assert prerequisites.tracking_short_of(65_536, 65_536) is None
     assert prerequisites.tracking_short_of(65_536, None) is None

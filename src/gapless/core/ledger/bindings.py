@@ -67,7 +67,7 @@ def _enter(router: RouterRecord, bind: Bind) -> None:
     if router.host != bind.host:
         router.dropped_version = None
     router.host, router.epoch = bind.host, bind.epoch
-    router.sent_at, router.fault = None, ""
+    router.sent_at, router.fault, router.copying = None, "", None
     if router.state is not AssignmentState.WITHDRAWN:
         router.let_go_at = None
     router.open_move, router.failure_told = True, False

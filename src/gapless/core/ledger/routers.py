@@ -13,6 +13,7 @@ from gapless.core.ledger.retries import Retries
 from gapless.core.ledger.succession import Succession
 from gapless.core.ledger.tours import Damping, Tour
 from gapless.model.host import HostName
+from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
 
@@ -30,6 +31,14 @@ class Wanted:
     """
 
     host: HostName | None
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """It could leave for this tenure, which has not all of its connections."""
+
+    to: Tenure
+    since: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,6 +75,8 @@ class RouterRecord:
     wanted: Wanted | None = None
     refused: str = ""
     """Why an operator's last request could not be granted."""
+    copying: Copying | None = None
+    """For whose copy it waits before it leaves, as it should; or waited in vain, and leaves with its turn."""
     drained_from: HostName | None = None
     """The host out of service that it left with its last move, until the new one says how it went."""
     open_move: bool = False

@@ -33,11 +33,7 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
     host.link.heard = event.number
     if event.tracked_most is not None and event.tracked_most != host.facts.tracked_most:
         host.facts = replace(host.facts, tracked_most=event.tracked_most)
-    for router_id, is_copied in event.copied.items():
-        if is_copied is None:
-            host.copied.pop(router_id, None)
-        else:
-            host.copied[router_id] = is_copied
+    _take_in_copies(ledger, host, event)
     if event.uplink_trouble != host.uplink_trouble:
         host.uplink_trouble = event.uplink_trouble
         ledger.lease_changed(host)
@@ -62,6 +58,17 @@ def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
     for answer in event.buried:
         if ledger.burials.answered(host.name, answer, ledger.now):
             note_over(ledger, answer.tenure)
+
+
+def _take_in_copies(ledger: Ledger, host: Host, event: HostReported) -> None:
+    for router_id, is_copied in event.copied.items():
+        if is_copied is None:
+            host.copied.pop(router_id, None)
+        else:
+            host.copied[router_id] = is_copied
+        router = ledger.routers.get(router_id)
+        if router is not None and router.copying is not None:
+            ledger.looks.at(router_id)
 
 
 def note_over(ledger: Ledger, tenure: Tenure) -> None:

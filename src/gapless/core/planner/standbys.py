@@ -11,8 +11,9 @@ thing, and what it begins leads to the next look. In the order in which it looks
     5. Its host is over, and nobody took over: it is made active anew (`planner.restarts`).
     6. Its host is dead, leaseless or expired, as far as the controller hears: whoever may succeed does so by itself.
        Until then the arbiters are asked whether that host is over.
-    7. It should leave its host (MANUAL, RETRY, DRAIN): to the first standby that can take it now, once there is one. If
-       its host has lost a way out: to the first that has that, or not at all (`planner.ways`).
+    7. It should leave its host (MANUAL, RETRY, DRAIN): to the first standby that can take it now, once there is one,
+       and has its connections (`planner.copies`). If its host has lost a way out: to the first that has that, or not at
+       all (`planner.ways`).
     8. It should have standbys that suit, and as many as there should be.
 
 So it is bound to the first who may succeed, or to anybody once nobody may; those behind keep their rights.
@@ -30,7 +31,7 @@ from gapless.core.ledger.ledger import Ledger
 from gapless.core.ledger.moves import LEAVING, AssignmentState
 from gapless.core.ledger.routers import RouterRecord
 from gapless.core.ledger.succession import Right, RightState, TookOver
-from gapless.core.planner import guards, readiness, reports, ways
+from gapless.core.planner import copies, guards, readiness, reports, ways
 from gapless.core.planner.binding import Binding
 from gapless.core.planner.leaseless import CALM_S
 from gapless.core.planner.placement import objection
@@ -88,13 +89,12 @@ class Standbys:
         home = self._ledger.fleet.get(router.host)
         if home is None or home.may_be_over or home.tenures.incarnation != succession.covered:
             return self._wait_for_successor(router, home, beliefs)
-        match moving(router, home, beliefs):
-            case Wish() as wish:
-                return self._move(router, home, wish, beliefs)
-            case Stay() as stay:
-                return self._stay(router, home, stay, beliefs)
-            case None:
-                pass
+        answer = moving(router, home, beliefs)
+        if isinstance(answer, Wish):
+            return self._move(router, home, answer, beliefs)
+        router.copying = None
+        if isinstance(answer, Stay):
+            return self._stay(router, home, answer, beliefs)
         self._ask_if_mute(router, home, beliefs)
         if lost := ways.lost(self._ledger, router, home, beliefs):
             return self._leave_for_a_way_out(router, home, lost, beliefs)
@@ -289,12 +289,17 @@ class Standbys:
         return replace(stay, is_stuck=kept.is_stuck)
 
     def _move(self, router: RouterRecord, home: Host, wish: Wish, beliefs: Beliefs) -> Answer:
-        """Have it built where it should go, then change hosts; a drain takes its turn. A standby that is missed is not
-        waited for: what leaves may have seconds, or be dark.
+        """Have it built where it should go, and its connections copied there, then change hosts; a drain takes its
+        turn. A standby that is missed is not waited for: what leaves may have seconds, or be dark.
         """
+        if (right := readiness.first_able(self._ledger, router, wish.only)) is not None:
+            waits = copies.waited_for(self._ledger, router, home, right, wish)
+            if isinstance(waits, Stay):
+                return waits
+            wish = waits
         if wish.kind is MoveKind.DRAIN and router.id not in home.drains and (turn := waits_for_its_turn(home)):
             return Stay(reason=turn)
-        if (right := readiness.first_able(self._ledger, router, wish.only)) is not None:
+        if right is not None:
             return self._move_now(router, home, wish, right)
         first = next(iter(router.succession.rights), None)
         host = None if first is None else self._ledger.fleet.get(first.tenure.host)

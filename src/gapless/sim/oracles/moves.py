@@ -9,14 +9,20 @@
     and a few more for each that was active on its new host (`oracles.retries`).
 13. No router leaves a host for the want of a way out but one that has lost it for `SETTLED_S`, as it says itself, to
     one that has it and says so; and none while the outside is gone for all, however early or late each sees that.
+14. No router that works leaves a host on purpose for one that says that it has not all of its connections, unless that
+    was waited for, and is said. (That it leaves in the end is part of 4.)
 """
 
-from gapless.core.effects import Bind, Effect, RecordStep
+import re
+from math import inf
+
+from gapless.core.effects import Bind, Effect, ExplainRouter, RecordStep
 from gapless.core.events import Event, RouterDeleted
 from gapless.core.ledger.agents import STEADY_S
 from gapless.core.ledger.liveness import Attention
 from gapless.core.ledger.tours import PAUSE_S
 from gapless.core.ledger.ways import SETTLED_S
+from gapless.core.planner.copies import PATIENCE_S
 from gapless.model.host import HostName
 from gapless.model.plan import Epoch, MoveKind, MoveStep
 from gapless.model.router import RouterId
@@ -24,6 +30,7 @@ from gapless.sim.machine import LINK_DELAY_S, Machine
 from gapless.sim.oracles.retries import Retries
 from gapless.sim.oracles.scene import Scene, Violated
 
+_WAITS = re.compile(r"waits until (\S+) has all of its connections")
 MOST_RETRIES = 2
 """One host fails, and so does the next; once more if it was active in between, for too short to confirm a move."""
 
@@ -33,16 +40,27 @@ class Moves:
 
     def __init__(self, scene: Scene) -> None:
         self._agenda, self._timing = scene.agenda, scene.timing
-        self._store, self._machines = scene.store, scene.machines
+        self._store, self._machines, self._scene = scene.store, scene.machines, scene
         self._retried: dict[RouterId, dict[Epoch, float]] = {}
         """When each router left hosts that failed, since it was last confirmed to be active."""
         self._is_outside_gone = False
+        self._waits: dict[RouterId, dict[HostName, float]] = {}
+        """Since when each router waits until it is copied to that host, as was said."""
+        self._active: dict[RouterId, Epoch] = {}
+        """At which epoch each was active, as this controller has heard."""
+        self._resumed_at = -inf
+        """When the controller went on last after it was stopped."""
         self._retries = Retries(lambda router_id, epoch: (router_id, epoch) in scene.store.moves)
 
     def forget(self) -> None:
         """A new controller, or a new host: routers may be tried at once."""
         self._retried.clear()
         self._retries.forget()
+        self._active.clear()
+
+    def resumed(self) -> None:
+        """The controller was stopped: it may have much to hear."""
+        self._resumed_at = self._agenda.now
 
     def told(self, event: Event) -> None:
         """An operator says something."""
@@ -61,9 +79,13 @@ class Moves:
                 raise Violated(wrong)
             self._check_agent(effect)
             self._check_way_out(effect)
+            self._check_copies(effect)
         if isinstance(effect, RecordStep) and effect.step is MoveStep.CONFIRMED:
             self._retried.pop(effect.router_id, None)
             self._retries.confirmed(effect.router_id)
+            self._active[effect.router_id] = effect.epoch
+        if isinstance(effect, ExplainRouter) and (waits := _WAITS.search(effect.reason)):
+            self._waits.setdefault(effect.router_id, {}).setdefault(HostName(waits[1]), self._agenda.now)
 
     def _check_tour(self, effect: Bind) -> None:
         moves = self._retried.pop(effect.router_id, {})
@@ -107,8 +129,30 @@ class Moves:
         if not to.has_way_out and self._is_known(to):
             raise Violated(f"{what}, which has lost its way out as well")
 
+    def _check_copies(self, effect: Bind) -> None:
+        waits, stored = self._waits.pop(effect.router_id, {}), self._store.bindings.get(effect.router_id)
+        is_on_purpose = effect.kind in (MoveKind.DRAIN, MoveKind.MANUAL) and effect.incarnation is not None
+        if stored is None or stored.epoch == effect.epoch or not is_on_purpose or effect.leaving_host is None:
+            return
+        what = f"oracle 14: {effect.router_id} leaves {effect.leaving_host} for {effect.host}"
+        if effect.reason.endswith("some may break"):
+            if self._agenda.now - waits.get(effect.host, inf) < PATIENCE_S - self._late_s():
+                raise Violated(f"{what}, which has not all of its connections, and was not waited for")
+            return
+        home, to = self._machines[effect.leaving_host], self._machines[effect.host]
+        lacks_since, late_s = to.copies.lacks_since(effect.router_id), self._late_s()
+        since = max(lacks_since or 0.0, to.connected_at, self._resumed_at)
+        is_known_to_lack = lacks_since is not None and self._agenda.now - since > late_s
+        view = self._scene.planner.router_view(effect.router_id)
+        works = view is not None and view.health == "healthy" and self._active.get(effect.router_id) == stored.epoch
+        is_led_out = home.has_way_out and self._is_known(home)
+        if is_known_to_lack and works and is_led_out and home.facts.copies_flows and to.facts.copies_flows:
+            raise Violated(f"{what}, which has not all of its connections, and that is not said")
+
     def _is_known(self, machine: Machine) -> bool:
         """Whether the controller has heard how its way out is now, whatever stall of it went unnoticed."""
-        late_s = Attention(self._timing, 0.0).away_after_s + 2 * LINK_DELAY_S
         since = max(machine.way_changed_at, machine.connected_at)
-        return machine.session is not None and self._agenda.now - since > late_s
+        return machine.session is not None and self._agenda.now - since > self._late_s()
+
+    def _late_s(self) -> float:
+        return Attention(self._timing, 0.0).away_after_s + 2 * LINK_DELAY_S

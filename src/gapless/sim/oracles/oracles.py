@@ -56,6 +56,7 @@ class Oracles:
 
     def resumed(self, away_s: float) -> None:
         """The controller was stopped: nobody could be heard."""
+        self._moves.resumed()
         if away_s > Attention(self._scene.timing, 0.0).away_after_s:
             self._silence.resumed(away_s)
             self._progress.forget()

@@ -1,4 +1,5 @@
-"""Whether standbys have all connections of their routers, as they say it: for people, and for nothing else."""
+"""Whether standbys have all connections of their routers, as they say it and people see it. What waits for that is in
+`test_copies.py`."""
 
 from standby_rig import StandbyRig
 
