@@ -44,8 +44,8 @@ class Moves:
         self._retried: dict[RouterId, dict[Epoch, float]] = {}
         """When each router left hosts that failed, since it was last confirmed to be active."""
         self._is_outside_gone = False
-        self._waits: dict[RouterId, dict[HostName, float]] = {}
-        """Since when each router waits until it is copied to that host, as was said."""
+        self._waits: dict[tuple[RouterId, Epoch, HostName], float] = {}
+        """Since when each router, as it is bound, waits until it is copied to that host, as was said."""
         self._active: dict[RouterId, Epoch] = {}
         """At which epoch each was active, as this controller has heard."""
         self._resumed_at = -inf
@@ -85,7 +85,9 @@ class Moves:
             self._retries.confirmed(effect.router_id)
             self._active[effect.router_id] = effect.epoch
         if isinstance(effect, ExplainRouter) and (waits := _WAITS.search(effect.reason)):
-            self._waits.setdefault(effect.router_id, {}).setdefault(HostName(waits[1]), self._agenda.now)
+            stored = self._store.bindings.get(effect.router_id)
+            if stored is not None:  # else it was deleted meanwhile
+                self._waits.setdefault((effect.router_id, stored.epoch, HostName(waits[1])), self._agenda.now)
 
     def _check_tour(self, effect: Bind) -> None:
         moves = self._retried.pop(effect.router_id, {})
@@ -130,13 +132,14 @@ class Moves:
             raise Violated(f"{what}, which has lost its way out as well")
 
     def _check_copies(self, effect: Bind) -> None:
-        waits, stored = self._waits.pop(effect.router_id, {}), self._store.bindings.get(effect.router_id)
+        stored = self._store.bindings.get(effect.router_id)
         is_on_purpose = effect.kind in (MoveKind.DRAIN, MoveKind.MANUAL) and effect.incarnation is not None
         if stored is None or stored.epoch == effect.epoch or not is_on_purpose or effect.leaving_host is None:
             return
         what = f"oracle 14: {effect.router_id} leaves {effect.leaving_host} for {effect.host}"
         if effect.reason.endswith("some may break"):
-            if self._agenda.now - waits.get(effect.host, inf) < PATIENCE_S - self._late_s():
+            since = self._waits.get((effect.router_id, stored.epoch, effect.host), inf)
+            if self._agenda.now - since < PATIENCE_S - self._late_s():
                 raise Violated(f"{what}, which has not all of its connections, and was not waited for")
             return
         home, to = self._machines[effect.leaving_host], self._machines[effect.host]
