@@ -1,11 +1,9 @@
-"""Real-time priority for the beats and probers of labs, from outside, where the labs cannot take it themselves.
+"""Real-time priority for the beats of labs, from outside, where the labs cannot take it themselves.
 
 In a user namespace only limits count, so a lab's beats get it where whoever starts the lab may raise limits
 (CAP_SYS_RESOURCE; see `gapless.lab.machines.enter`). Root in many containers may not, and yet has CAP_SYS_NICE. Then
 this does from outside what a beat would have done itself (`gapless.sentinel.beat.priority`): its main thread gets
-SCHED_FIFO 50, its other threads 49, and what it starts gets neither. A prober gets 10 where that is asked for: where
-waits of a few milliseconds are judged, and nothing of ordinary priority is compared with them. Only processes below
-this one are touched.
+SCHED_FIFO 50, its other threads 49, and what it starts gets neither. Only processes below this one are touched.
 """
 
 import os
@@ -18,23 +16,20 @@ from pathlib import Path
 
 from gapless.lab.machines.enter import REAL_TIME_PRIORITY
 from gapless.lab.machines.nodes import BEAT_MODULE
-from gapless.lab.measuring import prober
 
-PROBERS_PRIORITY = 10
 LOOK_EACH_S = 0.2
 LOOKS = 10
-"""So often a process is looked at that is neither: between fork and exec it still has another one's command line."""
+"""So often a process is looked at that is no beat: between fork and exec it still has another one's command line."""
 BY_ITSELF, FROM_OUTSIDE, NONE = "by the lab itself", "given from outside", "none"
 
 
 class RealTime:
-    """Looks for beats and probers below this process, and gives them priority. `got`: what they have, in words."""
+    """Looks for beats below this process, and gives them priority. `got`: what they have, in words."""
 
     def __init__(self) -> None:
         self.got = BY_ITSELF if labs_take_it() else NONE
-        self.with_probers = False
         self._is_refused = False
-        self._priorities: dict[int, int] = {}
+        self._beats: set[int] = set()
         self._looked: Counter[int] = Counter()
 
     @property
@@ -50,32 +45,22 @@ class RealTime:
     def look(self) -> None:
         """One look at everything that runs here. What ends meanwhile is let go."""
         there = {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208 -- five times a second
-        self._priorities = {pid: priority for pid, priority in self._priorities.items() if pid in there}
+        self._beats &= there
         for pid in set(self._looked) - there:
             del self._looked[pid]
-        for pid in sorted(there - self._priorities.keys()):
+        for pid in sorted(there - self._beats):
             if self._looked[pid] < LOOKS:
                 self._looked[pid] += 1
-                if (priority := self._priority_of(pid)) and _is_below_us(pid):
-                    self._priorities[pid] = priority
-        for pid, priority in self._priorities.items():
-            self._give(pid, priority)
+                if _is_beat(pid) and _is_below_us(pid):
+                    self._beats.add(pid)
+        for pid in self._beats:
+            self._give(pid)
 
-    def _priority_of(self, pid: int) -> int:
-        """0: that of everybody."""
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            return 0
-        if BEAT_MODULE.encode() in words:
-            return REAL_TIME_PRIORITY
-        return PROBERS_PRIORITY if self.with_probers and prober.__name__.encode() in words else 0
-
-    def _give(self, pid: int, of_first: int) -> None:
+    def _give(self, pid: int) -> None:
         try:
             for task in Path(f"/proc/{pid}/task").iterdir():
                 thread = int(task.name)
-                priority = of_first - (thread != pid)
+                priority = REAL_TIME_PRIORITY - (thread != pid)
                 if (os.sched_getscheduler(thread), os.sched_getparam(thread).sched_priority) != (_FIFO, priority):
                     os.sched_setscheduler(thread, _FIFO, os.sched_param(priority))
         except PermissionError:
@@ -96,7 +81,7 @@ _FIFO = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
 
 @contextmanager
 def real_time() -> Iterator[RealTime]:
-    """While the block lasts, beats and probers below this process have real-time priority, if there is a way to it."""
+    """While the block lasts, beats below this process have real-time priority, if there is any way to it."""
     given, over = RealTime(), threading.Event()
 
     def keep_looking() -> None:
@@ -140,6 +125,13 @@ def why_not_from_outside() -> str | None:
         os._exit(0)
     _, status = os.waitpid(child, 0)
     return "SCHED_FIFO is not allowed here: CAP_SYS_NICE or RLIMIT_RTPRIO" if status else None
+
+
+def _is_beat(pid: int) -> bool:
+    try:
+        return BEAT_MODULE.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
 
 
 def _is_below_us(pid: int) -> bool:

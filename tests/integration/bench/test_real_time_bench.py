@@ -1,4 +1,4 @@
-"""Real-time priority from outside: to beats and probers below this process and their threads, and to nobody else."""
+"""Real-time priority from outside: to beats below this process and their threads, and to nobody else."""
 
 import os
 import subprocess
@@ -79,17 +79,6 @@ def test_a_beat_its_threads_and_nothing_else(capsys: pytest.CaptureFixture[str])
     given.look()  # both are gone
     assert given.got == FROM_OUTSIDE
     assert capsys.readouterr().out == "  real-time priority: given from outside\n", "it is said once"
-
-
-@allowed
-def test_a_prober_comes_behind_every_beat_where_that_is_asked_for() -> None:
-    given = RealTime()
-    with process("gapless.lab.measuring.prober") as prober:
-        given.look()
-        assert terms(prober.pid) == ORDINARY
-        given.with_probers = True
-        given.look()
-        assert terms(prober.pid) == (FIRST[0], 10)
 
 
 @allowed
