@@ -15,12 +15,12 @@ from gapless import __version__
 from gapless.cli.application import application
 from gapless.config import LINK_PORT, METRICS_PORT, Address, HostSettings
 from gapless.errors import InvalidRequest
-from gapless.kernel.threads import watch_children_without_threads
 from gapless.model.flow import FlowPolicy, FlowProtocol
 from gapless.model.host import HostFacts, HostName, InstanceId
 from gapless.observe.log import LogFormat, configure, get_logger
 from gapless.observe.notify import ServiceManager
 from gapless.sentinel import prerequisites, tracking
+from gapless.sentinel.children import watch_children_without_threads
 from gapless.sentinel.commands import Commands, agent_command, beat_command, flows_command
 from gapless.sentinel.driver import Sentinel
 from gapless.sentinel.identity import StateDirectory

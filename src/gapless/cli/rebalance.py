@@ -19,7 +19,7 @@ from gapless.observe.words import counted
 app = application()
 
 LOOK_S = 0.5
-ARRIVE_S = 60.0
+ARRIVE_S = 90.0
 """How long a router may be on its way before others are begun without it."""
 LATE_NAMED = 20
 

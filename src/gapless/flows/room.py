@@ -24,12 +24,12 @@ class Room:
         self._said: dict[HostName, int] = {}
         """How many each source tracks of a router at most, by its last word."""
         self._refused: int | None = None
-        """What could not be raised to last."""
+        """What could not be raised to last; it is tried again, and said once."""
         self._log = get_logger()
 
     @property
     def most(self) -> int | None:
-        """How many connections of a router there is room for; None: none are tracked yet."""
+        """How many connections of a router there is room for; None: none are tracked yet, or there is no limit."""
         return tracked.most(self._file)
 
     def source_has(self, source: HostName, most: int) -> None:
@@ -47,11 +47,13 @@ class Room:
             return
         source, wanted = max(self._said.items(), key=lambda said: said[1])
         most = self.most
-        if most is None or wanted <= most or wanted == self._refused:
+        if most is None or wanted <= most:
             return
         try:
             tracked.allow(wanted, self._file)
         except OSError as error:
+            if wanted == self._refused:
+                return
             self._refused = wanted
             self._log.warning(
                 f"this machine's kernel tracks {most} connections of a router at most, and {source}, whose routers it "
@@ -60,6 +62,7 @@ class Room:
                 reason=error.strerror,
             )
             return
+        self._refused = None
         self._log.info(
             "this machine's kernel tracks more connections of a router than before: as many as a host whose routers it "
             "may take over",

@@ -1,11 +1,9 @@
-"""Threads and children of a process that must go on where the kernel gives it no more threads.
+"""Threads of a process that must go on where the kernel gives it no more.
 
 The rule: what a process cannot go on without has its threads from the beginning, so that a limit is met at the start,
 and told, and not by a call that is lost later. (A look into a namespace takes a thread of its own, and can be missed.)
 """
 
-import asyncio
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -27,11 +25,3 @@ def started(workers: int, about: str, name: str = "") -> ThreadPoolExecutor:
         pool.shutdown(wait=False, cancel_futures=True)
         raise refusals.no_thread(about) from error
     return pool
-
-
-def watch_children_without_threads() -> None:
-    """The end of a child is noticed by a descriptor (pidfd_open(2)), as newer Pythons do it by themselves: with a
-    thread for each, one that cannot be started leaves a child that runs and that nobody knows.
-    """
-    if sys.version_info < (3, 12):
-        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())

@@ -9,11 +9,12 @@ FILE = Path("/proc/sys/net/netfilter/nf_conntrack_max")
 
 
 def most(file: Path = FILE) -> int | None:
-    """How many it is now; None: none are tracked yet."""
+    """How many it is now; None: none are tracked yet, or there is no limit, which the kernel says by 0."""
     try:
-        return int(file.read_text())
+        number = int(file.read_text())
     except (OSError, ValueError):
         return None
+    return number if number > 0 else None
 
 
 def allow(number: int, file: Path = FILE) -> None:

@@ -58,4 +58,4 @@ class HostFacts:
     copies none.
     """
     copies_flows: bool | None = None
-    """Whether connections are copied from here, and to here; None: it is of an older release, which does not say."""
+    """Whether connections are copied from here, and to here; None: it does not say."""

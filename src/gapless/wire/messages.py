@@ -24,8 +24,9 @@ from gapless.model.plan import Burial, Forwarding, PanelPlan, PlannedRouter, Rev
 from gapless.model.router import RouterId
 from gapless.model.way import WaysSaid
 
-PROTOCOL = 5
-"""Grows by one with every change that an older peer would misread."""
+PROTOCOL = 6
+"""Grows by one with every change that an older peer would misread, and with each of `HostFacts`: the proof of the key
+is over these, as each end encodes them."""
 MALFORMED_CHARS_MAX = 200
 
 Message = TypeVar("Message")

@@ -116,6 +116,31 @@ def test_a_kernel_that_tracks_none_yet_gets_room_when_it_does(limits: Limits) ->
     assert tracked.most(file) == 3_000
 
 
+def test_a_kernel_without_a_limit_is_given_none(limits: Limits) -> None:
+    file = limits(0)
+    room = Room(may_raise=True, file=file)
+    room.source_has(A, 3_000)
+    assert (file.read_text(), room.most) == ("0\n", None)
+
+
+def test_what_could_not_be_raised_is_tried_again(
+    limits: Limits, log_lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = limits(1_000)
+    room = Room(may_raise=True, file=file)
+    with monkeypatch.context() as patched:
+
+        def refuse(most: int, file: Path) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        patched.setattr(tracked, "allow", refuse)
+        room.source_has(A, 3_000)
+        room.look()
+        assert len(log_lines) == 1
+    room.look()
+    assert tracked.most(file) == 3_000
+
+
 def test_who_keeps_the_limit_to_himself_keeps_it(limits: Limits, log_lines: list[str]) -> None:
     file = limits(1_000)
     room = Room(may_raise=False, file=file)

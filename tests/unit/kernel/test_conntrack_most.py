@@ -10,7 +10,9 @@ READ_ONLY = Path("/proc/sys/kernel/ngroups_max")
 """A number that nobody may write, not even root."""
 
 
-@pytest.mark.parametrize(("content", "most"), [("65536\n", 65_536), ("many", None), (None, None)])
+@pytest.mark.parametrize(
+    ("content", "most"), [("65536\n", 65_536), ("0\n", None), ("-1\n", None), ("?", None), (None, None)]
+)
 def test_how_many_connections_are_tracked_is_known_once_any_are(
     tmp_path: Path, content: str | None, most: int | None
 ) -> None:

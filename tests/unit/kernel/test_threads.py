@@ -9,12 +9,13 @@ import pytest
 
 from gapless.errors import Unavailable
 from gapless.kernel import threads
+from gapless.sentinel.children import watch_children_without_threads
 from limits_met import no_thread_more
 
 
 @pytest.fixture
 def without_threads() -> Iterator[None]:
-    threads.watch_children_without_threads()
+    watch_children_without_threads()
     yield
     if sys.version_info < (3, 12):
         asyncio.set_child_watcher(None)

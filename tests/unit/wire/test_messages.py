@@ -4,7 +4,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from gapless.model.host import AgentState, HostName, Incarnation
+from gapless.model.host import AgentState, HostFacts, HostName, Incarnation
 from gapless.model.lease import DEFAULT, Panel, PanelVersion, Tenure
 from gapless.model.plan import (
     Burial,
@@ -22,7 +22,7 @@ from gapless.model.plan import (
 from gapless.model.router import Router, RouterId
 from gapless.model.way import WayOut, WaysSaid
 from gapless.wire import messages
-from gapless.wire.messages import MALFORMED_CHARS_MAX, Malformed
+from gapless.wire.messages import MALFORMED_CHARS_MAX, PROTOCOL, Malformed
 
 BROKEN = {
     "nothing": b"",
@@ -32,6 +32,13 @@ BROKEN = {
     "bottomless": b"[" * 100_000,
     "no address": b'{"type":"snapshot","revision":1,"routers":[{"router":1}]}',
 }
+
+
+def test_with_the_facts_that_the_proof_of_the_key_is_over_the_version_grows() -> None:
+    """Each end encodes them by itself, so one that knows other facts would take the other's key for a wrong one."""
+    of_version_6 = {"name", "instance", "availability_zone", "capacity", "physical_networks", "data_address"}
+    of_version_6 |= {"lease_address", "version", "tracked_most", "copies_flows"}
+    assert (set(HostFacts.__dataclass_fields__), PROTOCOL) == (of_version_6, 6)
 
 
 @pytest.mark.parametrize("raw", BROKEN.values(), ids=BROKEN)

@@ -26,7 +26,7 @@ from gapless.core.planner.wishes import Stay, Wish
 
 PATIENCE_S = 30.0
 """Many times what one router's copy takes, and about what those of a host with many take that has just taken over. Who
-moved routers to where they have to be built first waits for a minute until they are there (`cli.rebalance`)."""
+moved routers to where they have to be built first waits thrice as long until they are there (`cli.rebalance`)."""
 
 
 def waited_for(ledger: Ledger, router: RouterRecord, home: Host, right: Right, wish: Wish) -> Wish | Stay:
