@@ -80,7 +80,7 @@ async def test_another_protocol_is_refused(store: Store) -> None:
         answer = await greet(connection, facts_of("h1"), protocol=99)
         assert isinstance(answer, Refused)
         assert answer.code == "protocol"
-        assert "it speaks version 99 of the control link, this controller version 5" in answer.reason
+        assert f"it speaks version 99 of the control link, this controller version {PROTOCOL}" in answer.reason
 
 
 async def test_a_replayed_hello_is_refused(store: Store) -> None:
