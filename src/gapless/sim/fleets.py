@@ -10,7 +10,8 @@ from gapless.sim.world import Pace, World
 
 LEASE_PORT = 9698
 OLDER = 0.15
-"""Of the hosts are of a release that does not say which ways out it has lost, or whether it copies connections."""
+"""Of the hosts do not say which ways out they have lost, as those of an earlier release, or whether they copy
+connections."""
 COPYING = 0.5
 """Of the fleets copy connections."""
 
