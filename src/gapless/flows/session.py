@@ -219,21 +219,24 @@ class Session:
                 async with asyncio.timeout(alive_at - time.monotonic()):
                     await self._woken.wait()
             except TimeoutError:
-                await self._stream.send(Kind.DATA, b"")
+                await self._hand_over(Kind.DATA, b"")
                 alive_at = time.monotonic() + ALIVE_S
 
     async def _tell_most(self) -> None:
         if self._hears_most and self._most is not None and self._most != self._told_most:
             self._told_most = self._most
-            await self._stream.send(Kind.MOST, wire.pack_number(self._most))
+            await self._hand_over(Kind.MOST, wire.pack_number(self._most))
 
     async def _send(self, body: bytes, since: float) -> None:
+        await self._hand_over(Kind.DATA, body)
+        self._window.sent(self._stream.sent, len(body), since)
+
+    async def _hand_over(self, kind: Kind, body: bytes) -> None:
         try:
             async with asyncio.timeout(TAKEN_S):
-                await self._stream.send(Kind.DATA, body)
+                await self._stream.send(kind, body)
         except TimeoutError:
             raise Unavailable(f"nothing was taken for {TAKEN_S:g} s") from None
-        self._window.sent(self._stream.sent, len(body), since)
 
     def _frame(self) -> tuple[bytes, float]:
         """The next frame's body, and when the oldest thing in it was heard; empty: nothing can be sent now."""
