@@ -8,8 +8,8 @@ How long a router was without traffic is told twice, and neither way is exact:
   probe left late: at probes each 2 ms a wait of 5 ms says 3 to 7 ms. What is dark for less than a distance may be
   missed: that is the floor. (A gap is a distance and all lateness of the sender longer, and is not judged.)
 - **By the hosts' clocks**, of all routers that moved: from closed to announced. For how long a router had been closed
-  its old host says in the datagram by which it releases it; from then on the new host counts. The way of that datagram
-  is in neither. A router whose new host had to be told by the controller is not among them.
+  its old host says in the datagram by which it releases it; from when that arrived the new host counts. The way of that
+  datagram is in neither. A router whose new host had to be told by the controller is not among them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,10 +56,10 @@ def lines(found: Mapping[str, tuple[Case, Sequence[Document]]]) -> Iterator[str]
         "A host that has all routers is taken out of service while connections go through them, or has no agent that "
         "works (`agent-unable`: what it took includes the controller's patience with that). Each cell: median "
         "over the rounds (least to most), milliseconds but where it says otherwise; counts are sums. `closed → "
-        "announced`: by the hosts' clocks, of all routers, but for the way of the datagram between them, and the time "
-        "for which it waited to be read. `wait`: of the routers that are probed, from a request that "
-        "was lost or held up to the next reply; the true time without traffic is up to one distance of probes longer "
-        "or shorter. `at most`: what either may be. `ok`: rounds of which nothing was wrong, that bound included."
+        "announced`: by the hosts' clocks, of all routers, but for the way of the datagram between them. `wait`: of "
+        "the routers that are probed, from a request that was lost or held up to the next reply; the true time without "
+        "traffic is up to one distance of probes longer or shorter. `at most`: what either may be. `ok`: rounds of "
+        "which nothing was wrong, that bound included."
     )
     yield ""
     yield f"| {' | '.join(HEAD)} |"

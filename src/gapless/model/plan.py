@@ -151,7 +151,8 @@ class TakeoverTimes:
 
     All by the successor's own monotonic clock; `told_ms` is the moment at which this report was made. Of a router that
     was released they count from when it was closed, which is also what `buried_ms` stands for: from the moment that
-    this was heard, less the time for which it had been so, as the host before said. The datagram's way is not in it.
+    the word of this arrived, less the time for which it had been so, as the host before said. The way of that datagram
+    is not in it; for how long it lay unread is, and that it was lost and said again.
     """
 
     buried_ms: float

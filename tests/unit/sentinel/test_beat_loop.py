@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gapless.config import Address
 from gapless.errors import Unavailable
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import DEFAULT
@@ -49,8 +50,9 @@ class Listening:
     def next_deadline(self) -> float:
         return self._due
 
-    def received(self, raw: bytes, now: float) -> None:
+    def received(self, raw: bytes, now: float, waited_s: float) -> None:
         del raw, now
+        assert waited_s == 0.0, "there is no stamp in a socket of this kind"
         self.read += 1
 
     def emptied(self, at: float) -> None:
@@ -106,6 +108,29 @@ def test_while_the_socket_decides_something_it_is_read_until_it_is_empty(
         with pytest.raises(Ended):
             running.run()
     assert drivers[0].read == waiting
+
+
+def test_what_lay_unread_is_handed_on_with_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    class Noting(Listening):
+        def received(self, raw: bytes, now: float, waited_s: float) -> None:
+            del raw, now
+            waits.append(waited_s)
+
+    monkeypatch.setattr(loop, "Driver", lambda *_, clock, **__: Noting(clock))
+    sentinel, beat = packet_pair()
+    here = Address(host="127.0.0.1", port=0)
+    with closing(sentinel), closing(beat), loop.open_socket(here) as its, loop.open_socket(here) as other:
+        link: BeatEnd[wire.ToBeat] = BeatEnd(beat, wire.to_beat)
+        running = Loop(BEGIN, link, its, None, Nothing(), None)  # type: ignore[arg-type] # nobody asks them
+        for _ in range(2):
+            other.sendto(b"datagram", its.getsockname())
+        with pytest.raises(Ended):
+            running.run()
+    first, second = waits
+    assert first > 0.0
+    assert second > 0.0
 
 
 def test_it_ends_with_its_sentinel(ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch) -> None:

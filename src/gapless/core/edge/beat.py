@@ -113,7 +113,7 @@ class Beat:
         self._begin(now)
         match event:
             case Received():
-                self._hear(event.datagram)
+                self._hear(event.datagram, event.waited_s)
             case Belated():
                 if self._me.host in self._arbiters:
                     self._answering.refuse(event.sender, event.highest)
@@ -185,7 +185,7 @@ class Beat:
 
     def _end(self) -> list[BeatEffect]:
         while (datagram := self._out.next_to_itself()) is not None:
-            self._hear(datagram)
+            self._hear(datagram, waited_s=0.0)
         if self.panel is not None and self._incarnations.is_renewing and self._takeover.next_deadline() <= self._now:
             self._claim(self.panel)
             return self._end()
@@ -359,7 +359,7 @@ class Beat:
 
     # Datagrams
 
-    def _hear(self, datagram: Datagram) -> None:
+    def _hear(self, datagram: Datagram, waited_s: float) -> None:
         if datagram.lease_s != self._timing.lease_s:
             self.counters.other_timings += 1
         elif datagram.kind in _QUESTIONS:
@@ -371,7 +371,7 @@ class Beat:
             if datagram.subject == self._me and self._unguarded.hear(datagram.sender, datagram.seq):
                 self._out.tell(Misheard(of=datagram.sender.host))
         elif datagram.kind is DatagramKind.RELEASED:
-            self._hear_release(datagram)
+            self._hear_release(datagram, waited_s)
         elif self.panel is None or datagram.sender.host not in self._arbiters:
             self.counters.strangers += 1
         elif self._clock_fault:
@@ -432,11 +432,12 @@ class Beat:
             for arbiter in self._arbiters:
                 self._out.send(arbiter, question)
 
-    def _hear_release(self, datagram: Datagram) -> None:
+    def _hear_release(self, datagram: Datagram, waited_s: float) -> None:
         """A host that lives has closed a router and hands it to this one."""
         router_id = datagram.router if self.tenure == datagram.subject else None
         by, epoch, closed_for_s = datagram.sender, Epoch(datagram.seq), datagram.silent_for_s
-        if router_id is None or not self._openings.take_released(by, router_id, epoch, self._now, closed_for_s):
+        arrived_at = self._now - waited_s
+        if router_id is None or not self._openings.take_released(by, router_id, epoch, arrived_at, closed_for_s):
             self.counters.useless_releases += 1
 
     # Plans

@@ -60,6 +60,8 @@ class Received:
     """A datagram arrived."""
 
     datagram: Datagram
+    waited_s: float = 0.0
+    """For how long it had lain in the socket. It is only told: whatever decides something counts from `now`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

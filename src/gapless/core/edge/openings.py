@@ -96,14 +96,14 @@ class Openings:
             self._open(Opening(routers, tenure, self.takeovers), f"{tenure} is buried")
 
     def take_released(
-        self, by: Tenure, router_id: RouterId, epoch: Epoch, now: float, closed_for_s: float = 0.0
+        self, by: Tenure, router_id: RouterId, epoch: Epoch, arrived_at: float, closed_for_s: float = 0.0
     ) -> bool:
         """A host that lives has closed a router and hands it to this one: of it, as if that tenure were over. Whether
-        there is a right to it. `closed_for_s`: as far as that host says; 0.0 where it does not.
+        there is a right to it. `arrived_at`: when its word did, which may be read later; `closed_for_s`: as it says.
         """
         if not self._takeover.release(by, router_id, epoch):
             return False
-        _, routers = self._heard.setdefault((by, closed_for_s <= FRESH_S), (now - closed_for_s, {}))
+        _, routers = self._heard.setdefault((by, closed_for_s <= FRESH_S), (arrived_at - closed_for_s, {}))
         routers[router_id] = epoch
         if len(routers) >= HEARD_MOST:
             self.open_released()

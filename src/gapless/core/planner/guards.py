@@ -24,9 +24,6 @@ from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch, MoveStep, Takeover, TakeoverTimes
 from gapless.model.router import RouterId
 
-WAYS_DIFFER_S = 0.1
-"""So much longer than another a host's word is taken to be on its way to the controller, at most."""
-
 
 def take_in(ledger: Ledger, host: Host, event: HostReported) -> None:
     """Everything a report says of the guard; before what it says of routers."""
@@ -218,15 +215,15 @@ def _take_in_rest(ledger: Ledger, host: Host, router: RouterRecord, said: Takeov
 def _begun_at(ledger: Ledger, router: RouterRecord, said: Takeover) -> float:
     """When that began from which a successor counts its steps. Of a release this is when the host before had closed the
     router, as far as that is known already: the words of two hosts are on their way for different times, tens of
-    milliseconds where machines are busy, and what is between them would count as time without traffic. What is more
-    than `WAYS_DIFFER_S` was no way: the word of the one to the other came late. Later tellings count from the first.
+    milliseconds and more where machines are busy, and what is between them would count as time without traffic. That a
+    release was lost, or was read late, is in the successor's own count. Later tellings count from the first.
     """
     by_its_word = ledger.now - said.times.told_ms / 1000
     if not said.is_released or router.let_go_at is None:
         return by_its_word
     if router.succession.opened_at is not None and not _is_first(router):
         return router.succession.opened_at - said.times.opened_ms / 1000
-    return max(router.let_go_at, by_its_word - WAYS_DIFFER_S)
+    return router.let_go_at
 
 
 def _is_first(router: RouterRecord) -> bool:

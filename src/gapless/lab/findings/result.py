@@ -145,7 +145,7 @@ class TakeoverTimeline(msgspec.Struct, frozen=True, kw_only=True):
 class SwitchoverTimeline(msgspec.Struct, frozen=True, kw_only=True):
     """Where the time of switchovers went, in milliseconds. From `open` to `forward` by the clock of the host that got
     the router, with what the other one had said in its datagram: nothing is measured there where the controller had to
-    tell that host. The way of the datagram is not in it.
+    tell that host. The way of the datagram is not in it; for how long it lay unread is.
     """
 
     bind: Spread = Spread()

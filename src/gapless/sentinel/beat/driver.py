@@ -147,8 +147,8 @@ class Driver:
 
     # In
 
-    def received(self, raw: bytes, now: float) -> None:
-        """A datagram arrived."""
+    def received(self, raw: bytes, now: float, waited_s: float = 0.0) -> None:
+        """A datagram arrived, and was read after `waited_s` seconds."""
         try:
             datagram = self._envelope.open(raw)
         except Dropped as error:
@@ -158,7 +158,7 @@ class Driver:
             return
         self._healed.heard(datagram, now)
         self._now = now
-        kernel = self._send_off(self._turn(Received(datagram=datagram), now))
+        kernel = self._send_off(self._turn(Received(datagram=datagram, waited_s=waited_s), now))
         # Most datagrams ask nothing of the kernel, and so change nothing that the sentinel is told. What the kernel
         # refused waits for the next beat: tried with every datagram it would keep this host from granting leases.
         if kernel:

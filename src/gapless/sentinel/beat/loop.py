@@ -14,8 +14,10 @@ from contextlib import suppress
 from gapless.config import Address
 from gapless.errors import Unavailable
 from gapless.kernel import limits
+from gapless.sentinel.beat import arrivals
 from gapless.sentinel.beat import clock as beatclock
 from gapless.sentinel.beat.announcements import Announcements
+from gapless.sentinel.beat.arrivals import Arrivals
 from gapless.sentinel.beat.driver import Driver, Endpoint
 from gapless.sentinel.beat.guard import Guard
 from gapless.sentinel.beat.priority import tidy_memory
@@ -39,6 +41,7 @@ def open_socket(address: Address) -> socket.socket:
     try:
         made.setsockopt(socket.IPPROTO_IP, IP_TOS, TOS_CS6)
         limits.allow_unread(made, ROOM_BYTES)
+        arrivals.stamp(made)
         made.bind((address.host, address.port))
     except OSError as error:
         made.close()
@@ -79,6 +82,7 @@ class Loop:
             clock=clock,
             as_monotonic=beatclock.as_monotonic,
         )
+        self._arrivals = Arrivals(clock())
         self._tidy_due = clock() + TIDY_S
         announcements.announced = self._driver.announced
 
@@ -121,14 +125,16 @@ class Loop:
         for _ in range(DATAGRAMS_AT_ONCE):
             looked_at = self._clock()
             try:
-                raw = self._datagrams.recv(DATAGRAM_BYTES + 1)
+                raw, notes, _, _ = self._datagrams.recvmsg(DATAGRAM_BYTES + 1, arrivals.NOTE_BYTES)
             except BlockingIOError:
+                self._arrivals.found_empty(looked_at)
                 self._driver.emptied(looked_at)
                 return
             except OSError:
                 continue  # An earlier datagram's ICMP error: a host without a sentinel.
             # The clock is read after the datagram was taken: what it says was true before.
-            self._driver.received(raw, self._clock())
+            now = self._clock()
+            self._driver.received(raw, now, self._arrivals.waited_s(notes, now))
             self._beat()
 
     def _listen(self) -> None:

@@ -137,6 +137,7 @@ def hear(
     to: Tenure | None = None,
     *,
     closed_for_s: float = 0.0,
+    waited_s: float = 0.0,
     is_all: bool = True,
 ) -> list[BeatEffect]:
     """`is_all`: nothing else is to be read."""
@@ -150,7 +151,7 @@ def hear(
         router=router,
         silent_for_s=closed_for_s,
     )
-    return rig.do(Received(datagram=said)) + (rig.listen() if is_all else [])
+    return rig.do(Received(datagram=said, waited_s=waited_s)) + (rig.listen() if is_all else [])
 
 
 def test_a_release_opens_a_router_by_its_right_at_once(rig: Rig) -> None:
@@ -172,6 +173,17 @@ def test_the_steps_of_a_release_count_from_when_the_host_before_closed_the_route
     (told,) = news(rig.do(Activated(routers=(R1,))))
     assert isinstance(told, TookOver)
     assert told.times.opened - told.times.buried == pytest.approx(0.051)
+
+
+def test_for_how_long_a_release_lay_unread_counts_as_well(rig: Rig) -> None:
+    """This host's beat could not run: that it was told in time helped nobody."""
+    rig.plan(rights={R1: right(2), R2: right(2)})
+    hear(rig, waited_s=0.06, is_all=False)
+    hear(rig, router=R2, waited_s=0.05)
+    rig.now += 0.001
+    (told,) = news(rig.do(Activated(routers=(R1, R2))))
+    assert isinstance(told, TookOver)
+    assert told.times.opened - told.times.buried == pytest.approx(0.061)
 
 
 def test_what_was_dark_for_long_is_told_apart_from_what_was_closed_just_now(rig: Rig) -> None:
