@@ -32,6 +32,18 @@ def test_every_oracle_holds_with_standbys(first: int) -> None:
         assert not violation, f"again: python -m gapless.sim standby --seed {seed} --story"
 
 
+@pytest.mark.parametrize("seed", [1419, 2544])
+def test_an_outage_of_all_is_over_with_all_faults_also_where_one_host_has_no_way_out_for_life(seed: int) -> None:
+    """The routers of that one may leave it, although the outage was to last longer."""
+    outcome = run(seed, has_leases=True)
+    assert not outcome.violation
+    story = [line.split(maxsplit=1)[1] for line in outcome.story]
+    end = story.index("no more faults")
+    assert any(line.startswith("the outside is gone for") for line in story[:end])
+    assert any(line.endswith("has no way out any more") for line in story[end:])
+    assert any("which has lost its way out" in line for line in story[end:])
+
+
 def test_fleets_with_standbys_are_worth_running() -> None:
     stories = ["\n".join(run(seed, has_leases=True).story) for seed in range(1, 46)]
     for sign in (

@@ -21,6 +21,7 @@ def end_all(world: World) -> None:
         world.controller.go_on(timer_first=True)
     for ghost in world.ghosts:
         ghost.power_off()
+    world.oracles.outside_is_gone(is_gone=False)  # What is lost for life from now on, one host has lost.
     stays_cut = _for_life(world, "stays cut", "the data network of {} stays cut") if world.has_leases else None
     stays_broken = _for_life(world, "stays broken", "no agent can be started on {} any more")
     stays_lost = _for_life(world, "stays lost", "{} has no way out any more")
