@@ -12,7 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from gapless.agent.kernel import links, netns, routing, rulecopies, ruleset, sysctls, tables
+from gapless.agent.kernel import (
+    linkrequests,
+    links,
+    netns,
+    portentries,
+    routing,
+    rulecopies,
+    ruleset,
+    sysctls,
+    tables,
+    vxlandevices,
+)
 from gapless.agent.kernel.nft import Nft
 from gapless.agent.kernel.reference import Reference
 from gapless.agent.kernel.steering import Steering
@@ -85,10 +96,10 @@ class Floor:
     def build(self) -> None:
         """All of them, each whole before the next."""
         with Netlink() as host:
-            host.carry_out(links.create_bridge(self._external, f"{links.OUR_MARK}{self._network}", 1500))
+            host.carry_out(linkrequests.create_bridge(self._external, f"{links.OUR_MARK}{self._network}", 1500))
             found = links.find(host, [self._external, DATA])
-            plug = links.set_master(UPLINK, found[self._external].index)
-            host.carry_out([plug, links.raise_link(UPLINK), links.raise_bridge(self._external)])
+            plug = linkrequests.set_master(UPLINK, found[self._external].index)
+            host.carry_out([plug, linkrequests.raise_link(UPLINK), linkrequests.raise_bridge(self._external)])
             self._write({IPV6_OFF.format(self._external): "1"})
             steering = Steering()
             try:
@@ -103,7 +114,9 @@ class Floor:
         """All at once, and what only they needed."""
         doomed = [name for it in self._plans for name in (*it.desired.taps, it.bridge, it.vxlan.name)]
         with Netlink() as host:
-            host.carry_out([links.set_master(UPLINK, 0), *links.delete_together([*doomed, self._external])])
+            host.carry_out(
+                [linkrequests.set_master(UPLINK, 0), *linkrequests.delete_together([*doomed, self._external])]
+            )
         for it in self._plans:
             netns.delete(netns.path_of(it.router.id))
         with Nft() as nft:
@@ -112,13 +125,13 @@ class Floor:
 
 def _build(host: Netlink, plan: Plan, outside: int, data: int, write: Write) -> None:
     of_network, _ = plan.marks
-    host.carry_out(links.create_bridge(plan.bridge, of_network, 1450))
+    host.carry_out(linkrequests.create_bridge(plan.bridge, of_network, 1450))
     tenant = links.find(host, [plan.bridge])[plan.bridge].index
     host.carry_out(
         [
-            *links.create_vxlan(plan.vxlan, of_network, 1450, tenant, data),
-            links.raise_link(plan.vxlan.name),
-            links.raise_bridge(plan.bridge),
+            *vxlandevices.create(plan.vxlan, of_network, 1450, tenant, data),
+            linkrequests.raise_link(plan.vxlan.name),
+            linkrequests.raise_bridge(plan.bridge),
         ]
     )
     path = netns.path_of(plan.router.id)
@@ -162,7 +175,7 @@ def below_proc(settings: Mapping[str, str]) -> None:
 def _pairs(plan: Plan, tenant: int, outside: int, namespace: int) -> list[Request]:
     taps = {tap.peer: tap for tap in plan.desired.taps.values()}
     pairs = (
-        links.create_pair(
+        linkrequests.create_pair(
             tap=taps[link.name].name,
             mark=plan.marks[1],
             bridge_index=tenant if taps[link.name].bridge == plan.bridge else outside,
@@ -182,9 +195,9 @@ def _ends(host: Netlink, plan: Plan) -> list[Request]:
     steered = {tap.name: tap.steering_mac for tap in plan.desired.taps.values() if tap.steering_mac is not None}
     found = links.find(host, sorted(steered))
     return [
-        *(links.send_to_port(name, found[name].index, mac) for name, mac in steered.items()),
-        *(links.keep_multicasts_from(name) for name in steered),
-        *(links.raise_link(name) for name in plan.desired.taps),
+        *(portentries.send_to_port(name, found[name].index, mac) for name, mac in steered.items()),
+        *(linkrequests.keep_multicasts_from(name) for name in steered),
+        *(linkrequests.raise_link(name) for name in plan.desired.taps),
     ]
 
 
@@ -198,6 +211,6 @@ def _insides(inside: Netlink, plan: Plan) -> list[Request]:
     ]
     return [
         *(routing.add_address(name, indices[name], address) for name, address in held),
-        *(links.raise_link(name) for name in plan.desired.links),
+        *(linkrequests.raise_link(name) for name in plan.desired.links),
         *(routing.add_route(route, indices.__getitem__) for route in plan.desired.routes),
     ]

@@ -6,7 +6,7 @@ port.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from gapless.agent.kernel import links, netns, routing, ruleset, sysctls
+from gapless.agent.kernel import linkrequests, links, netns, routing, ruleset, sysctls
 from gapless.agent.kernel.nft import Nft
 from gapless.core.dataplane.desired import ROUTING_RULES, bridge_name, tap_of
 from gapless.kernel.netlink import Netlink, Request
@@ -38,7 +38,7 @@ def _bridge_down(it: Router, _: KernelRouter) -> None:
 
 
 def _guard_altered(_: Router, desired: KernelRouter) -> None:
-    _on_host(links.set_group(inner_tap(desired), 0))
+    _on_host(linkrequests.set_group(inner_tap(desired), 0))
 
 
 def _link_down(prefix: str) -> Breakage:
@@ -50,7 +50,7 @@ def _link_down(prefix: str) -> Breakage:
 
 def _link_deleted(prefix: str) -> Breakage:
     def damage(it: Router, desired: KernelRouter) -> None:
-        _in_router(it, lambda inside: inside.carry_out([links.delete(_link(desired, prefix))]))
+        _in_router(it, lambda inside: inside.carry_out([linkrequests.delete(_link(desired, prefix))]))
 
     return damage
 
@@ -60,11 +60,11 @@ def _tap_down(prefix: str) -> Breakage:
 
 
 def _tap_deleted(prefix: str) -> Breakage:
-    return lambda _, desired: _on_host(links.delete(tap_of(_link(desired, prefix))))
+    return lambda _, desired: _on_host(linkrequests.delete(tap_of(_link(desired, prefix))))
 
 
 def _tap_unplugged(prefix: str) -> Breakage:
-    return lambda _, desired: _on_host(links.set_master(tap_of(_link(desired, prefix)), 0))
+    return lambda _, desired: _on_host(linkrequests.set_master(tap_of(_link(desired, prefix)), 0))
 
 
 def _address_removed(prefix: str) -> Breakage:
@@ -144,7 +144,7 @@ def _link(desired: KernelRouter, prefix: str) -> str:
 
 
 def _set_down(name: str) -> Request:
-    raised = links.raise_link(name)
+    raised = linkrequests.raise_link(name)
     family_and_index, flags_and_mask, rest = raised.body[:8], raised.body[8:16], raised.body[16:]
     return replace(raised, body=family_and_index + bytes(4) + flags_and_mask[4:] + rest)
 

@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import measuring
-from gapless.agent.kernel import links
+from gapless.agent.kernel import linkrequests, links, portentries
 from gapless.agent.kernel.steering import Steering
 from gapless.agent.kernel.steeringtable import FAMILY, TABLE
 from gapless.core.dataplane.leaves import leaf_of, place
@@ -234,7 +234,9 @@ def steer(host: Netlink, routers: int, leaves: dict[int, Leaf]) -> None:
         steering.want(RouterId(name), entries)
         steering.put(entries)
         mac = steering_mac(it.mac)
-        host.carry_out([links.send_to_port(name, found[name].index, mac), links.keep_multicasts_from(name)])
+        host.carry_out(
+            [portentries.send_to_port(name, found[name].index, mac), linkrequests.keep_multicasts_from(name)]
+        )
     steering.close()
 
 

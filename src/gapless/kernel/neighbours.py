@@ -18,7 +18,7 @@ from gapless.kernel.netlink import ALREADY_GONE, Netlink, Request, attribute, at
 NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
 NDMSG = struct.Struct("=BxHiHBB")
 """linux/neighbour.h: family, padding, interface, state, flags, type."""
-DST = 1
+DST, LLADDR = 1, 2
 _INCOMPLETE = 0x01
 
 

@@ -12,7 +12,7 @@ import pytest
 from kernel_fixtures import NAMESPACE, PATIENCE_S, QG, QR_A, ROUTER_ID, TAP_A, Wires, ip, nft, router
 
 from gapless.agent.hint import Hint
-from gapless.agent.kernel import links, netns
+from gapless.agent.kernel import netns, nsnumbers
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.steeringtable import TABLE
 from gapless.agent.kernel.watch import DriftWatcher
@@ -169,7 +169,7 @@ def test_strangers_are_not_heard_of(wires: Wires) -> None:
         heard_of(events)
         ip("netns add theirs")
         with Netlink() as netlink, Path("/run/netns/theirs").open() as theirs:
-            links.numbered_namespace(netlink, theirs.fileno())
+            nsnumbers.numbered_namespace(netlink, theirs.fileno())
         ip("link set lo up", inside="theirs")
         ip("link add dummy0 type bridge")
         ip("address add 192.0.2.1/32 dev lo")
@@ -255,7 +255,7 @@ async def test_a_steering_table_that_is_altered_is_a_hint_about_one_router_that_
 
 def numbered(host: Netlink, name: str) -> int | None:
     with netns.opened(netns.DIRECTORY / name) as descriptor:
-        return links.numbered_namespace(host, descriptor)
+        return nsnumbers.numbered_namespace(host, descriptor)
 
 
 def test_a_number_that_another_namespace_had_just_before_is_listened_to() -> None:

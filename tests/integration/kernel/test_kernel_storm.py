@@ -16,7 +16,7 @@ import pytest
 from kernel_fixtures import NAMESPACE, OUTSIDE, PATIENCE_S, TAP_A, Wires, ip, router
 from test_kernel_mending import agent, until
 
-from gapless.agent.kernel import links, netns
+from gapless.agent.kernel import netns, nsnumbers
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.watch import DriftWatcher
 from gapless.kernel.netlink import Netlink
@@ -49,7 +49,7 @@ def heard_by_all() -> None:
     ip("netns add theirs")
     ip("link add storm type bridge", inside="theirs")
     with Netlink() as host, netns.opened(netns.DIRECTORY / "theirs") as theirs:
-        assert links.numbered_namespace(host, theirs) is not None
+        assert nsnumbers.numbered_namespace(host, theirs) is not None
 
 
 def inside_breaks() -> None:

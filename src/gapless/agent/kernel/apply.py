@@ -13,7 +13,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self, assert_never
 
-from gapless.agent.kernel import arp, conntrack, links, netns, routing, sysctls, tables
+from gapless.agent.kernel import (
+    arp,
+    conntrack,
+    linkrequests,
+    links,
+    netns,
+    portentries,
+    routing,
+    sysctls,
+    tables,
+    vxlandevices,
+)
 from gapless.agent.kernel.nft import Nft
 from gapless.agent.kernel.observe import Inside
 from gapless.core.dataplane.desired import SETTINGS
@@ -102,46 +113,46 @@ class HostHands:
         """Carry out, at the latest when flushed."""
         match operation:
             case CreateBridge(name=name, mtu=mtu, network_id=network_id):
-                self.add_new(name, links.create_bridge(name, f"{links.OUR_MARK}{network_id}", mtu))
+                self.add_new(name, linkrequests.create_bridge(name, f"{links.OUR_MARK}{network_id}", mtu))
             case CreateVxlan(vxlan=vxlan, bridge=bridge, mtu=mtu, network_id=network_id):
                 mark = f"{links.OUR_MARK}{network_id}"
                 bridge_index, device_index = self.index_of(bridge), self.index_of(vxlan.device)
-                self.add_new(vxlan.name, links.create_vxlan(vxlan, mark, mtu, bridge_index, device_index))
+                self.add_new(vxlan.name, vxlandevices.create(vxlan, mark, mtu, bridge_index, device_index))
             case CreateJoint():
                 self._create_joint(operation)
             case AttachJoint(name=name, mac=mac):
                 index = self.index_of(name)
-                self._pending.append(links.send_to_port(name, index, mac))
+                self._pending.append(portentries.send_to_port(name, index, mac))
             case ChangePeers(vxlan=name, add=add, remove=remove):
                 index = self.index_of(name)
-                self._pending += [links.add_flood_peer(name, index, peer) for peer in sorted(add)]
-                self._pending += [links.remove_flood_peer(name, index, peer) for peer in sorted(remove)]
+                self._pending += [vxlandevices.add_flood_peer(name, index, peer) for peer in sorted(add)]
+                self._pending += [vxlandevices.remove_flood_peer(name, index, peer) for peer in sorted(remove)]
             case DeleteHostLink(name=name):
-                self._pending.append(links.delete(name))
+                self._pending.append(linkrequests.delete(name))
                 self._indices.pop(name, None)
             case ChangeHostMtu(name=name, mtu=mtu):
-                self._pending.append(links.set_mtu(name, mtu))
+                self._pending.append(linkrequests.set_mtu(name, mtu))
             case TurnOffIpv6(name=name):
                 self._without_ipv6.append(name)
             case Plug(name=name, bridge=bridge):
                 index = self.index_of(bridge)
-                self._pending.append(links.set_master(name, index))
+                self._pending.append(linkrequests.set_master(name, index))
             case ChangeGuard(name=name, guarded=guarded):
-                self._pending.append(links.set_group(name, GUARDED_GROUP if guarded else 0))
+                self._pending.append(linkrequests.set_group(name, GUARDED_GROUP if guarded else 0))
             case AttachSteering(name=name, mac=mac):
                 index = self.index_of(name)
-                self._pending += [links.send_to_port(name, index, mac), links.keep_multicasts_from(name)]
+                self._pending += [portentries.send_to_port(name, index, mac), linkrequests.keep_multicasts_from(name)]
             case RaiseHostLink(name=name):
                 if self._without_ipv6:
                     self.flush()
-                raised = links.raise_bridge(name) if name.startswith(BRIDGE_PREFIX) else links.raise_link(name)
-                self._pending.append(raised)
+                is_bridge = name.startswith(BRIDGE_PREFIX)
+                self._pending.append((linkrequests.raise_bridge if is_bridge else linkrequests.raise_link)(name))
             case _:
                 assert_never(operation)
 
     def _create_joint(self, joint: CreateJoint) -> None:
         root_index, leaf_index = self.index_of(joint.root), self.index_of(joint.leaf)
-        requests = links.create_joint(
+        requests = linkrequests.create_joint(
             name=joint.name,
             mac=joint.mac,
             root_index=root_index,
@@ -151,7 +162,7 @@ class HostHands:
             mtu=joint.mtu,
         )
         self.add_new(joint.name, requests)
-        self.add_new(joint.leaf_end, [links.set_master(joint.leaf_end, leaf_index)])
+        self.add_new(joint.leaf_end, [linkrequests.set_master(joint.leaf_end, leaf_index)])
 
     def add_new(self, name: str, requests: Iterable[Request]) -> None:
         """Make a link of ours by `requests`."""
@@ -257,7 +268,7 @@ class RouterHands:
                     self._is_new = True
                     self._follow()
                 case ClaimNamespace():
-                    self._queue_inside(links.mark_loopback(netns.MARK))
+                    self._queue_inside(linkrequests.mark_loopback(netns.MARK))
                 case CreatePair():
                     self._create_pair(operation)
                 case (
@@ -299,17 +310,17 @@ class RouterHands:
             case ForgetUnansweredFlows():
                 self._forgets_unanswered = True
             case DeleteLink(link=link):
-                self._queue_inside(links.delete(link))
+                self._queue_inside(linkrequests.delete(link))
                 self._indices.pop(link, None)
             case ChangeLink(link=link, mac=mac, mtu=mtu):
-                self._queue_inside(links.set_mac(link, mac))
-                self._queue_inside(links.set_mtu(link, mtu))
+                self._queue_inside(linkrequests.set_mac(link, mac))
+                self._queue_inside(linkrequests.set_mtu(link, mtu))
             case AddAddress(link=link, address=address):
                 self._queue_inside(routing.add_address(link, self._index_of(link), address))
             case RemoveAddress(link=link, address=address):
                 self._queue_inside(routing.remove_address(link, self._index_of(link), address))
             case RaiseLink(link=link):
-                self._queue_inside(links.raise_link(link))
+                self._queue_inside(linkrequests.raise_link(link))
             case RestoreConnected(link=link, subnet=subnet, source=source):
                 self._queue_inside(routing.restore_connected(link, self._index_of(link), subnet, source))
             case RestoreRoutingRules(rules=rules_of_routing):
@@ -320,7 +331,7 @@ class RouterHands:
             case RemoveRoute(route=route):
                 self._queue_inside(routing.remove_route(route, self._index_of))
             case MarkUnannounced(link=link):
-                self._queue_inside(links.set_group(link, UNANNOUNCED_GROUP))
+                self._queue_inside(linkrequests.set_group(link, UNANNOUNCED_GROUP))
             case Announce():
                 self._announcements.append(operation)
             case _:
@@ -331,7 +342,7 @@ class RouterHands:
         if self._namespace is None:
             with refusals.told(f"enter namespace {self._path.name}"):
                 self._namespace = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        requests = links.create_pair(
+        requests = linkrequests.create_pair(
             tap=operation.tap,
             mark=f"{links.OUR_MARK}{self._mark}",
             bridge_index=self._host.index_of(operation.bridge),
@@ -364,7 +375,9 @@ class RouterHands:
         announcements, self._announcements = self._announcements, []
         self._host.await_carrier(announcement.tap for announcement in announcements)
         self._announce(self._packet_socket() if self._announces else None, announcements)
-        self._inside().netlink.carry_out([links.set_group(announcement.link, 0) for announcement in announcements])
+        self._inside().netlink.carry_out(
+            [linkrequests.set_group(announcement.link, 0) for announcement in announcements]
+        )
 
     def _index_of(self, link: str) -> int:
         if link not in self._indices:

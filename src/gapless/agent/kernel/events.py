@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Final
 
 from gapless.agent.hint import Hint
-from gapless.agent.kernel import filters, links, netns
+from gapless.agent.kernel import filters, netns, nsnumbers
 from gapless.errors import Unavailable
 from gapless.kernel import bpf, comm, limits, refusals
 from gapless.kernel.netlink import NETFILTER, ROUTE, Netlink, as_u32, attributes
@@ -121,7 +121,7 @@ class RouterEvents:
         """Listen to a router's namespace from now on, if there is one. `host` is a socket of the host's namespace."""
         try:
             with netns.opened(path) as descriptor:
-                number = links.numbered_namespace(host, descriptor)
+                number = nsnumbers.numbered_namespace(host, descriptor)
         except FileNotFoundError:
             return
         if number is None:
@@ -216,7 +216,7 @@ class RouterEvents:
         """The number of the namespace that has this name now; None: there is none, or it is not told."""
         try:
             with netns.opened(path) as descriptor:
-                return links.namespace_number(self._host, descriptor)
+                return nsnumbers.namespace_number(self._host, descriptor)
         except (FileNotFoundError, Unavailable):
             return None
 

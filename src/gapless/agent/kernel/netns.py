@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
-from gapless.agent.kernel import links, sysctls
+from gapless.agent.kernel import linkrequests, sysctls
 from gapless.errors import Unavailable
 from gapless.kernel import refusals
 from gapless.kernel.netlink import Netlink
@@ -116,7 +116,7 @@ def create(path: Path, settings: Mapping[str, str], inside: Callable[[Netlink, d
             check(_libc.unshare(_CLONE_NEWNET))
         with contextlib.ExitStack() as undo:
             netlink = undo.enter_context(Netlink())
-            netlink.carry_out([links.mark_loopback(MARK)])
+            netlink.carry_out([linkrequests.mark_loopback(MARK)])
             written = sysctls.written(settings)
             _bind_name(path)
             made = inside(netlink, written)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final, Self
 
-from gapless.agent.kernel import arp, links, netns, routing, ruleset, sysctls, tables
+from gapless.agent.kernel import arp, links, netns, portentries, routing, ruleset, sysctls, tables, vxlandevices
 from gapless.agent.kernel.links import KernelLink
 from gapless.agent.kernel.nft import Nft
 from gapless.core.dataplane.desired import ROUTING_RULES, SETTINGS, tap_of
@@ -205,7 +205,7 @@ def _attached(host: Netlink, found: dict[str, KernelLink], desired: KernelRouter
     }
     if not wanted:
         return {}
-    sent_to = links.ports_sent_to(host, [(index, str(tap.steering_mac)) for index, tap in wanted.items()])
+    sent_to = portentries.ports_sent_to(host, [(index, str(tap.steering_mac)) for index, tap in wanted.items()])
     return {
         tap.name: str(tap.steering_mac)
         for index, tap in wanted.items()
@@ -293,16 +293,18 @@ def _sending(host: Netlink, found: Mapping[str, KernelLink], leaves: tuple[Leaf,
     others = {leaf.root_end: leaf.leaf_end_mac for leaf in leaves}
     others |= {leaf.leaf_end: leaf.root_end_mac for leaf in leaves}
     wanted = {name: mac for name, mac in others.items() if name in found and found[name].master}
-    sending = links.ports_sent_to(host, [(found[name].index, mac) for name, mac in wanted.items()]) if wanted else ()
+    sending = (
+        portentries.ports_sent_to(host, [(found[name].index, mac) for name, mac in wanted.items()]) if wanted else ()
+    )
     return frozenset(name for name in wanted if found[name].index in sending)
 
 
 def _describe(host: Netlink, link: KernelLink, masters: dict[int, KernelLink], segment: Segment) -> HostLink:
     vxlan = None
     if segment.vxlan is not None and link.kind == "vxlan":
-        device = masters.get(links.vxlan_device_index(link))
-        peers = links.flood_peers(host, link.index) if segment.vxlan.group is None else frozenset()
-        vxlan = links.decode_vxlan(link, device.name if device is not None else "", peers)
+        device = masters.get(vxlandevices.device_index(link))
+        peers = vxlandevices.flood_peers(host, link.index) if segment.vxlan.group is None else frozenset()
+        vxlan = vxlandevices.decode(link, device.name if device is not None else "", peers)
     master = masters.get(link.master)
     is_free_uplink = link.name == segment.uplink and not link.master
     return HostLink(

@@ -10,7 +10,7 @@ when only its joint is a port of it, whether its network is needed or not, and a
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
-from gapless.agent.kernel import links, netns
+from gapless.agent.kernel import linkrequests, links, netns, nsnumbers
 from gapless.agent.kernel.links import KernelLink
 from gapless.core.dataplane.desired import bridge_name, tap_of, vxlan_name
 from gapless.core.dataplane.leaves import is_leaf, leaf_end_of, root_end_of
@@ -71,7 +71,7 @@ def delete_stray_taps(host: Netlink) -> None:
 def _namespace_number(host: Netlink, router_id: RouterId) -> int | None:
     try:
         with netns.opened(netns.path_of(router_id)) as descriptor:
-            return links.namespace_number(host, descriptor)
+            return nsnumbers.namespace_number(host, descriptor)
     except FileNotFoundError:
         return None
 
@@ -103,7 +103,7 @@ def delete_networks(host: Netlink, kept: frozenset[str], uplinks: frozenset[str]
     portion = doomed[:most]
     masters = {link.index for link in portion}
     released = [link.name for link in found if link.name in uplinks and link.master in masters]
-    host.carry_out([links.set_master(name, 0) for name in released])
+    host.carry_out([linkrequests.set_master(name, 0) for name in released])
     ends = _ends_of(portion)
     joined = (link for link in found if link.is_ours and link.name in ends)
     _delete(host, [*portion, *joined, *(link for link in stale_vxlans.values() if link.master in masters)])
@@ -138,4 +138,4 @@ def _our_taps(host: Netlink) -> list[KernelLink]:
 
 
 def _delete(host: Netlink, doomed: Iterable[KernelLink]) -> None:
-    host.carry_out(links.delete_together([link.name for link in doomed]))
+    host.carry_out(linkrequests.delete_together([link.name for link in doomed]))

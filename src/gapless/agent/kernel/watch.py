@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from gapless.agent.hint import Hint
-from gapless.agent.kernel import filters, links, netns
+from gapless.agent.kernel import filters, linkformat, links, netns
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.links import Outline
 from gapless.errors import Unavailable
@@ -205,9 +205,9 @@ class DriftWatcher:
             length, kind, *_ = _NETLINK_HEADER.unpack_from(data, offset)
             body = data[offset + _NETLINK_HEADER.size : offset + length]
             offset += max(_NETLINK_HEADER.size, (length + 3) & ~3)
-            if kind == links.DELLINK:
+            if kind == linkformat.DELLINK:
                 self._note_gone(links.outline(body))
-            elif kind == links.NEWLINK and (links.is_up(body) or links.index_in(body) in self._passing):
+            elif kind == linkformat.NEWLINK and (links.is_up(body) or links.index_in(body) in self._passing):
                 self._note_link(links.outline(body))
 
     def _note_gone(self, link: Outline) -> None:
