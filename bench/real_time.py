@@ -1,12 +1,9 @@
-"""Real-time priority for the beats of labs, and for a prober, from outside, where the labs cannot take it themselves.
+"""Real-time priority for the beats of labs, from outside, where the labs cannot take it themselves.
 
 In a user namespace only limits count, so a lab's beats get it where whoever starts the lab may raise limits
 (CAP_SYS_RESOURCE; see `gapless.lab.machines.enter`). Root in many containers may not, and yet has CAP_SYS_NICE. Then
 this does from outside what a beat would have done itself (`gapless.sentinel.beat.priority`): its main thread gets
 SCHED_FIFO 50, its other threads 49, and what it starts gets neither. Only processes below this one are touched.
-
-A prober that is late says of a router that it was dark for longer than it was. So where milliseconds are judged and
-probes are few it may have 48: beats go first, and all else waits for it.
 """
 
 import os
@@ -19,9 +16,7 @@ from pathlib import Path
 
 from gapless.lab.machines.enter import REAL_TIME_PRIORITY
 from gapless.lab.machines.nodes import BEAT_MODULE
-from gapless.lab.measuring.traffic import Traffic
 
-PROBER_PRIORITY = 48
 LOOK_EACH_S = 0.2
 LOOKS = 10
 """So often a process is looked at that is no beat: between fork and exec it still has another one's command line."""
@@ -29,60 +24,43 @@ BY_ITSELF, FROM_OUTSIDE, NONE = "by the lab itself", "given from outside", "none
 
 
 class RealTime:
-    """Looks for beats below this process, and gives them priority. `got`: what they have, in words. `prober`: it gets
-    some, too, also where beats take theirs themselves.
-    """
+    """Looks for beats below this process, and gives them priority. `got`: what they have, in words."""
 
-    def __init__(self, *, prober: bool = False) -> None:
+    def __init__(self) -> None:
         self.got = BY_ITSELF if labs_take_it() else NONE
         self._is_refused = False
-        self._modules: dict[str, int] = {}
-        if self.got != BY_ITSELF:
-            self._modules[BEAT_MODULE] = REAL_TIME_PRIORITY
-        if prober:
-            self._modules[Traffic.module] = PROBER_PRIORITY
-        self._has_prober = False
-        self._found: dict[int, int] = {}
-        """Processes that get priority, and which."""
+        self._beats: set[int] = set()
         self._looked: Counter[int] = Counter()
 
     @property
     def words(self) -> str:
         """For a table's last line."""
-        return f"real-time priority: {self.got}{'; the prober has some, too' if self._has_prober else ''}"
+        return f"real-time priority: {self.got}"
 
     @property
     def is_wanted(self) -> bool:
         """Whether there is anything to be given from outside."""
-        return bool(self._modules) and not self._is_refused
+        return self.got != BY_ITSELF and not self._is_refused
 
     def look(self) -> None:
         """One look at everything that runs here. What ends meanwhile is let go."""
         there = {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208 -- five times a second
-        self._found = {pid: priority for pid, priority in self._found.items() if pid in there}
+        self._beats &= there
         for pid in set(self._looked) - there:
             del self._looked[pid]
-        for pid in sorted(there - self._found.keys()):
+        for pid in sorted(there - self._beats):
             if self._looked[pid] < LOOKS:
                 self._looked[pid] += 1
-                priority = self._priority_of(pid)
-                if priority is not None and _is_below_us(pid):
-                    self._found[pid] = priority
-        for pid, priority in self._found.items():
-            self._give(pid, priority)
+                if _is_beat(pid) and _is_below_us(pid):
+                    self._beats.add(pid)
+        for pid in self._beats:
+            self._give(pid)
 
-    def _priority_of(self, pid: int) -> int | None:
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            return None
-        return next((priority for module, priority in self._modules.items() if module.encode() in words), None)
-
-    def _give(self, pid: int, first: int) -> None:
+    def _give(self, pid: int) -> None:
         try:
             for task in Path(f"/proc/{pid}/task").iterdir():
                 thread = int(task.name)
-                priority = first - (thread != pid)
+                priority = REAL_TIME_PRIORITY - (thread != pid)
                 if (os.sched_getscheduler(thread), os.sched_getparam(thread).sched_priority) != (_FIFO, priority):
                     os.sched_setscheduler(thread, _FIFO, os.sched_param(priority))
         except PermissionError:
@@ -90,10 +68,7 @@ class RealTime:
         except (FileNotFoundError, ProcessLookupError):
             pass
         else:
-            if first == PROBER_PRIORITY:
-                self._has_prober = True
-            else:
-                self._say(FROM_OUTSIDE)
+            self._say(FROM_OUTSIDE)
 
     def _say(self, got: str) -> None:
         if got != self.got:
@@ -105,11 +80,9 @@ _FIFO = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
 
 
 @contextmanager
-def real_time(*, prober: bool = False) -> Iterator[RealTime]:
-    """While the block lasts, beats below this process have real-time priority, if there is any way to it; and if asked
-    for, its prober.
-    """
-    given, over = RealTime(prober=prober), threading.Event()
+def real_time() -> Iterator[RealTime]:
+    """While the block lasts, beats below this process have real-time priority, if there is any way to it."""
+    given, over = RealTime(), threading.Event()
 
     def keep_looking() -> None:
         while given.is_wanted and not over.wait(LOOK_EACH_S):
@@ -152,6 +125,13 @@ def why_not_from_outside() -> str | None:
         os._exit(0)
     _, status = os.waitpid(child, 0)
     return "SCHED_FIFO is not allowed here: CAP_SYS_NICE or RLIMIT_RTPRIO" if status else None
+
+
+def _is_beat(pid: int) -> bool:
+    try:
+        return BEAT_MODULE.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
 
 
 def _is_below_us(pid: int) -> bool:

@@ -76,18 +76,16 @@ def _adjusted(case: Case, options: argparse.Namespace) -> Case:
 
 def _measure(cases: dict[str, Case], out: Path) -> int:
     found: dict[str, tuple[Case, Document]] = {}
-    given = set()
-    for name, case in cases.items():
-        print(f"{name}: {case.words}; {case.minutes:g} min at most", flush=True)
-        began, full = time.monotonic(), times_full()
-        with real_time(prober=case.most_dark_ms is not None) as priority:
+    with real_time() as given:
+        for name, case in cases.items():
+            print(f"{name}: {case.words}; {case.minutes:g} min at most", flush=True)
+            began, full = time.monotonic(), times_full()
             document = lab_run(case)
-        given.add(priority.words)
-        if more := times_full() - full:
-            document["broken"] = "; ".join(filter(None, (document["broken"], words(more))))
-        found[name] = case, document
-        print(f"  {name}: {time.monotonic() - began:.0f} s", flush=True)
-    last = [_machine(found), *(f"{each[:1].upper()}{each[1:]}." for each in sorted(given))]
+            if more := times_full() - full:
+                document["broken"] = "; ".join(filter(None, (document["broken"], words(more))))
+            found[name] = case, document
+            print(f"  {name}: {time.monotonic() - began:.0f} s", flush=True)
+        last = [_machine(found), f"{given.words[:1].upper()}{given.words[1:]}."]
     text = table(found, last)
     print(f"\n{text}")
     write(out, "takeover" if tuple(cases) == USUAL else "-".join(("takeover", *cases)), text, figures(found))

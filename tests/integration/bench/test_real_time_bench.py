@@ -112,24 +112,6 @@ def test_while_the_block_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
         assert given.words == "real-time priority: given from outside"
 
 
-@allowed
-@pytest.mark.parametrize("take_it", [False, True])
-def test_a_prober_has_it_where_that_is_asked_for_below_the_beats(
-    monkeypatch: pytest.MonkeyPatch, *, take_it: bool
-) -> None:
-    monkeypatch.setattr(real_time, "labs_take_it", lambda: take_it)
-    asked, not_asked = RealTime(prober=True), RealTime()
-    with process("gapless.lab.measuring.prober") as prober, process(BEAT_MODULE) as beat:
-        not_asked.look()
-        assert terms(prober.pid) == ORDINARY
-        asked.look()
-        assert terms(prober.pid) == (FIRST[0], 48)
-        assert terms(beat.pid) == (ORDINARY if take_it else FIRST)
-    got = "by the lab itself" if take_it else "given from outside"
-    assert asked.words == f"real-time priority: {got}; the prober has some, too"
-    assert not_asked.words == f"real-time priority: {got}"
-
-
 def test_a_beat_of_somebody_else_is_left_alone() -> None:
     assert real_time._is_below_us(os.getpid())
     assert not real_time._is_below_us(os.getppid())
