@@ -85,16 +85,20 @@ class Worklist:
     # --- what comes in
 
     def take_plan(self, plan: HostPlan, *, confirmed: bool, now: float) -> None:
-        """A plan reached the host at `now`; it replaces the one before."""
-        self._full_report_is_due |= confirmed and not self._is_confirmed
+        """A plan reached the host at `now`; it replaces the one before. Most name few of a thousand routers anew, and
+        what they say of the others is known.
+        """
+        is_anew, before = confirmed != self._is_confirmed, self._plan.routers
+        self._full_report_is_due |= confirmed and is_anew
         self._plan, self._is_confirmed = plan, confirmed
         self._queues.forget_removals()
+        named = [each for each in plan.routers.values() if is_anew or before.get(each.router.id) is not each]
         # Routers without a namespace first: nobody forwards for them.
-        for planned in sorted(plan.routers.values(), key=lambda each: self._entry(each.router.id).is_present):
+        for planned in sorted(named, key=lambda each: self._entry(each.router.id).is_present):
             self._want(planned, now)
         for entry in [each for each in self._entries.values() if each.id not in plan.routers]:
             self._unwant(entry)
-        if confirmed:
+        if confirmed and (is_anew or self._queues.has_removals or _needs_others(before, plan, named)):
             self._sweeps.take_networks(self._networks(), removes=self._queues.has_removals)
         self._tell_progress(now)
 
@@ -164,11 +168,17 @@ class Worklist:
 
     def hold(self, now: float, *, unbuilt: Collection[RouterId] | None) -> None:
         """This host takes over, with these routers open and not known to be built; None: it does not any more."""
+        were_unbuilt = self._hold.unbuilt
         if unbuilt is not None:
             self._hold.begin(now, unbuilt)
-            for router_id in unbuilt:
-                self._queues.role(router_id, forwards=True)
-            return
+        else:
+            self._end_hold(now)
+        for router_id in unbuilt or ():
+            self._queues.role(router_id, forwards=True)
+        for entry in [self._entries[each] for each in were_unbuilt - self._hold.unbuilt if each in self._entries]:
+            self._queues.role(entry.id, forwards=self._forwards(entry))
+
+    def _end_hold(self, now: float) -> None:
         lasted_s = self._hold.end(now)
         if self._was_held:
             self._lines.say(f"building and removing waited for {lasted_s * 1000:.0f} ms while this host took over")
@@ -493,6 +503,13 @@ class Worklist:
     def _networks(self) -> frozenset[Network]:
         wanted = (each.wanted.router for each in self._entries.values() if each.wanted is not None)
         return frozenset(network for router in wanted for network in networks_of(router))
+
+
+def _needs_others(before: Mapping[RouterId, PlannedRouter], plan: HostPlan, named: Collection[PlannedRouter]) -> bool:
+    """Whether a plan may need other networks than the one before: it has other routers, or has one otherwise."""
+    was = [before.get(each.router.id) for each in named]
+    is_other = any(old is None or old.router != each.router for old, each in zip(was, named, strict=True))
+    return is_other or not before.keys() <= plan.routers.keys()
 
 
 def _why_left(router_id: RouterId, result: Result) -> str | None:

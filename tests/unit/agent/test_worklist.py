@@ -211,6 +211,26 @@ def test_the_same_plan_again_changes_no_back_off_and_looks_at_nothing() -> None:
     assert bench.work_off() == ["sweep"]
 
 
+def test_a_plan_asks_for_nothing_of_a_router_that_it_does_not_name_anew() -> None:
+    """It is being built, and that is enough."""
+    bench, a = Bench(), planned("a")
+    bench.plan(a)
+    (job,) = bench.jobs()
+    bench.plan(a, planned("b"))
+    bench.end(job)
+    assert bench.work_off() == ["plan b", "sweep"]
+
+
+def test_a_router_that_a_later_plan_does_not_name_goes_and_its_networks_are_swept() -> None:
+    bench, a, b = Bench(), planned("a"), planned("b")
+    bench.plan(a, b)
+    bench.work_off()
+    bench.plan(a)
+    assert bench.work_off() == ["remove b", "sweep"]
+    bench.plan(a)
+    assert bench.work_off() == []
+
+
 def test_nothing_runs_beside_a_sweep_and_a_network_that_goes_is_swept() -> None:
     bench = Bench()
     bench.plan(planned("a", network="n1"), planned("b", network="n2"))

@@ -136,6 +136,25 @@ def test_what_was_opened_before_it_was_built_is_built_meanwhile_and_before_every
     assert bench.work_off() == ["remove old", "plan other", "sweep"]
 
 
+def test_what_was_open_for_a_moment_waits_with_standbys_again() -> None:
+    bench, standby = Bench(), in_role("standby", Role.STANDBY)
+    bench.plan(standby)
+    bench.worklist.hold(bench.now, unbuilt=[RouterId("standby")])
+    bench.worklist.hold(bench.now, unbuilt=None)
+    bench.plan(standby, in_role("active", Role.ACTIVE))
+    assert bench.work_off() == ["plan active", "plan standby", "sweep"]
+
+
+def test_what_is_not_open_any_more_waits_with_standbys_while_the_takeover_goes_on() -> None:
+    bench, standby = Bench(), in_role("standby", Role.STANDBY)
+    bench.plan(standby)
+    bench.worklist.hold(bench.now, unbuilt=[RouterId("standby")])
+    bench.worklist.hold(bench.now, unbuilt=[])
+    bench.plan(standby, in_role("active", Role.ACTIVE))
+    bench.now += MOST_S
+    assert bench.work_off() == ["plan active", "plan standby", "sweep"]
+
+
 def test_repairs_of_what_forwards_go_on_meanwhile_and_those_of_standbys_wait() -> None:
     bench = Bench()
     bench.plan(planned("classic"), in_role("active", Role.ACTIVE), in_role("standby", Role.STANDBY))
