@@ -73,7 +73,7 @@ class Kernel(Protocol):
     def remove_together(self, router_ids: Sequence[RouterId]) -> Mapping[RouterId, str]:
         """Remove every trace; of which routers something is left, and why."""
 
-    def sweep(self, keep: Iterable[Network], *, most: int, strays: bool) -> bool:
+    def sweep(self, keep: Iterable[Network], *, most: int, is_first: bool) -> bool:
         """Remove so much of what serves none of these networks, and strays; whether more is left."""
 
     def gateways(self, ways: Sequence[WayOut]) -> Mapping[RouterId, Neighbour]:
@@ -267,7 +267,7 @@ class Driver:
                 case Remove():
                     return Removed(left=kernel.remove_together(job.router_ids))
                 case Sweep():
-                    return Done(changed=True, more_is_left=kernel.sweep(job.keep, most=job.most, strays=job.strays))
+                    return Done(changed=True, more_is_left=kernel.sweep(job.keep, most=job.most, is_first=job.is_first))
                 case _:
                     assert_never(job)
         except GaplessError as error:

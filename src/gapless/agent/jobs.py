@@ -49,8 +49,9 @@ class Sweep:
     keep: frozenset[Network]
     most: int
     """Networks, at most."""
-    strays: bool
-    """And taps whose other end is not in their router's namespace, for which each of these is looked up."""
+    is_first: bool
+    """All links of the host are listed for what goes; later portions have the rest of that list. And taps go whose
+    other end is not in their router's namespace, for which each of these is looked up."""
 
 
 Job = Reconcile | Remove | Sweep

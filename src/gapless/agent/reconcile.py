@@ -132,6 +132,8 @@ class Reconciler:
         self._rules = Rules()
         self._wanted = Wanted(self._rules.listed)
         self._aftermath = Aftermath()
+        self._doomed: list[str] = []
+        """Links of networks that a sweep has still to delete."""
         if events is not None:
             events.on_steering = self._steering.doubt
         self._is_bridge = Believed[str, bool](_HOST_FRESH_S)
@@ -322,21 +324,25 @@ class Reconciler:
         self._wanted.forget(router_ids)
         self._rules.forget(router_ids)
 
-    def sweep(self, keep: Iterable[Network], *, most: int = SWEPT_AT_ONCE, strays: bool = True) -> bool:
-        """Remove our bridges and VXLAN devices of so many networks that are not in `keep`, leaves without a port, and
-        `strays`: ends of ours whose other end is elsewhere. Returns whether more is left.
+    def sweep(self, keep: Iterable[Network], *, most: int = SWEPT_AT_ONCE, is_first: bool = True) -> bool:
+        """Remove our bridges and VXLAN devices of so many networks that are not in `keep`, and leaves without a port.
+        `is_first`: all that goes is listed, and ends of ours go whose other end is elsewhere; later portions are of
+        that list. Returns whether more is left.
 
         An uplink is released with its bridge. A bridge that somebody else uses too stays.
         """
         kept = frozenset(name for network in keep for name in sweep.names_of(network))
+        uplinks = frozenset(self._physical.values())
         with Netlink() as host:
-            if strays:
+            if is_first:
                 sweep.delete_stray_taps(host)
-            more_is_left = sweep.delete_networks(host, kept, uplinks=frozenset(self._physical.values()), most=most)
+                self._doomed = sweep.doomed_networks(host, kept, uplinks)
+            portion, self._doomed = self._doomed[:most], self._doomed[most:]
+            sweep.delete_networks(host, portion, kept, uplinks)
         self._places.doubt()
-        if not more_is_left:
+        if not self._doomed:
             self._steering.sweep()
-        return more_is_left
+        return bool(self._doomed)
 
     def close(self) -> None:
         """Stop what runs in the background. Routers go on running."""

@@ -24,6 +24,7 @@ What is wanted and what is known are levels, kept per router; the queues only sa
 
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from math import inf, isfinite
 from random import Random
 
 from gapless.agent.entry import Entry, differs_by_role, networks_of, way_out
@@ -202,7 +203,7 @@ class Worklist:
             return self._queues.next_repair(start, self._is_repair)
         if self._queues.has_removals:
             return self._repair_or_remove(start, now)
-        return self._queues.next_in_turn(start, self._is_free) or self._due_sweep() or self._due_audit(now)
+        return self._queues.next_in_turn(start, self._is_free) or self._due_sweep(now) or self._due_audit(now)
 
     def next_deadline(self) -> float | None:
         """When `next_job`, which has none now, may have a job though nothing comes in and no job ends; None: never. A
@@ -213,7 +214,8 @@ class Worklist:
         if (hold_ends := self._hold.next_deadline()) is not None:
             return hold_ends
         audit_at = self._turns.next_deadline() if self._may_audit() else None
-        times = (self._queues.next_deadline(), audit_at)
+        sweep_at = self._may_sweep_at()
+        times = (self._queues.next_deadline(), audit_at, sweep_at if isfinite(sweep_at) else None)
         return min((at for at in times if at is not None), default=None)
 
     def is_held(self, now: float) -> bool:
@@ -242,7 +244,7 @@ class Worklist:
         """A job is over."""
         match job:
             case Sweep():
-                if why_not := self._sweeps.ended(job, result):
+                if why_not := self._sweeps.ended(job, result, now):
                     # Harmless: what is left carries nothing. The next network that loses its last router sweeps again.
                     text = f"bridges that no router needs were not all removed: {why_not}"
                     self._lines.say(text, is_warning=True)
@@ -482,10 +484,19 @@ class Worklist:
         self._removal_is_running = True
         return Remove(router_ids=begun)
 
-    def _due_sweep(self) -> Sweep | None:
-        if not self._sweeps.is_due or not self._is_confirmed or self._busy:
+    def _due_sweep(self, now: float) -> Sweep | None:
+        if self._may_sweep_at() > now:
             return None
-        return self._sweeps.begin(self._networks(), forwards=any(map(self._forwards, self._entries.values())))
+        return self._sweeps.begin(self._networks(), now, forwards=self._forwards_any())
+
+    def _may_sweep_at(self) -> float:
+        """When a portion of a sweep may begin; infinity: not before something else is over."""
+        if not self._sweeps.is_due or not self._is_confirmed or self._busy or self._queues.has_removals:
+            return inf
+        return self._sweeps.due_at(forwards=self._forwards_any())
+
+    def _forwards_any(self) -> bool:
+        return any(map(self._forwards, self._entries.values()))
 
     def _due_audit(self, now: float) -> Job | None:
         router_id = self._turns.due(now) if self._may_audit() else None

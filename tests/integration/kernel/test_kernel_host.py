@@ -175,7 +175,9 @@ def test_a_sweep_takes_a_few_networks_at_a_time(host: Reconciler, tmp_path: Path
     batch.write_text("\n".join(lines))
     ip(f"-batch {batch}")
     left = []
-    while host.sweep(()):
+    is_first = True
+    while host.sweep((), is_first=is_first):
+        is_first = False
         left.append(len(names() - before) // 2)
     assert left == [42, 34, 26, 18, 10, 2]
     assert names() == before
@@ -187,14 +189,36 @@ def test_a_portion_is_as_large_as_it_is_told(host: Reconciler) -> None:
     assert [host.sweep((), most=1) for _ in range(3)] == [True, True, False]
 
 
+def test_what_is_needed_or_used_since_the_first_portion_of_a_sweep_stays(host: Reconciler) -> None:
+    host.reconcile(router())
+    host.remove(ROUTER_ID)
+    assert host.sweep((), most=0)
+    assert {BRIDGE_A, BRIDGE_OUT} <= names()
+    ip(f"link add theirs0 master {BRIDGE_A} type veth peer name theirs1")
+    assert not host.sweep((EXTERNAL,), most=100, is_first=False)
+    assert {BRIDGE_A, BRIDGE_OUT, "theirs0"} <= names()
+    ip("link delete theirs0")
+    host.sweep(())
+    assert not {BRIDGE_A, BRIDGE_OUT} & names()
+
+
+def test_a_sweep_has_nothing_more_to_do_where_somebody_else_was_quicker(host: Reconciler) -> None:
+    host.reconcile(router())
+    host.remove(ROUTER_ID)
+    host.sweep((), most=0)
+    ip(f"link delete {BRIDGE_A}")
+    assert not host.sweep((), most=100, is_first=False)
+    assert BRIDGE_OUT not in names()
+
+
 def test_stray_ends_are_looked_for_where_that_is_asked_for(wires: Wires, host: Reconciler) -> None:
     host.reconcile(router())
     holding = wires.udp(NAMESPACE)  # keeps the namespace alive
     ip(f"netns delete {NAMESPACE}")
     ip(f"netns add {NAMESPACE}")
-    host.sweep((), strays=False)
+    host.sweep((), is_first=False)
     assert TAP_A in names()
-    host.sweep((), strays=True)
+    host.sweep((), is_first=True)
     assert TAP_A not in names()
     holding.close()
 

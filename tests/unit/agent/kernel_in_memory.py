@@ -114,7 +114,7 @@ class FakeKernel:
             self._note(f"removed {router_id}")
         return left
 
-    def sweep(self, keep: Iterable[Network], *, most: int, strays: bool) -> bool:
+    def sweep(self, keep: Iterable[Network], *, most: int, is_first: bool) -> bool:
         self._note(f"sweep but {' '.join(sorted(network.id for network in keep))}".rstrip())
         self._suffer("sweep")
         self.portions -= 1

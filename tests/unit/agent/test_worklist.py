@@ -272,6 +272,25 @@ def test_what_came_up_goes_between_two_portions_of_a_sweep() -> None:
     assert bench.jobs() == [], "that was the last portion"
 
 
+@pytest.mark.parametrize("forwards", [True, False])
+def test_beside_traffic_a_sweep_rests_nine_times_as_long_as_its_portion_took(forwards: bool) -> None:
+    role = Guarded(role=Role.ACTIVE if forwards else Role.STANDBY, incarnation=Incarnation(1))
+    bench = Bench("gone")
+    bench.plan(replace(planned("stays"), guarded=role))
+    jobs = ["remove gone", "plan stays"]
+    assert [name(job) for job in bench.jobs(1) if bench.end(job) is None] == jobs[:1]
+    assert [name(job) for job in bench.jobs(1) if bench.end(job) is None] == jobs[1:]
+    (portion,) = bench.jobs()
+    assert isinstance(portion, Sweep)
+    bench.end(portion, Done(more_is_left=True), after_s=0.1)
+    if forwards:
+        assert bench.jobs() == []
+        due = bench.worklist.next_deadline()
+        assert due == pytest.approx(bench.now + 0.9)
+        bench.now = due or bench.now
+    assert [type(job) for job in bench.jobs()] == [Sweep]
+
+
 def test_a_takeover_stops_a_sweep_between_two_portions() -> None:
     bench = Bench()
     bench.plan()
@@ -306,18 +325,18 @@ def test_stray_ends_are_looked_for_once_a_sweep() -> None:
     bench.plan(planned("a"), planned("b"))
     for build in bench.jobs():
         bench.end(build)
-    strays = []
+    firsts = []
     for result in (MORE_IS_LEFT, MORE_IS_LEFT, BUILT):
         (portion,) = bench.jobs()
         assert isinstance(portion, Sweep)
-        strays.append(portion.strays)
+        firsts.append(portion.is_first)
         bench.end(portion, result)
     bench.plan(planned("a"))
     (removal,) = bench.jobs()
     bench.end(removal)
     (portion,) = bench.jobs()
     assert isinstance(portion, Sweep)
-    assert [*strays, portion.strays] == [True, False, False, True]
+    assert [*firsts, portion.is_first] == [True, False, False, True]
 
 
 def test_a_sweep_that_fails_is_one_line() -> None:

@@ -34,7 +34,7 @@ def routers_of_taps(host: Netlink) -> frozenset[RouterId]:
 def delete_taps_of(host: Netlink, router_ids: Collection[RouterId]) -> None:
     """Delete routers' taps, wherever their other ends are."""
     if router_ids:
-        _delete(host, (tap for tap in _our_taps(host) if tap.marked_id in router_ids))
+        _delete(host, (tap.name for tap in _our_taps(host) if tap.marked_id in router_ids))
 
 
 def delete_pairs(host: Netlink, insides: Mapping[RouterId, Collection[KernelLink]]) -> None:
@@ -43,19 +43,19 @@ def delete_pairs(host: Netlink, insides: Mapping[RouterId, Collection[KernelLink
     A router is off the wire at once; its namespace may live on for a while (a process may be in it).
     """
     taps = links.find(host, sorted({tap_of(link.name) for each in insides.values() for link in each}))
-    whole: list[KernelLink] = []
-    broken: dict[RouterId, list[KernelLink]] = {}
+    whole: list[str] = []
+    broken: dict[RouterId, list[str]] = {}
     for router_id, ends in insides.items():
         for link in ends:
             tap = taps.get(tap_of(link.name))
             if tap is not None and links.are_a_pair(tap, link):
-                whole.append(tap)
+                whole.append(tap.name)
             else:
-                broken.setdefault(router_id, []).append(link)
+                broken.setdefault(router_id, []).append(link.name)
     _delete(host, whole)
-    for router_id, ends in broken.items():
+    for router_id, names in broken.items():
         with suppress(FileNotFoundError), netns.enter(netns.path_of(router_id), Netlink) as inside:
-            _delete(inside, ends)
+            _delete(inside, names)
 
 
 def delete_stray_taps(host: Netlink) -> None:
@@ -65,7 +65,7 @@ def delete_stray_taps(host: Netlink) -> None:
         taps.setdefault(RouterId(tap.marked_id), []).append(tap)
     for router_id, of_router in taps.items():
         number = _namespace_number(host, router_id)
-        _delete(host, (tap for tap in of_router if tap.peer_namespace != number or number is None))
+        _delete(host, (tap.name for tap in of_router if tap.peer_namespace != number or number is None))
 
 
 def _namespace_number(host: Netlink, router_id: RouterId) -> int | None:
@@ -76,17 +76,15 @@ def _namespace_number(host: Netlink, router_id: RouterId) -> int | None:
         return None
 
 
-def delete_networks(host: Netlink, kept: frozenset[str], uplinks: frozenset[str], *, most: int) -> bool:
-    """Delete bridges and VXLAN devices of ours whose names are not in `kept`, and release uplinks from them: of so many
-    networks. Returns whether there are more.
+def doomed_networks(host: Netlink, kept: frozenset[str], uplinks: frozenset[str]) -> list[str]:
+    """Bridges and VXLAN devices of ours that serve no network whose links are in `kept`, by name: leaves, and behind
+    them roots. All links of the host are listed for that.
     """
     found = links.all_links(host)
     leaves = _empty_leaves(found)
-    joints = _ends_of(leaves.values())
+    joints = _ends_of(link.name for link in leaves.values())
     stale_vxlans = {link.index: link for link in found if _is_stale(link, "vxlan", VXLAN_PREFIX, kept)}
-    stale_roots = {
-        link.index: link for link in found if _is_stale(link, "bridge", BRIDGE_PREFIX, kept) and not is_leaf(link.name)
-    }
+    stale_roots = {link.index: link for link in found if _is_stale_root(link, kept)}
     in_use = {
         link.master
         for link in found
@@ -95,32 +93,58 @@ def delete_networks(host: Netlink, kept: frozenset[str], uplinks: frozenset[str]
         and link.name not in uplinks
         and link.name not in joints
     }
-    doomed = [
-        *leaves.values(),
-        *(link for index, link in stale_roots.items() if index not in in_use),
-        *(link for link in stale_vxlans.values() if link.master not in stale_roots),
+    return [
+        *(link.name for link in leaves.values()),
+        *(link.name for index, link in stale_roots.items() if index not in in_use),
+        *(link.name for link in stale_vxlans.values() if link.master not in stale_roots),
     ]
-    portion = doomed[:most]
-    masters = {link.index for link in portion}
-    released = [link.name for link in found if link.name in uplinks and link.master in masters]
+
+
+def delete_networks(host: Netlink, doomed: Collection[str], kept: frozenset[str], uplinks: frozenset[str]) -> None:
+    """Delete these of our bridges and VXLAN devices, with what of ours is plugged into them, and release uplinks from
+    them. What serves a network by now, or somebody else, stays.
+    """
+    found = links.find(host, sorted(doomed))
+    ports = {name: links.ports_of(host, link.index) for name, link in found.items() if link.kind == "bridge"}
+    leaves = [name for name, link in found.items() if _is_leaf(link) and _is_empty(link, ports[name])]
+    roots = [name for name, link in found.items() if _is_stale_root(link, kept)]
+    joints = _ends_of(leaves)
+    unused = [name for name in roots if all(_goes_along(port, kept, uplinks | joints) for port in ports[name])]
+    inside = [port for name in unused for port in ports[name]]
+    released = [port.name for port in inside if port.name in uplinks]
     host.carry_out([linkrequests.set_master(name, 0) for name in released])
-    ends = _ends_of(portion)
-    joined = (link for link in found if link.is_ours and link.name in ends)
-    _delete(host, [*portion, *joined, *(link for link in stale_vxlans.values() if link.master in masters)])
-    return len(doomed) > len(portion)
+    joined = (link for link in links.find(host, sorted(joints)).values() if link.is_ours)
+    vxlans = (link for link in (*found.values(), *inside) if _is_stale(link, "vxlan", VXLAN_PREFIX, kept))
+    _delete(host, dict.fromkeys([*leaves, *unused, *(link.name for link in (*joined, *vxlans))]))
+
+
+def _goes_along(port: KernelLink, kept: frozenset[str], ends: frozenset[str]) -> bool:
+    """Whether a root's port keeps nobody from deleting it."""
+    return port.name in ends or _is_stale(port, "vxlan", VXLAN_PREFIX, kept)
 
 
 def _empty_leaves(found: Iterable[KernelLink]) -> dict[int, KernelLink]:
     """Leaves of ours with no port but their joints."""
-    leaves = {link.index: link for link in found if link.is_ours and link.kind == "bridge" and is_leaf(link.name)}
+    leaves = {link.index: link for link in found if _is_leaf(link)}
     in_use = {link.master for link in found if link.master in leaves and not _is_joint_of(link, leaves[link.master])}
     return {index: link for index, link in leaves.items() if index not in in_use}
 
 
-def _ends_of(bridges: Iterable[KernelLink]) -> set[str]:
-    """What the ends of joints of the leaves among these bridges are called."""
-    leaves = [bridge.name for bridge in bridges if is_leaf(bridge.name)]
-    return {end for leaf in leaves for end in (root_end_of(leaf), leaf_end_of(leaf))}
+def _ends_of(leaves: Iterable[str]) -> frozenset[str]:
+    """What the ends of these leaves' joints are called."""
+    return frozenset(end for leaf in leaves for end in (root_end_of(leaf), leaf_end_of(leaf)))
+
+
+def _is_leaf(link: KernelLink) -> bool:
+    return link.is_ours and link.kind == "bridge" and is_leaf(link.name)
+
+
+def _is_empty(leaf: KernelLink, ports: Iterable[KernelLink]) -> bool:
+    return all(_is_joint_of(port, leaf) for port in ports)
+
+
+def _is_stale_root(link: KernelLink, kept: frozenset[str]) -> bool:
+    return _is_stale(link, "bridge", BRIDGE_PREFIX, kept) and not is_leaf(link.name)
 
 
 def _is_joint_of(link: KernelLink, leaf: KernelLink) -> bool:
@@ -137,5 +161,5 @@ def _our_taps(host: Netlink) -> list[KernelLink]:
     return [link for link in pairs if link.is_ours and link.kind == "veth" and link.name.startswith(TAP_PREFIX)]
 
 
-def _delete(host: Netlink, doomed: Iterable[KernelLink]) -> None:
-    host.carry_out(linkrequests.delete_together([link.name for link in doomed]))
+def _delete(host: Netlink, doomed: Iterable[str]) -> None:
+    host.carry_out(linkrequests.delete_together(list(doomed)))
