@@ -4,11 +4,14 @@ A plan that comes from the disk is not confirmed: it may have moved while this h
 sent is confirmed as long as the controller can be heard; once it was silent for so long that it may soon count this
 host as dead, the plan is in doubt again, and nothing new is built from it.
 
-The file is readable JSON, whole or absent. It is written behind the agent's back, never before the agent has the plan.
+The file is readable JSON, whole or absent. It is written behind the agent's back, never before the agent has the plan;
+and while one plan follows another, as on a host that routers move away from, for a tenth of the time at most: of 1,000
+routers it is a megabyte.
 """
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from gapless.core.hostplan import EMPTY_PLAN, HostPlan
@@ -20,6 +23,10 @@ from gapless.wire.messages import AgentPlan, Malformed, encode_plan, to_agent
 
 RETRY_S = 5.0
 """How long after a failed write the next one is tried."""
+REST_TIMES = 9
+"""So many times as long as a write took, none is begun after it,"""
+REST_MOST_S = 1.0
+"""for so long at most: a plan that is in doubt by then is not written."""
 
 
 class Desired:
@@ -89,10 +96,15 @@ def _set_aside(path: Path, reason: str) -> None:
 
 
 async def keep_on_disk(
-    desired: Desired, file: KeptFile, retry_s: float = RETRY_S, *, kept: Callable[[int], None] = lambda _: None
+    desired: Desired,
+    file: KeptFile,
+    retry_s: float = RETRY_S,
+    *,
+    kept: Callable[[int], None] = lambda _: None,
+    rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Write each confirmed plan to `file`, the newest only, until cancelled; `kept` is told the version that the disk
-    has. A full disk is said and tried again.
+    has. A full disk is said and tried again. `rest` passes some seconds.
     """
     log = get_logger()
     written: HostPlan | None = None
@@ -105,6 +117,7 @@ async def keep_on_disk(
             kept(version)
         if plan is written or not desired.is_confirmed:
             continue
+        began_at = time.monotonic()
         try:
             # Encoding 1,000 routers takes 20 ms and the disk as long as it likes: neither may hold up the link.
             await asyncio.to_thread(_save, file, plan)
@@ -117,6 +130,7 @@ async def keep_on_disk(
         trouble.ends(log.info, "the plan is kept on disk again")
         written = plan
         kept(version)
+        await rest(min(REST_MOST_S, REST_TIMES * (time.monotonic() - began_at)))
 
 
 def _save(file: KeptFile, plan: HostPlan) -> None:

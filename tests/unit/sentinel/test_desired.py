@@ -10,7 +10,7 @@ from fake_controller import PATIENCE_S, eventually, planned
 from gapless.core.hostplan import EMPTY_PLAN, HostPlan
 from gapless.model.plan import Revision
 from gapless.sentinel import durable
-from gapless.sentinel.desired import Desired, keep_on_disk, load_plan
+from gapless.sentinel.desired import REST_MOST_S, Desired, keep_on_disk, load_plan
 from gapless.sentinel.durable import KeptFile
 from gapless.wire.messages import AgentPlan, encode_plan
 
@@ -46,6 +46,33 @@ async def test_a_plan_survives_a_restart_and_people_can_read_it(tmp_path: Path) 
 async def test_only_the_newest_of_many_plans_has_to_be_written(tmp_path: Path) -> None:
     await kept(tmp_path / "plan.json", *(HostPlan.of(Revision(number), [planned("a")]) for number in range(1, 200)))
     assert plan_in(tmp_path / "plan.json").revision == 199
+
+
+async def test_while_plans_follow_each_other_the_disk_rests_for_most_of_the_time(tmp_path: Path) -> None:
+    desired, versions, goes_on = Desired(), list[int](), asyncio.Event()
+    rests: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+        await goes_on.wait()
+
+    file = KeptFile(tmp_path / "plan.json")
+    keeping = asyncio.create_task(keep_on_disk(desired, file, kept=versions.append, rest=rest))
+    try:
+        desired.follow(HostPlan.of(Revision(1), [planned("a")]))
+        await eventually(lambda: len(rests) == 1)
+        for number in range(2, 10):
+            desired.follow(HostPlan.of(Revision(number), [planned("a")]))
+            await asyncio.sleep(0)
+        assert plan_in(file.path).revision == 1
+        goes_on.set()
+        await eventually(lambda: len(rests) == 2)
+        assert plan_in(file.path).revision == 9
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+    assert versions == [2, 10]
+    assert all(0.0 < seconds <= REST_MOST_S for seconds in rests)
 
 
 def test_a_plan_torn_at_any_byte_is_set_aside(tmp_path: Path, log_lines: list[str]) -> None:
