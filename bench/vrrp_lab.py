@@ -143,6 +143,7 @@ async def _found(lab: Lab, orders: Measurement, courses: Sequence[Course], seen:
         lost=recording.lost,
         answered_within_ms=probes.answered_within_ms(recording.interval_ms) + recording.lateness_ms,
         double_active_frames=result.double_active_frames(wire),
+        overlaps=wire.double_active,
         frames_missed=wire.missed,
     )
     return Found(

@@ -32,7 +32,7 @@ def result(timeline: Timeline, moved: int = 2, taken_over_before: int = 0, affec
         taken_over_before=taken_over_before,
         gap_ms=Gaps(median=260, p99=270, max=270, per_router={}, directions={}, bystanders=Spread()),
         double_active_frames=0,
-        wire=Wire(frames=100, missed=0, double_active={}),
+        wire=Wire(frames=100, missed=0),
         probes=Probes(routers=2, flows=4, sent=1000, lost=30, skipped=0, interval_ms=10, lateness_ms_max=1),
         liveness=Patience(report_interval_s=1, agent_down_time_s=2, dead_after_s=4),
         timeline=timeline,

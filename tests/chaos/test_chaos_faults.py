@@ -103,7 +103,7 @@ def two_were_active_until_it_was_back(lab: Lab, fault: Fault, outcome: Outcome) 
     assert found.moved == found.affected > 0
     assert found.double_active_frames != "unknown"
     assert found.double_active_frames > 0
-    assert set(found.wire.double_active) <= set(found.gap_ms.per_router)
+    assert {each.router_id for each in found.wire.double_active} <= set(found.gap_ms.per_router)
 
 
 def replaced_when_there_was_a_control_plane(lab: Lab, fault: Fault, outcome: Outcome) -> None:

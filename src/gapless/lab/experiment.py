@@ -194,6 +194,7 @@ async def _judged(lab: Lab, fault: Fault, bounds: Bounds, course: _Course, recor
         sent=recording.sent,
         lost=recording.lost,
         double_active_frames=result.double_active_frames(wire),
+        overlaps=wire.double_active,
         must_affect=fault.is_aimed and not _is_harmless(lab, fault),
         frames_missed=wire.missed,
         connections=survived if course.connections else None,

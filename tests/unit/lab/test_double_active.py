@@ -1,8 +1,9 @@
 """Frames of two hosts for one router: which of them are one too many."""
 
+from collections import Counter
 from math import inf
 
-from gapless.lab.measuring.double_active import Handover, Run, double_active, runs
+from gapless.lab.measuring.double_active import Handover, Overlap, Run, double_active, runs
 
 MS = 1_000_000
 QUIET_NS = 1_000 * MS
@@ -24,8 +25,10 @@ def late(frames: list[tuple[int, str, str]], *given: tuple[int, str], late_ms: i
         Handover(router_id="r1", host=host, epoch=epoch, from_ns=(at_ms - late_ms) * MS, by_ns=at_ms * MS)
         for epoch, (at_ms, host) in enumerate(given)
     ]
-    wrong = double_active(runs(frames), handovers, QUIET_NS)
-    return {router_id: sum(run.frames for run in of_router) for router_id, of_router in wrong.items()}
+    counts: Counter[str] = Counter()
+    for overlap in double_active(runs(frames), handovers, QUIET_NS):
+        counts[overlap.router_id] += overlap.frames
+    return dict(counts)
 
 
 def stretch(first_ms: int, host: str, last_ms: int) -> list[tuple[int, str, str]]:
@@ -159,5 +162,13 @@ def test_a_move_that_nobody_confirmed_may_have_happened_and_need_not() -> None:
     frames = stretch(0, "a", 900) + stretch(1_000, "b", 2_000) + stretch(2_010, "a", 3_000)
     unsure = Handover(router_id="r1", host="c", epoch=2, from_ns=1_500 * MS, by_ns=inf)
     again = Handover(router_id="r1", host="a", epoch=3, from_ns=2_005 * MS, by_ns=2_100 * MS)
-    assert double_active(runs(frames), [again, unsure], QUIET_NS) == {}
-    assert set(double_active(runs(frames), [unsure], QUIET_NS)) == {"r1"}
+    assert double_active(runs(frames), [again, unsure], QUIET_NS) == []
+    assert {overlap.router_id for overlap in double_active(runs(frames), [unsure], QUIET_NS)} == {"r1"}
+
+
+def test_it_is_told_who_was_active_beside_whom_and_for_how_long() -> None:
+    frames = seen((0, "a"), (10, "b"), (12, "a"), (15, "a"), (16, "b"), (30, "a"))
+    first, second = double_active(runs(frames), [], QUIET_NS)
+    assert first == Overlap(router_id="r1", host="a", present="b", frames=2, first_ms=2.0, last_ms=5.0)
+    assert str(first) == "2 of a, 2.0 to 5.0 ms after the first one of b, of router r1"
+    assert (second.frames, second.first_ms) == (1, 20.0)

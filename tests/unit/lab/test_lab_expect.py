@@ -7,7 +7,8 @@ import pytest
 
 from gapless.lab.faults import FAULTS
 from gapless.lab.faults.base import RESCHEDULED
-from gapless.lab.findings.expect import KEPT, Bounds, Expected, Gap, Measured, Moves, problems
+from gapless.lab.findings.expect import KEPT, NAMED, Bounds, Expected, Gap, Measured, Moves, problems
+from gapless.lab.measuring.double_active import Overlap
 from gapless.lab.measuring.survival import Survival, Survivals
 from gapless.model.router import FailoverMode
 
@@ -83,6 +84,13 @@ def test_two_hosts_active_at_once_fail_a_run_unless_the_mode_has_no_fence_agains
     (said,) = problems(ANYTHING, Bounds(), twice)
     assert said == "two hosts were active for one router: 7 frames of the one that was over"
     assert problems(replace(ANYTHING, two_active=True), Bounds(), twice) == []
+
+
+def test_who_was_active_beside_whom_is_said_of_the_first_few() -> None:
+    overlap = Overlap(router_id="r1", host="a", present="b", frames=1, first_ms=0.5, last_ms=2.0)
+    (said,) = problems(ANYTHING, Bounds(), replace(GOOD, double_active_frames=9, overlaps=[overlap] * 9))
+    assert said.count("of router r1") == NAMED
+    assert "(1 of a, 0.5 to 2.0 ms after the first one of b, of router r1; " in said
 
 
 def test_a_capture_with_holes_fails_a_run_and_says_so() -> None:

@@ -231,7 +231,7 @@ def test_a_record_is_a_move_when_the_router_went_to_another_host() -> None:
 def test_frames_that_were_missed_make_the_figure_unknown_and_never_0() -> None:
     run = Run(router_id="r1", host="a", first_ns=0, last_ns=MS, frames=2)
     whole = result.wire(Seen(runs=(run,), frames=2, lost=0), [], interval_ms=10)
-    assert (whole, result.double_active_frames(whole)) == (result.Wire(frames=2, missed=0, double_active={}), 0)
+    assert (whole, result.double_active_frames(whole)) == (result.Wire(frames=2, missed=0), 0)
     holes = result.wire(Seen(runs=(run,), frames=2, lost=1), [], interval_ms=10)
     assert result.double_active_frames(holes) == "unknown"
     failed = result.wire(None, [], interval_ms=10)
@@ -254,6 +254,7 @@ def test_the_wire_is_judged_with_what_was_recorded() -> None:
         for at, host in ((0, "a"), (10, "b"), (500, "a"))
     )
     seen = Seen(runs=runs, frames=9, lost=0)
-    assert result.wire(seen, [], interval_ms=10).double_active == {"r1": 3}
+    (overlap,) = result.wire(seen, [], interval_ms=10).double_active
+    assert (overlap.router_id, overlap.host, overlap.present, overlap.frames) == ("r1", "a", "b", 3)
     given = Handover(router_id="r1", host="a", epoch=3, from_ns=400 * MS, by_ns=400 * MS)
-    assert result.wire(seen, [given], interval_ms=10).double_active == {}
+    assert result.wire(seen, [given], interval_ms=10).double_active == ()

@@ -10,18 +10,21 @@ the kernel takes TCP for real after its handshake, UDP when it was answered for 
 SNAT or to a floating IP; and a fault strikes when they are.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
 from gapless.lab.measuring.connections import Kind
 from gapless.lab.measuring.conversations import CONVERSATIONS
+from gapless.lab.measuring.double_active import Overlap
 from gapless.lab.measuring.survival import Survival, Survivals
 from gapless.observe.words import counted
 
 Frames = int | Literal["unknown"]
 """How many frames; unknown where some were not seen."""
+NAMED = 3
+"""So many overlaps of two hosts are told in words; the result has all."""
 
 
 class Gap(StrEnum):
@@ -93,6 +96,8 @@ class Measured:
     answered_within_ms: float
     """A gap that is no longer is none: the probes' interval, their lateness, a busy machine's pause."""
     double_active_frames: Frames
+    overlaps: Sequence[Overlap] = ()
+    """Where these frames were."""
     must_affect: bool = False
     """Whether it is for routers that the fault was aimed."""
     frames_missed: int = 0
@@ -148,7 +153,8 @@ def _active(expected: Expected, found: Measured) -> list[str]:
         why = f"{found.frames_missed} frames were not captured" if found.frames_missed else "the capture failed"
         return [f"whether two hosts were active is unknown: {why}"]
     if found.double_active_frames and not expected.two_active:
-        return [f"two hosts were active for one router: {found.double_active_frames} frames of the one that was over"]
+        what = f"two hosts were active for one router: {found.double_active_frames} frames of the one that was over"
+        return [f"{what} ({'; '.join(map(str, found.overlaps[:NAMED]))})" if found.overlaps else what]
     return []
 
 

@@ -15,7 +15,7 @@ import msgspec
 from gapless import __version__
 from gapless.config import Liveness
 from gapless.lab.findings.expect import Frames
-from gapless.lab.measuring.double_active import LATE_S, QUIET_S, Handover, double_active
+from gapless.lab.measuring.double_active import LATE_S, QUIET_S, Handover, Overlap, double_active
 from gapless.lab.measuring.probes import Direction, Recording, lost, percentile
 from gapless.lab.measuring.sniffer import Seen
 from gapless.lab.measuring.survival import Survivals
@@ -120,8 +120,8 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     watched: bool = True
     frames: int
     missed: int
-    double_active: dict[str, int]
-    """Router id -> its double active frames; routers without any are left out."""
+    double_active: tuple[Overlap, ...] = ()
+    """Where two hosts were active for one router."""
 
 
 class TakeoverTimeline(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,16 +245,15 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 def wire(seen: Seen | None, handovers: Iterable[Handover], interval_ms: float) -> Wire:
     """The judgement of the frames that were seen; None: the capture failed."""
     if seen is None:
-        return Wire(watched=False, frames=0, missed=0, double_active={})
+        return Wire(watched=False, frames=0, missed=0)
     quiet_ns = int((QUIET_S + 3 * interval_ms / 1000) * 1e9)
-    wrong = double_active(seen.runs, handovers, quiet_ns)
-    counts = {router_id: sum(run.frames for run in of_router) for router_id, of_router in wrong.items()}
-    return Wire(frames=seen.frames, missed=seen.lost, double_active=counts)
+    overlaps = double_active(seen.runs, handovers, quiet_ns)
+    return Wire(frames=seen.frames, missed=seen.lost, double_active=tuple(overlaps))
 
 
 def double_active_frames(wire: Wire) -> Frames:
     """How many; unknown, never 0, where frames were missed."""
-    return sum(wire.double_active.values()) if wire.watched and not wire.missed else "unknown"
+    return sum(each.frames for each in wire.double_active) if wire.watched and not wire.missed else "unknown"
 
 
 def handovers(moves: Iterable[Mapping[str, Any]]) -> list[Handover]:

@@ -52,6 +52,25 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     """Infinite where nobody knows whether it has happened at all."""
 
 
+class Overlap(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is double active, beside the tenure that had begun before it. Milliseconds after the first frame of
+    the host that has the router.
+    """
+
+    router_id: str
+    host: str
+    """The one that was over."""
+    present: str
+    """The one that has the router."""
+    frames: int
+    first_ms: float
+    last_ms: float
+
+    def __str__(self) -> str:
+        when = f"{self.first_ms:.1f} to {self.last_ms:.1f} ms after the first one of {self.present}"
+        return f"{self.frames} of {self.host}, {when}, of router {self.router_id}"
+
+
 def runs(frames: Iterable[tuple[int, str, str]]) -> list[Run]:
     """Frames as (time, router, host), in any order, joined into runs; the runs of a router are in order of time."""
     parts: dict[str, list[_Part]] = {}
@@ -79,24 +98,24 @@ class _Part:
     frames: int = 1
 
 
-def double_active(seen: Iterable[Run], handovers: Iterable[Handover], quiet_ns: int) -> dict[str, list[Run]]:
-    """Router id -> its runs that are double active; routers without any are left out."""
+def double_active(seen: Iterable[Run], handovers: Iterable[Handover], quiet_ns: int) -> list[Overlap]:
+    """The runs that are double active, router by router."""
     runs_of: dict[str, list[Run]] = {}
     for run in seen:
         runs_of.setdefault(run.router_id, []).append(run)
     given: dict[str, list[Handover]] = {}
     for handover in sorted(handovers, key=attrgetter("epoch")):
         given.setdefault(handover.router_id, []).append(handover)
-    judged = {
-        router_id: _judge(sorted(of_router, key=attrgetter("first_ns")), given.get(router_id, ()), quiet_ns)
+    return [
+        overlap
         for router_id, of_router in runs_of.items()
-    }
-    return {router_id: wrong for router_id, wrong in judged.items() if wrong}
+        for overlap in _judge(sorted(of_router, key=attrgetter("first_ns")), given.get(router_id, ()), quiet_ns)
+    ]
 
 
-def _judge(of_router: Sequence[Run], given: Sequence[Handover], quiet_ns: int) -> list[Run]:
+def _judge(of_router: Sequence[Run], given: Sequence[Handover], quiet_ns: int) -> list[Overlap]:
     records = _Records(given)
-    holder, heard_ns = of_router[0].host, of_router[0].last_ns
+    holder, since_ns, heard_ns = of_router[0].host, of_router[0].first_ns, of_router[0].last_ns
     records.passed(of_router[0].first_ns)
     were = {holder}
     wrong = []
@@ -105,12 +124,23 @@ def _judge(of_router: Sequence[Run], given: Sequence[Handover], quiet_ns: int) -
             if run.host not in were or run.first_ns - heard_ns >= quiet_ns:
                 records.passed(run.first_ns)
             elif not records.allow(run):
-                wrong.append(run)
+                wrong.append(_overlap(run, holder, since_ns))
                 continue
             were.add(run.host)
-            holder = run.host
+            holder, since_ns = run.host, run.first_ns
         heard_ns = run.last_ns
     return wrong
+
+
+def _overlap(run: Run, present: str, since_ns: int) -> Overlap:
+    return Overlap(
+        router_id=run.router_id,
+        host=run.host,
+        present=present,
+        frames=run.frames,
+        first_ms=round((run.first_ns - since_ns) / 1e6, 3),
+        last_ms=round((run.last_ns - since_ns) / 1e6, 3),
+    )
 
 
 class _Records:
