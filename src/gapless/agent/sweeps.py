@@ -5,7 +5,7 @@ may have to wait for it, and then a rest follows in which nothing is taken away:
 20 ms, in which nobody else may change anything, and to find what goes, all links of the host are listed. A host from
 which a thousand routers move away, one after another, would do nothing else. Where nobody forwards, nobody waits.
 
-Whatever is looked at as a whole is looked at once a sweep.
+What goes is listed once a sweep: what comes up meanwhile is for the next one.
 """
 
 from math import inf
@@ -18,23 +18,36 @@ SWEPT_BESIDE_TRAFFIC: Final = 2
 """Networks in one portion where this host forwards for a router; each takes some 20 ms."""
 REST_TIMES: Final = 9
 """So many times as long as a portion took beside traffic the rest is after it: sweeps have a tenth of the time."""
+REST_MOST_S: Final = 10.0
+"""And no more than that, however long the kernel kept one waiting."""
 
 
 class Sweeps:
     """The sweeps of one host, portion by portion. Times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self.is_due = self.is_running = False
-        self._is_first = True
-        """No portion of this sweep was begun yet."""
+        self.is_running = False
+        self._is_wanted = False
+        """What goes is to be listed anew, after the portions that are left."""
+        self._is_left = False
+        """There are more portions of what was listed."""
         self._kept: frozenset[Network] | None = None
         """By the last one."""
         self._began_at = self._rests_until = -inf
 
+    @property
+    def is_due(self) -> bool:
+        """There is a portion to begin."""
+        return self._is_wanted or self._is_left
+
     def take_networks(self, networks: frozenset[Network], *, removes: bool) -> None:
         """A confirmed plan needs these, and has routers removed."""
         if removes or self._kept is None or self._kept - networks:
-            self.is_due = self._is_first = True
+            self._is_wanted = True
+
+    def again(self) -> None:
+        """A router is gone: what it left may have been in use when that was listed what goes."""
+        self._is_wanted = True
 
     def due_at(self, *, forwards: bool) -> float:
         """When the next portion may begin; infinity: there is none. `forwards`: this host forwards for a router."""
@@ -45,16 +58,17 @@ class Sweeps:
     def begin(self, keep: frozenset[Network], now: float, *, forwards: bool) -> Sweep:
         """The next portion."""
         most = SWEPT_BESIDE_TRAFFIC if forwards else SWEPT_AT_ONCE
-        sweep = Sweep(keep=keep, most=most, is_first=self._is_first)
-        self.is_due, self.is_running, self._is_first = False, True, False
-        self._began_at = now
+        sweep = Sweep(keep=keep, most=most, is_first=not self._is_left)
+        self._is_wanted &= self._is_left
+        self.is_running, self._is_left = True, False
+        self._kept, self._began_at = keep, now
         return sweep
 
-    def ended(self, sweep: Sweep, result: Result, now: float) -> str:
+    def ended(self, result: Result, now: float) -> str:
         """It is over; why it failed, or "". What came up meanwhile goes before another portion."""
-        self.is_running, self._kept = False, sweep.keep
-        self._rests_until = now + REST_TIMES * (now - self._began_at)
+        self.is_running = False
+        self._rests_until = now + min(REST_MOST_S, REST_TIMES * (now - self._began_at))
         if isinstance(result, Failed):
             return result.reason
-        self.is_due |= isinstance(result, Done) and result.more_is_left
+        self._is_left = isinstance(result, Done) and result.more_is_left
         return ""

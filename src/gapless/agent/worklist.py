@@ -149,6 +149,8 @@ class Worklist:
             entry = self._entries.get(way.router_id)
             if entry is None or entry.way_out != way or entry.deafness == deafness:
                 continue
+            if entry.wanted is None or not entry.wanted.forwards:
+                continue  # It does not forward here any more, whatever it was verified as.
             was_given_up, entry.deafness = entry.deafness.is_given_up, deafness
             if deafness.is_given_up or was_given_up:
                 self._say_how_it_is(entry, now)
@@ -244,7 +246,7 @@ class Worklist:
         """A job is over."""
         match job:
             case Sweep():
-                if why_not := self._sweeps.ended(job, result, now):
+                if why_not := self._sweeps.ended(result, now):
                     # Harmless: what is left carries nothing. The next network that loses its last router sweeps again.
                     text = f"bridges that no router needs were not all removed: {why_not}"
                     self._lines.say(text, is_warning=True)
@@ -270,6 +272,7 @@ class Worklist:
         elif why_left is None:
             self._lines.removed(entry.id)
             self._is_gone(entry)
+            self._sweeps.again()  # When that was listed what goes, its taps may have been there still.
         else:
             self._fail(entry, f"it is no longer this host's, and could not be removed: {why_left}", Why.PLAN, now)
         if not self._queues.has_removals:
@@ -285,12 +288,14 @@ class Worklist:
             self._turns.ended(began_at=began_at, now=now)
         entry.is_present = True  # after a failure, half of it may be
         was_verified, entry.verified = entry.verified, None
-        if entry.wanted != job.planned:
+        wanted = entry.wanted
+        is_new_role = wanted is not None and was_verified is wanted and differs_by_role(job.planned, wanted)
+        if wanted is None or not (wanted == job.planned or is_new_role):
             return  # superseded: the newer wish is in a queue already
         if isinstance(result, Failed):
             self._fail(entry, result.reason, Why.PLAN if job.why is Why.PLAN else Why.DRIFT, now)
             return
-        entry.verified, entry.looked_at = job.planned, max(entry.looked_at, result.looked_at)
+        entry.verified, entry.looked_at = wanted, max(entry.looked_at, result.looked_at)
         entry.has_run = True
         entry.tries_left = PATIENT_TRIES
         entry.tries.reset()

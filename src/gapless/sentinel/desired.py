@@ -5,8 +5,8 @@ sent is confirmed as long as the controller can be heard; once it was silent for
 host as dead, the plan is in doubt again, and nothing new is built from it.
 
 The file is readable JSON, whole or absent. It is written behind the agent's back, never before the agent has the plan;
-and while one plan follows another, as on a host that routers move away from, for a tenth of the time at most: of 1,000
-routers it is a megabyte.
+and while one plan follows another, as on a host that routers move away from, for a tenth of the time: of 1,000 routers
+it is a megabyte. So what is on the disk when this host stops may be older by the rest after a write, a second at most.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ RETRY_S = 5.0
 REST_TIMES = 9
 """So many times as long as a write took, none is begun after it,"""
 REST_MOST_S = 1.0
-"""for so long at most: a plan that is in doubt by then is not written."""
+"""for so long at most, however slow the disk is: a plan that is in doubt by then is not written."""
 
 
 class Desired:
@@ -101,10 +101,11 @@ async def keep_on_disk(
     retry_s: float = RETRY_S,
     *,
     kept: Callable[[int], None] = lambda _: None,
+    clock: Callable[[], float] = time.monotonic,
     rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Write each confirmed plan to `file`, the newest only, until cancelled; `kept` is told the version that the disk
-    has. A full disk is said and tried again. `rest` passes some seconds.
+    has. A full disk is said and tried again. `clock` tells seconds, and `rest` lets some pass.
     """
     log = get_logger()
     written: HostPlan | None = None
@@ -117,7 +118,7 @@ async def keep_on_disk(
             kept(version)
         if plan is written or not desired.is_confirmed:
             continue
-        began_at = time.monotonic()
+        began_at = clock()
         try:
             # Encoding 1,000 routers takes 20 ms and the disk as long as it likes: neither may hold up the link.
             await asyncio.to_thread(_save, file, plan)
@@ -130,7 +131,7 @@ async def keep_on_disk(
         trouble.ends(log.info, "the plan is kept on disk again")
         written = plan
         kept(version)
-        await rest(min(REST_MOST_S, REST_TIMES * (time.monotonic() - began_at)))
+        await rest(min(REST_MOST_S, REST_TIMES * (clock() - began_at)))
 
 
 def _save(file: KeptFile, plan: HostPlan) -> None:

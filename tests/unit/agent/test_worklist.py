@@ -39,7 +39,7 @@ def test_of_routers_that_are_removed_together_one_that_fails_holds_up_no_other()
     assert bench.said() == ["a@0 removed", "b@0 failed", "c@0 removed", "full"]
     assert bench.work_off() == ["plan new", "sweep"]
     bench.now += 1
-    assert bench.work_off(Removed()) == ["remove b"]
+    assert bench.work_off(Removed()) == ["remove b", "sweep"]
     assert "b@0 removed" in bench.said()
 
 
@@ -77,7 +77,7 @@ def test_a_removal_that_fails_holds_up_nobody_and_is_tried_again() -> None:
     bench.plan(planned("new"), planned("new2"))
     assert bench.work_off() == ["plan new2"], "a newer plan does not make the failed removal a barrier again"
     bench.now += 1
-    assert bench.work_off() == ["remove stuck"]
+    assert bench.work_off() == ["remove stuck", "sweep"]
     assert bench.said()[-1] == "stuck@0 removed"
 
 
@@ -269,7 +269,12 @@ def test_what_came_up_goes_between_two_portions_of_a_sweep() -> None:
         bench.end(job)
     assert isinstance(job, Sweep)
     assert [network.id for network in job.keep] == ["n1"], "what is needed since then is kept"
-    assert bench.jobs() == [], "that was the last portion"
+    assert not job.is_first, "the last portion of what was listed before b went"
+    (again,) = bench.jobs()
+    assert isinstance(again, Sweep)
+    assert again.is_first
+    bench.end(again)
+    assert bench.jobs() == []
 
 
 @pytest.mark.parametrize("forwards", [True, False])
@@ -318,6 +323,28 @@ def test_where_a_router_forwards_a_portion_of_a_sweep_is_small(stays: PlannedRou
         sweeps += [job for job in jobs if isinstance(job, Sweep)]
         bench.end(jobs[0])
     assert [sweep.most for sweep in sweeps] == [most]
+
+
+def test_what_is_removed_at_a_later_try_is_swept_as_well() -> None:
+    """When that was listed what goes, its taps were in its bridges."""
+    bench = Bench("busy", "gone")
+    bench.plan(planned("a"))
+    (removal,) = bench.jobs(1)
+    bench.end(removal, Removed(left={RouterId("busy"): "busy"}))
+    assert name(bench.jobs(1)[0]) == "plan a"
+    bench.end(Reconcile(planned=planned("a"), why=Why.PLAN, asked_at=bench.now))
+    (sweep,) = bench.jobs()
+    assert isinstance(sweep, Sweep)
+    bench.end(sweep, MORE_IS_LEFT)
+    bench.now += 1
+    (retry,) = bench.jobs()
+    assert name(retry) == "remove busy"
+    bench.end(retry, Removed())
+    portions = []
+    while jobs := bench.jobs():
+        portions += jobs
+        bench.end(jobs[0], Done(more_is_left=len(portions) == 1))
+    assert [portion.is_first for portion in portions if isinstance(portion, Sweep)] == [False, False, True]
 
 
 def test_stray_ends_are_looked_for_once_a_sweep() -> None:

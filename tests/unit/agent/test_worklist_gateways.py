@@ -65,6 +65,20 @@ def test_one_that_hears_nothing_is_degraded_and_healthy_when_it_hears() -> None:
     assert [each.text for each in bench.worklist.take_lines()] == ["router hears its gateway again"]
 
 
+def test_what_was_found_of_a_router_that_does_not_forward_here_any_more_is_not_its_fault() -> None:
+    bench = Bench()
+    bench.plan(in_role("r", Role.ACTIVE))
+    bench.work_off()
+    (seen,) = bench.worklist.ways_out()
+    stands_by = in_role("r", Role.STANDBY)
+    bench.plan(replace(stands_by, router=replace(stands_by.router, name="new")))
+    bench.worklist.take_deafness({seen: Deafness(DEAF, is_given_up=True)}, bench.now)
+    bench.work_off()
+    report = bench.worklist.take_report()
+    assert report is not None
+    assert [(each.state, each.ailment) for each in report.routers] == [(RouterState.ACTIVE, "")]
+
+
 def test_a_look_that_finds_everything_right_does_not_make_it_healthy() -> None:
     bench = Bench()
     bench.plan(with_gateway("r"))

@@ -7,7 +7,7 @@ from kernel_in_memory import planned
 from worklist_rig import RIGHT, Bench, name
 
 from gapless.agent.hold import MOST_S
-from gapless.agent.jobs import Done, Failed
+from gapless.agent.jobs import Done, Failed, Job
 from gapless.agent.worklist import REST
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
@@ -97,6 +97,43 @@ def test_a_role_that_comes_while_it_is_built_is_no_proof_that_it_was() -> None:
     assert "r@2 active" not in bench.said(), "nobody has looked at it for this plan"
     assert bench.work_off(RIGHT) == ["plan r", "sweep"]
     assert bench.said() == ["r@2 active"]
+
+
+def looked_at(bench: Bench) -> Job:
+    bench.now += REST.settled_s
+    bench.hear("r")
+    (look,) = bench.jobs()
+    return look
+
+
+def test_a_look_during_which_only_the_role_changed_is_one_for_the_new_role() -> None:
+    bench = standing()
+    look = looked_at(bench)
+    bench.plan(guarded(ACTIVE_HERE, epoch=2))
+    bench.end(look, RIGHT)
+    assert bench.said() == ["r@2 active"]
+    assert bench.jobs() == []
+    assert name(looked_at(bench)) == "drift r", "and hints are followed"
+
+
+def test_a_look_that_fails_while_the_role_changes_is_tried_again() -> None:
+    bench = standing()
+    look = looked_at(bench)
+    bench.plan(guarded(ACTIVE_HERE, epoch=2))
+    bench.end(look, Failed(reason="no memory"))
+    assert bench.jobs() == []
+    due = bench.worklist.next_deadline()
+    assert due is not None
+    bench.now = due
+    assert bench.work_off(RIGHT) == ["drift r"]
+
+
+def test_a_look_is_nothing_to_a_plan_with_new_content() -> None:
+    bench = standing()
+    look = looked_at(bench)
+    bench.plan(guarded(ACTIVE_HERE, epoch=2, content="new"))
+    bench.end(look, RIGHT)
+    assert bench.work_off() == ["plan r"]
 
 
 def test_a_role_does_not_make_a_router_right_that_failed() -> None:

@@ -368,4 +368,4 @@ def test_a_namespace_that_vanished_is_rebuilt_and_a_stray_one_removed() -> None:
     bench.plan(planned("a"))
     bench.work_off()
     bench.worklist.take_running(frozenset({RouterId("stray")}))
-    assert bench.work_off() == ["remove stray", "drift a"]
+    assert bench.work_off() == ["remove stray", "drift a", "sweep"]

@@ -78,7 +78,7 @@ def _namespace_number(host: Netlink, router_id: RouterId) -> int | None:
 
 def doomed_networks(host: Netlink, kept: frozenset[str], uplinks: frozenset[str]) -> list[str]:
     """Bridges and VXLAN devices of ours that serve no network whose links are in `kept`, by name: leaves, and behind
-    them roots. All links of the host are listed for that.
+    them roots, those with an uplink first, which another network may wait for. All links of the host are listed.
     """
     found = links.all_links(host)
     leaves = _empty_leaves(found)
@@ -93,9 +93,10 @@ def doomed_networks(host: Netlink, kept: frozenset[str], uplinks: frozenset[str]
         and link.name not in uplinks
         and link.name not in joints
     }
+    holds = {link.master for link in found if link.name in uplinks}
     return [
         *(link.name for link in leaves.values()),
-        *(link.name for index, link in stale_roots.items() if index not in in_use),
+        *(stale_roots[index].name for index in sorted(stale_roots.keys() - in_use, key=lambda it: it not in holds)),
         *(link.name for link in stale_vxlans.values() if link.master not in stale_roots),
     ]
 

@@ -40,7 +40,7 @@ class Opening:
     cause: Tenure | None
     number: int
     released: float | None = None
-    """When it was heard that `cause` has released them; None: that tenure is over."""
+    """Since when the first of them is dark, which `cause` has released; None: that tenure is over."""
 
 
 class ActiveSet:

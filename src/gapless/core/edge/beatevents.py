@@ -134,6 +134,8 @@ class Deactivated:
     """A `Deactivate` is done: these are not in the kernel's active set, for certain."""
 
     routers: tuple[RouterId, ...]
+    begun_at: float | None = None
+    """When the kernel was asked for it, the last time: none of them was closed before. None: a moment ago."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

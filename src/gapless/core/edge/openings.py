@@ -47,7 +47,8 @@ HEARD_MOST = 64
 """Releases of one host that are collected at most, however much there is to read."""
 FRESH_S = 0.01
 """What is said to have been closed longer ago was said before, and lost. It is opened and told of apart from the rest:
-what is opened together has one time for when that began."""
+what is opened together has one time for when that began. What lay unread together is told as dark as the first of it.
+"""
 
 
 class Openings:
@@ -202,6 +203,7 @@ class Openings:
         """The kernel's answer: what is open is announced, and what was taken over is told."""
         if isinstance(event, Deactivated):
             self._active.closed(event.routers)
+            self._releases.closed(event.routers, now if event.begun_at is None else event.begun_at)
             return
         opening = self._active.opened(failed=bool(event.reason), is_unsure=event.is_unsure)
         if opening is None:

@@ -18,7 +18,7 @@ one is not believed.
 The invariant: what was released is not open here, nor wanted to be.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from gapless.model.plan import Epoch, Successor
@@ -38,8 +38,8 @@ class Releases:
         self._said: dict[RouterId, None] = {}
         """What is given and not due: what was said longest ago comes first."""
         self._closed_at: dict[RouterId, float] = {}
-        """Of what is given and was said, to whomever: when that was for the first time, which is right after it was
-        closed, unless it had been closed before it was to be released."""
+        """Of what is given: since when it is dark, which is when it began to be closed; or when it was said for the
+        first time, of what had been closed before it was to be released."""
         self._promised: dict[RouterId, Epoch] = {}
         """The epoch at which each was released last."""
 
@@ -73,6 +73,10 @@ class Releases:
             yield tuple(awaited[start : start + at_once])
         if others := tuple(router_id for router_id in closing if router_id not in self._given):
             yield others
+
+    def closed(self, routers: Iterable[RouterId], begun_at: float) -> None:
+        """The kernel has closed these, and was asked for it then."""
+        self._closed_at.update((router_id, begun_at) for router_id in routers if router_id in self._given)
 
     def again(self) -> None:
         """Whatever was said may have been lost: the next of it is due once more."""

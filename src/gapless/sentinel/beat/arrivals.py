@@ -2,7 +2,9 @@
 
 Theory: a beat counts from the moment at which it has read a datagram, and decides by that. But for how long a router
 that was handed over was dark, it tells others; and a beat that could not run for a while reads late what was said in
-time. On Linux each datagram is stamped as it arrives (SO_TIMESTAMPNS, socket(7)), by CLOCK_REALTIME.
+time. On Linux each datagram is stamped as it arrives (SO_TIMESTAMPNS, socket(7)), by CLOCK_REALTIME. While any socket
+asks for that, the kernel stamps all that the machine receives, for the price of reading a clock; whoever sets the clock
+by the network (chrony, systemd-timesyncd) asks for it as well.
 
 The rule: that clock may be set meanwhile. So no datagram is said to have waited for longer than since the socket was
 last found empty, which is counted by the beat's own clock.
@@ -14,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 
 _SO_TIMESTAMPNS = 35  # asm-generic/socket.h; Python has no name for it
-_TIMESPEC = struct.Struct("@qq")
+_TIMESPEC = struct.Struct("@ll")
 NOTE_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
 """Room for the stamp beside a datagram (`socket.recvmsg`)."""
 

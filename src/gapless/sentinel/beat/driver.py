@@ -9,7 +9,7 @@ in parts, and the beat goes between them.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from ipaddress import IPv4Address
 from typing import Protocol, TypeVar
 
@@ -25,6 +25,7 @@ from gapless.core.edge.beatevents import (
     BurialAnswered,
     BurialAsked,
     ClockJudged,
+    Deactivated,
     Emptied,
     Fenced,
     GuardRestored,
@@ -221,7 +222,11 @@ class Driver:
     def go_on(self) -> None:
         """Do the next part of what does not fit into one turn."""
         if self.has_more:
-            self._follow(self._hands.close_some())
+            begun_at = self._clock()
+            self._follow(
+                replace(each, begun_at=begun_at) if isinstance(each, Deactivated) else each
+                for each in self._hands.close_some()
+            )
 
     def _judge_clock(self) -> None:
         """Said when it becomes wrong, and when it is right again; how wrong it is changes all the time."""

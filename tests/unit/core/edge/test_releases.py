@@ -82,6 +82,15 @@ def test_it_is_said_again_each_interval_until_a_plan_asks_for_it_no_more(rig: Ri
     assert released(rig.tick(DEFAULT.interval_s)) == []
 
 
+def test_what_the_kernel_took_to_close_it_is_time_without_traffic(rig: Rig) -> None:
+    """Or the beat to hear of it, which may not have run for a while."""
+    hands_over(rig)
+    begun_at = rig.now
+    rig.stay(0.08)
+    ((_, said),) = released(rig.do(Deactivated(routers=(R1,), begun_at=begun_at)))
+    assert said.silent_for_s == pytest.approx(rig.now - begun_at)
+
+
 def test_whoever_it_is_released_to_next_hears_since_when_it_is_dark(rig: Rig) -> None:
     """The first successor died before it opened the router."""
     hands_over(rig)
