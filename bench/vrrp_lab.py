@@ -173,7 +173,8 @@ def _orders(lab: Lab) -> Orders:
     ]
     return Orders(
         host_of_port={cable.port: name for cable, name in cables},
-        router_of_mac={vrrp_routers.mac(kind, one.number): one.router_id for one in lab.tenants for kind in (2, 3)},
+        outside={vrrp_routers.mac(3, one.number): one.router_id for one in lab.tenants},
+        inside={one.vni: {vrrp_routers.mac(2, one.number): one.router_id} for one in lab.tenants},
         deaf_to=Cable(layout.DATA, layout.COMPUTE).port,
         ask_through=layout.EXT.name,
         addresses=tuple(str(tenant.gateway_address) for tenant in lab.tenants),

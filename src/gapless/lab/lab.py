@@ -383,10 +383,12 @@ class Lab:
     async def capture(self) -> AsyncIterator[Capture]:
         """Every frame of every router that leaves a host, until the block is left."""
         cables = [(cable, host.name) for host in self.hosts.values() for cable in host.place.cables]
+        outside, inside = await tenants.macs(self.api, self.tenants)
         capture = Capture(
             Orders(
                 host_of_port={cable.port: name for cable, name in cables if cable.switch is not layout.MGMT},
-                router_of_mac=await tenants.macs(self.api, self.tenants),
+                outside=outside,
+                inside=inside,
                 deaf_to=Cable(layout.DATA, layout.COMPUTE).port,
                 ask_through=layout.EXT.name,
                 addresses=tuple(str(tenant.gateway_address) for tenant in self.tenants),

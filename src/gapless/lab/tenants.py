@@ -21,7 +21,7 @@ NAMESPACES_AT_ONCE = 4
 BATCH = 25
 """Tenants that are asked for together."""
 BATCHES_AT_ONCE = 2
-ROUTER_PORTS = ("network:router_interface", "network:router_gateway")
+ROUTER_INTERFACE, ROUTER_GATEWAY = "network:router_interface", "network:router_gateway"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,11 +188,21 @@ def _tenant(number: int, network: Item, subnet: Item, router: Item, port: Item, 
     )
 
 
-async def macs(api: Api, tenants: Sequence[Tenant]) -> dict[str, str]:
-    """MAC address -> router id, of every port of these tenants' routers."""
-    routers = {tenant.router_id for tenant in tenants}
-    ports = [port for owner in ROUTER_PORTS for port in await api.find("port", device_owner=owner)]
-    return {port["mac_address"]: port["device_id"] for port in ports if port["device_id"] in routers}
+async def macs(api: Api, tenants: Sequence[Tenant]) -> tuple[dict[str, str], dict[int, dict[str, str]]]:
+    """The ports of these tenants' routers: MAC address on the external network -> router id, and VNI of a tenant's
+    network -> MAC address in there -> router id.
+    """
+    tenant_of = {tenant.router_id: tenant for tenant in tenants}
+    outside = {
+        port["mac_address"]: port["device_id"]
+        for port in await api.find("port", device_owner=ROUTER_GATEWAY)
+        if port["device_id"] in tenant_of
+    }
+    inside: dict[int, dict[str, str]] = {}
+    for port in await api.find("port", device_owner=ROUTER_INTERFACE):
+        if tenant := tenant_of.get(port["device_id"]):
+            inside.setdefault(tenant.vni, {})[port["mac_address"]] = tenant.router_id
+    return outside, inside
 
 
 async def plug_in_vms(tenants: Sequence[Tenant]) -> None:

@@ -32,9 +32,11 @@ CABLES = {(node, switch): Cable(switch, node) for node in ("host-1", "host-2") f
 GATEWAY = "fa:16:3e:00:00:01"
 TENANT = "fa:16:3e:00:00:02"
 OTHER = "fa:16:3e:00:00:03"
+VNI = 1
 ORDERS = Orders(
     host_of_port={cable.port: node for (node, _), cable in CABLES.items()},
-    router_of_mac={GATEWAY: "r1", TENANT: "r1", OTHER: "r2"},
+    outside={GATEWAY: "r1"},
+    inside={VNI: {TENANT: "r1", OTHER: "r2"}},
 )
 
 
@@ -50,10 +52,10 @@ def plain(source: str) -> bytes:
     return b"\xff" * 6 + mac(source) + b"\x88\xb5" + bytes(50)
 
 
-def in_vxlan(source: str) -> bytes:
+def in_vxlan(source: str, vni: int = VNI) -> bytes:
     """The same as it is on the data network."""
     inner = plain(source)
-    udp = struct.pack("!HHHH", 50_000, 4789, 16 + len(inner), 0) + bytes.fromhex("0800000000000100")
+    udp = struct.pack("!HHHH", 50_000, 4789, 16 + len(inner), 0) + struct.pack("!II", 0x08000000, vni << 8)
     ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 36 + len(inner), 0, 0, 64, 17, 0, bytes(4), bytes(4))
     return b"\xff" * 6 + bytes.fromhex("020000000001") + b"\x08\x00" + ip + udp + inner
 
@@ -85,7 +87,7 @@ def _sender(interface: str) -> socket.socket:
 
 @pytest.fixture
 def ring() -> Iterator[Ring]:
-    found = Ring(filter_for(ORDERS.router_of_mac))
+    found = Ring(filter_for(ORDERS.macs))
     yield found
     found.close()
 
@@ -119,6 +121,24 @@ async def test_each_frame_is_seen_once_with_its_router_and_its_host(senders: Sen
     assert seen.lost == 0
 
 
+async def test_an_address_is_a_router_s_on_its_own_network(senders: Senders, ring: Ring) -> None:
+    """On another one it may be somebody else's, who is active on another host."""
+    inside = {VNI: {TENANT: "r1"}, 7: {GATEWAY: "r2", OTHER: "r3"}, 8: {OTHER: "r4"}}
+    sniffer = Sniffer(Orders(host_of_port=ORDERS.host_of_port, outside={GATEWAY: "r1"}, inside=inside), ring)
+    senders["host-1", EXT].send(plain(GATEWAY))
+    await captured(sniffer, 1)
+    senders["host-2", DATA].send(in_vxlan(GATEWAY))  # on r1's own network nobody has it
+    for number, (source, vni) in enumerate(((GATEWAY, 7), (OTHER, 7), (OTHER, 8)), 2):
+        senders["host-2", DATA].send(in_vxlan(source, vni))
+        await captured(sniffer, number)
+    assert {(run.router_id, run.host, run.frames) for run in sniffer.seen().runs} == {
+        ("r1", "host-1", 1),
+        ("r2", "host-2", 1),
+        ("r3", "host-2", 1),
+        ("r4", "host-2", 1),
+    }
+
+
 async def test_a_port_that_is_plugged_in_again_is_still_its_hosts(senders: Senders, ring: Ring) -> None:
     sniffer = Sniffer(ORDERS, ring)
     senders["host-1", EXT].send(plain(GATEWAY))
@@ -135,7 +155,7 @@ async def test_a_port_that_is_plugged_in_again_is_still_its_hosts(senders: Sende
 
 
 async def test_frames_that_there_is_no_room_for_are_counted(senders: Senders) -> None:
-    ring = Ring(filter_for(ORDERS.router_of_mac), blocks=2, block_bytes=4096)
+    ring = Ring(filter_for(ORDERS.macs), blocks=2, block_bytes=4096)
     sniffer = Sniffer(ORDERS, ring)
     for _ in range(500):
         senders["host-1", EXT].send(plain(GATEWAY))
@@ -171,7 +191,7 @@ async def test_the_process_hands_over_what_it_saw_since_the_beginning(
     await capture.start()
     senders["host-1", EXT].send(plain(GATEWAY))
     await capture.begin()
-    senders["host-1", EXT].send(plain(OTHER))
+    senders["host-1", DATA].send(in_vxlan(OTHER))
     seen = await capture.end(LAB_DIR / "seen")
     assert {run.router_id for run in seen.runs} >= {"r2"}
     assert seen.lost == 0
@@ -187,7 +207,8 @@ async def test_addresses_are_asked_for_and_the_answer_is_seen(
     await shell.ip([f"link set ext0 address {GATEWAY}", "address add 198.18.0.7/16 dev ext0"], inside=inside)
     orders = Orders(
         host_of_port=ORDERS.host_of_port,
-        router_of_mac=ORDERS.router_of_mac,
+        outside=ORDERS.outside,
+        inside=ORDERS.inside,
         ask_through=EXT.name,
         addresses=("198.18.0.7",),
     )
@@ -236,7 +257,7 @@ async def test_a_sniffer_that_is_stopped_or_dies_is_told_in_words(monkeypatch: p
 
 async def test_a_sniffer_that_cannot_begin_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     macs = {"fa:16:3e:00:00:01": "r1", "02:00:00:00:00:01": "r2"}
-    capture = Capture(Orders(host_of_port={}, router_of_mac=macs))
+    capture = Capture(Orders(host_of_port={}, outside=macs, inside={}))
     with pytest.raises(Unavailable, match="did not start"):
         await capture.start()
     await capture.close()

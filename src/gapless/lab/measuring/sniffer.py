@@ -3,8 +3,9 @@
 It sees a frame where it arrives at the switch's end of a cable, outside of everything that a host can reach. One packet
 socket hears all ports of the lab's own namespace (packet(7)); a filter in the kernel leaves the frames whose source is
 one of OpenStack's MAC addresses, on the external network as they are, on the data network inside of VXLAN (RFC 7348).
-Which router's, and which host's cable, is looked up here. The kernel stamps each frame and puts it into a ring that is
-shared with this process: a thousand frames cost one wake-up.
+Which router's, and which host's cable, is looked up here, by network and address: in every twelfth lab of a thousand
+routers two have the same random address on different networks, which is as it should be. The kernel stamps each frame
+and puts it into a ring that is shared with this process: a thousand frames cost one wake-up.
 
 A host that forwards where nobody sends it anything would not be noticed. So the gateway addresses of routers are asked
 for in turn, by ARP requests that a host hands to the router's tap, wherever its bridge believes it (see `answers`).
@@ -46,6 +47,7 @@ SNAP_BYTES = 64
 """As much of a frame as is kept: with VXLAN's headers, up to the inner source."""
 
 _SOURCE_AT = 6
+_VNI_AT = 14 + 20 + 8 + 4
 _INNER_SOURCE_AT = 14 + 20 + 8 + 8 + _SOURCE_AT
 
 
@@ -53,11 +55,19 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     """What the sniffer is told when it starts. `deaf_to`: the data network's port that is no host's."""
 
     host_of_port: dict[str, str]
-    router_of_mac: dict[str, str]
+    outside: dict[str, str]
+    """MAC address on the external network -> router."""
+    inside: dict[int, dict[str, str]]
+    """VNI of a network -> MAC address in there -> router."""
     deaf_to: str = ""
     ask_through: str = ""
     """The external network's switch, for the addresses to ask for."""
     addresses: tuple[str, ...] = ()
+
+    @property
+    def macs(self) -> set[str]:
+        """All addresses."""
+        return self.outside.keys() | {mac for of_network in self.inside.values() for mac in of_network}
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,11 +135,13 @@ class Sniffer:
     def __init__(self, orders: Orders, ring: Ring) -> None:
         self._ring = ring
         self._hosts = sorted(set(orders.host_of_port.values()))
-        self._routers = sorted(set(orders.router_of_mac.values()))
+        inside = [(vni, mac, router) for vni, macs in orders.inside.items() for mac, router in macs.items()]
+        self._routers = sorted({*orders.outside.values(), *(router for _, _, router in inside)})
         self._port_of_name = {port: self._hosts.index(host) for port, host in orders.host_of_port.items()}
         self._port_of_index: dict[int, int | None] = {}
         number_of = {router: number for number, router in enumerate(self._routers)}
-        self._router_of = {_octets(mac): number_of[router] for mac, router in orders.router_of_mac.items()}
+        self._outside = {_octets(mac): number_of[router] for mac, router in orders.outside.items()}
+        self._inside = {vni.to_bytes(3) + _octets(mac): number_of[router] for vni, mac, router in inside}
         self.begin()
 
     def begin(self) -> None:
@@ -143,12 +155,13 @@ class Sniffer:
 
     def take(self) -> None:
         """Note what the ring holds."""
-        memory, router_of = self._ring.memory, self._router_of
+        memory, outside, inside = self._ring.memory, self._outside, self._inside
         port_of_index, hosts = self._port_of_index, len(self._hosts)
         for at_ns, index, at in self._ring.frames():
-            router = router_of.get(memory[at + _SOURCE_AT : at + _SOURCE_AT + 6])
+            router = outside.get(memory[at + _SOURCE_AT : at + _SOURCE_AT + 6])
             if router is None:
-                router = router_of.get(memory[at + _INNER_SOURCE_AT : at + _INNER_SOURCE_AT + 6])
+                vni = memory[at + _VNI_AT : at + _VNI_AT + 3]
+                router = inside.get(vni + memory[at + _INNER_SOURCE_AT : at + _INNER_SOURCE_AT + 6])
                 if router is None:
                     continue
             host = port_of_index[index] if index in port_of_index else self._learn(index)
@@ -201,7 +214,7 @@ def main() -> int:
     linux.die_with_parent()
     orders = msgspec.json.decode(sys.stdin.buffer.readline(), type=Orders)
     deaf_to = socket.if_nametoindex(orders.deaf_to) if orders.deaf_to else 0
-    ring = Ring(filter_for(orders.router_of_mac, deaf_to))
+    ring = Ring(filter_for(orders.macs, deaf_to))
     sniffer = Sniffer(orders, ring)
     asker = Asker(orders.addresses, orders.ask_through)
     gc.freeze()
