@@ -29,6 +29,9 @@ def test_a_host_dies_and_what_conntrackd_was_told_goes_on(tmp_path: Path) -> Non
         assert run["problems"] == []
         struck = run["found"]["connections"]["struck"]
         assert [one["connections"] for one in struck.values()] == [1] * len(Kind)
-        assert [one["survived"] for one in struck.values()] == [1] * len(Kind), case["system"]
+        # That its conntrackd works shows in the download, which is lost without; else what a peer keeps is not ours to
+        # promise: of UDP it may not have heard yet.
+        kept = list(Kind) if case["system"] == "gapless" else [Kind.DOWNLOAD]
+        assert [struck[kind]["survived"] for kind in kept] == [1] * len(kept), case["system"]
     assert "| keepalived-100ms-conntrackd | 2 | 1 | download | 1 | 1 | 0 | 0 |" in done.stdout
     assert {file.suffix for file in tmp_path.iterdir()} == {".json", ".md"}
