@@ -16,10 +16,10 @@ from gapless.model.network import Network
 
 SWEPT_BESIDE_TRAFFIC: Final = 2
 """Networks in one portion where this host forwards for a router; each takes some 20 ms."""
-REST_TIMES: Final = 9
-"""So many times as long as a portion took beside traffic the rest is after it: sweeps have a tenth of the time."""
+SHARE: Final = 0.1
+"""Beside traffic sweeps take so much of the time."""
 REST_MOST_S: Final = 10.0
-"""And no more than that, however long the kernel kept one waiting."""
+"""However long the kernel kept a portion waiting, no rest is longer."""
 
 
 class Sweeps:
@@ -46,7 +46,7 @@ class Sweeps:
             self._is_wanted = True
 
     def again(self) -> None:
-        """A router is gone: what it left may have been in use when that was listed what goes."""
+        """A router is gone: what it left may have been in use when it was listed what goes."""
         self._is_wanted = True
 
     def due_at(self, *, forwards: bool) -> float:
@@ -67,7 +67,7 @@ class Sweeps:
     def ended(self, result: Result, now: float) -> str:
         """It is over; why it failed, or "". What came up meanwhile goes before another portion."""
         self.is_running = False
-        self._rests_until = now + min(REST_MOST_S, REST_TIMES * (now - self._began_at))
+        self._rests_until = now + min(REST_MOST_S, (now - self._began_at) * (1 / SHARE - 1))
         if isinstance(result, Failed):
             return result.reason
         self._is_left = isinstance(result, Done) and result.more_is_left

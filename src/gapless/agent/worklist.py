@@ -272,7 +272,7 @@ class Worklist:
         elif why_left is None:
             self._lines.removed(entry.id)
             self._is_gone(entry)
-            self._sweeps.again()  # When that was listed what goes, its taps may have been there still.
+            self._sweeps.again()  # When it was listed what goes, its taps may have been there.
         else:
             self._fail(entry, f"it is no longer this host's, and could not be removed: {why_left}", Why.PLAN, now)
         if not self._queues.has_removals:

@@ -23,10 +23,10 @@ from gapless.wire.messages import AgentPlan, Malformed, encode_plan, to_agent
 
 RETRY_S = 5.0
 """How long after a failed write the next one is tried."""
-REST_TIMES = 9
-"""So many times as long as a write took, none is begun after it,"""
+WRITE_SHARE = 0.1
+"""So much of the time goes into writing while plans follow each other."""
 REST_MOST_S = 1.0
-"""for so long at most, however slow the disk is: a plan that is in doubt by then is not written."""
+"""Between two writes, however slow the disk is: a plan that is in doubt by then is not written."""
 
 
 class Desired:
@@ -131,7 +131,7 @@ async def keep_on_disk(
         trouble.ends(log.info, "the plan is kept on disk again")
         written = plan
         kept(version)
-        await rest(min(REST_MOST_S, REST_TIMES * (clock() - began_at)))
+        await rest(min(REST_MOST_S, (clock() - began_at) * (1 / WRITE_SHARE - 1)))
 
 
 def _save(file: KeptFile, plan: HostPlan) -> None:

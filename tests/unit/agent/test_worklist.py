@@ -326,7 +326,7 @@ def test_where_a_router_forwards_a_portion_of_a_sweep_is_small(stays: PlannedRou
 
 
 def test_what_is_removed_at_a_later_try_is_swept_as_well() -> None:
-    """When that was listed what goes, its taps were in its bridges."""
+    """When it was listed what goes, its taps were in its bridges."""
     bench = Bench("busy", "gone")
     bench.plan(planned("a"))
     (removal,) = bench.jobs(1)
