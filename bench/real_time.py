@@ -1,9 +1,13 @@
-"""Real-time priority for the beats of labs, from outside, where the labs cannot take it themselves.
+"""Real-time priority for the beats of labs, from outside, where the labs cannot take it themselves; and for the prober.
 
 In a user namespace only limits count, so a lab's beats get it where whoever starts the lab may raise limits
 (CAP_SYS_RESOURCE; see `gapless.lab.machines.enter`). Root in many containers may not, and yet has CAP_SYS_NICE. Then
 this does from outside what a beat would have done itself (`gapless.sentinel.beat.priority`): its main thread gets
 SCHED_FIFO 50, its other threads 49, and what it starts gets neither. Only processes below this one are touched.
+
+Where a few routers are probed finely, a late probe would be taken for a dark router. There the prober has SCHED_FIFO 48
+(`paces_probes`): below the beats, which it must not hold up. Not elsewhere: ten thousand probes a second would take
+most of a core from what is measured.
 """
 
 import os
@@ -16,10 +20,12 @@ from pathlib import Path
 
 from gapless.lab.machines.enter import REAL_TIME_PRIORITY
 from gapless.lab.machines.nodes import BEAT_MODULE
+from gapless.lab.measuring.traffic import Traffic
 
 LOOK_EACH_S = 0.2
 LOOKS = 10
-"""So often a process is looked at that is no beat: between fork and exec it still has another one's command line."""
+"""So often a process is looked at that is neither: between fork and exec it still has another one's command line."""
+PROBER_PRIORITY = REAL_TIME_PRIORITY - 2
 BY_ITSELF, FROM_OUTSIDE, NONE = "by the lab itself", "given from outside", "none"
 
 
@@ -28,39 +34,47 @@ class RealTime:
 
     def __init__(self) -> None:
         self.got = BY_ITSELF if labs_take_it() else NONE
-        self._is_refused = False
-        self._beats: set[int] = set()
+        self.paces_probes = False
+        """Set it for a lab whose prober is to have priority, too."""
+        self._is_refused = self._paced = False
+        self._found: dict[int, str] = {}
+        """Beats and probers: process -> which of them."""
         self._looked: Counter[int] = Counter()
 
     @property
     def words(self) -> str:
         """For a table's last line."""
-        return f"real-time priority: {self.got}"
+        probers = "; the prober had it in drains, below the beats" if self._paced else ""
+        return f"real-time priority: {self.got}{probers}"
 
     @property
     def is_wanted(self) -> bool:
         """Whether there is anything to be given from outside."""
-        return self.got != BY_ITSELF and not self._is_refused
+        return (self.got != BY_ITSELF or self.paces_probes) and not self._is_refused
 
     def look(self) -> None:
         """One look at everything that runs here. What ends meanwhile is let go."""
         there = {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208 -- five times a second
-        self._beats &= there
+        self._found = {pid: what for pid, what in self._found.items() if pid in there}
         for pid in set(self._looked) - there:
             del self._looked[pid]
-        for pid in sorted(there - self._beats):
+        for pid in sorted(there - self._found.keys()):
             if self._looked[pid] < LOOKS:
                 self._looked[pid] += 1
-                if _is_beat(pid) and _is_below_us(pid):
-                    self._beats.add(pid)
-        for pid in self._beats:
-            self._give(pid)
+                if (what := _what(pid)) and _is_below_us(pid):
+                    self._found[pid] = what
+        for pid, what in self._found.items():
+            if what == BEAT_MODULE and self.got != BY_ITSELF and self._give(pid, REAL_TIME_PRIORITY):
+                self._say(FROM_OUTSIDE)
+            elif what == Traffic.module and self.paces_probes:
+                self._paced |= self._give(pid, PROBER_PRIORITY)
 
-    def _give(self, pid: int) -> None:
+    def _give(self, pid: int, first: int) -> bool:
+        """To its main thread, one less to its others. Whether it has that now."""
         try:
             for task in Path(f"/proc/{pid}/task").iterdir():
                 thread = int(task.name)
-                priority = REAL_TIME_PRIORITY - (thread != pid)
+                priority = first - (thread != pid)
                 if (os.sched_getscheduler(thread), os.sched_getparam(thread).sched_priority) != (_FIFO, priority):
                     os.sched_setscheduler(thread, _FIFO, os.sched_param(priority))
         except PermissionError:
@@ -68,7 +82,8 @@ class RealTime:
         except (FileNotFoundError, ProcessLookupError):
             pass
         else:
-            self._say(FROM_OUTSIDE)
+            return True
+        return False
 
     def _say(self, got: str) -> None:
         if got != self.got:
@@ -85,8 +100,9 @@ def real_time() -> Iterator[RealTime]:
     given, over = RealTime(), threading.Event()
 
     def keep_looking() -> None:
-        while given.is_wanted and not over.wait(LOOK_EACH_S):
-            given.look()
+        while not over.wait(LOOK_EACH_S):
+            if given.is_wanted:
+                given.look()
 
     if not given.is_wanted:
         print(given.words, flush=True)
@@ -127,11 +143,13 @@ def why_not_from_outside() -> str | None:
     return "SCHED_FIFO is not allowed here: CAP_SYS_NICE or RLIMIT_RTPRIO" if status else None
 
 
-def _is_beat(pid: int) -> bool:
+def _what(pid: int) -> str:
+    """Which of the two a process is; "": neither."""
     try:
-        return BEAT_MODULE.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
-        return False
+        return ""
+    return next((each for each in (BEAT_MODULE, Traffic.module) if each.encode() in words), "")
 
 
 def _is_below_us(pid: int) -> bool:

@@ -47,6 +47,8 @@ class Entry:
     """It was looked at because of a hint: the next one waits until then."""
     verified: PlannedRouter | None = None
     """What the kernel was last proven to match."""
+    was_guarded: bool = False
+    """Of what is not wanted any more: it was proven to be under the guard."""
     deafness: Deafness = HEARS
     """Why it is degraded, or given up, though the kernel matches."""
     conflict: str = ""

@@ -9,20 +9,15 @@ Once it is given up there is no end of its tries, and it takes its turn with all
 with the others that this host forwards for, or after all else. Otherwise the queues keep the order in which routers
 were asked for.
 
-Removals are a queue of their own, since `agent.worklist` has them come before all else but repairs of what forwards, or
-wait.
-
 The queues only say which router to look at sooner. What is to be done with it follows from what is wanted and known of
 it when its turn comes (`agent.worklist`); that may be nothing.
 
-The invariant: a removal stays in its queue until it was tried, all else leaves with its turn; a router waits with those
-that forward here, or with the standbys, never with both. What cannot start yet, since its router is at work, keeps its
-place.
+The invariant: a router waits with those that forward here, or with the standbys, never with both. What cannot start
+yet, since its router is at work, keeps its place. Removals are not among them (`agent.removals`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Final
 
 from gapless.agent.jobs import Job, Why
@@ -107,21 +102,15 @@ class Queues:
     """Times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self._removals: dict[RouterId, None] = {}
         self._forwarding, self._others = _Lane(), _Lane()
         self._in_a_row = 0
         """So many that this host forwards for, since a standby was begun."""
         self._timers: dict[RouterId, _Timer] = {}
 
     @property
-    def has_removals(self) -> bool:
-        """Whether something that is to be removed was not tried yet."""
-        return bool(self._removals)
-
-    @property
     def is_waiting(self) -> bool:
         """Whether anything waits for its turn."""
-        return bool(self._removals) or any(queue for lane in self._lanes for queue in lane.queues)
+        return any(queue for lane in self._lanes for queue in lane.queues)
 
     @property
     def builds(self) -> int:
@@ -137,18 +126,6 @@ class Queues:
         return min((timer.at for timer in self._timers.values()), default=None)
 
     # What comes in
-
-    def remove(self, router_id: RouterId) -> None:
-        """It is no longer this host's."""
-        self._removals[router_id] = None
-
-    def removal_was_tried(self, router_id: RouterId) -> None:
-        """Whether it worked or not: it holds nobody up any more."""
-        self._removals.pop(router_id, None)
-
-    def forget_removals(self) -> None:
-        """Another plan says anew what is to go."""
-        self._removals.clear()
 
     def role(self, router_id: RouterId, *, forwards: bool) -> None:
         """Whether this host forwards for it from now on: it waits for what it waited for, with its like."""
@@ -216,10 +193,6 @@ class Queues:
                 self.plan(router_id, forwards=True)
             else:
                 self._others.again[router_id] = None
-
-    def next_removals(self, may: May, most: int) -> tuple[RouterId, ...]:
-        """The first that may be begun, so many at most."""
-        return tuple(islice((it for it in self._removals if may(it, Why.PLAN)), most))
 
     def next_in_turn(self, start: Start, may: May) -> Job | None:
         """Of what this host forwards for; then, and now and then before that, of the others."""

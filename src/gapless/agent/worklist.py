@@ -1,8 +1,9 @@
 """What the agent works on next. Pure: plans, findings and results in; jobs, reports and log lines out.
 
-Rule 1: with a confirmed plan, what is no longer this host's goes first. Nothing is built, and no standby repaired,
-before every removal was tried once; a removal that fails is tried again later and holds up nobody. Repairs of what
-forwards here take turns with removals, of which one is at work at a time, and go beside it, for traffic waits for them.
+Rule 1: with a confirmed plan, what is no longer this host's goes first, but for what waits while others are handed over
+(`agent.removals`). Nothing is built, and no standby repaired, before every removal that is due was tried once; one that
+fails is tried again later and holds up nobody. Repairs of what forwards here take turns with removals, of which one is
+at work at a time, and go beside it, for traffic waits for them.
 Rule 2: an unconfirmed plan removes nothing and builds nothing that was not there: it may run elsewhere by now.
 Rule 3: one router's work runs in sequence. A newer plan waits for the job at hand, then the work is done anew, and
 what the older job achieved is told to nobody.
@@ -34,6 +35,7 @@ from gapless.agent.jobs import Done, Failed, Job, Reconcile, Remove, Removed, Re
 from gapless.agent.lines import Line, Lines, in_brief
 from gapless.agent.progress import Progress
 from gapless.agent.queues import Queues, Start
+from gapless.agent.removals import Removals
 from gapless.agent.sweeps import Sweeps
 from gapless.agent.told import Told
 from gapless.agent.turns import Turns
@@ -47,8 +49,6 @@ from gapless.model.router import RouterId
 from gapless.observe.words import counted
 from gapless.wire.messages import AgentReport
 
-REMOVED_AT_ONCE = 32
-"""In one job, which nothing interrupts: a takeover that begins meanwhile waits for it."""
 RETRY = Pace(first_s=0.1, most_s=30.0)
 PATIENT_TRIES = 2
 """Tries after the first failure of a router that was active; with `RETRY` they are over after 0.3 s."""
@@ -66,6 +66,7 @@ class Worklist:
         self._is_confirmed = False
         self._entries: dict[RouterId, Entry] = {}
         self._queues = Queues()
+        self._removals = Removals()
         self._progress = Progress()
         self._busy: dict[RouterId, float] = {}
         self._hold = Hold()
@@ -75,7 +76,6 @@ class Worklist:
         self._audited: RouterId | None = None
         self._was_repair = True
         """It is the turn of removals."""
-        self._removal_is_running = False
         self._sweeps = Sweeps()
         self._full_report_is_due = False
         self._missing: Entry | None = None
@@ -92,15 +92,15 @@ class Worklist:
         is_anew, before = confirmed != self._is_confirmed, self._plan.routers
         self._full_report_is_due |= confirmed and is_anew
         self._plan, self._is_confirmed = plan, confirmed
-        self._queues.forget_removals()
+        self._removals.take_plan(plan.routers, now)
         named = [each for each in plan.routers.values() if is_anew or before.get(each.router.id) is not each]
         # Routers without a namespace first: nobody forwards for them.
         for planned in sorted(named, key=lambda each: self._entry(each.router.id).is_present):
             self._want(planned, now)
         for entry in [each for each in self._entries.values() if each.id not in plan.routers]:
             self._unwant(entry)
-        if confirmed and (is_anew or self._queues.has_removals or _needs_others(before, plan, named)):
-            self._sweeps.take_networks(self._networks(), removes=self._queues.has_removals)
+        if confirmed and (is_anew or self._removals.are_due or _needs_others(before, plan, named)):
+            self._sweeps.take_networks(self._networks(), removes=self._removals.are_due)
         self._tell_progress(now)
 
     def take_running(self, running: frozenset[RouterId]) -> None:
@@ -196,14 +196,15 @@ class Worklist:
         if self._sweeps.is_running:
             return None
         self._queues.ripen(now)
+        self._removals.ripen(now)
         start = partial(self._start, now=now)
         if self._hold.is_on(now):
             job = self._queues.next_in_turn(start, self._cannot_wait)
-            self._was_held |= job is None and self._queues.is_waiting
+            self._was_held |= job is None and (self._queues.is_waiting or self._removals.are_due)
             return job
         if urgent_only:
             return self._queues.next_repair(start, self._is_repair)
-        if self._queues.has_removals:
+        if self._removals.are_due:
             return self._repair_or_remove(start, now)
         return self._queues.next_in_turn(start, self._is_free) or self._due_sweep(now) or self._due_audit(now)
 
@@ -217,7 +218,8 @@ class Worklist:
             return hold_ends
         audit_at = self._turns.next_deadline() if self._may_audit() else None
         sweep_at = self._may_sweep_at()
-        times = (self._queues.next_deadline(), audit_at, sweep_at if isfinite(sweep_at) else None)
+        removal_at = self._removals.next_deadline()
+        times = (self._queues.next_deadline(), removal_at, audit_at, sweep_at if isfinite(sweep_at) else None)
         return min((at for at in times if at is not None), default=None)
 
     def is_held(self, now: float) -> bool:
@@ -251,7 +253,7 @@ class Worklist:
                     text = f"bridges that no router needs were not all removed: {why_not}"
                     self._lines.say(text, is_warning=True)
             case Remove():
-                self._removal_is_running = False
+                self._removals.is_running = False
                 for router_id in job.router_ids:
                     self._remove_ended(self._entries[router_id], _why_left(router_id, result), now)
             case Reconcile():
@@ -262,7 +264,7 @@ class Worklist:
     def _remove_ended(self, entry: Entry, why_left: str | None, now: float) -> None:
         self._busy.pop(entry.id)
         entry.ended_at = now
-        self._queues.removal_was_tried(entry.id)
+        self._removals.was_tried(entry.id)
         if why_left is None:
             entry.is_present = entry.has_run = entry.is_as_found = False
             entry.tries_left = 0
@@ -275,7 +277,7 @@ class Worklist:
             self._sweeps.again()  # When it was listed what goes, its taps may have been there.
         else:
             self._fail(entry, f"it is no longer this host's, and could not be removed: {why_left}", Why.PLAN, now)
-        if not self._queues.has_removals:
+        if not self._removals.are_due:
             self._lines.tell_removed()
 
     def _reconcile_ended(self, entry: Entry, job: Reconcile, result: Done | Failed, now: float) -> None:
@@ -352,6 +354,7 @@ class Worklist:
 
     def _want(self, planned: PlannedRouter, now: float) -> None:
         entry = self._entry(planned.router.id)
+        self._removals.want(planned)
         if entry.wanted is None or not planned.forwards or way_out(entry.wanted) != way_out(planned):
             entry.deafness = HEARS
         if entry.verified is not None and entry.verified is entry.wanted and differs_by_role(entry.wanted, planned):
@@ -373,6 +376,7 @@ class Worklist:
 
     def _unwant(self, entry: Entry) -> None:
         if entry.wanted is not None:
+            entry.was_guarded = entry.verified is not None and entry.verified.guarded is not None
             entry.wanted = entry.verified = None
             entry.tries.reset()
             self._queues.untime(entry.id)
@@ -381,13 +385,14 @@ class Worklist:
         if self._queues.is_timed(entry.id) or not self._is_confirmed:
             return
         if entry.is_present or entry.id in self._busy:
-            self._queues.remove(entry.id)
+            self._removals.ask(entry.id, is_guarded=entry.was_guarded and not self._full_report_is_due)
         else:
             self._is_gone(entry)
 
     def _is_gone(self, entry: Entry) -> None:
         self._say(entry, RouterState.REMOVED)
         self._queues.forget(entry.id)
+        self._removals.was_tried(entry.id)
         del self._entries[entry.id]
 
     def _say(
@@ -417,7 +422,7 @@ class Worklist:
         It is asked after each of a thousand jobs. So the router that was missing before is looked at first: the last of
         all, whose turn comes latest.
         """
-        if self._queues.has_removals or self._is_missing(self._missing):
+        if self._removals.are_due or self._is_missing(self._missing):
             return False
         self._missing = next((each for each in reversed(self._entries.values()) if self._is_missing(each)), None)
         return self._missing is None
@@ -435,7 +440,7 @@ class Worklist:
         if router_id in self._busy:
             return False
         entry = self._entries.get(router_id)
-        return not self._removal_is_running or entry is None or entry.wanted is not None
+        return not self._removals.is_running or entry is None or entry.wanted is not None
 
     def _forwards(self, entry: Entry) -> bool:
         """Whether this host forwards for it now: by its plan, or since it takes over."""
@@ -466,7 +471,7 @@ class Worklist:
         if (entry := self._entries.get(router_id)) is None or (job := self._job_for(entry, why)) is None:
             return None
         self._busy[router_id] = now
-        self._removal_is_running |= isinstance(job, Remove)
+        self._removals.is_running |= isinstance(job, Remove)
         has_failed = self._told.has_said(router_id, entry.epoch, RouterState.FAILED)
         # A retry stays FAILED, with its reason, until it succeeds; what runs stays what it is while it is looked at.
         if isinstance(job, Reconcile) and not entry.has_run and not has_failed:
@@ -482,11 +487,11 @@ class Worklist:
 
     def _start_removals(self, now: float) -> Remove | None:
         """Begin to remove what a confirmed plan does not name, some at a time."""
-        begun = self._queues.next_removals(self._is_free, REMOVED_AT_ONCE)
+        begun = self._removals.next(lambda router_id: self._is_free(router_id, Why.PLAN))
         if not begun:
             return None
         self._busy |= dict.fromkeys(begun, now)
-        self._removal_is_running = True
+        self._removals.is_running = True
         return Remove(router_ids=begun)
 
     def _due_sweep(self, now: float) -> Sweep | None:
@@ -496,7 +501,9 @@ class Worklist:
 
     def _may_sweep_at(self) -> float:
         """When a portion of a sweep may begin; infinity: not before something else is over."""
-        if not self._sweeps.is_due or not self._is_confirmed or self._busy or self._queues.has_removals:
+        if not self._sweeps.is_due or not self._is_confirmed or self._busy:
+            return inf
+        if self._removals.are_due or self._removals.are_put_off:
             return inf
         return self._sweeps.due_at(forwards=self._forwards_any())
 
@@ -514,7 +521,7 @@ class Worklist:
 
     def _may_audit(self) -> bool:
         """Whether the next one may begin as soon as it is due. A router at work is looked at by that work."""
-        return self._audited is None and not self._queues.has_removals and self._turns.first not in self._busy
+        return self._audited is None and not self._removals.are_due and self._turns.first not in self._busy
 
     def _networks(self) -> frozenset[Network]:
         wanted = (each.wanted.router for each in self._entries.values() if each.wanted is not None)

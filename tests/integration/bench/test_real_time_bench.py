@@ -12,11 +12,13 @@ import pytest
 
 import real_time
 from gapless.lab.machines.nodes import BEAT_MODULE
+from gapless.lab.measuring.traffic import Traffic
 from real_time import FROM_OUTSIDE, NONE, RealTime, why_not_from_outside
 
 allowed = pytest.mark.skipif(why_not_from_outside() is not None, reason=why_not_from_outside() or "")
 FIRST = (os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, 50)
 SECOND = (os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, 49)
+THIRD = (os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, 48)
 ORDINARY = (os.SCHED_OTHER, 0)
 PATIENCE_S = 60.0
 BEAT = """
@@ -79,6 +81,24 @@ def test_a_beat_its_threads_and_nothing_else(capsys: pytest.CaptureFixture[str])
     given.look()  # both are gone
     assert given.got == FROM_OUTSIDE
     assert capsys.readouterr().out == "  real-time priority: given from outside\n", "it is said once"
+
+
+@allowed
+def test_the_prober_where_probes_are_to_be_punctual_and_less_than_a_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = RealTime()
+    with process(BEAT_MODULE) as beat, process(Traffic.module) as prober:
+        given.look()
+        assert terms(prober.pid) == ORDINARY
+        given.paces_probes = True
+        given.look()
+        assert terms(prober.pid) == THIRD < terms(beat.pid)
+    assert given.words == "real-time priority: given from outside; the prober had it in drains, below the beats"
+    monkeypatch.setattr(real_time, "labs_take_it", lambda: True)
+    given = RealTime()
+    given.paces_probes = True
+    with process(BEAT_MODULE) as beat, process(Traffic.module) as prober:
+        given.look()
+        assert (terms(beat.pid), terms(prober.pid)) == (ORDINARY, THIRD), "beats of these labs take it themselves"
 
 
 @allowed

@@ -13,7 +13,7 @@ from kernel_in_memory import PATIENCE_S, FakeKernel, planned
 
 from gapless.agent.driver import Driver, Rhythm
 from gapless.agent.hint import Hint
-from gapless.agent.worklist import REMOVED_AT_ONCE
+from gapless.agent.removals import REMOVED_AT_ONCE
 from gapless.errors import Unavailable
 from gapless.model.plan import PlannedRouter, Revision, RouterReport, RouterState
 from gapless.model.router import Router, RouterId

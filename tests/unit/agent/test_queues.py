@@ -118,22 +118,6 @@ def test_what_becomes_active_while_it_waits_goes_with_the_active_ones_and_back()
     assert desk.work_off() == ["drift b", "plan c", "drift d", "drift a", "drift e"]
 
 
-def test_a_removal_stays_until_it_was_tried() -> None:
-    desk = Desk()
-    for router_id in (A, B, C):
-        desk.queues.remove(router_id)
-    for _ in range(2):
-        assert desk.queues.next_removals(desk.may, most=2) == (A, B)
-        assert desk.queues.has_removals
-    desk.busy |= {A, C}
-    assert desk.queues.next_removals(desk.may, most=2) == (B,)
-    for router_id in (A, B, C):
-        assert desk.queues.has_removals
-        desk.queues.removal_was_tried(router_id)
-    assert not desk.queues.has_removals
-    assert desk.queues.next_removals(desk.may, most=2) == ()
-
-
 def test_what_is_at_work_keeps_its_place_and_what_needs_nothing_leaves() -> None:
     desk = Desk()
     for router_id in (A, B, C):

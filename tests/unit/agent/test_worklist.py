@@ -7,8 +7,8 @@ from kernel_in_memory import planned
 from worklist_rig import BUILT, RIGHT, TIMES, Bench, name
 
 from gapless.agent.jobs import SWEPT_AT_ONCE, Done, Failed, Reconcile, Remove, Removed, Sweep, Why
+from gapless.agent.removals import REMOVED_AT_ONCE
 from gapless.agent.sweeps import SWEPT_BESIDE_TRAFFIC
-from gapless.agent.worklist import REMOVED_AT_ONCE
 from gapless.model.host import Incarnation
 from gapless.model.plan import Guarded, PlannedRouter, Role
 from gapless.model.router import RouterId

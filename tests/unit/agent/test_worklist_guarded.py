@@ -8,16 +8,18 @@ from worklist_rig import RIGHT, Bench, name
 
 from gapless.agent.hold import MOST_S
 from gapless.agent.jobs import Done, Failed, Job
+from gapless.agent.removals import LINGER_S
 from gapless.agent.worklist import REST
 from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
-from gapless.model.plan import Epoch, Guarded, PlannedRouter, Role
+from gapless.model.plan import Epoch, Guarded, PlannedRouter, Role, Successor
 from gapless.model.router import RouterId
 
 OF = Tenure(HostName("active"), Incarnation(4))
 BUILT_ONLY = Guarded(role=Role.STANDBY, incarnation=Incarnation(2))
 MAY_SUCCEED = replace(BUILT_ONLY, after=(OF,))
 ACTIVE_HERE = Guarded(role=Role.ACTIVE, incarnation=Incarnation(2))
+RELEASED = replace(BUILT_ONLY, release=Successor(tenure=Tenure(HostName("next"), Incarnation(7)), epoch=Epoch(2)))
 
 
 def guarded(role: Guarded | None, epoch: int = 1, content: str = "") -> PlannedRouter:
@@ -259,3 +261,58 @@ def test_a_repair_that_fails_takes_back_nothing_that_was_said_of_its_guard() -> 
     report = bench.worklist.take_report()
     assert report is not None
     assert [(it.guarded, it.ailment) for it in report.routers] == [(True, "it could not be repaired yet: device busy")]
+
+
+def test_what_is_left_of_a_router_waits_until_no_more_is_handed_over() -> None:
+    bench = Bench()
+    stays, leaves = replace(planned("s"), guarded=ACTIVE_HERE), replace(planned("s"), guarded=RELEASED)
+    bench.plan(guarded(ACTIVE_HERE), stays)
+    bench.work_off()
+    bench.said()
+    bench.plan(leaves)
+    assert bench.work_off() == [], "a sweep neither: what serves the router may go with it"
+    bench.plan(leaves, replace(planned("new"), guarded=BUILT_ONLY))
+    assert bench.work_off() == ["plan new"], "it holds up nobody"
+    bench.plan(replace(planned("new"), guarded=BUILT_ONLY))
+    assert bench.work_off() == []
+    deadline = bench.worklist.next_deadline()
+    assert deadline == bench.now + LINGER_S
+    bench.now = deadline
+    assert bench.work_off() == ["remove r s", "sweep"]
+    assert {"r@1 removed", "s@1 removed"} < set(bench.said())
+
+
+def test_what_is_left_of_a_router_is_not_built_anew_when_it_comes_back() -> None:
+    bench = Bench()
+    other = replace(planned("s"), guarded=RELEASED)
+    bench.plan(guarded(ACTIVE_HERE), replace(planned("s"), guarded=ACTIVE_HERE))
+    bench.work_off()
+    bench.plan(other)
+    bench.plan(guarded(BUILT_ONLY, epoch=2), other)
+    assert bench.work_off(RIGHT) == ["plan r", "sweep"]
+    bench.now += 2 * LINGER_S
+    bench.plan(guarded(BUILT_ONLY, epoch=2))
+    bench.now += LINGER_S
+    assert bench.work_off() == ["remove s", "sweep"]
+
+
+def test_what_no_guard_keeps_dark_is_removed_while_others_are_handed_over() -> None:
+    bench = Bench("found")
+    bench.plan(planned("classic"), planned("found"), guarded(ACTIVE_HERE))
+    bench.work_off()
+    bench.plan(guarded(RELEASED))
+    assert bench.work_off() == ["remove found classic", "sweep"]
+
+
+def test_before_its_first_report_an_agent_removes_at_once() -> None:
+    """A full report leaves out nothing that is in the kernel."""
+    bench = Bench()
+    bench.plan(guarded(ACTIVE_HERE), replace(planned("s"), guarded=ACTIVE_HERE))
+    bench.work_off()
+    bench.said()
+    bench.plan(replace(planned("s"), guarded=RELEASED))
+    assert bench.work_off() == []
+    bench.plan(replace(planned("s"), guarded=RELEASED), confirmed=False)
+    bench.plan(replace(planned("s"), guarded=RELEASED))
+    assert bench.work_off(RIGHT) == ["remove r", "sweep"]
+    assert bench.said()[-1] == "full"

@@ -7,7 +7,8 @@ from worklist_rig import BUILT, RIGHT, TIMES, Bench, name
 
 from gapless.agent.jobs import Done, Failed, Remove, Removed
 from gapless.agent.queues import IN_A_ROW
-from gapless.agent.worklist import PATIENT_TRIES, REMOVED_AT_ONCE, REST
+from gapless.agent.removals import REMOVED_AT_ONCE
+from gapless.agent.worklist import PATIENT_TRIES, REST
 from gapless.model.host import Incarnation
 from gapless.model.plan import Guarded, Role
 from gapless.model.router import RouterId
