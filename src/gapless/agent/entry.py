@@ -47,8 +47,9 @@ class Entry:
     """It was looked at because of a hint: the next one waits until then."""
     verified: PlannedRouter | None = None
     """What the kernel was last proven to match."""
-    was_guarded: bool = False
-    """Of what is not wanted any more: it was proven to be under the guard."""
+    was_standby: bool = False
+    """Of what is not wanted any more: nothing but to stand by was wanted last, and it was proven to be under the guard.
+    """
     deafness: Deafness = HEARS
     """Why it is degraded, or given up, though the kernel matches."""
     conflict: str = ""

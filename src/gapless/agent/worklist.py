@@ -9,7 +9,7 @@ Rule 3: one router's work runs in sequence. A newer plan waits for the job at ha
 what the older job achieved is told to nobody.
 Rule 4: removals, and repairs of what forwards here; then all else that is to be done with what forwards here, repairs
 and plans in turn; then the same for standbys, of which a few come in between (`agent.queues`); then a portion of the
-sweep, then audits. While this host takes over (`hold`) only that is begun which traffic waits for: an opened router
+sweep, which waits for what is put off, then audits. While this host takes over (`hold`) only that is begun which traffic waits for: an opened router
 that is not built, and repairs of what forwards.
 
 Rule 5: a router that forwards is not given up for one failure: FAILED makes the controller move it, which costs a gap,
@@ -97,6 +97,8 @@ class Worklist:
         # Routers without a namespace first: nobody forwards for them.
         for planned in sorted(named, key=lambda each: self._entry(each.router.id).is_present):
             self._want(planned, now)
+        if self._queues.builds:
+            self._removals.put_nothing_off()
         for entry in [each for each in self._entries.values() if each.id not in plan.routers]:
             self._unwant(entry)
         if confirmed and (is_anew or self._removals.are_due or _needs_others(before, plan, named)):
@@ -132,6 +134,8 @@ class Worklist:
 
     def _hear(self, entry: Entry, heard_at: float, now: float) -> None:
         entry.heard_at = max(entry.heard_at, heard_at)
+        if entry.wanted is None:
+            self._removals.hurry(entry.id)
         if entry.verified is not None and entry.id not in self._busy and heard_at > entry.looked_at:
             self._look_soon(entry, now)
 
@@ -376,7 +380,7 @@ class Worklist:
 
     def _unwant(self, entry: Entry) -> None:
         if entry.wanted is not None:
-            entry.was_guarded = entry.verified is not None and entry.verified.guarded is not None
+            entry.was_standby = entry.verified is entry.wanted and not entry.wanted.forwards
             entry.wanted = entry.verified = None
             entry.tries.reset()
             self._queues.untime(entry.id)
@@ -385,7 +389,8 @@ class Worklist:
         if self._queues.is_timed(entry.id) or not self._is_confirmed:
             return
         if entry.is_present or entry.id in self._busy:
-            self._removals.ask(entry.id, is_guarded=entry.was_guarded and not self._full_report_is_due)
+            # A full report leaves out nothing that is there.
+            self._removals.ask(entry.id, is_dark=entry.was_standby and not self._full_report_is_due)
         else:
             self._is_gone(entry)
 

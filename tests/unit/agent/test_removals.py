@@ -38,9 +38,9 @@ class Host:
             if before.get(router_id) != each:
                 self.removals.want(each)
 
-    def ask(self, *routers: RouterId, is_guarded: bool = True) -> None:
+    def ask(self, *routers: RouterId, is_dark: bool = True) -> None:
         for each in routers:
-            self.removals.ask(each, is_guarded=is_guarded)
+            self.removals.ask(each, is_dark=is_dark)
 
     def due(self, after_s: float = 0.0) -> tuple[RouterId, ...]:
         self.now += after_s
@@ -75,6 +75,7 @@ def test_what_is_left_waits_while_others_are_handed_over() -> None:
     host.plan(c=LEAVES)
     host.ask(A, B)
     assert host.due(after_s=30.0) == ()
+    host.now += 30.0  # in which nobody looks for work
     host.plan()
     host.ask(A, B, C)
     assert host.due(after_s=LINGER_S - 0.1) == (), "the next ones may follow"
@@ -92,13 +93,13 @@ def test_a_router_that_stays_after_all_is_not_handed_over() -> None:
     assert host.due(after_s=LINGER_S) == (A,)
 
 
-def test_what_no_guard_keeps_from_forwarding_never_waits() -> None:
+def test_what_was_to_forward_here_never_waits() -> None:
     host = Host()
     host.plan(b=LEAVES)
-    host.ask(A, is_guarded=False)
+    host.ask(A, is_dark=False)
     assert host.due() == (A,)
     host.ask(C)
-    host.ask(C, is_guarded=False)
+    host.ask(C, is_dark=False)
     assert host.due() == (A, C)
 
 
@@ -127,3 +128,33 @@ def test_a_router_that_is_wanted_again_is_not_removed_and_may_wait_anew() -> Non
     host.plan(b=LEAVES)
     host.ask(A)
     assert host.removals.are_put_off
+
+
+def test_while_something_is_to_be_built_nothing_waits() -> None:
+    """It may need a place, an uplink say, that is taken by what is left."""
+    host = Host()
+    host.plan(b=LEAVES)
+    host.ask(A)
+    host.plan(b=LEAVES, c=STAYS)
+    host.removals.put_nothing_off()
+    host.ask(A)
+    assert host.due() == (A,)
+    host.plan(b=LEAVES, c=STAYS)
+    host.ask(A)
+    assert host.due() == ()
+
+
+def test_what_may_have_changed_is_due_and_the_others_still_wait_their_time() -> None:
+    host = Host()
+    host.plan(c=LEAVES)
+    host.ask(A)
+    host.now += 5.0
+    host.plan(c=LEAVES)
+    host.ask(A, B)
+    host.removals.hurry(A)
+    host.removals.hurry(C)
+    assert host.due() == (A,)
+    host.removals.was_tried(A)
+    assert host.due(after_s=PUT_OFF_MOST_S - 5.0) == ()
+    assert host.removals.next_deadline() == pytest.approx(host.now + 5.0)
+    assert host.due(after_s=5.0) == (B,)
