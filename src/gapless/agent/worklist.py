@@ -9,8 +9,8 @@ Rule 3: one router's work runs in sequence. A newer plan waits for the job at ha
 what the older job achieved is told to nobody.
 Rule 4: removals, and repairs of what forwards here; then all else that is to be done with what forwards here, repairs
 and plans in turn; then the same for standbys, of which a few come in between (`agent.queues`); then a portion of the
-sweep, which waits for what is put off, then audits. While this host takes over (`hold`) only that is begun which traffic waits for: an opened router
-that is not built, and repairs of what forwards.
+sweep, unless a removal is put off; then audits. While this host takes over (`hold`) only that is begun which traffic
+waits for: an opened router that is not built, and repairs of what forwards.
 
 Rule 5: a router that forwards is not given up for one failure: FAILED makes the controller move it, which costs a gap,
 while most failures pass. It stays what it was said to be for `PATIENT_TRIES` tries more, which wait for no other repair

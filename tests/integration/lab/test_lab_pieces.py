@@ -1,6 +1,7 @@
 """What a lab is made of, without Gapless in it: machines, cables, and a measurement checked against a known outage."""
 
 import asyncio
+import errno
 import os
 import signal
 import time
@@ -17,9 +18,12 @@ from gapless.lab.machines import machine as lab_machine
 from gapless.lab.machines.enter import LAB_DIR
 from gapless.lab.machines.layout import Place
 from gapless.lab.machines.machine import Machine
+from gapless.lab.machines.nodes import Host
 from gapless.lab.measuring import traffic as lab_traffic
+from gapless.lab.measuring import whereabouts
 from gapless.lab.measuring.probes import Direction, Flow, Pulse, gap
 from gapless.lab.measuring.traffic import Traffic
+from gapless.lab.settings import LabSettings
 from gapless.lab.waiting import until
 
 pytestmark = pytest.mark.lab
@@ -72,6 +76,30 @@ async def test_addresses_are_seen_where_their_interface_is_up_and_be_they_many()
     assert len(found) == 302
     with pytest.raises(OSError, match="No such file"):
         addresses.up_in(path.with_name("none"))
+
+
+async def test_a_namespace_that_is_removed_while_it_is_looked_for_has_no_addresses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = Machine(Place(1).name)
+    await one.power_on()
+    directory = one.root() / "run/netns"
+    whole, half_gone, gone = (directory / f"qrouter-{name}" for name in ("whole", "half-gone", "gone"))
+    await one.run("ip", "netns", "add", whole.name)
+    half_gone.touch()  # its name was unmounted, and is about to be removed
+    found = {each.name: each for each in (whole, half_gone, gone)}
+    monkeypatch.setattr(Machine, "router_namespaces", lambda _: found)
+    host = Host(Place(1), LabSettings())
+    assert {each.router_id: each.addresses for each in await whereabouts.look([host])} == dict.fromkeys(
+        found, frozenset()
+    )
+
+    def refuse(_: Path) -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(addresses, "up_in", refuse)
+    with pytest.raises(Unavailable, match="qrouter-whole cannot be looked into: too many open files"):
+        await whereabouts.look([host])
 
 
 async def sleeper(machine: Machine) -> int:

@@ -55,6 +55,14 @@ def delete(name: str) -> None:
         path.unlink()
 
 
+def is_there(path: Path) -> bool:
+    """Whether a namespace is mounted at `path`. While one is made or removed, its name is that of an empty file."""
+    try:
+        return path.stat().st_dev != path.parent.stat().st_dev
+    except FileNotFoundError:
+        return False
+
+
 def hold(path: Path) -> int:
     """A descriptor that keeps a namespace alive until it is closed."""
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)

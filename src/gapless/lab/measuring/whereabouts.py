@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from gapless.errors import Unavailable
-from gapless.lab.machines import addresses
+from gapless.lab.machines import addresses, netns
 from gapless.lab.machines.nodes import Host
 from gapless.lab.tenants import Tenant
 
@@ -31,7 +31,7 @@ def _addresses(path: Path) -> frozenset[IPv4Address]:
     try:
         return addresses.up_in(path)
     except OSError as error:
-        if path.exists():
+        if netns.is_there(path):
             raise Unavailable(f"{path} cannot be looked into: {error.strerror}") from error
         return frozenset()  # it was removed while we looked
 
