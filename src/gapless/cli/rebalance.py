@@ -72,7 +72,7 @@ def rebalance(
     they have no other standby meanwhile; to move costs a few milliseconds without traffic. Ctrl-C begins no more of
     them; what is on its way arrives.
 
-    A router has moved once it is active on its new host. One that is not within 60 s is named at the end, with what it
+    A router has moved once it is active on its new host. One that is not within 90 s is named at the end, with what it
     waits for, and others are begun; where none of those that were begun together arrives, no more are.
 
     Exit status: 0 once hosts are even (or with --dry-run), 1 if a router did not arrive or the time is over before.

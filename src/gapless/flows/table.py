@@ -116,9 +116,16 @@ class Table:
 
         Of a namespace that has none, no list is asked for: the kernel would walk the entries of all others for it.
         """
+        return self._listed(_ONLY_ASSURED)
+
+    def all(self) -> Iterator[list[bytes]]:
+        """The same of all entries, assured or not."""
+        return self._listed(b"")
+
+    def _listed(self, only: bytes) -> Iterator[list[bytes]]:
         if self._is_empty():
             return
-        body = entries.NFGEN + _ONLY_ASSURED
+        body = entries.NFGEN + only
         self._send(_HEADER.pack(BODY + len(body), entries.GET, REQUEST | DUMP, self._numbers.take(1), 0) + body)
         while True:
             listed = list(messages_in(self._receive()))

@@ -5,17 +5,19 @@ import struct
 
 from flow_fixtures import CLIENT, GATEWAY, SERVER
 
-from gapless.flows.entries import Entry, entry_of
+from gapless.flows.entries import ASSURED, Entry, entry_of
 from gapless.kernel.netlink import attribute, nested
 
 _NEW = 0x100
 _ANSWERED_ASSURED_SOURCE_TRANSLATED = 0x1E
+_ANSWERED_SOURCE_TRANSLATED = _ANSWERED_ASSURED_SOURCE_TRANSLATED & ~ASSURED
 _SCTP_ESTABLISHED = b"\4"  # linux/netfilter/nf_conntrack_sctp.h
 
 
-def udp_entry(port: int, outer: int | None = None) -> Entry:
+def udp_entry(port: int, outer: int | None = None, *, is_assured: bool = True) -> Entry:
     """A UDP flow from this port of the client, through SNAT under port `outer` (None: the same)."""
-    return _entry(socket.IPPROTO_UDP, port, port if outer is None else outer)
+    status = _ANSWERED_ASSURED_SOURCE_TRANSLATED if is_assured else _ANSWERED_SOURCE_TRANSLATED
+    return _entry(socket.IPPROTO_UDP, port, port if outer is None else outer, status=status)
 
 
 def sctp_entry(port: int) -> Entry:
@@ -24,10 +26,12 @@ def sctp_entry(port: int) -> Entry:
     return _entry(socket.IPPROTO_SCTP, port, port, nested(4, nested(3, attribute(1, _SCTP_ESTABLISHED), tags)))
 
 
-def _entry(protocol: int, port: int, outer: int, state: bytes = b"") -> Entry:
+def _entry(
+    protocol: int, port: int, outer: int, state: bytes = b"", status: int = _ANSWERED_ASSURED_SOURCE_TRANSLATED
+) -> Entry:
     body = struct.pack("!BBH", socket.AF_INET, 0, 0)
     body += _tuple(1, protocol, CLIENT, SERVER, port, 53) + _tuple(2, protocol, SERVER, GATEWAY, 53, outer)
-    body += attribute(3, struct.pack(">I", _ANSWERED_ASSURED_SOURCE_TRANSLATED)) + attribute(7, struct.pack(">I", 120))
+    body += attribute(3, struct.pack(">I", status)) + attribute(7, struct.pack(">I", 120))
     body += state
     entry = entry_of(struct.pack("=IHHII", 16 + len(body), _NEW, 0, 0, 0) + body)
     assert entry is not None

@@ -135,11 +135,13 @@ async def test_a_port_that_a_connection_has_on_the_standby_which_is_long_over_is
 
 
 @pytest.mark.parametrize("in_copy", [True, False], ids=["that changes while it is copied", "that begins meanwhile"])
+@pytest.mark.parametrize("was_assured", [True, False], ids=["of an assured one", "of one that never was"])
 async def test_a_connection_is_copied_whose_port_one_has_that_is_over_at_the_end_of_the_copy(
-    pair: Pair, in_copy: bool
+    pair: Pair, in_copy: bool, was_assured: bool
 ) -> None:
     """The kernel refuses it until then, each time that it is told."""
-    over, wanted, figures = udp_entry(2002, outer=3000), udp_entry(2000, outer=3000), Figures()
+    over, wanted = udp_entry(2002, outer=3000, is_assured=was_assured), udp_entry(2000, outer=3000)
+    figures = Figures()
     with Table(DIRECTORY / "b") as table:
         assert table.make([over]) == []
         assert [(each.entry, each.is_full) for each in table.make([wanted])] == [(wanted, False)]
@@ -154,3 +156,20 @@ async def test_a_connection_is_copied_whose_port_one_has_that_is_over_at_the_end
         follower.close()
     with Table(DIRECTORY / "b") as table:
         assert [flow_of(said) for said in table.some([over.flow, wanted.flow])] == [wanted.flow]
+
+
+async def test_a_connection_that_was_not_assured_when_its_host_left_is_as_its_new_host_says(pair: Pair) -> None:
+    before, now = udp_entry(2000, is_assured=False), udp_entry(2000)
+    with Table(DIRECTORY / "b") as table:
+        assert table.make([before]) == []
+        assert list(table.assured()) == [[]]
+    follower = Follower(DIRECTORY / "b", Figures(), Turns(rest=0.0))
+    try:
+        await follower.apply(Part.BEGIN, [])
+        await follower.apply(Part.ENTRIES, [now])
+        await follower.apply(Part.END, [])
+        assert follower.has_what_was_told
+    finally:
+        follower.close()
+    with Table(DIRECTORY / "b") as table:
+        assert [flow_of(said) for step in table.assured() for said in step] == [now.flow]

@@ -104,6 +104,9 @@ class SmallTable:
                 raise Unavailable("it is closed")
             yield listed[start : start + AT_ONCE]
 
+    def all(self) -> Iterator[list[bytes]]:
+        return self.assured()
+
     def close(self) -> None:
         self.opened -= 1
 
