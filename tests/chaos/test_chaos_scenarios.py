@@ -18,6 +18,7 @@ from gapless.lab.lab import Lab
 from gapless.lab.machines import shell, wiring
 from gapless.lab.machines.layout import Place
 from gapless.lab.machines.nodes import Host
+from gapless.lab.machines.processes import Process
 from gapless.lab.measuring import whereabouts
 from gapless.lab.waiting import until
 
@@ -34,22 +35,30 @@ async def cut_a_build(lab: Lab, host: Host, begun: int) -> bool:
     os.kill(agent.pid, signal.SIGSTOP)
     for router_id in host.machine.router_namespaces():
         await host.machine.run("ip", "netns", "delete", f"qrouter-{router_id}")
-    os.kill(agent.pid, signal.SIGCONT)
+    agent = await killed(host, agent)  # It would give them their names again.
     async with asyncio.timeout(PATIENCE_S):
         while len(host.machine.router_namespaces()) < begun:  # noqa: ASYNC110 - a look each turn: builds take milliseconds
             await asyncio.sleep(0)
     os.kill(agent.pid, signal.SIGSTOP)
     wanted = {tenant.router_id: tenant.router_addresses for tenant in lab.tenants}
     is_cut = any(not wanted[seen.router_id] <= seen.addresses for seen in await whereabouts.look([host]))
+    await killed(host, agent)
+    await lab.one_host_each(PATIENCE_S)
+    return is_cut
+
+
+async def killed(host: Host, agent: Process) -> Process:
+    """Kill it; the next one, when that is there."""
     os.kill(agent.pid, signal.SIGKILL)
 
-    async def replaced() -> bool:
+    async def is_replaced() -> bool:
         now = host.agent()
         return now is not None and now.pid != agent.pid
 
-    await until(replaced, "there is a new agent", PATIENCE_S)
-    await lab.one_host_each(PATIENCE_S)
-    return is_cut
+    await until(is_replaced, "there is a new agent", PATIENCE_S)
+    following = host.agent()
+    assert following is not None
+    return following
 
 
 async def test_the_controller_is_killed_in_the_middle_of_a_reschedule() -> None:

@@ -18,7 +18,7 @@ from gapless.agent.kernel.guarding import GuardWatch
 from gapless.agent.kernel.watch import DriftWatcher
 from gapless.agent.reconcile import Reconciler
 from gapless.errors import GaplessError
-from gapless.kernel.limits import SELECT_MOST, allow_descriptors
+from gapless.kernel.limits import allow_descriptors
 from gapless.observe.log import LogFormat, configure, get_logger
 from gapless.wire.hostlock import HostLock
 from gapless.wire.local import AgentStart, LocalLink, decode_start
@@ -41,7 +41,7 @@ def main() -> int:
         print(f"gapless agent: {error}", file=sys.stderr)  # noqa: T201 - there is no log format yet
         return 2
     configure("agent", LogFormat(start.log_format))
-    allow_descriptors(SELECT_MOST)  # libnftables ends a process with more
+    allow_descriptors()
     status = 0
     try:
         asyncio.run(_serve(start))

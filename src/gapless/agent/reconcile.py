@@ -22,6 +22,7 @@ from gapless.agent.kernel import arp, gateways, links, netns, nft, sweep
 from gapless.agent.kernel.aftermath import Aftermath
 from gapless.agent.kernel.apply import HostHands, RouterHands
 from gapless.agent.kernel.events import RouterEvents
+from gapless.agent.kernel.held import Held
 from gapless.agent.kernel.links import KernelLink
 from gapless.agent.kernel.observe import (
     Inside,
@@ -124,6 +125,7 @@ class Reconciler:
             raise InvalidRequest(f"vxlan_group {self._vxlan_group} is not a multicast address (224.0.0.0/4)")
         netns.prepare_directory()
         self._hosts = Lent()
+        self._held = Held()
         self._turns = NetworkTurns()
         self._announcer = arp.Announcer()
         self._steering = Steering()
@@ -190,6 +192,7 @@ class Reconciler:
         self._steering.expect(router.id)
         try:
             with self._hosts.one() as host:
+                named = ["NameNamespace"] if self._held.give_back(router.id) else []
                 desired, what = self._desired(host, router, guarded)
                 self._steering.want(router.id, desired.steering)
                 outcome = self._converge(host, router, desired, started_s, guarded=guarded)
@@ -198,7 +201,7 @@ class Reconciler:
             for believed in (self._is_bridge, self._ports, self._data_address):
                 believed.doubt()
             raise
-        if not what:
+        if not (what := [*named, *what]):
             return outcome
         return replace(outcome, changed=True, what=", ".join(filter(None, (*what, outcome.what))))
 
@@ -256,6 +259,8 @@ class Reconciler:
                 left = diff(desired, observed())
                 if left:
                     raise Unavailable(f"the kernel is not as it should be after building: {at_length(left)}")
+            if hands.inside is not None:
+                self._held.hold(router_id, hands.inside)
         return Outcome(
             changed=changed,
             announced=announced,
@@ -319,6 +324,7 @@ class Reconciler:
             sweep.delete_taps_of(host, [*nameless, *unmarked])
         for router_id in (*ours, *nameless):
             netns.delete(netns.path_of(router_id))
+            self._held.forget(router_id)
         self._steering.forget(router_ids)
         self._places.forget(router_ids)
         self._wanted.forget(router_ids)
@@ -350,6 +356,7 @@ class Reconciler:
         self._aftermath.close()
         self._steering.close()
         self._senders.close()
+        self._held.close()
         self._hosts.close()
 
     def _desired(self, host: Netlink, router: Router, guarded: bool) -> tuple[KernelRouter, list[str]]:

@@ -13,6 +13,7 @@ The rule: a request may wait `TIMEOUT_S` for its answer and no longer. Formats: 
 
 import contextlib
 import errno
+import fcntl
 import socket
 import struct
 import threading
@@ -38,6 +39,7 @@ _ACK_TLVS = 0x200
 _NESTED = 0x8000
 _TYPE_MASK = 0x3FFF
 _ERROR_TEXT = 1
+_SIOCGSKNS = 0x894C  # linux/sockios.h
 _SOL_NETLINK = 270
 _CAP_ACK, _EXT_ACK, _STRICT_CHECK = 10, 11, 12
 _HEADER = struct.Struct("=IHHII")
@@ -176,6 +178,12 @@ class Netlink:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def open_namespace(self) -> int:
+        """A descriptor of the socket's namespace, by which nobody keeps any mount of it busy (ioctl SIOCGSKNS). Raises
+        OSError.
+        """
+        return fcntl.ioctl(self._socket, _SIOCGSKNS)
 
     def close(self) -> None:
         """Close the socket; what it changed stays."""

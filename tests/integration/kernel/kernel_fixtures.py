@@ -28,6 +28,7 @@ from gapless.agent.kernel import netns
 from gapless.agent.kernel.observe import Inside
 from gapless.agent.reconcile import Reconciler
 from gapless.config import HostSettings
+from gapless.kernel.limits import allow_descriptors
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.router import FloatingIp, Gateway, Router, RouterId, RouterPort
 
@@ -302,6 +303,7 @@ def _plug_vm(name: str, vni: int, address: str, way_out: str, data: str) -> None
 def wires(tmp_path: Path) -> Iterator[Wires]:
     """The world around a host, in this test's own namespaces."""
     namespaces.require()
+    allow_descriptors()  # as an agent does
     for name in ("switch", "outside"):
         ip(f"netns add {name}")
         ip("link set lo up", inside=name)

@@ -153,8 +153,10 @@ def test_a_namespace_that_ends_without_its_name_going_first(wires: Wires) -> Non
         host = Reconciler(wires.settings, events)
         host.reconcile(router(ports=(), gateway=None))
         heard_of(events)
+        host.close()  # It holds it no more.
         subprocess.run(["umount", netns.path_of(ROUTER_ID)], check=True)
         wires.eventually(lambda: ROUTER_ID in heard_of(events))
+        host = Reconciler(wires.settings, events)
         host.reconcile(router(ports=(), gateway=None))
         heard_of(events)
         write("ipv4.ip_forward", "0")

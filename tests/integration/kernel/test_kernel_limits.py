@@ -1,6 +1,7 @@
 """Limits of the kernel, met for real: the reason names the limit, and what failed is built once it is lifted."""
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -9,14 +10,28 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kernel_fixtures import BRIDGE_A, PORT_A, ROUTER_ID, TENANT_A, Wires, await_aftermath, ip, ip_json, router
+from kernel_fixtures import (
+    BRIDGE_A,
+    NAMESPACE,
+    PORT_A,
+    ROUTER_ID,
+    TENANT_A,
+    Wires,
+    await_aftermath,
+    ip,
+    ip_json,
+    router,
+)
 
 from gapless.agent.driver import Driver
 from gapless.agent.kernel.events import RouterEvents
+from gapless.agent.kernel.held import FIRST
+from gapless.agent.kernel.nft import Nft
 from gapless.agent.kernel.watch import DriftWatcher
 from gapless.agent.reconcile import Reconciler
 from gapless.core.dataplane.leaves import leaf_of
 from gapless.errors import Unavailable
+from gapless.kernel.limits import SELECT_MOST
 from gapless.model.network import PortId
 from gapless.model.plan import Epoch, PlannedRouter, Revision, RouterReport, RouterState
 from gapless.model.router import RouterId
@@ -116,12 +131,27 @@ def test_no_descriptor_at_all(wires: Wires, host: Reconciler) -> None:
     assert host.running() == frozenset()
 
 
-def test_a_guarded_router_keeps_no_descriptor(host: Reconciler) -> None:
+def test_a_guarded_router_keeps_its_namespace_and_no_other_descriptor(host: Reconciler) -> None:
     """Its host's beat announces it. A socket for that would be closed later than the next routers are built."""
     host.reconcile(router(id=RouterId("first"), ports=(), gateway=None), guarded=True)
     before = kept_descriptors()
     host.reconcile(router(), guarded=True)
+    (kept,) = kept_descriptors() - before
+    assert (kept >= FIRST, os.fstat(kept).st_ino) == (True, os.stat(f"/run/netns/{NAMESPACE}").st_ino)  # noqa: PTH116
+    host.remove(ROUTER_ID)
     assert kept_descriptors() == before
+
+
+def test_descriptors_that_are_all_too_high_for_libnftables(host: Reconciler) -> None:
+    """It waits by select(2), which writes beyond its memory for them."""
+    with contextlib.ExitStack() as taken:
+        while (low := os.dup(0)) < SELECT_MOST:
+            taken.callback(os.close, low)
+        taken.callback(os.close, low)
+        with pytest.raises(Unavailable, match="open an nftables context: Too many open files"):
+            Nft()
+    with Nft():
+        pass
 
 
 def test_threads(host: Reconciler) -> None:

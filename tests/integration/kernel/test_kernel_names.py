@@ -1,16 +1,21 @@
 """A router's namespace and its name: either may be there without the other, or be somebody else's."""
 
+import contextlib
+import errno
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
-from kernel_fixtures import NAMESPACE, QG, ROUTER_ID, Wires, ip, ip_json, router
+from kernel_fixtures import NAMESPACE, QG, ROUTER_ID, TAP_A, Wires, ip, ip_json, router
 from whole_router import WHOLE, works
 
+from gapless.agent.kernel import netns
+from gapless.agent.kernel.held import FIRST
 from gapless.agent.reconcile import Reconciler
 from gapless.errors import Unavailable
 from gapless.model.router import RouterId
+from limits_met import descriptors
 
 pytestmark = pytest.mark.isolated
 
@@ -41,16 +46,95 @@ def test_a_name_that_is_no_network_namespace_hides_no_router(
     assert works(wires)
 
 
-def test_a_namespace_whose_name_was_taken_while_it_lives_on_makes_way(wires: Wires, host: Reconciler) -> None:
-    """`ip netns delete` while a process is in it: the old one would go on answering ARP."""
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_namespace_whose_name_was_taken_has_it_again_with_all_that_is_in_it(
+    wires: Wires, host: Reconciler, guarded: bool
+) -> None:
+    host.reconcile(WHOLE, guarded=guarded)
+    before = Path("/run/netns", NAMESPACE).stat()
+    ip("link add theirs0 type veth peer name theirs1", inside=NAMESPACE)
+    ip(f"netns delete {NAMESPACE}")
+    assert NAMESPACE not in ip("netns list")
+    outcome = host.reconcile(WHOLE, guarded=guarded)
+    assert (outcome.changed, outcome.what, outcome.announced) == (True, "NameNamespace", False)
+    after = Path("/run/netns", NAMESPACE).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert "theirs0" in ip("link", inside=NAMESPACE)
+    assert guarded or works(wires)
+    assert not host.reconcile(WHOLE, guarded=guarded).changed
+
+
+def test_what_else_broke_while_the_name_was_away_is_mended(wires: Wires, host: Reconciler) -> None:
+    host.reconcile(WHOLE)
+    ip("route delete default", inside=NAMESPACE)
+    ip(f"link delete {TAP_A}")
+    ip(f"netns delete {NAMESPACE}")
+    outcome = host.reconcile(WHOLE)
+    assert outcome.what.startswith("NameNamespace, CreatePair")
+    assert works(wires)
+
+
+def test_a_name_that_cannot_be_mounted_again_is_built_anew_or_it_is_said_why(
+    wires: Wires, host: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.reconcile(WHOLE)
+    ip(f"netns delete {NAMESPACE}")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(netns, "_mount", refuse)
+        with pytest.raises(Unavailable, match="mount namespace"):
+            host.reconcile(WHOLE)
+    assert host.reconcile(WHOLE).what == "NameNamespace"
+    ip(f"netns delete {NAMESPACE}")
+
+    def refuse_this_one(*_: object) -> None:
+        raise Unavailable("no")
+
+    monkeypatch.setattr(netns, "give_name", refuse_this_one)
+    assert "CreateNamespace" in host.reconcile(WHOLE).what
+    assert works(wires)
+
+
+def test_a_host_that_may_hold_no_namespace_builds_them_anew_and_says_so(
+    wires: Wires, host: Reconciler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with descriptors(FIRST):
+        host.reconcile(WHOLE)
+        host.reconcile(router(id=RouterId("2" * 8), ports=(), gateway=None))
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("a namespace whose name is deleted would be built anew") == 1
+    ip(f"netns delete {NAMESPACE}")
+    assert "CreateNamespace" in host.reconcile(WHOLE).what
+    assert works(wires)
+
+
+def test_a_router_that_is_removed_while_it_has_no_name_is_held_no_more(wires: Wires, host: Reconciler) -> None:
+    host.reconcile(WHOLE)
+    ip(f"netns delete {NAMESPACE}")
+    host.remove(ROUTER_ID)
+    assert host.running() == frozenset()
+    host.reconcile(WHOLE)
+    assert works(wires)
+    assert "theirs0" not in ip("link", inside=NAMESPACE)
+
+
+def test_a_namespace_that_nobody_holds_and_that_lives_on_without_its_name_makes_way(
+    wires: Wires, host: Reconciler
+) -> None:
+    """`ip netns delete` while a process is in it, and no agent that saw it: the old one would go on answering ARP."""
     host.reconcile(WHOLE)
     process = subprocess.Popen(["ip", "netns", "exec", NAMESPACE, "sleep", "60"])
     try:
         while not is_inside(process.pid):
             assert process.poll() is None
         ip(f"netns delete {NAMESPACE}")
-        assert host.running() == {ROUTER_ID}
-        host.reconcile(WHOLE)
+        host.close()
+        with contextlib.closing(Reconciler(wires.settings)) as following:
+            assert following.running() == {ROUTER_ID}
+            following.reconcile(WHOLE)
         assert works(wires)
         inside = subprocess.run(
             ["nsenter", "-t", str(process.pid), "-n", "ip", "-br", "link"],

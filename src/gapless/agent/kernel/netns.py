@@ -31,6 +31,7 @@ __all__ = [
     "create",
     "delete",
     "enter",
+    "give_name",
     "go_into",
     "go_into_new",
     "go_to",
@@ -118,7 +119,7 @@ def create(path: Path, settings: Mapping[str, str], inside: Callable[[Netlink, d
             netlink = undo.enter_context(Netlink())
             netlink.carry_out([linkrequests.mark_loopback(MARK)])
             written = sysctls.written(settings)
-            _bind_name(path)
+            _bind_name(path, "/proc/thread-self/ns/net")
             made = inside(netlink, written)
             undo.pop_all()
         return made
@@ -143,13 +144,18 @@ def delete(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _bind_name(path: Path) -> None:
-    """Give the calling thread's namespace its name. A plain file left there by somebody killed half-way is used."""
+def give_name(path: Path, descriptor: int) -> None:
+    """Give the namespace that is open as `descriptor` its name. Raises Unavailable; then it has none."""
+    _bind_name(path, f"/proc/self/fd/{descriptor}")
+
+
+def _bind_name(path: Path, namespace: str) -> None:
+    """Mount `namespace` on its name. A plain file left there by somebody killed half-way is used."""
     with refusals.told(f"make the file {path}"):
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
     try:
         with refusals.told(f"mount namespace {path.name}", Trying.MOUNT):
-            _mount("/proc/thread-self/ns/net", path, _MS_BIND)
+            _mount(namespace, path, _MS_BIND)
     except Unavailable:
         path.unlink()
         raise

@@ -4,8 +4,9 @@ A context belongs to the network namespace of the thread that made it, wherever 
 promises nothing about threads, so its calls take turns; a router's transaction holds the turn for under a millisecond.
 
 The rule: the library ends the process where it gets no socket for a context (`netlink_init_error`, src/mnl.c, calls
-exit(3)). So it is asked for a context only when there was room for several descriptors a moment before, as other
-threads may take some of them meanwhile.
+exit(3)), and writes beyond its memory where that socket's number is not below 1,024 (it waits by select(2)). So it is
+asked for a context only when there was room for several such descriptors a moment before, as other threads may take
+some of them meanwhile.
 
 Source: nftables/libnftables.h (the ABI of libnftables.so.1).
 """
@@ -13,6 +14,7 @@ Source: nftables/libnftables.h (the ABI of libnftables.so.1).
 import contextlib
 import ctypes
 import ctypes.util
+import errno
 import os
 import socket
 import threading
@@ -22,6 +24,7 @@ from typing import Self
 from gapless.config import NFTABLES_LIBRARY, NFTABLES_PACKAGE
 from gapless.errors import Unavailable
 from gapless.kernel import refusals
+from gapless.kernel.limits import SELECT_MOST
 from gapless.kernel.netlink import NETFILTER
 
 _ROOM = 8
@@ -89,7 +92,9 @@ def _see_to_room() -> None:
     with refusals.told("open an nftables context"), contextlib.ExitStack() as taken:
         probe = taken.enter_context(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER))
         for _ in range(_ROOM - 1):
-            taken.callback(os.close, os.dup(probe.fileno()))
+            taken.callback(os.close, highest := os.dup(probe.fileno()))
+            if highest >= SELECT_MOST:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def _in_one_line(error: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from gapless.errors import Unavailable
-from gapless.lab.faults.base import MARGIN_S, Fault, in_mode
+from gapless.lab.faults.base import HARMLESS, MARGIN_S, Fault, in_mode
 from gapless.lab.faults.processes import signal_agent
 from gapless.lab.findings.expect import Expected, Gap, Moves
 from gapless.lab.lab import Lab
@@ -59,10 +59,11 @@ async def _interface(path: Path, prefix: str) -> str:
 
 
 class NamespaceDeleted(_Namespace):
-    """`ip netns delete`, as somebody who tidies up might."""
+    """`ip netns delete`, as somebody who tidies up might: the agent holds them, and gives them their names again."""
 
     name: ClassVar[str] = "namespace-deleted"
     summary = "a host's router namespaces are deleted by hand"
+    expected = HARMLESS
 
     async def damage(self, host: Host, router_id: str, path: Path) -> None:
         """Delete it. `ip` unmounts it, then removes the file; a quicker agent has mounted a new one there meanwhile."""

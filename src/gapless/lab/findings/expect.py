@@ -49,8 +49,8 @@ class Gap(StrEnum):
 
 
 KEPT = frozenset({Gap.NONE, Gap.DRAIN, Gap.SWITCHOVER, Gap.TAKEOVER})
-"""Of these gaps: a router goes on where it was, or at its standby. One that is repaired may have lost its namespace,
-with all that was in it; and what lasts may last for longer than anybody waits for TCP.
+"""Of these gaps: a router goes on where it was, or at its standby. What began while one was broken may have begun
+without translation; and what lasts may last for longer than anybody waits for TCP.
 """
 
 
