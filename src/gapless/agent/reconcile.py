@@ -156,6 +156,9 @@ class Reconciler:
         with Netlink() as host:
             left_behind = sweep.routers_of_taps(host)
         named = frozenset(netns.names())
+        if given := self._held.give_all_back(named):
+            self._log.info("namespaces whose names were deleted have them again", routers=len(given))
+            named |= given
         self._recognised = {each: number for each, number in list(self._recognised.items()) if each in named}
         self._unreadable &= named
         return left_behind | frozenset(router_id for router_id in named if self._is_recognised(router_id))
@@ -192,7 +195,6 @@ class Reconciler:
         self._steering.expect(router.id)
         try:
             with self._hosts.one() as host:
-                named = ["NameNamespace"] if self._held.give_back(router.id) else []
                 desired, what = self._desired(host, router, guarded)
                 self._steering.want(router.id, desired.steering)
                 outcome = self._converge(host, router, desired, started_s, guarded=guarded)
@@ -201,7 +203,7 @@ class Reconciler:
             for believed in (self._is_bridge, self._ports, self._data_address):
                 believed.doubt()
             raise
-        if not (what := [*named, *what]):
+        if not what:
             return outcome
         return replace(outcome, changed=True, what=", ".join(filter(None, (*what, outcome.what))))
 
@@ -225,6 +227,8 @@ class Reconciler:
 
         def observed() -> KernelRouter:
             found = observe_router(host, router_id, hands.inside, desired, rules)
+            if found.namespace is NamespaceState.FOREIGN:
+                self._held.forget((router_id,))
             return replace(found, steering=self._steering.observe(router_id))
 
         def follow() -> None:
@@ -239,6 +243,7 @@ class Reconciler:
             announce,
             self._steer,
             follow,
+            give_back=lambda: self._held.give_back(router_id),
             load=partial(self._rules.load, router),
             let_go=lambda inside, forgets: self._aftermath.take(router_id, inside, forgets_unanswered=forgets),
             announces=not guarded,
@@ -261,6 +266,8 @@ class Reconciler:
                     raise Unavailable(f"the kernel is not as it should be after building: {at_length(left)}")
             if hands.inside is not None:
                 self._held.hold(router_id, hands.inside)
+            if hands.was_given_back:
+                changed, what = True, ", ".join(filter(None, ("NameNamespace", what)))
         return Outcome(
             changed=changed,
             announced=announced,
@@ -310,6 +317,7 @@ class Reconciler:
 
     def _remove(self, router_ids: Sequence[RouterId]) -> None:
         """A namespace that is not ours, or not for certain, stays; what carries the router's mark goes in any case."""
+        self._held.forget(router_ids)
         for router_id in router_ids:
             self._announcer.forget(router_id)
             self._recognised.pop(router_id, None)
@@ -324,7 +332,6 @@ class Reconciler:
             sweep.delete_taps_of(host, [*nameless, *unmarked])
         for router_id in (*ours, *nameless):
             netns.delete(netns.path_of(router_id))
-            self._held.forget(router_id)
         self._steering.forget(router_ids)
         self._places.forget(router_ids)
         self._wanted.forget(router_ids)
@@ -341,7 +348,7 @@ class Reconciler:
         uplinks = frozenset(self._physical.values())
         with Netlink() as host:
             if is_first:
-                sweep.delete_stray_taps(host)
+                sweep.delete_stray_taps(host, self._held)
                 self._doomed = sweep.doomed_networks(host, kept, uplinks)
             portion, self._doomed = self._doomed[:most], self._doomed[most:]
             sweep.delete_networks(host, portion, kept, uplinks)

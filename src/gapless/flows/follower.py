@@ -7,6 +7,7 @@ already is found out by making it. And what the kernel had no room for is kept, 
 Nothing of a frame is applied before all of it could be read.
 """
 
+import asyncio
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from gapless.flows.turns import Turns
 from gapless.wire.flows import Part, Section
 from gapless.wire.messages import Malformed
 
+OVER_AT_ONCE = 1000
+"""Flows that are removed in one go: some milliseconds."""
 MOST_KEPT = 1000
 """Of one router, half a kilobyte each; the others have to wait for the next copy."""
 
@@ -78,8 +81,11 @@ class Follower:
             case Part.ENTRIES | Part.CHANGES:
                 return self._keep(self._bring(entries))
             case Part.END:
-                over, self._unsaid, refused, self._refused = self._unsaid, {}, list(self._refused.values()), {}
-                self._remove(over)
+                over, self._unsaid = list(self._unsaid), {}
+                for start in range(0, len(over), OVER_AT_ONCE):
+                    self._remove(over[start : start + OVER_AT_ONCE])
+                    await asyncio.sleep(0)  # Other streams have their turn: a scan may have left very many.
+                refused, self._refused = list(self._refused.values()), {}
                 self._lacks, self._is_copying, self._is_brought = self._copy_lacks, False, True
                 return self._keep(self._bring(refused))
             case Part.WHOLE | Part.BEHIND:

@@ -123,6 +123,7 @@ def hands_of(host: Reconciler, netlink: Netlink, wanted: Router) -> RouterHands:
         _close,
         host._steer,
         lambda: None,
+        give_back=lambda: False,
         load=partial(host._rules.load, wanted),
         let_go=lambda inside, forgets: host._aftermath.take(ROUTER_ID, inside, forgets_unanswered=forgets),
     )

@@ -87,13 +87,92 @@ def test_a_name_that_cannot_be_mounted_again_is_built_anew_or_it_is_said_why(
         patched.setattr(netns, "_mount", refuse)
         with pytest.raises(Unavailable, match="mount namespace"):
             host.reconcile(WHOLE)
+        assert host.running() == {ROUTER_ID}
     assert host.reconcile(WHOLE).what == "NameNamespace"
+    assert works(wires)
+
+
+def test_a_name_whose_file_is_removed_while_it_is_given_back_is_given_at_the_next_look(
+    wires: Wires, host: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ip netns delete` unmounts it first, and removes its file then."""
+    host.reconcile(WHOLE)
     ip(f"netns delete {NAMESPACE}")
+    mount = netns._mount
 
-    def refuse_this_one(*_: object) -> None:
-        raise Unavailable("no")
+    def mount_too_late(source: str, target: Path, *more: object) -> None:
+        target.unlink()
+        mount(source, target, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(netns, "give_name", refuse_this_one)
+    with monkeypatch.context() as patched:
+        patched.setattr(netns, "_mount", mount_too_late)
+        with pytest.raises(Unavailable, match=r"mount namespace .*No such file"):
+            host.reconcile(WHOLE)
+    assert host.reconcile(WHOLE).what == "NameNamespace"
+    assert works(wires)
+
+
+def test_a_name_that_is_deleted_during_a_look_is_given_back(
+    wires: Wires, host: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.reconcile(WHOLE)
+    enter, deleted = netns.enter, list[str]()
+
+    def delete_before(path: Path, inside: object) -> object:
+        if not deleted:
+            deleted.append(path.name)
+            ip(f"netns delete {path.name}")
+        return enter(path, inside)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(netns, "enter", delete_before)
+    assert host.reconcile(WHOLE).what == "NameNamespace"
+    assert deleted == [NAMESPACE]
+    assert works(wires)
+
+
+def test_a_name_that_is_deleted_again_and_again_is_said(host: Reconciler, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.reconcile(WHOLE)
+
+    def delete_before(path: Path, _: object) -> None:
+        subprocess.run(["ip", "netns", "delete", path.name], check=False, timeout=10)
+        raise FileNotFoundError
+
+    monkeypatch.setattr(netns, "enter", delete_before)
+    with pytest.raises(Unavailable, match=f"the name of {NAMESPACE} is deleted again and again"):
+        host.reconcile(WHOLE)
+
+
+def test_a_name_of_which_nobody_told_is_given_back_when_routers_are_listed(
+    wires: Wires, host: Reconciler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.reconcile(WHOLE)
+    subprocess.run(["umount", f"/run/netns/{NAMESPACE}"], check=True, timeout=10)
+    assert host.running() == {ROUTER_ID}
+    said = capsys.readouterr()
+    assert "namespaces whose names were deleted have them again" in said.out + said.err
+    assert not host.reconcile(WHOLE).changed
+    assert works(wires)
+
+
+def test_a_sweep_leaves_what_is_about_to_have_its_name_again(wires: Wires, host: Reconciler) -> None:
+    host.reconcile(WHOLE)
+    ip(f"netns delete {NAMESPACE}")
+    host.sweep([port.network for port in (*WHOLE.ports, *((WHOLE.gateway.port,) if WHOLE.gateway else ()))])
+    assert host.reconcile(WHOLE).what == "NameNamespace"
+    assert works(wires)
+
+
+def test_a_namespace_that_is_no_more_the_routers_is_held_no_more(wires: Wires, host: Reconciler) -> None:
+    """Its name was taken by a stranger; or it lost its mark and all that was the router's in it."""
+    host.reconcile(WHOLE)
+    ip(f"netns delete {NAMESPACE}")
+    ip(f"netns add {NAMESPACE}")
+    ip("link add theirs0 type veth peer name theirs1", inside=NAMESPACE)
+    assert list_held()
+    with pytest.raises(Unavailable, match="was not made by Gapless"):
+        host.reconcile(WHOLE)
+    assert not list_held()
+    ip(f"netns delete {NAMESPACE}")
     assert "CreateNamespace" in host.reconcile(WHOLE).what
     assert works(wires)
 
@@ -116,9 +195,18 @@ def test_a_router_that_is_removed_while_it_has_no_name_is_held_no_more(wires: Wi
     ip(f"netns delete {NAMESPACE}")
     host.remove(ROUTER_ID)
     assert host.running() == frozenset()
+    assert not list_held()
     host.reconcile(WHOLE)
     assert works(wires)
-    assert "theirs0" not in ip("link", inside=NAMESPACE)
+
+
+def list_held() -> list[str]:
+    """Namespaces that this process has open, but for those that it is in."""
+    return [
+        target
+        for each in Path("/proc/self/fd").iterdir()
+        if int(each.name) >= FIRST and (target := os.readlink(each)).startswith("net:")  # noqa: PTH115
+    ]
 
 
 def test_a_namespace_that_nobody_holds_and_that_lives_on_without_its_name_makes_way(

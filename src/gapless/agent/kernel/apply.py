@@ -75,6 +75,7 @@ from gapless.model.operation import (
 _CARRIER_TIMEOUT_S: Final = 2.0
 """A worker of the kernel tells of carriers, usually within some milliseconds; on a machine that is overloaded later."""
 _CARRIER_POLL_S: Final = 0.001
+_GIVEN_BACK_MOST: Final = 3
 
 
 class Load(Protocol):
@@ -211,6 +212,7 @@ class RouterHands:
         steer: Callable[[SteeringOperation], None],
         follow: Callable[[], None],
         *,
+        give_back: Callable[[], bool],
         load: Load,
         let_go: Callable[[Inside, bool], None],
         announces: bool = True,
@@ -219,7 +221,8 @@ class RouterHands:
         socket, which takes a grace period of the kernel to close.
 
         `steer` changes the host's steering table. `follow` is called before a namespace is looked at, and when one was
-        made: from then on what happens in it is to be heard. `load` loads its rules. `let_go` is given the sockets of
+        made: from then on what happens in it is to be heard. `give_back` gives a namespace that is held its name again,
+        and says whether it did. `load` loads its rules. `let_go` is given the sockets of
         a router whose rules were mended, and whether flows without an answer are to be forgotten by them.
         """
         self.inside: Inside | None = None
@@ -230,6 +233,9 @@ class RouterHands:
         self._announces = announces
         self._steer = steer
         self._follow = follow
+        self._give_back = give_back
+        self.was_given_back = False
+        """It had lost its name."""
         self._load = load
         self._let_go = let_go
         self._pending: list[Request] = []
@@ -240,11 +246,21 @@ class RouterHands:
 
     def __enter__(self) -> Self:
         self._follow()
-        try:
-            self.inside = netns.enter(self._path, Inside.opened)
-        except FileNotFoundError:
-            self.inside = None
+        self.inside = self._entered()
+        tries = 0
+        while self.inside is None and self._give_back():
+            self.was_given_back = True
+            self.inside = self._entered()
+            tries += 1
+            if self.inside is None and tries == _GIVEN_BACK_MOST:
+                raise Unavailable(f"the name of {self._path.name} is deleted again and again")
         return self
+
+    def _entered(self) -> Inside | None:
+        try:
+            return netns.enter(self._path, Inside.opened)
+        except FileNotFoundError:
+            return None
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         if self._namespace is not None:

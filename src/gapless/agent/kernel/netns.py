@@ -157,7 +157,8 @@ def _bind_name(path: Path, namespace: str) -> None:
         with refusals.told(f"mount namespace {path.name}", Trying.MOUNT):
             _mount(namespace, path, _MS_BIND)
     except Unavailable:
-        path.unlink()
+        with contextlib.suppress(OSError):  # Somebody else has removed it, or has mounted something there.
+            path.unlink()
         raise
 
 

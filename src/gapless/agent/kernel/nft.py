@@ -14,7 +14,6 @@ Source: nftables/libnftables.h (the ABI of libnftables.so.1).
 import contextlib
 import ctypes
 import ctypes.util
-import errno
 import os
 import socket
 import threading
@@ -94,7 +93,10 @@ def _see_to_room() -> None:
         for _ in range(_ROOM - 1):
             taken.callback(os.close, highest := os.dup(probe.fileno()))
             if highest >= SELECT_MOST:
-                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+                raise Unavailable(
+                    f"open an nftables context: none of the first {SELECT_MOST:,} descriptors is free, and libnftables "
+                    "stands no others"
+                )
 
 
 def _in_one_line(error: str) -> str:

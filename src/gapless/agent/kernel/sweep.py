@@ -7,7 +7,7 @@ Invariant: only links that carry our mark are deleted, and a bridge only when no
 when only its joint is a port of it, whether its network is needed or not, and a root after its leaves.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from contextlib import suppress
 
 from gapless.agent.kernel import linkrequests, links, netns, nsnumbers
@@ -58,13 +58,17 @@ def delete_pairs(host: Netlink, insides: Mapping[RouterId, Collection[KernelLink
             _delete(inside, names)
 
 
-def delete_stray_taps(host: Netlink) -> None:
-    """Delete taps of ours whose other end is not in their router's namespace: its name was taken by a new one."""
+def delete_stray_taps(host: Netlink, held: Container[RouterId]) -> None:
+    """Delete taps of ours whose other end is not in their router's namespace: its name was taken by a new one. One that
+    is held and has no name just now is about to have it again.
+    """
     taps: dict[RouterId, list[KernelLink]] = {}
     for tap in _our_taps(host):
         taps.setdefault(RouterId(tap.marked_id), []).append(tap)
     for router_id, of_router in taps.items():
         number = _namespace_number(host, router_id)
+        if number is None and router_id in held and not netns.is_namespace(netns.path_of(router_id)):
+            continue
         _delete(host, (tap.name for tap in of_router if tap.peer_namespace != number or number is None))
 
 
