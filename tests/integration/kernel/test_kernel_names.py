@@ -130,6 +130,23 @@ def test_a_name_that_is_deleted_during_a_look_is_given_back(
     assert works(wires)
 
 
+def test_a_name_that_a_listing_gave_back_during_the_look_is_looked_behind(
+    wires: Wires, host: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.reconcile(WHOLE)
+    enter, listed = netns.enter, list[bool]()
+
+    def too_early(path: Path, inside: object) -> object:
+        if not listed:
+            listed.append(True)
+            raise FileNotFoundError
+        return enter(path, inside)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(netns, "enter", too_early)
+    assert host.reconcile(WHOLE).what == ""
+    assert works(wires)
+
+
 def test_a_name_that_is_deleted_again_and_again_is_said(host: Reconciler, monkeypatch: pytest.MonkeyPatch) -> None:
     host.reconcile(WHOLE)
 

@@ -21,7 +21,7 @@ from gapless.model.router import RouterId
 from gapless.observe.log import get_logger
 
 ROOM: Final = 100
-"""Each keeps two descriptors, or three where rules had to be loaded as text; an agent has some 1,000."""
+"""Each keeps two descriptors, or three where rules had to be loaded as text, of the 1,024 that libnftables can use."""
 _PATIENCE_S: Final = 3.0
 """For what is left when the agent ends."""
 

@@ -246,15 +246,18 @@ class RouterHands:
 
     def __enter__(self) -> Self:
         self._follow()
-        self.inside = self._entered()
-        tries = 0
-        while self.inside is None and self._give_back():
-            self.was_given_back = True
-            self.inside = self._entered()
-            tries += 1
-            if self.inside is None and tries == _GIVEN_BACK_MOST:
-                raise Unavailable(f"the name of {self._path.name} is deleted again and again")
+        self.inside = self._entered() or self._entered_by_its_name_again()
         return self
+
+    def _entered_by_its_name_again(self) -> Inside | None:
+        """None: nobody holds the namespace, if there is one."""
+        for _ in range(_GIVEN_BACK_MOST):
+            given_back = self._give_back()
+            inside = self._entered()  # Also where it was not: a listing of routers may have done it just now.
+            self.was_given_back |= given_back
+            if inside is not None or not given_back:
+                return inside
+        raise Unavailable(f"the name of {self._path.name} is deleted again and again")
 
     def _entered(self) -> Inside | None:
         try:

@@ -3,8 +3,7 @@ forwarding, nftables rules.
 
 Two sockets of the host's namespace hear all routers' (NETLINK_LISTEN_ALL_NSID): the kernel tells them of each namespace
 that has a number here, and every router's gets one. Sockets in each namespace would hear the same, at a price: every
-message of any namespace is held against every socket of the machine that listens, and a process with more than 1,024
-descriptors is ended by libnftables (ADR 16).
+message of any namespace is held against every socket of the machine that listens (ADR 16).
 
 The rule: a hint says which router to look at, nothing else; the look decides. Nor is judged whose doing
 it was: `catch_up` tells a job that all that it did has been heard, so what is heard later is another's. It reads what
