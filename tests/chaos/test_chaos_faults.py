@@ -78,6 +78,7 @@ HARMLESS = [
     "database-gone",
     "half-hosts",
     "cpu-hogs",
+    "namespace-deleted",
 ]
 
 
