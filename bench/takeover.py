@@ -79,7 +79,8 @@ def _measure(cases: dict[str, Case], out: Path) -> int:
     with real_time() as given:
         for name, case in cases.items():
             print(f"{name}: {case.words}; {case.minutes:g} min at most", flush=True)
-            began, full, given.paces_probes = time.monotonic(), times_full(), case.is_drain
+            given.paces_probes = case.is_drain
+            began, full = time.monotonic(), times_full()
             document = lab_run(case)
             if more := times_full() - full:
                 document["broken"] = "; ".join(filter(None, (document["broken"], words(more))))

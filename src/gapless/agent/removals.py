@@ -41,6 +41,7 @@ class Removals:
         self._last_at = -inf
         """When there were such the last time."""
         self._puts_off = True
+        """Nothing is to be built."""
         self._ripe_at = inf
         """Before that nothing of what is put off has waited for too long."""
         self._now = -inf

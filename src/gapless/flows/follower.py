@@ -113,9 +113,7 @@ class Follower:
         self._lacks |= bool(self._kept or self._refused)  # until this copy has brought that again, or not
         self._unsaid, self._refused, self._kept = {}, {}, {}
         self._copy_lacks, self._is_copying = False, True
-        steps = (
-            self._table.all()
-        )  # What is not assured may be left of when this host was active, and have a port still.
+        steps = self._table.all()  # What is not assured may be left of when this host was active, and keep a port.
         while (listed := await self._turns.take(lambda: next(steps, None))) is not None:
             there = (entry for message in listed if (entry := entry_of(message)) is not None)
             self._unsaid |= {entry.flow: entry.reply for entry in there}

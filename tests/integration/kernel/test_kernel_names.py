@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_what_else_broke_while_the_name_was_away_is_mended(wires: Wires, host: R
     assert works(wires)
 
 
-def test_a_name_that_cannot_be_mounted_again_is_built_anew_or_it_is_said_why(
+def test_a_name_that_cannot_be_mounted_now_is_said_and_nothing_is_built_in_its_place(
     wires: Wires, host: Reconciler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.reconcile(WHOLE)
@@ -116,17 +117,8 @@ def test_a_name_that_is_deleted_during_a_look_is_given_back(
     wires: Wires, host: Reconciler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.reconcile(WHOLE)
-    enter, deleted = netns.enter, list[str]()
-
-    def delete_before(path: Path, inside: object) -> object:
-        if not deleted:
-            deleted.append(path.name)
-            ip(f"netns delete {path.name}")
-        return enter(path, inside)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(netns, "enter", delete_before)
+    before_it_is_entered(monkeypatch, lambda: ip(f"netns delete {NAMESPACE}"))
     assert host.reconcile(WHOLE).what == "NameNamespace"
-    assert deleted == [NAMESPACE]
     assert works(wires)
 
 
@@ -134,17 +126,25 @@ def test_a_name_that_a_listing_gave_back_during_the_look_is_looked_behind(
     wires: Wires, host: Reconciler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.reconcile(WHOLE)
-    enter, listed = netns.enter, list[bool]()
 
-    def too_early(path: Path, inside: object) -> object:
-        if not listed:
-            listed.append(True)
-            raise FileNotFoundError
-        return enter(path, inside)  # type: ignore[arg-type]
+    def not_there_yet() -> None:
+        raise FileNotFoundError
 
-    monkeypatch.setattr(netns, "enter", too_early)
+    before_it_is_entered(monkeypatch, not_there_yet)
     assert host.reconcile(WHOLE).what == ""
     assert works(wires)
+
+
+def before_it_is_entered(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """For the first time from now on."""
+    enter, to_come = netns.enter, [happens]
+
+    def late(path: Path, inside: object) -> object:
+        if to_come:
+            to_come.pop()()
+        return enter(path, inside)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(netns, "enter", late)
 
 
 def test_a_name_that_is_deleted_again_and_again_is_said(host: Reconciler, monkeypatch: pytest.MonkeyPatch) -> None:

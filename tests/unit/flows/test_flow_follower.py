@@ -1,5 +1,7 @@
 """A follower whose kernel has no room: what it did not take is kept, and taken when there is room."""
 
+import asyncio
+
 import pytest
 from flow_kernel import Kernel, SmallTable, began, ended, entry, flows, router
 
@@ -104,3 +106,20 @@ async def test_what_is_kept_is_bounded(it: Follower, table: SmallTable) -> None:
     table.room = 10_000
     it.try_again()
     assert len(table.there) == follower.MOST_KEPT + 3
+
+
+async def test_what_is_over_is_removed_a_part_at_a_time_and_no_more_of_it_once_it_is_let_go(
+    it: Follower, table: SmallTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the router becomes active here meanwhile."""
+    monkeypatch.setattr(follower, "OVER_AT_ONCE", 2)
+    table.room = 5
+    await it.apply(Part.CHANGES, entries(1, 5))
+    await it.apply(Part.BEGIN, [])
+    ending = asyncio.create_task(it.apply(Part.END, []))
+    await asyncio.sleep(0)
+    assert len(table.there) == 3, "others have their turn"
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert len(table.there) == 3

@@ -222,8 +222,8 @@ class RouterHands:
 
         `steer` changes the host's steering table. `follow` is called before a namespace is looked at, and when one was
         made: from then on what happens in it is to be heard. `give_back` gives a namespace that is held its name again,
-        and says whether it did. `load` loads its rules. `let_go` is given the sockets of
-        a router whose rules were mended, and whether flows without an answer are to be forgotten by them.
+        and says whether it did. `load` loads its rules. `let_go` is given the sockets of a router whose rules were
+        mended, and whether flows without an answer are to be forgotten by them.
         """
         self.inside: Inside | None = None
         self._host = HostHands(host)
