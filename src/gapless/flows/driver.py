@@ -55,6 +55,8 @@ class Driver:
         self._flush: dict[RouterId, Asking] = {}
         self._has_to_flush = asyncio.Event()
         self._sinks: dict[HostName, tuple[Sink, asyncio.Task[None]]] = {}
+        self._preceding: frozenset[HostName] = frozenset()
+        """Hosts that are followed; of others the last may be heard."""
         self._log = get_logger()
 
     async def run(self) -> None:
@@ -84,26 +86,32 @@ class Driver:
             self._become(message, tasks)
 
     def _become(self, duties: FlowsDuties, tasks: asyncio.TaskGroup) -> None:
-        """What is active here first: from that on nothing more is applied to it."""
+        """What is active here first: from that on nothing that is there is touched."""
         self._told = frozenset(duties.told)
         by_host: dict[HostName, set[RouterId]] = {}
         for router_id, hosts in duties.followed.items():
             for host in hosts:
                 by_host.setdefault(host, set()).add(router_id)
-        for host in self._sinks.keys() - (by_host.keys() & duties.addresses.keys()):
-            self._sinks.pop(host)[1].cancel()
-            self._room.forget(host)
-        for host, routers in by_host.items():
-            if (address := duties.addresses.get(host)) is None:
-                continue
-            if host not in self._sinks:
-                sink = Sink(self._me, host, self._figures, turns=self._turns, room=self._room)
-                sink.address = self._at(address)
-                self._sinks[host] = sink, tasks.create_task(sink.run())
-            self._sinks[host][0].follow(frozenset(routers), self._at(address))
+        self._preceding = frozenset(by_host.keys() & duties.addresses.keys())
+        for host in self._preceding - self._sinks.keys():
+            sink = Sink(self._me, host, self._figures, turns=self._turns, room=self._room)
+            sink.address = self._at(duties.addresses[host])
+            self._sinks[host] = sink, tasks.create_task(sink.run())
+        for host, (sink, _) in self._sinks.items():
+            is_followed = host in self._preceding
+            address = self._at(duties.addresses[host]) if is_followed else sink.address
+            sink.follow(frozenset(by_host[host] if is_followed else ()), address, active=self._told)
+        self._leave()
         self._source.look(time.monotonic())
         self._flush = duties.askings
         self._has_to_flush.set()
+
+    def _leave(self) -> None:
+        """Hosts that are not followed any more, and were heard to the end."""
+        for host in self._sinks.keys() - self._preceding:
+            if not self._sinks[host][0].is_parting:
+                self._sinks.pop(host)[1].cancel()
+                self._room.forget(host)
 
     def _at(self, address: str) -> tuple[str, int]:
         at = Address.parse(address, self._begin.port)
@@ -118,6 +126,7 @@ class Driver:
             self._source.look(now, names=may_differ)
             for sink, _ in self._sinks.values():
                 sink.look(names=may_differ)
+            self._leave()
             self._room.look()
             took_s = time.thread_time() - began_s
 

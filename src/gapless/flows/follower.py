@@ -4,6 +4,9 @@ The rule: only the kernel's table is kept, none of our own. While a copy arrives
 remembered (`_unsaid`); what the copy did not name by its end is over and is removed. In between, an entry that is there
 already is found out by making it. And what the kernel had no room for is kept, `MOST_KEPT` at most, and tried again.
 
+The second rule: once the router is active here, only what is not there is taken: what began just before it moved. What
+is there is in use, and this kernel knows better.
+
 Nothing of a frame is applied before all of it could be read.
 """
 
@@ -50,6 +53,8 @@ class Follower:
         self._copy_lacks = False
         """The same, of what was told since the last copy began."""
         self._is_told_whole: bool | None = None
+        self.is_active = False
+        """The router is, here, from now on."""
 
     @property
     def is_copied(self) -> bool | None:
@@ -71,6 +76,8 @@ class Follower:
 
     async def apply(self, part: Part, entries: list[Entry]) -> int:
         """One section; returns how many entries the kernel did not take."""
+        if self.is_active:
+            return self._add(entries)
         match part:
             case Part.BEGIN:
                 await self._look()
@@ -85,12 +92,24 @@ class Follower:
                 for start in range(0, len(over), OVER_AT_ONCE):
                     self._remove(over[start : start + OVER_AT_ONCE])
                     await asyncio.sleep(0)  # Other streams have their turn: a scan may have left very many.
+                    if self.is_active:
+                        return 0
                 refused, self._refused = list(self._refused.values()), {}
                 self._lacks, self._is_copying, self._is_brought = self._copy_lacks, False, True
                 return self._keep(self._bring(refused))
             case Part.WHOLE | Part.BEHIND:
                 self._is_told_whole = part is Part.WHOLE
                 return 0
+            case Part.LAST:
+                return 0
+
+    def _add(self, entries: list[Entry]) -> int:
+        """Of these, those that are not there; returns how many the kernel did not take."""
+        new = [entry for entry in entries if not entry.is_over]
+        refused = self._table.add(new)
+        self._figures.applied += len(new) - len(refused)
+        self._figures.refused += len(refused)
+        return len(refused)
 
     def try_again(self) -> None:
         """Have the kernel take what it had no room for: as much as it takes, and not all where it takes nothing."""

@@ -141,6 +141,7 @@ class Session:
                 channel, router_id, partial(self._has_news, channel), partial(self._has_partial, channel)
             )
             self._channels[channel].hears_whole = wanted.hears_whole
+            self._channels[channel].hears_last = wanted.hears_last
             self._has_news(channel)
             self._channels[channel].look(is_open=self._is_open(router_id))
         self._may_be_due = True

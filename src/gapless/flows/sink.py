@@ -4,8 +4,9 @@ It asks for a router's flows once the router's namespace is there, and again, un
 namespace takes its place. Each frame is applied when it arrives, and then acknowledged: the source sends no more than
 this host can take.
 
-The rule: what is not followed any more is not touched (`core.flows.duties`): frames that are under way when the router
-becomes active here go unread. A stream that breaks is made anew; what was copied stays.
+The rule: what is not followed any more is not touched (`core.flows.duties`). Of a router that becomes active here the
+last that its source heard is still on its way then: of that, until LAST, and for `PARTS_S` at most, what is not there
+yet is added, and nothing else is done. A stream that breaks is made anew; what was copied stays.
 """
 
 import asyncio
@@ -30,12 +31,14 @@ from gapless.model.router import RouterId
 from gapless.observe.ailment import Ailment
 from gapless.observe.log import get_logger
 from gapless.wire import flows as wire
-from gapless.wire.flows import Identity, Kind, Stream
+from gapless.wire.flows import Identity, Kind, Part, Stream
 from gapless.wire.messages import Malformed, encode
 
 RETRY = Pace(first_s=0.2, most_s=5.0, settled_s=10.0, jitter=0.5)
 CALM_S = 10.0
 """How long nothing has to lack until that is said: a table that is nearly full has room now and then."""
+PARTS_S = 1.0
+"""What its source says of a router so long after it became active here may be long over."""
 AT_ONCE = 1000
 """Channels that one frame asks for, or drops: some 45 KiB."""
 
@@ -48,6 +51,8 @@ class _Channel:
     router_id: RouterId
     namespace: tuple[int, int]
     follower: Follower
+    parts_at: float | None = None
+    """Until when what its source says is heard to the end, for the router is active here; None: it is followed."""
 
 
 class Sink:
@@ -74,10 +79,13 @@ class Sink:
         self._me, self._source, self._figures, self._path_of = me, source, figures, path_of
         self._wanted: dict[RouterId, Path] = {}
         """Routers to follow, with the paths of their namespaces."""
+        self._active: frozenset[RouterId] = frozenset()
+        """Routers that are active here."""
         self.address = ("", 0)
         self._stream: Stream | None = None
         self._channels: dict[RouterId, _Channel] = {}
         self._by_number: dict[int, _Channel] = {}
+        """The same, and those that are heard to the end."""
         self._next = 0
         self._asked = asyncio.Event()
         """Something is to be said to the source."""
@@ -94,6 +102,11 @@ class Sink:
         """Routers whose flows are asked for now."""
         return len(self._channels)
 
+    @property
+    def is_parting(self) -> bool:
+        """Something is heard to the end."""
+        return len(self._by_number) > len(self._channels)
+
     def copied(self, now: float) -> Mapping[RouterId, bool | None]:
         """Of each router to follow, whether its flows of that host are all here now. Not where the stream is cut, or
         where what was told is not dealt with for a while; None: that host does not say whether it told all.
@@ -102,8 +115,13 @@ class Sink:
         channels: Mapping[RouterId, _Channel] = {} if is_behind else self._channels
         return {each: channels[each].follower.is_copied if each in channels else False for each in self._wanted}
 
-    def follow(self, routers: frozenset[RouterId], address: tuple[str, int]) -> None:
-        """A level: the routers to follow there. What is not among them is not touched from now on."""
+    def follow(
+        self, routers: frozenset[RouterId], address: tuple[str, int], *, active: frozenset[RouterId] = frozenset()
+    ) -> None:
+        """A level: the routers to follow there, and those that are active here, of which the last is heard. All others
+        are not touched from now on.
+        """
+        self._active = active
         self._wanted = {router_id: self._wanted.get(router_id) or self._path_of(router_id) for router_id in routers}
         if address != self.address:
             self.address = address
@@ -120,22 +138,38 @@ class Sink:
             self._look_whether_all_are_copied()
 
     def _converge(self, *, names: bool) -> None:
+        self._part_with_what_is_late()
         if not names and self._channels.keys() == self._wanted.keys():
             self._try_again()
             return
         namespaces = {router_id: namespace_of(path) for router_id, path in self._wanted.items()}
-        dropped = [each for each in self._channels.values() if namespaces.get(each.router_id) != each.namespace]
-        for channel in dropped:
-            self._drop(channel)
+        for channel in [each for each in self._channels.values() if namespaces.get(each.router_id) != each.namespace]:
+            if channel.router_id in self._active:
+                self._hear_to_the_end(channel)
+            else:
+                self._drop_and_say(channel)
         self._try_again()
         added = {}
         for router_id in sorted(self._wanted.keys() - self._channels.keys()):
             if (namespace := namespaces[router_id]) is not None and self._add(router_id, namespace):
                 added[self._channels[router_id].number] = router_id
-        if added or dropped:
-            said = self._words
-            self._words = wire.Wanted(add=said.add | added, drop=(*said.drop, *(each.number for each in dropped)))
+        if added:
+            self._words = wire.Wanted(add=self._words.add | added, drop=self._words.drop)
             self._asked.set()
+
+    def _hear_to_the_end(self, channel: _Channel) -> None:
+        """Its router is active here."""
+        channel.parts_at, channel.follower.is_active = time.monotonic() + PARTS_S, True
+        del self._channels[channel.router_id]
+
+    def _part_with_what_is_late(self) -> None:
+        """Or what is not active here any more."""
+        if not self.is_parting:
+            return
+        now = time.monotonic()
+        parting = ((each, each.parts_at) for each in self._by_number.values() if each.parts_at is not None)
+        for channel in [each for each, at in parting if at <= now or each.router_id not in self._active]:
+            self._drop_and_say(channel)
 
     def _try_again(self) -> None:
         for channel in [self._channels[each] for each in sorted(self._lacking & self._channels.keys())]:
@@ -143,7 +177,7 @@ class Sink:
                 channel.follower.try_again()
             except Unavailable as error:
                 self._refused(channel.router_id, str(error))
-                self._drop_and_ask_again(channel)
+                self._drop_and_say(channel)
 
     def _add(self, router_id: RouterId, namespace: tuple[int, int]) -> bool:
         try:
@@ -160,7 +194,8 @@ class Sink:
 
     def _drop(self, channel: _Channel) -> None:
         if self._by_number.pop(channel.number, None) is not None:
-            del self._channels[channel.router_id]
+            if channel.parts_at is None:
+                del self._channels[channel.router_id]
             channel.follower.close()
 
     async def run(self) -> None:
@@ -189,7 +224,7 @@ class Sink:
         finally:
             self._figures.streams -= 1
             self._stream = None
-            for channel in list(self._channels.values()):
+            for channel in list(self._by_number.values()):
                 self._drop(channel)
             stream.close()
         return "it ended"
@@ -230,7 +265,10 @@ class Sink:
         for told in read(wire.unpack(body)):
             section, entries = told.section, told.entries
             channel = self._by_number.get(section.channel)
-            if channel is None or channel.router_id not in self._wanted:
+            if channel is None or not self._is_heard(channel):
+                continue
+            if section.part is Part.LAST and channel.parts_at is not None:
+                self._drop_and_say(channel)
                 continue
             try:
                 refused = await channel.follower.apply(section.part, entries)
@@ -238,7 +276,7 @@ class Sink:
                 if self._by_number.get(section.channel) is not channel:
                     continue  # it was let go of while it waited for its turn
                 self._refused(channel.router_id, str(error))
-                self._drop_and_ask_again(channel)
+                self._drop_and_say(channel)
                 continue
             self._figures.unread += told.unread
             if told.unread:
@@ -248,6 +286,11 @@ class Sink:
                 self._refused(channel.router_id, why)
             if refused:
                 self._refused(channel.router_id, f"the kernel did not take {refused} of them; its table may be full")
+
+    def _is_heard(self, channel: _Channel) -> bool:
+        if channel.parts_at is None:
+            return channel.router_id in self._wanted
+        return time.monotonic() < channel.parts_at
 
     def _refused(self, router_id: RouterId, why: str) -> None:
         self._lacking.add(router_id)
@@ -268,7 +311,8 @@ class Sink:
         channel = self._channels.get(router_id)
         return router_id in self._wanted and (channel is None or not channel.follower.has_what_was_told)
 
-    def _drop_and_ask_again(self, channel: _Channel) -> None:
+    def _drop_and_say(self, channel: _Channel) -> None:
+        """If its router is to be followed, the next look asks for it anew."""
         self._drop(channel)
         self._words = wire.Wanted(add=self._words.add, drop=(*self._words.drop, channel.number))
         self._asked.set()
@@ -281,4 +325,4 @@ def _parts(words: wire.Wanted) -> Iterator[wire.Wanted]:
     numbers = sorted(words.add)
     for start in range(0, len(numbers), AT_ONCE):
         some = {number: words.add[number] for number in numbers[start : start + AT_ONCE]}
-        yield wire.Wanted(add=some, hears_whole=True, hears_most=True)
+        yield wire.Wanted(add=some, hears_whole=True, hears_last=True, hears_most=True)

@@ -18,7 +18,7 @@ from typing import Self
 from gapless.errors import Unavailable
 from gapless.flows import entries
 from gapless.flows.entries import BODY, Entry, messages_in
-from gapless.kernel.netlink import ACK, CREATE, DUMP, NETFILTER, REQUEST, TIMEOUT_S, attribute, attributes
+from gapless.kernel.netlink import ACK, CREATE, DUMP, EXCLUSIVE, NETFILTER, REQUEST, TIMEOUT_S, attribute, attributes
 from gapless.kernel.netns import enter
 from gapless.kernel.numbering import Numbers
 
@@ -35,6 +35,7 @@ _ONLY_ASSURED = attribute(entries.STATUS, _ASSURED) + attribute(entries.STATUS_M
 _COUNT = 1
 """CTA_STATS_GLOBAL_ENTRIES."""
 _IS_THERE = frozenset({errno.EOPNOTSUPP, errno.EEXIST})
+"""Or, of the second, its port is another flow's."""
 _IS_FULL = frozenset({errno.ENOMEM, errno.ENOSPC})
 """There are `nf_conntrack_max` in the namespace, or too many in one place of the hash table."""
 
@@ -75,6 +76,18 @@ class Table:
             failed = self._ask([(entries.NEW, CREATE, entry.creation) for entry in again])
             refused += [_refusal(again[place], number) for place, number in failed]
         return refused
+
+    def add(self, made: Sequence[Entry]) -> list[Refusal]:
+        """Have those of these in the table that are not there; what is there stays as it is. Those that it did not
+        take.
+
+        Of a flow without a translation the kernel would bring up to date what is there. Of one with it, it does not
+        (EOPNOTSUPP), and says otherwise when its port is another one's (EEXIST).
+        """
+        flags = [CREATE if entry.nat else CREATE | EXCLUSIVE for entry in made]
+        failed = self._ask([(entries.NEW, flag, entry.creation) for flag, entry in zip(flags, made, strict=True)])
+        there = [errno.EOPNOTSUPP if entry.nat else errno.EEXIST for entry in made]
+        return [_refusal(made[place], number) for place, number in failed if number != there[place]]
 
     def renew(self, there: Sequence[Entry]) -> list[Refusal]:
         """Bring these up to date, which are there with the same translation; those that it did not take."""

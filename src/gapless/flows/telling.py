@@ -12,6 +12,10 @@ The second rule: the follower has a router's flows when it has dealt with the fr
 kernel had said when that was asked for; what is said later is on its way like any other change. So a router on which
 connections begin all the time has its answer after one way to the follower and back, as a quiet one has. The question
 is put where nothing is missing: after a whole copy, with the kernel heard to the end. What is lost puts it anew.
+
+The third rule: of a router that is not open any more the kernel is heard to the end, and what it said is told, with
+LAST behind it. What begins while a router moves has nothing else to go on with: the follower has it from here, or not
+at all.
 """
 
 import socket
@@ -75,6 +79,10 @@ class Telling:
         """The follower wants to know whether it has all."""
         self._told_whole: bool | None = None
         """What it was told of that last."""
+        self.hears_last = False
+        """The follower wants to know when it has the last that is told."""
+        self._is_parting = False
+        """The router is not open any more, and not all is told that was said until then."""
         self._partial: dict[bytes, tuple[float, bytes]] = {}
         """Flows of which the kernel said a part: since when, and what it is asked for them by."""
         self._ready: list[Section] = []
@@ -110,7 +118,7 @@ class Telling:
 
     def has_something(self, now: float) -> bool:
         """Something can be told: `sections` of the same time has some, if there is room."""
-        return bool(self._ready) or self._feed.waiting > 0 or self._is_whole_news(now)
+        return bool(self._ready) or self._feed.waiting > 0 or self._is_parting or self._is_whole_news(now)
 
     def is_whole(self, now: float) -> bool:
         """Whether the follower has all, once it has dealt with what was told."""
@@ -162,9 +170,13 @@ class Telling:
     def look(self, *, is_open: bool) -> None:
         """Converge: let go of a namespace where the router is not open any more, or that another one has replaced."""
         namespace = namespace_of(self._path) if is_open else None
-        if namespace != self._namespace:
+        if namespace == self._namespace:
+            return
+        if self.hears_last and not is_open:
+            self._part(time.monotonic())
+        else:
             self.close()
-            self._namespace = namespace
+        self._namespace = namespace
 
     def step(self, now: float) -> None:
         """Have the kernel list the next piece of the copy; the first one if none is under way."""
@@ -205,10 +217,27 @@ class Telling:
 
     def close(self) -> None:
         """Let go of the namespace."""
+        self._let_go()
+        self._is_parting = False
+        self._feed.stopped()
+
+    def _part(self, now: float) -> None:
+        """Let go of the namespace when all is heard that happened in it. A copy that is under way ends where it is: the
+        follower has nothing removed that was not named.
+        """
+        while self._listening is not None and self._hear():
+            pass
+        while self._partial:
+            self.ask_for_some(now)
+        self._feed.ripen(now)
+        listed = [each for each in self._ready if each.part is Part.ENTRIES]
+        self._let_go()
+        self._ready, self._is_parting = listed, True
+
+    def _let_go(self) -> None:
         self._end_copy()
         self._hear_no_more()
         self._namespace = None
-        self._feed.stopped()
         self.ask_no_more()
         self._wake()
 
@@ -312,6 +341,10 @@ class Telling:
             yield section
         if changes := self._feed.take(room - SECTION_BYTES, now):
             yield Section(self.channel, Part.CHANGES, changes)
+        if self._is_parting and not self._feed.waiting:
+            self._is_parting = False
+            self._feed.stopped()
+            yield Section(self.channel, Part.LAST)
         if self._is_whole_news(now):
             self._told_whole = self.is_whole(now)
             yield Section(self.channel, Part.WHOLE if self._told_whole else Part.BEHIND)

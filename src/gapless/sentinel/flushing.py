@@ -15,8 +15,8 @@ else of the plan is followed at once and acknowledged, together with what is ope
 still, which is why that proves nothing of it (`Reporting`).
 
 "All" is what the kernel had said when the flows process was asked (`flows/telling.py`): a router on which connections
-begin all the time is waited for no longer than a quiet one. What begins from then on, until the router closes some
-tens of milliseconds later, may not be copied.
+begin all the time is waited for no longer than a quiet one. What begins from then on is told when the router is
+closed, and arrives after it is open elsewhere.
 """
 
 from collections.abc import Collection, Mapping

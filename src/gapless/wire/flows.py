@@ -87,6 +87,8 @@ class Part(IntEnum):
     """With what was told before it the follower has all of the router's flows, and will have until it hears BEHIND."""
     BEHIND = 6
     """It has not all of them: they are to be copied yet, or anew, or some are left out or have waited for long."""
+    LAST = 7
+    """The router is not open at the source any more, and all was told that its kernel had said until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +132,14 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """The body of a WANTED frame, as JSON. `hears_whole`: of what is added the follower wants to hear WHOLE and BEHIND;
-    an older one knows neither, and an older source says neither. `hears_most`: from now on it wants to hear MOST; the
-    same of older ones.
+    an older one knows neither, and an older source says neither. `hears_last`: LAST; the same of older ones.
+    `hears_most`: from now on it wants to hear MOST; the same again.
     """
 
     add: dict[int, RouterId] = {}
     drop: tuple[int, ...] = ()
     hears_whole: bool = False
+    hears_last: bool = False
     hears_most: bool = False
 
 

@@ -84,6 +84,9 @@ class SmallTable:
         self.there[entry.flow] = message(entry.flow.hex(), entry.reply.hex(), entry.state.hex())
         return True
 
+    def add(self, made: Sequence[Entry]) -> list[Refusal]:
+        return self.make([entry for entry in made if entry.flow not in self.there])
+
     def renew(self, there: Sequence[Entry]) -> list[Refusal]:
         return self.make(there)
 

@@ -242,7 +242,7 @@ def test_an_older_source_reads_what_a_follower_asks_for() -> None:
         add: dict[int, str] = {}
         drop: tuple[int, ...] = ()
 
-    asked = encode(wire.Wanted(add={0: ROUTER}, hears_whole=True, hears_most=True))
+    asked = encode(wire.Wanted(add={0: ROUTER}, hears_whole=True, hears_last=True, hears_most=True))
     assert msgspec.json.decode(asked, type=Wanted) == Wanted(add={0: ROUTER})
 
 

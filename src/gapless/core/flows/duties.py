@@ -6,10 +6,11 @@ asks with the cluster's key. So no plan has to name a host's followers, and a ta
 itself: what is open here is not followed any more, and the next host with a right follows this one.
 
 The invariant: a router that is open here is not followed. What another host, which may be over, still says of it
-must not change what this one is using.
+must not change what this one is using: the last that it heard is added where it is missing (`flows.sink`), and no more.
 
-The second invariant: who holds no lease tells nothing. Without one a successor may be active already, and flows that
-are gone there would come back. What was open stays off the list of what is followed until a guard says that it is shut.
+The second invariant: who holds no lease tells nothing that happens from then on. Without one a successor may be active
+already, and flows that are gone there would come back. What was open stays off the list of what is followed until a
+guard says that it is shut.
 """
 
 from collections.abc import Collection, Mapping
