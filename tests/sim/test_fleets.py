@@ -44,6 +44,17 @@ def test_an_outage_of_all_is_over_with_all_faults_also_where_one_host_has_no_way
     assert any("which has lost its way out" in line for line in story[end:])
 
 
+def test_a_standby_that_a_new_controller_asks_for_again_is_known_to_be_built() -> None:
+    """It left the host's plan, and came back before anything of it was removed."""
+    outcome = run(4761, has_leases=True)
+    assert not outcome.violation
+    assert any("r5 leaves h1" in line for line in outcome.story)
+
+
+def test_who_dies_before_it_can_say_that_the_outside_is_gone_is_not_known_to_have_lost_it() -> None:
+    assert not run(1703).violation
+
+
 def test_fleets_with_standbys_are_worth_running() -> None:
     stories = ["\n".join(run(seed, has_leases=True).story) for seed in range(1, 46)]
     for sign in (

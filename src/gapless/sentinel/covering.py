@@ -43,6 +43,11 @@ def departed(before: HostPlan, after: HostPlan) -> set[RouterId]:
     return before.routers.keys() - after.routers.keys()
 
 
+def arrived(before: HostPlan, after: HostPlan) -> list[PlannedRouter]:
+    """Routers that the plan did not have."""
+    return [after.routers[router_id] for router_id in after.routers.keys() - before.routers.keys()]
+
+
 class Proofs:
     """Whether an agent's word that a router is guarded may be passed on. Versions are those of `Desired`."""
 

@@ -14,7 +14,16 @@ from dataclasses import dataclass, field, replace
 
 from gapless.model.host import AgentState, Incarnation
 from gapless.model.lease import NOBODY
-from gapless.model.plan import Burial, Epoch, Forwarding, Revision, RouterReport, RouterState, Takeover
+from gapless.model.plan import (
+    Burial,
+    Epoch,
+    Forwarding,
+    PlannedRouter,
+    Revision,
+    RouterReport,
+    RouterState,
+    Takeover,
+)
 from gapless.model.router import RouterId
 from gapless.sentinel.covering import Proofs
 from gapless.sentinel.levels import Done, Levels
@@ -121,6 +130,18 @@ class Reporting:
     def depart(self, routers: Iterable[RouterId]) -> None:
         """`Desired` does not have these any more."""
         self._proofs.depart(routers)
+
+    def arrive(self, routers: Iterable[PlannedRouter], now: float) -> None:
+        """`Desired` has these, and did not. What is there of one from before was said when nobody had planned it here,
+        and so believed it; the agent, which finds it as it was, has nothing new to say.
+        """
+        if self._session is None:
+            return
+        known = ((each, self._routers.get(each.router.id)) for each in routers)
+        again = {each.router.id for each, said in known if said is not None and _is_still_said(said, each)}
+        self._session.unheard |= again
+        if again:
+            self._hurry(now)
 
     def kept(self, version: int, now: float) -> None:
         """This version of `Desired` is on the disk."""
@@ -298,6 +319,10 @@ class Reporting:
     def _hurry(self, now: float) -> None:
         if self._session is not None:
             self._session.due_at = min(self._session.due_at, now + self._coalesce_s)
+
+
+def _is_still_said(said: RouterReport, planned: PlannedRouter) -> bool:
+    return said.epoch == planned.epoch and said.state is not RouterState.REMOVED
 
 
 def _is_built(said: RouterReport) -> bool:

@@ -5,7 +5,8 @@ It keeps the rules that a real host keeps, since the planner relies on them:
 - What a new plan does not hold is removed before anything is built; REMOVED is reported when nothing is left, and
   also for a router of which there was nothing to begin with.
 - A full report names everything that is there, half-built included, and says from which plan it was made. Each session
-  gets one, and each new agent makes one; after that only news is said, once.
+  gets one, and each new agent makes one; after that only news is said, once, and what is there of what a plan brings
+  back.
 - A router that forwards unguarded and is to be guarded is opened by the guard first, then put under it by the agent,
   and said to be guarded after that.
 - A plan from disk is not confirmed: what runs is kept, nothing absent is built, until the controller has spoken.
@@ -330,6 +331,7 @@ class Machine:
         is_first = self.plan_version == 0
         gone = self.plan.keys() - plan.keys() - self.kernel.keys()
         dropped = {router_id: self.plan[router_id].epoch for router_id in gone}
+        back = (plan.keys() - self.plan.keys()) & self.kernel.keys()
         self.plan, self.plan_version, self.is_confirmed = plan, version, True
         self._planned_at = self._world.agenda.now
         self._world.planned(self)
@@ -337,7 +339,10 @@ class Machine:
             self.guard.plan(plan, version, heard)
         if self.agent_runs:
             self._adopt()
-            self._report(*(self._removed(router_id, dropped[router_id]) for router_id in sorted(dropped)))
+            self._report(
+                *(self._removed(router_id, dropped[router_id]) for router_id in sorted(dropped)),
+                *(self._state_of(router_id, self.kernel[router_id]) for router_id in sorted(back)),
+            )
             self._report(full=is_first)
             self._work()
         else:

@@ -9,7 +9,7 @@ from gapless.core.hostplan import HostPlan
 from gapless.model.host import Incarnation
 from gapless.model.plan import Epoch, Guarded, PlannedRouter, Revision, Role, RouterReport, RouterState
 from gapless.model.router import RouterId
-from gapless.sentinel.covering import Proofs, as_the_agent_may_have_it, departed, regrouped
+from gapless.sentinel.covering import Proofs, arrived, as_the_agent_may_have_it, departed, regrouped
 from sizes import sizes
 
 A, B = RouterId("a"), RouterId("b")
@@ -43,6 +43,12 @@ def test_who_changes_groups() -> None:
     before = HostPlan.of(Revision(1), [planned("a"), guarded("b"), planned("c")])
     after = HostPlan.of(Revision(2), [guarded("a"), planned("b"), planned("c"), guarded("d")])
     assert regrouped(before, after) == [A, B]
+
+
+def test_who_arrives_and_who_departs() -> None:
+    before = HostPlan.of(Revision(1), [planned("a"), planned("b")])
+    after = HostPlan.of(Revision(2), [planned("b", 2), planned("c")])
+    assert (arrived(before, after), departed(before, after)) == ([planned("c")], {A})
 
 
 def test_a_word_counts_that_was_made_from_the_plan_and_once_the_disk_has_that() -> None:

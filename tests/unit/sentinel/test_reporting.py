@@ -1,5 +1,7 @@
 """When a host reports and what, told as transcripts."""
 
+from fake_controller import planned
+
 from gapless.model.host import AgentState
 from gapless.model.plan import BuildTimes, Epoch, Revision, RouterReport, RouterState
 from gapless.model.router import RouterId
@@ -258,3 +260,22 @@ def test_of_a_router_that_left_unguarded_no_proof_is_waited_for_once_agent_and_d
     assert sizes(bench.reporting._proofs) != {}
     bench.agent()
     assert sizes(bench.reporting._proofs) == {}
+
+
+def test_what_a_plan_brings_back_is_said_again_if_it_is_there_at_its_epoch() -> None:
+    """The agent finds it as it was, and says so; that was said before, when no plan had it."""
+    bench = Bench()
+    bench.session()
+    bench.planned(1)
+    failed = router("failed", RouterState.FAILED)
+    bench.agent(router("a"), failed, router("older"), router("gone", RouterState.REMOVED), full=True)
+    bench.soon()
+    bench.planned(2)
+    back = [planned(name, epoch) for name, epoch in (("a", 1), ("failed", 1), ("older", 2), ("gone", 1), ("new", 1))]
+    bench.reporting.arrive(back, bench.now)
+    assert names(bench.soon()) == ["a@1 active", "failed@1 failed"]
+    bench.agent(router("a"))
+    assert bench.due() is None
+    bench.reporting.session_ended()
+    bench.reporting.arrive(back, bench.now)
+    assert bench.due() is None, "nobody is there, and the next session hears of all"

@@ -34,6 +34,18 @@ async def test_from_plan_to_report(tmp_path: Path) -> None:
         assert session.hello.incarnation == 1
 
 
+async def test_what_a_plan_brings_back_is_reported_again_though_it_is_as_it_was(tmp_path: Path) -> None:
+    """As a controller that was started anew does it with standbys: what it heard of them before, it did not believe."""
+    async with controller(FakeController(snapshot=(planned("a"),))) as fake, host(fake, tmp_path):
+        session = await fake.session()
+        await session.heard(lambda report: report.full and report.revision == 1)
+        await session.change(removed=("a",))
+        told = await session.heard(lambda report: report.revision == 2)
+        before = session.reports.index(told) + 1
+        await session.change(planned("a"))
+        await session.heard(lambda report: report in session.reports[before:] and is_active(report, "a"))
+
+
 async def test_a_host_that_may_start_no_threads_says_so_at_once(tmp_path: Path) -> None:
     with no_thread_more(), pytest.raises(Unavailable, match=r"^start the sentinel's workers: .*TasksMax="):
         async with controller(FakeController()) as fake, host(fake, tmp_path) as it:

@@ -8,7 +8,8 @@
 12. Of routers that their hosts cannot run, all for one cause as hosts are made up here, no more are moved than a few,
     and a few more for each that was active on its new host (`oracles.retries`).
 13. No router leaves a host for the want of a way out but one that has lost it for `SETTLED_S`, as it says itself, to
-    one that has it and says so; and none while the outside is gone for all, however early or late each sees that.
+    one that has it and says so; and none while the outside is gone for all, however early or late each sees that, but
+    to one that is over, or is not linked, and cannot say it.
 14. No router that works leaves a host on purpose for one that says that it has not all of its connections, unless that
     was waited for, and is said. (That it leaves in the end is part of 4.)
 """
@@ -121,7 +122,7 @@ class Moves:
             return
         home, to = self._machines[HostName(effect.previous_host or "")], self._machines[effect.host]
         what = f"oracle 13: {effect.router_id} leaves {home.facts.name} for {to.facts.name}"
-        if self._is_outside_gone:
+        if self._is_outside_gone and to.session is not None:
             raise Violated(f"{what} although the outside is gone for all")
         if not (home.says_ways and to.says_ways):
             raise Violated(f"{what}, and one of them does not say whether it has its way out")
