@@ -92,6 +92,7 @@ class Driver:
         for router_id, hosts in duties.followed.items():
             for host in hosts:
                 by_host.setdefault(host, set()).add(router_id)
+        opening = frozenset(duties.opening)
         self._preceding = frozenset(by_host.keys() & duties.addresses.keys())
         for host in self._preceding - self._sinks.keys():
             sink = Sink(self._me, host, self._figures, turns=self._turns, room=self._room)
@@ -100,7 +101,7 @@ class Driver:
         for host, (sink, _) in self._sinks.items():
             is_followed = host in self._preceding
             address = self._at(duties.addresses[host]) if is_followed else sink.address
-            sink.follow(frozenset(by_host[host] if is_followed else ()), address, active=self._told)
+            sink.follow(frozenset(by_host[host] if is_followed else ()), address, active=self._told | opening)
         self._leave()
         self._source.look(time.monotonic())
         self._flush = duties.askings

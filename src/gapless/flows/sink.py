@@ -80,7 +80,7 @@ class Sink:
         self._wanted: dict[RouterId, Path] = {}
         """Routers to follow, with the paths of their namespaces."""
         self._active: frozenset[RouterId] = frozenset()
-        """Routers that are active here."""
+        """Routers that are active here, or are about to be."""
         self.address = ("", 0)
         self._stream: Stream | None = None
         self._channels: dict[RouterId, _Channel] = {}
@@ -89,7 +89,9 @@ class Sink:
         self._next = 0
         self._asked = asyncio.Event()
         """Something is to be said to the source."""
-        self._words = wire.Wanted()
+        self._added: dict[int, RouterId] = {}
+        self._dropped: list[int] = []
+        """Channels that the source has not been told of yet."""
         self._applied = 0
         """The number of the last frame that was dealt with."""
         self._dealt_at = -inf
@@ -118,8 +120,8 @@ class Sink:
     def follow(
         self, routers: frozenset[RouterId], address: tuple[str, int], *, active: frozenset[RouterId] = frozenset()
     ) -> None:
-        """A level: the routers to follow there, and those that are active here, of which the last is heard. All others
-        are not touched from now on.
+        """A level: the routers to follow there, and those that are active here, or about to be, of which the last is
+        heard. All others are not touched from now on.
         """
         self._active = active
         self._wanted = {router_id: self._wanted.get(router_id) or self._path_of(router_id) for router_id in routers}
@@ -154,13 +156,18 @@ class Sink:
             if (namespace := namespaces[router_id]) is not None and self._add(router_id, namespace):
                 added[self._channels[router_id].number] = router_id
         if added:
-            self._words = wire.Wanted(add=self._words.add | added, drop=self._words.drop)
+            self._added |= added
             self._asked.set()
 
     def _hear_to_the_end(self, channel: _Channel) -> None:
         """Its router is active here."""
-        channel.parts_at, channel.follower.is_active = time.monotonic() + PARTS_S, True
         del self._channels[channel.router_id]
+        channel.parts_at = time.monotonic() + PARTS_S
+        try:
+            channel.follower.become_active()
+        except Unavailable as error:
+            self._refused(channel, str(error))
+            self._drop_and_say(channel)
 
     def _part_with_what_is_late(self) -> None:
         """Or what is not active here any more."""
@@ -176,7 +183,7 @@ class Sink:
             try:
                 channel.follower.try_again()
             except Unavailable as error:
-                self._refused(channel.router_id, str(error))
+                self._refused(channel, str(error))
                 self._drop_and_say(channel)
 
     def _add(self, router_id: RouterId, namespace: tuple[int, int]) -> bool:
@@ -185,7 +192,7 @@ class Sink:
         except FileNotFoundError:
             return False  # it is being made, or has gone meanwhile; the next look finds what is there then
         except GaplessError as error:
-            self._refused(router_id, str(error))
+            self._lacks_some(router_id, str(error))
             return False
         channel = _Channel(self._next, router_id, namespace, follower)
         self._next += 1
@@ -213,7 +220,8 @@ class Sink:
         except (GaplessError, Malformed) as error:
             return str(error)
         self._trouble.ends(self._log.info, "the flow stream is up again")
-        self._stream, self._next, self._words, self._applied = stream, 0, wire.Wanted(), 0
+        self._stream, self._next, self._applied = stream, 0, 0
+        self._added, self._dropped = {}, []
         self._dealt_at = time.monotonic()
         self._figures.streams += 1
         try:
@@ -239,7 +247,8 @@ class Sink:
                 await stream.send(Kind.APPLIED, wire.pack_number(self._applied))
                 continue
             self._asked.clear()
-            words, self._words = self._words, wire.Wanted()
+            words = wire.Wanted(add=self._added, drop=tuple(self._dropped))
+            self._added, self._dropped = {}, []
             for part in _parts(words):
                 await stream.send(Kind.WANTED, encode(part))
 
@@ -275,7 +284,7 @@ class Sink:
             except Unavailable as error:
                 if self._by_number.get(section.channel) is not channel:
                     continue  # it was let go of while it waited for its turn
-                self._refused(channel.router_id, str(error))
+                self._refused(channel, str(error))
                 self._drop_and_say(channel)
                 continue
             self._figures.unread += told.unread
@@ -283,16 +292,24 @@ class Sink:
                 channel.follower.lacks_some()
                 total = told.unread + len(entries)
                 why = f"{told.unread} of {total} are not said whole, or in a way that this host does not know"
-                self._refused(channel.router_id, why)
+                self._refused(channel, why)
             if refused:
-                self._refused(channel.router_id, f"the kernel did not take {refused} of them; its table may be full")
+                why = f"the kernel did not take {refused} of them; its table may be full, or their ports others'"
+                self._refused(channel, why)
 
     def _is_heard(self, channel: _Channel) -> bool:
         if channel.parts_at is None:
             return channel.router_id in self._wanted
         return time.monotonic() < channel.parts_at
 
-    def _refused(self, router_id: RouterId, why: str) -> None:
+    def _refused(self, channel: _Channel, why: str) -> None:
+        if channel.parts_at is None:
+            self._lacks_some(channel.router_id, why)
+            return
+        what = "not all flows that began just before a router moved here were copied; these may break"
+        self._log.warning(what, router=channel.router_id, reason=why)
+
+    def _lacks_some(self, router_id: RouterId, why: str) -> None:
         self._lacking.add(router_id)
         self._lacked_at = time.monotonic()
         self._refusals.persists(self._log.warning, "not all flows are copied", router=router_id, reason=why)
@@ -314,8 +331,9 @@ class Sink:
     def _drop_and_say(self, channel: _Channel) -> None:
         """If its router is to be followed, the next look asks for it anew."""
         self._drop(channel)
-        self._words = wire.Wanted(add=self._words.add, drop=(*self._words.drop, channel.number))
-        self._asked.set()
+        if self._added.pop(channel.number, None) is None:
+            self._dropped.append(channel.number)
+            self._asked.set()
 
 
 def _parts(words: wire.Wanted) -> Iterator[wire.Wanted]:

@@ -13,9 +13,9 @@ kernel had said when that was asked for; what is said later is on its way like a
 connections begin all the time has its answer after one way to the follower and back, as a quiet one has. The question
 is put where nothing is missing: after a whole copy, with the kernel heard to the end. What is lost puts it anew.
 
-The third rule: of a router that is not open any more the kernel is heard to the end, and what it said is told, with
-LAST behind it. What begins while a router moves has nothing else to go on with: the follower has it from here, or not
-at all.
+The third rule: of a router that is to be told of no more, for it is closed here, or its lease is not known to go on,
+the kernel is heard to the end, and what it said is told, with LAST behind it. What begins while a router moves has
+nothing else to go on with: the follower has it from here, or not at all.
 """
 
 import socket
@@ -229,7 +229,7 @@ class Telling:
             pass
         while self._partial:
             self.ask_for_some(now)
-        self._feed.ripen(now)
+        self.ripen(now)
         listed = [each for each in self._ready if each.part is Part.ENTRIES]
         self._let_go()
         self._ready, self._is_parting = listed, True

@@ -355,6 +355,7 @@ class Sentinel:
         duties = flow_duties(self._desired.plan, levels.open, self._facts.name, is_leased=bool(levels.tenure))
         return FlowsDuties(
             told=tuple(sorted(duties.told)),
+            opening=tuple(sorted(duties.opening)),
             followed=dict(duties.followed),
             addresses=self._addresses,
             flush={each: asking.to for each, asking in self._flushing.wanted.items()},

@@ -39,12 +39,14 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FlowsDuties(msgspec.Struct, frozen=True, kw_only=True, tag="flows-duties"):
-    """All that there is to do. `told`: routers that are active here; `followed`: where others may be active that this
-    host may succeed; `addresses`: where those hosts are. `flush`: routers that are about to move from here, to which
-    host: their copies come first, and it is said when that host has all of them. `numbers`: of these askings.
+    """All that there is to do. `told`: routers that are active here; `opening`: those that are about to be; `followed`:
+    where others may be active that this host may succeed; `addresses`: where those hosts are. `flush`: routers that are
+    about to move from here, to which host: their copies come first, and it is said when that host has all of them.
+    `numbers`: of these askings.
     """
 
     told: tuple[RouterId, ...] = ()
+    opening: tuple[RouterId, ...] = ()
     followed: dict[RouterId, tuple[HostName, ...]] = {}
     addresses: dict[HostName, str] = {}
     flush: dict[RouterId, HostName] = {}

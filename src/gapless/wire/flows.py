@@ -88,7 +88,7 @@ class Part(IntEnum):
     BEHIND = 6
     """It has not all of them: they are to be copied yet, or anew, or some are left out or have waited for long."""
     LAST = 7
-    """The router is not open at the source any more, and all was told that its kernel had said until then."""
+    """The source tells of the router no more, for it is not open there, or not for sure; all was told until then."""
 
 
 @dataclass(frozen=True, slots=True)

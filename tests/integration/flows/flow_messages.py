@@ -11,6 +11,7 @@ from gapless.kernel.netlink import attribute, nested
 _NEW = 0x100
 _ANSWERED_ASSURED_SOURCE_TRANSLATED = 0x1E
 _ANSWERED_SOURCE_TRANSLATED = _ANSWERED_ASSURED_SOURCE_TRANSLATED & ~ASSURED
+_ANSWERED_ASSURED = _ANSWERED_ASSURED_SOURCE_TRANSLATED & ~0x10
 _SCTP_ESTABLISHED = b"\4"  # linux/netfilter/nf_conntrack_sctp.h
 
 
@@ -20,6 +21,11 @@ def udp_entry(port: int, outer: int | None = None, *, is_assured: bool = True) -
     return _entry(socket.IPPROTO_UDP, port, port if outer is None else outer, status=status)
 
 
+def routed_entry(port: int) -> Entry:
+    """A UDP flow from this port of the client that is not translated."""
+    return _entry(socket.IPPROTO_UDP, port, port, status=_ANSWERED_ASSURED, answers_to=CLIENT)
+
+
 def sctp_entry(port: int) -> Entry:
     """An SCTP association from this port of the client, established, through SNAT."""
     tags = attribute(2, struct.pack(">I", 1234)) + attribute(3, struct.pack(">I", 5678))
@@ -27,10 +33,15 @@ def sctp_entry(port: int) -> Entry:
 
 
 def _entry(
-    protocol: int, port: int, outer: int, state: bytes = b"", status: int = _ANSWERED_ASSURED_SOURCE_TRANSLATED
+    protocol: int,
+    port: int,
+    outer: int,
+    state: bytes = b"",
+    status: int = _ANSWERED_ASSURED_SOURCE_TRANSLATED,
+    answers_to: str = GATEWAY,
 ) -> Entry:
     body = struct.pack("!BBH", socket.AF_INET, 0, 0)
-    body += _tuple(1, protocol, CLIENT, SERVER, port, 53) + _tuple(2, protocol, SERVER, GATEWAY, 53, outer)
+    body += _tuple(1, protocol, CLIENT, SERVER, port, 53) + _tuple(2, protocol, SERVER, answers_to, 53, outer)
     body += attribute(3, struct.pack(">I", status)) + attribute(7, struct.pack(">I", 120))
     body += state
     entry = entry_of(struct.pack("=IHHII", 16 + len(body), _NEW, 0, 0, 0) + body)

@@ -12,6 +12,7 @@ from flow_source import identity, listens
 from test_flow_behind import running, until
 from test_flow_policy import following
 
+from gapless.errors import Unavailable
 from gapless.flows import driver as driver_module
 from gapless.flows import follower as follower_module
 from gapless.flows import hearing
@@ -162,8 +163,10 @@ async def test_what_is_late_is_not_taken(kernel: Kernel, moving: Moving, monkeyp
     await kernel.begins(ROUTER, [2])
     moving.opens()
     assert moving.sink.is_parting
+    telling, before = moving.telling, moving.telling.last_frame
     moving.closes()
-    await until(lambda: moving.sink._applied == moving.telling.last_frame)
+    await until(lambda: telling.last_frame > before and not telling._is_parting)
+    await until(lambda: moving.sink._applied == telling.last_frame)
     assert moving.table.there.keys() == flows([1])
     moving.sink.look()
     assert not moving.sink.is_parting
@@ -202,7 +205,7 @@ async def test_of_what_was_lost_only_the_end_is_told(
 
 
 async def test_a_router_that_opens_again_before_its_end_was_told_is_copied(kernel: Kernel, moving: Moving) -> None:
-    """In the same moment, so nobody has told anything in between."""
+    """In the same moment, so that nobody has told anything in between."""
     await kernel.begins(ROUTER, [2])
     telling = moving.telling
     moving.closes()
@@ -213,19 +216,54 @@ async def test_a_router_that_opens_again_before_its_end_was_told_is_copied(kerne
     await until(lambda: moving.figures.copies == 2 and moving.table.there.keys() == flows([1, 2]))
 
 
-@pytest.mark.usefixtures("forever")
+@pytest.mark.parametrize("steps", [1, 2], ids=["in the middle", "before its end is told"])
 async def test_a_copy_that_is_cut_short_by_the_end_removes_nothing_and_what_it_listed_is_told(
-    kernel: Kernel, moving: Moving
+    kernel: Kernel, moving: Moving, steps: int
 ) -> None:
-    await kernel.begins(ROUTER, [2])
+    """Of flow 8 the source knows from its list alone, and flow 9 is only on b."""
+    kernel.table(ROUTER).there[entry(began(8)).flow] = began(8)
     moving.table.there[entry(began(9)).flow] = began(9)
     telling = moving.telling
     telling._feed._due_at = 0.0
-    telling.step(time.monotonic())
-    assert telling.has_copy_untold
+    for _ in range(steps):
+        telling.step(time.monotonic())
+    assert telling.is_copying is (steps == 1)
     moving.closes()
-    await until(lambda: moving.table.there.keys() == flows([1, 2, 9]))
-    assert moving.figures.copies == 1
+    await until(lambda: not telling._is_parting)
+    await until(lambda: moving.sink._applied == telling.last_frame)
+    assert moving.table.there.keys() == flows([1, 8, 9])
+
+
+async def test_who_becomes_active_takes_what_it_kept_and_has_room_for_by_now(kernel: Kernel, moving: Moving) -> None:
+    moving.table.room = 2
+    await kernel.begins(ROUTER, [2, 3])
+    (channel,) = moving.sink._channels.values()
+    await until(lambda: len(channel.follower._kept) == 1)
+    moving.table.room = 3
+    moving.opens()
+    assert moving.table.there.keys() == flows([1, 2, 3])
+
+
+async def test_a_kernel_that_does_not_answer_who_becomes_active_ends_that_and_is_said(
+    kernel: Kernel, moving: Moving, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
+) -> None:
+    def no_answer(_: object) -> None:
+        raise Unavailable("the kernel's answer about flows was lost")
+
+    monkeypatch.setattr(moving.table, "add", no_answer)
+    moving.opens()
+    assert not moving.sink.is_parting
+    assert any("these may break" in line for line in log_lines)
+
+
+async def test_a_channel_that_was_not_asked_for_yet_is_not_asked_for_when_it_is_dropped(moving: Moving) -> None:
+    """Else its source would hear of it after it was dropped, and tell of it for as long as the stream lasts."""
+    sink = moving.sink
+    sink.follow(frozenset(), sink.address)
+    sink.follow(frozenset({ROUTER}), sink.address)
+    sink.follow(frozenset(), sink.address)
+    assert (sink._added, sink._dropped) == ({}, [0])
+    await until(lambda: moving.is_over)
 
 
 @pytest.mark.parametrize("hears", [True, False], ids=["newer", "older"])
@@ -257,7 +295,7 @@ async def test_who_becomes_active_while_what_is_over_is_removed_loses_no_more(
 
     def remove_and_become_active(gone: Iterable[bytes]) -> None:
         remove(gone)
-        follower.is_active = True
+        follower.become_active()
 
     monkeypatch.setattr(table, "remove", remove_and_become_active)
     await follower.apply(Part.BEGIN, [])
@@ -274,13 +312,17 @@ async def test_what_there_is_no_room_for_is_counted(kernel: Kernel, moving: Movi
     moving.opens()
     await until(lambda: moving.is_over)
     assert moving.table.there.keys() == flows([1, 2])
-    assert any("the kernel did not take 1 of them" in line for line in log_lines)
+    (line,) = (each for each in log_lines if "these may break" in each)
+    assert "the kernel did not take 1 of them" in line
+    assert moving.sink._lacking == set(), "nobody follows it any more"
 
 
+@pytest.mark.usefixtures("forever")
+@pytest.mark.parametrize("is_by_plan", [False, True], ids=["it was released", "it opens by its plan"])
 async def test_a_process_stays_with_a_host_until_it_has_heard_the_end(
-    kernel: Kernel, free_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+    kernel: Kernel, free_tcp_port: int, monkeypatch: pytest.MonkeyPatch, is_by_plan: bool
 ) -> None:
-    """The last router that is followed there."""
+    """The last router that is followed there. Where it opens by its plan it is not followed from then on."""
     moving = Moving(kernel, free_tcp_port)
     monkeypatch.setattr(driver_module, "Sink", partial(Sink, path_of=moving.sink._path_of))
     monkeypatch.setattr(driver_module, "LOOK_S", 0.01)
@@ -293,6 +335,8 @@ async def test_a_process_stays_with_a_host_until_it_has_heard_the_end(
     async with serving(moving.source, free_tcp_port), running(driver.run()):
         await sentinel.send(FlowsDuties(followed={ROUTER: (A,)}, addresses=here))
         await until(lambda: moving.table.there.keys() == flows([1]) and moving.figures.copies == 1)
+        if is_by_plan:
+            await sentinel.send(FlowsDuties(opening=(ROUTER,), addresses=here))
         await sentinel.send(FlowsDuties(told=(ROUTER,), addresses=here))
         await until(lambda: driver._told == {ROUTER})
         assert set(driver._sinks) == {A}

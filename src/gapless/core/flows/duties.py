@@ -27,6 +27,8 @@ class FlowDuties:
     """A level: what to tell, and what to follow where."""
 
     told: frozenset[RouterId] = frozenset()
+    opening: frozenset[RouterId] = frozenset()
+    """Planned to be active here, and not open yet: of what was followed, the last is heard."""
     followed: Mapping[RouterId, tuple[HostName, ...]]
 
 
@@ -37,7 +39,16 @@ def flow_duties(plan: HostPlan, is_open: Collection[RouterId], me: HostName, *, 
         for router_id, planned in plan.routers.items()
         if planned.guarded is not None and router_id not in is_open and (hosts := _preceding(planned.guarded, me))
     }
-    return FlowDuties(told=frozenset(is_open if is_leased else ()), followed=followed)
+    opening = frozenset(
+        router_id
+        for router_id, planned in plan.routers.items()
+        if router_id not in is_open and planned.guarded is not None and _is_to_open(planned.guarded)
+    )
+    return FlowDuties(told=frozenset(is_open if is_leased else ()), opening=opening, followed=followed)
+
+
+def _is_to_open(guarded: Guarded) -> bool:
+    return guarded.role is Role.ACTIVE and guarded.release is None
 
 
 def _preceding(guarded: Guarded, me: HostName) -> tuple[HostName, ...]:
