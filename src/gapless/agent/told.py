@@ -30,6 +30,11 @@ class Told:
         else:
             self._said[report.router_id] = report
 
+    def forget(self, router_id: RouterId) -> None:
+        """Whatever was said of it is not so for sure any more, and what is found next is news."""
+        self._said.pop(router_id, None)
+        self._unheard.pop(router_id, None)
+
     def guards_no_more(self, router_id: RouterId) -> None:
         """Whatever was said of its taps is not so for sure any more."""
         said = self._said.get(router_id)

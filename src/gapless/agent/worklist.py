@@ -359,6 +359,8 @@ class Worklist:
     def _want(self, planned: PlannedRouter, now: float) -> None:
         entry = self._entry(planned.router.id)
         self._removals.want(planned)
+        if entry.wanted is None:  # It left the plan, and may have been at work or half removed since.
+            self._told.forget(entry.id)
         if entry.wanted is None or not planned.forwards or way_out(entry.wanted) != way_out(planned):
             entry.deafness = HEARS
         if entry.verified is not None and entry.verified is entry.wanted and differs_by_role(entry.wanted, planned):

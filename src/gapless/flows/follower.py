@@ -53,8 +53,8 @@ class Follower:
         self._copy_lacks = False
         """The same, of what was told since the last copy began."""
         self._is_told_whole: bool | None = None
-        self._is_active = False
-        """The router is, here, or is about to be."""
+        self.is_active = False
+        """The router is, here, or is about to be: from now on."""
 
     @property
     def is_copied(self) -> bool | None:
@@ -76,7 +76,7 @@ class Follower:
 
     async def apply(self, part: Part, entries: list[Entry]) -> int:
         """One section; returns how many entries the kernel did not take."""
-        if self._is_active:
+        if self.is_active:
             return self._add(entries)
         match part:
             case Part.BEGIN:
@@ -92,7 +92,7 @@ class Follower:
                 for start in range(0, len(over), OVER_AT_ONCE):
                     self._remove(over[start : start + OVER_AT_ONCE])
                     await asyncio.sleep(0)  # Other streams have their turn: a scan may have left very many.
-                    if self._is_active:
+                    if self.is_active:
                         return 0
                 refused, self._refused = list(self._refused.values()), {}
                 self._lacks, self._is_copying, self._is_brought = self._copy_lacks, False, True
@@ -102,11 +102,6 @@ class Follower:
                 return 0
             case Part.LAST:
                 return 0
-
-    def become_active(self) -> None:
-        """From here on, only what is not there is taken. What was kept may have its room, or its port, by now."""
-        self._is_active = True
-        self._add([*self._kept.values(), *self._refused.values()])
 
     def _add(self, entries: list[Entry]) -> int:
         """Of these, those that are not there; returns how many the kernel did not take."""

@@ -162,12 +162,7 @@ class Sink:
     def _hear_to_the_end(self, channel: _Channel) -> None:
         """Its router is active here."""
         del self._channels[channel.router_id]
-        channel.parts_at = time.monotonic() + PARTS_S
-        try:
-            channel.follower.become_active()
-        except Unavailable as error:
-            self._refused(channel, str(error))
-            self._drop_and_say(channel)
+        channel.parts_at, channel.follower.is_active = time.monotonic() + PARTS_S, True
 
     def _part_with_what_is_late(self) -> None:
         """Or what is not active here any more."""

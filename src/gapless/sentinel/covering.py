@@ -43,9 +43,9 @@ def departed(before: HostPlan, after: HostPlan) -> set[RouterId]:
     return before.routers.keys() - after.routers.keys()
 
 
-def arrived(before: HostPlan, after: HostPlan) -> list[PlannedRouter]:
+def arrived(before: HostPlan, after: HostPlan) -> set[RouterId]:
     """Routers that the plan did not have."""
-    return [after.routers[router_id] for router_id in after.routers.keys() - before.routers.keys()]
+    return after.routers.keys() - before.routers.keys()
 
 
 class Proofs:

@@ -367,7 +367,7 @@ class Sentinel:
         self._desired.follow(plan)
         self._reporting.regroup(covering.regrouped(before, plan), self._desired.version)
         self._reporting.depart(covering.departed(before, plan))
-        self._reporting.arrive(covering.arrived(before, plan), time.monotonic())
+        self._reporting.arrive(covering.arrived(before, plan), self._desired.version)
 
     def _plan_is_kept(self, version: int) -> None:
         self._reporting.kept(version, time.monotonic())

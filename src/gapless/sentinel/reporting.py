@@ -14,16 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from gapless.model.host import AgentState, Incarnation
 from gapless.model.lease import NOBODY
-from gapless.model.plan import (
-    Burial,
-    Epoch,
-    Forwarding,
-    PlannedRouter,
-    Revision,
-    RouterReport,
-    RouterState,
-    Takeover,
-)
+from gapless.model.plan import Burial, Epoch, Forwarding, Revision, RouterReport, RouterState, Takeover
 from gapless.model.router import RouterId
 from gapless.sentinel.covering import Proofs
 from gapless.sentinel.levels import Done, Levels
@@ -81,6 +72,8 @@ class Reporting:
         self._copied: Mapping[RouterId, bool] = {}
         """Of which routers that this host stands by for it has all connections, and of which not; as far as known."""
         self._proofs = Proofs()
+        self._owed: dict[RouterId, int] = {}
+        """Routers of which the agent's next word is news, if it works from this version or a later one."""
         self._is_stopping = False
 
     def stop(self, now: float) -> None:
@@ -100,7 +93,10 @@ class Reporting:
         """The agent reported, from the plan that `Desired` had at version `report.revision`."""
         named = {each.router_id: self._proofs.word(self._with_epoch(each), report.revision) for each in report.routers}
         self._proofs.heard(report.revision)
-        news = {router_id for router_id, said in named.items() if not _is_same(self._routers.get(router_id), said)}
+        owed = {router_id for router_id, version in self._owed.items() if version <= report.revision}
+        news = {each for each, said in named.items() if each in owed or not _is_same(self._routers.get(each), said)}
+        for router_id in owed & named.keys():
+            del self._owed[router_id]
         self._routers = named if report.full else self._routers | named
         self._is_complete |= report.full
         knew_session = self._revision() > 0
@@ -129,19 +125,15 @@ class Reporting:
 
     def depart(self, routers: Iterable[RouterId]) -> None:
         """`Desired` does not have these any more."""
-        self._proofs.depart(routers)
+        gone = set(routers)
+        self._proofs.depart(gone)
+        self._owed = {each: version for each, version in self._owed.items() if each not in gone}
 
-    def arrive(self, routers: Iterable[PlannedRouter], now: float) -> None:
-        """`Desired` has these, and did not. What is there of one from before was said when nobody had planned it here,
-        and so believed it; the agent, which finds it as it was, has nothing new to say.
+    def arrive(self, routers: Iterable[RouterId], version: int) -> None:
+        """`Desired` has these from this version on, and did not. What was said of one before was said when nobody had
+        planned it here, and so believed it: what the agent finds of it now is news, if it is the same as well.
         """
-        if self._session is None:
-            return
-        known = ((each, self._routers.get(each.router.id)) for each in routers)
-        again = {each.router.id for each, said in known if said is not None and _is_still_said(said, each)}
-        self._session.unheard |= again
-        if again:
-            self._hurry(now)
+        self._owed |= dict.fromkeys(routers, version)
 
     def kept(self, version: int, now: float) -> None:
         """This version of `Desired` is on the disk."""
@@ -319,10 +311,6 @@ class Reporting:
     def _hurry(self, now: float) -> None:
         if self._session is not None:
             self._session.due_at = min(self._session.due_at, now + self._coalesce_s)
-
-
-def _is_still_said(said: RouterReport, planned: PlannedRouter) -> bool:
-    return said.epoch == planned.epoch and said.state is not RouterState.REMOVED
 
 
 def _is_built(said: RouterReport) -> bool:

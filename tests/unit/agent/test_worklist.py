@@ -136,6 +136,24 @@ def test_a_router_that_comes_back_while_it_is_removed_is_built_after_that() -> N
     assert "a@5 active" in bench.said()
 
 
+@pytest.mark.parametrize("is_tried", [False, True], ids=["nothing was removed", "its removal failed"])
+def test_of_a_router_that_comes_back_it_is_said_how_it_is_found_then(is_tried: bool) -> None:
+    """It is as it was, and the controller believed nothing of it while it was in no plan."""
+    bench = Bench()
+    bench.plan(planned("a", epoch=3))
+    bench.work_off()
+    bench.worklist.take_report()
+    bench.plan()
+    if is_tried:
+        (removal,) = bench.jobs()
+        bench.end(removal, Failed(reason="device busy"))
+        assert bench.said() == ["a@3 failed"]
+    bench.plan(planned("a", epoch=3))
+    assert bench.said() == [], "that it could not be removed is over"
+    assert "plan a" in bench.work_off(RIGHT)
+    assert bench.said() == ["a@3 active"]
+
+
 def test_an_unconfirmed_plan_adopts_and_repairs_and_nothing_else() -> None:
     bench = Bench("mine", "stranger")
     bench.plan(planned("mine"), planned("absent"), confirmed=False)

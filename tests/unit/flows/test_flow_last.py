@@ -12,7 +12,6 @@ from flow_source import identity, listens
 from test_flow_behind import running, until
 from test_flow_policy import following
 
-from gapless.errors import Unavailable
 from gapless.flows import driver as driver_module
 from gapless.flows import follower as follower_module
 from gapless.flows import hearing
@@ -234,28 +233,6 @@ async def test_a_copy_that_is_cut_short_by_the_end_removes_nothing_and_what_it_l
     assert moving.table.there.keys() == flows([1, 8, 9])
 
 
-async def test_who_becomes_active_takes_what_it_kept_and_has_room_for_by_now(kernel: Kernel, moving: Moving) -> None:
-    moving.table.room = 2
-    await kernel.begins(ROUTER, [2, 3])
-    (channel,) = moving.sink._channels.values()
-    await until(lambda: len(channel.follower._kept) == 1)
-    moving.table.room = 3
-    moving.opens()
-    assert moving.table.there.keys() == flows([1, 2, 3])
-
-
-async def test_a_kernel_that_does_not_answer_who_becomes_active_ends_that_and_is_said(
-    kernel: Kernel, moving: Moving, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
-) -> None:
-    def no_answer(_: object) -> None:
-        raise Unavailable("the kernel's answer about flows was lost")
-
-    monkeypatch.setattr(moving.table, "add", no_answer)
-    moving.opens()
-    assert not moving.sink.is_parting
-    assert any("these may break" in line for line in log_lines)
-
-
 async def test_a_channel_that_was_not_asked_for_yet_is_not_asked_for_when_it_is_dropped(moving: Moving) -> None:
     """Else its source would hear of it after it was dropped, and tell of it for as long as the stream lasts."""
     sink = moving.sink
@@ -295,7 +272,7 @@ async def test_who_becomes_active_while_what_is_over_is_removed_loses_no_more(
 
     def remove_and_become_active(gone: Iterable[bytes]) -> None:
         remove(gone)
-        follower.become_active()
+        follower.is_active = True
 
     monkeypatch.setattr(table, "remove", remove_and_become_active)
     await follower.apply(Part.BEGIN, [])

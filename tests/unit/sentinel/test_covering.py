@@ -12,7 +12,7 @@ from gapless.model.router import RouterId
 from gapless.sentinel.covering import Proofs, arrived, as_the_agent_may_have_it, departed, regrouped
 from sizes import sizes
 
-A, B = RouterId("a"), RouterId("b")
+A, B, C = RouterId("a"), RouterId("b"), RouterId("c")
 WORD = RouterReport(router_id=A, epoch=Epoch(1), state=RouterState.ACTIVE, guarded=True)
 
 
@@ -48,7 +48,7 @@ def test_who_changes_groups() -> None:
 def test_who_arrives_and_who_departs() -> None:
     before = HostPlan.of(Revision(1), [planned("a"), planned("b")])
     after = HostPlan.of(Revision(2), [planned("b", 2), planned("c")])
-    assert (arrived(before, after), departed(before, after)) == ([planned("c")], {A})
+    assert (arrived(before, after), departed(before, after)) == ({C}, {A})
 
 
 def test_a_word_counts_that_was_made_from_the_plan_and_once_the_disk_has_that() -> None:

@@ -1,7 +1,5 @@
 """When a host reports and what, told as transcripts."""
 
-from fake_controller import planned
-
 from gapless.model.host import AgentState
 from gapless.model.plan import BuildTimes, Epoch, Revision, RouterReport, RouterState
 from gapless.model.router import RouterId
@@ -262,20 +260,30 @@ def test_of_a_router_that_left_unguarded_no_proof_is_waited_for_once_agent_and_d
     assert sizes(bench.reporting._proofs) == {}
 
 
-def test_what_a_plan_brings_back_is_said_again_if_it_is_there_at_its_epoch() -> None:
-    """The agent finds it as it was, and says so; that was said before, when no plan had it."""
+def test_what_a_plan_brings_back_is_said_again_as_it_is_found_then() -> None:
+    """What was said of it before, when no plan had it, nobody believed; and it may be otherwise by now."""
     bench = Bench()
     bench.session()
     bench.planned(1)
-    failed = router("failed", RouterState.FAILED)
-    bench.agent(router("a"), failed, router("older"), router("gone", RouterState.REMOVED), full=True)
+    bench.agent(router("a"), router("b"), full=True)
     bench.soon()
     bench.planned(2)
-    back = [planned(name, epoch) for name, epoch in (("a", 1), ("failed", 1), ("older", 2), ("gone", 1), ("new", 1))]
-    bench.reporting.arrive(back, bench.now)
-    assert names(bench.soon()) == ["a@1 active", "failed@1 failed"]
+    bench.reporting.arrive([RouterId("a"), RouterId("c")], bench.version)
+    bench.agent(router("a"), router("b"), version=bench.version - 1)
+    assert bench.due() is None, "it was said from the plan without it"
+    bench.agent(router("a"), router("b"))
+    assert names(bench.soon()) == ["a@1 active"]
     bench.agent(router("a"))
     assert bench.due() is None
-    bench.reporting.session_ended()
-    bench.reporting.arrive(back, bench.now)
-    assert bench.due() is None, "nobody is there, and the next session hears of all"
+
+
+def test_of_what_leaves_again_no_word_is_owed() -> None:
+    bench = Bench()
+    bench.session()
+    bench.planned(1)
+    bench.agent(router("a"), full=True)
+    bench.soon()
+    before = sizes(bench.reporting)
+    bench.reporting.arrive([RouterId("a"), RouterId("c")], bench.version)
+    bench.reporting.depart([RouterId("a"), RouterId("c")])
+    assert sizes(bench.reporting) == before
