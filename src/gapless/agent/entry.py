@@ -47,6 +47,8 @@ class Entry:
     """It was looked at because of a hint: the next one waits until then."""
     verified: PlannedRouter | None = None
     """What the kernel was last proven to match."""
+    is_unannounced: bool = False
+    """Something of it may be new, and nobody was told: what was done to it did not end well."""
     was_standby: bool = False
     """Of what is not wanted any more: nothing but to stand by was wanted last, and it was proven to be under the guard.
     """

@@ -1,6 +1,7 @@
 """What the agent says of its routers: the last word on each, and which words the sentinel has not heard yet.
 
-A newer report of a router replaces an older one that was not taken yet: reports are levels, not a history.
+A newer report of a router replaces an older one that was not taken yet: reports are levels, not a history. That a
+router's interfaces or addresses are new is none, and is said each time: the host's beat has to announce them.
 """
 
 from dataclasses import replace
@@ -17,6 +18,7 @@ class Told:
         self._said: dict[RouterId, RouterReport] = {}
         self._unheard: dict[RouterId, RouterReport] = {}
         self._revision_heard: Revision | None = None
+        self._unannounced: set[RouterId] = set()
 
     def say(self, report: RouterReport) -> None:
         """The newest word on a router. REMOVED is the last one: the router is forgotten once that was heard."""
@@ -34,6 +36,10 @@ class Told:
         """Whatever was said of it is not so for sure any more, and what is found next is news."""
         self._said.pop(router_id, None)
         self._unheard.pop(router_id, None)
+
+    def is_unannounced(self, router_id: RouterId) -> None:
+        """Interfaces or addresses of a guarded router are new."""
+        self._unannounced.add(router_id)
 
     def guards_no_more(self, router_id: RouterId) -> None:
         """Whatever was said of its taps is not so for sure any more."""
@@ -55,9 +61,10 @@ class Told:
         """What was not heard yet, in the order in which it happened, and everything else when `full`; None when there
         is nothing new, the revision included.
         """
-        if not full and not self._unheard and revision == self._revision_heard:
+        if not (full or self._unheard or self._unannounced) and revision == self._revision_heard:
             return None
         told = self._unheard if not full else self._unheard | self._said
-        self._unheard = {}
+        unannounced = tuple(sorted(self._unannounced))
+        self._unheard, self._unannounced = {}, set()
         self._revision_heard = revision
-        return AgentReport(revision=revision, routers=tuple(told.values()), full=full)
+        return AgentReport(revision=revision, routers=tuple(told.values()), full=full, unannounced=unannounced)

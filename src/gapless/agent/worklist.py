@@ -293,6 +293,7 @@ class Worklist:
             self._audited = None
             self._turns.ended(began_at=began_at, now=now)
         entry.is_present = True  # after a failure, half of it may be
+        self._look_whether_unannounced(entry, job.planned, result)
         was_verified, entry.verified = entry.verified, None
         wanted = entry.wanted
         is_new_role = wanted is not None and was_verified is wanted and differs_by_role(job.planned, wanted)
@@ -316,6 +317,15 @@ class Worklist:
             self._lines.adopted()
         entry.is_as_found = False
         self._hear(entry, entry.heard_at, now)
+
+    def _look_whether_unannounced(self, entry: Entry, planned: PlannedRouter, result: Done | Failed) -> None:
+        """Who is guarded is announced by the beat, and not by whoever built it; be it superseded by now."""
+        if isinstance(result, Failed):
+            entry.is_unannounced = True
+            return
+        is_new, entry.is_unannounced = entry.is_unannounced or result.times is not None, False
+        if is_new and planned.guarded is not None:
+            self._told.is_unannounced(entry.id)
 
     def _say_how_it_is(self, entry: Entry, now: float, *, times: BuildTimes | None = None) -> None:
         """Of a router that is in the kernel as it should be."""

@@ -484,7 +484,8 @@ class Sentinel:
         self._reporting.agent_said(report, time.monotonic())
         self._report_is_sooner.set()
         if self._pulse is not None:
-            self._pulse.built([each.router_id for each in report.routers if each.state is RouterState.ACTIVE])
+            active = [each.router_id for each in report.routers if each.state is RouterState.ACTIVE]
+            self._pulse.built(list(dict.fromkeys((*active, *report.unannounced))))
             self._hold_the_agent(self._pulse.levels)
 
 

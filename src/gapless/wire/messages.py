@@ -179,11 +179,14 @@ class TakingOver(msgspec.Struct, frozen=True, kw_only=True, tag="taking-over"):
 
 
 class AgentReport(msgspec.Struct, frozen=True, kw_only=True, tag="agent-report"):
-    """Agent to sentinel: routers whose state changed (all when `full`), and the revision worked on."""
+    """Agent to sentinel: routers whose state changed (all when `full`), and the revision worked on. `unannounced`:
+    guarded ones of which interfaces or addresses are new; that is said whenever it happens, whatever their state.
+    """
 
     revision: Revision
     routers: tuple[RouterReport, ...] = ()
     full: bool = False
+    unannounced: tuple[RouterId, ...] = ()
 
 
 class AgentAlive(msgspec.Struct, frozen=True, kw_only=True, tag="agent-alive"):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from kernel_in_memory import planned
-from worklist_rig import RIGHT, Bench, name
+from worklist_rig import RIGHT, TIMES, Bench, name
 
 from gapless.agent.hold import MOST_S
 from gapless.agent.jobs import Done, Failed, Job
@@ -343,3 +343,56 @@ def test_before_its_first_report_an_agent_removes_at_once() -> None:
     bench.plan(leaving())
     assert bench.work_off(RIGHT) == ["remove r", "sweep"]
     assert bench.said()[-1] == "full"
+
+
+def announced(bench: Bench) -> list[str]:
+    """What is to be announced by the beat, by the next report."""
+    report = bench.worklist.take_report()
+    return [] if report is None else list(report.unannounced)
+
+
+NEW, REPAIRED = Done(changed=True, times=TIMES, what="AddAddress"), Done(changed=True, what="LoadRules")
+
+
+@pytest.mark.parametrize("role", [BUILT_ONLY, ACTIVE_HERE])
+def test_that_something_of_a_guarded_router_is_new_is_said_each_time_though_it_is_active_as_before(
+    role: Guarded,
+) -> None:
+    """As a floating IP that it was given. Nothing else is said of it."""
+    bench = Bench()
+    bench.plan(guarded(role))
+    bench.work_off(NEW)
+    assert announced(bench) == ["r"]
+    for content in ("one", "two"):
+        bench.plan(guarded(role, content=content))
+        bench.work_off(NEW)
+        report = bench.worklist.take_report()
+        assert report is not None
+        assert (report.routers, report.unannounced) == ((), ("r",))
+    bench.hear("r")
+    assert bench.work_off(NEW) == ["drift r"]
+    assert announced(bench) == ["r"]
+    bench.plan(guarded(role, content="three"))
+    bench.work_off(REPAIRED)
+    assert announced(bench) == [], "nothing of it is new outside"
+
+
+def test_a_router_without_a_guard_is_announced_by_who_built_it() -> None:
+    bench = Bench()
+    bench.plan(planned("r"))
+    bench.work_off(NEW)
+    assert announced(bench) == []
+
+
+def test_what_is_new_is_said_also_where_the_work_failed_or_was_superseded() -> None:
+    bench = standing(ACTIVE_HERE)
+    bench.plan(guarded(ACTIVE_HERE, content="one"))
+    (job,) = bench.jobs()
+    bench.plan(guarded(ACTIVE_HERE, content="two"))
+    bench.end(job, NEW)
+    assert announced(bench) == ["r"]
+    bench.work_off(Failed(reason="no"))
+    assert announced(bench) == []
+    bench.now += 1
+    bench.work_off(REPAIRED)
+    assert announced(bench) == ["r"], "before it failed, it may have been at work"

@@ -19,10 +19,12 @@ from gapless.model.plan import (
     Guarded,
     Revision,
     Role,
+    RouterReport,
+    RouterState,
 )
 from gapless.model.router import RouterId
 from gapless.sentinel.identity import StateDirectory
-from gapless.wire.messages import AgentPlan, encode_plan
+from gapless.wire.messages import AgentPlan, AgentReport, encode_plan
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +70,19 @@ async def test_what_the_guard_lets_pass_is_reported_and_not_torn_down(tmp_path: 
         assert not any("'x'" in line.partition(" -")[2] for line in it.diary()), "it is open"
         await session.change(guarded("close:x"))
         await it.diary_has("-['x']")
+
+
+async def test_the_beat_is_told_of_what_is_new_whatever_else_is_said_of_it(tmp_path: Path) -> None:
+    fake = FakeController(snapshot=(guarded("x"), guarded("y"), guarded("z")))
+    async with controller(fake), with_beat(fake, tmp_path) as it:
+        session = await fake.session()
+        await session.heard(lambda report: is_active(report, "z"))
+        known = RouterReport(router_id=RouterId("x"), epoch=Epoch(1), state=RouterState.ACTIVE, guarded=True)
+        new = (RouterId("x"), RouterId("y"))
+        beats = tmp_path / "beats"
+        before = beats.read_text().splitlines()
+        it.sentinel.agent_said(AgentReport(revision=Revision(1), routers=(known,), unannounced=new))
+        await eventually(lambda: "built 2" in beats.read_text().splitlines()[len(before) :])
 
 
 async def test_a_router_that_forwards_is_opened_before_its_agent_puts_it_under_the_guard(tmp_path: Path) -> None:
