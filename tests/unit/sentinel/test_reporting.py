@@ -270,11 +270,11 @@ def test_what_a_plan_brings_back_is_said_again_as_it_is_found_then() -> None:
     bench.planned(2)
     bench.reporting.arrive([RouterId("a"), RouterId("c")], bench.version)
     bench.agent(router("a"), router("b"), version=bench.version - 1)
-    assert bench.due() is None, "it was said from the plan without it"
+    assert bench.soon() is None, "it was said from the plan without it"
     bench.agent(router("a"), router("b"))
     assert names(bench.soon()) == ["a@1 active"]
     bench.agent(router("a"))
-    assert bench.due() is None
+    assert bench.soon() is None
 
 
 def test_of_what_leaves_again_no_word_is_owed() -> None:
