@@ -99,6 +99,16 @@ def ip(*words: str, inside: str | None = None) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PROGRAM_S).stdout
 
 
+def delete_name(namespace: str) -> None:
+    """`ip netns delete`, as somebody does it beside an agent. It unmounts the name, and removes its file then; between
+    the two the agent may have mounted it again.
+    """
+    try:
+        ip(f"netns delete {namespace}")
+    except subprocess.CalledProcessError as error:
+        assert "Device or resource busy" in error.stderr  # noqa: PT017 -- of two ways that it may go, this is one
+
+
 def ip_json(*words: str, inside: str | None = None) -> list[dict[str, Any]]:
     """What `ip -j` shows."""
     shown: list[dict[str, Any]] = json.loads(ip("-j", *words, inside=inside) or "[]")

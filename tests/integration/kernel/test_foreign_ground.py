@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kernel_fixtures import BRIDGE_A, NAMESPACE, OUTSIDE, ROUTER_ID, TAP_A, Wires, ip, ip_json, nft, router
+from kernel_fixtures import BRIDGE_A, NAMESPACE, OUTSIDE, ROUTER_ID, TAP_A, Wires, delete_name, ip, ip_json, nft, router
 from test_kernel_mending import agent, until
 
 from gapless.agent.driver import Rhythm
@@ -180,7 +180,7 @@ async def test_what_is_not_ours_is_what_it_was_while_routers_are_built_audited_m
             lambda: ip(f"link delete {TAP_A}"),
             lambda: ip(f"link set {BRIDGE_A} down"),
             lambda: ip("link set ext0 nomaster"),
-            lambda: ip(f"netns delete {NAMESPACE}"),
+            lambda: delete_name(NAMESPACE),
         ):
             changes = len(kernel.changes)
             harm()

@@ -19,6 +19,7 @@ from kernel_fixtures import (
     TAP_A,
     TAP_OUT,
     Wires,
+    delete_name,
     ip,
     nft,
     router,
@@ -146,7 +147,7 @@ def write(setting: str) -> None:
 
 
 BREAKAGES: dict[str, Callable[[], object]] = {
-    "namespace deleted": lambda: ip(f"netns delete {NAMESPACE}"),
+    "namespace deleted": lambda: delete_name(NAMESPACE),
     "link down": lambda: ip(f"link set {QR_A} down", inside=NAMESPACE),
     "link deleted": lambda: ip(f"link delete {QR_A}", inside=NAMESPACE),
     "address removed": lambda: ip(f"address flush dev {QR_A}", inside=NAMESPACE),
@@ -206,7 +207,7 @@ async def test_a_standby_that_is_taken_out_of_the_guard_is_put_back_and_looked_a
             # The kernel has it a moment before the agent, which looks once more, is done with it.
             await until(lambda of=number: put_back() >= of)  # type: ignore[misc]
         # What is heard later is followed later: by then, nothing is left to be said of the other router.
-        ip(f"netns delete qrouter-{other.id}")
+        delete_name(f"qrouter-{other.id}")
         await until(lambda: running.kernel.looks.count(other.id) > 1)
         assert put_back() == len(TAPS)
         assert running.kernel.looks.count(one.id) <= 1 + 2 * len(TAPS), "its own change is looked at once"
@@ -219,7 +220,7 @@ async def test_what_an_agent_does_itself_makes_no_work(wires: Wires) -> None:
         await running.plan(first, *others)
         await running.active(first.id, *(it.id for it in others))
         for it in others:
-            ip(f"netns delete qrouter-{it.id}")
+            delete_name(f"qrouter-{it.id}")
             await until(lambda of=it: f"qrouter-{of.id}" in ip("netns list"))  # type: ignore[misc]
         looks = running.kernel.looks
         assert looks.count(first.id) == 1, "its build was heard of by itself, and hints about others came after it"
