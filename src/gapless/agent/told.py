@@ -37,7 +37,7 @@ class Told:
         self._said.pop(router_id, None)
         self._unheard.pop(router_id, None)
 
-    def is_unannounced(self, router_id: RouterId) -> None:
+    def unannounced(self, router_id: RouterId) -> None:
         """Interfaces or addresses of a guarded router are new."""
         self._unannounced.add(router_id)
 

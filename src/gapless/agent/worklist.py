@@ -6,7 +6,7 @@ fails is tried again later and holds up nobody. Repairs of what forwards here ta
 at work at a time, and go beside it, for traffic waits for them.
 Rule 2: an unconfirmed plan removes nothing and builds nothing that was not there: it may run elsewhere by now.
 Rule 3: one router's work runs in sequence. A newer plan waits for the job at hand, then the work is done anew, and
-what the older job achieved is told to nobody.
+what the older job achieved is told to nobody, but that something new is to be announced.
 Rule 4: removals, and repairs of what forwards here; then all else that is to be done with what forwards here, repairs
 and plans in turn; then the same for standbys, of which a few come in between (`agent.queues`); then a portion of the
 sweep, unless a removal is put off; then audits. While this host takes over (`hold`) only that is begun which traffic
@@ -325,7 +325,7 @@ class Worklist:
             return
         is_new, entry.is_unannounced = entry.is_unannounced or result.times is not None, False
         if is_new and planned.guarded is not None:
-            self._told.is_unannounced(entry.id)
+            self._told.unannounced(entry.id)
 
     def _say_how_it_is(self, entry: Entry, now: float, *, times: BuildTimes | None = None) -> None:
         """Of a router that is in the kernel as it should be."""

@@ -72,6 +72,12 @@ class Moving:
         """On b."""
         self.sink.follow(frozenset(), self.sink.address, active=frozenset({ROUTER}))
 
+    async def moves(self) -> None:
+        """From a to b, until all is heard."""
+        self.closes()
+        self.opens()
+        await until(lambda: self.is_over)
+
 
 @pytest.fixture
 async def moving(kernel: Kernel, free_tcp_port: int) -> AsyncIterator[Moving]:
@@ -111,9 +117,7 @@ async def test_what_begins_just_before_a_router_moves_is_on_its_next_host(kernel
 @pytest.mark.usefixtures("forever")
 async def test_what_was_taken_up_in_the_middle_just_before_is_asked_for_whole(kernel: Kernel, moving: Moving) -> None:
     await kernel.picks_up(ROUTER, range(2, 250))
-    moving.closes()
-    moving.opens()
-    await until(lambda: moving.is_over)
+    await moving.moves()
     assert moving.table.there.keys() == flows(range(1, 250))
 
 
@@ -123,9 +127,7 @@ async def test_all_that_the_kernel_said_is_heard_however_much_that_is(
 ) -> None:
     monkeypatch.setattr(hearing, "AT_ONCE", 10)
     await kernel.begins(ROUTER, range(2, 100))
-    moving.closes()
-    moving.opens()
-    await until(lambda: moving.is_over)
+    await moving.moves()
     assert moving.table.there.keys() == flows(range(1, 100))
 
 
@@ -285,9 +287,7 @@ async def test_who_becomes_active_while_what_is_over_is_removed_loses_no_more(
 async def test_what_there_is_no_room_for_is_counted(kernel: Kernel, moving: Moving, log_lines: list[str]) -> None:
     moving.table.room = 2
     await kernel.begins(ROUTER, [2, 3])
-    moving.closes()
-    moving.opens()
-    await until(lambda: moving.is_over)
+    await moving.moves()
     assert moving.table.there.keys() == flows([1, 2])
     (line,) = (each for each in log_lines if "these may break" in each)
     assert "the kernel did not take 1 of them" in line

@@ -49,6 +49,16 @@ def names(report: Report | None) -> list[str]:
     return [f"{each.router_id}@{each.epoch} {each.state}" for each in report.routers] + ["full"] * report.full
 
 
+def begun(*routers: RouterReport) -> Bench:
+    """In its first session, and its agent has said all that is there."""
+    bench = Bench()
+    bench.session()
+    bench.planned(1)
+    bench.agent(*routers, full=True)
+    assert bench.soon() is not None
+    return bench
+
+
 def test_one_report_each_interval_without_news() -> None:
     bench = Bench()
     assert bench.reporting.next_deadline() is None
@@ -124,11 +134,7 @@ def test_a_new_session_hears_everything_twice_before_and_after_the_agent_took_it
 
 
 def test_what_was_removed_and_told_is_forgotten_and_the_next_session_hears_so_in_its_full_report() -> None:
-    bench = Bench()
-    bench.session()
-    bench.planned(1)
-    bench.agent(router("a"), full=True)
-    bench.soon()
+    bench = begun(router("a"))
     before = sizes(bench.reporting)
     for number in range(20):
         bench.agent(router(f"r{number}", RouterState.BUILDING))
@@ -172,21 +178,13 @@ def test_what_the_agent_said_is_counted_as_far_as_it_is_planned() -> None:
 
 
 def test_a_full_word_of_the_agent_replaces_what_was_known() -> None:
-    bench = Bench()
-    bench.session()
-    bench.planned(1)
-    bench.agent(router("a"), router("b"), full=True)
-    bench.soon()
+    bench = begun(router("a"), router("b"))
     bench.agent(router("b"), full=True)
     assert names(bench.soon()) == ["b@1 active", "full"]
 
 
 def test_an_unknown_epoch_is_filled_in_from_what_the_last_agent_said() -> None:
-    bench = Bench()
-    bench.session()
-    bench.planned(1)
-    bench.agent(router("a", epoch=6), full=True)
-    bench.soon()
+    bench = begun(router("a", epoch=6))
     bench.agent(router("a", RouterState.REMOVED, epoch=0), router("b", RouterState.REMOVED, epoch=0))
     assert names(bench.soon()) == ["a@6 removed", "b@0 removed"]
 
@@ -262,11 +260,7 @@ def test_of_a_router_that_left_unguarded_no_proof_is_waited_for_once_agent_and_d
 
 def test_what_a_plan_brings_back_is_said_again_as_it_is_found_then() -> None:
     """What was said of it before, when no plan had it, nobody believed; and it may be otherwise by now."""
-    bench = Bench()
-    bench.session()
-    bench.planned(1)
-    bench.agent(router("a"), router("b"), full=True)
-    bench.soon()
+    bench = begun(router("a"), router("b"))
     bench.planned(2)
     bench.reporting.arrive([RouterId("a"), RouterId("c")], bench.version)
     bench.agent(router("a"), router("b"), version=bench.version - 1)
@@ -278,11 +272,7 @@ def test_what_a_plan_brings_back_is_said_again_as_it_is_found_then() -> None:
 
 
 def test_of_what_leaves_again_no_word_is_owed() -> None:
-    bench = Bench()
-    bench.session()
-    bench.planned(1)
-    bench.agent(router("a"), full=True)
-    bench.soon()
+    bench = begun(router("a"))
     before = sizes(bench.reporting)
     bench.reporting.arrive([RouterId("a"), RouterId("c")], bench.version)
     bench.reporting.depart([RouterId("a"), RouterId("c")])
