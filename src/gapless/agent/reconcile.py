@@ -3,8 +3,8 @@
 The rule: from any starting state, half-built and hand-changed ones included, the same call leads to the same end, and
 a router that runs as it should is adopted without one operation. Every success was verified against the kernel.
 
-Blocking; different routers may be worked on by different threads, one router by one thread at a time. Bridges and
-VXLAN devices are shared by routers, so work on one network takes turns.
+Blocking; different routers may be worked on by different threads, one router by one thread at a time. What they share,
+their networks, is made by `agent.networks`.
 """
 
 import contextlib
@@ -16,65 +16,50 @@ from functools import partial
 from ipaddress import IPv4Address
 from typing import Final
 
-from gapless.agent.believed import Believed
 from gapless.agent.jobs import SWEPT_AT_ONCE
 from gapless.agent.kernel import arp, gateways, links, netns, nft, sweep
 from gapless.agent.kernel.aftermath import Aftermath
-from gapless.agent.kernel.apply import HostHands, RouterHands
+from gapless.agent.kernel.apply import RouterHands
 from gapless.agent.kernel.events import RouterEvents
 from gapless.agent.kernel.held import Held
 from gapless.agent.kernel.links import KernelLink
 from gapless.agent.kernel.observe import (
     Inside,
-    data_address,
     ends,
     has_lost_its_mark,
     namespace_state,
     observe_router,
-    observe_segment,
-    others_ports,
 )
 from gapless.agent.kernel.senders import Senders
 from gapless.agent.kernel.steering import Steering
-from gapless.agent.networkturns import NetworkTurns
-from gapless.agent.places import Places
+from gapless.agent.networks import Networks
 from gapless.agent.planwords import at_length, in_short
 from gapless.agent.rules import Rules
 from gapless.agent.wanted import Wanted
 from gapless.config import HostSettings
-from gapless.core.dataplane.desired import bridge_name, tap_name, vxlan_name
 from gapless.core.dataplane.diff import diff
-from gapless.core.dataplane.leaves import ROOM, leaf_of
-from gapless.core.dataplane.segments import diff_segment
-from gapless.errors import InvalidRequest, InvariantError, Unavailable
+from gapless.core.dataplane.leaves import ROOM
+from gapless.errors import Unavailable
 from gapless.kernel.netlink import Lent, Netlink
-from gapless.model.leaf import Leaf, Room
+from gapless.model.leaf import Room
 from gapless.model.neighbour import Neighbour, WayOut
-from gapless.model.network import Network, NetworkId, NetworkType
+from gapless.model.network import Network
 from gapless.model.observed import (
     KernelRouter,
     NamespaceState,
     Ruleset,
-    Segment,
-    Vxlan,
 )
 from gapless.model.operation import (
     Announce,
     Operation,
-    RaiseHostLink,
     Steer,
     SteeringOperation,
     Unsteer,
 )
-from gapless.model.router import Router, RouterId, RouterPort
+from gapless.model.router import Router, RouterId
 from gapless.model.sender import Sender
-from gapless.model.steering import Outside
 from gapless.observe.log import get_logger
 
-_PORTS_FRESH_S: Final = 10.0
-"""How long it is believed which ports an operator's bridge has."""
-_HOST_FRESH_S: Final = 0.1
-"""How long it is believed where tunnels end, and whether an uplink is an operator's bridge."""
 _ROUNDS: Final = 2
 """Plans applied before giving up. One does, unless somebody else changes the router at the same time."""
 
@@ -117,20 +102,14 @@ class Reconciler:
         nft.load()
         self._events = events
         self._require_guard = require_guard
-        self._physical = dict(settings.physical_networks)
-        self._settings = settings
-        self._vxlan_group = _address(settings.vxlan_group, "vxlan_group") if settings.vxlan_group else None
-        self._vxlan_peers = frozenset(_address(peer, "vxlan_peer") for peer in settings.vxlan_peers)
-        if self._vxlan_group is not None and not self._vxlan_group.is_multicast:
-            raise InvalidRequest(f"vxlan_group {self._vxlan_group} is not a multicast address (224.0.0.0/4)")
+        self._uplinks = frozenset(interface for _, interface in settings.physical_networks)
+        self._networks = Networks(settings, room)
         netns.prepare_directory()
         self._hosts = Lent()
         self._held = Held()
-        self._turns = NetworkTurns()
         self._announcer = arp.Announcer()
         self._steering = Steering()
-        self._places = Places(room)
-        self._senders = Senders(self._physical)
+        self._senders = Senders(dict(settings.physical_networks))
         self._rules = Rules()
         self._wanted = Wanted(self._rules.listed)
         self._aftermath = Aftermath()
@@ -138,11 +117,6 @@ class Reconciler:
         """Links of networks that a sweep has still to delete."""
         if events is not None:
             events.on_steering = self._steering.doubt
-        self._is_bridge = Believed[str, bool](_HOST_FRESH_S)
-        """Of uplinks."""
-        self._ports = Believed[str, frozenset[str]](_PORTS_FRESH_S)
-        """Of operators' bridges: those that are no taps of ours."""
-        self._data_address = Believed[str, IPv4Address](_HOST_FRESH_S)
         self._unreadable: set[RouterId] = set()
         self._recognised: dict[RouterId, int] = {}
         """Routers whose namespaces were seen to be ours, with their inode numbers: each is looked into once."""
@@ -195,17 +169,17 @@ class Reconciler:
         self._steering.expect(router.id)
         try:
             with self._hosts.one() as host:
-                desired, what = self._desired(host, router, guarded)
+                carried = self._networks.carry(host, router)
+                desired = self._wanted.of(router, carried.bridges, guarded, carried.outside)
                 self._steering.want(router.id, desired.steering)
                 outcome = self._converge(host, router, desired, started_s, guarded=guarded)
         except Unavailable:
-            self._places.forget((router.id,))
-            for believed in (self._is_bridge, self._ports, self._data_address):
-                believed.doubt()
+            self._networks.places.forget((router.id,))
+            self._networks.doubt()
             raise
-        if not what:
+        if not carried.what:
             return outcome
-        return replace(outcome, changed=True, what=", ".join(filter(None, (*what, outcome.what))))
+        return replace(outcome, changed=True, what=", ".join(filter(None, (*carried.what, outcome.what))))
 
     def _converge(
         self, host: Netlink, router: Router, desired: KernelRouter, started_s: float, *, guarded: bool
@@ -333,7 +307,7 @@ class Reconciler:
         for router_id in (*ours, *nameless):
             netns.delete(netns.path_of(router_id))
         self._steering.forget(router_ids)
-        self._places.forget(router_ids)
+        self._networks.places.forget(router_ids)
         self._wanted.forget(router_ids)
         self._rules.forget(router_ids)
 
@@ -345,14 +319,13 @@ class Reconciler:
         An uplink is released with its bridge. A bridge that somebody else uses too stays.
         """
         kept = frozenset(name for network in keep for name in sweep.names_of(network))
-        uplinks = frozenset(self._physical.values())
         with Netlink() as host:
             if is_first:
                 sweep.delete_stray_taps(host, self._held)
-                self._doomed = sweep.doomed_networks(host, kept, uplinks)
+                self._doomed = sweep.doomed_networks(host, kept, self._uplinks)
             portion, self._doomed = self._doomed[:most], self._doomed[most:]
-            sweep.delete_networks(host, portion, kept, uplinks)
-        self._places.doubt()
+            sweep.delete_networks(host, portion, kept, self._uplinks)
+        self._networks.places.doubt()
         if not self._doomed:
             self._steering.sweep()
         return bool(self._doomed)
@@ -365,126 +338,6 @@ class Reconciler:
         self._senders.close()
         self._held.close()
         self._hosts.close()
-
-    def _desired(self, host: Netlink, router: Router, guarded: bool) -> tuple[KernelRouter, list[str]]:
-        """What a router should look like on its networks, which are made; and what that took, in short."""
-        ports = _ports_of(router) if router.admin_up else []
-        networks = {port.network.id: port.network for port in ports}
-        segments = {network_id: self._segment(host, network) for network_id, network in sorted(networks.items())}
-        taps: dict[NetworkId, set[str]] = {}
-        for port in ports:
-            taps.setdefault(port.network.id, set()).add(tap_name(port.id))
-        numbers = self._places.plug(host, router.id, ((segments[it], frozenset(those)) for it, those in taps.items()))
-        what: list[str] = []
-        bridges: dict[str, str] = {}
-        leaves: dict[str, Leaf] = {}
-        for network_id, segment in segments.items():
-            what += self._ensure_bridges(host, segment, {numbers[tap] for tap in taps[network_id]} - {0})
-            leaves |= {tap: leaf_of(network_id, numbers[tap]) for tap in taps[network_id] if numbers[tap]}
-            bridges |= {tap: leaves[tap].bridge if tap in leaves else segment.bridge for tap in taps[network_id]}
-        outside = self._outside(host, router, segments, leaves)
-        return self._wanted.of(router, bridges, guarded, outside), what
-
-    def _ensure_bridges(self, host: Netlink, segment: Segment, needed: set[int]) -> list[str]:
-        """Make a network with the leaves that a router needs; returns what had to be done, in short.
-
-        What broke of its other leaves is mended, too; where that cannot be, it is the business of the routers there.
-        """
-        done = [self._ensure_network(host, _with_leaves(segment, needed))]
-        for other in sorted(self._places.leaves(segment.network_id) - needed):
-            with contextlib.suppress(Unavailable):
-                done.append(self._ensure_network(host, _with_leaves(segment, {other})))
-        return [what for what in done if what]
-
-    def _ensure_network(self, host: Netlink, segment: Segment) -> str:
-        """Make one network; returns what had to be done, in short."""
-        what = ""
-        with self._turns.of(segment.network_id):
-            for _ in range(_ROUNDS):
-                plan = diff_segment(segment, observe_segment(host, segment))
-                if not plan:
-                    return what
-                hands = HostHands(host)
-                for operation in plan:
-                    hands.carry_out(operation)
-                hands.flush()
-                hands.await_carrier(_ends_of_joints(segment, plan))
-                what = what or in_short(plan)
-            left = diff_segment(segment, observe_segment(host, segment))
-            if left:
-                reason = f"network {segment.network_id} is not as it should be after building: {at_length(left)}"
-                raise Unavailable(reason)
-        return what
-
-    def _segment(self, host: Netlink, network: Network) -> Segment:
-        """How this host should carry `network`. Raises Unavailable where it cannot."""
-        bridge = bridge_name(network.id)
-        match network.type:
-            case NetworkType.VXLAN:
-                return Segment(network_id=network.id, bridge=bridge, mtu=network.mtu, vxlan=self._vxlan(host, network))
-            case NetworkType.FLAT:
-                interface = self._physical.get(network.physical_network or "")
-                if interface is None:
-                    raise Unavailable(
-                        f"this host is not plugged into physical network '{network.physical_network}' "
-                        "(--physical-network NAME=INTERFACE)"
-                    )
-                if self._is_bridge.of(interface, lambda: _is_bridge(host, interface)):
-                    return Segment(network_id=network.id, bridge=interface, mtu=network.mtu)
-                return Segment(network_id=network.id, bridge=bridge, mtu=network.mtu, uplink=interface)
-
-    def _outside(
-        self, host: Netlink, router: Router, segments: Mapping[NetworkId, Segment], leaves: Mapping[str, Leaf]
-    ) -> Outside | None:
-        """How a router's external network comes to its tap; None: it has none."""
-        if router.gateway is None or not router.admin_up:
-            return None
-        segment, leaf = segments[router.gateway.port.network.id], leaves.get(tap_name(router.gateway.port.id))
-        if not segment.is_operators:
-            uplink = segment.vxlan.name if segment.vxlan is not None else segment.uplink
-            return Outside(uplink=uplink, inlets=frozenset(filter(None, (uplink,))), leaf=leaf)
-        ports = self._ports.of(segment.bridge, lambda: others_ports(host, segment.bridge))
-        uplink = next(iter(ports)) if len(ports) == 1 else None
-        return Outside(uplink=uplink, inlets=ports, only_arp=True, leaf=leaf)
-
-    def _vxlan(self, host: Netlink, network: Network) -> Vxlan:
-        if self._settings.data_interface is None:
-            raise Unavailable("this host has no data interface, so it carries no VXLAN networks (--data-interface)")
-        if network.segmentation_id is None:
-            raise InvariantError(f"VXLAN network {network.id} has no segmentation id")
-        interface = self._settings.data_interface
-        local = self._data_address.of(interface, lambda: data_address(host, interface))
-        return Vxlan(
-            name=vxlan_name(network.segmentation_id),
-            vni=network.segmentation_id,
-            local=local,
-            port=self._settings.vxlan_port,
-            device=interface,
-            group=self._vxlan_group,
-            # Every host may be given the same list. What is flooded to this one itself comes back at once, and the
-            # bridge takes whoever sent it to be elsewhere.
-            peers=self._vxlan_peers - {local} if self._vxlan_group is None else frozenset(),
-        )
-
-
-def _is_bridge(host: Netlink, interface: str) -> bool | None:
-    """None: there is no such interface."""
-    found = links.find(host, [interface]).get(interface)
-    return None if found is None else found.kind == "bridge"
-
-
-def _ports_of(router: Router) -> list[RouterPort]:
-    return [*router.ports, *([router.gateway.port] if router.gateway is not None else [])]
-
-
-def _with_leaves(segment: Segment, numbers: Collection[int]) -> Segment:
-    return replace(segment, leaves=tuple(leaf_of(segment.network_id, number) for number in sorted(numbers)))
-
-
-def _ends_of_joints(segment: Segment, plan: Iterable[Operation]) -> list[str]:
-    """Those that were set up just now: who is announced at once is to be heard behind them."""
-    raised = {it.name for it in plan if isinstance(it, RaiseHostLink)}
-    return [end for leaf in segment.leaves for end in (leaf.root_end, leaf.leaf_end) if end in raised]
 
 
 def _is_ours(router_id: RouterId) -> bool:
@@ -517,10 +370,3 @@ def _links_inside(router_ids: Iterable[RouterId]) -> dict[RouterId, list[KernelL
         with Netlink() as inside:
             found[router_id] = links.all_links(inside)
     return found
-
-
-def _address(text: str, setting: str) -> IPv4Address:
-    try:
-        return IPv4Address(text)
-    except ValueError as error:
-        raise InvalidRequest(f"{setting}: '{text}' is not an IPv4 address") from error

@@ -395,7 +395,7 @@ def test_an_operators_bridge_is_left_as_it_is_and_serves_routers(wires: Wires) -
     assert len(questions(street.seen("beside"), "203.0.113.98")) == 1
     street.send(b"\xff" * 6 + UDP_BROADCAST)
     assert [it[:6] for it in street.seen("beside") if it[14:] == UDP_BROADCAST[8:]] == [b"\xff" * 6]
-    agent._ports.doubt()
+    agent._networks.ports.doubt()
     agent.reconcile(FIRST)
     agent.reconcile(SECOND)
     assert entries()["asked"] == [], "there are two ways out now, and the router may be behind the other one"

@@ -53,7 +53,7 @@ def test_of_routers_and_networks_that_came_and_went_nothing_is_kept(host: Reconc
         assert host.running() == {stays.id}
         kept.append(sizes(host))
     first, last = kept[0], kept[-1]
-    passing = ("Reconciler._announcer", "Reconciler._places._known[]")  # repeats to come; what was listed last
+    passing = ("Reconciler._announcer", "Reconciler._networks.places._known[]")  # repeats to come; what was listed last
     grown = {path: count for path, count in last.items() if count > first.get(path, 0) and not path.startswith(passing)}
     assert grown == {}
     assert last["Reconciler._recognised"] == 1, "it is looked where things are"

@@ -172,7 +172,7 @@ def test_ports_of_a_bridge(host: Reconciler, tmp_path: Path) -> None:
     ip(f"-batch {batch}")
     with pytest.raises(Unavailable, match=r"^create tap\S+ and qr-\S+: Exchange full: a Linux bridge has 1,023 ports"):
         host.reconcile(second)
-    host._places.doubt()
+    host._networks.places.doubt()
     with pytest.raises(Unavailable, match="the network has no room left on this host"):
         host.reconcile(second)
     ip("link delete p0")

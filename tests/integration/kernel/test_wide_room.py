@@ -101,7 +101,7 @@ def test_leaves_of_an_operators_bridge_leave_it_as_it_was(wires: Wires) -> None:
     assert [bridge_of(it) for it in ROUTERS[:4]] == ["br-ex"] * 2 + [LEAF_A.bridge] * 2
     for it in ROUTERS[:4]:
         assert wires.reaches("outside", address(it))
-    agent._ports.doubt()
+    agent._networks.ports.doubt()
     assert not any(agent.reconcile(it).changed for it in ROUTERS[:4]), "a joint is no way out"
     agent.remove_together([it.id for it in ROUTERS[:4]])
     agent.sweep([])
@@ -120,7 +120,7 @@ def test_the_kernels_own_limit(wires: Wires, tmp_path: Path) -> None:
     batch = tmp_path / "ports"
     batch.write_text("\n".join(lines))
     ip(f"-batch {batch}")
-    agent._places.doubt()
+    agent._networks.places.doubt()
     for it in ROUTERS[1:4]:
         agent.reconcile(it)
     assert {bridge_of(it) for it in ROUTERS[1:4]} == {LEAF_A.bridge}
