@@ -18,7 +18,7 @@ Formats: linux/netfilter/nfnetlink_conntrack.h; attributes that the kernel write
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from gapless.core.flows.feed import KEPT_S
@@ -90,16 +90,23 @@ class Entry:
     is_over: bool
     nat: bytes
     state: bytes
+    labels: bytes = b""
+    """Of a namespace in which some rule uses labels."""
 
     @property
     def creation(self) -> bytes:
         """The body that makes it where it is not."""
-        return NFGEN + self.flow + _turned_round(self.flow) + self.nat + self.state
+        return NFGEN + self.flow + _turned_round(self.flow) + self.nat + self.state + self.labels
 
     @property
     def renewal(self) -> bytes:
         """The body that brings it up to date where it is, translated as it should be."""
-        return NFGEN + self.flow + self.state
+        return NFGEN + self.flow + self.state + self.labels
+
+    @property
+    def without_labels(self) -> "Entry":
+        """The same for a namespace in which no rule uses them."""
+        return replace(self, labels=b"")
 
 
 def flow_of(message: bytes) -> bytes | None:
@@ -178,9 +185,10 @@ def entry_of(message: bytes) -> Entry | None:
         attribute(STATUS, _U32.pack(status & (_SEEN_REPLY | ASSURED) | _CONFIRMED)),
         attribute(_TIMEOUT, _U32.pack(max(timeout_s, KEPT_S))),
         protocol,
-        *(attribute(kind, said[kind]) for kind in (_MARK, _LABELS) if kind in said),
+        attribute(_MARK, said[_MARK]) if _MARK in said else b"",
     ]
-    return Entry(name, reply, False, _nat(reply, status), b"".join(state))
+    labels = attribute(_LABELS, said[_LABELS]) if _LABELS in said else b""
+    return Entry(name, reply, False, _nat(reply, status), b"".join(state), labels)
 
 
 def _is_over(said: dict[int, bytes]) -> bool:

@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -68,7 +68,7 @@ class Table:
 
     def make(self, made: Sequence[Entry]) -> list[Refusal]:
         """Have these in the table as they are given; those that the kernel did not take."""
-        failed = self._ask([(entries.NEW, CREATE, entry.creation) for entry in made])
+        failed = self._ask_with_labels(CREATE, made, lambda entry: entry.creation)
         refused = [_refusal(made[place], number) for place, number in failed if number not in _IS_THERE]
         again = [made[place] for place, number in failed if number in _IS_THERE]
         if again:
@@ -91,7 +91,7 @@ class Table:
 
     def renew(self, there: Sequence[Entry]) -> list[Refusal]:
         """Bring these up to date, which are there with the same translation; those that it did not take."""
-        failed = self._ask([(entries.NEW, 0, entry.renewal) for entry in there])
+        failed = self._ask_with_labels(0, there, lambda entry: entry.renewal)
         return [_refusal(there[place], number) for place, number in failed]
 
     def remove(self, gone: Iterable[bytes]) -> None:
@@ -157,6 +157,18 @@ class Table:
                 _, kind, _, sequence, _ = _HEADER.unpack_from(message)
                 if sequence == asked:
                     return kind == entries.GET_STATS and not any(_counted(message))
+
+    def _ask_with_labels(
+        self, flags: int, asked: Sequence[Entry], body: Callable[[Entry], bytes]
+    ) -> list[tuple[int, int]]:
+        """As `_ask`. An entry that was made where no rule used labels has no room for any, and the kernel refuses it
+        with them (ENOSPC, `nf_connlabels_replace`): then it is asked for without.
+        """
+        failed = self._ask([(entries.NEW, flags, body(entry)) for entry in asked])
+        labelled = [place for place, number in failed if number == errno.ENOSPC and asked[place].labels]
+        still = self._ask([(entries.NEW, flags, body(asked[place].without_labels)) for place in labelled])
+        others = [(place, number) for place, number in failed if place not in set(labelled)] if labelled else failed
+        return others + [(labelled[place], number) for place, number in still]
 
     def _ask(self, requests: Sequence[tuple[int, int, bytes]]) -> list[tuple[int, int]]:
         """Carry these out in order; the places of those that failed, with their error numbers."""

@@ -21,6 +21,12 @@ def udp_entry(port: int, outer: int | None = None, *, is_assured: bool = True) -
     return _entry(socket.IPPROTO_UDP, port, port if outer is None else outer, status=status)
 
 
+def labelled_entry(port: int, labels: bytes, answers_to: str = GATEWAY) -> Entry:
+    """A UDP flow from this port of the client with these labels; through SNAT, unless answers go to the client."""
+    status = _ANSWERED_ASSURED if answers_to == CLIENT else _ANSWERED_ASSURED_SOURCE_TRANSLATED
+    return _entry(socket.IPPROTO_UDP, port, port, attribute(22, labels), status, answers_to)
+
+
 def routed_entry(port: int) -> Entry:
     """A UDP flow from this port of the client that is not translated."""
     return _entry(socket.IPPROTO_UDP, port, port, status=_ANSWERED_ASSURED, answers_to=CLIENT)
