@@ -5,9 +5,9 @@
 
 One host in namespaces of its own, with the real agent under the sentinel's own supervision, and no controller. Some of
 its routers have a machine that sends probes to the world outside. In each round the agent ends in two ways: killed
-(`kill -9`), and in order, with its sentinel, as in an upgrade. In sync is the host again when the next agent has said
-of every router that it is as it should be. A router was changed when the kernel told of any change in its namespace or
-at its host's ends.
+(`kill -9`), and in order, as when it is upgraded (`systemctl reload`). In sync is the host again when the next agent
+has said of every router that it is as it should be. A router was changed when the kernel told of any change in its
+namespace or at its host's ends.
 """
 
 import asyncio
@@ -73,8 +73,7 @@ async def one_end(agent: Agent, way: str, routers: Sequence[Router]) -> dict[str
             if way == "kill":
                 agent.kill()
             else:
-                await agent.stop()
-                agent.start()
+                agent.renew()
             in_sync = await agent.says(RouterState.ACTIVE, routers, all_anew=True) - began
             peak_mb = agent.peak_mb
             await asyncio.sleep(AFTER_S)

@@ -48,6 +48,7 @@ INSIDE = "GAPLESS_BENCH_INSIDE"
 AGENT_LOG = "GAPLESS_BENCH_AGENT_LOG"
 """A file for what the agent says; without it that is dropped."""
 OUTSIDE = "10.0.0.1"
+UPLINK = "ext0"
 WITHIN_S = 300.0
 QUIET_SHARE, QUIET_FOR_S, QUIET_WITHIN_S = 0.1, 1.5, 15.0
 """Quiet is who uses less than a tenth of a core for so long."""
@@ -122,7 +123,7 @@ def prepare_host() -> HostSettings:
         "ip address add 172.16.0.1/24 dev data0",
         "ip link set data0 up",
         "ip link set data1 up",
-        "ip link add ext0 type veth peer name ext1",
+        f"ip link add {UPLINK} type veth peer name ext1",
         "ip link set ext1 up",
     ):
         subprocess.run(command.split(), check=True, timeout=10)
@@ -130,7 +131,7 @@ def prepare_host() -> HostSettings:
         name="bench",
         state_dir=Path(tempfile.gettempdir()),
         key_file=Path("/nonexistent"),
-        physical_networks=(("external", "ext0"),),
+        physical_networks=(("external", UPLINK),),
         data_interface="data0",
     )
 
@@ -213,6 +214,7 @@ class Agent:
         self._settings = settings
         self._guard = guard
         self._desired = Desired()
+        self._supervisor = Supervisor(self._command, self._desired, self)
         self._missing: set[RouterId] = set()
         self._awaited = RouterState.ACTIVE
         self._needs_all = False
@@ -221,13 +223,17 @@ class Agent:
 
     def start(self) -> None:
         """Begin as a host's sentinel does."""
-        self._supervision = asyncio.create_task(Supervisor(self._command, self._desired, self).run())
+        self._supervision = asyncio.create_task(self._supervisor.run())
 
     async def stop(self) -> None:
         """End as with the sentinel: the agent hears that it is alone, and ends."""
         assert self._supervision is not None
         self._supervision.cancel()
         await asyncio.wait([self._supervision])
+
+    def renew(self) -> None:
+        """As `systemctl reload` of its host does."""
+        self._supervisor.renew()
 
     def kill(self) -> None:
         """As `kill -9` does."""

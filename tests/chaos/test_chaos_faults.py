@@ -65,6 +65,7 @@ LINKS = [
 ]
 HARMLESS = [
     "agent-kill",
+    "host-reload",
     "agent-stop",
     "agent-unable",
     "state-gone",

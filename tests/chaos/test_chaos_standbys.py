@@ -169,6 +169,7 @@ MACHINES: Mapping[str, Turn] = {
 }
 NOT_MOVED: Mapping[str, Turn] = {
     "agent-kill": a_fault("agent-kill", shows=nothing_was_noticed),
+    "host-reload": a_fault("host-reload", shows=nothing_was_noticed),
     "agent-stop": a_fault("agent-stop", shows=nothing_was_noticed),
     "state-gone": a_fault("state-gone", shows=nothing_was_noticed),
     "controller-kill": a_fault("controller-kill", shows=nothing_was_noticed),

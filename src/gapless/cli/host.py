@@ -253,7 +253,9 @@ def run(settings: HostSettings, log_format: LogFormat) -> None:
 
 
 async def _until_asked_to_end(sentinel: Sentinel, manager: ServiceManager, drain_within_s: float) -> None:
-    """By SIGTERM, and then guarded routers leave first; by SIGINT or a second SIGTERM, and then at once."""
+    """By SIGTERM, and then guarded routers leave first; by SIGINT or a second SIGTERM, and then at once. By SIGHUP its
+    agent alone is started anew.
+    """
     loop, work = asyncio.get_running_loop(), asyncio.ensure_future(sentinel.run())
     telling = asyncio.ensure_future(manager.follow(sentinel.condition))
     leaving: list[asyncio.Future[None]] = []
@@ -273,6 +275,7 @@ async def _until_asked_to_end(sentinel: Sentinel, manager: ServiceManager, drain
 
     loop.add_signal_handler(signal.SIGTERM, leave, f"{signal.SIGTERM.name} arrived")
     loop.add_signal_handler(signal.SIGINT, end, f"{signal.SIGINT.name} arrived")
+    loop.add_signal_handler(signal.SIGHUP, sentinel.renew_agent)
     try:
         await work
     except asyncio.CancelledError as asked:

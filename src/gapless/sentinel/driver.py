@@ -162,6 +162,10 @@ class Sentinel:
             if self._pulse is not None:  # The agent is gone by now: it would set the taps up again.
                 await self._pulse.shut()
 
+    def renew_agent(self) -> None:
+        """Have another agent started in place of the one that runs, from what is installed now."""
+        self._supervisor.renew()
+
     async def leave(self, within_s: float) -> None:
         """Say that this host is about to stop, and return once nothing guarded is open here and what it released has
         arrived, the controller cannot be told, or the time is over. Guarded routers that are left go on until the lease

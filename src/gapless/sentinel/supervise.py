@@ -1,7 +1,8 @@
 """Keeps one agent running: starts it, feeds it the plan, listens to it, and starts it again when it ends or hangs.
 
 The agent is disposable. Its death moves no router and loses no packet; what it said stays valid until the next agent
-has looked for itself. So there is one remedy for every kind of trouble: SIGKILL, a short pause, a new agent.
+has looked for itself. So there is one remedy for every kind of trouble: SIGKILL, a short pause, a new agent. And an
+upgrade is no trouble: the agent is asked to end, and the next one is started from what is installed by then (`renew`).
 
 The local link is fed by level: what the agent was last sent is remembered, and only the difference to the newest plan
 goes out, however many plans came in between. An agent that does not read delays nobody but itself.
@@ -39,6 +40,7 @@ from gapless.wire.messages import (
 )
 
 RESTART = Pace(first_s=0.05, most_s=5.0, settled_s=10.0)
+_RENEWED = "it is started anew, as it was asked for"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,8 @@ class Supervisor:
         self._lives = 0
         self._taking_over = TakingOver(is_on=False)
         self._holding: asyncio.Event = asyncio.Event()
+        self._renewal = asyncio.Event()
+        """Somebody asked for an agent that is newer than the one that runs, or is waited for."""
         self._log = get_logger()
 
     def hold(self, taking_over: TakingOver) -> None:
@@ -119,6 +123,10 @@ class Supervisor:
         if taking_over != self._taking_over:
             self._taking_over = taking_over
             self._holding.set()
+
+    def renew(self) -> None:
+        """Have the agent end in order, and another one started at once; that, too, where one is waited for."""
+        self._renewal.set()
 
     @property
     def restarts(self) -> int:
@@ -129,14 +137,22 @@ class Supervisor:
         """Until cancelled; then the agent is asked to end, and killed if it does not."""
         while True:
             began_at = time.monotonic()
+            self._renewal.clear()
             how = await self._one_life()
-            lasted_s = time.monotonic() - began_at
-            wait_s = self._backoff.after(lasted_s)
-            self._log.warning(
-                f"agent ended ({how}) after {lasted_s:.1f} s; starting it again in {wait_s * 1000:.0f} ms; "
-                "routers go on forwarding"
-            )
-            await asyncio.sleep(wait_s)
+            if not self._renewal.is_set():
+                lasted_s = time.monotonic() - began_at
+                wait_s = self._backoff.after(lasted_s)
+                self._log.warning(
+                    f"agent ended ({how}) after {lasted_s:.1f} s; starting it again in {wait_s * 1000:.0f} ms; "
+                    "routers go on forwarding"
+                )
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._renewal.wait()
+            if self._renewal.is_set():
+                self._backoff.reset()
+                ended = {} if how == _RENEWED else {"ended": how}
+                self._log.info("agent is started anew, as it was asked for; routers go on forwarding", **ended)
 
     async def _one_life(self) -> str:
         """Start an agent and stay with it until it is dead; returns how it ended."""
@@ -151,7 +167,7 @@ class Supervisor:
             status = await self._accompany(life)
         finally:
             await self._see_off(life)
-        how = life.trouble or how_it_ended(status)
+        how = life.trouble or (_RENEWED if status is None else how_it_ended(status))
         if not life.is_given_up:
             self._listener.agent_is(AgentState.RESTARTING, how)
         return how
@@ -183,29 +199,34 @@ class Supervisor:
         self._lives += 1
         return _Life(process=process, link=link, began_at=time.monotonic())
 
-    async def _accompany(self, life: _Life) -> int:
+    async def _accompany(self, life: _Life) -> int | None:
+        """Stay with it until it has ended, or is to be renewed; its exit status, if it has one."""
         async with asyncio.TaskGroup() as tasks:
-            feeding = tasks.create_task(self._feed(life))
-            holding = tasks.create_task(self._hold(life))
-            watching = tasks.create_task(self._watch(life))
-            listening = tasks.create_task(self._listen(life))
-            status = await life.process.wait()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._patience.last_words_s):
-                    await life.was_heard_out.wait()
-            for task in (feeding, holding, watching, listening):
+            work = [tasks.create_task(each(life)) for each in (self._feed, self._hold, self._watch, self._listen)]
+            ended = tasks.create_task(life.process.wait())
+            renewal = tasks.create_task(self._renewal.wait())
+            await asyncio.wait((ended, renewal), return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._patience.last_words_s):
+                        await life.was_heard_out.wait()
+            for task in (*work, ended, renewal):
                 task.cancel()
-        return status
+        return ended.result() if not ended.cancelled() else None
 
     async def _see_off(self, life: _Life) -> None:
-        """Close the link, which asks the agent to end; make sure that it has."""
-        await life.link.close()
+        """Close the link, which asks the agent to end; make sure that it has, also where somebody waits for that no
+        longer.
+        """
         try:
+            await life.link.close()
             async with asyncio.timeout(self._patience.farewell_s):
                 await life.process.wait()
-        except (TimeoutError, asyncio.CancelledError):
+        except (TimeoutError, asyncio.CancelledError) as why:
             life.kill("it did not end when asked to")
             await life.process.wait()
+            if isinstance(why, asyncio.CancelledError):
+                raise
 
     async def _feed(self, life: _Life) -> None:
         """Bring the agent to the newest plan, and keep it there."""

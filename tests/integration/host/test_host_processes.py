@@ -296,6 +296,23 @@ async def test_a_restarted_host_adopts_without_a_build(machine: Path) -> None:
     assert inodes() == before
 
 
+async def test_a_hosts_agent_is_renewed_and_adopts_without_a_build(machine: Path) -> None:
+    """As `systemctl reload` has it."""
+    routers, lines = [planned(number) for number in range(4)], list[str]()
+    async with controller(*routers) as it, host(machine, it.port, lines) as sentinel:
+        await it.all_active()
+        before, first = inodes(), agent_of(sentinel.pid)
+        sentinel.send_signal(signal.SIGHUP)
+        await it.until(lambda: AgentState.RESTARTING in it.agents())
+        heard = [report.agent for report in it.reports].index(AgentState.RESTARTING)
+        await it.until(lambda: any(report.full and report.agent is AgentState.RUNNING for report in it.reports[heard:]))
+        assert agent_of(sentinel.pid) not in (None, first)
+        said = {(each.state, each.times) for report in it.reports[heard:] for each in report.routers}
+        assert said == {(RouterState.ACTIVE, None)}
+        assert (inodes(), sentinel.returncode) == (before, None)
+    assert [line for line in lines if "agent is started anew, as it was asked for" in line]
+
+
 async def test_without_its_controller_a_host_keeps_what_runs_and_builds_nothing_from_disk(machine: Path) -> None:
     kept, lost = planned(1), planned(2)
     async with controller(kept, lost) as it, host(machine, it.port):

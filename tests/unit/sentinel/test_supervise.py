@@ -82,6 +82,7 @@ async def supervised(
     patience: Patience = PATIENT,
     command: Callable[[int], list[str]] | None = None,
     kind: type[Supervisor] = Supervisor,
+    pace: Pace = PACE,
 ) -> AsyncIterator[Bench]:
     """Agents that behave as named, one after another; the last one for ever."""
     diary = tmp_path / "diary"
@@ -93,7 +94,7 @@ async def supervised(
 
     desired = Desired()
     bench = Bench(desired=desired, diary_file=diary)
-    bench.supervisor = kind(command or stand_in, desired, bench, pace=PACE, patience=patience)
+    bench.supervisor = kind(command or stand_in, desired, bench, pace=pace, patience=patience)
     bench.running = asyncio.create_task(bench.supervisor.run())
     try:
         yield bench
@@ -159,6 +160,52 @@ async def test_a_killed_agent_is_started_again_and_told_everything(tmp_path: Pat
         "agent ended (killed by SIGKILL) after" in line and "routers go on forwarding" in line for line in log_lines
     )
     assert any("agent works again" in line for line in log_lines)
+
+
+NEVER = Pace(first_s=3600, most_s=3600)
+
+
+async def test_an_agent_is_renewed_in_order_and_at_once(tmp_path: Path, log_lines: list[str]) -> None:
+    async with supervised(tmp_path, "good", pace=NEVER) as bench:
+        bench.desired.follow(plan(1, "a"))
+        first = await bench.works()
+        bench.supervisor.renew()
+        second = await bench.works(times=2)
+        assert (first != second, is_alive(first)) == (True, False)
+        assert bench.diary().count("plan 2 confirmed=True a") == 2
+        assert bench.diary().count("end") == 1, "it was asked to end, and ended by itself"
+        assert bench.endings() == ["it is started anew, as it was asked for"]
+    assert not [line for line in log_lines if "agent ended" in line]
+
+
+async def test_an_agent_that_is_waited_for_is_started_at_once_when_it_is_renewed(tmp_path: Path) -> None:
+    async with supervised(tmp_path, "crash", "good", pace=NEVER) as bench:
+        await bench.until(lambda: bench.endings() == ["exit status 3"])
+        bench.supervisor.renew()
+        await bench.works()
+        bench.supervisor.renew()
+        await bench.works(times=2)
+        assert len(bench.pids()) == 3, "each time one"
+
+
+async def test_an_agent_that_does_not_end_when_it_is_renewed_is_killed(tmp_path: Path) -> None:
+    async with supervised(tmp_path, "stubborn", "good", patience=replace(PATIENT, farewell_s=0.1)) as bench:
+        first = await bench.works()
+        bench.supervisor.renew()
+        await bench.works(times=2)
+        assert not is_alive(first)
+    assert bench.endings() == ["it did not end when asked to"]
+
+
+async def test_whoever_is_told_to_end_while_it_renews_its_agent_ends_and_starts_none(tmp_path: Path) -> None:
+    async with supervised(tmp_path, "stubborn") as bench:
+        pid = await bench.works()
+        bench.supervisor.renew()
+        await bench.diary_has("end")
+        bench.running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await bench.running
+        assert (bench.pids(), is_alive(pid)) == ([pid], False)
 
 
 async def test_an_agent_that_leaves_somebody_with_its_end_of_the_link_is_replaced_as_well(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from gapless.lab.faults.base import HARMLESS, MARGIN_S, NOTHING, TAKEN_OVER, Fau
 from gapless.lab.findings.expect import Expected, Gap, Moves
 from gapless.lab.lab import Lab
 from gapless.lab.machines.nodes import STATE, Host
+from gapless.lab.machines.processes import Process
 from gapless.lab.waiting import until
 from gapless.sentinel.supervise import Patience
 
@@ -49,6 +50,26 @@ async def signal_agent(host: Host, number: signal.Signals) -> None:
         return agent is not None
 
     await until(signalled, f"{host.name} has an agent", FOUND_WITHIN_S, host.sentinel.last_words)
+
+
+class HostReload(AgentKill):
+    """SIGHUP to `gapless host`, as `systemctl reload` does: its agent ends in order, and another adopts what runs."""
+
+    name = "host-reload"
+    summary = "`gapless host` is asked to start its agent anew, as after an upgrade"
+
+    async def strike(self, lab: Lab) -> None:
+        """Ask, and wait for another agent."""
+        del lab
+        for host in self.hosts:
+            before = host.agent()
+            host.sentinel.signal(signal.SIGHUP)
+
+            async def is_another(host: Host = host, before: Process | None = before) -> bool:
+                now = host.agent()
+                return now is not None and (before is None or now.pid != before.pid)
+
+            await until(is_another, f"{host.name} has another agent", FOUND_WITHIN_S, host.sentinel.last_words)
 
 
 class AgentStop(Fault):
