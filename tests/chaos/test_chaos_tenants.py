@@ -49,5 +49,5 @@ async def test_a_floating_ip_that_a_router_is_given_is_announced_by_the_host_tha
             return "lladdr" in said and ANOTHERS not in said
 
         await until(is_heard, "the outside hears who has the address", PATIENCE_S, lab.host(on).sentinel.last_words)
-        gateway = await neighbour(lab, "show", str(tenant.gateway_address), "dev", device)
-        assert gateway.split()[2] in await neighbour(lab, "show", address, "dev", device)
+        (gateway,) = await lab.api.find("port", device_owner="network:router_gateway")
+        assert f"lladdr {gateway['mac_address']}" in await neighbour(lab, "show", address, "dev", device)

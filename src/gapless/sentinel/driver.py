@@ -489,7 +489,7 @@ class Sentinel:
         self._report_is_sooner.set()
         if self._pulse is not None:
             active = [each.router_id for each in report.routers if each.state is RouterState.ACTIVE]
-            self._pulse.built(list(dict.fromkeys((*active, *report.unannounced))))
+            self._pulse.built(list(dict.fromkeys((*active, *report.unannounced))), frozenset(report.unannounced))
             self._hold_the_agent(self._pulse.levels)
 
 

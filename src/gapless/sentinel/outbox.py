@@ -1,6 +1,7 @@
 """What waits to be said to a beat, besides its plan: levels too, so that a beat that does not read costs no memory."""
 
 import asyncio
+from collections.abc import Collection
 
 from gapless.model.host import Incarnation
 from gapless.model.lease import Tenure
@@ -15,16 +16,18 @@ class Outbox:
     """Of one beat."""
 
     def __init__(self) -> None:
-        self._built: dict[RouterId, None] = {}
+        self._built: dict[RouterId, bool] = {}
+        """Whether they were given more."""
         self._questions: dict[Tenure, BurialQuestion] = {}
         self._incarnation: Incarnation | None = None
         self._outlived: Incarnation | None = None
         self._filled = asyncio.Event()
 
-    def built(self, routers: tuple[RouterId, ...]) -> None:
-        """The interfaces of these are new."""
+    def built(self, routers: Collection[RouterId], given_more: Collection[RouterId] = ()) -> None:
+        """The interfaces of these are there, and of some of them new, or their addresses."""
+        for router_id in routers:
+            self._built[router_id] = self._built.get(router_id, False) or router_id in given_more
         if routers:
-            self._built |= dict.fromkeys(routers)
             self._filled.set()
 
     def ask(self, question: BurialQuestion) -> None:
@@ -60,8 +63,6 @@ class Outbox:
             if self._questions:
                 return self._questions.pop(next(iter(self._questions)))
             if self._built:
-                some = tuple(self._built)[:ROUTERS_PER_MESSAGE]
-                for router_id in some:
-                    del self._built[router_id]
-                return Built(routers=some)
+                some = {each: self._built.pop(each) for each in tuple(self._built)[:ROUTERS_PER_MESSAGE]}
+                return Built(routers=tuple(some), given_more=tuple(each for each, is_more in some.items() if is_more))
             self._filled.clear()

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import time
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
@@ -178,9 +178,9 @@ class Pulse:
         self._changed.set()
         return self._wanted.version
 
-    def built(self, routers: Sequence[RouterId]) -> None:
-        """The agent has made the interfaces of these."""
-        self._outbox.built(tuple(routers))
+    def built(self, routers: Sequence[RouterId], given_more: Collection[RouterId] = ()) -> None:
+        """The agent has made the interfaces of these; of those that are `given_more`, some or their addresses anew."""
+        self._outbox.built(routers, given_more)
         self._hearing.first_packets.rest(router_id for router_id in routers if router_id not in self.levels.open)
 
     def bury(self, asked: Bury) -> None:

@@ -90,9 +90,12 @@ class PlanPart(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):
 
 
 class Built(msgspec.Struct, frozen=True, kw_only=True, tag="built"):
-    """The agent has built these (anew), so their interfaces are there."""
+    """The agent has built these (anew), so their interfaces are there. `given_more`: those of them of which interfaces
+    or addresses are new.
+    """
 
     routers: tuple[RouterId, ...]
+    given_more: tuple[RouterId, ...] = ()
 
 
 class NewIncarnation(msgspec.Struct, frozen=True, kw_only=True, tag="incarnation"):

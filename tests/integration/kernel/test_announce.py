@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from kernel_fixtures import (
@@ -368,6 +369,27 @@ def test_what_changed_while_it_was_prepared_is_prepared_once_more(
     assert announcer.is_ready(ROUTER_ID)
     assert gate.began.get_nowait() == ROUTER_ID
     assert gate.began.empty(), "a hundred wishes are one"
+
+
+def test_a_router_that_is_given_an_address_is_announced_whole_when_that_is_prepared(
+    host: Reconciler, guard: Guard, announcer: Announcer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.reconcile(ROUTER, guarded=True)
+    ports = ports_of(ROUTER, PHYSICAL)
+    announcer.prepare(ROUTER_ID, [replace(port, addresses=port.addresses[:1]) for port in ports])
+    announcer.settle()
+    assert announcer.became_whole() == [ROUTER_ID]
+    before = announce(announcer, turn=1)
+    assert before.unready == []
+    gate = Gate(monkeypatch)
+    announcer.prepare(ROUTER_ID, ports)
+    assert announce(announcer, turn=1) == replace(before, unready=[ROUTER_ID]), "what is known is announced"
+    assert not announcer.is_ready(ROUTER_ID)
+    gate.lets(1)
+    announcer.settle()
+    assert announcer.became_whole() == [ROUTER_ID]
+    after = announce(announcer, turn=1)
+    assert (after.unready, after.frames - before.frames) == ([], 1), "the floating IP, by one way out"
 
 
 def test_a_bridge_that_is_gone_is_asked_about_by_index_alone(

@@ -5,7 +5,13 @@ from math import inf
 from beat_fakes import FakeAnnouncer, X, Y, Z, router
 
 from gapless.model.router import RouterId
-from gapless.sentinel.beat.announcements import LATE_MOST, LOOK_S, ROUTERS_AT_ONCE, Announcements
+from gapless.sentinel.beat.announcements import (
+    EVERY_ADDRESS,
+    LATE_MOST,
+    LOOK_S,
+    ROUTERS_AT_ONCE,
+    Announcements,
+)
 from gapless.sentinel.beat.repeats import REPEATS_S
 from gapless.wire.beat import BeatPort, BeatRouter
 
@@ -127,6 +133,47 @@ def test_what_was_not_ready_is_announced_as_soon_as_it_is_and_before_all_others(
     assert bench.told[1:] == [((Y, X), bench.now)]
     assert bench.work() == many(8)
     assert [*bench.after(REPEATS_S[0]), *bench.rest()] == [Y, X, *many(8)], "they are repeated like any other"
+
+
+def test_what_is_given_more_is_announced_whole_at_once_however_soon_more_is_given() -> None:
+    """A router gets floating IPs one after another, each before the repeat that the last one would have come with."""
+    bench = Bench()
+    bench.it.announce([X])
+    bench.work()
+    for _ in range(5):
+        bench.it.announce_whole([X])
+        assert bench.after(REPEATS_S[0] / 2) == [X]
+    assert bench.announcer.turns == [0] + [EVERY_ADDRESS] * 5
+    bench.announcer.unready = {X}
+    bench.it.announce_whole([X])
+    assert bench.rest() == []
+    bench.announcer.become_whole(X)
+    assert bench.rest() == [X]
+    assert bench.announcer.turns[-2:] == [EVERY_ADDRESS] * 2
+
+
+def test_what_was_just_opened_comes_before_all_that_was_given_more() -> None:
+    bench = Bench()
+    bench.it.announce_whole(many(20))
+    assert bench.work() == many(20)[:2]
+    bench.it.announce([X, RouterId("019")])
+    assert bench.work() == [X, RouterId("019")]
+    assert bench.rest() == many(20)[2:], "the last one once more, with all that it was given"
+    assert set(bench.announcer.turns) == {0, EVERY_ADDRESS}
+    assert sorted(bench.after(REPEATS_S[0]) + bench.rest()) == sorted([*many(20), X]), "each is repeated once"
+
+
+def test_what_was_given_more_and_is_closed_is_announced_no_more() -> None:
+    bench = Bench()
+    bench.it.announce_whole([X, Y])
+    bench.it.silence([X])
+    assert bench.rest() == [Y]
+    bench.announcer.unready = {Y}
+    bench.it.announce_whole([Y])
+    bench.work()
+    bench.it.silence([Y])
+    bench.announcer.become_whole(Y)
+    assert bench.rest() == []
 
 
 def test_what_was_closed_meanwhile_is_not_announced_when_it_is_ready() -> None:

@@ -22,6 +22,7 @@ from gapless.model.host import HostName, Incarnation
 from gapless.model.lease import Tenure
 from gapless.model.plan import Epoch
 from gapless.model.router import RouterId
+from gapless.sentinel.beat.announcements import EVERY_ADDRESS
 from gapless.sentinel.beat.hands import ROUTERS_AT_ONCE, KernelEffect
 from gapless.wire.beat import BeatPort
 
@@ -458,3 +459,10 @@ def test_what_was_built_anew_is_announced_if_it_is_open() -> None:
     bench.hands.built([X, Y, RouterId("unknown")])
     assert bench.announcer.prepared == [X, Y]
     assert bench.announced() == [X]
+
+
+def test_what_was_given_more_is_announced_whole_if_it_is_open() -> None:
+    bench = Bench()
+    bench.do(activate(X))
+    bench.hands.built([X, Y], {X, Y})
+    assert (bench.announced(), bench.announcer.turns) == ([X], [EVERY_ADDRESS])

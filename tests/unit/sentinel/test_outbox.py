@@ -18,6 +18,7 @@ async def test_to_a_beat_that_does_not_read_only_the_newest_is_kept() -> None:
     for number in range(1000):
         for tenure in TENURES:
             outbox.ask(question(tenure, number))
+        outbox.built((RouterId("a"), RouterId("b")), {RouterId("b")})
         outbox.built((RouterId("a"), RouterId("b")))
         outbox.bear(Incarnation(number))
         outbox.outlive(Incarnation(number))
@@ -26,6 +27,6 @@ async def test_to_a_beat_that_does_not_read_only_the_newest_is_kept() -> None:
         Outlived(up_to=Incarnation(999)),
         NewIncarnation(incarnation=Incarnation(999)),
         *(question(tenure, 999) for tenure in TENURES),
-        Built(routers=(RouterId("a"), RouterId("b"))),
+        Built(routers=(RouterId("a"), RouterId("b")), given_more=(RouterId("b"),)),
     ]
     assert len(outbox) == 0

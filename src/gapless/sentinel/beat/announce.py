@@ -64,6 +64,11 @@ class _Wish:
     is_waiting: bool = False
     """... and has not begun."""
 
+    @property
+    def is_ready(self) -> bool:
+        """Nothing is missing, and nothing is wished for that came later."""
+        return self.ready is not None and self.ready.is_whole and self.ready.ports == self.ports
+
 
 Answers = queue.SimpleQueue[tuple[_Wish, int, Ready | None]]
 """Each with the version of the wish that it is for; None: the kernel did not tell."""
@@ -112,7 +117,7 @@ class Announcer:
         """Whether everything is there that a burst needs for a router."""
         self._take_answers()
         wish = self._wishes.get(router_id)
-        return wish is not None and wish.ready is not None and wish.ready.is_whole
+        return wish is not None and wish.is_ready
 
     @property
     def is_preparing(self) -> bool:
@@ -138,7 +143,7 @@ class Announcer:
         while waiting:
             wish = self._wishes.get(waiting[0])
             ready = wish.ready if wish is not None else None
-            is_whole = ready is not None and ready.is_whole
+            is_whole = wish is not None and wish.is_ready
             for descriptor, frame in self._frames(ready, turn, bridges) if ready is not None else ():
                 if not may_send():
                     done.unsent += waiting

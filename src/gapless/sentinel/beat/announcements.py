@@ -1,7 +1,9 @@
 """Announcements in turn: which routers are announced next, a few at a time between beats, and again later.
 
 The rule: what was just opened comes before repeats, and first of all what was opened and could not be announced, as
-soon as it can. A chunk takes well under a millisecond, and the loop goes on with the beat after each.
+soon as it can. A chunk takes well under a millisecond, and the loop goes on with the beat after each. What is urgent of
+a router that was opened is one frame a port. Of one that was given an address while it was open it is all of them,
+since neighbours may know that address elsewhere, and another may come before the repeat; these come in between.
 
 The second rule: nothing is announced when the lease is over, not even the rest of a chunk: a process may be stopped
 anywhere, and what it sends when it goes on would point switches to a host that is over. Then everything waits, until
@@ -11,6 +13,7 @@ Invariant: a router that was asked for, and not silenced since, was announced, w
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
@@ -23,6 +26,8 @@ from gapless.wire.beat import BeatRouter
 
 ROUTERS_AT_ONCE = (8, 2, 1)
 """The first time, and at each repeat, which has more frames."""
+EVERY_ADDRESS = 1
+"""The first turn that has a frame for each address of a router."""
 LOOK_S = 0.01
 """How often it is looked whether a router that could not be announced can be now."""
 LATE_MOST = 10
@@ -49,6 +54,16 @@ class Announcing(Protocol):
         """Whether `became_whole` may have something to tell soon."""
 
 
+@dataclass(slots=True)
+class _Unready:
+    """Of a router that was asked for, and of which not everything could be sent."""
+
+    is_urgent_whole: bool
+    """What could not be sent was not only what is urgent of a router that was just opened."""
+    tries: int = 0
+    """How often it was said to be ready since."""
+
+
 class Announcements:
     """Of one beat. `announced` is told of routers once all of them that is announced first was sent."""
 
@@ -66,11 +81,13 @@ class Announcements:
         self._repeats = Repeats()
         # Each router is in a queue once, in the order of the first wish, with its turn: 0, or the number of a repeat.
         self._first: dict[RouterId, int] = {}
+        self._whole: dict[RouterId, int] = {}
+        """Were given more while they were open. One that waits in `_first` may wait here, too."""
         self._burst: dict[RouterId, None] = {}
-        """Announced since `_first` was empty: they are repeated together."""
+        """Announced since both were empty: they are repeated together."""
         self._again: dict[RouterId, int] = {}
-        self._unready: dict[RouterId, int] = {}
-        """Asked for, and not announced whole yet: how often they were said to be ready."""
+        self._unready: dict[RouterId, _Unready] = {}
+        """Asked for, and not announced whole yet."""
         self._late: dict[RouterId, int] = {}
         """Those of them that can be announced now."""
         self.announced: Callable[[tuple[RouterId, ...], float], None] = lambda *_: None
@@ -96,6 +113,13 @@ class Announcements:
             self._unready.pop(router_id, None)
             self._again.pop(router_id, None)
 
+    def announce_whole(self, routers: Iterable[RouterId]) -> None:
+        """Announce every address of these: they were open before, and some are new."""
+        for router_id in routers:
+            self._whole.setdefault(router_id, EVERY_ADDRESS)
+            for queue in (self._late, self._unready, self._again):
+                queue.pop(router_id, None)
+
     def announce_again(self, routers: Iterable[RouterId]) -> None:
         """Announce these once more, when nothing else waits."""
         for router_id in routers:
@@ -105,7 +129,7 @@ class Announcements:
     def silence(self, routers: Iterable[RouterId]) -> None:
         """Announce these no more, also if their turn had not come."""
         for router_id in routers:
-            for queue in (self._late, self._first, self._again):
+            for queue in (self._late, self._first, self._whole, self._again):
                 queue.pop(router_id, None)
             self._burst.pop(router_id, None)
             self._unready.pop(router_id, None)
@@ -116,7 +140,7 @@ class Announcements:
         if self._is_at_rest or not self._may_send():
             return None
         now = self._clock()
-        if self._late or self._first or self._again:
+        if self._late or self._first or self._whole or self._again:
             return now
         repeat = self._repeats.next_deadline()
         if self._unready and self._announcer.is_preparing:
@@ -126,12 +150,15 @@ class Announcements:
     def work(self) -> None:
         """Send one chunk, if one is due."""
         for router_id in self._announcer.became_whole():
-            if router_id not in self._first and self._unready.get(router_id, LATE_MOST) < LATE_MOST:
-                self._unready[router_id] += 1
-                self._late[router_id] = 0
+            unready = self._unready.get(router_id)
+            if router_id in self._first or router_id in self._whole or unready is None or unready.tries >= LATE_MOST:
+                continue
+            unready.tries += 1
+            queue = self._whole if unready.is_urgent_whole else self._late
+            queue[router_id] = EVERY_ADDRESS if unready.is_urgent_whole else 0
         if self._is_at_rest or not self._may_send():
             return
-        if waiting := self._late or self._first:
+        if waiting := self._late or self._first or self._whole:
             self._send_first(waiting)
             return
         self._again |= self._repeats.due(self._clock())
@@ -143,7 +170,7 @@ class Announcements:
         self._burst |= dict.fromkeys(chunk)
         now = self._clock()
         self.announced(tuple(router_id for router_id in chunk if router_id not in self._unready), now)
-        if not self._first:
+        if not (self._first or self._whole):
             self._repeats.begin(self._burst, now)
             self._burst = {}
 
@@ -156,7 +183,7 @@ class Announcements:
         for router_id in chunk:
             del waiting[router_id]
             if router_id in done.unready:
-                self._unready.setdefault(router_id, 0)
+                self._unready.setdefault(router_id, _Unready(is_urgent_whole=turn > 0))
             else:
                 self._unready.pop(router_id, None)
         return chunk
@@ -164,7 +191,7 @@ class Announcements:
     @property
     def _is_at_rest(self) -> bool:
         """Nothing waits, whatever the time: so it is nearly always, in each turn of the beat's loop."""
-        waits = self._late or self._first or self._again or self._unready
+        waits = self._late or self._first or self._whole or self._again or self._unready
         return not waits and self._repeats.next_deadline() is None
 
     def _may_send(self) -> bool:

@@ -181,7 +181,7 @@ class Driver:
             case wire.PlanPart():
                 self._plan(message, now)
             case wire.Built():
-                self._hands.built(message.routers)
+                self._hands.built(message.routers, message.given_more)
             case wire.NewIncarnation():
                 self._handle(Reborn(incarnation=message.incarnation), now)
             case wire.Outlived():

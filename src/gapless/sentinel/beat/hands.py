@@ -72,6 +72,9 @@ class Announcing(Protocol):
     def announce(self, routers: Iterable[RouterId]) -> None:
         """Announce these, in turn, and again after a while."""
 
+    def announce_whole(self, routers: Iterable[RouterId]) -> None:
+        """Announce every address of these, after those whose ports alone are urgent, and again after a while."""
+
     def announce_again(self, routers: Iterable[RouterId]) -> None:
         """Announce these once more, after all that is announced for the first time."""
 
@@ -167,13 +170,16 @@ class Hands:
                 self._announcer.forget(router_id)  # One that is open is announced until it is closed.
         self._fit()
 
-    def built(self, routers: Iterable[RouterId]) -> None:
-        """The interfaces or addresses of these are new; those that are open are announced."""
+    def built(self, routers: Iterable[RouterId], given_more: Collection[RouterId] = ()) -> None:
+        """The interfaces of these are there; of those that are `given_more`, some of them, or addresses, are new. What
+        is open is announced.
+        """
         for router_id in routers:
             if router := self._routers.get(router_id):
                 self._announcer.prepare(router)
                 if router_id in self._open:
-                    self._announcer.announce([router_id])
+                    announce = self._announcer.announce_whole if router_id in given_more else self._announcer.announce
+                    announce([router_id])
 
     def look_after(self) -> None:
         """Now and then: a guard that nobody used since is used, which shows whether somebody else changed it. It holds
