@@ -11,6 +11,7 @@ What the guard lets pass, and what was taken over, comes from the beat, with a r
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from gapless.model.host import AgentState, Incarnation
 from gapless.model.lease import NOBODY
@@ -22,6 +23,10 @@ from gapless.wire.messages import AgentReport, Report
 
 COALESCE_S = 0.005
 """What happens within this time after a change goes into one report."""
+ALL_EACH_S = 300.0
+"""So often everything is said again, in a report that is due anyway: whatever the controller has missed, or forgotten
+because a plan that this host never got took a router away and gave it back, it knows then.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class _Session:
     revisions: dict[int, Revision] = field(default_factory=dict)
     """The revision that each version of `Desired` stands for, as far as it came in this session."""
     wants_all: bool = False
+    all_again_at: float = inf
     unheard: set[RouterId] = field(default_factory=set)
     reports: int = 0
     """Sent so far."""
@@ -215,9 +221,13 @@ class Reporting:
         if session is None or now < session.due_at:
             return None
         session.due_at = now + session.interval_s
+        if is_all_due := now >= session.all_again_at:
+            session.wants_all, session.told_forwarding = True, None
         revision = self._revision()
         named = self._routers.keys() if session.wants_all else session.unheard
         full = session.wants_all and self._is_complete
+        if full and (is_all_due or session.all_again_at == inf):
+            session.all_again_at = now + ALL_EACH_S
         routers = tuple(said for router_id, said in self._routers.items() if router_id in named)
         session.wants_all, session.unheard = False, set()
         session.revisions = {each: known for each, known in session.revisions.items() if each >= self._agent_version}
@@ -236,7 +246,7 @@ class Reporting:
             forwarding=self._forwarding(session),
             takeovers=self._takeovers(session, now),
             buried=burials,
-            copied=self._copied_news(session),
+            copied=self._copied_news(session, everything=is_all_due),
             uplink_trouble=self._guard.trouble,
             ways=self._guard.ways,
             is_held=self._guard.tenure != NOBODY,
@@ -266,10 +276,11 @@ class Reporting:
             for router_id, epoch in is_open.items()
         )
 
-    def _copied_news(self, session: _Session) -> dict[RouterId, bool | None]:
-        """What this session was not told."""
+    def _copied_news(self, session: _Session, *, everything: bool) -> dict[RouterId, bool | None]:
+        """What this session was not told; or all that is known."""
         told, session.told_copied = session.told_copied, self._copied
         changed = {router_id for router_id, _ in self._copied.items() ^ told.items()}
+        changed |= self._copied.keys() if everything else set()
         return {router_id: self._copied.get(router_id) for router_id in changed}
 
     def _takeovers(self, session: _Session, now: float) -> tuple[Takeover, ...]:

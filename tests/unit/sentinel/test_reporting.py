@@ -3,7 +3,7 @@
 from gapless.model.host import AgentState
 from gapless.model.plan import BuildTimes, Epoch, Revision, RouterReport, RouterState
 from gapless.model.router import RouterId
-from gapless.sentinel.reporting import COALESCE_S, Reporting
+from gapless.sentinel.reporting import ALL_EACH_S, COALESCE_S, Reporting
 from gapless.wire.messages import AgentReport, Report
 from sizes import sizes
 
@@ -269,6 +269,21 @@ def test_what_a_plan_brings_back_is_said_again_as_it_is_found_then() -> None:
     assert names(bench.soon()) == ["a@1 active"]
     bench.agent(router("a"))
     assert bench.soon() is None
+
+
+def test_all_is_said_again_after_a_while_with_a_report_that_is_due_anyway() -> None:
+    """A plan that this host never got may have taken a router away and given it back: its controller has forgotten."""
+    bench = begun(router("a"), router("b"))
+    bench.reporting.copied_are({RouterId("b"): True}, bench.now)
+    said = bench.soon()
+    assert said is not None
+    assert said.copied == {"b": True}
+    began, again = bench.now, []
+    while bench.now < began + 2.5 * ALL_EACH_S:
+        bench.now += 30
+        if (said := bench.due()) is not None and said.full:
+            again.append((bench.now - began, names(said), said.copied, said.forwarding))
+    assert again == [(each, ["a@1 active", "b@1 active", "full"], {"b": True}, ()) for each in (300, 600)]
 
 
 def test_of_what_leaves_again_no_word_is_owed() -> None:
