@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 RUN := .venv/bin
 
-.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-fleet bench-guard bench-build bench-adopt bench-repair bench-broadcasts bench-survivals bench-entries bench-flow-sync lock clean
+.PHONY: help setup demo test chaos check format sim model bench bench-peers bench-takeover bench-idle bench-fleet bench-guard bench-build bench-adopt bench-repair bench-broadcasts bench-wide bench-survivals bench-entries bench-flow-sync lock clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,10 @@ bench-repair: setup  ## what each way to break a router costs it (ARGS= for benc
 bench-broadcasts: setup  ## what a broadcast on an external network costs a host (ARGS= for bench/broadcasts.py; short without)
 	@scripts/prerequisites
 	$(PY) bench/broadcasts.py $(or $(ARGS),--routers 100 --rounds 2)
+
+bench-wide: setup  ## more routers of one external network than a bridge has ports (ARGS= for bench/wide.py; short without)
+	@scripts/prerequisites
+	$(PY) bench/wide.py $(or $(ARGS),--routers 1100)
 
 bench-survivals: setup  ## which connections survive, beside keepalived and conntrackd (ARGS= for bench/survivals.py; short without)
 	@scripts/prerequisites bench

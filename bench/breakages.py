@@ -1,6 +1,6 @@
 """The ways in which `repair.py` breaks a router. Each is given the router and what its kernel state should be, and
 breaks it as fast as it can be. What is broken at an interface is so at the one of a tenant network, or at the gateway
-port.
+port. What is `SHARED` breaks with one stroke for all routers of the host: their external network.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from gapless.core.dataplane.desired import ROUTING_RULES, bridge_name, tap_of
 from gapless.kernel.netlink import Netlink, Request
 from gapless.model.observed import GATEWAY_PREFIX, TENANT_PREFIX, KernelRouter
 from gapless.model.router import FailoverMode, Router
-from one_host import is_guarded
+from one_host import UPLINK, is_guarded
 
 Breakage = Callable[[Router, KernelRouter], None]
 GUARD_ALTERED = "guard-altered"
@@ -137,6 +137,36 @@ BREAKAGES: Mapping[str, Breakage] = {
     "gateway-tap-unplugged": _tap_unplugged(GATEWAY_PREFIX),
     GUARD_ALTERED: _guard_altered,
 }
+
+
+def _external_bridge_down(it: Router, _: KernelRouter) -> None:
+    _on_host(_set_down(_external_bridge(it)))
+
+
+def _external_bridge_deleted(it: Router, _: KernelRouter) -> None:
+    _on_host(linkrequests.delete(_external_bridge(it)))
+
+
+def _uplink_unplugged(it: Router, _: KernelRouter) -> None:
+    _on_host(linkrequests.set_master(UPLINK, 0))
+
+
+def _uplink_down(it: Router, _: KernelRouter) -> None:
+    _on_host(_set_down(UPLINK))
+
+
+SHARED: Mapping[str, Breakage] = {
+    "uplink-unplugged": _uplink_unplugged,
+    "uplink-down": _uplink_down,
+    "external-bridge-down": _external_bridge_down,
+    "external-bridge-deleted": _external_bridge_deleted,
+}
+"""What all routers of a host lose at once, by one stroke."""
+
+
+def _external_bridge(it: Router) -> str:
+    assert it.gateway is not None
+    return bridge_name(it.gateway.port.network.id)
 
 
 def _link(desired: KernelRouter, prefix: str) -> str:

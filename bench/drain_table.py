@@ -1,5 +1,5 @@
-"""What it cost that routers left a host under load, which was drained or has no agent that works, as a table, and
-whether it may: figures of a router, and of connections. Pure.
+"""What it cost that routers left a host under load, which was drained, stopped or has no agent that works, as a table,
+and whether it may: figures of a router, and of connections. Pure.
 
 How long a router was without traffic is told twice, and neither way is exact:
 
@@ -53,9 +53,9 @@ def lines(found: Mapping[str, tuple[Case, Sequence[Document]]]) -> Iterator[str]
     yield "# Drains"
     yield ""
     yield (
-        "A host that has all routers is taken out of service while connections go through them, or has no agent that "
-        "works (`agent-unable`: what it took includes the controller's patience with that). Each cell: median "
-        "over the rounds (least to most), milliseconds but where it says otherwise; counts are sums. `closed → "
+        "A host that has all routers is taken out of service while connections go through them, or stopped (`stop-…`), "
+        "or has no agent that works (`agent-unable`: what it took includes the controller's patience). Each cell: the "
+        "median over the rounds (least to most), milliseconds but where it says otherwise; counts are sums. `closed → "
         "announced`: by the hosts' clocks, of all routers, but for the way of the datagram between them. `wait`: of "
         "the routers that are probed, from a request that was lost or held up to the next reply; the true time without "
         "traffic is up to one distance of probes longer or shorter. `at most`: what either may be. `ok`: rounds of "

@@ -5,10 +5,11 @@
 
 One host in namespaces of its own, with the real agent and the real kernel, without a controller. Some of its routers
 have a VM that sends probes to the world outside (the lab's prober), in mode `standby` through an open guard. Each
-breakage (`breakages.py`) strikes one of these after another; then, where the host has so many, all at once. A gap is
-the longest stretch without a reply from the strike on, and never shorter than the probes' interval. A router whose tap
-is not guarded any more loses nothing: of that breakage it is told how long the tap was not. Before anything is broken
-nothing is, for a while: what the agent takes then is its steady state.
+breakage (`breakages.py`) strikes one of these after another; then, where the host has so many, all at once; what the
+routers share is broken by one stroke for all. A gap is the longest stretch without a reply from the strike on, and
+never shorter than the probes' interval. A router whose tap is not guarded any more loses nothing: of that breakage it
+is told how long the tap was not. Before anything is broken nothing is, for a while: what the agent takes then is its
+steady state.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from breakages import BREAKAGES, GUARD_ALTERED, Breakage, inner_tap, kinds_of
+from breakages import BREAKAGES, GUARD_ALTERED, SHARED, Breakage, inner_tap, kinds_of
 from gapless.agent.kernel import links, ruleset
 from gapless.agent.worklist import REST
 from gapless.core.dataplane.desired import desired_router
@@ -52,7 +53,7 @@ from one_host import (
 )
 
 PROBED = 10
-"""Routers with a VM, where they are struck one at a time."""
+"""Routers with a VM, where they are struck one at a time, or by what they share."""
 MEDIAN_MS, MOST_MS = 50.0, 250.0
 """Goals of what one router loses, and of what each of many that are struck at once does."""
 SETTLES_S = 5.0
@@ -85,7 +86,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--routers", default="1,100,1000", help="routers on the host (default: 1,100,1000)")
     parser.add_argument("--times", type=int, default=20, help="how often each kind strikes one router (default: 20)")
     parser.add_argument("--at-once", type=int, default=100, help="routers struck at once, 0: none (default: 100)")
-    parser.add_argument("--kinds", help=f"breakages (default: all that the mode has, of {','.join(BREAKAGES)})")
+    parser.add_argument("--shared-times", type=int, default=3, help="how often what is shared is broken (default: 3)")
+    kinds = ",".join((*BREAKAGES, *SHARED))
+    parser.add_argument("--kinds", help=f"breakages (default: all that the mode has, of {kinds})")
     parser.add_argument("--seconds", type=float, default=30.0, help="of steady state, 0: none (default: 30)")
     add_mode(parser)
     add_flag(parser)
@@ -93,7 +96,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=HERE / "results", help="directory for the results")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    there = kinds_of(options.mode)
+    there = [*kinds_of(options.mode), *SHARED]
     options.kinds = options.kinds or ",".join(there)
     if unknown := [kind for kind in options.kinds.split(",") if kind not in there]:
         parser.error(f"mode {options.mode} has no breakage {', '.join(unknown)}: {', '.join(there)}")
@@ -102,6 +105,7 @@ def _options() -> argparse.Namespace:
 
 def _apart(size: str, options: argparse.Namespace) -> dict[str, Any]:
     argv = [__file__, "--routers", size, "--times", str(options.times), "--at-once", str(options.at_once)]
+    argv += ["--shared-times", str(options.shared_times)]
     argv += ["--mode", options.mode, "--seconds", str(options.seconds), "--kinds", options.kinds]
     before = times_full()
     figures: dict[str, Any] = measured([sys.executable, *argv, "--measure"])
@@ -123,7 +127,7 @@ async def _measure(options: argparse.Namespace, state_dir: Path) -> dict[str, An
     settings = replace(prepare_outside(), state_dir=state_dir)
     routers = [router(number) for number in range(int(options.routers))]
     everyone = min(options.at_once, len(routers))
-    probed = routers[: max(min(PROBED, len(routers)), everyone)]
+    probed = to_probe(routers, max(min(PROBED, len(routers)), everyone))
     async with agent_of(settings, options.mode) as agent:
         agent.plan(routers)
         await agent.says(RouterState.ACTIVE, routers)
@@ -135,9 +139,11 @@ async def _measure(options: argparse.Namespace, state_dir: Path) -> dict[str, An
             "steady": await _steady(agent.pid, options.seconds),
             "alone": {},
             "at_once": {},
+            "shared": {},
             "struck": everyone,
         }
-        for kind in options.kinds.split(","):
+        kinds = options.kinds.split(",")
+        for kind in filter(BREAKAGES.__contains__, kinds):
             alone = [[it] for it, _ in zip(_again(probed[:PROBED]), range(options.times), strict=False)]
             strike = _unguarded if kind == GUARD_ALTERED else _strike
             guarded = is_guarded(options.mode)
@@ -145,8 +151,18 @@ async def _measure(options: argparse.Namespace, state_dir: Path) -> dict[str, An
             if everyone > 1:
                 figures["at_once"][kind] = await strike(BREAKAGES[kind], probed, [probed], guarded)
             print(len(routers), kind, _words(figures["alone"][kind]), _words(figures["at_once"].get(kind)), flush=True)
+        for kind in filter(SHARED.__contains__, kinds):
+            figures["shared"][kind] = await _strike_shared(kind, probed[:PROBED], options)
+            print(len(routers), kind, _words(figures["shared"][kind]), flush=True)
         figures["rss_mb"] = memory_mb(agent.pid, "VmRSS")
     return figures
+
+
+def to_probe(routers: Sequence[Router], count: int) -> list[Router]:
+    """So many of them; the first few are spread over all, as what all share comes back to some sooner."""
+    first = routers[:: max(1, len(routers) // PROBED)][:PROBED]
+    known = {it.id for it in first}
+    return [*first, *(it for it in routers if it.id not in known)][:count]
 
 
 def _again(routers: list[Router]) -> Iterable[Router]:
@@ -198,6 +214,20 @@ async def _strike(kind: Breakage, probed: list[Router], victims: list[list[Route
     finally:
         await traffic.close()
     return sorted(_gaps(recording, strikes))
+
+
+async def _strike_shared(kind: str, probed: list[Router], options: argparse.Namespace) -> list[float]:
+    """The gaps of all routers that are probed, of all strokes, in milliseconds, least first."""
+
+    def for_all(it: Router, desired: KernelRouter) -> None:
+        if it is probed[0]:
+            SHARED[kind](it, desired)
+
+    found: list[float] = []
+    for _ in range(options.shared_times):
+        await asyncio.sleep(REST.settled_s)
+        found += await _strike(for_all, probed, [probed], is_guarded(options.mode))
+    return sorted(found)
 
 
 async def _unguarded(kind: Breakage, probed: list[Router], victims: list[list[Router]], guarded: bool) -> list[float]:
@@ -275,6 +305,7 @@ def _table(found: list[dict[str, Any]]) -> str:
         cells = [f"**{_words(each)}**" if _misses(each) else _words(each) for each in gaps]
         lines.append(f"| {kind} | {' | '.join(cells)} |")
     lines += [
+        *_shared_lines(found),
         "",
         f"| steady state | {' | '.join(f'{size} routers' for size in sizes)} |",
         f"|---|{'---|' * len(sizes)}",
@@ -287,12 +318,25 @@ def _table(found: list[dict[str, Any]]) -> str:
     return "\n".join((*lines, "", f"{of_mode(FailoverMode(found[0]['mode']))} {full}", "", f"{version}.", ""))
 
 
+def _shared_lines(found: list[dict[str, Any]]) -> list[str]:
+    kinds = list(found[0]["shared"])
+    if not kinds:
+        return []
+    heads = [f"{min(PROBED, it['routers'])} of {it['routers']}" for it in found]
+    lines = ["", f"| shared by all; seen by | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    for kind in kinds:
+        gaps = [it["shared"][kind] for it in found]
+        cells = [f"**{_words(each)}**" if _misses(each) else _words(each) for each in gaps]
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
+    return lines
+
+
 def _misses(gaps: list[float]) -> bool:
     return bool(gaps) and (median(gaps) > MEDIAN_MS or max(gaps) > MOST_MS)
 
 
 def _all_gaps(found: list[dict[str, Any]]) -> list[list[float]]:
-    return [gaps for it in found for kinds in (it["alone"], it["at_once"]) for gaps in kinds.values()]
+    return [gaps for it in found for kinds in (it["alone"], it["at_once"], it["shared"]) for gaps in kinds.values()]
 
 
 def _heads(found: list[dict[str, Any]]) -> list[str]:

@@ -197,6 +197,31 @@ def _drains() -> dict[str, Case]:
     }
 
 
+def _stopped() -> dict[str, Case]:
+    """`systemctl stop` of the host that has all routers, which leave first, and its start."""
+    drained = _drains()["drain-100"]
+    return {"stop-100": replace(drained, faults=("host-stop",), minutes=8.0)}
+
+
+def _uplink() -> dict[str, Case]:
+    """A host alone loses its way out, and resigns. Nobody there can forward anything meanwhile."""
+    return {
+        f"uplink{suffix}": Case(
+            faults=("uplink-lost",),
+            routers=100,
+            timing=timing,
+            rounds=5,
+            minutes=6,
+            interval_ms=10.0,
+            one_way=True,
+            hold_s=LATE_ENOUGH_S,
+            flows=800,
+            most_ms=_most_ms(timing, 100),
+        )
+        for timing, suffix in SUFFIX.items()
+    }
+
+
 def _agentless() -> dict[str, Case]:
     """No agent works any more on the host that has all routers: they forward on, and leave when patience is over."""
     return {
@@ -223,6 +248,8 @@ CASES: Mapping[str, Case] = {
     **_hogs(),
     **_unrepairable(),
     **_drains(),
+    **_stopped(),
+    **_uplink(),
     **_agentless(),
 }
 USUAL = ("power-1", "power-1-fast", "power-100", "power-100-fast")

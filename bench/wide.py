@@ -1,6 +1,6 @@
 """More routers of one external network on one host than a bridge has ports: built, asked, adopted and deleted.
 
-    python bench/wide.py [--routers 2500]
+    python bench/wide.py [--routers 2500] [--out DIRECTORY]
 
 Each router has a gateway and nothing else. Somebody outside asks for the address of each by an ARP probe (RFC 5227,
 which leaves no neighbour behind on either side), and counts those who answer with the MAC address that is theirs.
@@ -15,8 +15,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
 
 from gapless.agent.kernel import links
 from gapless.agent.reconcile import Reconciler
@@ -25,6 +26,7 @@ from gapless.kernel import arp
 from gapless.kernel.netlink import Netlink
 from gapless.model.network import Network, NetworkId, NetworkType, PortId
 from gapless.model.router import Gateway, Router, RouterId, RouterPort
+from measuring import HERE, by_what, write
 from one_host import enter_namespaces, prepare_host
 
 AT_ONCE = 32
@@ -36,10 +38,12 @@ PATIENCE_S = 1.0
 
 
 def main() -> int:
-    """Print what each step took, in milliseconds a router; 1 where something was not as it should be."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--routers", type=int, default=2500)
-    count = parser.parse_args().routers
+    """Print what each step took, in milliseconds a router, and write it; 1 where something was not as it should be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--routers", type=int, default=2500, help="(default: 2500)")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="directory for the results")
+    options = parser.parse_args()
+    count: int = options.routers
     enter_namespaces()
     settings = prepare_host()
     before = names()
@@ -56,11 +60,21 @@ def main() -> int:
     took["deleted"] = timed(lambda: delete(another, routers), count)
     another.close()
     left = names() - before
-    for bridge, ports in sorted(spread.items()):
-        print(f"{bridge}: {ports:,} routers")
-    print("; ".join(f"{what}: {ms:.1f} ms a router" for what, ms in took.items()))
-    print(f"{answers:,} of {count:,} answered; adopting changed {len(changed)}; moved: {moved}; left: {sorted(left)}")
+    words = f"{answers:,} of {count:,} answered; adopting changed {len(changed)}; moved: {moved}; left: {sorted(left)}"
+    text = table(spread, took, words)
+    print(text)
+    figures = {"ports": spread, "ms": took, "answered": answers, "changed": len(changed), "moved": moved}
+    write(options.out, "wide", text, figures | {"left": sorted(left)})
     return int(answers != count or bool(changed) or moved or bool(left))
+
+
+def table(spread: Mapping[str, int], took: Mapping[str, float], words: str) -> str:
+    """As Markdown."""
+    lines = ["# Routers of one external network on one host", "", "| bridge | routers |", "|---|---|"]
+    lines += [f"| {bridge} | {ports:,} |" for bridge, ports in sorted(spread.items())]
+    lines += ["", "| | ms a router |", "|---|---|"]
+    lines += [f"| {what} | {ms:.1f} |" for what, ms in took.items()]
+    return "\n".join((*lines, "", f"{words}.", "", by_what(), ""))
 
 
 def router(number: int) -> Router:

@@ -26,11 +26,14 @@ def bench(name: str, out: Path, *words: str) -> tuple[Any, str]:
 
 
 def test_routers_are_broken_at_the_gateway_and_at_the_guard(tmp_path: Path) -> None:
-    kinds = f"gateway-link-down,{GUARD_ALTERED}"
+    kinds = f"gateway-link-down,{GUARD_ALTERED},uplink-unplugged"
     words = ["--routers", "2", "--times", "1", "--at-once", "0", "--seconds", "0", "--kinds", kinds]
+    words += ["--shared-times", "1"]
     (found,), said = bench("repair.py", tmp_path, *words)
     assert {kind: len(gaps) for kind, gaps in found["alone"].items()} == {"gateway-link-down": 1, GUARD_ALTERED: 1}
     assert all(gap > 0 for gaps in found["alone"].values() for gap in gaps)
+    assert [gap > 0 for gap in found["shared"]["uplink-unplugged"]] == [True, True]
+    assert "| uplink-unplugged |" in said
     assert GUARDED in said
 
 

@@ -145,11 +145,12 @@ async def until(holds: Callable[[], bool]) -> None:
             pass
 
 
-def test_the_benchmark_in_short() -> None:
+def test_the_benchmark_in_short(tmp_path: Path) -> None:
     """In namespaces of its own already."""
     program = Path(__file__).parents[3] / "bench" / "wide.py"
-    command = [sys.executable, str(program), "--routers", "3"]
+    command = [sys.executable, str(program), "--routers", "3", "--out", str(tmp_path)]
     inside = os.environ | {"GAPLESS_BENCH_INSIDE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=inside)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 of 3 answered; adopting changed 0; moved: False; left: []" in done.stdout
+    assert {file.suffix for file in tmp_path.iterdir()} == {".md", ".json"}

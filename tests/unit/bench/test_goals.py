@@ -57,7 +57,7 @@ def test_a_fleet_that_misses_it_fails_who_is_strict(
     assert fleet.main() == status
 
 
-def host_of(alone: list[float], at_once: list[float]) -> dict[str, Any]:
+def host_of(alone: list[float], at_once: list[float], shared: list[float]) -> dict[str, Any]:
     return {
         "routers": 10,
         "mode": "standby",
@@ -66,28 +66,31 @@ def host_of(alone: list[float], at_once: list[float]) -> dict[str, Any]:
         "rss_mb": 40,
         "alone": {"link-down": alone},
         "at_once": {"link-down": at_once},
+        "shared": {"uplink-down": shared},
     }
 
 
 @pytest.mark.parametrize(
-    ("alone", "at_once", "words", "status"),
+    ("alone", "at_once", "shared", "words", "status"),
     [
-        ([20.0, 250.0, 20.0], [50.0], ["--strict"], 0),
-        ([20.0, 251.0, 20.0], [50.0], ["--strict"], 1),
-        ([20.0], [51.0], ["--strict"], 1),
-        ([20.0, 251.0, 20.0], [51.0], [], 0),
+        ([20.0, 250.0, 20.0], [50.0], [50.0], ["--strict"], 0),
+        ([20.0, 251.0, 20.0], [50.0], [50.0], ["--strict"], 1),
+        ([20.0], [51.0], [50.0], ["--strict"], 1),
+        ([20.0], [50.0], [51.0], ["--strict"], 1),
+        ([20.0, 251.0, 20.0], [51.0], [51.0], [], 0),
     ],
 )
 def test_repairs_that_miss_theirs_fail_who_is_strict(
     alone: list[float],
     at_once: list[float],
+    shared: list[float],
     words: list[str],
     status: int,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["repair.py", "--routers", "10", "--out", str(tmp_path), *words])
-    monkeypatch.setattr(repair, "measured", lambda _: host_of(alone, at_once))
+    monkeypatch.setattr(repair, "measured", lambda _: host_of(alone, at_once, shared))
     assert repair.main() == status
 
 

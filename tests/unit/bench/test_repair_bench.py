@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 import pytest
 
 import repair
-from breakages import BREAKAGES, GUARD_ALTERED, kinds_of
+from breakages import BREAKAGES, GUARD_ALTERED, SHARED, kinds_of
 from gapless.kernel.netlink import Netlink
 from gapless.model.observed import GUARDED_GROUP
 from gapless.model.router import FailoverMode
+from one_host import router
 
 
 @dataclass
@@ -53,7 +54,15 @@ def test_what_a_mode_does_not_have_is_refused(
 
 def test_all_that_a_mode_has_is_broken_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["repair.py"])
-    assert repair._options().kinds == ",".join(BREAKAGES)
+    assert repair._options().kinds == ",".join((*BREAKAGES, *SHARED))
+
+
+def test_who_is_probed_first_is_spread_over_all() -> None:
+    routers = [router(number) for number in range(100)]
+    assert repair.to_probe(routers, 10) == routers[::10]
+    everyone = repair.to_probe(routers, 100)
+    assert (everyone[:10], sorted(it.id for it in everyone)) == (routers[::10], [it.id for it in routers])
+    assert repair.to_probe(routers[:3], 3) == routers[:3]
 
 
 def test_each_tap_is_looked_at_until_it_is_guarded_again(monkeypatch: pytest.MonkeyPatch) -> None:
