@@ -77,6 +77,12 @@ def test_not_one_packet_is_lost_while_a_router_is_adopted_and_floating_ips_come_
     assert sent > 20
 
 
+def desired_of(host: Reconciler, netlink: Netlink, wanted: Router) -> KernelRouter:
+    """What a classic router should look like; its networks are made."""
+    carried = host._networks.carry(netlink, wanted)
+    return host._wanted.of(wanted, carried.bridges, False, carried.outside)
+
+
 def test_routers_of_every_kind_are_listed_as_their_stand_ins_say_and_traffic_alters_nothing(
     wires: Wires, host: Reconciler
 ) -> None:
@@ -91,7 +97,7 @@ def test_routers_of_every_kind_are_listed_as_their_stand_ins_say_and_traffic_alt
     ):
         host.reconcile(kind)
         with Netlink() as netlink:
-            desired, _ = host._desired(netlink, kind, guarded=False)
+            desired = desired_of(host, netlink, kind)
             with hands_of(host, netlink, kind) as hands:
                 observed = observe_router(netlink, ROUTER_ID, hands.inside, desired)
         assert desired.ruleset is not None
@@ -106,7 +112,7 @@ def test_routers_of_every_kind_are_listed_as_their_stand_ins_say_and_traffic_alt
 def full_plan(host: Reconciler, wanted: Router) -> tuple[KernelRouter, tuple[Operation, ...]]:
     """What a router should look like, and the plan from what is there."""
     with Netlink() as netlink:
-        desired, _ = host._desired(netlink, wanted, guarded=False)
+        desired = desired_of(host, netlink, wanted)
         host._steering.want(ROUTER_ID, desired.steering)
         steering = host._steering.observe(ROUTER_ID)
         with hands_of(host, netlink, wanted) as hands:

@@ -58,8 +58,8 @@ class Announcing(Protocol):
 class _Unready:
     """Of a router that was asked for, and of which not everything could be sent."""
 
-    is_urgent_whole: bool
-    """What could not be sent was not only what is urgent of a router that was just opened."""
+    wants_whole: bool
+    """All of it was to be sent, and not only what is urgent of a router that was just opened."""
     tries: int = 0
     """How often it was said to be ready since."""
 
@@ -154,8 +154,8 @@ class Announcements:
             if router_id in self._first or router_id in self._whole or unready is None or unready.tries >= LATE_MOST:
                 continue
             unready.tries += 1
-            queue = self._whole if unready.is_urgent_whole else self._late
-            queue[router_id] = EVERY_ADDRESS if unready.is_urgent_whole else 0
+            queue = self._whole if unready.wants_whole else self._late
+            queue[router_id] = EVERY_ADDRESS if unready.wants_whole else 0
         if self._is_at_rest or not self._may_send():
             return
         if waiting := self._late or self._first or self._whole:
@@ -183,7 +183,7 @@ class Announcements:
         for router_id in chunk:
             del waiting[router_id]
             if router_id in done.unready:
-                self._unready.setdefault(router_id, _Unready(is_urgent_whole=turn > 0))
+                self._unready.setdefault(router_id, _Unready(wants_whole=turn > 0))
             else:
                 self._unready.pop(router_id, None)
         return chunk
