@@ -215,7 +215,6 @@ def _uplink() -> dict[str, Case]:
             interval_ms=10.0,
             one_way=True,
             hold_s=LATE_ENOUGH_S,
-            flows=800,
             most_ms=_most_ms(timing, 100),
         )
         for timing, suffix in SUFFIX.items()
